@@ -1,0 +1,7 @@
+//! What a change means to a person: the catalogue, and how it is applied.
+
+// pub mod assess;
+pub mod catalogue;
+
+// pub use assess::{Drift, assess};
+pub use catalogue::{Catalogue, Setting, Weaker};

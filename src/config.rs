@@ -1,0 +1,232 @@
+//! The configuration: what is watched, who may approve, who is told.
+//!
+//! [`load::parse`] turns TOML text into a checked [`Config`] or into every problem at once, each with file,
+//! line and caret. Nothing here opens a file or reads a secret: secrets stay references until they are used.
+
+// pub mod load;
+// mod reader;
+// mod validate;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use url::Url;
+
+use crate::model::{Category, InstanceId, Severity};
+use crate::schedule::Cron;
+
+/// A configuration that passed every check.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The SQLite file.
+    pub store: PathBuf,
+    /// Who may approve a baseline.
+    pub approval: Approval,
+    /// The user's own catalogue, read before the built-in ones.
+    pub catalogue: Option<PathBuf>,
+    /// What is watched, in the order of the file; ids are unique.
+    pub instances: Vec<Instance>,
+    /// Who is told, in the order of the file; names are unique.
+    pub receivers: Vec<Receiver>,
+}
+
+/// Who may approve a baseline.
+#[derive(Debug, Clone)]
+pub struct Approval {
+    /// OpenSSH `allowed_signers` file.
+    pub allowed_signers: PathBuf,
+    /// List of public keys that are refused whatever they signed.
+    pub revoked_keys: Option<PathBuf>,
+    /// How many different principals a baseline needs, at least 1.
+    pub threshold: usize,
+}
+
+/// One watched installation.
+#[derive(Debug, Clone)]
+pub struct Instance {
+    /// `clerk:NAME` or `auth0:NAME`.
+    pub id: InstanceId,
+    /// When it is read.
+    pub schedule: Schedule,
+    /// Keep the text of customer code in snapshots instead of its digest and size.
+    pub keep_code: bool,
+    /// Where and with what it is read.
+    pub source: Source,
+}
+
+/// When an instance is read.
+#[derive(Debug, Clone)]
+pub struct Schedule {
+    /// Five-field cron pattern in a time zone.
+    pub cron: Cron,
+    /// How long to wait before a new difference is read again and believed.
+    pub confirm_after: Duration,
+}
+
+/// A vendor with everything needed to read from it.
+#[derive(Debug, Clone)]
+pub enum Source {
+    /// A Clerk instance.
+    Clerk(Clerk),
+    /// An Auth0 tenant.
+    Auth0(Auth0),
+}
+
+/// A Clerk instance. At least one of the three credentials is present.
+#[derive(Debug, Clone)]
+pub struct Clerk {
+    /// The public key; names the Frontend API host.
+    pub publishable_key: Option<PublishableKey>,
+    /// Backend API credential.
+    pub secret_key: Option<SecretRef>,
+    /// Platform API credential and the application it is for.
+    pub platform: Option<ClerkPlatform>,
+    /// `production`, `development` or an instance id: which environment of the application.
+    pub environment: String,
+    /// The part of Backend API addresses before `/v1`.
+    pub backend_api_url: Url,
+    /// The part of Platform API addresses before `/v1`.
+    pub platform_api_url: Url,
+    /// The part of Frontend API addresses before `/v1`; from the publishable key when not given.
+    pub frontend_api_url: Option<Url>,
+}
+
+/// A decoded publishable key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PublishableKey {
+    /// The Frontend API host the key names, lower case.
+    pub host: String,
+    /// `pk_live_`, as opposed to `pk_test_`.
+    pub is_production: bool,
+}
+
+/// Platform API access.
+#[derive(Debug, Clone)]
+pub struct ClerkPlatform {
+    /// `ak_…` key or OAuth access token.
+    pub token: SecretRef,
+    /// `app_…`
+    pub application_id: String,
+}
+
+/// An Auth0 tenant.
+#[derive(Debug, Clone)]
+pub struct Auth0 {
+    /// The tenant's canonical domain, lower case: the vendor's identity of the tenant.
+    pub domain: String,
+    /// How the program signs in.
+    pub credential: Auth0Credential,
+    /// The part of addresses before `/api/v2` and `/oauth/token`.
+    pub api_url: Url,
+}
+
+/// How the program signs in to a tenant.
+#[derive(Debug, Clone)]
+pub enum Auth0Credential {
+    /// Client credentials with a shared secret.
+    ClientSecret {
+        /// The machine-to-machine application.
+        client_id: String,
+        /// Its secret.
+        secret: SecretRef,
+    },
+    /// Client credentials with a signed assertion (private_key_jwt).
+    PrivateKey {
+        /// The machine-to-machine application.
+        client_id: String,
+        /// PEM private key.
+        key: SecretRef,
+        /// `kid` of the registered credential, if it has one.
+        key_id: Option<String>,
+    },
+    /// A Management API token somebody made.
+    Token(SecretRef),
+}
+
+/// Where a secret is found. The secret itself is never in the configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SecretRef {
+    /// A file of systemd's credentials directory.
+    Credential(String),
+    /// A file.
+    File(PathBuf),
+    /// An environment variable.
+    Env(String),
+}
+
+/// One place where alerts go.
+#[derive(Debug, Clone)]
+pub struct Receiver {
+    /// Unique name.
+    pub name: String,
+    /// What it wants to hear.
+    pub filter: Filter,
+    /// How it is reached.
+    pub kind: ReceiverKind,
+}
+
+/// What a receiver wants to hear.
+#[derive(Debug, Clone)]
+pub struct Filter {
+    /// The least severity.
+    pub min_severity: Severity,
+    /// These instances only; all when absent.
+    pub instances: Option<Vec<InstanceId>>,
+    /// These categories only; all when absent.
+    pub categories: Option<Vec<Category>>,
+}
+
+/// How a receiver is reached.
+#[derive(Debug, Clone)]
+pub enum ReceiverKind {
+    /// Mail.
+    Email(Email),
+    /// Standard Webhooks.
+    Webhook(Webhook),
+}
+
+/// A mail receiver.
+#[derive(Debug, Clone)]
+pub struct Email {
+    /// Relay host.
+    pub host: String,
+    /// Relay port; by the TLS mode when not given: 465, 587, 25.
+    pub port: u16,
+    /// How the connection is protected.
+    pub tls: Tls,
+    /// Name and password, if the relay asks for them.
+    pub login: Option<(String, SecretRef)>,
+    /// Sender.
+    pub from: Mailbox,
+    /// Recipients, at least one.
+    pub to: Vec<Mailbox>,
+}
+
+/// How the connection to a mail relay is protected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tls {
+    /// TLS from the first byte (port 465).
+    Implicit,
+    /// STARTTLS, required (port 587).
+    Starttls,
+    /// No protection; loopback only.
+    None,
+}
+
+/// A webhook receiver.
+#[derive(Debug, Clone)]
+pub struct Webhook {
+    /// https, or http on loopback.
+    pub url: Url,
+    /// `whsec_…`
+    pub secret: SecretRef,
+}
+
+/// A mail address with an optional display name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mailbox {
+    /// Display name without control characters.
+    pub name: Option<String>,
+    /// `local@domain`
+    pub address: String,
+}

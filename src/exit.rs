@@ -1,0 +1,39 @@
+//! What the program answers to the shell.
+
+use std::process::ExitCode;
+
+/// Every exit code, derived from the same result that is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    /// Done; for `check`: in sync.
+    Ok = 0,
+    /// The command line does not make sense.
+    Usage = 2,
+    /// At least one instance differs from its baseline.
+    Drift = 10,
+    /// No drift was seen, but a section of a baseline could not be read.
+    Blind = 11,
+    /// A baseline or its signatures cannot be trusted.
+    Untrusted = 12,
+    /// At least one instance has no baseline yet.
+    NoBaseline = 13,
+    /// Nothing of any instance could be read.
+    Unavailable = 69,
+    /// A fault in the program.
+    Internal = 70,
+    /// A file or the database could not be read or written.
+    Io = 74,
+    /// Another daemon works on the same state.
+    AlreadyRunning = 75,
+    /// A vendor or a mail server refuses the credentials.
+    Credentials = 77,
+    /// The configuration is wrong.
+    Configuration = 78,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}

@@ -1,0 +1,196 @@
+//! One model of an alert, and its renderings.
+//!
+//! An [`Alert`] is made once per instance, cycle and receiver, stored in the outbox as JSON and rendered when it is
+//! sent. It holds everything a reader needs and no secret: values come from canonical documents, where secrets are
+//! fingerprints. Text from outside is made safe when it is rendered, never before, so that the JSON stays exact.
+
+// pub mod html;
+// pub mod json;
+// pub mod text;
+// pub mod values;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::diff::ChangeKind;
+use crate::model::{Category, Digest, Direction, DriftId, InstanceId, Pointer, Severity, State, Unit};
+
+/// What one receiver is told about one cycle of one instance.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Alert {
+    /// The instance.
+    pub instance: InstanceId,
+    /// The vendor's own identity of it (`ins_…`, tenant domain).
+    pub resource: String,
+    /// When the cycle ended.
+    pub at: DateTime<Utc>,
+    /// The approved state the entries differ from. Absent while it cannot be trusted.
+    pub baseline: Option<ApprovedBaseline>,
+    /// Why the baseline cannot be trusted, when that is the news.
+    pub untrusted: Option<String>,
+    /// True when the baseline can be trusted again, when that is the news.
+    pub trusted_again: bool,
+    /// The last reading of the instance without the new differences, and the first with them.
+    pub window: Option<Window>,
+    /// What changed its status in this cycle, most severe first; one entry per setting and status.
+    pub entries: Vec<Entry>,
+    /// Sections that cannot be read, or can be read again.
+    pub sections: Vec<SectionNews>,
+    /// Drifts open after this cycle.
+    pub open: usize,
+    /// The last event of the history: its number and the digest that names the whole history up to it.
+    pub event: HistoryMark,
+    /// The machine this was sent from.
+    pub host: String,
+    /// The program's version.
+    pub version: String,
+}
+
+/// A baseline as a person refers to it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ApprovedBaseline {
+    /// 1, 2, 3, …
+    pub sequence: u64,
+    /// When the last approver signed.
+    pub approved_at: DateTime<Utc>,
+    /// Distinct principals.
+    pub approvers: Vec<String>,
+    /// What the last approver gave as the reason.
+    pub reason: String,
+}
+
+/// The time in which a change happened.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Window {
+    /// Last reading that did not show it; absent when there was none.
+    pub last_good: Option<DateTime<Utc>>,
+    /// First reading that did.
+    pub first_different: DateTime<Utc>,
+}
+
+/// What happened to a setting's drift in this cycle.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum News {
+    /// It drifted.
+    Opened,
+    /// It had been closed before and drifted again.
+    Reopened,
+    /// It was open and moved to yet another value.
+    Changed,
+    /// It is back at the approved value.
+    Reverted,
+    /// A new baseline contains it.
+    Approved,
+}
+
+/// One setting in an alert: one click in a dashboard, however many paths it moved.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Entry {
+    /// What happened.
+    pub news: News,
+    /// The catalogue's id; `unclassified` when it knows nothing about the path.
+    pub setting: String,
+    /// What a person calls it, with the name of the thing it is about.
+    pub title: String,
+    /// One sentence on why it matters.
+    pub why: String,
+    /// Where to click, if the catalogue knows.
+    pub dashboard: Option<String>,
+    /// Which audit-log event to look for, if the catalogue knows.
+    pub event: Option<String>,
+    /// The category.
+    pub category: Category,
+    /// The severity.
+    pub severity: Severity,
+    /// Which way it went.
+    pub direction: Direction,
+    /// How numbers of this setting are read by people.
+    pub unit: Option<Unit>,
+    /// First seen different.
+    pub first_seen: DateTime<Utc>,
+    /// How often it had been closed and came back.
+    pub reopened: u32,
+    /// Who approved it, for [`News::Approved`].
+    pub approved_by: Vec<String>,
+    /// Every path that moved.
+    pub changes: Vec<EntryChange>,
+}
+
+/// One path of an entry.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EntryChange {
+    /// The drift.
+    pub id: DriftId,
+    /// The path.
+    pub path: Pointer,
+    /// The kind of change.
+    pub kind: ChangeKind,
+    /// The approved value; null when there was none.
+    pub before: Value,
+    /// The value read; null when there is none.
+    pub after: Value,
+}
+
+/// A section that became unreadable, readable again, or known for the first time.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SectionNews {
+    /// The section.
+    pub section: String,
+    /// What happened.
+    pub news: SectionChange,
+    /// Its state now.
+    pub state: State,
+    /// Why, in the vendor's or the program's words; may be empty.
+    pub reason: String,
+    /// Since when.
+    pub since: DateTime<Utc>,
+}
+
+/// What happened to a section.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SectionChange {
+    /// The baseline holds it and it cannot be read.
+    Blind,
+    /// It can be read again.
+    SeeingAgain,
+    /// The baseline does not hold it: nothing to compare with until somebody approves it.
+    Unbaselined,
+}
+
+/// A place in the history.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HistoryMark {
+    /// Number of events so far.
+    pub size: u64,
+    /// Digest of the last one, which covers all before it.
+    pub head: Digest,
+}
+
+impl Alert {
+    /// The most severe thing in it: an untrusted baseline is critical, blindness high.
+    pub fn severity(&self) -> Severity {
+        let of_sections = self.sections.iter().map(|section| match section.news {
+            SectionChange::Blind => Severity::High,
+            SectionChange::SeeingAgain | SectionChange::Unbaselined => Severity::Info,
+        });
+        let of_trust = self.untrusted.iter().map(|_| Severity::Critical);
+        self.entries
+            .iter()
+            .map(|entry| entry.severity)
+            .chain(of_sections)
+            .chain(of_trust)
+            .max()
+            .unwrap_or(Severity::Info)
+    }
+
+    /// Whether it says only that something is over.
+    pub fn is_all_clear(&self) -> bool {
+        let is_end = |news| matches!(news, News::Reverted | News::Approved);
+        self.untrusted.is_none()
+            && self.entries.iter().all(|entry| is_end(entry.news))
+            && self.sections.iter().all(|section| section.news != SectionChange::Blind)
+    }
+}

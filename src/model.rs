@@ -1,0 +1,15 @@
+//! The words of the product: small types that every other module speaks in.
+
+pub mod display_safe;
+pub mod ids;
+pub mod instance;
+pub mod judgement;
+pub mod pointer;
+pub mod state;
+
+pub use display_safe::display_safe;
+pub use ids::{Digest, DriftId, MessageId};
+pub use instance::{InstanceId, Provider};
+pub use judgement::{Category, Direction, Severity, Unit};
+pub use pointer::{Pattern, Pointer};
+pub use state::State;

@@ -1,0 +1,66 @@
+//! The only function that prepares foreign text for people.
+
+use std::fmt::Write as _;
+
+/// Characters kept of one text; what follows is cut and counted.
+const LONGEST: usize = 200;
+
+/// Makes text from outside safe to show on a terminal, in a log, a mail or a page.
+///
+/// Control characters, bidirectional overrides, zero-width and line-separator characters become a visible
+/// `\u{..}`; text over 200 characters is cut with a mark that says how much is missing. HTML is escaped by
+/// the templates, not here.
+///
+/// # Security
+/// Without this, a JWT template named with an escape sequence could rewrite the operator's terminal, and a
+/// line break in a name could forge a log line or a mail header.
+pub fn display_safe(text: &str) -> String {
+    let mut safe = String::with_capacity(text.len());
+    let mut characters = text.chars();
+    for character in characters.by_ref().take(LONGEST) {
+        if is_deceptive(character) {
+            let _ = write!(safe, "\\u{{{:x}}}", character as u32);
+        } else {
+            safe.push(character);
+        }
+    }
+    let missing = characters.count();
+    if missing > 0 {
+        let _ = write!(safe, "… ({missing} more)");
+    }
+    safe
+}
+
+fn is_deceptive(character: char) -> bool {
+    character.is_control()
+        || matches!(character,
+            '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn hostile_text_becomes_visible() {
+        let table = [
+            ("plain ü 漢", "plain ü 漢"),
+            ("a\r\nb", "a\\u{d}\\u{a}b"),
+            ("\u{1b}[31mred", "\\u{1b}[31mred"),
+            ("\u{202e}evil", "\\u{202e}evil"),
+        ];
+        for (text, expected) in table {
+            assert_eq!(display_safe(text), expected);
+        }
+        assert!(display_safe(&"x".repeat(300)).ends_with("… (100 more)"));
+    }
+
+    proptest! {
+        #[test]
+        fn no_deceptive_character_survives(text in "\\PC*|.*") {
+            prop_assert!(!display_safe(&text).chars().any(is_deceptive));
+        }
+    }
+}

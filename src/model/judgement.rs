@@ -1,0 +1,131 @@
+//! How bad, which way, and what kind: the three judgements the catalogue makes about a change.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+macro_rules! word {
+    ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $text:literal,)+ }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        pub enum $name { $($(#[$vdoc])* #[serde(rename = $text)] $variant,)+ }
+
+        impl $name {
+            /// Every value, in order.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
+
+            /// The word as it is written in files and JSON.
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $text,)+ }
+            }
+
+            /// Reads the word back.
+            pub fn from_word(text: &str) -> Option<Self> {
+                Self::ALL.iter().copied().find(|value| value.as_str() == text)
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(self.as_str())
+            }
+        }
+    };
+}
+
+word!(
+    /// How much a change of this setting matters, from least to most.
+    Severity {
+        /// Worth recording, nobody has to act.
+        Info = "info",
+        /// Look at it when there is time.
+        Low = "low",
+        /// Somebody should look this week. Also what nobody has classified yet.
+        Medium = "medium",
+        /// Somebody should look today.
+        High = "high",
+        /// Somebody should look now.
+        Critical = "critical",
+    }
+);
+
+word!(
+    /// Which way a change goes.
+    Direction {
+        /// The setting protects less than the approved one.
+        Weaker = "weaker",
+        /// The setting protects more.
+        Stronger = "stronger",
+        /// Neither.
+        Neutral = "neutral",
+        /// Nobody can tell from the values alone.
+        Unknown = "unknown",
+    }
+);
+
+word!(
+    /// What part of sign-in a setting belongs to.
+    Category {
+        /// How long a session or token lives.
+        Timeouts = "timeouts",
+        /// Second factors and their enforcement.
+        Mfa = "mfa",
+        /// Which sites and apps may take part: origins, callbacks, redirect and logout URLs, domains.
+        Origins = "origins",
+        /// What is inside issued tokens.
+        JwtTemplates = "jwt-templates",
+        /// Password rules.
+        Passwords = "passwords",
+        /// Lockout, bots, breached passwords, throttling.
+        AttackProtection = "attack-protection",
+        /// Who may create an account and how.
+        SignUp = "sign-up",
+        /// Ways in: social, enterprise and database connections.
+        Connections = "connections",
+        /// Organizations, roles and permissions.
+        Organizations = "organizations",
+        /// Grants, APIs, clients and how they authenticate.
+        Tokens = "tokens",
+        /// Signing keys and secrets.
+        Keys = "keys",
+        /// Customer code that runs at sign-in.
+        Code = "code",
+        /// Mails, texts and pages people see.
+        Messages = "messages",
+        /// Looks and texts without a bearing on security.
+        Cosmetic = "cosmetic",
+        /// No entry of the catalogue knows the path.
+        Unclassified = "unclassified",
+    }
+);
+
+word!(
+    /// How a number is meant.
+    Unit {
+        /// Milliseconds.
+        Milliseconds = "milliseconds",
+        /// Seconds.
+        Seconds = "seconds",
+        /// Minutes.
+        Minutes = "minutes",
+        /// Hours, possibly with a fraction.
+        Hours = "hours",
+        /// Days.
+        Days = "days",
+    }
+);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn severities_are_ordered_and_words_read_back() {
+        assert!(Severity::Critical > Severity::High && Severity::Low > Severity::Info);
+        for severity in Severity::ALL {
+            assert_eq!(Severity::from_word(severity.as_str()), Some(*severity));
+        }
+        assert_eq!(Direction::from_word("sideways"), None);
+        assert_eq!(serde_json::to_string(&Category::JwtTemplates).unwrap(), "\"jwt-templates\"");
+    }
+}

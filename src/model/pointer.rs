@@ -1,0 +1,191 @@
+//! Where a value sits: RFC 6901 pointers, and patterns over them.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// A JSON Pointer (RFC 6901). In changes and drifts the first token is the section.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Pointer(Vec<String>);
+
+impl Pointer {
+    /// The pointer of a whole section.
+    pub fn of_section(section: &str) -> Self {
+        Self(vec![section.to_owned()])
+    }
+
+    /// This place, one step down.
+    pub fn child(&self, token: &str) -> Self {
+        let mut tokens = self.0.clone();
+        tokens.push(token.to_owned());
+        Self(tokens)
+    }
+
+    /// The unescaped tokens.
+    pub fn tokens(&self) -> &[String] {
+        &self.0
+    }
+
+    /// The section the pointer leads into; empty for the empty pointer.
+    pub fn section(&self) -> &str {
+        self.0.first().map_or("", String::as_str)
+    }
+
+    /// The last token; empty for the empty pointer.
+    pub fn last(&self) -> &str {
+        self.0.last().map_or("", String::as_str)
+    }
+
+    /// Whether `other` is this place or lies under it.
+    pub fn contains(&self, other: &Self) -> bool {
+        other.0.starts_with(&self.0)
+    }
+}
+
+impl fmt::Display for Pointer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for token in &self.0 {
+            write!(f, "/{}", token.replace('~', "~0").replace('/', "~1"))?;
+        }
+        Ok(())
+    }
+}
+
+/// A text that is not a JSON Pointer.
+#[derive(Debug, thiserror::Error)]
+#[error("'{0}' is not a path: it has to begin with '/'")]
+pub struct NotAPointer(String);
+
+impl FromStr for Pointer {
+    type Err = NotAPointer;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text.is_empty() {
+            return Ok(Self::default());
+        }
+        let Some(rest) = text.strip_prefix('/') else {
+            return Err(NotAPointer(crate::model::display_safe(text)));
+        };
+        let unescape = |token: &str| token.replace("~1", "/").replace("~0", "~");
+        Ok(Self(rest.split('/').map(unescape).collect()))
+    }
+}
+
+impl TryFrom<String> for Pointer {
+    type Error = NotAPointer;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+impl From<Pointer> for String {
+    fn from(pointer: Pointer) -> Self {
+        pointer.to_string()
+    }
+}
+
+/// A pattern over pointers: `*` stands for one token, `**` for any number, none included; a token that
+/// ends in `*` stands for every token that begins with the rest.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Pattern(Pointer);
+
+impl Pattern {
+    /// Whether the pattern describes exactly these tokens.
+    pub fn matches<T: AsRef<str>>(&self, tokens: &[T]) -> bool {
+        matches(&self.0.0, tokens)
+    }
+
+    /// The tokens of `pointer` that stand where the pattern has a single `*`: the names of the things it is about.
+    /// Empty when the pattern has `**` or does not match.
+    pub fn names<'a>(&self, pointer: &'a Pointer) -> Vec<&'a str> {
+        let pattern = &self.0.0;
+        if pattern.len() != pointer.0.len() || !self.matches(&pointer.0) {
+            return Vec::new();
+        }
+        pattern.iter().zip(&pointer.0).filter(|(wanted, _)| *wanted == "*").map(|(_, token)| token.as_str()).collect()
+    }
+}
+
+fn matches<T: AsRef<str>>(pattern: &[String], tokens: &[T]) -> bool {
+    let Some((wanted, rest)) = pattern.split_first() else {
+        return tokens.is_empty();
+    };
+    if wanted == "**" {
+        return (0..=tokens.len()).any(|skip| tokens.get(skip..).is_some_and(|tail| matches(rest, tail)));
+    }
+    let Some((token, tail)) = tokens.split_first() else {
+        return false;
+    };
+    let token_fits = match wanted.strip_suffix('*') {
+        Some(prefix) => token.as_ref().starts_with(prefix),
+        None => wanted == token.as_ref(),
+    };
+    token_fits && matches(rest, tail)
+}
+
+impl fmt::Display for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl FromStr for Pattern {
+    type Err = NotAPointer;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        text.parse().map(Self)
+    }
+}
+
+impl TryFrom<String> for Pattern {
+    type Error = NotAPointer;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pointers_escape_and_read_back() {
+        let pointer = Pointer::of_section("clients").child("a/b~c").child("");
+        assert_eq!(pointer.to_string(), "/clients/a~1b~0c/");
+        assert_eq!("/clients/a~1b~0c/".parse::<Pointer>().unwrap(), pointer);
+        assert!("clients".parse::<Pointer>().is_err());
+    }
+
+    #[test]
+    fn patterns_match_tokens() {
+        let table = [
+            ("/a/*/c", "/a/b/c", true),
+            ("/a/*/c", "/a/c", false),
+            ("/a/**", "/a", true),
+            ("/a/**", "/a/b/c", true),
+            ("/a/**/z", "/a/b/c/z", true),
+            ("/a/**/z", "/a/b/c", false),
+            ("/**/id", "/id", true),
+            ("/a/oauth_*/x", "/a/oauth_google/x", true),
+            ("/a/oauth_*/x", "/a/saml/x", false),
+            ("", "", true),
+        ];
+        for (pattern, pointer, expected) in table {
+            let tokens = pointer.parse::<Pointer>().unwrap();
+            assert_eq!(pattern.parse::<Pattern>().unwrap().matches(tokens.tokens()), expected, "{pattern} {pointer}");
+        }
+    }
+
+    #[test]
+    fn a_pattern_names_what_its_stars_stand_for() {
+        let pattern: Pattern = "/jwt_templates/*/claims/*".parse().unwrap();
+        let pointer: Pointer = "/jwt_templates/supabase/claims/email".parse().unwrap();
+        assert_eq!(pattern.names(&pointer), ["supabase", "email"]);
+        assert!(pattern.names(&"/x".parse().unwrap()).is_empty());
+    }
+}
