@@ -1,7 +1,21 @@
-//! Canonical form.
+//! The canonical form: what is left of a vendor's answer when noise and secrets are out.
+//!
+//! Lists of objects become maps keyed by identity, lists of scalars become sorted sets, volatile fields go, secrets
+//! become keyed fingerprints, program text becomes its digest. Everything else stays, fields nobody has heard of
+//! included. The bytes are RFC 8785, so equal settings have equal digests.
+
+mod normalise;
+mod parse;
+mod redact;
+
 use serde_json::Value;
-/// RFC 8785 bytes.
+
+pub use normalise::{BadList, document};
+pub use parse::{Unusable, parse};
+pub use redact::{FingerprintKey, Redaction};
+
+/// The RFC 8785 bytes of `value`.
 pub fn to_bytes(value: &Value) -> Vec<u8> {
     serde_json_canonicalizer::to_vec(value)
-        .expect("internal: a JSON value without custom serialisation always has canonical bytes")
+        .unwrap_or_else(|error| unreachable!("internal: every JSON value has canonical bytes: {error}"))
 }

@@ -1,8 +1,8 @@
 //! What differs between a baseline and a snapshot.
 
 pub mod change;
-// pub mod compare;
-// pub mod patch;
+pub mod compare;
+pub mod patch;
 
 pub use change::{Change, ChangeKind};
-// pub use compare::compare;
+pub use compare::compare;

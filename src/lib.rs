@@ -23,30 +23,15 @@ pub mod exit;
 pub mod model;
 
 // Layer 1: pure decisions.
+pub mod backoff;
 pub mod canonical;
-pub mod classify;
-pub mod config;
 pub mod diff;
-// pub mod incident;
-pub mod message;
 pub mod schedule;
-// pub mod sections;
+pub mod sections;
 pub mod snapshot;
-// pub mod trust;
 
 // Layer 2: the outside world.
-// pub mod provider;
-// pub mod receiver;
-// pub mod secrets;
-// pub mod store;
 
 // Layer 3: the service.
-// pub mod approval;
-// pub mod cycle;
-// pub mod daemon;
-// pub mod delivery;
 
 // Layer 4: what people touch.
-// pub mod cli;
-// pub mod demo;
-// pub mod simulator;

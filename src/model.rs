@@ -5,11 +5,13 @@ pub mod ids;
 pub mod instance;
 pub mod judgement;
 pub mod pointer;
+pub mod resource;
 pub mod state;
 
 pub use display_safe::display_safe;
-pub use ids::{Digest, DriftId, MessageId};
+pub use ids::{Digest, DriftId, HistoryMark, MessageId};
 pub use instance::{InstanceId, Provider};
 pub use judgement::{Category, Direction, Severity, Unit};
 pub use pointer::{Pattern, Pointer};
+pub use resource::Resource;
 pub use state::State;

@@ -1,6 +1,6 @@
 //! When an instance is due. Pure: the caller brings the time and what was stored.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use chrono_tz::Tz;
 use croner::parser::{CronParser, Seconds, Year};
 
@@ -57,5 +57,103 @@ impl Cron {
     /// The pattern in words, as the parser understands it.
     pub fn describe(&self) -> String {
         format!("{} ({})", self.pattern.describe(), self.zone)
+    }
+}
+
+/// Whether an instance is due: it was never read, or its time has come. A time that passed while nothing was running
+/// counts once, however long ago it was.
+pub fn is_due(now: DateTime<Utc>, next_due: Option<DateTime<Utc>>, delay: TimeDelta) -> bool {
+    next_due.is_none_or(|next| next + delay <= now)
+}
+
+/// How long after its time an instance is read: always the same for one name and different for most, so that many
+/// instances and many installations do not all ask at the full minute. At most a tenth of the period and 30 seconds.
+pub fn spread(name: &str, cron: &Cron, now: DateTime<Utc>) -> TimeDelta {
+    let period =
+        cron.next_after(now).and_then(|first| cron.next_after(first).map(|second| second - first)).unwrap_or_default();
+    let most = (period / 10).min(TimeDelta::seconds(30)).num_milliseconds();
+    let place: u64 = name
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
+    let part = i64::try_from(place >> 40).unwrap_or_default();
+    TimeDelta::milliseconds(most * part / (1 << 24))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn at(text: &str) -> DateTime<Utc> {
+        text.parse().unwrap()
+    }
+
+    fn cron(pattern: &str, zone: Tz) -> Cron {
+        Cron::parse(pattern, zone, at("2026-01-01T00:00:00Z")).unwrap()
+    }
+
+    #[test]
+    fn patterns_that_cannot_be_meant_are_refused() {
+        for (pattern, reason) in [
+            ("*/5 * * *", "five-field"),
+            ("0 */5 * * * *", "five-field"),
+            ("every day", "five-field"),
+            ("0 0 31 2 *", "never comes"),
+        ] {
+            let error = Cron::parse(pattern, Tz::UTC, at("2026-01-01T00:00:00Z")).unwrap_err().to_string();
+            assert!(error.contains(reason), "{pattern}: {error}");
+        }
+    }
+
+    #[test]
+    fn local_time_is_kept_across_the_change_of_the_clocks() {
+        let zone: Tz = "America/New_York".parse().unwrap();
+        let table = [
+            // The hour from two to three does not exist on that day, and the one from one to two is there twice.
+            ("30 2 * * *", "2026-03-07T12:00:00Z", "2026-03-08T07:00:00Z"),
+            ("30 1 * * *", "2026-03-08T06:30:00Z", "2026-03-09T05:30:00Z"),
+            ("0 9 * * *", "2026-03-07T20:00:00Z", "2026-03-08T13:00:00Z"),
+            ("0 9 * * *", "2026-10-31T20:00:00Z", "2026-11-01T14:00:00Z"),
+        ];
+        for (pattern, now, expected) in table {
+            assert_eq!(cron(pattern, zone).next_after(at(now)), Some(at(expected)), "{pattern} after {now}");
+        }
+    }
+
+    #[test]
+    fn downtime_is_caught_up_once() {
+        let every_five = cron("*/5 * * * *", Tz::UTC);
+        let (stopped, started) = (at("2026-01-01T00:05:00Z"), at("2026-01-01T09:02:00Z"));
+        assert!(is_due(started, Some(stopped), TimeDelta::zero()));
+        let next = every_five.next_after(started);
+        assert_eq!(next, Some(at("2026-01-01T09:05:00Z")));
+        assert!(!is_due(started, next, TimeDelta::zero()));
+        assert!(is_due(started, None, TimeDelta::seconds(30)));
+    }
+
+    #[test]
+    fn instances_are_spread_and_always_in_the_same_way() {
+        let every_five = cron("*/5 * * * *", Tz::UTC);
+        let now = at("2026-01-01T00:00:00Z");
+        let delays: Vec<_> = (0..50).map(|number| spread(&format!("clerk:i{number}"), &every_five, now)).collect();
+        assert!(delays.iter().all(|delay| *delay >= TimeDelta::zero() && *delay <= TimeDelta::seconds(30)));
+        let mut different = delays.clone();
+        different.sort_unstable();
+        different.dedup();
+        assert!(different.len() > 40, "{delays:?}");
+        assert_eq!(delays.first(), Some(&spread("clerk:i0", &every_five, now)));
+    }
+
+    proptest! {
+        #[test]
+        fn the_next_time_is_always_later(seconds in 0..4_000_000_000i64, minute in 0..60u8, hour in 0..24u8) {
+            let zone: Tz = "Europe/Berlin".parse().unwrap();
+            let now = DateTime::from_timestamp(seconds, 0).unwrap();
+            for pattern in [format!("{minute} {hour} * * *"), "*/7 * * * *".to_owned()] {
+                let next = cron(&pattern, zone).next_after(now).unwrap();
+                prop_assert!(next > now);
+                prop_assert!(next - now <= TimeDelta::hours(50));
+            }
+        }
     }
 }

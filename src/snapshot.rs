@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::canonical;
-use crate::model::{Digest, InstanceId, State};
+use crate::model::{Digest, InstanceId, Resource, State};
 
 /// One canonical JSON value of one section. Only [`canonical::document`] and [`Document::from_canonical`] make one.
 #[derive(Debug, Clone, PartialEq)]
@@ -21,6 +21,8 @@ impl Document {
     pub(crate) fn new(value: Value) -> Self {
         let bytes = canonical::to_bytes(&value);
         let digest = Digest::of(&bytes);
+        // What is compared is what was digested: 1.0 and 1 are one number.
+        let value = serde_json::from_slice(&bytes).unwrap_or(value);
         Self { value, bytes, digest }
     }
 
@@ -131,8 +133,10 @@ pub type Manifest = BTreeMap<String, SectionMark>;
 pub struct Snapshot {
     /// The instance.
     pub instance: InstanceId,
-    /// The vendor's own identity of it.
+    /// The vendor's own identity of it; empty when unknown.
     pub resource: String,
+    /// Every identity that is known of it, that one included.
+    pub identifiers: Resource,
     /// Every section that was asked for.
     pub sections: BTreeMap<String, Reading>,
 }

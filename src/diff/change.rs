@@ -54,6 +54,7 @@ pub struct Change {
     /// The value read; null when there is none.
     pub after: Value,
     /// Whether the values are members of the set at `path`.
+    #[serde(skip)]
     pub is_member: bool,
 }
 

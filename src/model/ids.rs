@@ -71,6 +71,15 @@ impl From<Digest> for String {
     }
 }
 
+/// A place in the history.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HistoryMark {
+    /// Number of events so far.
+    pub size: u64,
+    /// Digest of the last one, which covers all before it.
+    pub head: Digest,
+}
+
 macro_rules! identifier {
     ($(#[$doc:meta])* $name:ident, $prefix:literal) => {
         $(#[$doc])*

@@ -1,0 +1,234 @@
+//! From strict JSON to the canonical document of a section.
+
+use serde_json::{Map, Value, json};
+
+use super::redact::{Redaction, is_nothing, is_secret_text};
+use super::to_bytes;
+use crate::model::{Digest, Pointer, display_safe};
+use crate::sections::Section;
+use crate::snapshot::Document;
+
+/// A list whose items cannot be told apart.
+#[derive(Debug, thiserror::Error)]
+pub enum BadList {
+    /// An item has no identity.
+    #[error("an item of the list at '{path}' has no '{field}'")]
+    NoIdentity {
+        /// Where the list is.
+        path: String,
+        /// The field that should identify the item.
+        field: String,
+    },
+    /// Two items have the same identity.
+    #[error("two items of the list at '{path}' have the {field} '{identity}'")]
+    SameIdentity {
+        /// Where the list is.
+        path: String,
+        /// The field that identifies items.
+        field: String,
+        /// What both have.
+        identity: String,
+    },
+}
+
+/// Makes the canonical document of `section` from what the vendor answered.
+///
+/// # Errors
+/// A list of objects has an item without identity, or two with the same: never a silent overwrite.
+pub fn document(section: &Section, fetched: Value, redaction: &Redaction) -> Result<Document, BadList> {
+    let walk = Walk { section, redaction };
+    walk.value(fetched, &mut Vec::new()).map(|value| Document::new(value.unwrap_or(Value::Null)))
+}
+
+struct Walk<'a> {
+    section: &'a Section,
+    redaction: &'a Redaction,
+}
+
+impl Walk<'_> {
+    /// The canonical form of the value at `path` (relative to the section), or nothing if it is volatile.
+    fn value(&self, value: Value, path: &mut Vec<String>) -> Result<Option<Value>, BadList> {
+        if self.section.is_volatile(path) {
+            return Ok(None);
+        }
+        if self.section.is_secret(path) && !is_nothing(&value) {
+            return Ok(Some(self.fingerprint(path, &value)));
+        }
+        let canonical = match value {
+            Value::String(text) => self.text(text, path),
+            Value::Object(entries) => self.object(entries, path)?,
+            Value::Array(items) => match self.section.key_at(path) {
+                Some(field) => self.keyed(items, field, path)?,
+                None => self.list(items, path)?,
+            },
+            scalar => scalar,
+        };
+        Ok(Some(canonical))
+    }
+
+    fn text(&self, text: String, path: &[String]) -> Value {
+        if self.section.is_code(path) && !self.redaction.keep_code && !text.is_empty() {
+            let digest = Digest::of(text.as_bytes());
+            return json!({ "sha256": digest.as_str().trim_start_matches("sha256:"), "size": text.len() });
+        }
+        let name = path.iter().rev().find(|token| *token != "*").map_or("", String::as_str);
+        if !text.is_empty() && is_secret_text(name, &text) && !self.section.is_code(path) {
+            return self.fingerprint(path, &Value::String(text));
+        }
+        Value::String(text)
+    }
+
+    fn object(&self, entries: Map<String, Value>, path: &mut Vec<String>) -> Result<Value, BadList> {
+        let mut canonical = Map::new();
+        for (name, value) in entries {
+            path.push(name);
+            let kept = self.value(value, path)?;
+            let name = path.pop().unwrap_or_default();
+            if let Some(kept) = kept {
+                canonical.insert(name, kept);
+            }
+        }
+        Ok(Value::Object(canonical))
+    }
+
+    /// A list of objects with an identity becomes a map.
+    fn keyed(&self, items: Vec<Value>, field: &str, path: &mut Vec<String>) -> Result<Value, BadList> {
+        let mut canonical = Map::new();
+        for item in items {
+            let Some(identity) = item.get(field).and_then(Value::as_str).filter(|text| !text.is_empty()) else {
+                return Err(BadList::NoIdentity { path: self.place(path).to_string(), field: field.to_owned() });
+            };
+            let identity = identity.to_owned();
+            path.push(identity.clone());
+            let kept = self.value(item, path)?;
+            path.pop();
+            if canonical.contains_key(&identity) {
+                return Err(BadList::SameIdentity {
+                    path: self.place(path).to_string(),
+                    field: field.to_owned(),
+                    identity: display_safe(&identity),
+                });
+            }
+            if let Some(kept) = kept {
+                canonical.insert(identity, kept);
+            }
+        }
+        Ok(Value::Object(canonical))
+    }
+
+    /// Any other list is a set, sorted and without repetition, unless the section says that its order matters.
+    fn list(&self, items: Vec<Value>, path: &mut Vec<String>) -> Result<Value, BadList> {
+        path.push("*".to_owned());
+        let mut canonical = Vec::with_capacity(items.len());
+        for item in items {
+            if let Some(kept) = self.value(item, path)? {
+                canonical.push(kept);
+            }
+        }
+        path.pop();
+        if !self.section.is_sequence(path) {
+            canonical.sort_by_cached_key(to_bytes);
+            canonical.dedup();
+        }
+        Ok(Value::Array(canonical))
+    }
+
+    fn fingerprint(&self, path: &[String], value: &Value) -> Value {
+        self.redaction.key.fingerprint(&self.place(path), value)
+    }
+
+    fn place(&self, path: &[String]) -> Pointer {
+        path.iter().fold(Pointer::of_section(&self.section.name), |pointer, token| pointer.child(token))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::canonical::FingerprintKey;
+    use crate::model::Provider;
+    use crate::sections::Table;
+    use proptest::prelude::*;
+
+    fn canonical(provider: Provider, section: &str, value: Value) -> Result<Value, BadList> {
+        let redaction = Redaction { key: FingerprintKey::new([7; 32]), keep_code: false };
+        let section = Table::of(provider).section(section).unwrap();
+        document(section, value, &redaction).map(|document| document.value().clone())
+    }
+
+    #[test]
+    fn lists_of_objects_become_maps_and_volatile_fields_go() {
+        let answer = json!([{ "name": "b", "claims": { "aud": "x" }, "updated_at": 1 }, { "name": "a", "claims": {} }]);
+        let expected = json!({ "a": { "name": "a", "claims": {} }, "b": { "name": "b", "claims": { "aud": "x" } } });
+        assert_eq!(canonical(Provider::Clerk, "jwt_templates", answer).unwrap(), expected);
+    }
+
+    #[test]
+    fn a_list_that_cannot_be_keyed_is_an_error() {
+        let twice = canonical(Provider::Clerk, "jwt_templates", json!([{ "name": "a" }, { "name": "a" }])).unwrap_err();
+        assert!(matches!(twice, BadList::SameIdentity { .. }), "{twice}");
+        for answer in [json!([{}]), json!([{ "name": "" }]), json!([{ "name": 1 }]), json!(["x"])] {
+            let error = canonical(Provider::Clerk, "jwt_templates", answer).unwrap_err();
+            assert!(matches!(error, BadList::NoIdentity { .. }), "{error}");
+        }
+    }
+
+    #[test]
+    fn secrets_and_code_are_nowhere_and_empty_ones_stay_empty() {
+        let answer = json!([{
+            "name": "db", "strategy": "auth0", "id": "con_1",
+            "options": {
+                "client_secret": "CANARY-1", "app_secret": "", "customScripts": { "login": "CANARY-2" },
+                "configuration": { "DB": "CANARY-3" }, "unheard_of_api_key": "CANARY-4", "note": "sk_live_CANARY0123456789",
+                "passwordPolicy": "good", "list_of_tokens": ["CANARY-5"]
+            }
+        }]);
+        let document = canonical(Provider::Auth0, "connections", answer).unwrap();
+        assert!(!document.to_string().contains("CANARY"), "{document}");
+        let options = &document["db"]["options"];
+        assert_eq!(options["app_secret"], "");
+        assert_eq!(options["passwordPolicy"], "good");
+        assert_eq!(options["customScripts"]["login"]["size"], 8);
+    }
+
+    #[test]
+    fn sets_are_sorted_and_sequences_are_not() {
+        let answer = json!({ "flags": {}, "enabled_locales": ["fr", "en"], "allowed_logout_urls": ["b", "a", "b"] });
+        let document = canonical(Provider::Auth0, "tenants.settings", answer).unwrap();
+        assert_eq!(document["enabled_locales"], json!(["fr", "en"]));
+        assert_eq!(document["allowed_logout_urls"], json!(["a", "b"]));
+    }
+
+    fn any_json() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i32>().prop_map(Value::from),
+            "[a-z]{0,4}".prop_map(Value::from),
+        ];
+        leaf.prop_recursive(4, 32, 4, |inner| {
+            prop_oneof![
+                proptest::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+                proptest::collection::btree_map("[a-z]{1,3}", inner, 0..4)
+                    .prop_map(|map| Value::Object(map.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn canonical_form_is_idempotent(value in any_json()) {
+            let once = canonical(Provider::Auth0, "tenants.settings", value).unwrap();
+            let twice = canonical(Provider::Auth0, "tenants.settings", once.clone()).unwrap();
+            prop_assert_eq!(once, twice);
+        }
+
+        #[test]
+        fn order_of_a_set_does_not_matter(mut items in proptest::collection::vec(any_json(), 0..6)) {
+            let one = canonical(Provider::Auth0, "guardian.policies", Value::from(items.clone())).unwrap();
+            items.reverse();
+            let other = canonical(Provider::Auth0, "guardian.policies", Value::from(items)).unwrap();
+            prop_assert_eq!(one, other);
+        }
+    }
+}

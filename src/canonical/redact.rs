@@ -1,0 +1,139 @@
+//! Secrets out, fingerprints in.
+
+use std::sync::LazyLock;
+
+use hmac::{Hmac, Mac};
+use regex::Regex;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use sha2::Sha256;
+
+use super::to_bytes;
+use crate::model::Pointer;
+
+/// The local key of all fingerprints. It never leaves the machine; without it equal secrets cannot be recognised.
+#[derive(Clone)]
+pub struct FingerprintKey([u8; 32]);
+
+impl FingerprintKey {
+    /// Takes 32 random bytes.
+    pub fn new(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// A name for the key that gives nothing of it away.
+    pub fn id(&self) -> String {
+        self.hex(b"authdrift fingerprint key")
+    }
+
+    /// What is kept instead of the secret at `path`: the same for the same secret at the same place, and nothing
+    /// from which the secret could be found.
+    pub fn fingerprint(&self, path: &Pointer, value: &Value) -> Value {
+        let mut message = path.to_string().into_bytes();
+        message.push(0);
+        match value {
+            Value::String(text) => message.extend_from_slice(text.as_bytes()),
+            other => message.extend_from_slice(&to_bytes(other)),
+        }
+        json!({ "fingerprint": format!("hmac-sha256:{}", self.hex(&message)) })
+    }
+
+    fn hex(&self, message: &[u8]) -> String {
+        let mut mac = <Hmac<Sha256> as Mac>::new_from_slice(&self.0)
+            .unwrap_or_else(|_| unreachable!("internal: HMAC takes a key of any length"));
+        mac.update(message);
+        mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+impl std::fmt::Debug for FingerprintKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("FingerprintKey(…)")
+    }
+}
+
+/// How documents of one instance are redacted.
+#[derive(Debug, Clone)]
+pub struct Redaction {
+    /// The local key.
+    pub key: FingerprintKey,
+    /// Keep customer code as it is.
+    pub keep_code: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Rules {
+    names: String,
+    harmless: Vec<String>,
+    values: String,
+}
+
+struct Compiled {
+    names: Regex,
+    harmless: Vec<String>,
+    values: Regex,
+}
+
+static RULES: LazyLock<Compiled> = LazyLock::new(|| {
+    let rules: Rules = toml::from_str(include_str!("../sections/secrets.toml"))
+        .unwrap_or_else(|error| unreachable!("internal: secrets.toml is malformed: {error}"));
+    let compile = |pattern: &str| {
+        Regex::new(pattern).unwrap_or_else(|error| unreachable!("internal: secrets.toml has a bad pattern: {error}"))
+    };
+    Compiled { names: compile(&rules.names), harmless: rules.harmless, values: compile(&rules.values) }
+});
+
+/// Whether `text` under the name `name` is a secret although no table names it.
+pub(super) fn is_secret_text(name: &str, text: &str) -> bool {
+    let sounds_secret = RULES.names.is_match(name) && !RULES.harmless.iter().any(|harmless| harmless == name);
+    sounds_secret || RULES.values.is_match(text)
+}
+
+/// Whether there is nothing to hide: never set, or emptied.
+pub(super) fn is_nothing(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::String(text) => text.is_empty(),
+        Value::Array(items) => items.is_empty(),
+        Value::Object(entries) => entries.is_empty(),
+        Value::Bool(_) | Value::Number(_) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_are_recognised_by_name_and_by_form() {
+        let table = [
+            ("client_secret", "x", true),
+            ("httpAuthorization", "Basic x", true),
+            ("apiKey", "x", true),
+            ("note", "sk_live_4f9A0q8Zx7Lm2Kp1", true),
+            ("note", "-----BEGIN RSA PRIVATE KEY-----", true),
+            ("note", "eyJhbGciOiJIUzI1NiIsInR5.eyJzdWIiOiIxMjM0NTY3ODkw.x", true),
+            ("password", "required", false),
+            ("passwordPolicy", "good", false),
+            ("token_endpoint", "https://idp.example/token", false),
+            ("publishable_key", "pk_live_Y2xlcmsuZXhhbXBsZS5jb20k", false),
+            ("name", "supabase", false),
+        ];
+        for (name, text, expected) in table {
+            assert_eq!(is_secret_text(name, text), expected, "{name} {text}");
+        }
+    }
+
+    #[test]
+    fn a_fingerprint_depends_on_key_place_and_value() {
+        let (one, two) = (FingerprintKey::new([1; 32]), FingerprintKey::new([2; 32]));
+        let (here, there) = (Pointer::of_section("a"), Pointer::of_section("b"));
+        let print = one.fingerprint(&here, &json!("CANARY"));
+        assert_eq!(print, one.fingerprint(&here, &json!("CANARY")));
+        assert_ne!(print, one.fingerprint(&there, &json!("CANARY")));
+        assert_ne!(print, one.fingerprint(&here, &json!("other")));
+        assert_ne!(print, two.fingerprint(&here, &json!("CANARY")));
+        assert!(!print.to_string().contains("CANARY") && !format!("{one:?}").contains('1'));
+    }
+}

@@ -1,0 +1,218 @@
+//! The comparison itself.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+use super::change::{Change, ChangeKind};
+use crate::canonical::to_bytes;
+use crate::model::{Pointer, State};
+use crate::sections::Table;
+use crate::snapshot::{Manifest, Reading, Snapshot};
+
+/// One side of a comparison: what a section is, if anything is known about it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Side<'a> {
+    /// It has this value.
+    Value(&'a Value),
+    /// It has no value, for a reason that is itself a fact: [`State::Off`] or [`State::NotOnPlan`].
+    Without(State),
+    /// Nothing is known.
+    Unknown,
+}
+
+impl<'a> Side<'a> {
+    /// What a snapshot says about a section.
+    pub fn of_reading(reading: Option<&'a Reading>) -> Self {
+        match reading {
+            Some(Reading::Value(document)) => Self::Value(document.value()),
+            Some(Reading::Without { state, .. }) if state.is_comparable() => Self::Without(*state),
+            Some(Reading::Without { .. }) | None => Self::Unknown,
+        }
+    }
+
+    /// What is compared: the value, or the state in its place.
+    pub fn as_json(self) -> Option<Value> {
+        match self {
+            Self::Value(value) => Some(value.clone()),
+            Self::Without(state) => Some(json!({ "state": state })),
+            Self::Unknown => None,
+        }
+    }
+}
+
+/// The sections that can be compared: both sides are known. A section in any other state says nothing, so nothing is
+/// concluded from it, least of all a removal.
+pub fn comparable(baseline: &Manifest, snapshot: &Snapshot) -> BTreeSet<String> {
+    let is_known = |section: &String| {
+        snapshot.sections.get(section).is_some_and(|reading| reading.state().is_comparable())
+            && baseline.get(section).is_some_and(|mark| mark.state.is_comparable())
+    };
+    baseline.keys().filter(|section| is_known(section)).cloned().collect()
+}
+
+/// Every difference between what was approved and what was read, in the order of the paths.
+///
+/// `baseline` gives the approved side of a section. Sections with an unknown side are left out.
+pub fn compare<'a>(table: &Table, baseline: impl Fn(&str) -> Side<'a>, snapshot: &Snapshot) -> Vec<Change> {
+    let mut changes = Vec::new();
+    for (section, reading) in &snapshot.sections {
+        let path = Pointer::of_section(section);
+        match (baseline(section), Side::of_reading(Some(reading))) {
+            (Side::Value(before), Side::Value(after)) => compare_values(table, &path, before, after, &mut changes),
+            (Side::Unknown, _) | (_, Side::Unknown) => {}
+            (before, after) if before == after => {}
+            (before, after) => changes.push(Change {
+                path,
+                kind: ChangeKind::Changed,
+                before: json!({ "state": state_of(before) }),
+                after: json!({ "state": state_of(after) }),
+                is_member: false,
+            }),
+        }
+    }
+    changes
+}
+
+fn state_of(side: Side<'_>) -> State {
+    match side {
+        Side::Value(_) => State::Value,
+        Side::Without(state) => state,
+        Side::Unknown => State::Unreachable,
+    }
+}
+
+fn compare_values(table: &Table, path: &Pointer, before: &Value, after: &Value, changes: &mut Vec<Change>) {
+    if before == after {
+        return;
+    }
+    let one = |kind, path: &Pointer, before: &Value, after: &Value, is_member| Change {
+        path: path.clone(),
+        kind,
+        before: before.clone(),
+        after: after.clone(),
+        is_member,
+    };
+    match (before, after) {
+        (Value::Object(old), Value::Object(new)) => {
+            let names: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
+            for name in names {
+                let place = path.child(name);
+                match (old.get(name), new.get(name)) {
+                    (Some(was), Some(is)) => compare_values(table, &place, was, is, changes),
+                    (Some(was), None) => changes.push(one(ChangeKind::Removed, &place, was, &Value::Null, false)),
+                    (None, Some(is)) => changes.push(one(ChangeKind::Added, &place, &Value::Null, is, false)),
+                    (None, None) => {}
+                }
+            }
+        }
+        (Value::Array(old), Value::Array(new)) if table.is_sequence(path) => {
+            let kind = if sorted(old) == sorted(new) { ChangeKind::Reordered } else { ChangeKind::Changed };
+            changes.push(one(kind, path, before, after, false));
+        }
+        // A set that was never written is null with some vendors: its members are what people care about.
+        (Value::Array(_) | Value::Null, Value::Array(_) | Value::Null) if !table.is_sequence(path) => {
+            let members = |value: &Value| value.as_array().cloned().unwrap_or_default();
+            let (old, new) = (members(before), members(after));
+            if old.is_empty() && new.is_empty() {
+                changes.push(one(ChangeKind::Changed, path, before, after, false));
+            }
+            for gone in old.iter().filter(|member| !new.contains(member)) {
+                changes.push(one(ChangeKind::Removed, path, gone, &Value::Null, true));
+            }
+            for fresh in new.iter().filter(|member| !old.contains(member)) {
+                changes.push(one(ChangeKind::Added, path, &Value::Null, fresh, true));
+            }
+        }
+        _ => changes.push(one(ChangeKind::Changed, path, before, after, false)),
+    }
+}
+
+fn sorted(items: &[Value]) -> Vec<Vec<u8>> {
+    let mut bytes: Vec<_> = items.iter().map(to_bytes).collect();
+    bytes.sort_unstable();
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Provider;
+    use crate::snapshot::Document;
+    use proptest::prelude::*;
+
+    fn changes(section: &str, before: Value, after: Value) -> Vec<(String, &'static str, Value, Value)> {
+        let table = Table::of(Provider::Auth0);
+        let reading = Reading::Value(Document::new(after));
+        let snapshot = Snapshot {
+            instance: "auth0:test".parse().unwrap(),
+            resource: "test.example".to_owned(),
+            identifiers: crate::model::Resource::default(),
+            sections: [(section.to_owned(), reading)].into(),
+        };
+        compare(table, |_| Side::Value(&before), &snapshot)
+            .into_iter()
+            .map(|change| (change.path.to_string(), change.kind.as_str(), change.before, change.after))
+            .collect()
+    }
+
+    #[test]
+    fn members_of_a_set_are_reported_one_by_one_at_the_set() {
+        let found = changes("tenants.settings", json!({ "u": ["a", "b"] }), json!({ "u": ["b", "c"] }));
+        let path = "/tenants.settings/u".to_owned();
+        assert_eq!(
+            found,
+            [(path.clone(), "removed", json!("a"), Value::Null), (path, "added", Value::Null, json!("c"))]
+        );
+        let from_nothing = changes("tenants.settings", json!({ "u": null }), json!({ "u": ["c"] }));
+        assert_eq!(from_nothing[0].1, "added");
+        assert_eq!(changes("tenants.settings", json!({ "u": null }), json!({ "u": [] }))[0].1, "changed");
+    }
+
+    #[test]
+    fn objects_come_and_go_whole_and_null_is_not_absent() {
+        let found = changes("clients", json!({ "x": { "a": { "b": 1 } }, "n": null }), json!({ "y": { "a": 1 } }));
+        let paths: Vec<_> = found.iter().map(|(path, kind, ..)| (path.as_str(), *kind)).collect();
+        assert_eq!(paths, [("/clients/n", "removed"), ("/clients/x", "removed"), ("/clients/y", "added")]);
+    }
+
+    #[test]
+    fn a_sequence_in_another_order_is_reordered() {
+        let path = |kind| vec![("/tenants.settings/enabled_locales".to_owned(), kind)];
+        let locales = |items: Value| json!({ "enabled_locales": items });
+        for (after, kind) in [(json!(["fr", "en"]), "reordered"), (json!(["en"]), "changed")] {
+            let found = changes("tenants.settings", locales(json!(["en", "fr"])), locales(after));
+            assert_eq!(found.into_iter().map(|(path, kind, ..)| (path, kind)).collect::<Vec<_>>(), path(kind));
+        }
+    }
+
+    #[test]
+    fn nothing_is_concluded_from_a_section_that_could_not_be_read() {
+        let table = Table::of(Provider::Auth0);
+        let value = json!({ "a": 1 });
+        for (state, expected) in
+            [(State::NotPermitted, 0), (State::Unreachable, 0), (State::Off, 1), (State::NotOnPlan, 1)]
+        {
+            let snapshot = Snapshot {
+                instance: "auth0:test".parse().unwrap(),
+                resource: String::new(),
+                identifiers: crate::model::Resource::default(),
+                sections: [("clients".to_owned(), Reading::without(state, ""))].into(),
+            };
+            let found = compare(table, |_| Side::Value(&value), &snapshot);
+            assert_eq!(found.len(), expected, "{state}");
+            assert!(found.iter().all(|change| change.kind == ChangeKind::Changed), "{state}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn equal_values_have_no_change_and_different_ones_have_some(
+            one in proptest::collection::btree_map("[a-c]", 0..3u8, 0..3),
+            other in proptest::collection::btree_map("[a-c]", 0..3u8, 0..3),
+        ) {
+            let found = changes("clients", json!(one), json!(other));
+            prop_assert_eq!(found.is_empty(), one == other);
+        }
+    }
+}
