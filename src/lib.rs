@@ -25,6 +25,7 @@ pub mod model;
 // Layer 1: pure decisions.
 pub mod backoff;
 pub mod canonical;
+pub mod classify;
 pub mod diff;
 pub mod schedule;
 pub mod sections;

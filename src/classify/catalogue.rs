@@ -134,3 +134,135 @@ fn parse(name: &str, text: &str) -> Result<Vec<Setting>, BadCatalogue> {
         .map(|file| file.settings)
         .map_err(|source| BadCatalogue { name: name.to_owned(), source: Box::new(source) })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    const SECTIONS: &[&str] = &[
+        "instance",
+        "domains",
+        "redirect_urls",
+        "jwt_templates",
+        "instance.organization_settings",
+        "platform.config",
+        "frontend.environment",
+        "tenants.settings",
+        "guardian.factors",
+        "guardian.policies",
+        "attack-protection.brute-force-protection",
+        "attack-protection.suspicious-ip-throttling",
+        "attack-protection.breached-password-detection",
+        "attack-protection.bot-detection",
+        "attack-protection.captcha",
+        "attack-protection.phone-provider-protection",
+        "clients",
+        "connections",
+        "resource-servers",
+    ];
+
+    fn builtin() -> [(Provider, Catalogue); 2] {
+        [Provider::Clerk, Provider::Auth0].map(|provider| (provider, Catalogue::of(provider, None).unwrap()))
+    }
+
+    /// A path that the pattern describes.
+    fn sample(pattern: &Pattern) -> Pointer {
+        pattern.to_string().replace("**", "some").replace('*', "thing").parse().unwrap()
+    }
+
+    #[test]
+    fn the_texts_of_every_setting_are_usable() {
+        for (provider, catalogue) in builtin() {
+            let mut ids = HashSet::new();
+            for setting in catalogue.settings() {
+                let id = &setting.id;
+                assert!(ids.insert(id), "{provider:?}: {id} twice");
+                let is_kebab = id.split('-').all(|word| {
+                    !word.is_empty()
+                        && word.chars().all(|letter| letter.is_ascii_lowercase() || letter.is_ascii_digit())
+                });
+                assert!(is_kebab, "{provider:?}: {id} is not kebab case");
+                assert!(
+                    !setting.title.ends_with('.') && setting.title.chars().count() <= 60,
+                    "{id}: {}",
+                    setting.title
+                );
+                assert!(setting.title.starts_with(char::is_uppercase), "{id}: {}", setting.title);
+                let sentence = setting.why.strip_suffix('.').unwrap_or_else(|| panic!("{id}: no full stop"));
+                assert!(!sentence.contains(". ") && !sentence.contains('\n'), "{id}: more than one sentence");
+                assert!(setting.why.chars().count() < 160, "{id}: why is too long");
+                assert!(!setting.paths.is_empty(), "{id}: no path");
+                assert!(setting.severity < Severity::Critical || setting.weaker.is_some(), "{id}: never weaker");
+                assert!(setting.category != Category::Unclassified, "{id}: no category");
+                let is_cosmetic = setting.category == Category::Cosmetic;
+                assert!(is_cosmetic || !setting.criteria.is_empty(), "{id}: no criteria");
+                assert!(!is_cosmetic || setting.severity <= Severity::Low, "{id}: cosmetic, but severe");
+            }
+        }
+    }
+
+    #[test]
+    fn numbers_have_a_rule_for_numbers() {
+        for (_, catalogue) in builtin() {
+            for setting in catalogue.settings() {
+                let is_number = matches!(setting.weaker, Some(Weaker::Rule(WeakerRule::Higher | WeakerRule::Lower)));
+                assert!(is_number || setting.zero.is_none(), "{}: zero without higher or lower", setting.id);
+            }
+        }
+    }
+
+    #[test]
+    fn no_pattern_is_shadowed_and_every_pattern_begins_with_a_section() {
+        for (provider, catalogue) in builtin() {
+            for setting in catalogue.settings() {
+                for pattern in &setting.paths {
+                    let path = sample(pattern);
+                    assert!(SECTIONS.contains(&path.section()), "{}: {pattern}", setting.id);
+                    let decides = catalogue.setting_at(&path).unwrap();
+                    assert_eq!(decides.id, setting.id, "{provider:?}: {pattern} is shadowed");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_entries_of_a_user_are_tried_first() {
+        let own = "[[setting]]\nid = 'ours'\ntitle = 'Ours'\nwhy = 'Ours.'\npaths = ['/instance/allowed_origins']\n\
+                   category = 'origins'\nseverity = 'critical'\nweaker = 'added'";
+        let catalogue = Catalogue::of(Provider::Clerk, Some(("own.toml", own))).unwrap();
+        assert_eq!(catalogue.setting_at(&"/instance/allowed_origins".parse().unwrap()).unwrap().id, "ours");
+        assert_eq!(catalogue.setting_at(&"/jwt_templates/x".parse().unwrap()).unwrap().id, "jwt-template");
+        let wrong = Catalogue::of(Provider::Clerk, Some(("own.toml", "[[setting]]\nsurprise = 1"))).unwrap_err();
+        assert!(wrong.to_string().contains("own.toml"), "{wrong}");
+    }
+
+    #[test]
+    fn fields_that_nobody_has_heard_of_stay_unclassified() {
+        let table = [
+            (Provider::Clerk, "/frontend.environment/user_settings/password_settings/new_unlisted_rule"),
+            (Provider::Clerk, "/frontend.environment/user_settings/sign_up/new_switch"),
+            (Provider::Clerk, "/frontend.environment/user_settings/attributes/password/new_switch"),
+            (Provider::Clerk, "/frontend.environment/auth_config/new_switch"),
+            (Provider::Clerk, "/frontend.environment/display_config/new_url"),
+            (Provider::Clerk, "/platform.config/auth_multi_factor/new_switch"),
+            (Provider::Clerk, "/platform.config/new_group/enabled"),
+            (Provider::Clerk, "/jwt_templates/supabase/new_switch"),
+            (Provider::Clerk, "/instance/new_switch"),
+            (Provider::Auth0, "/tenants.settings/flags/new_flag"),
+            (Provider::Auth0, "/tenants.settings/new_field"),
+            (Provider::Auth0, "/guardian.factors/new-factor/enabled"),
+            (Provider::Auth0, "/attack-protection.captcha/new_switch"),
+            (Provider::Auth0, "/clients/abc/new_switch"),
+            (Provider::Auth0, "/clients/abc/refresh_token/new_switch"),
+            (Provider::Auth0, "/connections/db/options/new_switch"),
+            (Provider::Auth0, "/resource-servers/api/new_switch"),
+        ];
+        for (provider, path) in table {
+            let catalogue = Catalogue::of(provider, None).unwrap();
+            let known = catalogue.setting_at(&path.parse().unwrap()).map(|setting| &setting.id);
+            assert_eq!(known, None, "{path}");
+        }
+    }
+}

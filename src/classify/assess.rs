@@ -1,0 +1,391 @@
+//! A change, and what it means to a person.
+
+use serde::Serialize;
+use serde_json::Value;
+
+use super::catalogue::{Catalogue, Setting};
+use super::direction::direction;
+use crate::diff::{Change, ChangeKind};
+use crate::model::{Category, Direction, Pattern, Pointer, Severity, Unit, display_safe};
+
+/// The setting of a drift at a path that no entry of the catalogue knows.
+pub const UNCLASSIFIED: &str = "unclassified";
+
+/// The setting of a drift in the state of a whole section.
+pub const SECTION_STATE: &str = "section-state";
+
+/// A change and the judgements about it.
+///
+/// One setting can have several paths, and some settings have several values under one title (the endpoints of a
+/// connection): drifts are the same to a person when setting, title, `before` and `after` are the same.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Drift {
+    /// What differs.
+    #[serde(flatten)]
+    pub change: Change,
+    /// The id of the catalogue's entry, or [`UNCLASSIFIED`] or [`SECTION_STATE`].
+    pub setting: String,
+    /// What a person calls it, with the names of the objects it is about. Safe to show.
+    pub title: String,
+    /// One sentence: what a weaker value makes possible.
+    pub why: String,
+    /// What part of sign-in it belongs to.
+    pub category: Category,
+    /// How much it matters.
+    pub severity: Severity,
+    /// Which way it goes.
+    pub direction: Direction,
+    /// How its numbers are read.
+    pub unit: Option<Unit>,
+    /// Where to click.
+    pub dashboard: Option<String>,
+    /// The vendor's audit-log event to look for.
+    pub event: Option<String>,
+}
+
+/// Judges `change` by the catalogue. Never fails: what nobody has described is a medium drift of its own.
+pub fn assess(catalogue: &Catalogue, change: Change) -> Drift {
+    if is_section_state(&change) {
+        return section_state(change);
+    }
+    if let Some(setting) = catalogue.setting_at(&change.path) {
+        let direction = direction(setting, &change);
+        let title = title(setting, &change.path);
+        return described(setting, title, direction, change);
+    }
+    match most_severe_leaf(catalogue, &change) {
+        Some((setting, leaf)) => {
+            let title = title(setting, &leaf);
+            described(setting, title, Direction::Unknown, change)
+        }
+        None => unclassified(change),
+    }
+}
+
+fn described(setting: &Setting, title: String, direction: Direction, change: Change) -> Drift {
+    let (severity, direction) = match change.kind {
+        ChangeKind::Reordered => (setting.severity.min(Severity::Low), Direction::Neutral),
+        _ => (setting.severity, direction),
+    };
+    Drift {
+        setting: setting.id.clone(),
+        title,
+        why: setting.why.clone(),
+        category: setting.category,
+        severity,
+        direction,
+        unit: setting.unit,
+        dashboard: setting.dashboard.clone(),
+        event: setting.event.clone(),
+        change,
+    }
+}
+
+fn unclassified(change: Change) -> Drift {
+    let is_reordered = change.kind == ChangeKind::Reordered;
+    Drift {
+        setting: UNCLASSIFIED.to_owned(),
+        title: display_safe(&change.path.to_string()),
+        why: "Nobody has described this setting yet, so look at both values.".to_owned(),
+        category: Category::Unclassified,
+        severity: if is_reordered { Severity::Low } else { Severity::Medium },
+        direction: if is_reordered { Direction::Neutral } else { Direction::Unknown },
+        unit: None,
+        dashboard: None,
+        event: None,
+        change,
+    }
+}
+
+fn section_state(change: Change) -> Drift {
+    Drift {
+        setting: SECTION_STATE.to_owned(),
+        title: format!("Section {}", display_safe(change.section())),
+        why: "A whole group of settings was switched on or off, or moved in or out of the plan.".to_owned(),
+        category: Category::Unclassified,
+        severity: Severity::High,
+        direction: Direction::Unknown,
+        unit: None,
+        dashboard: None,
+        event: None,
+        change,
+    }
+}
+
+fn is_section_state(change: &Change) -> bool {
+    let is_state = |value: &Value| value.as_object().is_some_and(|map| map.len() == 1 && map.contains_key("state"));
+    change.path.tokens().len() == 1
+        && change.kind == ChangeKind::Changed
+        && is_state(&change.before)
+        && is_state(&change.after)
+}
+
+/// The title with the names of what the stars of the pattern stand for: `JWT template lifetime (supabase)`.
+fn title(setting: &Setting, path: &Pointer) -> String {
+    let names = setting.paths.iter().find(|pattern| pattern.matches(path.tokens())).map(|pattern| names(pattern, path));
+    match names {
+        Some(names) if !names.is_empty() => format!("{} ({})", setting.title, names.join(", ")),
+        _ => setting.title.clone(),
+    }
+}
+
+/// Like [`Pattern::names`], but also for `name*` (the rest of the token) and for the stars before a `**`.
+fn names(pattern: &Pattern, path: &Pointer) -> Vec<String> {
+    let wanted: Pointer = pattern.to_string().parse().unwrap_or_default();
+    let pairs = wanted.tokens().iter().take_while(|wanted| *wanted != "**").zip(path.tokens());
+    pairs.filter_map(|(wanted, token)| token.strip_prefix(wanted.strip_suffix('*')?)).map(display_safe).collect()
+}
+
+/// Of an object that came or went whole: the leaf under it that matters most, with its setting.
+///
+/// None when there is nothing under it, or when a leaf that nobody has described matters more than the described.
+fn most_severe_leaf<'a>(catalogue: &'a Catalogue, change: &Change) -> Option<(&'a Setting, Pointer)> {
+    let mut leaves = Vec::new();
+    for value in [&change.before, &change.after] {
+        if value.is_object() {
+            collect_leaves(value, &change.path, &mut leaves);
+        }
+    }
+    let mut most_severe: Option<(&Setting, Pointer)> = None;
+    let mut has_undescribed = false;
+    for leaf in leaves {
+        match catalogue.setting_at(&leaf) {
+            Some(setting) if most_severe.as_ref().is_none_or(|(known, _)| setting.severity > known.severity) => {
+                most_severe = Some((setting, leaf));
+            }
+            Some(_) => {}
+            None => has_undescribed = true,
+        }
+    }
+    most_severe.filter(|(setting, _)| !has_undescribed || setting.severity >= Severity::Medium)
+}
+
+fn collect_leaves(value: &Value, path: &Pointer, leaves: &mut Vec<Pointer>) {
+    match value {
+        Value::Object(fields) if !fields.is_empty() => {
+            for (key, field) in fields {
+                collect_leaves(field, &path.child(key), leaves);
+            }
+        }
+        _ => leaves.push(path.clone()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::model::Provider;
+    use ChangeKind::{Added, Changed, Removed, Reordered};
+    use Direction::{Neutral, Stronger, Unknown, Weaker};
+
+    fn change(path: &str, kind: ChangeKind, before: Value, after: Value) -> Change {
+        Change { path: path.parse().unwrap(), kind, before, after, is_member: false }
+    }
+
+    fn member(path: &str, kind: ChangeKind, value: &str) -> Change {
+        let (before, after) = if kind == Added { (Value::Null, json!(value)) } else { (json!(value), Value::Null) };
+        Change { path: path.parse().unwrap(), kind, before, after, is_member: true }
+    }
+
+    fn clerk(change: Change) -> Drift {
+        assess(&Catalogue::of(Provider::Clerk, None).unwrap(), change)
+    }
+
+    fn auth0(change: Change) -> Drift {
+        assess(&Catalogue::of(Provider::Auth0, None).unwrap(), change)
+    }
+
+    #[test]
+    fn clerk_changes_go_the_way_they_should() {
+        let config = |path: &str, before, after| change(&format!("/platform.config/{path}"), Changed, before, after);
+        let environment =
+            |path: &str, before, after| change(&format!("/frontend.environment/{path}"), Changed, before, after);
+        let (on, off) = (json!(true), json!(false));
+        let table = [
+            (config("session_settings/inactivity_timeout/enabled", on.clone(), off.clone()), Weaker),
+            (config("session_settings/inactivity_timeout/duration_seconds", json!(1800), json!(0)), Weaker),
+            (config("session_settings/inactivity_timeout/duration_seconds", json!(0), json!(1800)), Stronger),
+            (config("session_settings/maximum_lifetime/duration_seconds", json!(604800), json!(2592000)), Weaker),
+            (config("session_settings/multi_session_enabled", off.clone(), on.clone()), Weaker),
+            (environment("auth_config/single_session_mode", on.clone(), off.clone()), Weaker),
+            (config("auth_multi_factor/required_for_sign_up", on.clone(), off.clone()), Weaker),
+            (config("auth_multi_factor/backup_code/enabled", on.clone(), off.clone()), Neutral),
+            (config("auth_password/disable_hibp", off.clone(), on.clone()), Weaker),
+            (config("auth_attack_protection/user_lockout/max_attempts", json!(10), json!(100)), Weaker),
+            (config("auth_attack_protection/user_lockout/duration_in_minutes", json!(60), json!(5)), Weaker),
+            (config("auth_attack_protection/user_lockout/duration_in_minutes", json!(60), json!(0)), Stronger),
+            (config("auth_attack_protection/bot_protection/captcha_enabled", on.clone(), off.clone()), Weaker),
+            (config("auth_access_control/allowlist_blocklist_enforced_on_sign_in", on.clone(), off.clone()), Weaker),
+            (
+                environment(
+                    "user_settings/restrictions/allowlist_blocklist_disabled_on_sign_in/enabled",
+                    off.clone(),
+                    on.clone(),
+                ),
+                Weaker,
+            ),
+            (environment("user_settings/sign_up/mfa/required", on.clone(), off.clone()), Weaker),
+            (environment("user_settings/sign_up/mode", json!("restricted"), json!("public")), Weaker),
+            (environment("user_settings/sign_up/mode", json!("public"), json!("waitlist")), Stronger),
+            (environment("user_settings/sign_up/captcha_enabled", on.clone(), off.clone()), Weaker),
+            (environment("user_settings/attributes/authenticator_app/enabled", on.clone(), off.clone()), Weaker),
+            (environment("user_settings/attributes/authenticator_app/used_for_second_factor", on, off), Weaker),
+            (
+                member(
+                    "/frontend.environment/user_settings/attributes/authenticator_app/second_factors",
+                    Removed,
+                    "totp",
+                ),
+                Weaker,
+            ),
+            (
+                member(
+                    "/frontend.environment/user_settings/attributes/authenticator_app/verifications",
+                    Removed,
+                    "totp",
+                ),
+                Neutral,
+            ),
+            (member("/frontend.environment/auth_config/second_factors", Removed, "totp"), Weaker),
+            (member("/instance/allowed_origins", Added, "http://localhost:3000"), Weaker),
+            (member("/instance/allowed_origins", Removed, "http://localhost:3000"), Stronger),
+            (change("/instance/allowed_origins", Changed, json!(null), json!(["https://evil.example"])), Weaker),
+            (change("/jwt_templates/supabase/claims/email", Added, json!(null), json!("{{user.id}}")), Weaker),
+            (change("/jwt_templates/convex/claims/aud", Removed, json!("convex"), json!(null)), Weaker),
+            (change("/jwt_templates/supabase/lifetime", Changed, json!(60), json!(86400)), Weaker),
+            (change("/jwt_templates/debug", Added, json!(null), json!({"lifetime": 60})), Weaker),
+            (change("/jwt_templates/hasura", Removed, json!({"lifetime": 60}), json!(null)), Stronger),
+        ];
+        for (change, expected) in table {
+            let drift = clerk(change);
+            assert_eq!(drift.direction, expected, "{}", drift.change.path);
+            assert_ne!(drift.setting, UNCLASSIFIED, "{}", drift.change.path);
+        }
+    }
+
+    #[test]
+    fn auth0_changes_go_the_way_they_should() {
+        let table = [
+            (member("/guardian.policies", Removed, "all-applications"), Weaker, Severity::Critical),
+            (change("/guardian.factors/otp/enabled", Changed, json!(true), json!(false)), Weaker, Severity::High),
+            (change("/guardian.factors/sms/enabled", Changed, json!(false), json!(true)), Weaker, Severity::Medium),
+            (change("/tenants.settings/session_lifetime", Changed, json!(3.02), json!(168)), Weaker, Severity::High),
+            (member("/clients/abc/callbacks", Added, "https://evil.example"), Weaker, Severity::High),
+            (
+                change("/connections/db/options/passwordPolicy", Changed, json!("good"), json!("low")),
+                Weaker,
+                Severity::High,
+            ),
+            (
+                change("/connections/okta/options/token_endpoint", Changed, json!("a"), json!("b")),
+                Weaker,
+                Severity::Critical,
+            ),
+            (
+                change(
+                    "/attack-protection.suspicious-ip-throttling/stage/pre-login/rate",
+                    Changed,
+                    json!(864000),
+                    json!(34560),
+                ),
+                Weaker,
+                Severity::Medium,
+            ),
+            (change("/resource-servers/api", Added, json!(null), json!({"name": "API"})), Weaker, Severity::Medium),
+            (
+                change("/resource-servers/api/scopes/read:x", Added, json!(null), json!({"value": "read:x"})),
+                Weaker,
+                Severity::Medium,
+            ),
+        ];
+        for (change, direction, severity) in table {
+            let drift = auth0(change);
+            assert_eq!((drift.direction, drift.severity), (direction, severity), "{}", drift.change.path);
+        }
+    }
+
+    #[test]
+    fn one_setting_has_one_name_under_every_path() {
+        let config = clerk(change(
+            "/platform.config/auth_multi_factor/required_for_sign_up",
+            Changed,
+            json!(true),
+            json!(false),
+        ));
+        let public = clerk(change(
+            "/frontend.environment/user_settings/sign_up/mfa/required",
+            Changed,
+            json!(true),
+            json!(false),
+        ));
+        assert_eq!((&config.setting, &config.title), (&public.setting, &public.title));
+        assert_eq!(config.setting, "mfa-required-at-sign-up");
+        assert_eq!(config.severity, Severity::Critical);
+    }
+
+    #[test]
+    fn titles_name_the_objects_and_are_safe_to_show() {
+        let table = [
+            ("/jwt_templates/supabase/lifetime", "JWT template lifetime (supabase)"),
+            ("/jwt_templates/supabase/claims/email", "JWT template claim (supabase, email)"),
+            ("/jwt_templates/hasura/claims/https:~1~1x/role", "JWT template claim (hasura)"),
+            ("/jwt_templates/a\u{1b}[31m/lifetime", "JWT template lifetime (a\\u{1b}[31m)"),
+            ("/platform.config/connection_oauth_google/enabled", "Social connection (google)"),
+            ("/instance/allowed_origins", "Allowed origins"),
+        ];
+        for (path, title) in table {
+            assert_eq!(clerk(change(path, Changed, json!(1), json!(2))).title, title);
+        }
+    }
+
+    #[test]
+    fn an_object_that_comes_or_goes_is_as_severe_as_its_most_severe_part() {
+        let gone = json!({"mfa": {"required": true}, "progressive": true});
+        let drift = clerk(change("/frontend.environment/user_settings/sign_up", Removed, gone, json!(null)));
+        assert_eq!((drift.setting.as_str(), drift.severity), ("mfa-required-at-sign-up", Severity::Critical));
+        assert_eq!(drift.direction, Unknown);
+        let new = json!({"email": "{{user.primary_email_address}}"});
+        let drift =
+            clerk(change("/platform.config/session", Changed, json!(null), json!({"claims": new, "lifetime": 60})));
+        assert_eq!((drift.category, drift.direction), (Category::JwtTemplates, Unknown));
+    }
+
+    #[test]
+    fn an_unknown_part_weighs_more_than_a_cosmetic_one() {
+        let new = json!({"theme": {"color": "red"}, "new_switch": true});
+        let drift = clerk(change("/frontend.environment/display_config", Added, json!(null), new));
+        assert_eq!((drift.setting.as_str(), drift.severity), (UNCLASSIFIED, Severity::Medium));
+    }
+
+    #[test]
+    fn what_nobody_described_is_kept_as_medium() {
+        let path = "/frontend.environment/user_settings/password_settings/new_unlisted_rule";
+        let drift = clerk(change(path, Added, json!(null), json!(true)));
+        assert_eq!((drift.setting.as_str(), drift.title.as_str()), (UNCLASSIFIED, path));
+        assert_eq!((drift.category, drift.severity), (Category::Unclassified, Severity::Medium));
+        assert_eq!(drift.direction, Unknown);
+        let empty = clerk(change("/platform.config/new_group", Added, json!(null), json!({})));
+        assert_eq!(empty.setting, UNCLASSIFIED);
+    }
+
+    #[test]
+    fn another_order_is_low_and_neutral() {
+        let known = change("/tenants.settings/acr_values_supported", Reordered, json!(["a", "b"]), json!(["b", "a"]));
+        let drift = auth0(known);
+        assert_eq!((drift.severity, drift.direction), (Severity::Low, Neutral));
+        let cosmetic = auth0(change("/tenants.settings/enabled_locales", Reordered, json!(["a"]), json!(["b"])));
+        assert_eq!(cosmetic.severity, Severity::Info);
+        let unknown = auth0(change("/tenants.settings/new_list", Reordered, json!(["a"]), json!(["b"])));
+        assert_eq!((unknown.severity, unknown.direction), (Severity::Low, Neutral));
+    }
+
+    #[test]
+    fn the_state_of_a_section_is_not_taken_for_its_content() {
+        let off = change("/guardian.policies", Changed, json!({"state": "value"}), json!({"state": "not_on_plan"}));
+        let drift = auth0(off);
+        assert_eq!((drift.setting.as_str(), drift.title.as_str()), (SECTION_STATE, "Section guardian.policies"));
+        assert_eq!((drift.severity, drift.direction), (Severity::High, Unknown));
+    }
+}
