@@ -30,6 +30,7 @@ pub mod diff;
 pub mod schedule;
 pub mod sections;
 pub mod snapshot;
+pub mod trust;
 
 // Layer 2: the outside world.
 

@@ -1,0 +1,265 @@
+//! Why a chain is not trusted: one variant, one code and one sentence per attack.
+
+use chrono::{DateTime, Utc};
+
+use crate::clock::written;
+use crate::model::{Digest, InstanceId, display_safe};
+use crate::trust::allowed_signers::WhyNot;
+use crate::trust::sshsig::{BadSignature, PublicKey};
+use crate::trust::statement::{BadStatement, NAMESPACE, Statement};
+
+/// Why nothing may be compared with, or why an import is refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Untrusted {
+    /// The file that says who may approve is missing, unreadable or malformed: nobody's signature counts.
+    #[error("nobody's signature can be checked: {reason}")]
+    NoPolicy {
+        /// Which file, and what is wrong with it.
+        reason: String,
+    },
+    /// The signature is none, was made with a key type that may not sign, or does not match the bytes: the
+    /// statement was edited, or the signature belongs to another one.
+    #[error("the signature of {claim} is refused: {reason}")]
+    BadSignature {
+        /// What the statement claims to be, not verified.
+        claim: String,
+        /// What is wrong with it.
+        reason: BadSignature,
+    },
+    /// A signature that was made for another purpose was put under a statement.
+    #[error(
+        "the signature of {claim} was made for the namespace '{}' and not '{NAMESPACE}'; sign with 'authdrift sign'",
+        display_safe(.found)
+    )]
+    WrongNamespace {
+        /// What the statement claims to be, not verified.
+        claim: String,
+        /// The namespace in the signature.
+        found: String,
+    },
+    /// The key is not the approver's: somebody signed who may not, or in another's name.
+    #[error("{key} is not a key of '{}' in the allowed signers", display_safe(.approver))]
+    UnknownSigner {
+        /// The principal in the statement.
+        approver: String,
+        /// The key that signed.
+        key: PublicKey,
+    },
+    /// The key is the approver's, but for other purposes.
+    #[error(
+        "the key {key} of '{}' is not allowed to approve; add '{NAMESPACE}' to its namespaces in the allowed signers",
+        display_safe(.approver)
+    )]
+    KeyNotForBaselines {
+        /// The principal in the statement.
+        approver: String,
+        /// The key that signed.
+        key: PublicKey,
+    },
+    /// The key was not valid when the statement says it was signed.
+    #[error(
+        "the key {key} of '{}' was not valid at {}, when it approved: {why}",
+        display_safe(.approver), written(*.at)
+    )]
+    KeyNotValid {
+        /// The principal in the statement.
+        approver: String,
+        /// The key that signed.
+        key: PublicKey,
+        /// When the statement says it was signed.
+        at: DateTime<Utc>,
+        /// Not yet or not any more.
+        why: WhyNot,
+    },
+    /// The key was revoked, and with it everything it ever signed.
+    #[error("the key {key}, which signed as '{}', is revoked", display_safe(.approver))]
+    RevokedKey {
+        /// The principal in the statement.
+        approver: String,
+        /// The key that signed.
+        key: PublicKey,
+    },
+    /// The signed bytes are not a statement.
+    #[error("a signed statement is refused: {0}")]
+    Malformed(BadStatement),
+    /// The signed bytes are another spelling of a statement.
+    #[error("a signed statement is refused: {}", BadStatement::NotCanonical)]
+    NotCanonical,
+    /// The statement signs sections that are not the snapshot it signs.
+    #[error("a signed statement contradicts itself: its snapshot digest is {signed}, its sections have {computed}")]
+    SnapshotMismatch {
+        /// The digest that was signed.
+        signed: Digest,
+        /// The digest of the sections that were signed.
+        computed: Digest,
+    },
+    /// A baseline of another instance was put in place of this one's.
+    #[error("the baseline was approved for {found} and not for {expected}")]
+    OtherInstance {
+        /// The instance that is checked.
+        expected: InstanceId,
+        /// The instance in the statement.
+        found: InstanceId,
+    },
+    /// The name is the same, but the vendor says it is another instance: it was recreated or exchanged.
+    #[error(
+        "the baseline was approved for '{}', but the vendor calls this instance '{}'; if it was recreated on purpose, \
+         approve a new baseline",
+        display_safe(.approved), display_safe(.found)
+    )]
+    OtherResource {
+        /// The vendor's identity that was approved.
+        approved: String,
+        /// The vendor's identities now.
+        found: String,
+    },
+    /// A baseline was left out, or an old statement is played again.
+    #[error("baseline {expected} must come next, but the statement is for baseline {found}")]
+    WrongSequence {
+        /// The sequence that comes next.
+        expected: u64,
+        /// The sequence in the statement.
+        found: u64,
+    },
+    /// The baseline before this one was exchanged.
+    #[error(
+        "baseline {sequence} follows {}, but the baseline before it is {}",
+        .found.as_ref().map_or("nothing", Digest::as_str), .expected.as_ref().map_or("nothing", Digest::as_str)
+    )]
+    BrokenLink {
+        /// The sequence of the baseline.
+        sequence: u64,
+        /// The identity of the baseline before it.
+        expected: Option<Digest>,
+        /// The identity that it names.
+        found: Option<Digest>,
+    },
+    /// Approvers signed different things under one number.
+    #[error("the approvers of baseline {sequence} did not approve the same thing")]
+    DifferentSubjects {
+        /// The sequence of the baseline.
+        sequence: u64,
+    },
+    /// Not enough different people approved. One person with two keys or two names is one.
+    #[error("baseline {sequence} has {have} of {need} approvers")]
+    TooFewApprovers {
+        /// The sequence of the baseline.
+        sequence: u64,
+        /// How many there are.
+        have: usize,
+        /// How many it takes.
+        need: usize,
+    },
+    /// A baseline was deleted from the store: rollback to an older one, or to none.
+    #[error("the history says that baseline {approved} was approved, but the store holds {}", held_text(*.held))]
+    MissingBaseline {
+        /// The highest sequence in the history.
+        approved: u64,
+        /// The highest sequence in the store; 0 for none.
+        held: u64,
+    },
+    /// The store holds a baseline whose approval the history does not know: the history was cut, or the baseline was
+    /// written around the import.
+    #[error("the store holds baseline {held}, but the history knows of {}", held_text(*.approved))]
+    Unrecorded {
+        /// The highest sequence in the history; 0 for none.
+        approved: u64,
+        /// The highest sequence in the store.
+        held: u64,
+    },
+    /// The history that the approvers saw is not a part of ours any more.
+    #[error(
+        "baseline {sequence} was approved on a history of {size} events that is not part of this one: it was cut or replaced"
+    )]
+    HistoryCut {
+        /// The sequence of the baseline.
+        sequence: u64,
+        /// How long the history was.
+        size: u64,
+    },
+    /// An approved document was deleted.
+    #[error("the approved document of section '{}' is missing from the store", display_safe(.section))]
+    DocumentMissing {
+        /// The section.
+        section: String,
+    },
+    /// An approved document was edited.
+    #[error("the stored document of section '{}' is not the approved one, {digest}", display_safe(.section))]
+    DocumentDamaged {
+        /// The section.
+        section: String,
+        /// The digest that was approved.
+        digest: Digest,
+    },
+    /// The statement is from the future.
+    #[error(
+        "the approval of '{}' is dated {}, and it is {} now; check the clocks of both machines",
+        display_safe(.approver), written(*.at), written(*.now)
+    )]
+    FromTheFuture {
+        /// The principal in the statement.
+        approver: String,
+        /// When the statement says it was signed.
+        at: DateTime<Utc>,
+        /// Our time.
+        now: DateTime<Utc>,
+    },
+}
+
+impl Untrusted {
+    /// The stable name of the reason, for machines and for the manual.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::NoPolicy { .. } => "no-policy",
+            Self::BadSignature { .. } => "bad-signature",
+            Self::WrongNamespace { .. } => "wrong-namespace",
+            Self::UnknownSigner { .. } => "unknown-signer",
+            Self::KeyNotForBaselines { .. } => "key-not-for-baselines",
+            Self::KeyNotValid { .. } => "key-not-valid",
+            Self::RevokedKey { .. } => "revoked-key",
+            Self::Malformed(_) => "malformed-statement",
+            Self::NotCanonical => "not-canonical",
+            Self::SnapshotMismatch { .. } => "snapshot-mismatch",
+            Self::OtherInstance { .. } => "other-instance",
+            Self::OtherResource { .. } => "other-resource",
+            Self::WrongSequence { .. } => "wrong-sequence",
+            Self::BrokenLink { .. } => "broken-link",
+            Self::DifferentSubjects { .. } => "different-subjects",
+            Self::TooFewApprovers { .. } => "too-few-approvers",
+            Self::MissingBaseline { .. } => "missing-baseline",
+            Self::Unrecorded { .. } => "unrecorded-baseline",
+            Self::HistoryCut { .. } => "history-cut",
+            Self::DocumentMissing { .. } => "document-missing",
+            Self::DocumentDamaged { .. } => "document-damaged",
+            Self::FromTheFuture { .. } => "from-the-future",
+        }
+    }
+
+    /// Names the statement by what it claims, because nothing better is known about it.
+    pub(super) fn from_signature(reason: BadSignature, statement: &[u8]) -> Self {
+        let claim = match Statement::parse(statement) {
+            Ok(Statement { approval, subject, .. }) => {
+                format!("baseline {} by '{}'", subject.sequence, display_safe(&approval.approver))
+            }
+            Err(_) => "a statement that cannot be read".to_owned(),
+        };
+        match reason {
+            BadSignature::WrongNamespace { found } => Self::WrongNamespace { claim, found },
+            reason => Self::BadSignature { claim, reason },
+        }
+    }
+}
+
+impl From<BadStatement> for Untrusted {
+    fn from(error: BadStatement) -> Self {
+        match error {
+            BadStatement::NotCanonical => Self::NotCanonical,
+            BadStatement::SnapshotMismatch { signed, computed } => Self::SnapshotMismatch { signed, computed },
+            error => Self::Malformed(error),
+        }
+    }
+}
+
+fn held_text(sequence: u64) -> String {
+    if sequence == 0 { "none".to_owned() } else { format!("only baselines up to {sequence}") }
+}
