@@ -3,9 +3,23 @@
 //! [`load::parse`] turns TOML text into a checked [`Config`] or into every problem at once, each with file,
 //! line and caret. Nothing here opens a file or reads a secret: secrets stay references until they are used.
 
-// pub mod load;
-// mod reader;
-// mod validate;
+mod address;
+mod instance;
+pub mod load;
+pub mod lookup;
+pub mod problem;
+pub mod publishable_key;
+mod reader;
+mod receiver;
+mod secret;
+mod suggest;
+#[cfg(test)]
+mod tests;
+mod validate;
+
+pub use load::{Sources, parse};
+pub use lookup::NoInstance;
+pub use problem::{Problem, Problems};
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -64,6 +78,7 @@ pub struct Schedule {
 }
 
 /// A vendor with everything needed to read from it.
+#[expect(clippy::large_enum_variant, reason = "there are a few of them, and they do not move")]
 #[derive(Debug, Clone)]
 pub enum Source {
     /// A Clerk instance.
@@ -229,4 +244,14 @@ pub struct Mailbox {
     pub name: Option<String>,
     /// `local@domain`
     pub address: String,
+}
+
+/// Whether the host of `url` can only be this machine.
+pub fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(url::Host::Domain(name)) => name == "localhost",
+        Some(url::Host::Ipv4(address)) => address.is_loopback(),
+        Some(url::Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    }
 }

@@ -26,6 +26,7 @@ pub mod model;
 pub mod backoff;
 pub mod canonical;
 pub mod classify;
+pub mod config;
 pub mod diff;
 pub mod schedule;
 pub mod sections;
@@ -33,6 +34,7 @@ pub mod snapshot;
 pub mod trust;
 
 // Layer 2: the outside world.
+pub mod secrets;
 
 // Layer 3: the service.
 

@@ -1,0 +1,52 @@
+//! Turns TOML text into a checked [`Config`], or into every problem at once.
+
+use std::path::PathBuf;
+
+use chrono::{DateTime, Utc};
+use toml::de::DeTable;
+
+use super::problem::{Findings, Problem, Problems};
+use super::reader::Reader;
+use super::{Config, validate};
+
+/// What a configuration is made from. No file is opened and no environment is read here: the caller brings both.
+pub struct Sources<'a> {
+    /// The name of the file: for messages, and its directory is where relative paths begin.
+    pub file: &'a str,
+    /// The text of the file.
+    pub text: &'a str,
+    /// systemd's state directory (`$STATE_DIRECTORY`): the default place of the database.
+    pub state_directory: Option<PathBuf>,
+    /// The user's state folder (`$XDG_STATE_HOME`, else `~/.local/state`): the default place after that.
+    pub xdg_state: Option<PathBuf>,
+    /// The time, for patterns that never come.
+    pub now: DateTime<Utc>,
+}
+
+/// Reads and checks a configuration.
+///
+/// # Errors
+/// [`Problems`] holds everything that is wrong: what the parser could not read, unknown keys, wrong types, bad values
+/// and what does not go together. While some text cannot be read, keys that seem to be missing are left out.
+///
+/// # Security
+/// The configuration holds references to secrets only. A secret written inline is refused, and neither it nor its
+/// line is repeated.
+pub fn parse(sources: &Sources<'_>) -> Result<Config, Problems> {
+    parse_into(Findings::new(), sources)
+}
+
+pub(super) fn parse_into(findings: Findings, sources: &Sources<'_>) -> Result<Config, Problems> {
+    let (table, errors) = DeTable::parse_recoverable(sources.text);
+    for error in errors {
+        let end = sources.text.len();
+        let span = error.span().unwrap_or(end..end);
+        findings.add(Problem::at(span, error.message()).unreadable());
+    }
+    let reader = Reader::of_file(table.get_ref(), validate::directory_of(sources.file), &findings);
+    let config = validate::config(reader, sources);
+    match config {
+        Some(config) if findings.is_empty() => Ok(config),
+        _ => Err(findings.into_problems(sources.file, sources.text)),
+    }
+}

@@ -1,0 +1,151 @@
+//! Reads `[[email]]` and `[[webhook]]`.
+
+use super::address::{self, UrlUse};
+use super::instance::Names;
+use super::lookup::{self, NoInstance};
+use super::problem::Problem;
+use super::reader::{At, Reader};
+use super::{Email, Filter, Mailbox, Receiver, ReceiverKind, SecretRef, Tls, Webhook};
+use crate::model::{Category, InstanceId, Severity, display_safe};
+
+/// Reads all receivers; `ids` are the instances they may name.
+pub(super) fn read(file: &mut Reader<'_>, ids: &[InstanceId], text: &str) -> Vec<Receiver> {
+    let mut tables: Vec<(bool, Reader<'_>)> = Vec::new();
+    tables.extend(file.tables("email").into_iter().map(|table| (true, table)));
+    tables.extend(file.tables("webhook").into_iter().map(|table| (false, table)));
+    tables.sort_by_key(|(_, table)| table.place.start);
+
+    let mut names = Names::default();
+    let mut receivers = Vec::new();
+    for (is_email, mut table) in tables {
+        let name = names.read(&mut table, "receiver", text);
+        let filter = filter(&mut table, ids);
+        let kind = match is_email {
+            true => email(&mut table).map(ReceiverKind::Email),
+            false => webhook(&mut table).map(ReceiverKind::Webhook),
+        };
+        table.finish();
+        if let (Some(name), Some(kind)) = (name, kind) {
+            receivers.push(Receiver { name, filter, kind });
+        }
+    }
+    receivers
+}
+
+fn filter(table: &mut Reader<'_>, ids: &[InstanceId]) -> Filter {
+    let severities: Vec<&str> = Severity::ALL.iter().map(|severity| severity.as_str()).collect();
+    let categories: Vec<&str> = Category::ALL.iter().map(|category| category.as_str()).collect();
+    let min_severity = table.word("min_severity", &severities).and_then(|word| Severity::from_word(word.value));
+    let categories = table.words("categories", &categories);
+    let instances = table.strings("instances").map(|texts| instances(table, ids, &texts.value));
+    Filter {
+        min_severity: min_severity.unwrap_or(Severity::Medium),
+        instances,
+        categories: categories.map(|words| words.into_iter().filter_map(Category::from_word).collect()),
+    }
+}
+
+fn instances(table: &Reader<'_>, ids: &[InstanceId], texts: &[At<String>]) -> Vec<InstanceId> {
+    let mut found = Vec::new();
+    for text in texts {
+        match lookup::find(ids.iter(), &text.value) {
+            Ok(id) => found.push(id.clone()),
+            Err(NoInstance::Unknown { name, meant }) => {
+                let meant = meant.map(|id| id.to_string());
+                let problem = Problem::at(text.span.clone(), format!("no instance is called '{name}'"));
+                table.report(problem.did_you_mean(meant.as_deref()).absence());
+            }
+            Err(error @ NoInstance::Ambiguous { .. }) => {
+                table.report(Problem::at(text.span.clone(), error.to_string()));
+            }
+        }
+    }
+    found
+}
+
+fn email(table: &mut Reader<'_>) -> Option<Email> {
+    table.require("host");
+    let host = table.string("host").and_then(|text| host(table, text));
+    let tls = tls(table);
+    let port = table.integer("port", 1, 65_535).and_then(|port| u16::try_from(port.value).ok());
+    let login = login(table);
+    table.require("from");
+    let from = table.string("from").and_then(|text| mailbox(table, "from", &text));
+    table.require("to");
+    let to = table
+        .strings("to")
+        .map(|texts| texts.value.iter().filter_map(|text| mailbox(table, "to", text)).collect::<Vec<Mailbox>>());
+
+    if let (Some(tls), Some(host)) = (&tls, &host)
+        && tls.value == Tls::None
+    {
+        let remedy = "use 'implicit' or 'starttls'";
+        if !address::is_loopback(host) {
+            let message = "'tls' can be 'none' only when the host is this machine (localhost, 127.0.0.1, ::1)";
+            table.report(Problem::at(tls.span.clone(), message).help(remedy));
+        }
+        for key in ["username", "password"] {
+            if table.has(key) {
+                let problem = Problem::at(table.key_place(key), format!("'{key}' would be sent without protection"));
+                table.report(problem.help(remedy).up_to_place());
+            }
+        }
+    }
+    let tls = tls.map_or(Tls::Implicit, |tls| tls.value);
+    let default_port = match tls {
+        Tls::Implicit => 465,
+        Tls::Starttls => 587,
+        Tls::None => 25,
+    };
+    Some(Email { host: host?, port: port.unwrap_or(default_port), tls, login, from: from?, to: to? })
+}
+
+fn host(table: &Reader<'_>, text: At<String>) -> Option<String> {
+    if address::is_host(&text.value) {
+        return Some(text.value);
+    }
+    let problem = Problem::at(text.span, "'host' is not a host name such as 'smtp.example.com'");
+    table.report(problem.help("a port goes into 'port', and there is no 'smtp://'"));
+    None
+}
+
+fn tls(table: &mut Reader<'_>) -> Option<At<Tls>> {
+    let word = table.word("tls", &["implicit", "starttls", "none"])?;
+    let tls = match word.value {
+        "none" => Tls::None,
+        "starttls" => Tls::Starttls,
+        _ => Tls::Implicit,
+    };
+    Some(At { value: tls, span: word.span })
+}
+
+fn login(table: &mut Reader<'_>) -> Option<(String, SecretRef)> {
+    let username = table.string("username");
+    let password = table.secret("password");
+    for (one, other) in [("username", "password"), ("password", "username")] {
+        if table.has(one) && !table.has(other) {
+            let problem = Problem::at(table.key_place(one), format!("'{one}' needs '{other}'"));
+            table.report(problem.help("give both, or none for a relay that asks for neither").up_to_place().absence());
+        }
+    }
+    Some((username?.value, password?.value))
+}
+
+fn mailbox(table: &Reader<'_>, key: &str, text: &At<String>) -> Option<Mailbox> {
+    match address::mailbox(&text.value) {
+        Ok(mailbox) => Some(mailbox),
+        Err(error) => {
+            let message = format!("'{}' in '{key}' {error}", display_safe(&text.value));
+            table.report(Problem::at(text.span.clone(), message));
+            None
+        }
+    }
+}
+
+fn webhook(table: &mut Reader<'_>) -> Option<Webhook> {
+    table.require("url");
+    let url = table.url("url", UrlUse::Whole).map(|url| url.value);
+    table.require("secret");
+    let secret = table.secret("secret").map(|secret| secret.value);
+    Some(Webhook { url: url?, secret: secret? })
+}

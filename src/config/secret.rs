@@ -1,0 +1,76 @@
+//! Reads where a secret is. The secret itself is refused, and never repeated.
+
+use super::SecretRef;
+use super::problem::{Problem, looks_like_secret};
+use super::reader::{At, Reader};
+
+const ONE_OF: &str = "{ credential = \"NAME\" }, { file = \"PATH\" } or { env = \"NAME\" }";
+
+impl Reader<'_> {
+    /// A reference to a secret: an inline table with exactly one of `credential`, `file` and `env`.
+    ///
+    /// # Security
+    /// A secret written inline is refused, so that configuration files can be shown, copied and backed up freely;
+    /// the message does not show the line it is in.
+    pub(super) fn secret(&mut self, key: &'static str) -> Option<At<SecretRef>> {
+        let value = self.value(key)?;
+        let Some(mut inner) = self.value_table(value, "a secret") else {
+            let problem = Problem::at(value.span(), format!("'{key}' has to say where the secret is, not what it is"));
+            self.report(problem.help("put it in a file and write { file = \"…\" }").without_source());
+            return None;
+        };
+        let credential = inner.place_name("credential").map(SecretRef::Credential);
+        let file = inner.secret_file();
+        let env = inner.place_name("env").map(SecretRef::Env);
+        let given = ["credential", "file", "env"].iter().filter(|name| inner.has(name)).count();
+        if given != 1 {
+            let what = if given == 0 { "none" } else { "more than one" };
+            let message = format!("'{key}' has {what} of 'credential', 'file' and 'env'");
+            inner.report(Problem::at(value.span(), message).help(format!("write one of {ONE_OF}")).without_source());
+        }
+        inner.finish();
+        let reference = credential.or(file).or(env)?;
+        Some(At { value: reference, span: value.span() })
+    }
+
+    /// The path of a file.
+    fn secret_file(&mut self) -> Option<SecretRef> {
+        let text = self.string("file")?;
+        if self.is_secret_itself("file", &text) {
+            return None;
+        }
+        self.path("file").map(|path| SecretRef::File(path.value))
+    }
+
+    /// Whether somebody wrote the secret where its place belongs; then it is refused.
+    fn is_secret_itself(&self, key: &str, text: &At<String>) -> bool {
+        let is_secret = looks_like_secret(&text.value) && !text.value.starts_with('/');
+        if is_secret {
+            let message = format!("'{key}' has to say where the secret is, and this looks like the secret itself");
+            let problem = Problem::at(text.span.clone(), message);
+            self.report(problem.help("put it in a file and write { file = \"…\" }").without_source());
+        }
+        is_secret
+    }
+
+    /// The name of a credential or of an environment variable.
+    fn place_name(&mut self, key: &'static str) -> Option<String> {
+        let text = self.string(key)?;
+        if self.is_secret_itself(key, &text) {
+            return None;
+        }
+        let is_credential = key == "credential";
+        let is_allowed =
+            |c: char| c.is_ascii_alphanumeric() || c == '_' || (is_credential && matches!(c, '.' | '-' | '@' | ':'));
+        let is_good = text.value.chars().all(is_allowed)
+            && !matches!(text.value.as_str(), "." | "..")
+            && (is_credential || !text.value.starts_with(|c: char| c.is_ascii_digit()));
+        if !is_good {
+            let of = if is_credential { "a systemd credential" } else { "an environment variable" };
+            // The value is not repeated: it is in a place where people put secrets.
+            self.report(Problem::at(text.span, format!("'{key}' is not the name of {of}")).without_source());
+            return None;
+        }
+        Some(text.value)
+    }
+}

@@ -1,0 +1,233 @@
+//! Reads secrets where the configuration says they are, at the moment they are needed.
+//!
+//! One trailing line break is dropped, because editors and `echo` add one; everything else is kept. An error says what
+//! was attempted and what to do, and never contains what was read.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use secrecy::SecretString;
+use secrecy::zeroize::Zeroizing;
+
+use crate::config::SecretRef;
+use crate::model::display_safe;
+
+/// The largest secret: far more than any key, far less than harm.
+const LARGEST: u64 = 64 * 1024;
+
+/// The directory in which systemd puts the credentials of a unit.
+const CREDENTIALS_DIRECTORY: &str = "CREDENTIALS_DIRECTORY";
+
+/// Why a secret could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum SecretError {
+    /// The program was not started with credentials.
+    #[error(
+        "cannot read credential '{name}': CREDENTIALS_DIRECTORY is not set; add 'LoadCredential={name}:PATH' to the \
+         systemd unit, or write {{ file = \"PATH\" }} in the configuration"
+    )]
+    NoCredentials {
+        /// The credential.
+        name: String,
+    },
+    /// The name would lead out of the credentials directory.
+    #[error("cannot read credential '{name}': its name must not be empty, '.' or '..', or contain '/'")]
+    BadName {
+        /// The credential.
+        name: String,
+    },
+    /// The unit has no such credential.
+    #[error(
+        "cannot read credential '{name}': it is not in the credentials directory; add 'LoadCredential={name}:PATH' to \
+         the systemd unit and restart it"
+    )]
+    NoSuchCredential {
+        /// The credential.
+        name: String,
+    },
+    /// The file cannot be opened or read.
+    #[error("cannot read the secret in '{path}'; check that the file exists and that this user may read it")]
+    Unreadable {
+        /// The file.
+        path: String,
+        /// What the system says.
+        #[source]
+        source: io::Error,
+    },
+    /// The variable is not set.
+    #[error("cannot read the secret in the environment variable '{name}': it is not set; set it for this program")]
+    NotSet {
+        /// The variable.
+        name: String,
+    },
+    /// There is nothing in it but a line break.
+    #[error("the secret in '{place}' is empty; write the secret there")]
+    Empty {
+        /// The file, credential or variable.
+        place: String,
+    },
+    /// It is not text.
+    #[error("the secret in '{place}' is not UTF-8 text; write the secret there as the vendor shows it")]
+    NotText {
+        /// The file, credential or variable.
+        place: String,
+    },
+    /// It cannot be a secret.
+    #[error("the secret in '{place}' is longer than 64 KiB; check that it is the right file")]
+    TooLarge {
+        /// The file, credential or variable.
+        place: String,
+    },
+}
+
+/// Reads the secret that `reference` leads to. Blocks while a file is read.
+///
+/// # Errors
+/// [`SecretError`] when there is none, it is empty, over 64 KiB or not text.
+///
+/// # Security
+/// The result is not shown by `Debug` and is overwritten when dropped. A file that others may read is only warned
+/// about: who may read it is the operator's decision.
+pub fn read(reference: &SecretRef) -> Result<SecretString, SecretError> {
+    read_with(reference, |name| std::env::var_os(name))
+}
+
+fn read_with(reference: &SecretRef, variable: impl Fn(&str) -> Option<OsString>) -> Result<SecretString, SecretError> {
+    match reference {
+        SecretRef::Credential(name) => {
+            let path = credential_path(name, variable(CREDENTIALS_DIRECTORY))?;
+            match read_file(&path, false) {
+                Err(SecretError::Unreadable { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                    Err(SecretError::NoSuchCredential { name: display_safe(name) })
+                }
+                other => other,
+            }
+        }
+        SecretRef::File(path) => read_file(path, true),
+        SecretRef::Env(name) => {
+            let place = display_safe(name);
+            let Some(value) = variable(name) else {
+                return Err(SecretError::NotSet { name: place });
+            };
+            let Ok(text) = value.into_string().map(Zeroizing::new) else {
+                return Err(SecretError::NotText { place });
+            };
+            accept(&text, place)
+        }
+    }
+}
+
+fn credential_path(name: &str, directory: Option<OsString>) -> Result<PathBuf, SecretError> {
+    if name.is_empty() || name.contains('/') || matches!(name, "." | "..") {
+        return Err(SecretError::BadName { name: display_safe(name) });
+    }
+    match directory {
+        Some(directory) if !directory.is_empty() => Ok(PathBuf::from(directory).join(name)),
+        _ => Err(SecretError::NoCredentials { name: display_safe(name) }),
+    }
+}
+
+fn read_file(path: &Path, warns: bool) -> Result<SecretString, SecretError> {
+    let place = display_safe(&path.to_string_lossy());
+    let unreadable = |source| SecretError::Unreadable { path: place.clone(), source };
+    let file = File::open(path).map_err(unreadable)?;
+    if warns && file.metadata().map_err(unreadable)?.mode() & 0o077 != 0 {
+        tracing::warn!(file = %place, "other users may read the file of a secret; 'chmod 600' makes it private");
+    }
+    // All the room at once, so that no copy is left behind when the text grows.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(LARGEST as usize + 1));
+    file.take(LARGEST + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    if bytes.len() as u64 > LARGEST {
+        return Err(SecretError::TooLarge { place });
+    }
+    match std::str::from_utf8(&bytes) {
+        Ok(text) => accept(text, place),
+        Err(_) => Err(SecretError::NotText { place }),
+    }
+}
+
+fn accept(text: &str, place: String) -> Result<SecretString, SecretError> {
+    let secret = text.strip_suffix('\n').map_or(text, |text| text.strip_suffix('\r').unwrap_or(text));
+    if secret.trim().is_empty() {
+        return Err(SecretError::Empty { place });
+    }
+    if secret.len() as u64 > LARGEST {
+        return Err(SecretError::TooLarge { place });
+    }
+    Ok(SecretString::from(secret))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use secrecy::ExposeSecret as _;
+
+    fn outcome(reference: &SecretRef, directory: Option<&Path>) -> String {
+        let found = read_with(reference, |name| match name {
+            CREDENTIALS_DIRECTORY => directory.map(|path| path.as_os_str().to_owned()),
+            "SET" => Some("CANARY\n".into()),
+            "BLANK" => Some("\n".into()),
+            _ => None,
+        });
+        match found {
+            Ok(secret) => format!("ok {:?}", secret.expose_secret()),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    #[test]
+    fn one_trailing_line_break_is_dropped() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("secret");
+        let table = [
+            ("CANARY", "CANARY"),
+            ("CANARY\n", "CANARY"),
+            ("CANARY\r\n", "CANARY"),
+            ("CANARY\n\n", "CANARY\n"),
+            (" CANARY ", " CANARY "),
+        ];
+        for (content, expected) in table {
+            std::fs::write(&path, content).unwrap();
+            let expected = format!("ok {expected:?}");
+            assert_eq!(outcome(&SecretRef::File(path.clone()), None), expected);
+            assert_eq!(outcome(&SecretRef::Credential("secret".to_owned()), Some(folder.path())), expected);
+        }
+        assert_eq!(outcome(&SecretRef::Env("SET".to_owned()), None), "ok \"CANARY\"");
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_explained_and_not_repeated() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("blank"), "\n").unwrap();
+        std::fs::write(folder.path().join("binary"), b"CANARY\xff").unwrap();
+        std::fs::write(folder.path().join("large"), "CANARY".repeat(20_000)).unwrap();
+        let credential = |name: &str| SecretRef::Credential(name.to_owned());
+        let table = [
+            (credential("x"), false, "CREDENTIALS_DIRECTORY is not set; add 'LoadCredential=x:PATH'"),
+            (credential("x"), true, "it is not in the credentials directory"),
+            (credential("../x"), true, "must not be empty, '.' or '..', or contain '/'"),
+            (credential(".."), true, "must not be empty"),
+            (credential("blank"), true, "is empty; write the secret there"),
+            (credential("binary"), true, "is not UTF-8 text"),
+            (credential("large"), true, "is longer than 64 KiB"),
+            (SecretRef::File(folder.path().join("none")), false, "check that the file exists"),
+            (SecretRef::File(folder.path().to_owned()), false, "cannot read the secret in"),
+            (SecretRef::Env("UNSET".to_owned()), false, "variable 'UNSET': it is not set"),
+            (SecretRef::Env("BLANK".to_owned()), false, "the secret in 'BLANK' is empty"),
+        ];
+        for (reference, has_credentials, expected) in table {
+            let found = outcome(&reference, has_credentials.then(|| folder.path()));
+            assert!(found.contains(expected), "{reference:?}: {found}");
+            assert!(!found.contains("CANARY"), "{found}");
+        }
+    }
+
+    #[test]
+    fn a_secret_is_not_shown_by_debug() {
+        let secret = read_with(&SecretRef::Env("X".to_owned()), |_| Some("CANARY".into())).unwrap();
+        assert!(!format!("{secret:?}").contains("CANARY"));
+    }
+}
