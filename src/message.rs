@@ -4,17 +4,22 @@
 //! sent. It holds everything a reader needs and no secret: values come from canonical documents, where secrets are
 //! fingerprints. Text from outside is made safe when it is rendered, never before, so that the JSON stays exact.
 
-// pub mod html;
-// pub mod json;
-// pub mod text;
-// pub mod values;
+pub mod html;
+pub mod json;
+#[cfg(test)]
+mod samples;
+pub mod subject;
+pub mod text;
+pub mod values;
+mod view;
+mod words;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::diff::ChangeKind;
-use crate::model::{Category, Digest, Direction, DriftId, InstanceId, Pointer, Severity, State, Unit};
+use crate::model::{Category, Direction, DriftId, HistoryMark, InstanceId, Pointer, Severity, State, Unit};
 
 /// What one receiver is told about one cycle of one instance.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -158,15 +163,6 @@ pub enum SectionChange {
     SeeingAgain,
     /// The baseline does not hold it: nothing to compare with until somebody approves it.
     Unbaselined,
-}
-
-/// A place in the history.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct HistoryMark {
-    /// Number of events so far.
-    pub size: u64,
-    /// Digest of the last one, which covers all before it.
-    pub head: Digest,
 }
 
 impl Alert {

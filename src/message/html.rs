@@ -1,0 +1,150 @@
+//! The HTML part of a mail: the same content as the text part, from the same view.
+//!
+//! One table of at most 600 pixels, styles on the elements, system fonts, no image, no link, nothing remote, no
+//! script. The only style sheet is for dark mode, and nothing depends on it. Every colour repeats a word.
+
+use askama::Template;
+
+use super::Alert;
+use super::values::Line;
+use super::view::{Block, Group, View};
+
+#[derive(Template)]
+#[template(path = "alert.html")]
+struct Page {
+    view: View,
+}
+
+/// Renders an alert as a page of under 100 KB, which is where Gmail begins to clip.
+///
+/// # Errors
+/// The template could not be written, which text in memory does not refuse.
+///
+/// # Security
+/// Everything foreign is shown by `display_safe` and escaped by the template; no address in it is a link (T9).
+pub fn render(alert: &Alert) -> Result<String, askama::Error> {
+    Page { view: View::of(alert) }.render()
+}
+
+impl Page {
+    /// What drifted and what is over, with the number of entries left out of each.
+    fn lists(&self) -> [(&[Block], usize); 2] {
+        [(&self.view.drifted, self.view.more_drifted), (&self.view.over, self.view.more_over)]
+    }
+
+    /// Paths stand under their changes, unless all changes share them: then they stand with the other facts.
+    fn has_shared_paths(&self, groups: &[Group]) -> bool {
+        groups.len() == 1
+    }
+
+    /// The colour of a label; the word says the same.
+    fn colour(&self, label: &str) -> &'static str {
+        match label {
+            "CRITICAL" => "#b42318",
+            "HIGH" => "#b54708",
+            "MEDIUM" => "#854a0e",
+            "LOW" => "#175cd3",
+            "RESOLVED" | "REVERTED" | "APPROVED" => "#067647",
+            _ => "#475467",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{samples, text};
+    use super::*;
+    use crate::message::values::Line;
+
+    fn escaped(text: &str) -> String {
+        let mut page = String::new();
+        for character in text.chars() {
+            match character {
+                '&' | '<' | '>' | '"' | '\'' => page.push_str(&format!("&#{};", character as u32)),
+                _ => page.push(character),
+            }
+        }
+        page
+    }
+
+    #[test]
+    fn everything_in_the_text_is_in_the_page() {
+        for alert in [
+            samples::drift(),
+            samples::all_clear(),
+            samples::untrusted(),
+            samples::hostile(),
+            samples::many(),
+            samples::enormous(),
+        ] {
+            let (page, text) = (render(&alert).unwrap(), text::render(&alert).unwrap());
+            let view = View::of(&alert);
+            let mut pieces: Vec<String> = vec![view.footer];
+            for block in view.drifted.iter().chain(&view.over) {
+                pieces.extend(block.facts.iter().flat_map(|fact| fact.lines.clone()));
+                for group in &block.groups {
+                    pieces.extend(group.paths.clone());
+                    for line in &group.lines {
+                        match line {
+                            Line::Step { before, after } => pieces.extend([before.clone(), after.clone()]),
+                            Line::Single(text) => pieces.push(text.clone()),
+                        }
+                    }
+                }
+            }
+            for fact in view.facts {
+                pieces.extend(fact.lines);
+            }
+            for row in view.sections.into_iter().flat_map(|group| group.rows) {
+                pieces.extend([row.name, row.story]);
+            }
+            pieces.extend(view.steps.into_iter().map(|step| step.command));
+            pieces.extend(view.untrusted);
+            let flowing = text.split_whitespace().collect::<Vec<_>>().join(" ");
+            for piece in pieces {
+                let words = piece.split_whitespace().collect::<Vec<_>>().join(" ");
+                assert!(flowing.contains(&words), "not in the text: {piece}");
+                assert!(page.contains(&escaped(&piece)), "not in the page: {piece}");
+            }
+        }
+    }
+
+    #[test]
+    fn hostile_text_is_inert() {
+        for alert in [samples::hostile(), samples::enormous()] {
+            let page = render(&alert).unwrap();
+            for forbidden in
+                ["<img", "<script", "<a ", "href", "src=\"", "url(", "http-equiv=\"refresh", "\u{1b}", "\u{202e}"]
+            {
+                assert!(!page.contains(forbidden), "{forbidden}");
+            }
+            assert!(page.contains("&#60;"));
+        }
+    }
+
+    #[test]
+    fn no_alert_is_clipped() {
+        for alert in [samples::many(), samples::scattered(), samples::enormous(), samples::hostile()] {
+            let page = render(&alert).unwrap();
+            assert!(page.len() < 100_000, "{} bytes", page.len());
+        }
+        assert!(render(&samples::many()).unwrap().contains("150 more"));
+    }
+
+    /// `LOOK_AT=/tmp/pages cargo test --lib message::html` writes the pages, to be opened in a browser.
+    #[test]
+    fn pages_can_be_looked_at() {
+        let Some(folder) = std::env::var_os("LOOK_AT") else {
+            return;
+        };
+        for (name, alert) in [
+            ("drift", samples::drift()),
+            ("all-clear", samples::all_clear()),
+            ("untrusted", samples::untrusted()),
+            ("hostile", samples::hostile()),
+        ] {
+            let path = std::path::Path::new(&folder).join(format!("{name}.html"));
+            std::fs::write(path, render(&alert).unwrap()).unwrap();
+        }
+    }
+}

@@ -1,0 +1,234 @@
+//! The body of a webhook: Standard Webhooks 1.0, `{"type":…,"timestamp":…,"data":{…}}`.
+//!
+//! `data` is the [`Alert`] itself with its `severity`. The specification asks for less than 20 KB; what does not fit is
+//! left out whole and counted: first long values and places of one entry (`before_omitted_bytes`,
+//! `after_omitted_bytes`, `changes_omitted`), then entries (`omitted`), then sections (`sections_omitted`).
+
+use serde_json::{Map, Value, json};
+
+use super::{Alert, News, SectionChange};
+use crate::clock::written;
+
+/// Bytes of a body.
+const LIMIT: usize = 20_000;
+/// Bytes of one value in a body that would be too long.
+const LONGEST_VALUE: usize = 500;
+/// Characters of one text in a body that would be too long.
+const LONGEST_TEXT: usize = 300;
+/// Changes of one entry in a body that would be too long.
+const MOST_CHANGES: usize = 10;
+/// Bytes kept for the counts of what was left out.
+const COUNTS: usize = 60;
+
+/// The event a receiver can filter by; these names never change.
+///
+/// An alert with several kinds of news carries the most important one: `baseline.untrusted`, `drift.opened` (opened,
+/// reopened or moved on), `section.blind`, `baseline.trusted`, `drift.closed`, `section.seeing_again`,
+/// `section.unbaselined`.
+pub fn event_type(alert: &Alert) -> &'static str {
+    let has_section = |kind| alert.sections.iter().any(|section| section.news == kind);
+    let has_drifted = |news| matches!(news, News::Opened | News::Reopened | News::Changed);
+    if alert.untrusted.is_some() {
+        "baseline.untrusted"
+    } else if alert.entries.iter().any(|entry| has_drifted(entry.news)) {
+        "drift.opened"
+    } else if has_section(SectionChange::Blind) {
+        "section.blind"
+    } else if alert.trusted_again {
+        "baseline.trusted"
+    } else if !alert.entries.is_empty() {
+        "drift.closed"
+    } else if has_section(SectionChange::SeeingAgain) {
+        "section.seeing_again"
+    } else if has_section(SectionChange::Unbaselined) {
+        "section.unbaselined"
+    } else {
+        "drift.closed"
+    }
+}
+
+/// The bytes to sign and send: JSON, under 20 KB.
+///
+/// # Errors
+/// The alert has no JSON form, which its types do not allow.
+///
+/// # Security
+/// Text is exact, not made safe for display: JSON escapes control characters, and a receiver that shows the text has
+/// to make it safe itself.
+pub fn body(alert: &Alert) -> Result<Vec<u8>, serde_json::Error> {
+    let mut data = serde_json::to_value(alert)?;
+    if let Some(data) = data.as_object_mut() {
+        data.insert("severity".to_owned(), json!(alert.severity()));
+    }
+    let mut body = json!({ "type": event_type(alert), "timestamp": written(alert.at), "data": data });
+    let bytes = serde_json::to_vec(&body)?;
+    if bytes.len() < LIMIT {
+        return Ok(bytes);
+    }
+    if let Some(data) = body.get_mut("data").and_then(Value::as_object_mut) {
+        shrink(data)?;
+    }
+    serde_json::to_vec(&body)
+}
+
+/// Leaves out of `data` what makes a body too long.
+fn shrink(data: &mut Map<String, Value>) -> Result<(), serde_json::Error> {
+    let entries = taken(data, "entries");
+    let sections = taken(data, "sections");
+    for value in data.values_mut() {
+        cut_texts(value);
+    }
+    let mut room = LIMIT.saturating_sub(200 + 2 * COUNTS + serde_json::to_vec(data)?.len());
+    let mut kept = Vec::new();
+    let mut omitted = 0;
+    for mut entry in entries {
+        shrink_entry(&mut entry)?;
+        keep(entry, &mut kept, &mut room, &mut omitted)?;
+    }
+    data.insert("entries".to_owned(), Value::Array(kept));
+    if omitted > 0 {
+        data.insert("omitted".to_owned(), json!(omitted));
+    }
+    let mut kept = Vec::new();
+    let mut omitted = 0;
+    for mut section in sections {
+        cut_texts(&mut section);
+        keep(section, &mut kept, &mut room, &mut omitted)?;
+    }
+    data.insert("sections".to_owned(), Value::Array(kept));
+    if omitted > 0 {
+        data.insert("sections_omitted".to_owned(), json!(omitted));
+    }
+    Ok(())
+}
+
+fn taken(data: &mut Map<String, Value>, name: &str) -> Vec<Value> {
+    match data.get_mut(name).map(Value::take) {
+        Some(Value::Array(items)) => items,
+        _ => Vec::new(),
+    }
+}
+
+fn keep(item: Value, kept: &mut Vec<Value>, room: &mut usize, omitted: &mut usize) -> Result<(), serde_json::Error> {
+    let size = serde_json::to_vec(&item)?.len() + 1;
+    if size <= *room {
+        *room -= size;
+        kept.push(item);
+    } else {
+        *omitted += 1;
+    }
+    Ok(())
+}
+
+fn shrink_entry(entry: &mut Value) -> Result<(), serde_json::Error> {
+    let mut changes = entry.as_object_mut().map(|entry| taken(entry, "changes")).unwrap_or_default();
+    let omitted = changes.len().saturating_sub(MOST_CHANGES);
+    changes.truncate(MOST_CHANGES);
+    for change in &mut changes {
+        let Some(change) = change.as_object_mut() else {
+            continue;
+        };
+        for side in ["before", "after"] {
+            let Some(value) = change.get_mut(side) else {
+                continue;
+            };
+            let size = serde_json::to_vec(value)?.len();
+            if size > LONGEST_VALUE {
+                *value = Value::Null;
+                change.insert(format!("{side}_omitted_bytes"), json!(size));
+            }
+        }
+        if let Some(path) = change.get_mut("path") {
+            cut_texts(path);
+        }
+    }
+    cut_texts(entry);
+    if let Some(entry) = entry.as_object_mut() {
+        entry.insert("changes".to_owned(), Value::Array(changes));
+        if omitted > 0 {
+            entry.insert("changes_omitted".to_owned(), json!(omitted));
+        }
+    }
+    Ok(())
+}
+
+/// Shortens every long text in `value`, with a mark that says how much is missing.
+fn cut_texts(value: &mut Value) {
+    match value {
+        Value::String(text) => {
+            let missing = text.chars().count().saturating_sub(LONGEST_TEXT);
+            if missing > 0 {
+                let kept: String = text.chars().take(LONGEST_TEXT).collect();
+                *text = format!("{kept}… ({missing} more)");
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(cut_texts),
+        Value::Object(fields) => fields.values_mut().for_each(cut_texts),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::samples;
+    use super::*;
+
+    fn parsed(alert: &Alert) -> Value {
+        let bytes = body(alert).unwrap();
+        assert!(bytes.len() < LIMIT, "{} bytes", bytes.len());
+        serde_json::from_slice(&bytes).unwrap()
+    }
+
+    #[test]
+    fn a_body_is_the_alert() {
+        let body = parsed(&samples::drift());
+        assert_eq!(body["type"], "drift.opened");
+        assert_eq!(body["timestamp"], "2026-11-22T04:00:36Z");
+        assert_eq!(body["data"]["severity"], "critical");
+        assert_eq!(body["data"]["entries"][1]["changes"][0]["after"], 86400);
+        assert_eq!(serde_json::from_value::<Alert>(body["data"].clone()).unwrap(), samples::drift());
+    }
+
+    #[test]
+    fn the_most_important_news_names_the_event() {
+        let mut alert = samples::untrusted();
+        assert_eq!(event_type(&alert), "baseline.untrusted");
+        alert.untrusted = None;
+        assert_eq!(event_type(&alert), "section.blind");
+        alert.sections[0].news = SectionChange::SeeingAgain;
+        alert.sections[1].news = SectionChange::Unbaselined;
+        assert_eq!(event_type(&alert), "section.seeing_again");
+        alert.trusted_again = true;
+        assert_eq!(event_type(&alert), "baseline.trusted");
+        alert.trusted_again = false;
+        alert.sections.remove(0);
+        assert_eq!(event_type(&alert), "section.unbaselined");
+        assert_eq!(event_type(&samples::all_clear()), "drift.closed");
+        assert_eq!(event_type(&samples::drift()), "drift.opened");
+    }
+
+    #[test]
+    fn too_much_is_left_out_whole_and_counted() {
+        let body = parsed(&samples::many());
+        let kept = body["data"]["entries"].as_array().unwrap().len();
+        assert!(kept > 5, "{kept}");
+        assert_eq!(body["data"]["omitted"], 200 - kept);
+        assert_eq!(body["data"]["entries"][0]["title"], "MFA required at sign-up");
+
+        let body = parsed(&samples::enormous());
+        let kept = body["data"]["entries"].as_array().unwrap();
+        assert!(!kept.is_empty());
+        assert!(kept.iter().any(|entry| entry["changes_omitted"] == 20));
+        let change = &kept.last().unwrap()["changes"][0];
+        assert_eq!(change["after"], Value::Null);
+        assert!(change["after_omitted_bytes"].as_u64().unwrap() > 1000);
+    }
+
+    #[test]
+    fn hostile_text_is_escaped_and_exact() {
+        let bytes = body(&samples::hostile()).unwrap();
+        assert!(!bytes.iter().any(u8::is_ascii_control));
+        let body: Value = serde_json::from_slice(&bytes).unwrap();
+        assert_eq!(body["data"]["entries"][0]["why"], samples::EVIL);
+    }
+}

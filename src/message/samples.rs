@@ -1,0 +1,261 @@
+//! Alerts for the tests: what usually happens, what is rare, and what an attacker would send.
+
+use chrono::{DateTime, Utc};
+use serde_json::{Value, json};
+
+use super::*;
+use crate::model::{Category, Direction, Severity, State, Unit};
+
+/// Text that tries to run, to colour, to break the line and to turn it around.
+pub(super) const EVIL: &str = "<img src=x onerror=alert(1)>\u{1b}[31m\r\nBcc: a@b.example\u{202e}gnp";
+
+fn at(text: &str) -> DateTime<Utc> {
+    text.parse().unwrap()
+}
+
+fn id(number: u32) -> DriftId {
+    DriftId::from_text(format!("drf_019a9f3c5b7e7c1a8d2e4f60718293{number:02x}"))
+}
+
+fn one_change(number: u32, path: &str, kind: ChangeKind, before: Value, after: Value) -> EntryChange {
+    EntryChange { id: id(number), path: path.parse().unwrap(), kind, before, after }
+}
+
+fn entry(title: &str, severity: Severity, changes: Vec<EntryChange>) -> Entry {
+    Entry {
+        news: News::Opened,
+        setting: "sample".to_owned(),
+        title: title.to_owned(),
+        why: "Nobody has said yet why this matters.".to_owned(),
+        dashboard: None,
+        event: None,
+        category: Category::Mfa,
+        severity,
+        direction: Direction::Weaker,
+        unit: None,
+        first_seen: at("2026-11-22T04:00:02Z"),
+        reopened: 0,
+        approved_by: Vec::new(),
+        changes,
+    }
+}
+
+fn bare(instance: &str, resource: &str) -> Alert {
+    Alert {
+        instance: instance.parse().unwrap(),
+        resource: resource.to_owned(),
+        at: at("2026-11-22T04:00:36Z"),
+        baseline: None,
+        untrusted: None,
+        trusted_again: false,
+        window: None,
+        entries: Vec::new(),
+        sections: Vec::new(),
+        open: 0,
+        event: HistoryMark { size: 412, head: Digest::of(b"event 412") },
+        host: "auth-mon-1".to_owned(),
+        version: "0.1.0".to_owned(),
+    }
+}
+
+/// Three settings weakened and one section lost, as in the documentation.
+pub(super) fn drift() -> Alert {
+    let mut mfa = entry(
+        "MFA required at sign-up",
+        Severity::Critical,
+        vec![
+            one_change(
+                1,
+                "/platform.config/auth_multi_factor/required_for_sign_up",
+                ChangeKind::Changed,
+                json!(true),
+                json!(false),
+            ),
+            one_change(
+                2,
+                "/frontend.environment/user_settings/sign_up/mfa/required",
+                ChangeKind::Changed,
+                json!(true),
+                json!(false),
+            ),
+        ],
+    );
+    mfa.why =
+        "New users can finish signing up without a second factor, and existing ones are no longer sent to set one up."
+            .to_owned();
+    mfa.dashboard = Some("Clerk Dashboard > Configure > Multi-factor".to_owned());
+    mfa.event = Some("instance.user_settings.updated".to_owned());
+
+    let mut timeout = entry(
+        "Session inactivity timeout",
+        Severity::High,
+        vec![one_change(
+            3,
+            "/platform.config/session_settings/inactivity_timeout/duration_seconds",
+            ChangeKind::Changed,
+            json!(1800),
+            json!(86400),
+        )],
+    );
+    timeout.why = "A stolen session stays usable for as long as nobody signs out.".to_owned();
+    timeout.dashboard = Some("Clerk Dashboard > Configure > Sessions".to_owned());
+    timeout.event = Some("instance.session_settings.updated".to_owned());
+    timeout.unit = Some(Unit::Seconds);
+    timeout.news = News::Changed;
+    timeout.first_seen = at("2026-11-20T09:15:02Z");
+
+    let mut origins = entry(
+        "Allowed origins",
+        Severity::High,
+        vec![
+            one_change(4, "/instance/allowed_origins", ChangeKind::Added, Value::Null, json!("https://evil.example")),
+            one_change(
+                5,
+                "/instance/allowed_origins",
+                ChangeKind::Removed,
+                json!("https://app.northwind.example"),
+                Value::Null,
+            ),
+            one_change(
+                6,
+                "/instance/development_origin",
+                ChangeKind::Changed,
+                json!(""),
+                json!("http://localhost:3000"),
+            ),
+        ],
+    );
+    origins.why = "A page at this origin can talk to the sessions of your users.".to_owned();
+    origins.news = News::Reopened;
+    origins.reopened = 2;
+    origins.event = Some("instance.updated".to_owned());
+
+    let mut alert = bare("clerk:prod", "ins_2fKq0W9xYb7Lr5TnVd8sPzMh3Ja");
+    alert.baseline = Some(ApprovedBaseline {
+        sequence: 7,
+        approved_at: at("2026-05-04T10:00:00Z"),
+        approvers: vec!["alice@example.test".to_owned()],
+        reason: "CHG-1042 MFA for admins".to_owned(),
+    });
+    alert.window =
+        Some(Window { last_good: Some(at("2026-11-22T03:55:02Z")), first_different: at("2026-11-22T04:00:02Z") });
+    alert.entries = vec![mfa, timeout, origins];
+    alert.sections = vec![SectionNews {
+        section: "enterprise_connections".to_owned(),
+        news: SectionChange::Blind,
+        state: State::NotPermitted,
+        reason: "403 authorization_invalid".to_owned(),
+        since: at("2026-11-22T03:55:02Z"),
+    }];
+    alert.open = 6;
+    alert
+}
+
+/// The end of [`drift`]: reverted, approved, readable again.
+pub(super) fn all_clear() -> Alert {
+    let mut alert = drift();
+    alert.at = at("2026-11-22T05:10:31Z");
+    alert.window = None;
+    alert.open = 0;
+    alert.event.size = 420;
+    for entry in &mut alert.entries {
+        entry.news = News::Reverted;
+        if entry.unit.is_some() {
+            entry.news = News::Approved;
+            entry.approved_by = vec!["alice@example.test".to_owned()];
+        }
+    }
+    if let Some(section) = alert.sections.first_mut() {
+        section.news = SectionChange::SeeingAgain;
+        section.state = State::Value;
+        section.reason = String::new();
+        section.since = at("2026-11-22T05:10:02Z");
+    }
+    alert
+}
+
+/// A baseline that fails its check, and two sections out of sight.
+pub(super) fn untrusted() -> Alert {
+    let mut alert = bare("auth0:acme", "acme.eu.auth0.com");
+    alert.untrusted = Some("the signature of 'bob@example.test' on baseline 3 does not match its bytes".to_owned());
+    for (section, state, reason) in [
+        ("guardian.policies", State::NotPermitted, "403 insufficient_scope, expected read:guardian_factors"),
+        ("clients", State::Unreachable, "504 from acme.eu.auth0.com after 3 attempts"),
+    ] {
+        alert.sections.push(SectionNews {
+            section: section.to_owned(),
+            news: SectionChange::Blind,
+            state,
+            reason: reason.to_owned(),
+            since: at("2026-11-22T03:50:02Z"),
+        });
+    }
+    alert
+}
+
+/// [`drift`], with hostile text wherever text can come from outside.
+pub(super) fn hostile() -> Alert {
+    let mut alert = drift();
+    alert.resource = EVIL.to_owned();
+    alert.host = EVIL.to_owned();
+    for entry in &mut alert.entries {
+        entry.title = format!("JWT template {EVIL}");
+        entry.why = EVIL.to_owned();
+        entry.dashboard = Some(EVIL.to_owned());
+        entry.event = Some(EVIL.to_owned());
+        for change in &mut entry.changes {
+            change.path = change.path.child(EVIL);
+            change.kind = ChangeKind::Changed;
+            change.before = json!(EVIL);
+            change.after = json!({ EVIL: [EVIL] });
+        }
+    }
+    if let Some(baseline) = &mut alert.baseline {
+        baseline.approvers = vec![EVIL.to_owned()];
+        baseline.reason = EVIL.to_owned();
+    }
+    if let Some(section) = alert.sections.first_mut() {
+        section.section = EVIL.to_owned();
+        section.reason = EVIL.to_owned();
+    }
+    alert
+}
+
+/// Far more, and far longer, than anybody can read.
+pub(super) fn enormous() -> Alert {
+    let mut alert = drift();
+    let long = "&<\u{1b}".repeat(2_000);
+    let template = alert.entries.pop().unwrap();
+    for number in 0..60 {
+        let mut entry = template.clone();
+        entry.title = format!("Client {number} {}", if number % 3 == 0 { &long } else { "" });
+        for change in &mut entry.changes {
+            change.path = change.path.child(&long);
+            change.after = json!(long);
+        }
+        entry.changes = entry.changes.iter().cycle().take(30).cloned().collect();
+        alert.entries.push(entry);
+    }
+    alert.entries.remove(0);
+    alert
+}
+
+/// Two hundred ordinary entries.
+pub(super) fn many() -> Alert {
+    let mut alert = drift();
+    alert.entries = (0..200).map(|index| drift().entries.remove(index % 3)).collect();
+    alert.open = 400;
+    alert
+}
+
+/// Entries that consist of almost nothing but markup: many small changes at many places, and many sections.
+pub(super) fn scattered() -> Alert {
+    let mut alert = many();
+    for entry in &mut alert.entries {
+        entry.changes = (0..20)
+            .map(|index| one_change(index, &format!("/a/{index}"), ChangeKind::Changed, json!(index), json!(true)))
+            .collect();
+    }
+    alert.sections = alert.sections.iter().cycle().take(40).cloned().collect();
+    alert
+}

@@ -1,0 +1,147 @@
+//! The subject line of a mail.
+
+use super::view::is_over;
+use super::words::{count_of, counted, label, people};
+use super::{Alert, News, SectionChange};
+use crate::model::{Direction, display_safe};
+
+/// Characters of a subject; phones show the first forty, so the worst comes first.
+const LONGEST: usize = 120;
+
+/// One line that says how bad it is, where, and what: `[authdrift] CRITICAL clerk:prod: MFA required weaker, and 2 more`.
+///
+/// It is plain ASCII: everything else becomes a visible `\u{..}`, so that no mail program has to decode it.
+///
+/// # Security
+/// Names from outside cannot break the line or hide in it (T9).
+pub fn subject(alert: &Alert) -> String {
+    let start = format!("[authdrift] {} {}: ", label(alert), alert.instance);
+    let (what, rest) = news(alert);
+    // What was left out must stay readable, so a long name gives way to it.
+    let rest = plain(&rest);
+    let room = LONGEST.saturating_sub(start.len()).saturating_sub(rest.len());
+    cut(&format!("{start}{}{rest}", cut(&plain(&what), room)), LONGEST)
+}
+
+/// The worst thing, which may be shortened, and what has to follow it.
+fn news(alert: &Alert) -> (String, String) {
+    let blind = count_of(alert, SectionChange::Blind);
+    if alert.untrusted.is_some() {
+        return ("baseline cannot be trusted, nothing is compared".to_owned(), String::new());
+    }
+    let mut drifted = alert.entries.iter().filter(|entry| !is_over(entry));
+    if let Some(worst) = drifted.next() {
+        let way = match (worst.news, worst.direction) {
+            (News::Reopened, Direction::Weaker) => "weaker again",
+            (_, Direction::Weaker) => "weaker",
+            (_, Direction::Stronger) => "stronger",
+            _ => "changed",
+        };
+        let mut rest = format!(" {way}");
+        match drifted.count() {
+            0 => {}
+            n => rest.push_str(&format!(", and {n} more")),
+        }
+        if blind > 0 {
+            rest.push_str(&format!(", {} unreadable", counted(blind, "section")));
+        }
+        return (worst.title.clone(), rest);
+    }
+    if blind > 0 {
+        return (format!("cannot read {}", counted(blind, "section")), String::new());
+    }
+    let still_open = if alert.open > 0 { format!(", {} still open", alert.open) } else { String::new() };
+    if alert.trusted_again {
+        return ("baseline can be trusted again".to_owned(), still_open);
+    }
+    if let Some(first) = alert.entries.first() {
+        let end = match first.news {
+            News::Approved if !first.approved_by.is_empty() => format!("approved by {}", people(&first.approved_by)),
+            News::Approved => "approved".to_owned(),
+            _ => "back to the approved state".to_owned(),
+        };
+        let more = match alert.entries.len() - 1 {
+            0 => String::new(),
+            n => format!(", and {n} more over"),
+        };
+        return (first.title.clone(), format!(" {}{more}{still_open}", cut(&end, 60)));
+    }
+    let again = count_of(alert, SectionChange::SeeingAgain);
+    if again > 0 {
+        return (format!("{} readable again", counted(again, "section")), still_open);
+    }
+    let unbaselined = count_of(alert, SectionChange::Unbaselined);
+    (format!("{} not in the approved state yet", counted(unbaselined, "section")), String::new())
+}
+
+fn plain(text: &str) -> String {
+    let mut plain = String::new();
+    for character in display_safe(text).chars() {
+        match character {
+            '…' => plain.push_str("..."),
+            ' '..='~' => plain.push(character),
+            _ => plain.extend(character.escape_unicode()),
+        }
+    }
+    plain
+}
+
+fn cut(text: &str, longest: usize) -> String {
+    if text.chars().count() <= longest {
+        return text.to_owned();
+    }
+    let kept: String = text.chars().take(longest.saturating_sub(3)).collect();
+    format!("{}...", kept.trim_end())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::samples;
+    use super::*;
+
+    #[test]
+    fn says_the_worst_first() {
+        let table = [
+            (
+                samples::drift(),
+                "[authdrift] CRITICAL clerk:prod: MFA required at sign-up weaker, and 2 more, 1 section unreadable",
+            ),
+            (
+                samples::all_clear(),
+                "[authdrift] RESOLVED clerk:prod: MFA required at sign-up back to the approved state, and 2 more over",
+            ),
+            (samples::untrusted(), "[authdrift] CRITICAL auth0:acme: baseline cannot be trusted, nothing is compared"),
+        ];
+        for (alert, expected) in table {
+            assert_eq!(subject(&alert), expected);
+        }
+    }
+
+    #[test]
+    fn an_end_names_who_approved_and_what_is_left() {
+        let mut alert = samples::all_clear();
+        alert.entries.retain(|entry| entry.news == News::Approved);
+        alert.open = 2;
+        assert_eq!(
+            subject(&alert),
+            "[authdrift] RESOLVED clerk:prod: Session inactivity timeout approved by alice@example.test, 2 still open"
+        );
+    }
+
+    #[test]
+    fn blindness_alone_is_said() {
+        let mut alert = samples::untrusted();
+        alert.untrusted = None;
+        assert_eq!(subject(&alert), "[authdrift] HIGH auth0:acme: cannot read 2 sections");
+    }
+
+    #[test]
+    fn hostile_and_long_names_stay_one_short_ascii_line() {
+        for alert in [samples::hostile(), samples::enormous()] {
+            let subject = subject(&alert);
+            assert!(subject.len() <= LONGEST, "{subject}");
+            assert!(subject.chars().all(|c| matches!(c, ' '..='~')), "{subject}");
+            assert!(subject.contains(" weaker"), "{subject}");
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! The text part of a mail. It stands alone: everything a reader needs is in it.
+//!
+//! Prose is wrapped at 76 columns. Paths, commands and values are never wrapped, so that they can be copied.
+
+use askama::Template;
+
+use super::Alert;
+use super::values::Line;
+use super::view::{Block, Group, SectionGroup, SectionRow, Step, View};
+
+/// Columns of the text.
+const WIDTH: usize = 76;
+/// Where what a label says begins.
+const COLUMN: usize = 12;
+
+#[derive(Template)]
+#[template(path = "alert.txt")]
+struct Page {
+    view: View,
+}
+
+/// Renders an alert as plain text.
+///
+/// # Errors
+/// The template could not be written, which text in memory does not refuse.
+///
+/// # Security
+/// Everything foreign is shown by `display_safe`: no control character reaches a terminal or forges a line (T9).
+pub fn render(alert: &Alert) -> Result<String, askama::Error> {
+    Page { view: View::of(alert) }.render()
+}
+
+impl Page {
+    /// The severity and the sentence about everything, like the title of an entry.
+    fn headline(&self) -> String {
+        hanging(&format!("{:<10}", self.view.label), &self.view.headline, 10)
+    }
+
+    /// Severity, title and, flush right, which way it went.
+    fn title(&self, block: &Block) -> String {
+        let start = format!("{:<10}", block.label);
+        let room = WIDTH - block.outcome.len() - 2;
+        let mut lines = wrapped(&block.title, room - start.len()).into_iter();
+        let mut text = format!("{start}{}", lines.next().unwrap_or_default());
+        let gap = (WIDTH - block.outcome.len()).saturating_sub(text.chars().count()).max(2);
+        text.push_str(&" ".repeat(gap));
+        text.push_str(block.outcome);
+        for line in lines {
+            text.push_str(&format!("\n{:10}{line}", ""));
+        }
+        text
+    }
+
+    /// A change, on two lines when one is too short.
+    fn change(&self, line: &Line) -> String {
+        let text = format!("  {line}");
+        match line {
+            Line::Step { before, after } if text.chars().count() > WIDTH => format!("  {before}\n  -> {after}"),
+            _ => text,
+        }
+    }
+
+    fn prose(&self, text: &str) -> String {
+        hanging("  ", text, 2)
+    }
+
+    fn fact(&self, label: &str, text: &str) -> String {
+        hanging(&format!("{label:<COLUMN$}"), text, COLUMN)
+    }
+
+    fn inner_fact(&self, label: &str, text: &str) -> String {
+        hanging(&format!("  {label:<8}"), text, 10)
+    }
+
+    fn section_title(&self, group: &SectionGroup) -> String {
+        format!("{:<10}{}", group.label, group.title)
+    }
+
+    fn section(&self, row: &SectionRow) -> String {
+        format!("  {}\n{}", row.name, hanging("    ", &row.story, 4))
+    }
+
+    /// What to do, the command on a line of its own, and what it does.
+    fn step(&self, step: &Step) -> String {
+        format!("  {:<16}{}\n{}", step.question, step.command, hanging(&" ".repeat(18), step.effect, 18))
+    }
+
+    /// What drifted and what is over, with the number of entries left out of each.
+    fn lists(&self) -> [(&[Block], usize); 2] {
+        [(&self.view.drifted, self.view.more_drifted), (&self.view.over, self.view.more_over)]
+    }
+
+    /// Paths stand under their changes, unless all changes share them: then they stand with the other facts.
+    fn has_shared_paths(&self, groups: &[Group]) -> bool {
+        groups.len() == 1
+    }
+}
+
+/// `text` after `start`, wrapped, with the following lines indented.
+fn hanging(start: &str, text: &str, indent: usize) -> String {
+    let separator = format!("\n{:indent$}", "");
+    format!("{start}{}", wrapped(text, WIDTH - indent).join(&separator))
+}
+
+/// Breaks at spaces. A word that is too long stays whole: it is an address, a name or a path.
+fn wrapped(text: &str, width: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in text.split(' ') {
+        let Some(line) = lines.last_mut() else {
+            continue;
+        };
+        if line.is_empty() {
+            line.push_str(word);
+        } else if line.chars().count() + 1 + word.chars().count() <= width {
+            line.push(' ');
+            line.push_str(word);
+        } else {
+            lines.push(word.to_owned());
+        }
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::samples;
+    use super::*;
+
+    #[test]
+    fn three_alerts_read_as_agreed() {
+        for (name, alert) in
+            [("drift", samples::drift()), ("all-clear", samples::all_clear()), ("untrusted", samples::untrusted())]
+        {
+            let path = format!("{}/tests/golden/{name}.txt", env!("CARGO_MANIFEST_DIR"));
+            let text = render(&alert).unwrap();
+            if std::env::var_os("UPDATE_GOLDEN").is_some() {
+                std::fs::write(&path, &text).unwrap();
+            }
+            let expected = std::fs::read_to_string(&path).unwrap();
+            assert!(text == expected, "{path} differs; UPDATE_GOLDEN=1 rewrites it. Now it is:\n{text}");
+        }
+    }
+
+    #[test]
+    fn prose_keeps_to_76_columns() {
+        for alert in [samples::drift(), samples::all_clear(), samples::untrusted(), samples::many()] {
+            for line in render(&alert).unwrap().lines() {
+                let fixed = line.trim_start().trim_start_matches("Path ").trim_start();
+                let may_be_long = fixed.starts_with('/') || line.contains("authdrift ") || !fixed.contains(' ');
+                assert!(may_be_long || line.chars().count() <= WIDTH, "{line}");
+                assert_eq!(line.trim_end(), line, "space at the end");
+            }
+        }
+    }
+
+    #[test]
+    fn hostile_text_stays_text() {
+        for alert in [samples::hostile(), samples::enormous()] {
+            let text = render(&alert).unwrap();
+            assert!(text.chars().all(|c| c == '\n' || !c.is_control()), "control character");
+            assert!(!text.contains('\u{202e}'));
+            assert!(!text.lines().any(|line| line.trim_start().starts_with("Bcc:")));
+        }
+        assert!(render(&samples::hostile()).unwrap().contains("\\u{1b}[31m\\u{d}\\u{a}Bcc:"));
+    }
+
+    #[test]
+    fn what_is_left_out_is_counted() {
+        let text = render(&samples::many()).unwrap();
+        assert!(text.contains("and 150 more: authdrift status"));
+        let text = render(&samples::enormous()).unwrap();
+        assert!(text.contains("and 20 more places"));
+    }
+}

@@ -1,0 +1,319 @@
+//! What a reader is told, in order, as text that is safe to show: the one source of the text part and of the page.
+//!
+//! Nothing foreign gets past this file without [`display_safe`]; the renderings only lay it out. It also keeps the
+//! size in bounds: at most 50 entries, ten places of each, and what fits in a mail that Gmail does not clip.
+
+use super::values::{self, Line};
+use super::words::{self, moment};
+use super::{Alert, Entry, EntryChange, News, SectionChange};
+use crate::diff::ChangeKind;
+use crate::model::{Direction, Severity, Unit, display_safe};
+
+/// Entries of one message.
+const MOST_ENTRIES: usize = 50;
+/// Changes shown of one entry.
+const MOST_CHANGES: usize = 10;
+/// Bytes of the parts that grow with the alert; the rest of 100 KB is the frame of the page.
+const BUDGET: usize = 91_000;
+/// Bytes of markup around one entry, one group of changes, one line of text and one section.
+const ENTRY_COST: usize = 720;
+const GROUP_COST: usize = 140;
+const LINE_COST: usize = 75;
+const SECTION_COST: usize = 220;
+
+/// A message, ready to be laid out.
+pub(super) struct View {
+    pub(super) label: &'static str,
+    pub(super) headline: String,
+    pub(super) facts: Vec<Fact>,
+    pub(super) untrusted: Option<String>,
+    pub(super) drifted: Vec<Block>,
+    pub(super) more_drifted: usize,
+    pub(super) over: Vec<Block>,
+    pub(super) more_over: usize,
+    pub(super) sections: Vec<SectionGroup>,
+    pub(super) who: Option<String>,
+    pub(super) steps: Vec<Step>,
+    pub(super) footer: String,
+}
+
+/// A labelled line or two about the whole message.
+pub(super) struct Fact {
+    pub(super) label: &'static str,
+    pub(super) lines: Vec<String>,
+}
+
+/// One setting.
+pub(super) struct Block {
+    /// How bad it is, or how it ended.
+    pub(super) label: &'static str,
+    pub(super) title: String,
+    /// Which way it went, or how bad it was.
+    pub(super) outcome: &'static str,
+    pub(super) groups: Vec<Group>,
+    pub(super) more_changes: usize,
+    pub(super) why: String,
+    pub(super) facts: Vec<Fact>,
+}
+
+/// Changes that were made at the same places.
+pub(super) struct Group {
+    pub(super) lines: Vec<Line>,
+    pub(super) paths: Vec<String>,
+}
+
+/// Sections to which the same thing happened.
+pub(super) struct SectionGroup {
+    pub(super) label: &'static str,
+    pub(super) title: &'static str,
+    pub(super) note: &'static str,
+    pub(super) rows: Vec<SectionRow>,
+    pub(super) more: usize,
+}
+
+/// One section.
+pub(super) struct SectionRow {
+    pub(super) name: String,
+    pub(super) story: String,
+}
+
+/// Something the reader can do.
+pub(super) struct Step {
+    pub(super) question: &'static str,
+    pub(super) command: String,
+    pub(super) effect: &'static str,
+}
+
+impl View {
+    pub(super) fn of(alert: &Alert) -> Self {
+        let untrusted = alert.untrusted.as_deref().map(display_safe);
+        let (facts, footer) = (words::facts(alert), words::footer(alert));
+        let frame = cost_of(&facts) + escaped(&footer) + untrusted.as_deref().map_or(0, escaped);
+        let mut budget = Budget(BUDGET.saturating_sub(frame));
+        let mut sections = Vec::new();
+        for kind in [SectionChange::Blind, SectionChange::SeeingAgain, SectionChange::Unbaselined] {
+            sections.extend(section_group(alert, kind, &mut budget));
+        }
+        let (mut drifted, mut over) = (Vec::new(), Vec::new());
+        let (mut more_drifted, mut more_over) = (0, 0);
+        for (index, entry) in alert.entries.iter().enumerate() {
+            let fitting = (index < MOST_ENTRIES).then(|| block(entry)).filter(|block| budget.takes(block.cost()));
+            let (blocks, more) = match is_over(entry) {
+                true => (&mut over, &mut more_over),
+                false => (&mut drifted, &mut more_drifted),
+            };
+            match fitting {
+                Some(block) => blocks.push(block),
+                None => *more += 1,
+            }
+        }
+        Self {
+            label: words::label(alert),
+            headline: words::headline(alert),
+            facts,
+            untrusted,
+            drifted,
+            more_drifted,
+            over,
+            more_over,
+            sections,
+            who: words::who(alert),
+            steps: words::steps(alert),
+            footer,
+        }
+    }
+}
+
+/// Whether the entry says that a drift ended.
+pub(super) fn is_over(entry: &Entry) -> bool {
+    matches!(entry.news, News::Reverted | News::Approved)
+}
+
+/// A severity as a label.
+pub(super) fn label_of(severity: Severity) -> &'static str {
+    match severity {
+        Severity::Info => "INFO",
+        Severity::Low => "LOW",
+        Severity::Medium => "MEDIUM",
+        Severity::High => "HIGH",
+        Severity::Critical => "CRITICAL",
+    }
+}
+
+fn way(direction: Direction) -> &'static str {
+    match direction {
+        Direction::Weaker => "WEAKER",
+        Direction::Stronger => "STRONGER",
+        Direction::Neutral => "NEUTRAL",
+        Direction::Unknown => "EFFECT UNKNOWN",
+    }
+}
+
+fn was(severity: Severity) -> &'static str {
+    match severity {
+        Severity::Info => "WAS INFO",
+        Severity::Low => "WAS LOW",
+        Severity::Medium => "WAS MEDIUM",
+        Severity::High => "WAS HIGH",
+        Severity::Critical => "WAS CRITICAL",
+    }
+}
+
+fn block(entry: &Entry) -> Block {
+    let shown = entry.changes.iter().take(MOST_CHANGES);
+    let mut facts = Vec::new();
+    let mut fact = |label, line: String| facts.push(Fact { label, lines: vec![line] });
+    if let Some(history) = history(entry) {
+        fact("Since", history);
+    }
+    if !is_over(entry) {
+        if let Some(place) = &entry.dashboard {
+            fact("Where", display_safe(place));
+        }
+        if let Some(event) = &entry.event {
+            fact("Event", display_safe(event));
+        }
+    }
+    if let Some(change) = entry.changes.first() {
+        fact("Drift", display_safe(change.id.as_str()));
+    }
+    let (label, outcome) = match entry.news {
+        News::Reverted => ("REVERTED", was(entry.severity)),
+        News::Approved => ("APPROVED", was(entry.severity)),
+        News::Opened | News::Reopened | News::Changed => (label_of(entry.severity), way(entry.direction)),
+    };
+    Block {
+        label,
+        title: display_safe(&entry.title),
+        outcome,
+        groups: groups(entry, shown),
+        more_changes: entry.changes.len().saturating_sub(MOST_CHANGES),
+        why: if is_over(entry) { String::new() } else { display_safe(&entry.why) },
+        facts,
+    }
+}
+
+/// When it began, where the window of the whole message does not say it, and who ended it.
+fn history(entry: &Entry) -> Option<String> {
+    let first = moment(entry.first_seen);
+    let times = match entry.reopened {
+        0 | 1 => "once".to_owned(),
+        n => format!("{n} times"),
+    };
+    match entry.news {
+        News::Opened => None,
+        News::Reopened => Some(format!("{first}, back after being closed {times}")),
+        News::Changed => Some(format!("{first}, and now at yet another value")),
+        News::Reverted => Some(format!("{first}, now back at the approved value")),
+        News::Approved => Some(format!("{first}, approved by {}", words::people(&entry.approved_by))),
+    }
+}
+
+/// Puts changes that read the same, at several paths, and several changes at the same path, together.
+fn groups<'a>(entry: &Entry, changes: impl Iterator<Item = &'a EntryChange>) -> Vec<Group> {
+    let mut at_path: Vec<(String, Vec<Line>)> = Vec::new();
+    for change in changes {
+        let path = display_safe(&change.path.to_string());
+        let line = match entry.news {
+            News::Reverted => way_back(change, entry.unit),
+            _ => values::line(change.kind, &change.before, &change.after, entry.unit),
+        };
+        match at_path.iter_mut().find(|(known, _)| *known == path) {
+            Some((_, lines)) => lines.push(line),
+            None => at_path.push((path, vec![line])),
+        }
+    }
+    let mut groups: Vec<Group> = Vec::new();
+    for (path, lines) in at_path {
+        match groups.iter_mut().find(|group| group.lines == lines) {
+            Some(group) => group.paths.push(path),
+            None => groups.push(Group { lines, paths: vec![path] }),
+        }
+    }
+    groups
+}
+
+fn way_back(change: &EntryChange, unit: Option<Unit>) -> Line {
+    let approved = values::summary(&change.before, unit);
+    match change.kind {
+        ChangeKind::Added => Line::Single(format!("gone again: {}", values::summary(&change.after, unit))),
+        ChangeKind::Removed => Line::Single(format!("there again: {approved}")),
+        ChangeKind::Changed | ChangeKind::Reordered if change.before == change.after => {
+            Line::Single(format!("again {approved}"))
+        }
+        ChangeKind::Changed | ChangeKind::Reordered => {
+            values::line(ChangeKind::Changed, &change.after, &change.before, unit)
+        }
+    }
+}
+
+fn section_group(alert: &Alert, kind: SectionChange, budget: &mut Budget) -> Option<SectionGroup> {
+    let (label, title, note) = match kind {
+        SectionChange::Blind => (
+            label_of(Severity::High),
+            "Not readable",
+            "Nothing is concluded from it: a change made there now would not be noticed.",
+        ),
+        SectionChange::SeeingAgain => ("RESOLVED", "Readable again", "Compared with the approved state as before."),
+        SectionChange::Unbaselined => (
+            label_of(Severity::Info),
+            "Not in the approved state",
+            "There is nothing to compare with until somebody approves it.",
+        ),
+    };
+    let mut group = SectionGroup { label, title, note, rows: Vec::new(), more: 0 };
+    for news in alert.sections.iter().filter(|news| news.news == kind) {
+        let reason = display_safe(&news.reason);
+        let since = moment(news.since);
+        let what = words::section_story(news.news, news.state);
+        let story = match reason.is_empty() {
+            true => format!("{what} since {since}"),
+            false => format!("{what} since {since}: {reason}"),
+        };
+        let row = SectionRow { name: display_safe(&news.section), story };
+        if budget.takes(SECTION_COST + escaped(&row.name) + escaped(&row.story)) {
+            group.rows.push(row);
+        } else {
+            group.more += 1;
+        }
+    }
+    (!group.rows.is_empty() || group.more > 0).then_some(group)
+}
+
+/// What is left of the size of a page.
+struct Budget(usize);
+
+impl Budget {
+    fn takes(&mut self, cost: usize) -> bool {
+        let fits = cost <= self.0;
+        if fits {
+            self.0 -= cost;
+        }
+        fits
+    }
+}
+
+impl Block {
+    fn cost(&self) -> usize {
+        let mut cost = ENTRY_COST + escaped(&self.title) + escaped(&self.why) + cost_of(&self.facts);
+        for group in &self.groups {
+            cost += GROUP_COST;
+            for line in &group.lines {
+                cost += LINE_COST + escaped(&line.to_string());
+            }
+            for path in &group.paths {
+                cost += LINE_COST + escaped(path);
+            }
+        }
+        cost
+    }
+}
+
+fn cost_of(facts: &[Fact]) -> usize {
+    facts.iter().flat_map(|fact| &fact.lines).map(|line| LINE_COST + escaped(line)).sum()
+}
+
+/// Bytes of `text` in a page, where each of `& < > " '` takes five.
+fn escaped(text: &str) -> usize {
+    text.len() + 4 * text.bytes().filter(|byte| matches!(byte, b'&' | b'<' | b'>' | b'"' | b'\'')).count()
+}

@@ -1,0 +1,242 @@
+//! The sentences about a whole message: how bad, in one line, since when, who, and what to do now.
+
+use chrono::{DateTime, Utc};
+
+use super::view::{Fact, Step, is_over, label_of};
+use super::{Alert, Entry, News, SectionChange, Window};
+use crate::model::{Provider, Severity, State, display_safe};
+
+/// Names listed before the rest is counted.
+const MOST_PEOPLE: usize = 5;
+
+/// How bad it is: the worst thing that is the case now. What ended does not count.
+pub(super) fn label(alert: &Alert) -> &'static str {
+    let drifted = alert.entries.iter().filter(|entry| !is_over(entry)).map(|entry| entry.severity);
+    let blind = (count_of(alert, SectionChange::Blind) > 0).then_some(Severity::High);
+    let untrusted = alert.untrusted.as_ref().map(|_| Severity::Critical);
+    if let Some(worst) = drifted.chain(blind).chain(untrusted).max() {
+        return label_of(worst);
+    }
+    let is_end = alert.trusted_again || !alert.entries.is_empty() || count_of(alert, SectionChange::SeeingAgain) > 0;
+    if is_end { "RESOLVED" } else { "INFO" }
+}
+
+/// Everything that is news, in one sentence.
+pub(super) fn headline(alert: &Alert) -> String {
+    let mut clauses = Vec::new();
+    if alert.untrusted.is_some() {
+        clauses.push("the approved state cannot be trusted".to_owned());
+    }
+    if alert.trusted_again {
+        clauses.push("the approved state can be trusted again".to_owned());
+    }
+    let of_news = |wanted: &[News]| alert.entries.iter().filter(|entry| wanted.contains(&entry.news)).count();
+    let drifted = of_news(&[News::Opened, News::Reopened, News::Changed]);
+    if drifted > 0 {
+        clauses.push(format!("{} drifted from the approved state", counted(drifted, "setting")));
+    }
+    let reverted = of_news(&[News::Reverted]);
+    if reverted > 0 {
+        clauses.push(format!("{} {} back at the approved state", counted(reverted, "setting"), is_are(reverted)));
+    }
+    let approved = of_news(&[News::Approved]);
+    if approved > 0 {
+        clauses.push(format!(
+            "{} {} approved",
+            counted(approved, "change"),
+            if approved == 1 { "was" } else { "were" }
+        ));
+    }
+    for (kind, verb) in [
+        (SectionChange::Blind, "cannot be read"),
+        (SectionChange::SeeingAgain, "can be read again"),
+        (SectionChange::Unbaselined, "not in the approved state yet"),
+    ] {
+        let count = count_of(alert, kind);
+        let verb =
+            if kind == SectionChange::Unbaselined { format!("{} {verb}", is_are(count)) } else { verb.to_owned() };
+        if count > 0 {
+            clauses.push(format!("{} {verb}", counted(count, "section")));
+        }
+    }
+    if clauses.is_empty() {
+        clauses.push("nothing new".to_owned());
+    }
+    format!("{}: {}", alert.instance, clauses.join(", "))
+}
+
+/// Which instance, how much is open, what was approved, and when it happened.
+pub(super) fn facts(alert: &Alert) -> Vec<Fact> {
+    let mut facts = Vec::new();
+    let mut fact = |label, lines| facts.push(Fact { label, lines });
+    fact("Instance", vec![format!("{}, {}", alert.instance, display_safe(&alert.resource))]);
+    fact("Open now", vec![open_now(alert)]);
+    if let Some(baseline) = &alert.baseline {
+        let signed = format!(
+            "baseline {}, {}, {}",
+            baseline.sequence,
+            baseline.approved_at.format("%-d %b %Y"),
+            people(&baseline.approvers)
+        );
+        let mut lines = vec![signed];
+        if !baseline.reason.is_empty() {
+            lines.push(format!("\"{}\"", display_safe(&baseline.reason)));
+        }
+        fact("Approved", lines);
+    }
+    match alert.window {
+        Some(window) => fact("Happened", happened(window)),
+        None => fact("Noticed", vec![moment(alert.at)]),
+    }
+    facts
+}
+
+fn open_now(alert: &Alert) -> String {
+    let places = |wanted: &[News]| -> usize {
+        let matching = alert.entries.iter().filter(|entry| wanted.contains(&entry.news));
+        matching.map(|entry| entry.changes.len()).sum()
+    };
+    let mut text = match alert.open {
+        0 if alert.untrusted.is_some() => "not known, nothing was compared".to_owned(),
+        0 => "nothing".to_owned(),
+        n => counted(n, "drift"),
+    };
+    let mut parts = Vec::new();
+    for (news, word) in [
+        (&[News::Opened][..], "new"),
+        (&[News::Reopened], "came back"),
+        (&[News::Changed], "moved on"),
+        (&[News::Reverted, News::Approved], "over"),
+    ] {
+        match places(news) {
+            0 => {}
+            n => parts.push(format!("{n} {word}")),
+        }
+    }
+    if !parts.is_empty() {
+        text.push_str(&format!(" ({})", parts.join(", ")));
+    }
+    text
+}
+
+fn happened(window: Window) -> Vec<String> {
+    let first = moment(window.first_different);
+    match window.last_good {
+        None => vec![format!("by {first}; no earlier reading to narrow it down")],
+        Some(good) => vec![
+            format!("after  {}, the last reading without it", moment(good)),
+            format!("before {first}, the first reading with it"),
+        ],
+    }
+}
+
+/// Where the name of the person can be found, when something drifted.
+pub(super) fn who(alert: &Alert) -> Option<String> {
+    let has_drifted = alert.entries.iter().any(|entry| !is_over(entry));
+    let window = alert.window.filter(|_| has_drifted)?;
+    let until = moment(window.first_different);
+    let time = match window.last_good {
+        Some(good) if good.date_naive() == window.first_different.date_naive() => {
+            format!("from {} to {}", good.format("%-d %b %Y %H:%M"), window.first_different.format("%H:%M UTC"))
+        }
+        Some(good) => format!("from {} to {until}", moment(good)),
+        None => format!("before {until}"),
+    };
+    let has_events = alert.entries.iter().any(|entry| !is_over(entry) && entry.event.is_some());
+    let what = if has_events { "for the events named above" } else { "for changes" };
+    Some(match alert.instance.provider {
+        Provider::Clerk => format!(
+            "Clerk's API does not say. Look in Clerk Dashboard > Logs > Admin logs (Business plan and up) {what}, \
+             {time}."
+        ),
+        Provider::Auth0 => format!(
+            "Auth0's tenant logs name the actor, for 1 to 30 days by plan. Look in Auth0 Dashboard > Monitoring > \
+             Logs {what}, {time}."
+        ),
+    })
+}
+
+/// What the reader can do, as commands that can be copied.
+pub(super) fn steps(alert: &Alert) -> Vec<Step> {
+    let instance = &alert.instance;
+    let mut steps = Vec::new();
+    let mut step = |question, command, effect| steps.push(Step { question, command, effect });
+    if alert.untrusted.is_some() {
+        step("What is wrong?", format!("authdrift verify {instance}"), "checks every signature and names what fails");
+        return steps;
+    }
+    let worst: Option<&Entry> = alert.entries.iter().find(|entry| !is_over(entry));
+    if let Some(change) = worst.and_then(|entry| entry.changes.first()) {
+        let id = display_safe(change.id.as_str());
+        step("Look closer", format!("authdrift show {id}"), "explains the first one; each has its own number");
+    }
+    if worst.is_some() {
+        let command = format!("authdrift diff {instance} --format revert");
+        step("Not intended?", command, "prints the way back; authdrift itself changes nothing");
+    }
+    if worst.is_some() || count_of(alert, SectionChange::Unbaselined) > 0 {
+        let command = format!("authdrift approve {instance} --reason \"...\"");
+        step("Intended?", command, "asks change by change, then signs the next baseline");
+    }
+    if count_of(alert, SectionChange::Blind) > 0 {
+        step("Access mended?", format!("authdrift check {instance}"), "reads everything again at once");
+    }
+    if worst.is_none() && alert.sections.is_empty() && alert.open > 0 {
+        step("Still open", "authdrift status".to_owned(), "lists what is left");
+    }
+    steps
+}
+
+/// Where in the history this is, and who says it.
+pub(super) fn footer(alert: &Alert) -> String {
+    format!(
+        "Event {}, history {}..., authdrift {} on {}.",
+        alert.event.size,
+        alert.event.head.short(),
+        display_safe(&alert.version),
+        display_safe(&alert.host)
+    )
+}
+
+/// What is the case with a section, before "since".
+pub(super) fn section_story(news: SectionChange, state: State) -> &'static str {
+    match (news, state) {
+        (SectionChange::Blind, State::NotPermitted) => "refused",
+        (SectionChange::Blind, _) => "no usable answer",
+        (_, State::Value) => "readable",
+        (_, State::Off) => "known to be switched off",
+        (_, State::NotOnPlan) => "known not to be on the plan",
+        (_, State::NotPermitted | State::Unreachable) => "known",
+    }
+}
+
+/// Names, the first few of them.
+pub(super) fn people(names: &[String]) -> String {
+    if names.is_empty() {
+        return "nobody named".to_owned();
+    }
+    let mut shown: Vec<String> = names.iter().take(MOST_PEOPLE).map(|name| display_safe(name)).collect();
+    if names.len() > MOST_PEOPLE {
+        shown.push(format!("and {} more", names.len() - MOST_PEOPLE));
+    }
+    shown.join(", ")
+}
+
+/// A point in time to the minute; windows are as wide as the schedule, seconds would only pretend.
+pub(super) fn moment(at: DateTime<Utc>) -> String {
+    at.format("%-d %b %Y %H:%M UTC").to_string()
+}
+
+/// `1 setting`, `2 settings`.
+pub(super) fn counted(count: usize, noun: &str) -> String {
+    if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
+}
+
+/// Sections to which `kind` happened.
+pub(super) fn count_of(alert: &Alert, kind: SectionChange) -> usize {
+    alert.sections.iter().filter(|section| section.news == kind).count()
+}
+
+fn is_are(count: usize) -> &'static str {
+    if count == 1 { "is" } else { "are" }
+}
