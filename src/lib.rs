@@ -28,6 +28,7 @@ pub mod canonical;
 pub mod classify;
 pub mod config;
 pub mod diff;
+pub mod incident;
 pub mod message;
 pub mod schedule;
 pub mod sections;

@@ -1,0 +1,406 @@
+//! Drift over time, as a pure transition table.
+//!
+//! A drift is opened once, whatever it is called by and however often it is read again; it changes when the value moves
+//! on, and ends when the value equals the baseline again or a new baseline holds it. What could not be read changes
+//! nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{DateTime, Utc};
+use serde_json::{Value, json};
+
+use crate::canonical;
+use crate::diff::{Change, ChangeKind};
+use crate::model::{Digest, DriftId, InstanceId, Pointer, State};
+use crate::snapshot::{Manifest, Snapshot};
+
+/// What tells one drift from another: the instance, the path, and for a set the member.
+pub fn fingerprint(instance: &InstanceId, change: &Change) -> Digest {
+    let member = change.is_member.then(|| match change.kind {
+        ChangeKind::Removed => &change.before,
+        _ => &change.after,
+    });
+    Digest::of(&canonical::to_bytes(&json!([instance, change.path, member])))
+}
+
+/// Whether a drift is going on, and if not, how it ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status {
+    /// It is going on.
+    Open,
+    /// The value equalled the baseline again.
+    Reverted,
+    /// A new baseline held the value.
+    Approved,
+}
+
+impl Status {
+    /// The word used in files and JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Reverted => "reverted",
+            Self::Approved => "approved",
+        }
+    }
+}
+
+/// A drift that is remembered, open or not.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Known {
+    /// Its name.
+    pub id: DriftId,
+    /// The change as it was last seen.
+    pub change: Change,
+    /// Whether it is open.
+    pub status: Status,
+    /// First seen, this time.
+    pub first_seen: DateTime<Utc>,
+    /// The last reading before that, if there was one.
+    pub last_good: Option<DateTime<Utc>>,
+    /// When it ended.
+    pub closed_at: Option<DateTime<Utc>>,
+    /// Who approved it.
+    pub closed_by: Vec<String>,
+    /// How often it had ended and came back.
+    pub reopened: u32,
+}
+
+/// How drifts end that are no longer differences.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ending {
+    /// The value went back.
+    Reverted,
+    /// A new baseline holds it, signed by these.
+    Approved(Vec<String>),
+}
+
+/// What one cycle means for one drift.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Step {
+    /// First seen.
+    Opened,
+    /// It had ended and is back.
+    Reopened,
+    /// Still open, with another value.
+    Changed,
+    /// Still open as it was.
+    Unchanged,
+    /// Over.
+    Ended,
+}
+
+/// A drift and its step; the drift is as it has to be remembered from now on.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Transition {
+    /// The step.
+    pub step: Step,
+    /// The fingerprint.
+    pub fingerprint: Digest,
+    /// The drift after the step.
+    pub drift: Known,
+}
+
+/// What a reading means for the drifts of an instance.
+///
+/// `known` holds every remembered drift by fingerprint, `changes` every difference now, `compared` the sections that
+/// could be compared. An open drift of another section keeps its status: nothing is known about it.
+pub fn advance(
+    instance: &InstanceId,
+    known: &BTreeMap<Digest, Known>,
+    changes: &[Change],
+    compared: &BTreeSet<String>,
+    ending: &Ending,
+    now: DateTime<Utc>,
+    last_good: Option<DateTime<Utc>>,
+) -> Vec<Transition> {
+    let mut transitions = Vec::new();
+    let mut seen = BTreeSet::new();
+    for change in changes {
+        let fingerprint = fingerprint(instance, change);
+        let (step, drift) = match known.get(&fingerprint) {
+            Some(drift) if drift.status == Status::Open && drift.change == *change => (Step::Unchanged, drift.clone()),
+            Some(drift) if drift.status == Status::Open => {
+                (Step::Changed, Known { change: change.clone(), ..drift.clone() })
+            }
+            Some(drift) => (
+                Step::Reopened,
+                Known {
+                    change: change.clone(),
+                    status: Status::Open,
+                    first_seen: now,
+                    last_good,
+                    closed_at: None,
+                    closed_by: Vec::new(),
+                    reopened: drift.reopened + 1,
+                    ..drift.clone()
+                },
+            ),
+            None => (
+                Step::Opened,
+                Known {
+                    id: DriftId::new(),
+                    change: change.clone(),
+                    status: Status::Open,
+                    first_seen: now,
+                    last_good,
+                    closed_at: None,
+                    closed_by: Vec::new(),
+                    reopened: 0,
+                },
+            ),
+        };
+        seen.insert(fingerprint.clone());
+        transitions.push(Transition { step, fingerprint, drift });
+    }
+    let open = known.iter().filter(|(_, drift)| drift.status == Status::Open);
+    for (fingerprint, drift) in open.filter(|(fingerprint, _)| !seen.contains(*fingerprint)) {
+        let is_comparable = compared.contains(drift.change.section());
+        // Its object vanished or was replaced whole: it did not go back, the larger difference stands for it.
+        let is_covered = changes.iter().any(|change| covers(&change.path, &drift.change));
+        if !is_comparable || is_covered {
+            continue;
+        }
+        let (status, closed_by) = match ending {
+            Ending::Reverted => (Status::Reverted, Vec::new()),
+            Ending::Approved(by) => (Status::Approved, by.clone()),
+        };
+        let drift = Known { status, closed_at: Some(now), closed_by, ..drift.clone() };
+        transitions.push(Transition { step: Step::Ended, fingerprint: fingerprint.clone(), drift });
+    }
+    transitions
+}
+
+fn covers(larger: &Pointer, smaller: &Change) -> bool {
+    larger != &smaller.path && larger.contains(&smaller.path)
+}
+
+/// What is remembered about a section that is blind or unknown to the baseline.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SectionIncident {
+    /// Which of the two.
+    pub kind: SectionKind,
+    /// Since when.
+    pub since: DateTime<Utc>,
+    /// Cycles in a row.
+    pub cycles: u32,
+    /// Somebody was told.
+    pub is_told: bool,
+}
+
+/// Why a section is remembered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SectionKind {
+    /// The baseline holds it and it cannot be read.
+    Blind,
+    /// It can be read and the baseline does not hold it.
+    Unbaselined,
+}
+
+/// What one cycle means for one section.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SectionStep {
+    /// To be told now.
+    Tell(SectionIncident),
+    /// To be remembered.
+    Remember(SectionIncident),
+    /// Over; told if its beginning was.
+    Over(SectionIncident),
+}
+
+/// Cycles in a row without a reading before people are told: one failed read is noise.
+const BLIND_AFTER: u32 = 2;
+
+/// What a reading means for the sections of an instance, compared with what the baseline holds.
+pub fn advance_sections(
+    known: &BTreeMap<String, SectionIncident>,
+    baseline: &Manifest,
+    snapshot: &Snapshot,
+    now: DateTime<Utc>,
+) -> BTreeMap<String, SectionStep> {
+    let mut steps = BTreeMap::new();
+    for section in baseline.keys().chain(snapshot.sections.keys()).collect::<BTreeSet<_>>() {
+        let kind = section_kind(baseline, snapshot, section);
+        let before = known.get(section);
+        let step = match (kind, before) {
+            (None, None) => continue,
+            (None, Some(incident)) => SectionStep::Over(incident.clone()),
+            (Some(kind), before) => {
+                let before = before.filter(|incident| incident.kind == kind);
+                let cycles = before.map_or(0, |incident| incident.cycles) + 1;
+                let since = before.map_or(now, |incident| incident.since);
+                let was_told = before.is_some_and(|incident| incident.is_told);
+                let is_time = kind == SectionKind::Unbaselined || cycles >= BLIND_AFTER;
+                let incident = SectionIncident { kind, since, cycles, is_told: was_told || is_time };
+                if is_time && !was_told { SectionStep::Tell(incident) } else { SectionStep::Remember(incident) }
+            }
+        };
+        steps.insert(section.clone(), step);
+    }
+    steps
+}
+
+/// Whether `section` is blind or unbaselined right now.
+pub fn section_kind(baseline: &Manifest, snapshot: &Snapshot, section: &str) -> Option<SectionKind> {
+    let approved = baseline.get(section).map(|mark| mark.state).filter(|state| state.is_comparable());
+    let read = snapshot.sections.get(section).map(|reading| reading.state());
+    match (approved, read) {
+        (Some(_), None | Some(State::NotPermitted | State::Unreachable)) => Some(SectionKind::Blind),
+        (None, Some(state)) if state.is_comparable() => Some(SectionKind::Unbaselined),
+        _ => None,
+    }
+}
+
+/// The values of a change as one JSON object, for the history.
+pub fn as_json(change: &Change) -> Value {
+    json!({ "path": change.path, "kind": change.kind, "before": change.before, "after": change.after })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::snapshot::{Document, Reading, SectionMark};
+    use proptest::prelude::*;
+
+    fn instance() -> InstanceId {
+        "clerk:test".parse().unwrap()
+    }
+
+    fn at(minute: i64) -> DateTime<Utc> {
+        DateTime::from_timestamp(minute * 60, 0).unwrap()
+    }
+
+    fn change(path: &str, after: i64) -> Change {
+        Change {
+            path: path.parse().unwrap(),
+            kind: ChangeKind::Changed,
+            before: json!(0),
+            after: json!(after),
+            is_member: false,
+        }
+    }
+
+    /// Runs a story: per cycle, the changes and the sections compared; answers the steps of every cycle.
+    fn story(cycles: &[(&[Change], &[&str])]) -> Vec<Vec<Step>> {
+        let mut known = BTreeMap::new();
+        let mut steps = Vec::new();
+        for (minute, (changes, compared)) in cycles.iter().enumerate() {
+            let compared = compared.iter().map(|section| (*section).to_owned()).collect();
+            let now = at(i64::try_from(minute).unwrap());
+            let transitions = advance(&instance(), &known, changes, &compared, &Ending::Reverted, now, None);
+            steps.push(transitions.iter().map(|transition| transition.step.clone()).collect());
+            for transition in transitions {
+                known.insert(transition.fingerprint, transition.drift);
+            }
+        }
+        steps
+    }
+
+    #[test]
+    fn a_drift_is_opened_once_and_ends_once() {
+        let drift = [change("/a/x", 1)];
+        let steps = story(&[(&drift, &["a"]), (&drift, &["a"]), (&[], &["a"]), (&[], &["a"]), (&drift, &["a"])]);
+        assert_eq!(steps, [vec![Step::Opened], vec![Step::Unchanged], vec![Step::Ended], vec![], vec![Step::Reopened]]);
+    }
+
+    #[test]
+    fn another_value_is_a_change_of_the_same_drift() {
+        let steps = story(&[(&[change("/a/x", 1)], &["a"]), (&[change("/a/x", 2)], &["a"])]);
+        assert_eq!(steps, [vec![Step::Opened], vec![Step::Changed]]);
+    }
+
+    #[test]
+    fn an_unreadable_section_ends_nothing() {
+        let drift = [change("/a/x", 1)];
+        assert_eq!(story(&[(&drift, &["a"]), (&[], &["b"]), (&drift, &["a"])])[1], []);
+    }
+
+    #[test]
+    fn an_object_that_vanishes_does_not_end_the_drifts_within() {
+        let steps = story(&[(&[change("/a/x/y", 1)], &["a"]), (&[change("/a/x", 1)], &["a"]), (&[], &["a"])]);
+        assert_eq!(steps, [vec![Step::Opened], vec![Step::Opened], vec![Step::Ended, Step::Ended]]);
+    }
+
+    #[test]
+    fn members_of_one_set_are_drifts_of_their_own() {
+        let member = |name: &str| Change {
+            kind: ChangeKind::Added,
+            before: Value::Null,
+            after: json!(name),
+            is_member: true,
+            ..change("/a/x", 0)
+        };
+        assert_ne!(fingerprint(&instance(), &member("p")), fingerprint(&instance(), &member("q")));
+        assert_eq!(fingerprint(&instance(), &change("/a/x", 1)), fingerprint(&instance(), &change("/a/x", 2)));
+    }
+
+    #[test]
+    fn blindness_is_told_at_the_second_cycle_and_once() {
+        let mark = |state| SectionMark { digest: None, state };
+        let baseline: Manifest =
+            [("a".to_owned(), mark(State::Off)), ("b".to_owned(), mark(State::NotPermitted))].into();
+        let snapshot = |readings: &[(&str, State)]| Snapshot {
+            instance: instance(),
+            resource: String::new(),
+            identifiers: crate::model::Resource::default(),
+            sections: readings
+                .iter()
+                .map(|(section, state)| {
+                    let reading = match state {
+                        State::Value => Reading::Value(Document::new(json!({}))),
+                        state => Reading::without(*state, ""),
+                    };
+                    ((*section).to_owned(), reading)
+                })
+                .collect(),
+        };
+        let blind = snapshot(&[("a", State::Unreachable), ("b", State::NotPermitted)]);
+        let seeing = snapshot(&[("a", State::Off), ("b", State::Value)]);
+        let mut known = BTreeMap::new();
+        let mut told = Vec::new();
+        for (minute, snapshot) in [&blind, &blind, &blind, &seeing, &seeing].into_iter().enumerate() {
+            let now = at(i64::try_from(minute).unwrap());
+            let mut line = Vec::new();
+            for (section, step) in advance_sections(&known, &baseline, snapshot, now) {
+                match step {
+                    SectionStep::Tell(incident) => {
+                        line.push(format!("{section} {:?}", incident.kind));
+                        known.insert(section, incident);
+                    }
+                    SectionStep::Remember(incident) => {
+                        known.insert(section, incident);
+                    }
+                    SectionStep::Over(incident) => {
+                        line.push(format!("{section} over {}", incident.is_told));
+                        known.remove(&section);
+                    }
+                }
+            }
+            told.push(line.join(", "));
+        }
+        assert_eq!(told, ["", "a Blind", "", "a over true, b Unbaselined", ""]);
+    }
+
+    proptest! {
+        #[test]
+        fn no_open_drift_is_ever_forgotten(cycles in proptest::collection::vec(
+            (proptest::collection::btree_map(0..4u8, 1..3i64, 0..4), any::<bool>()), 1..12)) {
+            let mut known: BTreeMap<Digest, Known> = BTreeMap::new();
+            for (minute, (values, is_read)) in cycles.into_iter().enumerate() {
+                let compared: BTreeSet<String> = is_read.then(|| "a".to_owned()).into_iter().collect();
+                let changes: Vec<_> = values.iter().filter(|_| is_read).map(|(name, value)| change(&format!("/a/{name}"), *value)).collect();
+                let open_before: BTreeSet<_> = known.iter().filter(|(_, drift)| drift.status == Status::Open).map(|(f, _)| f.clone()).collect();
+                let transitions = advance(&instance(), &known, &changes, &compared, &Ending::Reverted, at(minute as i64), None);
+                let touched: BTreeSet<_> = transitions.iter().map(|transition| transition.fingerprint.clone()).collect();
+                prop_assert!(!is_read || open_before.is_subset(&touched));
+                for transition in transitions {
+                    known.insert(transition.fingerprint, transition.drift);
+                }
+                if is_read {
+                    let open = known.values().filter(|drift| drift.status == Status::Open).count();
+                    prop_assert_eq!(open, changes.len());
+                }
+            }
+        }
+    }
+}
