@@ -41,3 +41,4 @@ pub mod secrets;
 // Layer 3: the service.
 
 // Layer 4: what people touch.
+pub mod simulator;

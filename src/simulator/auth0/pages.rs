@@ -1,0 +1,121 @@
+//! Offset and checkpoint pages, and the choice of fields.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::{Map, Value, json};
+
+use super::super::vendor::{Answer, Request};
+
+/// How a list is paged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Style {
+    Offset,
+    Checkpoint,
+    /// Offset, or checkpoint when asked with `take`.
+    Both,
+}
+
+/// The lists: last part of the path, key of the wrapper, style. Any other array is served whole.
+const LISTS: &[(&str, &str, Style)] = &[
+    ("clients", "clients", Style::Offset),
+    ("resource-servers", "resource_servers", Style::Offset),
+    ("roles", "roles", Style::Offset),
+    ("permissions", "permissions", Style::Offset),
+    ("rules", "rules", Style::Offset),
+    ("hooks", "hooks", Style::Offset),
+    ("network-acls", "network_acls", Style::Offset),
+    ("self-service-profiles", "self_service_profiles", Style::Offset),
+    ("flows", "flows", Style::Offset),
+    ("forms", "forms", Style::Offset),
+    ("client-grants", "client_grants", Style::Both),
+    ("connections", "connections", Style::Both),
+    ("organizations", "organizations", Style::Both),
+    ("event-streams", "eventStreams", Style::Checkpoint),
+    ("token-exchange-profiles", "token_exchange_profiles", Style::Checkpoint),
+];
+
+/// The requested part of a document.
+///
+/// # Errors
+/// What is wrong with the query, in words.
+pub(super) fn serve(request: &Request, document: &Value, max_page_size: usize) -> Result<Answer, String> {
+    let Some(items) = document.as_array() else { return Ok(Answer::json(200, &choose(request, document))) };
+    let Some((name, style)) = list(&request.path) else { return Ok(Answer::json(200, document)) };
+    let items: Vec<Value> =
+        items.iter().filter(|item| is_wanted(request, item)).map(|item| choose(request, item)).collect();
+    let checkpoint = request.parameter("take").is_some() || request.parameter("from").is_some();
+    match (style, checkpoint) {
+        (Style::Offset, true) => Err("'Additional properties not allowed: take'".to_owned()),
+        (Style::Offset | Style::Both, false) => offset_page(request, name, &items, max_page_size),
+        (Style::Checkpoint, _) | (Style::Both, true) => checkpoint_page(request, name, &items, max_page_size),
+    }
+}
+
+/// `connections/{id}/clients` is a checkpoint list, unlike `clients`.
+fn list(path: &str) -> Option<(&'static str, Style)> {
+    let (parent, last) = path.rsplit_once('/')?;
+    let (_, name, style) = LISTS.iter().find(|(segment, ..)| *segment == last)?;
+    let nested = parent != "/api/v2" && last == "clients";
+    Some((name, if nested { Style::Checkpoint } else { *style }))
+}
+
+fn is_wanted(request: &Request, item: &Value) -> bool {
+    match request.parameter("is_global").as_deref() {
+        Some(wanted) => item.get("global").and_then(Value::as_bool).unwrap_or_default() == (wanted == "true"),
+        None => true,
+    }
+}
+
+/// `fields` names what to keep, or what to leave out with `include_fields=false`.
+fn choose(request: &Request, item: &Value) -> Value {
+    let (Some(fields), Value::Object(members)) = (request.parameter("fields"), item) else { return item.clone() };
+    let keep = request.parameter("include_fields").as_deref() != Some("false");
+    let named = |key: &str| fields.split(',').any(|field| field.trim() == key);
+    let chosen: Map<String, Value> =
+        members.iter().filter(|(key, _)| named(key) == keep).map(|(key, value)| (key.clone(), value.clone())).collect();
+    Value::Object(chosen)
+}
+
+fn offset_page(request: &Request, name: &str, items: &[Value], max: usize) -> Result<Answer, String> {
+    let page = number(request, "page", 0, 0, usize::MAX)?;
+    let asked = number(request, "per_page", 50, 1, 100)?;
+    if matches!(name, "connections" | "organizations") && page.saturating_add(1).saturating_mul(asked) > 1000 {
+        return Err("'You can only page through the first 1000 records'".to_owned());
+    }
+    let limit = asked.min(max);
+    let start = page.saturating_mul(limit);
+    let shown: Vec<&Value> = items.iter().skip(start).take(limit).collect();
+    if request.parameter("include_totals").as_deref() != Some("true") {
+        return Ok(Answer::json(200, &json!(shown)));
+    }
+    Ok(Answer::json(200, &json!({ "start": start, "limit": limit, "total": items.len(), name: shown })))
+}
+
+fn checkpoint_page(request: &Request, name: &str, items: &[Value], max: usize) -> Result<Answer, String> {
+    let limit = number(request, "take", 50, 1, if name == "clients" { 1000 } else { 100 })?.min(max);
+    let start = match request.parameter("from").filter(|from| !from.is_empty()) {
+        Some(cursor) => read_cursor(&cursor).ok_or("'Invalid cursor' on property from")?,
+        None => 0,
+    };
+    let shown: Vec<&Value> = items.iter().skip(start).take(limit).collect();
+    let end = start.saturating_add(shown.len());
+    if end == items.len() || shown.is_empty() {
+        return Ok(Answer::json(200, &json!({ name: shown })));
+    }
+    let next = URL_SAFE_NO_PAD.encode(format!("after:{end}"));
+    Ok(Answer::json(200, &json!({ name: shown, "next": next })))
+}
+
+fn read_cursor(cursor: &str) -> Option<usize> {
+    let text = String::from_utf8(URL_SAFE_NO_PAD.decode(cursor).ok()?).ok()?;
+    text.strip_prefix("after:")?.parse().ok()
+}
+
+fn number(request: &Request, name: &str, default: usize, least: usize, most: usize) -> Result<usize, String> {
+    let Some(text) = request.parameter(name) else { return Ok(default) };
+    let number: usize = text.parse().map_err(|_| format!("'Expected type integer but found type string' on {name}"))?;
+    if (least..=most).contains(&number) {
+        return Ok(number);
+    }
+    Err(format!("'Value {number} is not between {least} and {most}' on property {name}"))
+}
