@@ -20,6 +20,7 @@
 // Layer 0: words. No I/O, no clock.
 pub mod clock;
 pub mod exit;
+pub mod logging;
 pub mod model;
 
 // Layer 1: pure decisions.
@@ -36,9 +37,17 @@ pub mod snapshot;
 pub mod trust;
 
 // Layer 2: the outside world.
+pub mod provider;
+pub mod receiver;
 pub mod secrets;
+pub mod store;
+pub mod trust_files;
 
 // Layer 3: the service.
+pub mod approval;
+pub mod cycle;
+pub mod daemon;
+pub mod delivery;
 
 // Layer 4: what people touch.
 pub mod simulator;

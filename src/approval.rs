@@ -1,0 +1,102 @@
+//! From a snapshot to a baseline: propose, sign, import.
+//!
+//! A proposal is one self-contained file: what is to be approved, the documents it names, what would change, and the
+//! statements signed so far. Whoever carries it need not be trusted: everything is checked again on import.
+
+pub mod import;
+pub mod proposal;
+pub mod propose;
+pub mod sign;
+
+pub use import::{Imported, import};
+pub use proposal::Proposal;
+pub use propose::{Selection, propose};
+pub use sign::{Signer, sign};
+
+use std::path::PathBuf;
+
+use crate::model::{InstanceId, display_safe};
+use crate::store::StoreError;
+use crate::trust::Untrusted;
+use crate::trust_files::BadTrustFile;
+
+/// Why something cannot be approved.
+#[derive(Debug, thiserror::Error)]
+pub enum ApprovalError {
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The instance was never read.
+    #[error("nothing was read from {0} yet: run `authdrift check {0}` first")]
+    NoSnapshot(InstanceId),
+    /// The snapshot does not say which instance it is of.
+    #[error("the vendor's identity of {0} is not known: the section that holds it could not be read")]
+    NoResource(InstanceId),
+    /// Everything is as approved.
+    #[error("there is nothing to approve: {instance} is as baseline {sequence} says")]
+    Nothing {
+        /// The instance.
+        instance: InstanceId,
+        /// Its baseline.
+        sequence: u64,
+    },
+    /// A path that was asked for is no difference.
+    #[error("'{0}' is not a difference that could be approved: `authdrift diff` lists them")]
+    NoSuchPath(String),
+    /// The existing baseline or the new statements cannot be trusted.
+    #[error("{0}")]
+    Untrusted(#[from] Untrusted),
+    /// The file that says who may sign.
+    #[error(transparent)]
+    TrustFile(#[from] BadTrustFile),
+    /// A proposal file that cannot be read or written.
+    #[error("cannot {action} '{path}': {reason}")]
+    File {
+        /// What was attempted.
+        action: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// Why it failed.
+        reason: String,
+    },
+    /// Files of one import belong to different proposals.
+    #[error("the files do not propose the same thing: '{0}' differs from the first")]
+    Mixed(PathBuf),
+    /// Nobody has signed.
+    #[error("'{0}' holds no signature: run `authdrift sign {0} --key KEY` first")]
+    Unsigned(PathBuf),
+    /// No key was given and none could be found.
+    #[error("no signing key: none in ~/.ssh or the agent is in the list of allowed signers; name one with --key")]
+    NoKey,
+    /// More than one key could sign.
+    #[error("several keys could sign ({0}): name one with --key")]
+    ManyKeys(String),
+    /// A key that cannot be read.
+    #[error("cannot use the key '{path}': {reason}")]
+    Key {
+        /// The key.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// The key belongs to nobody who may approve.
+    #[error("the key {0} is of nobody in the list of allowed signers")]
+    NoPrincipal(String),
+    /// The key belongs to several.
+    #[error("the key is of several principals ({0}): say which with --as")]
+    ManyPrincipals(String),
+    /// `--as` names somebody else.
+    #[error("the key is not of '{}' but of {owners}", display_safe(.named))]
+    NotThatPrincipal {
+        /// Who was named.
+        named: String,
+        /// Whose it is.
+        owners: String,
+    },
+    /// `ssh-keygen` did not sign.
+    #[error("ssh-keygen did not sign: {0}")]
+    Sign(String),
+    /// A text that cannot be part of a statement.
+    #[error("cannot make the statement: {0}")]
+    Statement(String),
+}

@@ -1,0 +1,125 @@
+//! From signed statements to a baseline, in one transaction.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use chrono::{DateTime, Utc};
+use serde_json::json;
+
+use super::propose::Standing;
+use super::{ApprovalError, Proposal};
+use crate::classify::Catalogue;
+use crate::config::Config;
+use crate::cycle::{BaselineReport, Origin, Told, announce, approved_side, keep_transitions, verified_baseline};
+use crate::diff::{compare, compare::comparable};
+use crate::incident::{Ending, advance};
+use crate::model::InstanceId;
+use crate::sections::Table;
+use crate::store::{StoreError, Transaction, baselines, documents, drifts, events, instances};
+use crate::trust::{SignedStatement, accept, chain};
+use crate::trust_files::TrustFiles;
+
+/// A baseline that was accepted.
+#[derive(Debug)]
+pub struct Imported {
+    /// Of which instance.
+    pub instance: InstanceId,
+    /// The baseline.
+    pub baseline: BaselineReport,
+    /// Drifts it ended.
+    pub closed: usize,
+    /// Drifts that stay open.
+    pub open: usize,
+}
+
+/// Reads the files of one import: signed proposals of the same thing.
+///
+/// # Errors
+/// A file cannot be read, holds no signature, or proposes something else than the first.
+pub fn read_files(paths: &[PathBuf]) -> Result<Proposal, ApprovalError> {
+    let mut merged: Option<(Proposal, &Path)> = None;
+    for path in paths {
+        let proposal = Proposal::read(path)?;
+        merged = Some(match merged {
+            None => (proposal, path),
+            Some((mut first, first_path)) => {
+                if first.subject != proposal.subject {
+                    return Err(ApprovalError::Mixed(path.clone()));
+                }
+                for statement in proposal.statements {
+                    if !first.statements.contains(&statement) {
+                        first.statements.push(statement);
+                    }
+                }
+                (first, first_path)
+            }
+        });
+    }
+    match merged {
+        Some((proposal, _)) if !proposal.statements.is_empty() => Ok(proposal),
+        Some((_, path)) => Err(ApprovalError::Unsigned(path.to_owned())),
+        None => Err(ApprovalError::Unsigned(PathBuf::new())),
+    }
+}
+
+/// Accepts a signed proposal as the new baseline, ends the drifts it holds, and tells the receivers.
+///
+/// # Errors
+/// Anything about signatures, sequence, history or documents is not as it has to be. Nothing is written then.
+pub fn import(
+    tx: &Transaction<'_>,
+    proposal: &Proposal,
+    config: &Config,
+    trust: &TrustFiles,
+    catalogue: &Catalogue,
+    now: DateTime<Utc>,
+) -> Result<Imported, ApprovalError> {
+    let instance = &proposal.subject.instance;
+    let policy = trust.policy()?;
+    // What is there has to be sound before anything is put on top of it.
+    let standing = Standing::load(tx, instance, trust)?;
+    let row = instances::row(tx, instance)?;
+    let existing = baselines::statements(tx, row)?;
+    let existing = if existing.is_empty() { Vec::new() } else { chain(instance, &existing, &policy)? };
+    let statements: Vec<SignedStatement> = proposal.statements.iter().cloned().map(Into::into).collect();
+    let accepted = accept(instance, &existing, &statements, &policy, now)?;
+
+    let documents = proposal.checked_documents().map_err(ApprovalError::Statement)?;
+    for document in documents.values() {
+        documents::keep(tx, document)?;
+    }
+    let sequence = accepted.subject.sequence;
+    for statement in &statements {
+        baselines::keep(tx, row, sequence, statement, now)?;
+    }
+    let approvers: BTreeSet<&str> = accepted.approvals.iter().map(|approval| approval.approver.as_str()).collect();
+    let reason = accepted.approvals.last().map(|approval| approval.reason.as_str());
+    let data = json!({
+        "sequence": sequence, "identity": accepted.identity, "snapshot": accepted.subject.snapshot,
+        "approvers": approvers, "proposer": accepted.subject.proposer, "reason": reason,
+    });
+    events::append(tx, now, "baseline.approved", Some(instance), data)?;
+
+    // As any later cycle will see it: verified from the stored rows.
+    let baseline = verified_baseline(tx, &standing.snapshot, trust)??
+        .ok_or_else(|| StoreError::Damaged("the baseline that was just written is not there".to_owned()))?;
+    let report = BaselineReport::of(&baseline);
+    let table = Table::of(instance.provider);
+    let changes = compare(table, |section| approved_side(&baseline, section), &standing.snapshot);
+    let sections = comparable(&baseline.approved.subject.sections, &standing.snapshot);
+    let known = drifts::known(tx, row)?;
+    let ending = Ending::Approved(report.approvers.clone());
+    let steps = advance(instance, &known, &changes, &sections, &ending, now, None);
+    let transitions = keep_transitions(tx, row, instance, now, steps)?;
+    let closed = transitions.iter().filter(|transition| transition.step == crate::incident::Step::Ended).count();
+    let origin = Origin {
+        config,
+        catalogue,
+        instance,
+        resource: &proposal.subject.resource,
+        at: now,
+        baseline: Some(report.clone()),
+    };
+    announce(tx, row, &origin, Told { transitions, ..Told::default() })?;
+    Ok(Imported { instance: instance.clone(), baseline: report, closed, open: changes.len() })
+}

@@ -1,0 +1,187 @@
+//! One pass for one instance, from the first request to the last commit. Reads top to bottom like the data flows.
+
+mod announce;
+mod commit;
+mod judge;
+pub mod report;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, Utc};
+
+pub use announce::{Origin, announce};
+pub use commit::{Told, keep_transitions};
+pub use judge::{Judged, approved_side, judge, verified_baseline};
+pub use report::{BaselineReport, Failure, Report, Verdict};
+
+use crate::canonical::{self, Redaction};
+use crate::classify::Catalogue;
+use crate::clock::Clock;
+use crate::config::{Config, Instance};
+use crate::incident;
+use crate::model::{Resource, State};
+use crate::provider::{Fetched, Limits, ReadError, Reader};
+use crate::sections::Table;
+use crate::snapshot::{Reading, Snapshot};
+use crate::store::{self, Store, StoreError};
+use crate::trust_files::TrustFiles;
+
+/// Everything a cycle of one instance needs. Kept from cycle to cycle.
+pub struct Watch {
+    config: Arc<Config>,
+    instance: Instance,
+    catalogue: Arc<Catalogue>,
+    store: Store,
+    clock: Arc<dyn Clock>,
+    reader: Reader,
+}
+
+/// Whether a cycle leaves anything behind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keep {
+    /// Snapshot, drifts, history and messages are recorded.
+    Everything,
+    /// Nothing is written.
+    Nothing,
+}
+
+/// What one reading gave.
+struct Taken {
+    snapshot: Snapshot,
+    failure: Option<Failure>,
+    requests: u64,
+}
+
+impl Watch {
+    /// Prepares to watch `instance`.
+    ///
+    /// # Errors
+    /// The HTTP client cannot be made.
+    pub fn new(
+        config: Arc<Config>,
+        instance: &Instance,
+        catalogue: Arc<Catalogue>,
+        store: Store,
+        clock: Arc<dyn Clock>,
+        limits: Limits,
+    ) -> Result<Self, ReadError> {
+        let reader = Reader::new(instance, limits)?;
+        Ok(Self { config, instance: instance.clone(), catalogue, store, clock, reader })
+    }
+
+    /// The instance.
+    pub fn instance(&self) -> &Instance {
+        &self.instance
+    }
+
+    /// Reads, compares, confirms what is new, and commits.
+    ///
+    /// # Errors
+    /// The store cannot be used. Whatever goes wrong at the vendor or with the baseline is part of the report.
+    pub async fn cycle(&self, keep: Keep) -> Result<Report, StoreError> {
+        let timer = Instant::now();
+        let mut taken = self.take(None).await;
+        let trust = TrustFiles::read(&self.config.approval);
+
+        // What is new is read again before anybody hears of it: vendors' reads are eventually consistent, and a change
+        // that is half applied should be reported once and whole.
+        let new = self.store.read(|tx| -> Result<Vec<String>, StoreError> {
+            let judged = judge(tx, &taken.snapshot, &taken.failure, &trust)?;
+            new_sections(tx, &self.instance, &judged)
+        })?;
+        let confirm_after = self.instance.schedule.confirm_after;
+        if !new.is_empty() && confirm_after > Duration::ZERO {
+            tracing::info!(instance = %self.instance.id, sections = new.len(), wait = ?confirm_after, "reading again");
+            tokio::time::sleep(confirm_after).await;
+            let again = self.take(Some(&new)).await;
+            taken.requests += again.requests;
+            taken.snapshot.sections.extend(again.snapshot.sections);
+        }
+
+        let now = self.clock.now();
+        let cycle = store::cycles::Cycle {
+            at: now,
+            duration: timer.elapsed(),
+            requests: taken.requests,
+            verdict: String::new(),
+        };
+        match keep {
+            Keep::Everything => self.store.write(|tx| commit::commit(tx, self, &taken, &trust, cycle)),
+            Keep::Nothing => self.store.read(|tx| {
+                let judged = judge(tx, &taken.snapshot, &taken.failure, &trust)?;
+                report::without_record(tx, self, &taken, judged, cycle)
+            }),
+        }
+    }
+
+    async fn take(&self, only: Option<&[String]>) -> Taken {
+        let now = self.clock.now();
+        match self.reader.read(only, now).await {
+            Ok(fetched) => self.assemble(fetched),
+            Err(error) => {
+                Taken { snapshot: self.nothing(), failure: Some(Failure::of_read_error(&error)), requests: 0 }
+            }
+        }
+    }
+
+    fn nothing(&self) -> Snapshot {
+        Snapshot {
+            instance: self.instance.id.clone(),
+            resource: String::new(),
+            identifiers: Resource::default(),
+            sections: BTreeMap::new(),
+        }
+    }
+
+    /// From foreign values to canonical documents, and one snapshot.
+    fn assemble(&self, fetched: Fetched) -> Taken {
+        let redaction = Redaction { key: self.store.fingerprint_key().clone(), keep_code: self.instance.keep_code };
+        let table = Table::of(self.instance.id.provider);
+        let mut snapshot = self.nothing();
+        snapshot.resource = fetched.resource.primary().unwrap_or_default().to_owned();
+        snapshot.identifiers = fetched.resource;
+        let mut is_credential = false;
+        for (name, outcome) in fetched.sections {
+            let Some(section) = table.section(&name) else { continue };
+            let reading = match outcome {
+                Ok(value) => match canonical::document(section, value, &redaction) {
+                    Ok(document) => Reading::Value(document),
+                    Err(error) => Reading::without(State::Unreachable, error.to_string()),
+                },
+                Err(refusal) => {
+                    is_credential |= refusal.is_credential;
+                    Reading::without(refusal.state, refusal.reason)
+                }
+            };
+            snapshot.sections.insert(name, reading);
+        }
+        let failure = (snapshot.seen() == 0).then(|| Failure::of_snapshot(&snapshot, is_credential));
+        Taken { snapshot, failure, requests: fetched.requests }
+    }
+}
+
+/// The sections with a difference that is not known yet.
+fn new_sections(tx: &store::Transaction<'_>, instance: &Instance, judged: &Judged) -> Result<Vec<String>, StoreError> {
+    let known = match store::instances::find(tx, &instance.id)? {
+        Some(row) => store::drifts::known(tx, row)?,
+        None => BTreeMap::new(),
+    };
+    let mut sections: Vec<String> = Vec::new();
+    for change in judged.changes() {
+        let open = known
+            .get(&incident::fingerprint(&instance.id, change))
+            .filter(|drift| drift.status == incident::Status::Open);
+        let is_known = open.is_some_and(|drift| drift.change == *change);
+        if !is_known && !sections.iter().any(|section| section == change.section()) {
+            sections.push(change.section().to_owned());
+        }
+    }
+    Ok(sections)
+}
+
+/// When the next cycle of `instance` is due after one at `now`.
+pub fn next_due(instance: &Instance, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    instance.schedule.cron.next_after(now)
+}

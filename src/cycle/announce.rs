@@ -1,0 +1,210 @@
+//! From steps to messages: one per receiver, with what that receiver wants to hear, one entry per setting.
+
+use chrono::{DateTime, Utc};
+
+use super::commit::Told;
+use super::report::BaselineReport;
+use crate::classify::{Catalogue, Drift, assess};
+use crate::config::{Config, Filter};
+use crate::incident::{Known, Status, Step, Transition};
+use crate::message::{Alert, ApprovedBaseline, Entry, EntryChange, News, SectionChange, Window, subject::subject};
+use crate::model::{Digest, Direction, HistoryMark, InstanceId, MessageId, Severity};
+use crate::store::instances::InstanceRow;
+use crate::store::outbox::{self, Message};
+use crate::store::{StoreError, Transaction, drifts, events};
+
+/// What every message of one commit has in common.
+pub struct Origin<'a> {
+    /// Who is told.
+    pub config: &'a Config,
+    /// What changes mean.
+    pub catalogue: &'a Catalogue,
+    /// About what.
+    pub instance: &'a InstanceId,
+    /// The vendor's identity of it.
+    pub resource: &'a str,
+    /// When.
+    pub at: DateTime<Utc>,
+    /// What was approved.
+    pub baseline: Option<BaselineReport>,
+}
+
+/// Puts the messages about `told` into the outbox.
+///
+/// # Errors
+/// The database cannot be written.
+pub fn announce(tx: &Transaction<'_>, row: InstanceRow, origin: &Origin<'_>, told: Told) -> Result<(), StoreError> {
+    let open = drifts::known(tx, row)?.values().filter(|drift| drift.status == Status::Open).count();
+    let entries = entries(origin.catalogue, &told.transitions);
+    let is_news = !entries.is_empty() || !told.sections.is_empty() || told.untrusted.is_some() || told.trusted_again;
+    if is_news {
+        let mark = events::mark(tx)?;
+        let alert = Alert {
+            instance: origin.instance.clone(),
+            resource: origin.resource.to_owned(),
+            at: origin.at,
+            baseline: origin.baseline.as_ref().map(approved_baseline),
+            untrusted: told.untrusted,
+            trusted_again: told.trusted_again,
+            window: window(&told.transitions),
+            entries,
+            sections: told.sections,
+            open,
+            event: mark.unwrap_or_else(|| HistoryMark { size: 0, head: Digest::of(b"") }),
+            host: hostname(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        };
+        for receiver in &origin.config.receivers {
+            if let Some(alert) = filtered(&alert, &receiver.filter) {
+                post(tx, row, &receiver.name, alert, origin.at)?;
+            }
+        }
+    }
+    if open == 0 {
+        outbox::end_threads(tx, row)?;
+    }
+    Ok(())
+}
+
+/// Keeps one message, in the thread of its instance at this receiver.
+fn post(
+    tx: &Transaction<'_>,
+    row: InstanceRow,
+    receiver: &str,
+    alert: Alert,
+    at: DateTime<Utc>,
+) -> Result<(), StoreError> {
+    let thread = outbox::thread(tx, row, receiver)?;
+    let subject = match &thread {
+        Some((_, root_subject)) => format!("Re: {root_subject}"),
+        None => subject(&alert),
+    };
+    let message = Message {
+        id: MessageId::new(),
+        receiver: receiver.to_owned(),
+        alert,
+        thread: thread.map(|(root, _)| root),
+        subject,
+        created_at: at,
+        attempts: 0,
+    };
+    outbox::keep(tx, &message)?;
+    if message.thread.is_none() {
+        outbox::begin_thread(tx, row, &message)?;
+    }
+    Ok(())
+}
+
+/// The part of `alert` that a receiver with `filter` wants to hear, if there is any.
+fn filtered(alert: &Alert, filter: &Filter) -> Option<Alert> {
+    if filter.instances.as_ref().is_some_and(|instances| !instances.contains(&alert.instance)) {
+        return None;
+    }
+    let mut wanted = alert.clone();
+    wanted.entries.retain(|entry| {
+        entry.severity >= filter.min_severity
+            && filter.categories.as_ref().is_none_or(|categories| categories.contains(&entry.category))
+    });
+    // Blindness and its end are told to everybody: no receiver should take silence for safety.
+    wanted.sections.retain(|section| match section.news {
+        SectionChange::Blind | SectionChange::SeeingAgain => true,
+        SectionChange::Unbaselined => filter.min_severity == Severity::Info,
+    });
+    let is_something =
+        !wanted.entries.is_empty() || !wanted.sections.is_empty() || wanted.untrusted.is_some() || wanted.trusted_again;
+    is_something.then_some(wanted)
+}
+
+/// One entry per setting and kind of news, most severe first.
+fn entries(catalogue: &Catalogue, transitions: &[Transition]) -> Vec<Entry> {
+    let mut entries: Vec<Entry> = Vec::new();
+    for transition in transitions {
+        let Some(news) = news_of(transition) else { continue };
+        let drift = assess(catalogue, transition.drift.change.clone());
+        let known = &transition.drift;
+        let change = EntryChange {
+            id: known.id.clone(),
+            path: known.change.path.clone(),
+            kind: known.change.kind,
+            before: known.change.before.clone(),
+            after: known.change.after.clone(),
+        };
+        let is_same =
+            |entry: &&mut Entry| entry.news == news && entry.setting == drift.setting && entry.title == drift.title;
+        match entries.iter_mut().find(is_same) {
+            Some(entry) => {
+                entry.severity = entry.severity.max(drift.severity);
+                entry.direction = worse(entry.direction, drift.direction);
+                entry.first_seen = entry.first_seen.min(known.first_seen);
+                entry.reopened = entry.reopened.max(known.reopened);
+                entry.changes.push(change);
+            }
+            None => entries.push(entry(news, drift, known, change)),
+        }
+    }
+    entries.sort_by(|one, other| {
+        let by_weight = other.severity.cmp(&one.severity);
+        by_weight.then_with(|| one.news.cmp(&other.news)).then_with(|| one.title.cmp(&other.title))
+    });
+    entries
+}
+
+fn entry(news: News, drift: Drift, known: &Known, change: EntryChange) -> Entry {
+    Entry {
+        news,
+        setting: drift.setting,
+        title: drift.title,
+        why: drift.why,
+        dashboard: drift.dashboard,
+        event: drift.event,
+        category: drift.category,
+        severity: drift.severity,
+        direction: drift.direction,
+        unit: drift.unit,
+        first_seen: known.first_seen,
+        reopened: known.reopened,
+        approved_by: known.closed_by.clone(),
+        changes: vec![change],
+    }
+}
+
+fn news_of(transition: &Transition) -> Option<News> {
+    match (&transition.step, transition.drift.status) {
+        (Step::Opened, _) => Some(News::Opened),
+        (Step::Reopened, _) => Some(News::Reopened),
+        (Step::Changed, _) => Some(News::Changed),
+        (Step::Ended, Status::Approved) => Some(News::Approved),
+        (Step::Ended, _) => Some(News::Reverted),
+        (Step::Unchanged, _) => None,
+    }
+}
+
+fn worse(one: Direction, other: Direction) -> Direction {
+    let rank = |direction| match direction {
+        Direction::Weaker => 3,
+        Direction::Unknown => 2,
+        Direction::Neutral => 1,
+        Direction::Stronger => 0,
+    };
+    if rank(other) > rank(one) { other } else { one }
+}
+
+/// The time in which what is new happened.
+fn window(transitions: &[Transition]) -> Option<Window> {
+    let new = transitions.iter().filter(|transition| matches!(transition.step, Step::Opened | Step::Reopened));
+    new.map(|transition| Window { last_good: transition.drift.last_good, first_different: transition.drift.first_seen })
+        .next()
+}
+
+fn approved_baseline(baseline: &BaselineReport) -> ApprovedBaseline {
+    ApprovedBaseline {
+        sequence: baseline.sequence,
+        approved_at: baseline.approved_at,
+        approvers: baseline.approvers.clone(),
+        reason: baseline.approval_reason.clone(),
+    }
+}
+
+fn hostname() -> String {
+    hostname::get().map_or_else(|_| "unknown host".to_owned(), |name| name.to_string_lossy().into_owned())
+}

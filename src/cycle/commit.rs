@@ -1,0 +1,197 @@
+//! One transaction: snapshot, drifts, history, messages. Written whole or not at all.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use serde_json::json;
+
+use super::announce::{Origin, announce};
+use super::judge::{Compared, Judged, judge, manifest};
+use super::report::{self, BaselineReport, Report};
+use super::{Taken, Watch, next_due};
+use crate::incident::{self, Ending, SectionKind, SectionStep, Step, Transition, advance, advance_sections};
+use crate::message::{SectionChange, SectionNews};
+use crate::model::{InstanceId, State};
+use crate::snapshot::Reading;
+use crate::store::cycles::{self, Cycle};
+use crate::store::instances::InstanceRow;
+use crate::store::{StoreError, Transaction, drifts, events, instances, news};
+use crate::trust_files::TrustFiles;
+
+/// Records a cycle and says what it found.
+///
+/// The baseline is verified once more inside the transaction: one that was approved while the cycle was reading counts.
+pub(super) fn commit(
+    tx: &Transaction<'_>,
+    watch: &Watch,
+    taken: &Taken,
+    trust: &TrustFiles,
+    cycle: Cycle,
+) -> Result<Report, StoreError> {
+    let id = &watch.instance.id;
+    let row = instances::row(tx, id)?;
+    let before = instances::state(tx, row)?;
+    let last_good = cycles::last_reading(tx, row)?;
+    let judged = judge(tx, &taken.snapshot, &taken.failure, trust)?;
+    if last_good.is_none() && taken.snapshot.seen() > 0 {
+        let data = json!({ "resource": taken.snapshot.resource, "snapshot": taken.snapshot.digest() });
+        events::append(tx, cycle.at, "instance.first_read", Some(id), data)?;
+    }
+
+    let mut told = Told::default();
+    if let Judged::Compared(compared) = &judged {
+        told.transitions = keep_drifts(tx, row, id, compared, &cycle, last_good)?;
+        told.sections = keep_sections(tx, row, id, taken, compared, cycle.at)?;
+    }
+    let code = match &judged {
+        Judged::Untrusted(untrusted) => Some(untrusted.code()),
+        _ => None,
+    };
+    match &judged {
+        Judged::Untrusted(untrusted) if before.untrusted.as_deref() != code => {
+            let data = json!({ "code": untrusted.code(), "reason": untrusted.to_string() });
+            events::append(tx, cycle.at, "baseline.untrusted", Some(id), data)?;
+            told.untrusted = Some(untrusted.to_string());
+        }
+        Judged::Compared(_) if before.untrusted.is_some() => {
+            events::append(tx, cycle.at, "baseline.trusted", Some(id), json!({ "was": before.untrusted }))?;
+            told.trusted_again = true;
+        }
+        _ => {}
+    }
+    if !matches!(judged, Judged::Failed(_)) {
+        instances::set_untrusted(tx, row, code)?;
+    }
+
+    let report = report::build(tx, watch, taken, &judged, &cycle)?;
+    let snapshot = (taken.snapshot.seen() > 0).then_some(&taken.snapshot);
+    cycles::keep(tx, row, snapshot, &Cycle { verdict: report.verdict.as_str().to_owned(), ..cycle.clone() })?;
+    if let Some(next) = next_due(&watch.instance, cycle.at) {
+        instances::set_next_due(tx, row, next)?;
+    }
+    announce(
+        tx,
+        row,
+        &Origin {
+            config: &watch.config,
+            catalogue: &watch.catalogue,
+            instance: id,
+            resource: &taken.snapshot.resource,
+            at: cycle.at,
+            baseline: judged.baseline().map(|baseline| BaselineReport::of(baseline)),
+        },
+        told,
+    )?;
+    Ok(report)
+}
+
+/// What people are to be told about.
+#[derive(Debug, Default)]
+pub struct Told {
+    /// Drifts that took a step.
+    pub transitions: Vec<Transition>,
+    /// Sections that took a step.
+    pub sections: Vec<SectionNews>,
+    /// The baseline cannot be trusted any more, for this reason.
+    pub untrusted: Option<String>,
+    /// The baseline can be trusted again.
+    pub trusted_again: bool,
+}
+
+fn keep_drifts(
+    tx: &Transaction<'_>,
+    row: InstanceRow,
+    id: &InstanceId,
+    compared: &Compared,
+    cycle: &Cycle,
+    last_good: Option<DateTime<Utc>>,
+) -> Result<Vec<Transition>, StoreError> {
+    let known = drifts::known(tx, row)?;
+    let steps = advance(id, &known, &compared.changes, &compared.sections, &Ending::Reverted, cycle.at, last_good);
+    keep_transitions(tx, row, id, cycle.at, steps)
+}
+
+/// Records the steps of drifts in table and history; answers those that are news.
+///
+/// # Errors
+/// The database cannot be written.
+pub fn keep_transitions(
+    tx: &Transaction<'_>,
+    row: InstanceRow,
+    id: &InstanceId,
+    at: DateTime<Utc>,
+    steps: Vec<Transition>,
+) -> Result<Vec<Transition>, StoreError> {
+    let mut news = Vec::new();
+    for transition in steps {
+        let kind = match transition.step {
+            Step::Unchanged => continue,
+            Step::Opened => "drift.opened",
+            Step::Reopened => "drift.reopened",
+            Step::Changed => "drift.changed",
+            Step::Ended => match transition.drift.status {
+                incident::Status::Approved => "drift.approved",
+                _ => "drift.reverted",
+            },
+        };
+        drifts::keep(tx, row, &transition)?;
+        let mut data = incident::as_json(&transition.drift.change);
+        if let Some(data) = data.as_object_mut() {
+            data.insert("drift".to_owned(), json!(transition.drift.id));
+            if !transition.drift.closed_by.is_empty() {
+                data.insert("by".to_owned(), json!(transition.drift.closed_by));
+            }
+        }
+        events::append(tx, at, kind, Some(id), data)?;
+        news.push(transition);
+    }
+    Ok(news)
+}
+
+fn keep_sections(
+    tx: &Transaction<'_>,
+    row: InstanceRow,
+    id: &InstanceId,
+    taken: &Taken,
+    compared: &Compared,
+    at: DateTime<Utc>,
+) -> Result<Vec<SectionNews>, StoreError> {
+    let known = news::known(tx, row)?;
+    let steps: BTreeMap<_, _> = advance_sections(&known, manifest(&compared.baseline), &taken.snapshot, at);
+    let mut told = Vec::new();
+    for (section, step) in steps {
+        let reading = taken.snapshot.sections.get(&section);
+        let reason = match (reading, &taken.failure) {
+            (Some(reading), _) => reading.reason().to_owned(),
+            (None, Some(failure)) => failure.reason.clone(),
+            (None, None) => "no credential for it is configured".to_owned(),
+        };
+        let news_of = |change, since| SectionNews {
+            section: section.clone(),
+            news: change,
+            state: reading.map_or(State::Unreachable, Reading::state),
+            reason: reason.clone(),
+            since,
+        };
+        match step {
+            SectionStep::Remember(incident) => news::keep(tx, row, &section, &incident)?,
+            SectionStep::Tell(incident) => {
+                news::keep(tx, row, &section, &incident)?;
+                let (kind, change) = match incident.kind {
+                    SectionKind::Blind => ("section.blind", SectionChange::Blind),
+                    SectionKind::Unbaselined => ("section.unbaselined", SectionChange::Unbaselined),
+                };
+                events::append(tx, at, kind, Some(id), json!({ "section": section, "reason": reason }))?;
+                told.push(news_of(change, incident.since));
+            }
+            SectionStep::Over(incident) => {
+                news::forget(tx, row, &section)?;
+                if incident.is_told && incident.kind == SectionKind::Blind {
+                    events::append(tx, at, "section.seeing_again", Some(id), json!({ "section": section }))?;
+                    told.push(news_of(SectionChange::SeeingAgain, incident.since));
+                }
+            }
+        }
+    }
+    Ok(told)
+}

@@ -1,0 +1,131 @@
+//! What a snapshot means against the baseline, before anything is recorded.
+
+use std::collections::BTreeSet;
+
+use super::Failure;
+use crate::diff::{Change, compare, compare::Side};
+use crate::model::{Digest, State};
+use crate::sections::Table;
+use crate::snapshot::{Manifest, Snapshot};
+use crate::store::{StoreError, Transaction, baselines, documents, events, instances};
+use crate::trust::{Baseline, Evidence, Untrusted, Verified, baseline};
+use crate::trust_files::TrustFiles;
+
+/// What a snapshot means against the baseline.
+#[derive(Debug)]
+pub enum Judged {
+    /// Nothing of the instance could be read.
+    Failed(Failure),
+    /// There is no baseline yet.
+    NoBaseline,
+    /// There is one, and it cannot be trusted: nothing was compared.
+    Untrusted(Untrusted),
+    /// Compared.
+    Compared(Compared),
+}
+
+/// The outcome of a comparison.
+#[derive(Debug)]
+pub struct Compared {
+    /// The approved state.
+    pub baseline: Verified<Baseline>,
+    /// Every difference.
+    pub changes: Vec<Change>,
+    /// The sections that could be compared.
+    pub sections: BTreeSet<String>,
+    /// Nothing at all could be read this time: the baseline is good, and nothing was compared with it.
+    pub failure: Option<Failure>,
+}
+
+impl Judged {
+    /// Every difference; none unless something was compared.
+    pub fn changes(&self) -> &[Change] {
+        match self {
+            Self::Compared(compared) => &compared.changes,
+            _ => &[],
+        }
+    }
+
+    /// The approved state, if there is one that can be trusted.
+    pub fn baseline(&self) -> Option<&Verified<Baseline>> {
+        match self {
+            Self::Compared(compared) => Some(&compared.baseline),
+            _ => None,
+        }
+    }
+}
+
+/// Verifies the baseline and compares the snapshot with it.
+///
+/// # Errors
+/// The database cannot be read.
+pub fn judge(
+    tx: &Transaction<'_>,
+    snapshot: &Snapshot,
+    failure: &Option<Failure>,
+    trust: &TrustFiles,
+) -> Result<Judged, StoreError> {
+    let baseline = match verified_baseline(tx, snapshot, trust)? {
+        Err(untrusted) => return Ok(Judged::Untrusted(untrusted)),
+        Ok(baseline) => baseline,
+    };
+    Ok(match (baseline, failure) {
+        (None, Some(failure)) => Judged::Failed(failure.clone()),
+        (None, None) => Judged::NoBaseline,
+        (Some(baseline), failure) => {
+            let table = Table::of(snapshot.instance.provider);
+            let changes = compare(table, |section| approved_side(&baseline, section), snapshot);
+            let sections = compare::comparable(&baseline.approved.subject.sections, snapshot);
+            Judged::Compared(Compared { baseline, changes, sections, failure: failure.clone() })
+        }
+    })
+}
+
+/// The baseline of the snapshot's instance, verified now and against everything that is known now.
+///
+/// # Errors
+/// The database cannot be read.
+pub fn verified_baseline(
+    tx: &Transaction<'_>,
+    snapshot: &Snapshot,
+    trust: &TrustFiles,
+) -> Result<Result<Option<Verified<Baseline>>, Untrusted>, StoreError> {
+    let instance = &snapshot.instance;
+    let statements = match instances::find(tx, instance)? {
+        Some(row) => baselines::statements(tx, row)?,
+        None => Vec::new(),
+    };
+    let approved_sequence = events::approved_sequence(tx, instance)?;
+    if statements.is_empty() && approved_sequence == 0 {
+        return Ok(Ok(None));
+    }
+    let policy = match trust.policy() {
+        Ok(policy) => policy,
+        Err(untrusted) => return Ok(Err(untrusted)),
+    };
+    // A document or event that cannot be read is as good as missing; verification says which.
+    let evidence = Evidence {
+        statements: &statements,
+        documents: &|digest: &Digest| documents::bytes(tx, digest).ok().flatten(),
+        history: &|size| events::head_at(tx, size).ok().flatten(),
+        approved_sequence,
+        resource: &snapshot.identifiers,
+    };
+    Ok(baseline(instance, &evidence, &policy))
+}
+
+/// The approved side of a section.
+pub fn approved_side<'a>(baseline: &'a Baseline, section: &str) -> Side<'a> {
+    if let Some(document) = baseline.documents.get(section) {
+        return Side::Value(document.value());
+    }
+    match baseline.approved.subject.sections.get(section).map(|mark| mark.state) {
+        Some(state @ (State::Off | State::NotOnPlan)) => Side::Without(state),
+        _ => Side::Unknown,
+    }
+}
+
+/// State and digest of every section of the baseline.
+pub(super) fn manifest(baseline: &Baseline) -> &Manifest {
+    &baseline.approved.subject.sections
+}

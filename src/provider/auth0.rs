@@ -1,0 +1,247 @@
+//! Auth0: one API, one token, renewed at 80 % of its life or once when it is refused.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use secrecy::{ExposeSecret, SecretString};
+use serde::Serialize;
+use serde_json::Value;
+use tokio::sync::Mutex;
+
+use super::http::Http;
+use super::{ReadError, Refusal, Target};
+use crate::canonical;
+use crate::config::{self, Auth0Credential};
+use crate::model::Resource;
+use crate::model::display_safe;
+use crate::secrets;
+use crate::sections::Section;
+
+const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+
+pub(super) struct Auth0 {
+    source: config::Auth0,
+    token: Arc<Mutex<Option<Token>>>,
+}
+
+struct Token {
+    text: SecretString,
+    renew_at: DateTime<Utc>,
+}
+
+/// The token of one cycle, or why there is none.
+pub(super) struct Session {
+    source: config::Auth0,
+    token: Arc<Mutex<Option<Token>>>,
+    refusal: Option<Refusal>,
+}
+
+impl Auth0 {
+    pub(super) fn new(source: config::Auth0) -> Self {
+        Self { source, token: Arc::new(Mutex::new(None)) }
+    }
+
+    pub(super) fn resource(&self) -> Resource {
+        Resource::new(vec![self.source.domain.clone()])
+    }
+
+    /// Makes sure that there is a token. That the vendor refuses one is no error here: every section will say so.
+    pub(super) async fn open(&self, http: &Http, now: DateTime<Utc>) -> Result<Session, ReadError> {
+        let mut token = self.token.lock().await;
+        let mut refusal = None;
+        if token.as_ref().is_none_or(|token| token.renew_at <= now) {
+            match mint(&self.source, http, now).await? {
+                Ok(fresh) => *token = Some(fresh),
+                Err(refused) => {
+                    *token = None;
+                    refusal = Some(refused);
+                }
+            }
+        }
+        Ok(Session { source: self.source.clone(), token: Arc::clone(&self.token), refusal })
+    }
+}
+
+impl Session {
+    /// Why no section can be read, if there is no token.
+    pub(super) fn refusal(&self) -> Option<&Refusal> {
+        self.refusal.as_ref()
+    }
+
+    pub(super) async fn bearer(&self) -> Option<SecretString> {
+        self.token.lock().await.as_ref().map(|token| token.text.clone())
+    }
+
+    pub(super) fn target(&self, section: &Section) -> Target {
+        Target::new(&self.source.api_url, &section.path, &[])
+    }
+
+    /// Fetches another token in place of `refused`, unless another section did so meanwhile.
+    ///
+    /// Answers whether there is another token to try.
+    pub(super) async fn renew(
+        &self,
+        http: &Http,
+        refused: Option<&SecretString>,
+        now: DateTime<Utc>,
+    ) -> Result<bool, Refusal> {
+        let mut token = self.token.lock().await;
+        let is_same = match (token.as_ref(), refused) {
+            (Some(token), Some(refused)) => token.text.expose_secret() == refused.expose_secret(),
+            _ => true,
+        };
+        if !is_same {
+            return Ok(true);
+        }
+        if matches!(self.source.credential, Auth0Credential::Token(_)) {
+            return Ok(false);
+        }
+        let minted = mint(&self.source, http, now).await.map_err(|error| Refusal::credential(error.to_string()))?;
+        *token = Some(minted?);
+        Ok(true)
+    }
+}
+
+#[derive(Serialize)]
+struct Assertion<'a> {
+    iss: &'a str,
+    sub: &'a str,
+    aud: String,
+    jti: String,
+    iat: i64,
+    exp: i64,
+}
+
+async fn mint(source: &config::Auth0, http: &Http, now: DateTime<Utc>) -> Result<Result<Token, Refusal>, ReadError> {
+    let audience = format!("https://{}/api/v2/", source.domain);
+    let (client_id, secret, assertion);
+    let mut form = vec![("grant_type", "client_credentials"), ("audience", audience.as_str())];
+    match &source.credential {
+        Auth0Credential::Token(reference) => return given(secrets::read(reference)?, now),
+        Auth0Credential::ClientSecret { client_id: id, secret: reference } => {
+            client_id = id;
+            secret = secrets::read(reference)?;
+            form.extend([("client_id", client_id.as_str()), ("client_secret", secret.expose_secret())]);
+        }
+        Auth0Credential::PrivateKey { client_id: id, key, key_id } => {
+            client_id = id;
+            assertion = sign_assertion(source, id, &secrets::read(key)?, key_id.as_deref(), now)?;
+            form.extend([
+                ("client_id", client_id.as_str()),
+                ("client_assertion_type", ASSERTION_TYPE),
+                ("client_assertion", assertion.expose_secret()),
+            ]);
+        }
+    }
+    let url = Target::new(&source.api_url, "/oauth/token", &[]).url;
+    let answer = match http.post_token(&url, &form).await {
+        Ok(answer) => answer,
+        Err(no_answer) => return Ok(Err(Refusal::unreachable(format!("cannot fetch a token: {no_answer}")))),
+    };
+    Ok(read_token(answer.status, &answer.body, now))
+}
+
+/// Reads the answer of `/oauth/token`. 401 and 403 are final; everything else may be different next time, also the
+/// 500 with which a busy tenant has been seen to refuse.
+fn read_token(status: u16, body: &[u8], now: DateTime<Utc>) -> Result<Token, Refusal> {
+    let body = canonical::parse(body).unwrap_or_default();
+    let text = |name: &str| body.get(name).and_then(Value::as_str);
+    if status != 200 {
+        let error = display_safe(text("error").unwrap_or("no reason given"));
+        let description = text("error_description").map(|text| format!(", {}", display_safe(text))).unwrap_or_default();
+        let reason = format!("the tenant refuses a token: {status}, {error}{description}");
+        return Err(match status {
+            400 | 401 | 403 => Refusal::credential(reason),
+            _ => Refusal::unreachable(reason),
+        });
+    }
+    let Some(token) = text("access_token") else {
+        return Err(Refusal::unreachable("the tenant's answer holds no token"));
+    };
+    let life = body.get("expires_in").and_then(Value::as_i64).unwrap_or(3_600).clamp(0, 30 * 86_400);
+    Ok(Token { text: SecretString::from(token), renew_at: now + TimeDelta::seconds(life * 4 / 5) })
+}
+
+/// A token somebody made by hand: it cannot be renewed, so its end is looked at before it is used.
+fn given(text: SecretString, now: DateTime<Utc>) -> Result<Result<Token, Refusal>, ReadError> {
+    let expires = expiry(text.expose_secret());
+    if expires.is_some_and(|expires| expires <= now) {
+        let reason = "the Management API token has expired: make a new one, or use client credentials";
+        return Ok(Err(Refusal::credential(reason)));
+    }
+    // Read again next cycle, so that a replaced file is noticed.
+    Ok(Ok(Token { text, renew_at: now }))
+}
+
+/// The `exp` of a JWT, not verified: only the tenant can do that.
+fn expiry(token: &str) -> Option<DateTime<Utc>> {
+    use base64::Engine as _;
+    let claims = token.split('.').nth(1)?;
+    let claims = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(claims).ok()?;
+    let claims: Value = serde_json::from_slice(&claims).ok()?;
+    DateTime::from_timestamp(claims.get("exp")?.as_i64()?, 0)
+}
+
+fn sign_assertion(
+    source: &config::Auth0,
+    client_id: &str,
+    key: &SecretString,
+    key_id: Option<&str>,
+    now: DateTime<Utc>,
+) -> Result<SecretString, ReadError> {
+    let refused = |error: jsonwebtoken::errors::Error| {
+        ReadError::BadSecret(format!("the private key cannot sign (an RSA key in PEM is needed): {error}"))
+    };
+    let key = EncodingKey::from_rsa_pem(key.expose_secret().as_bytes()).map_err(refused)?;
+    let mut header = Header::new(Algorithm::RS256);
+    header.kid = key_id.map(str::to_owned);
+    // The audience is the issuer as one text with a slash; lists and endpoint addresses are no longer accepted.
+    let claims = Assertion {
+        iss: client_id,
+        sub: client_id,
+        aud: format!("https://{}/", source.domain),
+        jti: uuid::Uuid::now_v7().to_string(),
+        iat: now.timestamp(),
+        exp: now.timestamp() + 60,
+    };
+    jsonwebtoken::encode(&header, &claims, &key).map(SecretString::from).map_err(refused)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn now() -> DateTime<Utc> {
+        DateTime::from_timestamp(1_700_000_000, 0).unwrap()
+    }
+
+    #[test]
+    fn a_token_is_renewed_at_four_fifths_of_its_life() {
+        let token = read_token(200, br#"{"access_token":"CANARY","expires_in":1000}"#, now()).unwrap();
+        assert_eq!(token.renew_at, now() + TimeDelta::seconds(800));
+    }
+
+    #[test]
+    fn only_a_clear_refusal_blames_the_credential() {
+        let table = [
+            (401, r#"{"error":"access_denied","error_description":"Unauthorized"}"#, true),
+            (403, r#"{"error":"unauthorized_client"}"#, true),
+            (500, r#"{"error":"access_denied","error_description":"Global limit has been reached"}"#, false),
+            (429, r#"{"error":"too_many_requests"}"#, false),
+            (200, "<html>", false),
+        ];
+        for (status, body, is_credential) in table {
+            let refusal = read_token(status, body.as_bytes(), now()).err().unwrap();
+            assert_eq!(refusal.is_credential, is_credential, "{status} {body}");
+        }
+    }
+
+    #[test]
+    fn an_expired_given_token_is_refused_before_it_is_sent() {
+        // {"exp":1600000000}
+        let expired = given(SecretString::from("e30.eyJleHAiOjE2MDAwMDAwMDB9.x"), now()).unwrap();
+        assert!(expired.err().unwrap().is_credential);
+        assert!(given(SecretString::from("opaque"), now()).unwrap().is_ok());
+    }
+}

@@ -1,0 +1,168 @@
+//! Clerk: three APIs, three credentials, one instance.
+
+use std::collections::BTreeMap;
+
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::Value;
+use url::Url;
+
+use super::{ReadError, Refusal, Target};
+use crate::config::{self, PublishableKey};
+use crate::model::Resource;
+use crate::secrets;
+use crate::sections::{Api, Section};
+
+/// The newest version of the Backend API this program was checked against. Without a pin, an operator's click on
+/// "API version" in the dashboard would look like a hundred changes.
+const API_VERSION: &str = "2026-05-12";
+
+pub(super) struct Clerk {
+    source: config::Clerk,
+}
+
+/// The credentials of one cycle.
+pub(super) struct Session {
+    source: config::Clerk,
+    secret_key: Option<SecretString>,
+    platform_token: Option<SecretString>,
+}
+
+impl Clerk {
+    pub(super) fn new(source: config::Clerk) -> Self {
+        Self { source }
+    }
+
+    /// Reads the secrets anew, so that a rotated key works without a restart.
+    pub(super) fn open(&self) -> Result<Session, ReadError> {
+        let secret_key = self.source.secret_key.as_ref().map(secrets::read).transpose()?;
+        if let Some(key) = &secret_key {
+            check_pair(self.source.publishable_key.as_ref(), key)?;
+        }
+        let platform_token =
+            self.source.platform.as_ref().map(|platform| secrets::read(&platform.token)).transpose()?;
+        Ok(Session { source: self.source.clone(), secret_key, platform_token })
+    }
+
+    /// The identities of the instance: its id, the host of its Frontend API, its application.
+    ///
+    /// # Errors
+    /// The publishable key names a host the secret key's instance does not have.
+    pub(super) fn resource(&self, sections: &BTreeMap<String, Result<Value, Refusal>>) -> Result<Resource, ReadError> {
+        let value = |section: &str| sections.get(section).and_then(|outcome| outcome.as_ref().ok());
+        if let (Some(publishable), Some(domains)) = (&self.source.publishable_key, value("domains")) {
+            check_hosts(publishable, domains)?;
+        }
+        let mut known = Vec::new();
+        if let Some(id) = value("instance").and_then(|instance| instance.get("id")).and_then(Value::as_str) {
+            known.push(id.to_owned());
+        }
+        if let Some(publishable) = &self.source.publishable_key {
+            known.push(publishable.host.clone());
+        }
+        if let Some(platform) = &self.source.platform {
+            known.push(format!("{}/{}", platform.application_id, self.source.environment));
+        }
+        Ok(Resource::new(known))
+    }
+}
+
+/// A secret key of the other environment is of another instance, whatever the hosts say.
+fn check_pair(publishable: Option<&PublishableKey>, secret: &SecretString) -> Result<(), ReadError> {
+    let secret = secret.expose_secret();
+    let is_production = match (secret.starts_with("sk_live_"), secret.starts_with("sk_test_")) {
+        (true, _) => true,
+        (_, true) => false,
+        _ => {
+            let text = "the Clerk secret key does not begin with sk_live_ or sk_test_: check what the file holds";
+            return Err(ReadError::BadSecret(text.to_owned()));
+        }
+    };
+    match publishable {
+        Some(publishable) if publishable.is_production != is_production => Err(ReadError::KeysOfTwoInstances {
+            publishable: publishable.host.clone(),
+            secret: if is_production { "a production instance" } else { "a development instance" }.to_owned(),
+        }),
+        _ => Ok(()),
+    }
+}
+
+fn check_hosts(publishable: &PublishableKey, domains: &Value) -> Result<(), ReadError> {
+    let mut hosts: Vec<String> = Vec::new();
+    for domain in domains.as_array().into_iter().flatten() {
+        for field in ["frontend_api_url", "proxy_url"] {
+            let url = domain.get(field).and_then(Value::as_str).and_then(|text| text.parse::<Url>().ok());
+            if let Some(host) = url.as_ref().and_then(Url::host_str) {
+                hosts.push(host.to_ascii_lowercase());
+            }
+        }
+    }
+    if hosts.is_empty() || hosts.contains(&publishable.host) {
+        return Ok(());
+    }
+    let secret = hosts.iter().map(|host| crate::model::display_safe(host)).collect::<Vec<_>>().join(", ");
+    Err(ReadError::KeysOfTwoInstances { publishable: publishable.host.clone(), secret })
+}
+
+impl Session {
+    pub(super) fn reads(&self, section: &Section) -> bool {
+        match section.api {
+            Api::Backend => self.secret_key.is_some(),
+            Api::Platform => self.platform_token.is_some(),
+            Api::Frontend => self.source.frontend_api_url.is_some(),
+            Api::Management => false,
+        }
+    }
+
+    pub(super) fn bearer(&self, section: &Section) -> Option<SecretString> {
+        match section.api {
+            Api::Backend => self.secret_key.clone(),
+            Api::Platform => self.platform_token.clone(),
+            Api::Frontend | Api::Management => None,
+        }
+    }
+
+    pub(super) fn target(&self, section: &Section) -> Target {
+        let base = match (section.api, &self.source.frontend_api_url) {
+            (Api::Platform, _) => &self.source.platform_api_url,
+            (Api::Frontend, Some(url)) => url,
+            _ => &self.source.backend_api_url,
+        };
+        let application = self.source.platform.as_ref().map_or("", |platform| platform.application_id.as_str());
+        let path =
+            section.path.replace("{application_id}", application).replace("{environment}", &self.source.environment);
+        let headers: &[_] = match section.api {
+            Api::Backend => &[("clerk-api-version", API_VERSION)],
+            _ => &[],
+        };
+        Target::new(base, &path, headers)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn publishable() -> PublishableKey {
+        PublishableKey { host: "clerk.lantern.example".to_owned(), is_production: true }
+    }
+
+    #[test]
+    fn keys_of_two_instances_are_refused_and_both_hosts_are_named() {
+        let domains =
+            |host: &str| json!([{ "name": "x", "frontend_api_url": format!("https://{host}"), "proxy_url": null }]);
+        assert!(check_hosts(&publishable(), &domains("clerk.lantern.example")).is_ok());
+        assert!(check_hosts(&publishable(), &json!([])).is_ok());
+        let error = check_hosts(&publishable(), &domains("clerk.other.example")).unwrap_err().to_string();
+        assert!(error.contains("clerk.lantern.example") && error.contains("clerk.other.example"), "{error}");
+    }
+
+    #[test]
+    fn a_secret_key_of_the_other_environment_is_refused_and_not_shown() {
+        for (key, fits) in [("sk_live_CANARY", true), ("sk_test_CANARY", false), ("pk_live_CANARY", false)] {
+            let outcome = check_pair(Some(&publishable()), &SecretString::from(key));
+            assert_eq!(outcome.is_ok(), fits, "{key}");
+            assert!(!format!("{outcome:?}").contains("CANARY"));
+        }
+    }
+}

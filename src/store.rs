@@ -1,0 +1,168 @@
+//! The SQLite file: snapshots, signed statements, drifts, history and outbox. The only user of `rusqlite`.
+//!
+//! One file, mode 0600, WAL with full synchronisation: what was reported as recorded survives a power cut. Writers use
+//! short `BEGIN IMMEDIATE` transactions, so the command line and the daemon can work on one file. Nothing is cached:
+//! every read sees what the last transaction of any process left.
+
+pub mod baselines;
+pub mod cycles;
+pub mod documents;
+pub mod drifts;
+pub mod events;
+pub mod instances;
+pub mod news;
+mod open;
+pub mod outbox;
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use chrono::{DateTime, Utc};
+pub use rusqlite::Transaction;
+use rusqlite::{Connection, TransactionBehavior};
+
+use crate::canonical::FingerprintKey;
+
+/// Why the store cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// SQLite's own words.
+    #[error("cannot work on the database: {0}")]
+    Sqlite(#[from] rusqlite::Error),
+    /// A file beside the database, or the folder.
+    #[error("cannot {action} '{path}': {source}")]
+    File {
+        /// What was attempted.
+        action: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// Why it failed.
+        source: std::io::Error,
+    },
+    /// The file is a database of something else.
+    #[error("'{0}' is not a database of authdrift: choose another path, it is left as it is")]
+    Foreign(PathBuf),
+    /// A newer program made it.
+    #[error(
+        "'{path}' has version {found}, this program knows up to {known}: use the newer program, nothing was changed"
+    )]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        found: i64,
+        /// The newest this program knows.
+        known: i64,
+    },
+    /// There is no database, and the command does not make one.
+    #[error("there is no database at '{0}': run `authdrift check` first")]
+    Missing(PathBuf),
+    /// The fingerprint key is gone or another one.
+    #[error(
+        "the fingerprint key '{0}' is missing or is not the one this database was made with: every secret would look \
+         replaced, so nothing is compared; restore the file from your backup"
+    )]
+    Key(PathBuf),
+    /// A row holds what this program never wrote.
+    #[error("the database is damaged: {0}")]
+    Damaged(String),
+}
+
+/// An open store. Cheap to clone; all clones share one connection.
+#[derive(Clone)]
+pub struct Store {
+    connection: Arc<Mutex<Connection>>,
+    path: Arc<Path>,
+    key: FingerprintKey,
+}
+
+/// A result of the store.
+pub type Stored<T> = Result<T, StoreError>;
+
+impl Store {
+    /// Opens the database at `path`, and makes it with its folder and fingerprint key if there is none.
+    ///
+    /// # Errors
+    /// The folder cannot be written, or the file is foreign, newer, damaged or without its key.
+    pub fn open(path: &Path) -> Stored<Self> {
+        open::create_or_open(path)
+    }
+
+    /// Opens the database at `path` if there is one.
+    ///
+    /// # Errors
+    /// [`StoreError::Missing`], or as [`Store::open`].
+    pub fn open_existing(path: &Path) -> Stored<Self> {
+        if !path.exists() {
+            return Err(StoreError::Missing(path.to_owned()));
+        }
+        open::create_or_open(path)
+    }
+
+    /// The key of this database's fingerprints.
+    pub fn fingerprint_key(&self) -> &FingerprintKey {
+        &self.key
+    }
+
+    /// Where the file is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Runs `work` in one transaction that sees one state and changes nothing.
+    ///
+    /// # Errors
+    /// Whatever `work` answers.
+    pub fn read<T, E: From<StoreError>>(&self, work: impl FnOnce(&Transaction<'_>) -> Result<T, E>) -> Result<T, E> {
+        self.transaction(TransactionBehavior::Deferred, work)
+    }
+
+    /// Runs `work` in one transaction that is written whole or not at all.
+    ///
+    /// # Errors
+    /// Whatever `work` answers; nothing was written then.
+    pub fn write<T, E: From<StoreError>>(&self, work: impl FnOnce(&Transaction<'_>) -> Result<T, E>) -> Result<T, E> {
+        self.transaction(TransactionBehavior::Immediate, work)
+    }
+
+    fn transaction<T, E: From<StoreError>>(
+        &self,
+        behavior: TransactionBehavior,
+        work: impl FnOnce(&Transaction<'_>) -> Result<T, E>,
+    ) -> Result<T, E> {
+        // A panic in `work` rolled its transaction back, so the connection is as good as before.
+        let mut connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        let transaction = connection.transaction_with_behavior(behavior).map_err(StoreError::from)?;
+        let outcome = work(&transaction)?;
+        transaction.commit().map_err(StoreError::from)?;
+        Ok(outcome)
+    }
+
+    /// Writes the log back into the file, as the last thing before the program ends.
+    ///
+    /// # Errors
+    /// The disk is full or gone.
+    pub fn checkpoint(&self) -> Stored<()> {
+        let connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
+        Ok(())
+    }
+}
+
+/// An instant as it is stored: Unix milliseconds.
+fn to_millis(at: DateTime<Utc>) -> i64 {
+    at.timestamp_millis()
+}
+
+fn from_millis(millis: i64) -> DateTime<Utc> {
+    DateTime::from_timestamp_millis(millis).unwrap_or_default()
+}
+
+/// Reads JSON that this program wrote.
+fn read_json<T: serde::de::DeserializeOwned>(text: &str) -> Stored<T> {
+    serde_json::from_str(text).map_err(|error| StoreError::Damaged(error.to_string()))
+}
+
+fn write_json<T: serde::Serialize>(value: &T) -> Stored<String> {
+    serde_json::to_string(value).map_err(|error| StoreError::Damaged(error.to_string()))
+}

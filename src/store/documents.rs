@@ -1,0 +1,55 @@
+//! Canonical documents by digest.
+
+use rusqlite::{OptionalExtension, Transaction};
+
+use super::{StoreError, Stored};
+use crate::model::Digest;
+use crate::snapshot::Document;
+
+/// Documents are small JSON; a higher level gains little.
+const LEVEL: i32 = 3;
+/// No document is larger than the body it was made from; a larger frame was not written by this program.
+const LARGEST: u64 = 64 << 20;
+
+/// Keeps `document` if it is not there yet.
+///
+/// # Errors
+/// The database cannot be written.
+pub fn keep(tx: &Transaction<'_>, document: &Document) -> Stored<()> {
+    let is_there: Option<i64> = tx
+        .prepare_cached("SELECT 1 FROM documents WHERE digest = ?1")?
+        .query_row([document.digest().as_str()], |row| row.get(0))
+        .optional()?;
+    if is_there.is_none() {
+        let body = zstd::bulk::compress(document.bytes(), LEVEL)
+            .map_err(|error| StoreError::Damaged(format!("a document cannot be compressed: {error}")))?;
+        tx.prepare_cached("INSERT INTO documents (digest, body) VALUES (?1, ?2)")?
+            .execute((document.digest().as_str(), body))?;
+    }
+    Ok(())
+}
+
+/// The bytes stored under `digest`, as they are: whether they are the document is for the caller to check.
+///
+/// # Errors
+/// The database cannot be read, or the frame is damaged.
+pub fn bytes(tx: &Transaction<'_>, digest: &Digest) -> Stored<Option<Vec<u8>>> {
+    let frame: Option<Vec<u8>> = tx
+        .prepare_cached("SELECT body FROM documents WHERE digest = ?1")?
+        .query_row([digest.as_str()], |row| row.get(0))
+        .optional()?;
+    let Some(frame) = frame else { return Ok(None) };
+    let damaged = || StoreError::Damaged(format!("document {digest} cannot be unpacked"));
+    let size = zstd::zstd_safe::get_frame_content_size(&frame).ok().flatten().filter(|size| *size <= LARGEST);
+    let size = size.and_then(|size| usize::try_from(size).ok()).ok_or_else(damaged)?;
+    zstd::bulk::decompress(&frame, size).map(Some).map_err(|_| damaged())
+}
+
+/// The document stored under `digest`, checked.
+///
+/// # Errors
+/// It is missing or not what its digest says.
+pub fn load(tx: &Transaction<'_>, digest: &Digest) -> Stored<Document> {
+    let bytes = bytes(tx, digest)?.ok_or_else(|| StoreError::Damaged(format!("document {digest} is missing")))?;
+    Document::from_canonical(bytes, digest).map_err(|error| StoreError::Damaged(error.to_string()))
+}

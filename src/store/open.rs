@@ -1,0 +1,208 @@
+//! Opening: file modes, settings, migrations, the fingerprint key.
+
+use std::fs::{self, OpenOptions, Permissions};
+use std::io::{ErrorKind, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
+
+use super::{Store, StoreError, Stored};
+use crate::canonical::FingerprintKey;
+
+/// `adft`: says whose file it is.
+const APPLICATION_ID: i64 = 0x6164_6674;
+
+/// One entry per version; a released one never changes.
+const MIGRATIONS: &[&str] = &[include_str!("migrations/0001_start.sql")];
+
+/// The first SQLite without the WAL-reset fault that can corrupt a file with two connections.
+const OLDEST_SQLITE: i32 = 3_051_003;
+
+pub(super) fn create_or_open(path: &Path) -> Stored<Store> {
+    if rusqlite::version_number() < OLDEST_SQLITE {
+        return Err(StoreError::Damaged(format!("SQLite {} can corrupt the file", rusqlite::version())));
+    }
+    let is_new = prepare_file(path)?;
+    let mut connection = Connection::open(path)?;
+    connection.busy_timeout(Duration::from_secs(5))?;
+    configure(&connection, path)?;
+    migrate(&mut connection, path)?;
+    let key = fingerprint_key(&mut connection, path, is_new)?;
+    Ok(Store { connection: Arc::new(Mutex::new(connection)), path: Arc::from(path), key })
+}
+
+/// Makes the folder and an empty file that only this user can read: SQLite's side files take the mode of the main
+/// one, so it has to be right before the first write. Answers whether the file is new.
+fn prepare_file(path: &Path) -> Stored<bool> {
+    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty() && !folder.exists()) {
+        let mut builder = fs::DirBuilder::new();
+        builder
+            .recursive(true)
+            .mode(0o700)
+            .create(folder)
+            .map_err(|source| file_error("create the folder", folder, source))?;
+    }
+    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+            let metadata = fs::metadata(path).map_err(|source| file_error("read", path, source))?;
+            Ok(metadata.len() == 0)
+        }
+        Err(source) => Err(file_error("create the database", path, source)),
+    }
+}
+
+fn configure(connection: &Connection, path: &Path) -> Stored<()> {
+    let application: i64 =
+        connection.query_row("PRAGMA application_id", [], |row| row.get(0)).map_err(|error| not_ours(error, path))?;
+    let objects: i64 = connection
+        .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
+        .map_err(|error| not_ours(error, path))?;
+    if application != APPLICATION_ID && (application != 0 || objects > 0) {
+        return Err(StoreError::Foreign(path.to_owned()));
+    }
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
+    let mode: String = connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
+    if mode != "wal" {
+        return Err(StoreError::Damaged(format!(
+            "the file system allows only journal mode '{mode}'; a local one is needed"
+        )));
+    }
+    connection.execute_batch(
+        "PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA cell_size_check = ON; PRAGMA mmap_size = 0;
+         PRAGMA journal_size_limit = 16777216; PRAGMA secure_delete = FAST;",
+    )?;
+    Ok(())
+}
+
+fn not_ours(error: rusqlite::Error, path: &Path) -> StoreError {
+    match error.sqlite_error_code() {
+        Some(rusqlite::ErrorCode::NotADatabase) => StoreError::Foreign(path.to_owned()),
+        _ => StoreError::Sqlite(error),
+    }
+}
+
+/// Brings the file to the newest version, in one transaction.
+fn migrate(connection: &mut Connection, path: &Path) -> Stored<()> {
+    let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let found: i64 = transaction.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    if found > known {
+        return Err(StoreError::Newer { path: path.to_owned(), found, known });
+    }
+    for migration in MIGRATIONS.iter().skip(usize::try_from(found).unwrap_or_default()) {
+        transaction.execute_batch(migration)?;
+    }
+    if found < known {
+        transaction.pragma_update(None, "user_version", known)?;
+        transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+    }
+    transaction.commit()?;
+    Ok(())
+}
+
+/// The key beside the database: made with it, and required from then on.
+fn fingerprint_key(connection: &mut Connection, path: &Path, is_new: bool) -> Stored<FingerprintKey> {
+    let key_path = path.with_extension("key");
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let expected: Option<String> = transaction
+        .query_row("SELECT value FROM meta WHERE name = 'fingerprint-key'", [], |row| row.get(0))
+        .optional()?;
+    let key = match (read_key(&key_path)?, &expected) {
+        (Some(key), Some(expected)) if key.id() == *expected => key,
+        (_, Some(_)) => return Err(StoreError::Key(key_path)),
+        // A crash between writing the key and the first commit leaves a key that nothing was made with yet.
+        (Some(key), None) => key,
+        (None, None) if is_new || expected.is_none() => make_key(&key_path)?,
+        (None, None) => return Err(StoreError::Key(key_path)),
+    };
+    if expected.is_none() {
+        transaction.execute("INSERT INTO meta (name, value) VALUES ('fingerprint-key', ?1)", [key.id()])?;
+    }
+    transaction.commit()?;
+    Ok(key)
+}
+
+fn read_key(path: &Path) -> Stored<Option<FingerprintKey>> {
+    let mut file = match fs::File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(source) => return Err(file_error("read the fingerprint key", path, source)),
+    };
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes).map_err(|source| file_error("read the fingerprint key", path, source))?;
+    let bytes: [u8; 32] = bytes.try_into().map_err(|_| StoreError::Key(path.to_owned()))?;
+    Ok(Some(FingerprintKey::new(bytes)))
+}
+
+fn make_key(path: &Path) -> Stored<FingerprintKey> {
+    let mut bytes = [0; 32];
+    let random = Path::new("/dev/urandom");
+    fs::File::open(random)
+        .and_then(|mut source| source.read_exact(&mut bytes))
+        .map_err(|source| file_error("read", random, source))?;
+    let failed = |source| file_error("write the fingerprint key", path, source);
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(failed)?;
+    file.write_all(&bytes).and_then(|()| file.sync_all()).map_err(failed)?;
+    fs::set_permissions(path, Permissions::from_mode(0o600)).map_err(failed)?;
+    Ok(FingerprintKey::new(bytes))
+}
+
+fn file_error(action: &'static str, path: &Path, source: std::io::Error) -> StoreError {
+    StoreError::File { action, path: PathBuf::from(path), source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_database_is_private_and_opens_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state/authdrift.db");
+        let id = Store::open(&path).unwrap().fingerprint_key().id();
+        let store = Store::open_existing(&path).unwrap();
+        store.write(|tx| tx.execute("INSERT INTO meta VALUES ('x', 'y')", []).map_err(StoreError::from)).unwrap();
+        assert_eq!(store.fingerprint_key().id(), id);
+        for name in ["authdrift.db", "authdrift.db-wal", "authdrift.db-shm", "authdrift.key"] {
+            let mode = fs::metadata(path.with_file_name(name)).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o600, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_lost_or_foreign_key_stops_everything() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("authdrift.db");
+        drop(Store::open(&path).unwrap());
+        let key = path.with_extension("key");
+        fs::write(&key, [9; 32]).unwrap();
+        assert!(matches!(Store::open(&path), Err(StoreError::Key(_))));
+        fs::remove_file(&key).unwrap();
+        assert!(matches!(Store::open(&path), Err(StoreError::Key(_))));
+        assert!(!key.exists());
+    }
+
+    #[test]
+    fn foreign_newer_and_missing_files_are_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        fs::write(at("text.db"), "hello, I am not a database, and long enough to be read as a header of one").unwrap();
+        assert!(matches!(Store::open(&at("text.db")), Err(StoreError::Foreign(_))));
+
+        let other = Connection::open(at("other.db")).unwrap();
+        other.execute_batch("CREATE TABLE somebody_elses (x)").unwrap();
+        assert!(matches!(Store::open(&at("other.db")), Err(StoreError::Foreign(_))));
+
+        let store = Store::open(&at("newer.db")).unwrap();
+        store.connection.lock().unwrap().pragma_update(None, "user_version", 99).unwrap();
+        drop(store);
+        assert!(matches!(Store::open(&at("newer.db")), Err(StoreError::Newer { found: 99, .. })));
+        assert!(matches!(Store::open_existing(&at("none.db")), Err(StoreError::Missing(_))));
+    }
+}

@@ -1,0 +1,191 @@
+//! Messages that are committed and not yet delivered.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use rusqlite::{OptionalExtension, Row, Transaction};
+
+use super::instances::InstanceRow;
+use super::{Stored, from_millis, read_json, to_millis, write_json};
+use crate::message::Alert;
+use crate::model::MessageId;
+
+/// One message to one receiver.
+#[derive(Debug, Clone)]
+pub struct Message {
+    /// Its name, the same on every try.
+    pub id: MessageId,
+    /// The receiver's name in the configuration.
+    pub receiver: String,
+    /// What it says.
+    pub alert: Alert,
+    /// The message it follows up.
+    pub thread: Option<MessageId>,
+    /// Its subject.
+    pub subject: String,
+    /// When it was made.
+    pub created_at: DateTime<Utc>,
+    /// Tries so far.
+    pub attempts: u32,
+}
+
+/// How one try ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// The receiver took it.
+    Delivered(String),
+    /// Try again at that time.
+    Again(DateTime<Utc>, String),
+    /// Never.
+    Dead(String),
+}
+
+/// How a receiver is doing.
+#[derive(Debug, Clone, Default)]
+pub struct ReceiverState {
+    /// Not delivered yet.
+    pub waiting: u64,
+    /// Given up.
+    pub dead: u64,
+    /// The last delivery and the receiver's answer.
+    pub last_delivery: Option<(DateTime<Utc>, String)>,
+    /// The last failure of the oldest waiting message.
+    pub trouble: Option<String>,
+}
+
+/// Keeps a new message.
+///
+/// # Errors
+/// The database cannot be written.
+pub fn keep(tx: &Transaction<'_>, message: &Message) -> Stored<()> {
+    tx.prepare_cached(
+        "INSERT INTO outbox (id, receiver, instance, alert, thread, subject, created_at, state, next_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 'waiting', ?7)",
+    )?
+    .execute((
+        message.id.as_str(),
+        &message.receiver,
+        message.alert.instance.to_string(),
+        write_json(&message.alert)?,
+        message.thread.as_ref().map(MessageId::as_str),
+        &message.subject,
+        to_millis(message.created_at),
+    ))?;
+    Ok(())
+}
+
+/// Takes the next message for `receiver` that is due, so that no other process tries it for `hold`.
+///
+/// Messages of one receiver go in the order they were made: nothing is taken while an older one still waits.
+///
+/// # Errors
+/// The database cannot be written, or a message is damaged.
+pub fn claim(tx: &Transaction<'_>, receiver: &str, now: DateTime<Utc>, hold: Duration) -> Stored<Option<Message>> {
+    let oldest = tx
+        .prepare_cached(
+            "SELECT id, receiver, alert, thread, subject, created_at, attempts, next_at, claimed_to FROM outbox
+             WHERE receiver = ?1 AND state = 'waiting' ORDER BY created_at, id LIMIT 1",
+        )?
+        .query_row([receiver], |row| Ok((message(row), row.get::<_, i64>(7)?, row.get::<_, i64>(8)?)))
+        .optional()?;
+    let Some((message, next_at, claimed_to)) = oldest else { return Ok(None) };
+    if next_at > to_millis(now) || claimed_to > to_millis(now) {
+        return Ok(None);
+    }
+    let message = message?;
+    let until = to_millis(now) + i64::try_from(hold.as_millis()).unwrap_or(i64::MAX);
+    tx.execute("UPDATE outbox SET claimed_to = ?2 WHERE id = ?1", (message.id.as_str(), until))?;
+    Ok(Some(message))
+}
+
+fn message(row: &Row<'_>) -> Stored<Message> {
+    Ok(Message {
+        id: MessageId::from_text(row.get::<_, String>(0)?),
+        receiver: row.get(1)?,
+        alert: read_json(&row.get::<_, String>(2)?)?,
+        thread: row.get::<_, Option<String>>(3)?.map(MessageId::from_text),
+        subject: row.get(4)?,
+        created_at: from_millis(row.get(5)?),
+        attempts: row.get(6)?,
+    })
+}
+
+/// Records how a try ended.
+///
+/// # Errors
+/// The database cannot be written.
+pub fn record(tx: &Transaction<'_>, id: &MessageId, outcome: &Outcome, now: DateTime<Utc>) -> Stored<()> {
+    let (state, next, words, done) = match outcome {
+        Outcome::Delivered(words) => ("delivered", now, words, Some(to_millis(now))),
+        Outcome::Again(next, words) => ("waiting", *next, words, None),
+        Outcome::Dead(words) => ("dead", now, words, Some(to_millis(now))),
+    };
+    tx.prepare_cached(
+        "UPDATE outbox SET state = ?2, next_at = ?3, last_outcome = ?4, done_at = ?5, claimed_to = 0,
+                           attempts = attempts + 1
+         WHERE id = ?1 AND state = 'waiting'",
+    )?
+    .execute((id.as_str(), state, to_millis(next), words, done))?;
+    Ok(())
+}
+
+/// How `receiver` is doing.
+///
+/// # Errors
+/// The database cannot be read.
+pub fn receiver_state(tx: &Transaction<'_>, receiver: &str) -> Stored<ReceiverState> {
+    let count = |state: &str| -> Stored<u64> {
+        let count: i64 = tx
+            .prepare_cached("SELECT count(*) FROM outbox WHERE receiver = ?1 AND state = ?2")?
+            .query_row([receiver, state], |row| row.get(0))?;
+        Ok(u64::try_from(count).unwrap_or_default())
+    };
+    let last_delivery = tx
+        .prepare_cached(
+            "SELECT done_at, last_outcome FROM outbox WHERE receiver = ?1 AND state = 'delivered'
+             ORDER BY done_at DESC LIMIT 1",
+        )?
+        .query_row([receiver], |row| Ok((from_millis(row.get(0)?), row.get(1)?)))
+        .optional()?;
+    let trouble = tx
+        .prepare_cached(
+            "SELECT last_outcome FROM outbox WHERE receiver = ?1 AND state <> 'delivered' AND attempts > 0
+             ORDER BY state DESC, created_at LIMIT 1",
+        )?
+        .query_row([receiver], |row| row.get(0))
+        .optional()?;
+    Ok(ReceiverState { waiting: count("waiting")?, dead: count("dead")?, last_delivery, trouble })
+}
+
+/// The mail thread of the instance at `receiver`: the first message of it and its subject.
+///
+/// # Errors
+/// The database cannot be read.
+pub fn thread(tx: &Transaction<'_>, instance: InstanceRow, receiver: &str) -> Stored<Option<(MessageId, String)>> {
+    let thread = tx
+        .prepare_cached("SELECT root, subject FROM threads WHERE instance_id = ?1 AND receiver = ?2")?
+        .query_row((instance.0, receiver), |row| Ok((MessageId::from_text(row.get::<_, String>(0)?), row.get(1)?)))
+        .optional()?;
+    Ok(thread)
+}
+
+/// Begins a thread.
+///
+/// # Errors
+/// The database cannot be written.
+pub fn begin_thread(tx: &Transaction<'_>, instance: InstanceRow, message: &Message) -> Stored<()> {
+    tx.execute(
+        "INSERT OR REPLACE INTO threads (instance_id, receiver, root, subject) VALUES (?1, ?2, ?3, ?4)",
+        (instance.0, &message.receiver, message.id.as_str(), &message.subject),
+    )?;
+    Ok(())
+}
+
+/// Ends the threads of an instance: what comes next is a new story.
+///
+/// # Errors
+/// The database cannot be written.
+pub fn end_threads(tx: &Transaction<'_>, instance: InstanceRow) -> Stored<()> {
+    tx.execute("DELETE FROM threads WHERE instance_id = ?1", [instance.0])?;
+    Ok(())
+}

@@ -1,0 +1,74 @@
+//! The two files that say who may approve, read anew every time: a change counts from the next cycle on.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::config::Approval;
+use crate::trust::{AllowedSigners, Policy, RevokedKeys, Untrusted};
+
+/// What the files say, or why they cannot be used.
+#[derive(Debug)]
+pub struct TrustFiles {
+    content: Result<Content, BadTrustFile>,
+}
+
+#[derive(Debug)]
+struct Content {
+    signers: AllowedSigners,
+    revoked: RevokedKeys,
+    threshold: usize,
+}
+
+/// A file that says who may approve, and cannot be used.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("cannot use '{path}': {reason}")]
+pub struct BadTrustFile {
+    /// The file.
+    pub path: PathBuf,
+    /// Why.
+    pub reason: String,
+}
+
+impl TrustFiles {
+    /// Reads the files. That one cannot be used is kept for when it matters.
+    pub fn read(approval: &Approval) -> Self {
+        Self { content: read(approval) }
+    }
+
+    /// The policy they state.
+    ///
+    /// # Errors
+    /// A file cannot be read or is malformed: then nobody's signature counts.
+    pub fn policy(&self) -> Result<Policy<'_>, Untrusted> {
+        match &self.content {
+            Ok(content) => {
+                Ok(Policy { signers: &content.signers, revoked: &content.revoked, threshold: content.threshold })
+            }
+            Err(bad) => Err(Untrusted::NoPolicy { reason: bad.to_string() }),
+        }
+    }
+
+    /// Who may sign.
+    ///
+    /// # Errors
+    /// As [`TrustFiles::policy`].
+    pub fn signers(&self) -> Result<&AllowedSigners, BadTrustFile> {
+        self.content.as_ref().map(|content| &content.signers).map_err(Clone::clone)
+    }
+}
+
+fn read(approval: &Approval) -> Result<Content, BadTrustFile> {
+    let text = |path: &Path| fs::read(path).map_err(|error| bad(path, error.to_string()));
+    let path = &approval.allowed_signers;
+    let signers = String::from_utf8(text(path)?).map_err(|_| bad(path, "it is not UTF-8".to_owned()))?;
+    let signers = AllowedSigners::parse(&signers).map_err(|error| bad(path, error.to_string()))?;
+    let revoked = match &approval.revoked_keys {
+        Some(path) => RevokedKeys::parse(&text(path)?).map_err(|error| bad(path, error.to_string()))?,
+        None => RevokedKeys::default(),
+    };
+    Ok(Content { signers, revoked, threshold: approval.threshold })
+}
+
+fn bad(path: &Path, reason: String) -> BadTrustFile {
+    BadTrustFile { path: path.to_owned(), reason }
+}
