@@ -50,4 +50,6 @@ pub mod daemon;
 pub mod delivery;
 
 // Layer 4: what people touch.
+pub mod cli;
+pub mod demo;
 pub mod simulator;

@@ -1,1 +1,45 @@
-fn main() {}
+//! The program: arguments in, exit code out.
+
+use std::io::{ErrorKind, Write};
+use std::process::ExitCode;
+
+use anstream::{AutoStream, ColorChoice};
+use authdrift::cli::args::{Arguments, ColorWhen, Command};
+use authdrift::cli::{self, CliError};
+use authdrift::exit::Exit;
+use authdrift::logging;
+use clap::Parser;
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let choice = match arguments.color {
+        ColorWhen::Auto => ColorChoice::Auto,
+        ColorWhen::Always => ColorChoice::Always,
+        ColorWhen::Never => ColorChoice::Never,
+    };
+    choice.write_global();
+    logging::start(arguments.verbose, matches!(arguments.command, Command::Run));
+    match run(arguments) {
+        Ok(exit) => exit.into(),
+        Err(error) => {
+            // Nobody is left to read it if this fails too.
+            let _ = error.write(&mut anstream::stderr());
+            error.exit.into()
+        }
+    }
+}
+
+fn run(arguments: Arguments) -> Result<Exit, CliError> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(|error| CliError::new(Exit::Internal, format!("cannot start the runtime: {error}")))?;
+    let mut out = AutoStream::auto(std::io::stdout());
+    let outcome = runtime.block_on(cli::run(arguments, &mut out));
+    match out.flush() {
+        // The reader has seen enough, as `head` does.
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error.into()),
+        _ => outcome,
+    }
+}

@@ -1,0 +1,164 @@
+//! The command line: arguments in, text or JSON and an exit code out.
+
+pub mod approve;
+pub mod args;
+pub mod check;
+pub mod config;
+pub mod context;
+pub mod diff;
+pub mod history;
+pub mod output;
+pub mod run;
+pub mod show;
+pub mod status;
+pub mod verify;
+
+use std::io::{self, Write};
+
+use args::{Arguments, Command, ConfigCommand};
+use context::Context;
+
+use crate::approval::ApprovalError;
+use crate::config::NoInstance;
+use crate::daemon::DaemonError;
+use crate::exit::Exit;
+use crate::provider::ReadError;
+use crate::receiver::BadReceiver;
+use crate::store::StoreError;
+use crate::trust_files::BadTrustFile;
+
+/// What ends a command early: the text for people and the answer to the shell.
+#[derive(Debug)]
+pub struct CliError {
+    /// The answer to the shell.
+    pub exit: Exit,
+    /// What went wrong; may have several lines.
+    pub message: String,
+    /// The next command to run or the key to change.
+    pub help: Option<String>,
+}
+
+impl CliError {
+    /// An error without a hint.
+    pub fn new(exit: Exit, message: impl std::fmt::Display) -> Self {
+        Self { exit, message: message.to_string(), help: None }
+    }
+
+    /// The same with a hint.
+    pub fn with_help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+
+    /// Writes it as people read it.
+    ///
+    /// # Errors
+    /// The stream is gone.
+    pub fn write(&self, out: &mut dyn Write) -> io::Result<()> {
+        let bold_red = anstyle::Style::new().bold().fg_color(Some(anstyle::AnsiColor::Red.into()));
+        writeln!(out, "{bold_red}error:{bold_red:#} {}", self.message.trim_end())?;
+        if let Some(help) = &self.help {
+            writeln!(out, "help: {help}")?;
+        }
+        Ok(())
+    }
+}
+
+impl From<StoreError> for CliError {
+    fn from(error: StoreError) -> Self {
+        Self::new(Exit::Io, error)
+    }
+}
+
+impl From<io::Error> for CliError {
+    fn from(error: io::Error) -> Self {
+        Self::new(Exit::Io, format!("cannot write the output: {error}"))
+    }
+}
+
+impl From<serde_json::Error> for CliError {
+    fn from(error: serde_json::Error) -> Self {
+        Self::new(Exit::Internal, format!("cannot write the result as JSON: {error}"))
+    }
+}
+
+impl From<ReadError> for CliError {
+    fn from(error: ReadError) -> Self {
+        Self::new(Exit::Internal, error)
+    }
+}
+
+impl From<NoInstance> for CliError {
+    fn from(error: NoInstance) -> Self {
+        Self::new(Exit::Usage, error).with_help("`authdrift status` lists the instances")
+    }
+}
+
+impl From<BadTrustFile> for CliError {
+    fn from(error: BadTrustFile) -> Self {
+        Self::new(Exit::Configuration, error).with_help("the file is named by `allowed_signers` in [approval]")
+    }
+}
+
+impl From<BadReceiver> for CliError {
+    fn from(error: BadReceiver) -> Self {
+        Self::new(Exit::Configuration, error)
+    }
+}
+
+impl From<ApprovalError> for CliError {
+    fn from(error: ApprovalError) -> Self {
+        let exit = match &error {
+            ApprovalError::Store(_) | ApprovalError::File { .. } => Exit::Io,
+            ApprovalError::Untrusted(_) => Exit::Untrusted,
+            ApprovalError::TrustFile(_) => Exit::Configuration,
+            ApprovalError::Nothing { .. } => Exit::Ok,
+            ApprovalError::NoSuchPath(_) | ApprovalError::Unsigned(_) | ApprovalError::Mixed(_) => Exit::Usage,
+            ApprovalError::NoSnapshot(_) | ApprovalError::NoResource(_) => Exit::Unavailable,
+            ApprovalError::NoKey
+            | ApprovalError::ManyKeys(_)
+            | ApprovalError::Key { .. }
+            | ApprovalError::NoPrincipal(_)
+            | ApprovalError::ManyPrincipals(_)
+            | ApprovalError::NotThatPrincipal { .. }
+            | ApprovalError::Sign(_) => Exit::Credentials,
+            ApprovalError::Statement(_) => Exit::Usage,
+        };
+        Self::new(exit, error)
+    }
+}
+
+impl From<DaemonError> for CliError {
+    fn from(error: DaemonError) -> Self {
+        let exit = match &error {
+            DaemonError::AlreadyRunning(_) => Exit::AlreadyRunning,
+            DaemonError::Receiver(_) => Exit::Configuration,
+            DaemonError::Read(_) | DaemonError::Scheduler(_) => Exit::Internal,
+            DaemonError::Store(_) | DaemonError::Io { .. } => Exit::Io,
+        };
+        Self::new(exit, error)
+    }
+}
+
+/// Runs one command and writes what it has to say to `out`.
+///
+/// # Errors
+/// The command could not do its work.
+pub async fn run(arguments: Arguments, out: &mut dyn Write) -> Result<Exit, CliError> {
+    let file = arguments.config.as_deref();
+    match &arguments.command {
+        Command::Demo(options) => run::demo(options, out).await,
+        Command::Config { command: ConfigCommand::Check } => config::check(file, out),
+        Command::Run => run::daemon(Context::load(file)?).await,
+        Command::Check(options) => check::check(&Context::load(file)?, options, out).await,
+        Command::Status(options) => status::status(&Context::load(file)?, options, out),
+        Command::Diff(options) => diff::diff(&Context::load(file)?, options, out),
+        Command::History(options) => history::history(&Context::load(file)?, options, out),
+        Command::Show(options) => show::show(&Context::load(file)?, options, out),
+        Command::Propose(options) => approve::propose(&Context::load(file)?, options, out),
+        Command::Sign(options) => approve::sign(file, options, out),
+        Command::Import(options) => approve::import(&Context::load(file)?, options, out).await,
+        Command::Approve(options) => approve::approve(&Context::load(file)?, options, out).await,
+        Command::Verify(options) => verify::verify(&Context::load(file)?, options, out),
+    }
+}

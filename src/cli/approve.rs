@@ -1,0 +1,233 @@
+//! `authdrift propose`, `sign`, `import` and `approve`.
+
+use std::io::{IsTerminal, Write};
+use std::path::Path;
+use std::sync::Arc;
+
+use dialoguer::{Confirm, MultiSelect};
+
+use super::CliError;
+use super::args::{ApproveOptions, ImportOptions, ProposeOptions, SignOptions, What};
+use super::context::{Context, find_config};
+use super::output::{count, severity_style};
+use crate::approval::propose::Standing;
+use crate::approval::{self, Imported, Proposal, Selection, Signer};
+use crate::classify::{Catalogue, Drift};
+use crate::clock::{Clock, SystemClock};
+use crate::delivery::Delivery;
+use crate::exit::Exit;
+use crate::message::values;
+use crate::model::{Direction, Pointer, State, display_safe};
+use crate::store::Store;
+use crate::trust_files::TrustFiles;
+
+/// Writes a proposal.
+///
+/// # Errors
+/// There is nothing to propose, or the file cannot be written.
+pub fn propose(context: &Context, options: &ProposeOptions, out: &mut dyn Write) -> Result<Exit, CliError> {
+    let instance = context.config.instance(&options.instance)?;
+    let store = context.existing_store()?;
+    let trust = TrustFiles::read(&context.config.approval);
+    let catalogue = context.catalogues.of(instance.id.provider);
+    let selection = named_selection(&options.what)?.unwrap_or(Selection::All);
+    let proposal = store.read(|tx| {
+        let standing = Standing::load(tx, &instance.id, &trust)?;
+        let reason = options.reason.clone();
+        approval::propose(tx, &standing, &selection, catalogue, &proposer(), reason).map_err(CliError::from)
+    })?;
+    proposal.write(&options.output)?;
+    writeln!(
+        out,
+        "Baseline {} of {} with {} is proposed in {}.",
+        proposal.subject.sequence,
+        instance.id,
+        count(proposal.changes.len(), "change"),
+        options.output.display()
+    )?;
+    writeln!(out, "Next: authdrift sign {} --key KEY", options.output.display())?;
+    Ok(Exit::Ok)
+}
+
+/// Signs a proposal. Works without a configuration, as on an approver's own machine.
+///
+/// # Errors
+/// The file is no proposal, or `ssh-keygen` does not sign.
+pub fn sign(config: Option<&Path>, options: &SignOptions, out: &mut dyn Write) -> Result<Exit, CliError> {
+    let mut proposal = Proposal::read(&options.file)?;
+    let trust = match find_config(config) {
+        Ok(file) => Some(TrustFiles::read(&Context::load(Some(&file))?.config.approval)),
+        Err(_) if options.principal.is_some() => None,
+        Err(error) => return Err(error.with_help("without a configuration, say in whose name you sign with --as")),
+    };
+    let signers = trust.as_ref().map(TrustFiles::signers).transpose()?;
+    let signer = Signer::of_key(&options.key, signers, options.principal.as_deref())?;
+
+    let subject = &proposal.subject;
+    writeln!(
+        out,
+        "Baseline {} of {} ({}), proposed by {}",
+        subject.sequence,
+        subject.instance,
+        display_safe(&subject.resource),
+        display_safe(&subject.proposer)
+    )?;
+    writeln!(out, "Snapshot {}", subject.snapshot)?;
+    for change in &proposal.changes {
+        let text =
+            |name: &str| change.get(name).and_then(serde_json::Value::as_str).map(display_safe).unwrap_or_default();
+        writeln!(out, "  {} {}  {}  {}", text("severity"), text("direction"), text("title"), text("path"))?;
+    }
+    let reason = options.reason.clone().or_else(|| proposal.reason.clone());
+    let reason = reason.unwrap_or_else(|| "no reason given".to_owned());
+    approval::sign(&mut proposal, &signer, &reason, SystemClock.now())?;
+    proposal.write(&options.file)?;
+    writeln!(out, "Signed as {}: \"{}\".", display_safe(&signer.principal), display_safe(&reason))?;
+    writeln!(out, "Next: authdrift import {}", options.file.display())?;
+    Ok(Exit::Ok)
+}
+
+/// Accepts signed proposals.
+///
+/// # Errors
+/// They are not what they have to be; nothing is changed then.
+pub async fn import(context: &Context, options: &ImportOptions, out: &mut dyn Write) -> Result<Exit, CliError> {
+    let proposal = approval::import::read_files(&options.files)?;
+    let store = context.existing_store()?;
+    let imported = accept(context, &store, &proposal)?;
+    finish(context, store, &imported, out).await
+}
+
+/// Proposes, signs and imports.
+///
+/// # Errors
+/// There is nothing to approve, nobody to ask, or something is not what it has to be; nothing is changed then.
+pub async fn approve(context: &Context, options: &ApproveOptions, out: &mut dyn Write) -> Result<Exit, CliError> {
+    let instance = context.config.instance(&options.instance)?;
+    let store = context.existing_store()?;
+    let trust = TrustFiles::read(&context.config.approval);
+    let catalogue = context.catalogues.of(instance.id.provider);
+    let signers = trust.signers()?;
+    let standing = store.read(|tx| Standing::load(tx, &instance.id, &trust))?;
+    let selection = match named_selection(&options.what)? {
+        Some(selection) => selection,
+        None => match ask(&standing, catalogue, out)? {
+            Some(selection) => selection,
+            None => {
+                writeln!(out, "Nothing was approved.")?;
+                return Ok(Exit::Ok);
+            }
+        },
+    };
+    let mut proposal = store.read(|tx| {
+        let reason = Some(options.reason.clone());
+        approval::propose(tx, &standing, &selection, catalogue, &proposer(), reason).map_err(CliError::from)
+    })?;
+    let signer = match &options.key {
+        Some(key) => Signer::of_key(key, Some(signers), options.principal.as_deref())?,
+        None => Signer::find(signers, options.principal.as_deref())?,
+    };
+    approval::sign(&mut proposal, &signer, &options.reason, context.clock.now())?;
+    let imported = accept(context, &store, &proposal).map_err(|error| {
+        let help = "with several approvers: `authdrift propose`, `sign` by each of them, then `import`";
+        if context.config.approval.threshold > 1 { error.with_help(help) } else { error }
+    })?;
+    warn_about_unread(&standing, out)?;
+    finish(context, store, &imported, out).await
+}
+
+fn accept(context: &Context, store: &Store, proposal: &Proposal) -> Result<Imported, CliError> {
+    let trust = TrustFiles::read(&context.config.approval);
+    let catalogue = context.catalogues.of(proposal.subject.instance.provider);
+    let now = context.clock.now();
+    store.write(|tx| approval::import(tx, proposal, &context.config, &trust, catalogue, now).map_err(CliError::from))
+}
+
+async fn finish(context: &Context, store: Store, imported: &Imported, out: &mut dyn Write) -> Result<Exit, CliError> {
+    let baseline = &imported.baseline;
+    let who: Vec<_> = baseline.approvers.iter().map(|who| display_safe(who)).collect();
+    writeln!(out, "Baseline {} of {} is approved by {}.", baseline.sequence, imported.instance, who.join(", "))?;
+    if imported.closed > 0 {
+        writeln!(out, "{} ended.", count(imported.closed, "drift"))?;
+    }
+    if imported.open > 0 {
+        writeln!(out, "{} stay open.", count(imported.open, "difference"))?;
+    }
+    Delivery::new(store, Arc::clone(&context.clock), &context.config.receivers)?.round().await?;
+    Ok(Exit::Ok)
+}
+
+fn named_selection(what: &What) -> Result<Option<Selection>, CliError> {
+    if what.all {
+        return Ok(Some(Selection::All));
+    }
+    if what.only.is_empty() {
+        return Ok(None);
+    }
+    let paths: Result<Vec<Pointer>, _> = what.only.iter().map(|path| path.parse()).collect();
+    paths.map(|paths| Some(Selection::Only(paths))).map_err(|error| CliError::new(Exit::Usage, error))
+}
+
+/// Asks on the terminal which differences to approve. Weakening ones are not ticked.
+fn ask(standing: &Standing, catalogue: &Catalogue, out: &mut dyn Write) -> Result<Option<Selection>, CliError> {
+    let is_terminal = std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
+    let drifts = standing.drifts(catalogue);
+    if standing.baseline.is_none() || drifts.is_empty() {
+        // A first baseline has nothing to choose from: it is the snapshot or nothing.
+        if !is_terminal {
+            return Ok(Some(Selection::All));
+        }
+        let seen = standing.snapshot.seen();
+        let question = format!("Approve all {} of the newest snapshot?", count(seen, "section"));
+        let yes = Confirm::new().with_prompt(question).default(false).interact().map_err(no_terminal)?;
+        return Ok(yes.then_some(Selection::All));
+    }
+    if !is_terminal {
+        let message = format!("{} to choose from, and no terminal to ask on", count(drifts.len(), "difference"));
+        return Err(CliError::new(Exit::Usage, message).with_help("say --all, or --only PATH"));
+    }
+    for drift in &drifts {
+        let style = severity_style(drift.severity);
+        writeln!(out, "{style}{:9}{style:#} {}\n          {}", drift.severity.as_str(), drift.title, drift.why)?;
+    }
+    out.flush()?;
+    let items: Vec<String> = drifts.iter().map(choice).collect();
+    let ticked: Vec<bool> = drifts.iter().map(|drift| drift.direction == Direction::Stronger).collect();
+    let chosen = MultiSelect::new()
+        .with_prompt("Approve which? (space ticks, enter goes on; what is not ticked stays open)")
+        .items(&items)
+        .defaults(&ticked)
+        .interact_opt()
+        .map_err(no_terminal)?;
+    Ok(chosen.filter(|chosen| !chosen.is_empty()).map(Selection::Chosen))
+}
+
+fn choice(drift: &Drift) -> String {
+    let change = &drift.change;
+    let words = values::change(change.kind, &change.before, &change.after, drift.unit);
+    format!("{} {}: {}  {}", drift.severity, drift.direction, drift.title, words)
+}
+
+fn no_terminal(error: dialoguer::Error) -> CliError {
+    CliError::new(Exit::Usage, format!("cannot ask on the terminal: {error}")).with_help("say --all, or --only PATH")
+}
+
+/// What could not be read is not watched until it can be: that has to be said once, where it is decided.
+fn warn_about_unread(standing: &Standing, out: &mut dyn Write) -> Result<(), CliError> {
+    if standing.baseline.is_some() {
+        return Ok(());
+    }
+    for (section, reading) in &standing.snapshot.sections {
+        if matches!(reading.state(), State::NotPermitted | State::Unreachable) {
+            writeln!(out, "Not part of the baseline, because it could not be read: {section} ({})", reading.state())?;
+        }
+    }
+    Ok(())
+}
+
+/// Who proposes: the user and the machine, which is all that is known about them.
+fn proposer() -> String {
+    let user = std::env::var("SUDO_USER").or_else(|_| std::env::var("USER")).or_else(|_| std::env::var("LOGNAME"));
+    let host = hostname::get().map(|name| name.to_string_lossy().into_owned());
+    format!("{}@{}", user.unwrap_or_else(|_| "unknown".to_owned()), host.unwrap_or_else(|_| "unknown".to_owned()))
+}

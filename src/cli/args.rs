@@ -1,0 +1,293 @@
+//! What can be typed.
+
+use std::path::PathBuf;
+
+use clap::builder::styling::{AnsiColor, Styles};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+const STYLES: Styles = Styles::styled()
+    .header(AnsiColor::Green.on_default().bold())
+    .usage(AnsiColor::Green.on_default().bold())
+    .literal(AnsiColor::Cyan.on_default().bold())
+    .placeholder(AnsiColor::Cyan.on_default());
+
+const EXAMPLES: &str = "\
+Examples:
+  authdrift demo                              the whole story in a minute, without an account
+  authdrift check                             read everything now and compare
+  authdrift approve clerk:prod --reason CHG-7 make what was read the new baseline
+  authdrift show drf_0198…                    explain one drift
+  authdrift run                               watch on schedule (the systemd service does this)
+
+Exit codes: 0 in sync, 10 drift, 11 blind, 12 untrusted baseline, 13 no baseline yet, 2 usage,
+69 nothing readable, 70 internal, 74 file or database, 75 already running, 77 credentials, 78 configuration";
+
+/// Watches the security settings of Clerk and Auth0 and reports every drift from a signed baseline.
+#[derive(Debug, Parser)]
+#[command(name = "authdrift", version, styles = STYLES, after_help = EXAMPLES, max_term_width = 100)]
+pub struct Arguments {
+    /// The configuration file [default: $CONFIGURATION_DIRECTORY/config.toml, then /etc/authdrift/config.toml]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// When to use colour
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    pub color: ColorWhen,
+    /// Say more on standard error; twice for everything
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+    /// What to do
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// When to use colour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ColorWhen {
+    /// On a terminal, unless NO_COLOR is set.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Tell the whole story in a minute on built-in simulators: no account, no set-up
+    Demo(DemoOptions),
+    /// Watch on schedule until told to stop
+    Run,
+    /// Read now, compare with the baseline, and tell the receivers what is new
+    Check(CheckOptions),
+    /// Show how every instance and receiver is doing, without reading anything
+    Status(StatusOptions),
+    /// Show what differs between the baseline and the newest snapshot
+    Diff(DiffOptions),
+    /// Show what happened to an instance
+    History(HistoryOptions),
+    /// Explain one drift
+    Show(ShowOptions),
+    /// Write a proposal for a new baseline, to be signed elsewhere
+    Propose(ProposeOptions),
+    /// Sign a proposal with an SSH key
+    Sign(SignOptions),
+    /// Accept signed proposals as the new baseline
+    Import(ImportOptions),
+    /// Propose, sign and import in one step
+    Approve(ApproveOptions),
+    /// Verify signatures, history and documents of everything that was approved
+    Verify(VerifyOptions),
+    /// Work on the configuration
+    Config {
+        /// What to do with it
+        #[command(subcommand)]
+        command: ConfigCommand,
+    },
+}
+
+/// Work on the configuration.
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Check the file and show what it means; nothing is contacted
+    Check,
+}
+
+/// `demo`
+#[derive(Debug, Args)]
+#[command(after_help = "The folder stays, with configuration, database, mails and webhooks to look at.")]
+pub struct DemoOptions {
+    /// Where to leave everything [default: a new folder in the temporary directory]
+    #[arg(value_name = "DIR")]
+    pub folder: Option<PathBuf>,
+}
+
+/// `check`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  authdrift check                      all instances
+  authdrift check prod --json          one, for a program
+  authdrift check --no-store           look without recording or telling anybody")]
+pub struct CheckOptions {
+    /// Instances to read [default: all]; the prefix may be left out when the name is unique
+    #[arg(value_name = "INSTANCE")]
+    pub instances: Vec<String>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Record nothing and tell nobody
+    #[arg(long)]
+    pub no_store: bool,
+}
+
+/// `status`
+#[derive(Debug, Args)]
+pub struct StatusOptions {
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// How a difference is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum DiffFormat {
+    /// For people.
+    Text,
+    /// RFC 6902, from the baseline to the snapshot.
+    JsonPatch,
+    /// RFC 6902, from the snapshot back to the baseline.
+    Revert,
+}
+
+/// `diff`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  authdrift diff clerk:prod                      what differs, in words
+  authdrift diff clerk:prod --format revert      the way back, as a JSON Patch
+  authdrift diff clerk:prod --json               every difference with its meaning")]
+pub struct DiffOptions {
+    /// The instance
+    #[arg(value_name = "INSTANCE")]
+    pub instance: String,
+    /// How to print it
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub format: DiffFormat,
+    /// Print JSON
+    #[arg(long, conflicts_with = "format")]
+    pub json: bool,
+}
+
+/// `history`
+#[derive(Debug, Args)]
+pub struct HistoryOptions {
+    /// The instance
+    #[arg(value_name = "INSTANCE")]
+    pub instance: String,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `show`
+#[derive(Debug, Args)]
+pub struct ShowOptions {
+    /// The drift, drf_…; its beginning is enough when it is unique
+    #[arg(value_name = "DRIFT")]
+    pub drift: String,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What is to be approved.
+#[derive(Debug, Args)]
+pub struct What {
+    /// Approve every difference
+    #[arg(long, conflicts_with = "only")]
+    pub all: bool,
+    /// Approve only what is at or under these paths; the rest stays open
+    #[arg(long, value_name = "PATH", num_args = 1..)]
+    pub only: Vec<String>,
+}
+
+/// `propose`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Example, with two approvers on their own machines:
+  authdrift propose clerk:prod -o prod.json --reason \"CHG-1042 MFA for admins\"
+  authdrift sign prod.json --key ~/.ssh/id_ed25519 --as alice@example.com
+  authdrift sign prod.json --key ~/.ssh/id_ed25519 --as bob@example.com
+  authdrift import prod.json")]
+pub struct ProposeOptions {
+    /// The instance
+    #[arg(value_name = "INSTANCE")]
+    pub instance: String,
+    /// Where to write the proposal
+    #[arg(short, long, value_name = "FILE")]
+    pub output: PathBuf,
+    /// Why, as a suggestion for the approvers
+    #[arg(long, value_name = "TEXT")]
+    pub reason: Option<String>,
+    /// What to propose [default: every difference]
+    #[command(flatten)]
+    pub what: What,
+}
+
+/// `sign`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The key may be a private key file, or a public key whose private half is in the SSH agent or on a security key.
+Without a configuration on this machine, say with --as in whose name you sign.")]
+pub struct SignOptions {
+    /// The proposal; the signature is added to it
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// The SSH key
+    #[arg(long, value_name = "KEY")]
+    pub key: PathBuf,
+    /// In whose name, when the key alone does not say
+    #[arg(long = "as", value_name = "PRINCIPAL")]
+    pub principal: Option<String>,
+    /// Why you approve [default: the proposer's reason]
+    #[arg(long, value_name = "TEXT")]
+    pub reason: Option<String>,
+}
+
+/// `import`
+#[derive(Debug, Args)]
+pub struct ImportOptions {
+    /// Signed proposals of the same thing
+    #[arg(value_name = "FILE", required = true)]
+    pub files: Vec<PathBuf>,
+}
+
+/// `approve`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  authdrift approve clerk:prod --reason \"CHG-1042 MFA for admins\"
+  authdrift approve clerk:prod --reason CHG-7 --only /instance/allowed_origins
+  authdrift approve clerk:prod --reason CHG-7 --all --key ~/.ssh/id_ed25519
+
+On a terminal it asks, change by change. It approves the newest snapshot, the one `authdrift diff` shows.")]
+pub struct ApproveOptions {
+    /// The instance
+    #[arg(value_name = "INSTANCE")]
+    pub instance: String,
+    /// Why; it is signed and shown in every alert
+    #[arg(long, value_name = "TEXT")]
+    pub reason: String,
+    /// The SSH key [default: the one in ~/.ssh that is allowed to sign]
+    #[arg(long, value_name = "KEY")]
+    pub key: Option<PathBuf>,
+    /// In whose name, when the key alone does not say
+    #[arg(long = "as", value_name = "PRINCIPAL")]
+    pub principal: Option<String>,
+    /// What to approve
+    #[command(flatten)]
+    pub what: What,
+}
+
+/// `verify`
+#[derive(Debug, Args)]
+pub struct VerifyOptions {
+    /// The instance [default: all]
+    #[arg(value_name = "INSTANCE")]
+    pub instance: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+}

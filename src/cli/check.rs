@@ -1,0 +1,161 @@
+//! `authdrift check`: one cycle now.
+
+use std::io::Write;
+
+use serde_json::json;
+use tokio::task::JoinSet;
+
+use super::CliError;
+use super::args::CheckOptions;
+use super::context::Context;
+use super::output::{Columns, DIM, PLAIN, count, day, severity_style, time, verdict_style, verdict_words};
+use crate::cycle::report::{DriftReport, exit_of};
+use crate::cycle::{Keep, Report, Verdict};
+use crate::delivery::Delivery;
+use crate::exit::Exit;
+use crate::message::values;
+use crate::model::display_safe;
+
+/// Reads the instances side by side, prints what was found, and delivers what is new.
+///
+/// # Errors
+/// The store cannot be used, or an instance is not configured.
+pub async fn check(context: &Context, options: &CheckOptions, out: &mut dyn Write) -> Result<Exit, CliError> {
+    let instances = context.instances(&options.instances)?;
+    let store = context.store()?;
+    let keep = if options.no_store { Keep::Nothing } else { Keep::Everything };
+    let mut cycles = JoinSet::new();
+    for (place, instance) in instances.iter().enumerate() {
+        let watch = context.watch(instance, &store)?;
+        cycles.spawn(async move { (place, watch.cycle(keep).await) });
+    }
+    let mut reports = Vec::new();
+    while let Some(finished) = cycles.join_next().await {
+        let (place, report) =
+            finished.map_err(|error| CliError::new(Exit::Internal, format!("a cycle died: {error}")))?;
+        reports.push((place, report?));
+    }
+    reports.sort_by_key(|(place, _)| *place);
+    let reports: Vec<Report> = reports.into_iter().map(|(_, report)| report).collect();
+
+    if options.json {
+        serde_json::to_writer_pretty(&mut *out, &json!({ "instances": reports }))?;
+        writeln!(out)?;
+    } else {
+        print(&reports, context, out)?;
+    }
+    out.flush()?;
+    if keep == Keep::Everything {
+        Delivery::new(store, std::sync::Arc::clone(&context.clock), &context.config.receivers)?.round().await?;
+    }
+    Ok(exit_of(&reports))
+}
+
+fn print(reports: &[Report], context: &Context, out: &mut dyn Write) -> Result<(), CliError> {
+    let width = reports.iter().map(|report| report.instance.to_string().len()).max().unwrap_or_default();
+    for report in reports {
+        print_report(report, width, context, out)?;
+    }
+    let drifted: Vec<_> = reports.iter().filter(|report| !report.drifts.is_empty()).collect();
+    if let Some(first) = drifted.first() {
+        let drifts: usize = drifted.iter().map(|report| report.drifts.len()).sum();
+        writeln!(out)?;
+        writeln!(out, "{} in {} of {}.", count(drifts, "drift"), drifted.len(), count(reports.len(), "instance"))?;
+        if let Some(id) = first.drifts.iter().find_map(|drift| drift.id.as_ref()) {
+            writeln!(out, "`authdrift show {id}` explains the first,")?;
+        }
+        writeln!(out, "`authdrift approve {} --reason TEXT` accepts what you choose.", first.instance)?;
+    } else if let Some(first) = reports.iter().find(|report| report.verdict == Verdict::NoBaseline) {
+        writeln!(out)?;
+        writeln!(
+            out,
+            "Nobody has approved {} yet: `authdrift approve {} --reason TEXT` makes what was read the baseline.",
+            first.instance, first.instance
+        )?;
+    }
+    Ok(())
+}
+
+/// One instance: a line that says it all, then what it is about.
+pub(super) fn print_report(
+    report: &Report,
+    width: usize,
+    context: &Context,
+    out: &mut dyn Write,
+) -> Result<(), CliError> {
+    let style = verdict_style(report.verdict);
+    writeln!(
+        out,
+        "{:width$}  {style}{:11}{style:#} {}",
+        report.instance.to_string(),
+        verdict_words(report.verdict),
+        summary(report, context)
+    )?;
+    if let Some(reason) = &report.reason {
+        writeln!(out, "  {style}{}{style:#}", reason.message)?;
+    }
+    let mut columns = Columns::new(2);
+    let mut last_title = "";
+    for (drift, more) in grouped(&report.drifts) {
+        let meaning = &drift.drift;
+        let change = &meaning.change;
+        let words = values::change(change.kind, &change.before, &change.after, meaning.unit);
+        let more = if more > 0 { format!("{words}  (+{})", count(more, "path")) } else { words };
+        let title = if meaning.title == last_title { "" } else { meaning.title.as_str() };
+        last_title = &meaning.title;
+        columns.row(
+            severity_style(meaning.severity),
+            [meaning.severity.as_str(), meaning.direction.as_str(), title, &more],
+        );
+    }
+    for section in &report.sections {
+        let reason = section.reason.as_deref().unwrap_or_default();
+        let since = section.since.map(|at| format!("since {}", time(at, report.checked_at))).unwrap_or_default();
+        if section.blind && report.reason.is_none() {
+            columns.row(verdict_style(Verdict::Blind), ["blind", "", &section.section, &join(reason, &since)]);
+        } else if section.unbaselined {
+            columns.row(DIM, ["new", "", &section.section, "not in the baseline yet, so not compared"]);
+        } else if report.verdict == Verdict::NoBaseline && !section.state.is_comparable() {
+            columns.row(PLAIN, ["unread", "", &section.section, reason]);
+        }
+    }
+    columns.write(out)?;
+    Ok(())
+}
+
+/// Drifts that are one line to a person: the same setting with the same values under several paths.
+fn grouped(drifts: &[DriftReport]) -> Vec<(&DriftReport, usize)> {
+    let mut lines: Vec<(&DriftReport, usize)> = Vec::new();
+    for drift in drifts {
+        let (meaning, change) = (&drift.drift, &drift.drift.change);
+        let is_same = |(line, _): &&mut (&DriftReport, usize)| {
+            let (other, seen) = (&line.drift, &line.drift.change);
+            (&other.setting, &other.title, other.direction) == (&meaning.setting, &meaning.title, meaning.direction)
+                && (seen.kind, &seen.before, &seen.after) == (change.kind, &change.before, &change.after)
+        };
+        match lines.iter_mut().find(is_same) {
+            Some((_, more)) => *more += 1,
+            None => lines.push((drift, 0)),
+        }
+    }
+    lines
+}
+
+fn summary(report: &Report, context: &Context) -> String {
+    let seen = report.sections.iter().filter(|section| section.state.is_comparable()).count();
+    let mut parts = Vec::new();
+    if !report.drifts.is_empty() {
+        parts.push(count(report.drifts.len(), "drift"));
+    }
+    parts.push(format!("{seen} of {} read", count(report.sections.len(), "section")));
+    if let Some(baseline) = &report.baseline {
+        let who: Vec<_> = baseline.approvers.iter().map(|approver| display_safe(approver)).collect();
+        let when = day(baseline.approved_at, context.clock.now());
+        parts.push(format!("baseline {} ({when}, {})", baseline.sequence, who.join(", ")));
+    }
+    parts.join(", ")
+}
+
+fn join(reason: &str, since: &str) -> String {
+    [reason, since].iter().filter(|part| !part.is_empty()).copied().collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,79 @@
+//! `authdrift config check`.
+
+use std::io::Write;
+use std::path::Path;
+
+use super::CliError;
+use super::context::Context;
+use super::output::{Columns, PLAIN, count};
+use crate::config::{Auth0Credential, ReceiverKind, Source};
+use crate::exit::Exit;
+
+/// Checks the configuration and says what it means. Nothing is contacted and no secret is read.
+///
+/// # Errors
+/// Everything that is wrong with it, at once.
+pub fn check(file: Option<&Path>, out: &mut dyn Write) -> Result<Exit, CliError> {
+    let context = Context::load(file)?;
+    let config = &context.config;
+    writeln!(
+        out,
+        "{} is good: {}, {}.",
+        context.file.display(),
+        count(config.instances.len(), "instance"),
+        count(config.receivers.len(), "receiver")
+    )?;
+    writeln!(
+        out,
+        "Database {}, approvals by {} of {}.",
+        config.store.display(),
+        config.approval.threshold,
+        config.approval.allowed_signers.display()
+    )?;
+    writeln!(out)?;
+    let mut columns = Columns::new(0);
+    for instance in &config.instances {
+        columns.row(PLAIN, [instance.id.to_string(), credentials(&instance.source), instance.schedule.cron.describe()]);
+    }
+    columns.write(out)?;
+    for instance in &config.instances {
+        let mut next = context.clock.now();
+        let mut times = Vec::new();
+        for _ in 0..3 {
+            let Some(after) = instance.schedule.cron.next_after(next) else { break };
+            times.push(crate::clock::written(after));
+            next = after;
+        }
+        writeln!(out, "{} next: {}", instance.id, times.join(", "))?;
+    }
+    writeln!(out)?;
+    let mut columns = Columns::new(0);
+    for receiver in &config.receivers {
+        let (kind, place) = match &receiver.kind {
+            ReceiverKind::Email(email) => ("email", format!("{}:{}", email.host, email.port)),
+            ReceiverKind::Webhook(webhook) => ("webhook", webhook.url.host_str().unwrap_or_default().to_owned()),
+        };
+        let filter = format!("from {}", receiver.filter.min_severity);
+        columns.row(PLAIN, [receiver.name.clone(), kind.to_owned(), place, filter]);
+    }
+    columns.write(out)?;
+    Ok(Exit::Ok)
+}
+
+fn credentials(source: &Source) -> String {
+    match source {
+        Source::Clerk(clerk) => {
+            let has = [
+                clerk.publishable_key.as_ref().map(|_| "publishable key"),
+                clerk.secret_key.as_ref().map(|_| "secret key"),
+                clerk.platform.as_ref().map(|_| "platform token"),
+            ];
+            has.into_iter().flatten().collect::<Vec<_>>().join(", ")
+        }
+        Source::Auth0(auth0) => match &auth0.credential {
+            Auth0Credential::ClientSecret { .. } => "client secret".to_owned(),
+            Auth0Credential::PrivateKey { .. } => "private key".to_owned(),
+            Auth0Credential::Token(_) => "token".to_owned(),
+        },
+    }
+}

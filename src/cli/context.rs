@@ -1,0 +1,162 @@
+//! What most commands begin with: configuration, catalogues, store.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::CliError;
+use crate::classify::Catalogue;
+use crate::clock::{Clock, SystemClock};
+use crate::config::{self, Config, Instance, Sources};
+use crate::cycle::Watch;
+use crate::exit::Exit;
+use crate::model::Provider;
+use crate::provider::Limits;
+use crate::store::Store;
+
+/// The meaning of settings, for both vendors.
+#[derive(Debug, Clone)]
+pub struct Catalogues {
+    clerk: Arc<Catalogue>,
+    auth0: Arc<Catalogue>,
+}
+
+impl Catalogues {
+    /// The built-in catalogues, with the user's own entries from `own` before them.
+    ///
+    /// # Errors
+    /// The user's file cannot be read or is malformed.
+    pub fn load(own: Option<&Path>) -> Result<Self, CliError> {
+        let text = own
+            .map(|path| {
+                let read = fs::read_to_string(path);
+                read.map_err(|error| {
+                    CliError::new(Exit::Configuration, format!("cannot read catalogue '{}': {error}", path.display()))
+                })
+            })
+            .transpose()?;
+        let name = own.map(|path| path.display().to_string()).unwrap_or_default();
+        let of = |provider| {
+            let own = text.as_deref().map(|text| (name.as_str(), text));
+            Catalogue::of(provider, own).map(Arc::new).map_err(|error| CliError::new(Exit::Configuration, error))
+        };
+        Ok(Self { clerk: of(Provider::Clerk)?, auth0: of(Provider::Auth0)? })
+    }
+
+    /// The one of `provider`.
+    pub fn of(&self, provider: Provider) -> &Arc<Catalogue> {
+        match provider {
+            Provider::Clerk => &self.clerk,
+            Provider::Auth0 => &self.auth0,
+        }
+    }
+}
+
+/// What most commands begin with.
+pub struct Context {
+    /// The configuration.
+    pub config: Arc<Config>,
+    /// Where it came from.
+    pub file: PathBuf,
+    /// What settings mean.
+    pub catalogues: Catalogues,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Bounds of requests.
+    pub limits: Limits,
+}
+
+impl Context {
+    /// Reads the configuration from `file`, or from its usual places.
+    ///
+    /// # Errors
+    /// There is none, or something in it is wrong: everything that is, at once.
+    pub fn load(file: Option<&Path>) -> Result<Self, CliError> {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let file = find_config(file)?;
+        let text = fs::read_to_string(&file).map_err(|error| {
+            let message = format!("cannot read the configuration '{}': {error}", file.display());
+            CliError::new(Exit::Configuration, message)
+                .with_help("name another file with --config, or try `authdrift demo`")
+        })?;
+        let absolute = std::path::absolute(&file).unwrap_or_else(|_| file.clone());
+        let sources = Sources {
+            file: &absolute.display().to_string(),
+            text: &text,
+            state_directory: first_of_list("STATE_DIRECTORY"),
+            xdg_state: xdg_state(),
+            now: clock.now(),
+        };
+        let config = config::parse(&sources).map_err(|problems| CliError::new(Exit::Configuration, problems))?;
+        let catalogues = Catalogues::load(config.catalogue.as_deref())?;
+        Ok(Self { config: Arc::new(config), file, catalogues, clock, limits: Limits::default() })
+    }
+
+    /// The store, made if there is none.
+    ///
+    /// # Errors
+    /// It cannot be used.
+    pub fn store(&self) -> Result<Store, CliError> {
+        Ok(Store::open(&self.config.store)?)
+    }
+
+    /// The store, if there is one.
+    ///
+    /// # Errors
+    /// There is none, or it cannot be used.
+    pub fn existing_store(&self) -> Result<Store, CliError> {
+        Ok(Store::open_existing(&self.config.store)?)
+    }
+
+    /// The instances of those names, or all.
+    ///
+    /// # Errors
+    /// A name is unknown or ambiguous.
+    pub fn instances(&self, names: &[String]) -> Result<Vec<&Instance>, CliError> {
+        if names.is_empty() {
+            return Ok(self.config.instances.iter().collect());
+        }
+        names.iter().map(|name| Ok(self.config.instance(name)?)).collect()
+    }
+
+    /// Prepares to watch `instance`.
+    ///
+    /// # Errors
+    /// The HTTP client cannot be made.
+    pub fn watch(&self, instance: &Instance, store: &Store) -> Result<Watch, CliError> {
+        let catalogue = Arc::clone(self.catalogues.of(instance.id.provider));
+        let clock = Arc::clone(&self.clock);
+        let config = Arc::clone(&self.config);
+        Ok(Watch::new(config, instance, catalogue, store.clone(), clock, self.limits.clone())?)
+    }
+}
+
+/// The configuration file: the one that was named, or the first that exists.
+///
+/// # Errors
+/// None was named and none exists.
+pub fn find_config(named: Option<&Path>) -> Result<PathBuf, CliError> {
+    if let Some(named) = named {
+        return Ok(named.to_owned());
+    }
+    let of_unit = first_of_list("CONFIGURATION_DIRECTORY").map(|folder| folder.join("config.toml"));
+    let usual = PathBuf::from("/etc/authdrift/config.toml");
+    let places: Vec<PathBuf> = of_unit.into_iter().chain([usual]).collect();
+    places.iter().find(|path| path.exists()).cloned().ok_or_else(|| {
+        let names: Vec<_> = places.iter().map(|path| path.display().to_string()).collect();
+        CliError::new(Exit::Configuration, format!("there is no configuration at {}", names.join(" or "))).with_help(
+            "name one with --config FILE; config.example.toml explains every key; `authdrift demo` needs none",
+        )
+    })
+}
+
+/// The first entry of a list systemd gives; a unit can have several directories of a kind.
+fn first_of_list(variable: &str) -> Option<PathBuf> {
+    let list = std::env::var(variable).ok()?;
+    list.split(':').next().filter(|first| !first.is_empty()).map(PathBuf::from)
+}
+
+fn xdg_state() -> Option<PathBuf> {
+    let set = std::env::var_os("XDG_STATE_HOME").filter(|value| !value.is_empty()).map(PathBuf::from);
+    set.or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/state")))
+}

@@ -1,0 +1,66 @@
+//! `authdrift diff`: the baseline against the newest snapshot.
+
+use std::io::Write;
+
+use serde_json::json;
+
+use super::CliError;
+use super::args::{DiffFormat, DiffOptions};
+use super::context::Context;
+use super::output::{count, severity_style};
+use crate::approval::propose::Standing;
+use crate::cycle::approved_side;
+use crate::diff::patch;
+use crate::exit::Exit;
+use crate::message::values;
+use crate::model::display_safe;
+use crate::trust_files::TrustFiles;
+
+/// Prints the differences.
+///
+/// # Errors
+/// There is no snapshot or baseline, or it cannot be trusted.
+pub fn diff(context: &Context, options: &DiffOptions, out: &mut dyn Write) -> Result<Exit, CliError> {
+    let instance = context.config.instance(&options.instance)?;
+    let trust = TrustFiles::read(&context.config.approval);
+    let store = context.existing_store()?;
+    let standing = store.read(|tx| Standing::load(tx, &instance.id, &trust))?;
+    let Some(baseline) = &standing.baseline else {
+        let message = format!("{} has no baseline yet, so there is nothing to compare with", instance.id);
+        let help = format!("`authdrift approve {} --reason TEXT` makes the newest snapshot the baseline", instance.id);
+        return Err(CliError::new(Exit::NoBaseline, message).with_help(help));
+    };
+    let drifts = standing.drifts(context.catalogues.of(instance.id.provider));
+    let exit = if drifts.is_empty() { Exit::Ok } else { Exit::Drift };
+
+    if options.json {
+        serde_json::to_writer_pretty(&mut *out, &json!({ "instance": instance.id, "drifts": drifts }))?;
+        writeln!(out)?;
+        return Ok(exit);
+    }
+    if options.format != DiffFormat::Text {
+        let side = |section: &str| approved_side(baseline, section);
+        let (approved, read) = patch::sides(&baseline.approved.subject.sections, side, &standing.snapshot);
+        let patch = match options.format {
+            DiffFormat::Revert => patch::patch(&read, &approved),
+            _ => patch::patch(&approved, &read),
+        };
+        serde_json::to_writer_pretty(&mut *out, &patch)?;
+        writeln!(out)?;
+        return Ok(exit);
+    }
+    if drifts.is_empty() {
+        writeln!(out, "{} is as baseline {} says.", instance.id, baseline.approved.subject.sequence)?;
+        return Ok(exit);
+    }
+    for drift in &drifts {
+        let style = severity_style(drift.severity);
+        let change = &drift.change;
+        writeln!(out, "{style}{} {}{style:#}  {}", drift.severity, drift.direction, drift.title)?;
+        writeln!(out, "  {}", values::change(change.kind, &change.before, &change.after, drift.unit))?;
+        writeln!(out, "  {}", display_safe(&change.path.to_string()))?;
+    }
+    writeln!(out)?;
+    writeln!(out, "{} against baseline {}.", count(drifts.len(), "difference"), baseline.approved.subject.sequence)?;
+    Ok(exit)
+}

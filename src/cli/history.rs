@@ -1,0 +1,67 @@
+//! `authdrift history`: what happened to an instance.
+
+use std::io::Write;
+
+use serde_json::{Value, json};
+
+use super::CliError;
+use super::args::HistoryOptions;
+use super::context::Context;
+use super::output::{Columns, DIM};
+use crate::exit::Exit;
+use crate::message::values;
+use crate::model::display_safe;
+use crate::store::events::{self, Event};
+
+/// Prints the events of an instance, oldest first.
+///
+/// # Errors
+/// The store cannot be read.
+pub fn history(context: &Context, options: &HistoryOptions, out: &mut dyn Write) -> Result<Exit, CliError> {
+    let instance = context.config.instance(&options.instance)?;
+    let store = context.existing_store()?;
+    let (events, mark) =
+        store.read(|tx| -> Result<_, CliError> { Ok((events::all(tx, Some(&instance.id))?, events::mark(tx)?)) })?;
+    if options.json {
+        serde_json::to_writer_pretty(
+            &mut *out,
+            &json!({ "instance": instance.id, "events": events, "history": mark }),
+        )?;
+        writeln!(out)?;
+        return Ok(Exit::Ok);
+    }
+    if events.is_empty() {
+        writeln!(out, "Nothing happened to {} yet.", instance.id)?;
+        return Ok(Exit::Ok);
+    }
+    let mut columns = Columns::new(0);
+    for event in &events {
+        columns.row(DIM, [event.at.clone(), event.seq.to_string(), event.kind.clone(), words(event)]);
+    }
+    columns.write(out)?;
+    Ok(Exit::Ok)
+}
+
+/// What an event says, in one line.
+fn words(event: &Event) -> String {
+    let data = &event.data;
+    let text = |name: &str| data.get(name).and_then(Value::as_str).map(display_safe);
+    match event.kind.split_once('.').map_or("", |(subject, _)| subject) {
+        "drift" => {
+            let (before, after) = (data.get("before"), data.get("after"));
+            let show = |value: Option<&Value>| value.map(|value| values::show(value, None)).unwrap_or_default();
+            format!("{}  {} -> {}", text("path").unwrap_or_default(), show(before), show(after))
+        }
+        "baseline" => match (data.get("sequence"), text("reason")) {
+            (Some(sequence), reason) => {
+                let who = data.get("approvers").and_then(Value::as_array).into_iter().flatten();
+                let who: Vec<_> = who.filter_map(Value::as_str).map(display_safe).collect();
+                format!("{sequence} by {}: {}", who.join(", "), reason.unwrap_or_default())
+            }
+            (None, reason) => reason.unwrap_or_default(),
+        },
+        "section" => [text("section"), text("reason")].into_iter().flatten().collect::<Vec<_>>().join("  "),
+        "delivery" => [text("receiver"), text("message")].into_iter().flatten().collect::<Vec<_>>().join("  "),
+        _ => display_safe(&data.to_string()),
+    }
+}

@@ -1,0 +1,129 @@
+//! `authdrift verify`: everything that was ever approved, and the history it stands in.
+
+use std::io::Write;
+
+use serde_json::{Value, json};
+
+use super::CliError;
+use super::args::VerifyOptions;
+use super::context::Context;
+use super::output::{DIM, count};
+use crate::clock::written;
+use crate::config::Instance;
+use crate::cycle::verified_baseline;
+use crate::exit::Exit;
+use crate::model::{Resource, display_safe};
+use crate::snapshot::Snapshot;
+use crate::store::{StoreError, Transaction, baselines, cycles, events, instances};
+use crate::trust::{Approved, Untrusted, chain};
+use crate::trust_files::TrustFiles;
+
+/// Verifies one instance or all.
+///
+/// # Errors
+/// The store cannot be read. What cannot be trusted is the result, not an error.
+pub fn verify(context: &Context, options: &VerifyOptions, out: &mut dyn Write) -> Result<Exit, CliError> {
+    let names: Vec<String> = options.instance.iter().cloned().collect();
+    let chosen = context.instances(&names)?;
+    let store = context.existing_store()?;
+    let trust = TrustFiles::read(&context.config.approval);
+
+    let history = store.read(events::verify);
+    let mut results = Vec::new();
+    for instance in chosen {
+        results.push((instance, store.read(|tx| verify_instance(tx, instance, &trust))?));
+    }
+    let is_sound = history.is_ok() && results.iter().all(|(_, result)| result.is_ok());
+    if options.json {
+        let instances: Vec<Value> = results.iter().map(|(instance, result)| as_json(instance, result)).collect();
+        let history = match &history {
+            Ok(mark) => json!({ "verified": true, "mark": mark }),
+            Err(error) => json!({ "verified": false, "reason": error.to_string() }),
+        };
+        serde_json::to_writer_pretty(&mut *out, &json!({ "instances": instances, "history": history }))?;
+        writeln!(out)?;
+    } else {
+        for (instance, result) in &results {
+            print(instance, result, out)?;
+        }
+        match &history {
+            Ok(Some(mark)) => writeln!(out, "History: {} events in one unbroken chain, head {}", mark.size, mark.head)?,
+            Ok(None) => writeln!(out, "History: empty")?,
+            Err(error) => writeln!(out, "History: NOT SOUND: {error}")?,
+        }
+    }
+    Ok(if is_sound { Exit::Ok } else { Exit::Untrusted })
+}
+
+/// The whole chain of one instance, and its newest baseline with every document.
+fn verify_instance(
+    tx: &Transaction<'_>,
+    instance: &Instance,
+    trust: &TrustFiles,
+) -> Result<Result<Vec<Approved>, Untrusted>, StoreError> {
+    let Some(row) = instances::find(tx, &instance.id)? else { return Ok(Ok(Vec::new())) };
+    let nothing = || Snapshot {
+        instance: instance.id.clone(),
+        resource: String::new(),
+        identifiers: Resource::default(),
+        sections: Default::default(),
+    };
+    let snapshot = match cycles::latest_snapshot(tx, row, &instance.id) {
+        Ok(found) => found.map_or_else(nothing, |(snapshot, _)| snapshot),
+        // A damaged snapshot says nothing about the baseline, which is verified from its own documents.
+        Err(StoreError::Damaged(_)) => nothing(),
+        Err(error) => return Err(error),
+    };
+    match verified_baseline(tx, &snapshot, trust)? {
+        Err(untrusted) => Ok(Err(untrusted)),
+        Ok(None) => Ok(Ok(Vec::new())),
+        Ok(Some(_)) => {
+            let statements = baselines::statements(tx, row)?;
+            Ok(trust.policy().and_then(|policy| chain(&instance.id, &statements, &policy)))
+        }
+    }
+}
+
+fn print(instance: &Instance, result: &Result<Vec<Approved>, Untrusted>, out: &mut dyn Write) -> Result<(), CliError> {
+    match result {
+        Err(untrusted) => writeln!(out, "{}: NOT TRUSTED ({}): {untrusted}", instance.id, untrusted.code())?,
+        Ok(chain) if chain.is_empty() => writeln!(out, "{}: no baseline yet", instance.id)?,
+        Ok(chain) => {
+            writeln!(out, "{}: {} verified", instance.id, count(chain.len(), "baseline"))?;
+            for approved in chain {
+                for approval in &approved.approvals {
+                    writeln!(
+                        out,
+                        "  {}  {}  {}  \"{}\"  {DIM}{}{DIM:#}",
+                        approved.subject.sequence,
+                        written(approval.at),
+                        display_safe(&approval.approver),
+                        display_safe(&approval.reason),
+                        approved.identity
+                    )?;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn as_json(instance: &Instance, result: &Result<Vec<Approved>, Untrusted>) -> Value {
+    match result {
+        Err(untrusted) => json!({
+            "instance": instance.id, "verified": false, "code": untrusted.code(), "reason": untrusted.to_string(),
+        }),
+        Ok(chain) => {
+            let baselines: Vec<Value> = chain
+                .iter()
+                .map(|approved| {
+                    json!({
+                        "sequence": approved.subject.sequence, "identity": approved.identity,
+                        "snapshot": approved.subject.snapshot, "approvals": approved.approvals,
+                    })
+                })
+                .collect();
+            json!({ "instance": instance.id, "verified": true, "baselines": baselines })
+        }
+    }
+}

@@ -1,0 +1,297 @@
+//! `authdrift demo`: the whole story on built-in simulators, told by the real commands.
+//!
+//! Nothing here knows how anything works: the demo plays the vendors, the administrator, the attacker and the person at
+//! the keyboard, and what is printed is what the commands print.
+
+mod attacker;
+mod stage;
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use clap::Parser;
+use serde_json::json;
+
+use crate::cli::args::Arguments;
+use crate::cli::output::{BOLD, DIM};
+use crate::cli::{self, CliError};
+use crate::exit::Exit;
+use crate::simulator::webhook::Signature;
+use crate::simulator::{clerk, smtp::Mail};
+use stage::Stage;
+
+/// Tells the story, and leaves everything in `folder` or a new temporary one.
+///
+/// # Errors
+/// The folder cannot be used, OpenSSH is missing, or a step does not end as the story says.
+pub async fn run(folder: Option<&Path>, out: &mut dyn Write) -> Result<(), CliError> {
+    let folder = new_folder(folder)?;
+    let stage = Stage::set(&folder).await?;
+    let mut story = Story { stage, out, chapter: 0, mails: 0, webhooks: 0 };
+    story.tell().await?;
+    story.keep_everything()?;
+    story.say_goodbye()?;
+    Ok(())
+}
+
+fn new_folder(named: Option<&Path>) -> Result<PathBuf, CliError> {
+    let folder = match named {
+        Some(named) => std::path::absolute(named).unwrap_or_else(|_| named.to_owned()),
+        None => std::env::temp_dir().join(format!("authdrift-demo-{}", uuid::Uuid::now_v7().simple())),
+    };
+    let failed = |reason: String| {
+        CliError::new(Exit::Io, format!("cannot use the folder '{}': {reason}", folder.display()))
+            .with_help("name another one: authdrift demo DIR")
+    };
+    if folder.read_dir().is_ok_and(|mut entries| entries.next().is_some()) {
+        return Err(failed("it is not empty".to_owned()));
+    }
+    stage::make_private_folder(&folder).map_err(|error| failed(error.to_string()))?;
+    Ok(folder)
+}
+
+struct Story<'a> {
+    stage: Stage,
+    out: &'a mut dyn Write,
+    chapter: usize,
+    mails: usize,
+    webhooks: usize,
+}
+
+impl Story<'_> {
+    async fn tell(&mut self) -> Result<(), CliError> {
+        writeln!(self.out, "{BOLD}authdrift demo{BOLD:#}")?;
+        self.say(
+            "Lantern Books signs its readers in with Clerk and its staff with Auth0. Both vendors, a mail server and a \
+             webhook receiver are simulated inside this process, on loopback. Everything else is real: the requests, \
+             the database, the signatures, the messages.",
+        )?;
+
+        self.title("The first look")?;
+        self.say("Every setting the keys may read is read. Nobody has said yet what is right, so that is the answer.")?;
+        self.command(&["check"], Exit::NoBaseline).await?;
+
+        self.title("Somebody says what is right")?;
+        self.say(
+            "Approving means signing with an SSH key. This one was made for the demo; yours can be in an agent or on a \
+             security key. The database holds no key that could approve anything.",
+        )?;
+        for instance in ["clerk:shop", "auth0:staff"] {
+            let key = self.stage.key.display().to_string();
+            self.command(&["approve", instance, "--reason", "First review, CHG-1", "--key", &key], Exit::Ok).await?;
+        }
+
+        self.title("All is well")?;
+        self.command(&["check"], Exit::Ok).await?;
+
+        self.title("Friday evening")?;
+        self.say("An administrator clicks through the dashboard, and one key loses a permission:")?;
+        for line in [
+            "second factor at sign-up: required -> not required",
+            "inactivity timeout: 30 minutes -> off",
+            "allowed origins: + https://lantern-books.evil.example",
+            "JWT template 'supabase': + claim with the reader's email, lifetime 60 s -> 1 day",
+            "redirect URLs: the vendor answers 403",
+        ] {
+            writeln!(self.out, "    {line}")?;
+        }
+        writeln!(self.out)?;
+        self.friday_evening();
+        self.say("What is new is read twice before anybody is told. What could not be read is not called removed.")?;
+        self.command(&["check"], Exit::Drift).await?;
+        self.show_messages().await?;
+
+        self.title("An attacker on the server")?;
+        self.say(
+            "Somebody with write access to the database edits the approved state, to make the drift look approved:",
+        )?;
+        let original = attacker::edit_baseline(&self.stage.database)?;
+        self.command(&["check", "clerk:shop"], Exit::Untrusted).await?;
+        self.say("The signature does not fit, so nothing is compared, and everybody is told. The edit is undone:")?;
+        attacker::undo(&self.stage.database, &original)?;
+        self.command(&["verify"], Exit::Ok).await?;
+
+        self.title("The way back")?;
+        self.say("The settings are put back, and the key may read everything again.")?;
+        self.stage.clerk.load(clerk::lantern_books());
+        self.stage.clerk.heal_all();
+        self.command(&["check"], Exit::Ok).await?;
+        self.show_closing_mail().await
+    }
+
+    fn friday_evening(&self) {
+        let vendor = &self.stage.clerk;
+        vendor.edit(&clerk::Clerk::config_path(), |config| {
+            put(config, "/auth_multi_factor/required_for_sign_up", json!(false));
+            put(config, "/session_settings/inactivity_timeout/enabled", json!(false));
+            put(config, "/session_settings/inactivity_timeout/duration_seconds", json!(0));
+        });
+        vendor.edit("/v1/environment", |environment| {
+            put(environment, "/user_settings/sign_up/mfa/required", json!(false));
+        });
+        vendor.edit("/v1/instance", |instance| {
+            if let Some(origins) = instance.pointer_mut("/allowed_origins").and_then(|origins| origins.as_array_mut()) {
+                origins.insert(0, json!("https://lantern-books.evil.example"));
+            }
+        });
+        vendor.edit("/v1/jwt_templates", |templates| {
+            for template in templates.as_array_mut().into_iter().flatten() {
+                if template.get("name") == Some(&json!("supabase")) {
+                    put(template, "/lifetime", json!(86_400));
+                    if let Some(claims) = template.pointer_mut("/claims").and_then(|claims| claims.as_object_mut()) {
+                        claims.insert("email".to_owned(), json!("{{user.primary_email_address}}"));
+                    }
+                }
+            }
+        });
+        let refused =
+            clerk::failure(403, "authorization_invalid", "You are not authorized to perform this request", &json!({}));
+        vendor.fail("/v1/redirect_urls", refused);
+    }
+
+    async fn show_messages(&mut self) -> Result<(), CliError> {
+        let mails = self.new_mails(1).await?;
+        if let Some(mail) = mails.first() {
+            self.say("The mail, as the server received it:")?;
+            self.show_mail(mail)?;
+        }
+        let deliveries = self.stage.webhook.wait_for(self.webhooks + 1, stage::PATIENCE).await;
+        let Some(delivery) = deliveries.as_ref().and_then(|deliveries| deliveries.last()) else {
+            return Err(failed("the webhook did not arrive"));
+        };
+        self.webhooks += 1;
+        let is_valid = matches!(delivery.signature, Signature::Valid);
+        if !is_valid {
+            return Err(failed("the webhook's signature is not valid"));
+        }
+        let body = delivery.json();
+        self.say("The webhook, which the receiver checked against its secret (Standard Webhooks):")?;
+        let text = |pointer: &str| body.pointer(pointer).map(ToString::to_string).unwrap_or_default();
+        writeln!(self.out, "    webhook-id  {}", delivery.id().unwrap_or_default())?;
+        writeln!(self.out, "    signature   valid")?;
+        writeln!(self.out, "    type        {}", text("/type"))?;
+        writeln!(self.out, "    instance    {}, severity {}", text("/data/instance"), text("/data/severity"))?;
+        writeln!(self.out)?;
+        Ok(())
+    }
+
+    async fn show_closing_mail(&mut self) -> Result<(), CliError> {
+        let mails = self.new_mails(1).await?;
+        let Some(mail) = mails.last() else { return Err(failed("the closing mail did not arrive")) };
+        self.say("The closing mail, in the same thread:")?;
+        self.show_mail(mail)
+    }
+
+    /// The mails that came since the last call, at least `least`.
+    async fn new_mails(&mut self, least: usize) -> Result<Vec<Mail>, CliError> {
+        let mails = self.stage.smtp.wait_for(self.mails + least, stage::PATIENCE).await;
+        let mails = mails.ok_or_else(|| failed("a mail did not arrive"))?;
+        let new = mails.get(self.mails..).unwrap_or_default().to_vec();
+        self.mails = mails.len();
+        Ok(new)
+    }
+
+    fn show_mail(&mut self, mail: &Mail) -> Result<(), CliError> {
+        for name in ["From", "To", "Subject", "Message-ID", "In-Reply-To"] {
+            if let Some(value) = mail.header(name) {
+                writeln!(self.out, "  {DIM}│{DIM:#} {name}: {value}")?;
+            }
+        }
+        writeln!(self.out, "  {DIM}│{DIM:#}")?;
+        for line in mail.text().unwrap_or_default().trim_end().lines() {
+            writeln!(self.out, "  {DIM}│{DIM:#} {line}")?;
+        }
+        writeln!(self.out)?;
+        Ok(())
+    }
+
+    fn title(&mut self, text: &str) -> Result<(), CliError> {
+        self.chapter += 1;
+        writeln!(self.out)?;
+        writeln!(self.out, "{BOLD}{}. {text}{BOLD:#}", self.chapter)?;
+        Ok(())
+    }
+
+    fn say(&mut self, text: &str) -> Result<(), CliError> {
+        for line in textwrap::wrap(text, 78) {
+            writeln!(self.out, "{line}")?;
+        }
+        writeln!(self.out)?;
+        self.out.flush()?;
+        Ok(())
+    }
+
+    /// Runs a command as a person would, and makes sure that it ends as the story says.
+    async fn command(&mut self, words: &[&str], expected: Exit) -> Result<(), CliError> {
+        let shown: Vec<String> = words.iter().map(|word| stage::quoted(word, &self.stage.folder)).collect();
+        writeln!(self.out, "{DIM}${DIM:#} {BOLD}authdrift {}{BOLD:#}", shown.join(" "))?;
+        self.out.flush()?;
+        let config = self.stage.config.display().to_string();
+        let line = ["authdrift", "--config", &config].into_iter().chain(words.iter().copied());
+        let arguments = Arguments::try_parse_from(line).map_err(|error| CliError::new(Exit::Internal, error))?;
+        let exit = Box::pin(cli::run(arguments, self.out)).await?;
+        writeln!(self.out, "{DIM}(exit code {}){DIM:#}", exit as u8)?;
+        writeln!(self.out)?;
+        self.out.flush()?;
+        if exit != expected {
+            return Err(failed(&format!(
+                "`authdrift {}` ended with {} instead of {}",
+                shown.join(" "),
+                exit as u8,
+                expected as u8
+            )));
+        }
+        Ok(())
+    }
+
+    /// Leaves mails and webhooks as files.
+    fn keep_everything(&self) -> Result<(), CliError> {
+        for (number, mail) in self.stage.smtp.mails().iter().enumerate() {
+            self.stage.keep("mails", &format!("{}.eml", number + 1), &mail.raw)?;
+            self.stage.keep("mails", &format!("{}.html", number + 1), mail.html().unwrap_or_default().as_bytes())?;
+        }
+        for (number, delivery) in self.stage.webhook.deliveries().iter().enumerate() {
+            self.stage.keep("webhooks", &format!("{}.json", number + 1), &delivery.request.body)?;
+        }
+        Ok(())
+    }
+
+    fn say_goodbye(&mut self) -> Result<(), CliError> {
+        let folder = self.stage.folder.display().to_string();
+        writeln!(self.out)?;
+        writeln!(self.out, "{BOLD}Look around{BOLD:#}")?;
+        writeln!(self.out, "Everything is in {folder}")?;
+        writeln!(self.out)?;
+        let program = std::env::args().next().unwrap_or_else(|| "authdrift".to_owned());
+        for (what, command) in [
+            ("what happened", "history clerk:shop"),
+            ("how it stands", "status"),
+            ("check every signature and the history", "verify"),
+        ] {
+            writeln!(self.out, "  {program} --config {folder}/config.toml {command:20}  {DIM}{what}{DIM:#}")?;
+        }
+        writeln!(
+            self.out,
+            "  {:width$}  {DIM}the mails as pages{DIM:#}",
+            format!("{folder}/mails/*.html"),
+            width = 20
+        )?;
+        writeln!(self.out)?;
+        writeln!(
+            self.out,
+            "Then watch your own: config.example.toml explains every key, the README the five-minute set-up."
+        )?;
+        self.out.flush()?;
+        Ok(())
+    }
+}
+
+fn put(document: &mut serde_json::Value, pointer: &str, value: serde_json::Value) {
+    if let Some(place) = document.pointer_mut(pointer) {
+        *place = value;
+    }
+}
+
+fn failed(what: &str) -> CliError {
+    CliError::new(Exit::Internal, format!("the demo did not go as it has to: {what}"))
+}
