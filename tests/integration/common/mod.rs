@@ -1,0 +1,5 @@
+//! What every test stands on.
+
+pub mod sandbox;
+
+pub use sandbox::{Ran, Sandbox};

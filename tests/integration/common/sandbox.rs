@@ -1,0 +1,204 @@
+//! A temporary folder with a configuration, keys, and the world around the program.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use authdrift::simulator::auth0::{self, Auth0};
+use authdrift::simulator::clerk::{self, Clerk};
+use authdrift::simulator::smtp::Smtp;
+use authdrift::simulator::webhook::Webhook;
+use serde_json::Value;
+use tempfile::TempDir;
+
+pub const APPROVER: &str = "alice@example.test";
+pub const WEBHOOK_SECRET: &str = "whsec_Q0FOQVJZIHdlYmhvb2sgc2VjcmV0IGZvciB0ZXN0cw==";
+
+/// The world of one test. Drop it and everything is gone.
+pub struct Sandbox {
+    pub folder: TempDir,
+    pub clerk: Clerk,
+    pub auth0: Auth0,
+    pub smtp: Smtp,
+    pub webhook: Webhook,
+}
+
+/// How a command ended.
+#[derive(Debug)]
+pub struct Ran {
+    pub code: i32,
+    pub out: String,
+    pub err: String,
+}
+
+impl Ran {
+    /// The output as JSON.
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("not JSON ({error}): {self:?}"))
+    }
+
+    /// Fails with everything the command said unless it ended with `code`.
+    #[track_caller]
+    pub fn expect(self, code: i32) -> Self {
+        assert_eq!(self.code, code, "{}\n{}", self.out, self.err);
+        self
+    }
+}
+
+impl From<Output> for Ran {
+    fn from(output: Output) -> Self {
+        Self {
+            code: output.status.code().unwrap_or(-1),
+            out: String::from_utf8_lossy(&output.stdout).into_owned(),
+            err: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+}
+
+impl Sandbox {
+    /// Both vendors as the simulators bring them, confirmation after 100 ms, one approver.
+    pub async fn new() -> Self {
+        Self::with(Clerk::lantern_books().await.unwrap(), Auth0::lantern_books().await.unwrap()).await
+    }
+
+    /// The given vendors.
+    pub async fn with(clerk: Clerk, auth0: Auth0) -> Self {
+        let sandbox = Self {
+            folder: tempfile::tempdir().unwrap(),
+            clerk,
+            auth0,
+            smtp: Smtp::start().await.unwrap(),
+            webhook: Webhook::start(WEBHOOK_SECRET).await.unwrap(),
+        };
+        sandbox.make_key("alice");
+        let public = fs::read_to_string(sandbox.path("alice.pub")).unwrap();
+        sandbox.write("allowed_signers", &format!("{APPROVER} namespaces=\"baseline.v1@authdrift\" {public}"));
+        for (name, secret) in [
+            ("clerk-secret-key", clerk::SECRET_KEY),
+            ("clerk-platform-token", clerk::PLATFORM_TOKEN),
+            ("auth0-client-secret", auth0::CLIENT_SECRET),
+            ("webhook-secret", WEBHOOK_SECRET),
+        ] {
+            sandbox.write(name, secret);
+        }
+        sandbox.write("config.toml", &sandbox.configuration());
+        sandbox
+    }
+
+    /// The configuration of both vendors and both receivers.
+    pub fn configuration(&self) -> String {
+        format!("{}{}{}{}", self.head(), self.clerk_table(), self.auth0_table(), self.receiver_tables())
+    }
+
+    pub fn head(&self) -> String {
+        "[store]\npath = \"authdrift.db\"\n[approval]\nallowed_signers = \"allowed_signers\"\n\
+         [schedule]\ncron = \"* * * * *\"\nconfirm_after = \"100ms\"\n"
+            .to_owned()
+    }
+
+    pub fn clerk_table(&self) -> String {
+        format!(
+            "[[clerk]]\nname = \"prod\"\npublishable_key = \"{}\"\nsecret_key = {{ file = \"clerk-secret-key\" }}\n\
+             platform_token = {{ file = \"clerk-platform-token\" }}\napplication_id = \"{}\"\n\
+             backend_api_url = \"{url}\"\nplatform_api_url = \"{url}\"\nfrontend_api_url = \"{url}\"\n",
+            clerk::PUBLISHABLE_KEY,
+            clerk::APPLICATION_ID,
+            url = self.clerk.url()
+        )
+    }
+
+    pub fn auth0_table(&self) -> String {
+        format!(
+            "[[auth0]]\nname = \"acme\"\ndomain = \"{}\"\nclient_id = \"{}\"\n\
+             client_secret = {{ file = \"auth0-client-secret\" }}\napi_url = \"{}\"\n",
+            auth0::DOMAIN,
+            auth0::CLIENT_ID,
+            self.auth0.url()
+        )
+    }
+
+    pub fn receiver_tables(&self) -> String {
+        format!(
+            "[[email]]\nname = \"security\"\nhost = \"{}\"\nport = {}\ntls = \"none\"\n\
+             from = \"authdrift <authdrift@example.test>\"\nto = [\"security@example.test\"]\nmin_severity = \"info\"\n\
+             [[webhook]]\nname = \"siem\"\nurl = \"{}\"\nsecret = {{ file = \"webhook-secret\" }}\nmin_severity = \"info\"\n",
+            self.smtp.host(),
+            self.smtp.port(),
+            self.webhook.hook_url()
+        )
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    pub fn database(&self) -> PathBuf {
+        self.path("authdrift.db")
+    }
+
+    pub fn write(&self, name: &str, content: &str) {
+        use std::os::unix::fs::PermissionsExt;
+        fs::write(self.path(name), content).unwrap();
+        fs::set_permissions(self.path(name), fs::Permissions::from_mode(0o600)).unwrap();
+    }
+
+    /// Makes an SSH key without a passphrase, NAME and NAME.pub.
+    pub fn make_key(&self, name: &str) {
+        let made = Command::new("ssh-keygen")
+            .args(["-q", "-t", "ed25519", "-N", "", "-C", name, "-f"])
+            .arg(self.path(name))
+            .status()
+            .expect("these tests need ssh-keygen");
+        assert!(made.success());
+    }
+
+    /// The program with its configuration, ready to be given arguments.
+    pub fn command(&self) -> Command {
+        command(&self.path("config.toml"), self.folder.path())
+    }
+
+    /// Runs the program to its end, without holding up the simulators.
+    pub async fn run(&self, arguments: &[&str]) -> Ran {
+        let mut command = self.command();
+        command.args(arguments);
+        tokio::task::spawn_blocking(move || command.output().unwrap().into()).await.unwrap()
+    }
+
+    /// Approves everything that was read from `instance`.
+    pub async fn approve(&self, instance: &str) {
+        let key = self.path("alice").display().to_string();
+        self.run(&["approve", instance, "--reason", "test", "--all", "--key", &key]).await.expect(0);
+    }
+
+    /// One `check --json`.
+    pub async fn check(&self) -> Ran {
+        self.run(&["check", "--json"]).await
+    }
+
+    /// What `check --json` says about an instance: `(kind, path)` of every drift, sorted.
+    pub fn drifts(report: &Value, instance: &str) -> Vec<(String, String)> {
+        let instances = report["instances"].as_array().unwrap();
+        let found = instances.iter().find(|found| found["instance"] == instance).unwrap();
+        let mut drifts: Vec<_> = found["drifts"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|drift| (drift["kind"].as_str().unwrap().to_owned(), drift["path"].as_str().unwrap().to_owned()))
+            .collect();
+        drifts.sort();
+        drifts
+    }
+}
+
+/// The program with a configuration and nothing else from this machine.
+pub fn command(config: &Path, home: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_authdrift"));
+    command
+        .env_clear()
+        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+        .env("HOME", home)
+        .args(["--color", "never", "--config"])
+        .arg(config)
+        .stdin(Stdio::null());
+    command
+}

@@ -1,0 +1,7 @@
+//! The real binary against simulated vendors, a mail server and a webhook receiver on loopback.
+
+#![allow(missing_docs, unreachable_pub, clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+
+mod common;
+
+mod first_run;
