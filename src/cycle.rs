@@ -21,7 +21,7 @@ use crate::classify::Catalogue;
 use crate::clock::Clock;
 use crate::config::{Config, Instance};
 use crate::incident;
-use crate::model::{Resource, State};
+use crate::model::{InstanceId, Resource, State};
 use crate::provider::{Fetched, Limits, ReadError, Reader};
 use crate::sections::Table;
 use crate::snapshot::{Reading, Snapshot};
@@ -36,7 +36,11 @@ pub struct Watch {
     store: Store,
     clock: Arc<dyn Clock>,
     reader: Reader,
+    on_wait: OnWait,
 }
+
+/// Told before a cycle waits to read again: of which instance, how many sections, how long.
+type OnWait = Box<dyn Fn(&InstanceId, usize, Duration) + Send + Sync>;
 
 /// Whether a cycle leaves anything behind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,7 +72,22 @@ impl Watch {
         limits: Limits,
     ) -> Result<Self, ReadError> {
         let reader = Reader::new(instance, limits)?;
-        Ok(Self { config, instance: instance.clone(), catalogue, store, clock, reader })
+        Ok(Self {
+            config,
+            instance: instance.clone(),
+            catalogue,
+            store,
+            clock,
+            reader,
+            on_wait: Box::new(|_, _, _| {}),
+        })
+    }
+
+    /// Calls `tell` before a cycle waits to read again, so that a person at a terminal knows why nothing happens.
+    #[must_use]
+    pub fn on_wait(mut self, tell: impl Fn(&InstanceId, usize, Duration) + Send + Sync + 'static) -> Self {
+        self.on_wait = Box::new(tell);
+        self
     }
 
     /// The instance.
@@ -94,10 +113,18 @@ impl Watch {
         let confirm_after = self.instance.schedule.confirm_after;
         if !new.is_empty() && confirm_after > Duration::ZERO {
             tracing::info!(instance = %self.instance.id, sections = new.len(), wait = ?confirm_after, "reading again");
+            (self.on_wait)(&self.instance.id, new.len(), confirm_after);
             tokio::time::sleep(confirm_after).await;
-            let again = self.take(Some(&new)).await;
+            let mut again = self.take(Some(&new)).await;
             taken.requests += again.requests;
-            taken.snapshot.sections.extend(again.snapshot.sections);
+            let unread =
+                again.failure.map_or("it could not be read a second time".to_owned(), |failure| failure.reason);
+            for section in new {
+                // What could not be read a second time is not confirmed: nothing is known about it.
+                let reading = again.snapshot.sections.remove(&section);
+                let reading = reading.unwrap_or_else(|| Reading::without(State::Unreachable, &unread));
+                taken.snapshot.sections.insert(section, reading);
+            }
         }
 
         let now = self.clock.now();

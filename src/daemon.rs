@@ -3,18 +3,18 @@
 //! The scheduler is only the metronome: it says that a second has passed. What is due is decided from what is stored,
 //! so a tick that comes late, twice or not at all changes nothing but latency.
 
-use std::collections::HashMap;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use sd_notify::NotifyState;
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 use tokio_cron_scheduler::{Job, JobScheduler};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -22,9 +22,8 @@ use tokio_util::task::TaskTracker;
 use crate::classify::Catalogue;
 use crate::clock::{Clock, written};
 use crate::config::Config;
-use crate::cycle::{Keep, Report, Verdict, Watch, next_due};
+use crate::cycle::{Keep, Report, Verdict, Watch};
 use crate::delivery::Delivery;
-use crate::incident::Status;
 use crate::model::Provider;
 use crate::provider::{Limits, ReadError};
 use crate::receiver::BadReceiver;
@@ -33,6 +32,10 @@ use crate::store::{Store, StoreError, drifts, events, instances};
 
 /// How long a stop waits for what is under way: a delivery takes at most its time-outs.
 const DRAIN: Duration = Duration::from_secs(30);
+
+/// The shortest time between two beginnings of one instance's cycle, so that a cycle that could not be recorded (a full
+/// disk) does not mean one every second.
+const REST: TimeDelta = TimeDelta::seconds(30);
 
 /// Why the daemon cannot begin or go on.
 #[derive(Debug, thiserror::Error)]
@@ -70,9 +73,28 @@ pub struct Daemon {
     clock: Arc<dyn Clock>,
     tracker: TaskTracker,
     stop: CancellationToken,
-    /// When an instance may be looked at again: not while a cycle runs, and not at once after one that failed here.
-    busy_until: Arc<Mutex<HashMap<usize, Option<DateTime<Utc>>>>>,
     _lock: File,
+}
+
+/// What is under way for one instance, or for the outbox.
+#[derive(Default)]
+struct Slot {
+    task: Option<JoinHandle<()>>,
+    began: Option<DateTime<Utc>>,
+}
+
+impl Slot {
+    /// Whether something new may begin: nothing is under way, and it did not begin less than `rest` ago. A task that
+    /// panicked is over like any other.
+    fn is_free(&self, now: DateTime<Utc>, rest: TimeDelta) -> bool {
+        let is_running = self.task.as_ref().is_some_and(|task| !task.is_finished());
+        let is_rested = self.began.is_none_or(|began| began + rest <= now || began > now);
+        !is_running && is_rested
+    }
+
+    fn begin(&mut self, now: DateTime<Utc>, task: JoinHandle<()>) {
+        *self = Self { task: Some(task), began: Some(now) };
+    }
 }
 
 impl Daemon {
@@ -102,7 +124,6 @@ impl Daemon {
             clock,
             tracker: TaskTracker::new(),
             stop: CancellationToken::new(),
-            busy_until: Arc::default(),
             _lock: lock,
         })
     }
@@ -134,6 +155,8 @@ impl Daemon {
         self.record("daemon.started", json!({ "version": version, "instances": self.watches.len() }))?;
         tracing::info!(version, instances = self.watches.len(), "watching");
         notify(&[NotifyState::Ready]);
+        let mut cycles: Vec<Slot> = self.watches.iter().map(|_| Slot::default()).collect();
+        let mut outbox = Slot::default();
         let watchdog = sd_notify::watchdog_enabled().map(|interval| interval / 2);
         let mut last_ping = Instant::now();
         loop {
@@ -143,7 +166,7 @@ impl Daemon {
                 () = self.stop.cancelled() => break,
                 tick = ticking.recv() => if tick.is_none() { break },
             }
-            match self.tick() {
+            match self.tick(&mut cycles, &mut outbox) {
                 Ok(status) => {
                     notify(&[NotifyState::Status(&status)]);
                     // Only a tick that could read the database proves that the service is alive.
@@ -170,16 +193,15 @@ impl Daemon {
     }
 
     /// Starts whatever is due and not under way; answers the state in one line.
-    fn tick(&self) -> Result<String, StoreError> {
+    fn tick(&self, cycles: &mut [Slot], outbox: &mut Slot) -> Result<String, StoreError> {
         let now = self.clock.now();
         let mut next: Option<DateTime<Utc>> = None;
         let mut open = 0;
-        for (place, watch) in self.watches.iter().enumerate() {
+        for (watch, slot) in self.watches.iter().zip(cycles) {
             let instance = watch.instance();
             let (next_due, open_here) = self.store.read(|tx| -> Result<_, StoreError> {
                 let Some(row) = instances::find(tx, &instance.id)? else { return Ok((None, 0)) };
-                let open = drifts::known(tx, row)?.values().filter(|drift| drift.status == Status::Open).count();
-                Ok((instances::state(tx, row)?.next_due, open))
+                Ok((instances::state(tx, row)?.next_due, drifts::count_open(tx, row)?))
             })?;
             open += open_here;
             next = match (next, next_due) {
@@ -187,69 +209,39 @@ impl Daemon {
                 (one, other) => one.or(other),
             };
             let delay = spread(&instance.id.to_string(), &instance.schedule.cron, now);
-            if is_due(now, next_due, delay) && self.is_free(place, now) {
-                self.spawn_cycle(place, watch);
+            if is_due(now, next_due, delay) && slot.is_free(now, REST) {
+                slot.begin(now, self.spawn_cycle(watch));
             }
         }
-        self.spawn_delivery(now);
+        if outbox.is_free(now, TimeDelta::zero()) {
+            outbox.begin(now, self.spawn_delivery());
+        }
         let next = next.map_or("now".to_owned(), written);
         Ok(format!("{} watched, {open} open, next cycle {next}", self.watches.len()))
     }
 
-    /// Takes the place of an instance if nothing is under way there.
-    fn is_free(&self, place: usize, now: DateTime<Utc>) -> bool {
-        let mut busy = self.busy_until.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_free = match busy.get(&place) {
-            None => true,
-            Some(None) => false,
-            Some(Some(until)) => *until <= now,
-        };
-        if is_free {
-            busy.insert(place, None);
-        }
-        is_free
-    }
-
-    fn spawn_cycle(&self, place: usize, watch: &Arc<Watch>) {
-        let (watch, stop, busy, clock) =
-            (Arc::clone(watch), self.stop.clone(), Arc::clone(&self.busy_until), Arc::clone(&self.clock));
+    fn spawn_cycle(&self, watch: &Arc<Watch>) -> JoinHandle<()> {
+        let (watch, stop) = (Arc::clone(watch), self.stop.clone());
         self.tracker.spawn(async move {
             // A cycle that is dropped here was reading or waiting: commits do not wait, so they are never cut.
             let outcome = tokio::select! {
                 () = stop.cancelled() => return,
                 outcome = watch.cycle(Keep::Everything) => outcome,
             };
-            let id = &watch.instance().id;
-            let free_again = match outcome {
-                Ok(report) => {
-                    log(&report);
-                    None
-                }
-                Err(error) => {
-                    tracing::error!(instance = %id, %error, "cycle failed");
-                    next_due(watch.instance(), clock.now())
-                }
-            };
-            let mut busy = busy.lock().unwrap_or_else(PoisonError::into_inner);
-            match free_again {
-                Some(until) => busy.insert(place, Some(until)),
-                None => busy.remove(&place),
-            };
-        });
+            match outcome {
+                Ok(report) => log(&report),
+                Err(error) => tracing::error!(instance = %watch.instance().id, %error, "cycle failed"),
+            }
+        })
     }
 
-    fn spawn_delivery(&self, now: DateTime<Utc>) {
-        const PLACE: usize = usize::MAX;
-        if !self.is_free(PLACE, now) {
-            return;
-        }
-        let (delivery, busy) = (Arc::clone(&self.delivery), Arc::clone(&self.busy_until));
+    fn spawn_delivery(&self) -> JoinHandle<()> {
+        let delivery = Arc::clone(&self.delivery);
         self.tracker.spawn(async move {
             if let Err(error) = delivery.round().await {
                 tracing::error!(%error, "cannot deliver");
             }
-            busy.lock().unwrap_or_else(PoisonError::into_inner).remove(&PLACE);
-        });
+        })
     }
 
     fn record(&self, kind: &str, data: serde_json::Value) -> Result<(), StoreError> {

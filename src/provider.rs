@@ -135,7 +135,12 @@ impl Reader {
                     return (section.name.clone(), Err(refusal.clone()));
                 }
                 let _permit = permits.acquire().await;
-                let outcome = pages::read(&http, table, section, session.as_ref(), now).await;
+                // However slow one section is, the cycle ends in time.
+                let reading = pages::read(&http, table, section, session.as_ref(), now);
+                let outcome = tokio::time::timeout(http.section_limit(), reading).await;
+                let late =
+                    |_| Refusal::unreachable(format!("not finished within {} s", http.section_limit().as_secs()));
+                let outcome = outcome.map_err(late).and_then(|outcome| outcome);
                 (section.name.clone(), outcome)
             });
         }

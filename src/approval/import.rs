@@ -16,6 +16,7 @@ use crate::incident::{Ending, advance};
 use crate::model::InstanceId;
 use crate::sections::Table;
 use crate::store::{StoreError, Transaction, baselines, documents, drifts, events, instances};
+use crate::trust::sshsig::rewrap;
 use crate::trust::{SignedStatement, accept, chain};
 use crate::trust_files::TrustFiles;
 
@@ -81,12 +82,22 @@ pub fn import(
     let row = instances::row(tx, instance)?;
     let existing = baselines::statements(tx, row)?;
     let existing = if existing.is_empty() { Vec::new() } else { chain(instance, &existing, &policy)? };
-    let statements: Vec<SignedStatement> = proposal.statements.iter().cloned().map(Into::into).collect();
+    let mut statements = Vec::new();
+    for signed in proposal.statements.iter().cloned() {
+        let mut signed = SignedStatement::from(signed);
+        // One way to write a signature, the one that OpenSSH reads, so that an exported chain can be checked with it.
+        if let Ok(plain) = rewrap(&signed.signature) {
+            signed.signature = plain;
+        }
+        statements.push(signed);
+    }
     let accepted = accept(instance, &existing, &statements, &policy, now)?;
 
     let documents = proposal.checked_documents().map_err(ApprovalError::Statement)?;
-    for document in documents.values() {
-        documents::keep(tx, document)?;
+    for digest in accepted.subject.sections.values().filter_map(|mark| mark.digest.as_ref()) {
+        if let Some(document) = documents.get(digest) {
+            documents::keep(tx, document)?;
+        }
     }
     let sequence = accepted.subject.sequence;
     for statement in &statements {

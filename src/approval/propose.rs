@@ -103,7 +103,11 @@ pub fn propose(
         }
         None => (1, None),
     };
-    let (sections, documents) = compose(standing, &approved);
+    let (sections, mut documents) = compose(standing, &approved);
+    let before = standing.baseline.as_ref();
+    for document in before.iter().flat_map(|baseline| baseline.documents.values()) {
+        documents.insert(document.digest().clone(), document.clone());
+    }
     let log = events::mark(tx)?.ok_or_else(|| StoreError::Damaged("the history is empty".to_owned()))?;
     let subject = Subject {
         instance: instance.clone(),
@@ -115,8 +119,8 @@ pub fn propose(
         sections,
         sequence,
     };
-    let drifts: Vec<Drift> = approved.iter().map(|change| assess(catalogue, (*change).clone())).collect();
-    Ok(Proposal::new(subject, &documents, &drifts, reason))
+    let previous = before.map(|baseline| baseline.approved.subject.clone());
+    Ok(Proposal::new(subject, previous, &documents, catalogue, reason))
 }
 
 fn selected<'a>(changes: &'a [Change], selection: &Selection) -> Result<Vec<&'a Change>, ApprovalError> {

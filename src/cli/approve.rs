@@ -8,8 +8,8 @@ use dialoguer::{Confirm, MultiSelect};
 
 use super::CliError;
 use super::args::{ApproveOptions, ImportOptions, ProposeOptions, SignOptions, What};
-use super::context::{Context, find_config};
-use super::output::{count, severity_style};
+use super::context::{Catalogues, Context, find_config};
+use super::output::{Columns, count, severity_style};
 use crate::approval::propose::Standing;
 use crate::approval::{self, Imported, Proposal, Selection, Signer};
 use crate::classify::{Catalogue, Drift};
@@ -55,9 +55,12 @@ pub fn propose(context: &Context, options: &ProposeOptions, out: &mut dyn Write)
 /// The file is no proposal, or `ssh-keygen` does not sign.
 pub fn sign(config: Option<&Path>, options: &SignOptions, out: &mut dyn Write) -> Result<Exit, CliError> {
     let mut proposal = Proposal::read(&options.file)?;
-    let trust = match find_config(config) {
-        Ok(file) => Some(TrustFiles::read(&Context::load(Some(&file))?.config.approval)),
-        Err(_) if options.principal.is_some() => None,
+    let (trust, catalogues) = match find_config(config) {
+        Ok(file) => {
+            let context = Context::load(Some(&file))?;
+            (Some(TrustFiles::read(&context.config.approval)), context.catalogues)
+        }
+        Err(_) if options.principal.is_some() => (None, Catalogues::load(None)?),
         Err(error) => return Err(error.with_help("without a configuration, say in whose name you sign with --as")),
     };
     let signers = trust.as_ref().map(TrustFiles::signers).transpose()?;
@@ -73,10 +76,9 @@ pub fn sign(config: Option<&Path>, options: &SignOptions, out: &mut dyn Write) -
         display_safe(&subject.proposer)
     )?;
     writeln!(out, "Snapshot {}", subject.snapshot)?;
-    for change in &proposal.changes {
-        let text =
-            |name: &str| change.get(name).and_then(serde_json::Value::as_str).map(display_safe).unwrap_or_default();
-        writeln!(out, "  {} {}  {}  {}", text("severity"), text("direction"), text("title"), text("path"))?;
+    match &subject.previous {
+        None => writeln!(out, "The first baseline, with {}.", count(subject.sections.len(), "section"))?,
+        Some(_) => print_drifts(&proposal.drifts(catalogues.of(subject.instance.provider)), out)?,
     }
     let reason = options.reason.clone().or_else(|| proposal.reason.clone());
     let reason = reason.unwrap_or_else(|| "no reason given".to_owned());
@@ -187,8 +189,7 @@ fn ask(standing: &Standing, catalogue: &Catalogue, out: &mut dyn Write) -> Resul
         return Err(CliError::new(Exit::Usage, message).with_help("say --all, or --only PATH"));
     }
     for drift in &drifts {
-        let style = severity_style(drift.severity);
-        writeln!(out, "{style}{:9}{style:#} {}\n          {}", drift.severity.as_str(), drift.title, drift.why)?;
+        writeln!(out, "{}: {}", drift.title, drift.why)?;
     }
     out.flush()?;
     let items: Vec<String> = drifts.iter().map(choice).collect();
@@ -200,6 +201,21 @@ fn ask(standing: &Standing, catalogue: &Catalogue, out: &mut dyn Write) -> Resul
         .interact_opt()
         .map_err(no_terminal)?;
     Ok(chosen.filter(|chosen| !chosen.is_empty()).map(Selection::Chosen))
+}
+
+/// The differences an approver is about to sign, one line each.
+fn print_drifts(drifts: &[Drift], out: &mut dyn Write) -> Result<(), CliError> {
+    let mut columns = Columns::new(2);
+    for drift in drifts {
+        let change = &drift.change;
+        let words = values::change(change.kind, &change.before, &change.after, drift.unit);
+        columns.row(
+            severity_style(drift.severity),
+            [drift.severity.as_str(), drift.direction.as_str(), &drift.title, &words],
+        );
+    }
+    columns.write(out)?;
+    Ok(())
 }
 
 fn choice(drift: &Drift) -> String {

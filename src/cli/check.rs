@@ -1,6 +1,8 @@
 //! `authdrift check`: one cycle now.
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
+use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::json;
 use tokio::task::JoinSet;
@@ -14,7 +16,7 @@ use crate::cycle::{Keep, Report, Verdict};
 use crate::delivery::Delivery;
 use crate::exit::Exit;
 use crate::message::values;
-use crate::model::display_safe;
+use crate::model::{InstanceId, display_safe};
 
 /// Reads the instances side by side, prints what was found, and delivers what is new.
 ///
@@ -26,7 +28,7 @@ pub async fn check(context: &Context, options: &CheckOptions, out: &mut dyn Writ
     let keep = if options.no_store { Keep::Nothing } else { Keep::Everything };
     let mut cycles = JoinSet::new();
     for (place, instance) in instances.iter().enumerate() {
-        let watch = context.watch(instance, &store)?;
+        let watch = context.watch(instance, &store)?.on_wait(say_why_we_wait);
         cycles.spawn(async move { (place, watch.cycle(keep).await) });
     }
     let mut reports = Vec::new();
@@ -46,9 +48,19 @@ pub async fn check(context: &Context, options: &CheckOptions, out: &mut dyn Writ
     }
     out.flush()?;
     if keep == Keep::Everything {
-        Delivery::new(store, std::sync::Arc::clone(&context.clock), &context.config.receivers)?.round().await?;
+        Delivery::new(store, Arc::clone(&context.clock), &context.config.receivers)?.round().await?;
     }
     Ok(exit_of(&reports))
+}
+
+/// On a terminal only: half a minute of silence would look like a program that hangs.
+fn say_why_we_wait(instance: &InstanceId, sections: usize, wait: Duration) {
+    if std::io::stderr().is_terminal() {
+        let wait = humantime::format_duration(wait);
+        let line = format!("{instance}: new differences in {}, reading again in {wait}", count(sections, "section"));
+        // Nobody misses the line if the terminal is gone.
+        let _ = writeln!(std::io::stderr(), "{line}");
+    }
 }
 
 fn print(reports: &[Report], context: &Context, out: &mut dyn Write) -> Result<(), CliError> {
@@ -86,7 +98,7 @@ pub(super) fn print_report(
     let style = verdict_style(report.verdict);
     writeln!(
         out,
-        "{:width$}  {style}{:11}{style:#} {}",
+        "{:width$}  {style}{:11}{style:#}  {}",
         report.instance.to_string(),
         verdict_words(report.verdict),
         summary(report, context)

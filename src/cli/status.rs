@@ -25,6 +25,8 @@ use crate::trust_files::TrustFiles;
 struct Line {
     verdict: String,
     open: Vec<Severity>,
+    /// Read, and asked for.
+    sections: Option<(usize, usize)>,
     baseline: Result<Option<BaselineReport>, String>,
     cycle: Option<Cycle>,
     next: Option<chrono::DateTime<chrono::Utc>>,
@@ -50,7 +52,7 @@ pub fn status(context: &Context, options: &StatusOptions, out: &mut dyn Write) -
 
     let now = context.clock.now();
     let mut columns = Columns::new(0);
-    columns.row(BOLD, ["INSTANCE", "VERDICT", "OPEN", "BASELINE", "LAST CYCLE", "NEXT"]);
+    columns.row(BOLD, ["INSTANCE", "VERDICT", "OPEN", "SECTIONS", "BASELINE", "LAST CYCLE", "NEXT"]);
     for (instance, line) in &lines {
         let baseline = match &line.baseline {
             Ok(Some(baseline)) => {
@@ -65,6 +67,7 @@ pub fn status(context: &Context, options: &StatusOptions, out: &mut dyn Write) -
                 instance.id.to_string(),
                 line.verdict.replace('_', " "),
                 open_words(&line.open),
+                line.sections.map_or("-".to_owned(), |(read, all)| format!("{read}/{all}")),
                 baseline,
                 line.cycle.as_ref().map_or("never".to_owned(), |cycle| time(cycle.at, now)),
                 line.next.map_or("-".to_owned(), |next| time(next, now)),
@@ -101,11 +104,13 @@ fn line(tx: &Transaction<'_>, context: &Context, instance: &Instance, trust: &Tr
         return Ok(Line {
             verdict: "never read".to_owned(),
             open: Vec::new(),
+            sections: None,
             baseline: Ok(None),
             cycle: None,
             next: None,
         });
     };
+    let newest = cycles::latest_snapshot(tx, row, &instance.id)?;
     let baseline = match Standing::load(tx, &instance.id, trust) {
         Ok(standing) => Ok(standing.baseline.map(|baseline| BaselineReport::of(&baseline))),
         Err(crate::approval::ApprovalError::NoSnapshot(_)) => Ok(None),
@@ -122,6 +127,7 @@ fn line(tx: &Transaction<'_>, context: &Context, instance: &Instance, trust: &Tr
     };
     Ok(Line {
         verdict,
+        sections: newest.map(|(snapshot, _)| (snapshot.seen(), snapshot.sections.len())),
         open: open.map(|drift| assess(catalogue, drift.change.clone()).severity).collect(),
         baseline,
         cycle,
@@ -170,6 +176,7 @@ fn as_json(store: &Store, context: &Context, lines: &[(&Instance, Line)]) -> Res
                 "instance": instance.id,
                 "verdict": line.verdict,
                 "open": open,
+                "sections": line.sections.map(|(read, all)| json!({ "read": read, "all": all })),
                 "baseline": line.baseline.as_ref().ok(),
                 "untrusted": line.baseline.as_ref().err(),
                 "last_cycle": line.cycle.as_ref().map(|cycle| json!({

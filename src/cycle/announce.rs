@@ -6,12 +6,12 @@ use super::commit::Told;
 use super::report::BaselineReport;
 use crate::classify::{Catalogue, Drift, assess};
 use crate::config::{Config, Filter};
-use crate::incident::{Known, Status, Step, Transition};
+use crate::incident::{Known, SectionKind, Status, Step, Transition};
 use crate::message::{Alert, ApprovedBaseline, Entry, EntryChange, News, SectionChange, Window, subject::subject};
 use crate::model::{Digest, Direction, HistoryMark, InstanceId, MessageId, Severity};
 use crate::store::instances::InstanceRow;
 use crate::store::outbox::{self, Message};
-use crate::store::{StoreError, Transaction, drifts, events};
+use crate::store::{StoreError, Transaction, drifts, events, instances, news};
 
 /// What every message of one commit has in common.
 pub struct Origin<'a> {
@@ -34,7 +34,7 @@ pub struct Origin<'a> {
 /// # Errors
 /// The database cannot be written.
 pub fn announce(tx: &Transaction<'_>, row: InstanceRow, origin: &Origin<'_>, told: Told) -> Result<(), StoreError> {
-    let open = drifts::known(tx, row)?.values().filter(|drift| drift.status == Status::Open).count();
+    let open = drifts::count_open(tx, row)?;
     let entries = entries(origin.catalogue, &told.transitions);
     let is_news = !entries.is_empty() || !told.sections.is_empty() || told.untrusted.is_some() || told.trusted_again;
     if is_news {
@@ -60,7 +60,9 @@ pub fn announce(tx: &Transaction<'_>, row: InstanceRow, origin: &Origin<'_>, tol
             }
         }
     }
-    if open == 0 {
+    // A story goes on as long as something is open, blind or untrusted.
+    let is_blind = news::known(tx, row)?.values().any(|section| section.kind == SectionKind::Blind && section.is_told);
+    if open == 0 && !is_blind && instances::state(tx, row)?.untrusted.is_none() {
         outbox::end_threads(tx, row)?;
     }
     Ok(())

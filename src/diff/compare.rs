@@ -57,21 +57,26 @@ pub fn comparable(baseline: &Manifest, snapshot: &Snapshot) -> BTreeSet<String> 
 pub fn compare<'a>(table: &Table, baseline: impl Fn(&str) -> Side<'a>, snapshot: &Snapshot) -> Vec<Change> {
     let mut changes = Vec::new();
     for (section, reading) in &snapshot.sections {
-        let path = Pointer::of_section(section);
-        match (baseline(section), Side::of_reading(Some(reading))) {
-            (Side::Value(before), Side::Value(after)) => compare_values(table, &path, before, after, &mut changes),
-            (Side::Unknown, _) | (_, Side::Unknown) => {}
-            (before, after) if before == after => {}
-            (before, after) => changes.push(Change {
-                path,
-                kind: ChangeKind::Changed,
-                before: json!({ "state": state_of(before) }),
-                after: json!({ "state": state_of(after) }),
-                is_member: false,
-            }),
-        }
+        compare_section(table, section, baseline(section), Side::of_reading(Some(reading)), &mut changes);
     }
     changes
+}
+
+/// Adds every difference between two sides of one section to `changes`; none when a side is unknown.
+pub fn compare_section(table: &Table, section: &str, before: Side<'_>, after: Side<'_>, changes: &mut Vec<Change>) {
+    let path = Pointer::of_section(section);
+    match (before, after) {
+        (Side::Value(before), Side::Value(after)) => compare_values(table, &path, before, after, changes),
+        (Side::Unknown, _) | (_, Side::Unknown) => {}
+        (before, after) if before == after => {}
+        (before, after) => changes.push(Change {
+            path,
+            kind: ChangeKind::Changed,
+            before: json!({ "state": state_of(before) }),
+            after: json!({ "state": state_of(after) }),
+            is_member: false,
+        }),
+    }
 }
 
 fn state_of(side: Side<'_>) -> State {
