@@ -3,6 +3,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use chrono_tz::Tz;
 use croner::parser::{CronParser, Seconds, Year};
+use sha2::{Digest as _, Sha256};
 
 /// A five-field cron pattern in a time zone.
 #[derive(Debug, Clone)]
@@ -72,10 +73,8 @@ pub fn spread(name: &str, cron: &Cron, now: DateTime<Utc>) -> TimeDelta {
     let period =
         cron.next_after(now).and_then(|first| cron.next_after(first).map(|second| second - first)).unwrap_or_default();
     let most = (period / 10).min(TimeDelta::seconds(30)).num_milliseconds();
-    let place: u64 = name
-        .bytes()
-        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
-    let part = i64::try_from(place >> 40).unwrap_or_default();
+    let hash = Sha256::digest(name);
+    let part = hash.iter().take(3).fold(0, |part, byte| (part << 8) | i64::from(*byte));
     TimeDelta::milliseconds(most * part / (1 << 24))
 }
 
