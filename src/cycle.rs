@@ -5,7 +5,7 @@ mod commit;
 mod judge;
 pub mod report;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -104,11 +104,11 @@ impl Watch {
         let mut taken = self.take(None).await;
         let trust = TrustFiles::read(&self.config.approval);
 
-        // What is new is read again before anybody hears of it: vendors' reads are eventually consistent, and a change
-        // that is half applied should be reported once and whole.
+        // What is new or over is read again before anybody hears of it: vendors' reads are eventually consistent, and a
+        // change that is half applied should be reported once and whole.
         let new = self.store.read(|tx| -> Result<Vec<String>, StoreError> {
             let judged = judge(tx, &taken.snapshot, &taken.failure, &trust)?;
-            new_sections(tx, &self.instance, &judged)
+            moving_sections(tx, &self.instance, &judged)
         })?;
         let confirm_after = self.instance.schedule.confirm_after;
         if !new.is_empty() && confirm_after > Duration::ZERO {
@@ -189,23 +189,23 @@ impl Watch {
     }
 }
 
-/// The sections with a difference that is not known yet.
-fn new_sections(tx: &store::Transaction<'_>, instance: &Instance, judged: &Judged) -> Result<Vec<String>, StoreError> {
+/// The sections in which something would begin, change or end.
+fn moving_sections(
+    tx: &store::Transaction<'_>,
+    instance: &Instance,
+    judged: &Judged,
+) -> Result<Vec<String>, StoreError> {
+    let Judged::Compared(compared) = judged else { return Ok(Vec::new()) };
     let known = match store::instances::find(tx, &instance.id)? {
         Some(row) => store::drifts::known(tx, row)?,
         None => BTreeMap::new(),
     };
-    let mut sections: Vec<String> = Vec::new();
-    for change in judged.changes() {
-        let open = known
-            .get(&incident::fingerprint(&instance.id, change))
-            .filter(|drift| drift.status == incident::Status::Open);
-        let is_known = open.is_some_and(|drift| drift.change == *change);
-        if !is_known && !sections.iter().any(|section| section == change.section()) {
-            sections.push(change.section().to_owned());
-        }
-    }
-    Ok(sections)
+    let ending = incident::Ending::Reverted;
+    let steps =
+        incident::advance(&instance.id, &known, &compared.changes, &compared.sections, &ending, DateTime::default());
+    let moving = steps.iter().filter(|transition| transition.step != incident::Step::Unchanged);
+    let sections: BTreeSet<String> = moving.map(|transition| transition.drift.change.section().to_owned()).collect();
+    Ok(sections.into_iter().collect())
 }
 
 /// When the next cycle of `instance` is due after one at `now`.

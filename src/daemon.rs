@@ -209,7 +209,7 @@ impl Daemon {
                 (one, other) => one.or(other),
             };
             let delay = spread(&instance.id.to_string(), &instance.schedule.cron, now);
-            if is_due(now, next_due, delay) && slot.is_free(now, REST) {
+            if is_due(&instance.schedule.cron, now, next_due, delay) && slot.is_free(now, REST) {
                 slot.begin(now, self.spawn_cycle(watch));
             }
         }

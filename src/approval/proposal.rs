@@ -1,6 +1,6 @@
 //! The file that travels between the people who approve.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
@@ -13,7 +13,7 @@ use super::ApprovalError;
 use crate::canonical;
 use crate::classify::{Catalogue, Drift, assess};
 use crate::diff::compare::{Side, compare_section};
-use crate::model::Digest;
+use crate::model::{Digest, State};
 use crate::sections::Table;
 use crate::snapshot::Document;
 use crate::trust::SignedStatement;
@@ -109,6 +109,22 @@ impl Proposal {
             compare_section(table, section, before, after, &mut changes);
         }
         changes.into_iter().map(|change| assess(catalogue, change)).collect()
+    }
+
+    /// Sections that would begin or cease to be compared, with what they were and what they would be.
+    pub fn section_changes(&self) -> Vec<(&str, Option<State>, Option<State>)> {
+        let Some(previous) = &self.previous else { return Vec::new() };
+        let names: BTreeSet<&String> = previous.sections.keys().chain(self.subject.sections.keys()).collect();
+        let state = |subject: &Subject, section: &String| subject.sections.get(section).map(|mark| mark.state);
+        let mut moved = Vec::new();
+        for section in names {
+            let (before, after) = (state(previous, section), state(&self.subject, section));
+            let is_held = |state: Option<State>| state.is_some_and(State::is_comparable);
+            if is_held(before) != is_held(after) {
+                moved.push((section.as_str(), before, after));
+            }
+        }
+        moved
     }
 
     /// Reads and checks a proposal: every document is what its digest says, and the subject's snapshot is the digest

@@ -102,7 +102,7 @@ pub fn status(context: &Context, options: &StatusOptions, out: &mut dyn Write) -
 fn line(tx: &Transaction<'_>, context: &Context, instance: &Instance, trust: &TrustFiles) -> Result<Line, CliError> {
     let Some(row) = instances::find(tx, &instance.id)? else {
         return Ok(Line {
-            verdict: "never read".to_owned(),
+            verdict: "no_baseline".to_owned(),
             open: Vec::new(),
             sections: None,
             baseline: Ok(None),
@@ -121,14 +121,21 @@ fn line(tx: &Transaction<'_>, context: &Context, instance: &Instance, trust: &Tr
     let known = drifts::known(tx, row)?;
     let open = known.values().filter(|drift| drift.status == Status::Open);
     let cycle = cycles::latest(tx, row)?;
-    let verdict = match &baseline {
-        Err(_) => "untrusted".to_owned(),
-        Ok(_) => cycle.as_ref().map_or("never read".to_owned(), |cycle| cycle.verdict.clone()),
+    let open: Vec<Severity> = open.map(|drift| assess(catalogue, drift.change.clone()).severity).collect();
+    // A baseline may have been approved since the last cycle, so its verdict counts only where nothing else decides.
+    let last = cycle.as_ref().map_or("no_baseline", |cycle| cycle.verdict.as_str());
+    let verdict = match (&baseline, last) {
+        (Err(_), _) => "untrusted",
+        (Ok(_), "error") => "error",
+        (Ok(None), _) => "no_baseline",
+        (Ok(Some(_)), _) if !open.is_empty() => "drift",
+        (Ok(Some(_)), "blind") => "blind",
+        (Ok(Some(_)), _) => "in_sync",
     };
     Ok(Line {
-        verdict,
+        verdict: verdict.to_owned(),
         sections: newest.map(|(snapshot, _)| (snapshot.seen(), snapshot.sections.len())),
-        open: open.map(|drift| assess(catalogue, drift.change.clone()).severity).collect(),
+        open,
         baseline,
         cycle,
         next: instances::state(tx, row)?.next_due,

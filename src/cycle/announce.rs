@@ -76,16 +76,19 @@ fn post(
     alert: Alert,
     at: DateTime<Utc>,
 ) -> Result<(), StoreError> {
+    // News that is worse than the story it would follow begins a story of its own: nobody should find a critical change
+    // under the subject of a small one.
     let thread = outbox::thread(tx, row, receiver)?;
+    let thread = thread.filter(|thread| alert.is_all_clear() || alert.severity() <= thread.severity);
     let subject = match &thread {
-        Some((_, root_subject)) => format!("Re: {root_subject}"),
+        Some(thread) => format!("Re: {}", thread.subject),
         None => subject(&alert),
     };
     let message = Message {
         id: MessageId::new(),
         receiver: receiver.to_owned(),
         alert,
-        thread: thread.map(|(root, _)| root),
+        thread: thread.map(|thread| thread.root),
         subject,
         created_at: at,
         attempts: 0,
@@ -191,11 +194,13 @@ fn worse(one: Direction, other: Direction) -> Direction {
     if rank(other) > rank(one) { other } else { one }
 }
 
-/// The time in which what is new happened.
+/// The time in which everything new happened: from the oldest last reading without it to the first with it.
 fn window(transitions: &[Transition]) -> Option<Window> {
-    let new = transitions.iter().filter(|transition| matches!(transition.step, Step::Opened | Step::Reopened));
-    new.map(|transition| Window { last_good: transition.drift.last_good, first_different: transition.drift.first_seen })
-        .next()
+    let is_new = |transition: &&Transition| matches!(transition.step, Step::Opened | Step::Reopened);
+    let new: Vec<&Known> = transitions.iter().filter(is_new).map(|transition| &transition.drift).collect();
+    let first_different = new.iter().map(|drift| drift.first_seen).min()?;
+    let last_good: Option<Vec<DateTime<Utc>>> = new.iter().map(|drift| drift.last_good).collect();
+    Some(Window { last_good: last_good.and_then(|times| times.into_iter().min()), first_different })
 }
 
 fn approved_baseline(baseline: &BaselineReport) -> ApprovedBaseline {

@@ -17,6 +17,12 @@ pub enum Untrusted {
         /// Which file, and what is wrong with it.
         reason: String,
     },
+    /// The history or the schema of the database is not what the program left: something was edited, cut or planted.
+    #[error("the database was tampered with: {reason}")]
+    StoreTampered {
+        /// What and where.
+        reason: String,
+    },
     /// The signature is none, was made with a key type that may not sign, or does not match the bytes: the
     /// statement was edited, or the signature belongs to another one.
     #[error("the signature of {claim} is refused: {reason}")]
@@ -211,6 +217,7 @@ impl Untrusted {
     pub fn code(&self) -> &'static str {
         match self {
             Self::NoPolicy { .. } => "no-policy",
+            Self::StoreTampered { .. } => "store-tampered",
             Self::BadSignature { .. } => "bad-signature",
             Self::WrongNamespace { .. } => "wrong-namespace",
             Self::UnknownSigner { .. } => "unknown-signer",
