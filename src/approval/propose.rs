@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::{ApprovalError, Proposal};
-use crate::canonical::to_bytes;
+use crate::canonical::{Document, to_bytes};
 use crate::classify::{Catalogue, Drift, assess};
 use crate::cycle::{approved_side, verified_baseline};
 use crate::diff::{Change, ChangeKind, compare};
 use crate::model::{Digest, InstanceId, Pointer, State};
 use crate::sections::Table;
-use crate::snapshot::{Document, Manifest, SectionMark, Snapshot, digest_of};
+use crate::snapshot::{Manifest, SectionMark, Snapshot, digest_of};
 use crate::store::{StoreError, Transaction, cycles, events, instances};
 use crate::trust::Baseline;
 use crate::trust::statement::Subject;
