@@ -14,6 +14,7 @@ use std::{env, fs};
 
 use authdrift::approval::{Proposal, Signer, sign};
 use authdrift::canonical::{self, Document};
+use authdrift::classify::Catalogue;
 use authdrift::config::{self, Sources};
 use authdrift::model::{Digest, HistoryMark, InstanceId, Provider, State};
 use authdrift::sections::Table;
@@ -205,7 +206,8 @@ fn signed_proposal(folder: &Path) -> Digest {
         sections,
     };
     let identity = subject.identity();
-    let mut proposal = Proposal::new(subject, &documents, &[], None);
+    let catalogue = Catalogue::of(Provider::Auth0, None).unwrap();
+    let mut proposal = Proposal::new(subject, None, &documents, &catalogue, None);
     let signer = Signer::of_key(&key, None, Some("alice@example.test")).unwrap();
     sign(&mut proposal, &signer, "CHG-7 für alle", "2026-11-22T04:00:00Z".parse().unwrap()).unwrap();
     proposal.write(&folder.join("prod.json")).unwrap();
