@@ -120,13 +120,13 @@ const FENCES: &[(Of, Only, &str)] = &[
 
 #[test]
 fn modules_use_only_lower_layers_and_listed_neighbours() {
-    let problems: Vec<String> = files().iter().flat_map(|file| layer_problems(file)).collect();
+    let problems: Vec<String> = files().iter().flat_map(layer_problems).collect();
     assert!(problems.is_empty(), "\n{}\n", problems.join("\n"));
 }
 
 #[test]
 fn fences_hold() {
-    let problems: Vec<String> = files().iter().flat_map(|file| fence_problems(file)).collect();
+    let problems: Vec<String> = files().iter().flat_map(fence_problems).collect();
     assert!(problems.is_empty(), "\n{}\n", problems.join("\n"));
 }
 
