@@ -16,7 +16,7 @@ use crate::snapshot::{Manifest, Snapshot};
 
 /// What tells one drift from another: the instance, the path, and for a set the member.
 pub fn fingerprint(instance: &InstanceId, change: &Change) -> Digest {
-    let member = change.is_member.then(|| match change.kind {
+    let member = change.is_member.then_some(match change.kind {
         ChangeKind::Removed => &change.before,
         _ => &change.after,
     });
@@ -261,7 +261,8 @@ pub fn as_json(change: &Change) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::snapshot::{Document, Reading, SectionMark};
+    use crate::canonical::Document;
+    use crate::snapshot::{Reading, SectionMark};
     use proptest::prelude::*;
 
     fn instance() -> InstanceId {

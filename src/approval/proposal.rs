@@ -10,12 +10,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::ApprovalError;
-use crate::canonical;
+use crate::canonical::{self, Document};
 use crate::classify::{Catalogue, Drift, assess};
 use crate::diff::compare::{Side, compare_section};
 use crate::model::{Digest, State};
 use crate::sections::Table;
-use crate::snapshot::Document;
 use crate::trust::SignedStatement;
 use crate::trust::statement::Subject;
 

@@ -6,14 +6,14 @@ use std::str::FromStr;
 use serde_json::Value;
 
 use super::{ApprovalError, Proposal};
-use crate::canonical::to_bytes;
+use crate::canonical::{Document, to_bytes};
 use crate::classify::{Catalogue, Drift, assess};
 use crate::cycle::{approved_side, verified_baseline};
 use crate::diff::{Change, ChangeKind, compare, compare::Side};
 use crate::incident::fingerprint;
 use crate::model::{Digest, DriftId, InstanceId, Pointer, State, display_safe};
 use crate::sections::Table;
-use crate::snapshot::{Document, Manifest, Reading, SectionMark, Snapshot, digest_of};
+use crate::snapshot::{Manifest, Reading, SectionMark, Snapshot, digest_of};
 use crate::store::{StoreError, Transaction, cycles, drifts, events, instances};
 use crate::trust::Baseline;
 use crate::trust::statement::Subject;

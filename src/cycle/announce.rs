@@ -7,10 +7,12 @@ use super::report::BaselineReport;
 use crate::classify::{Catalogue, Drift, assess};
 use crate::config::{Config, Filter};
 use crate::incident::{Known, SectionKind, Status, Step, Transition};
-use crate::message::{Alert, ApprovedBaseline, Entry, EntryChange, News, SectionChange, Window, subject::subject};
+use crate::message::{
+    Alert, ApprovedBaseline, Entry, EntryChange, Message, News, SectionChange, Window, subject::subject,
+};
 use crate::model::{Digest, Direction, HistoryMark, InstanceId, MessageId, Severity};
 use crate::store::instances::InstanceRow;
-use crate::store::outbox::{self, Message};
+use crate::store::outbox;
 use crate::store::{StoreError, Transaction, drifts, events, instances, news};
 
 /// What every message of one commit has in common.

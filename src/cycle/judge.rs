@@ -13,6 +13,7 @@ use crate::trust_files::TrustFiles;
 
 /// What a snapshot means against the baseline.
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "one for each cycle, never in a list")]
 pub enum Judged {
     /// Nothing of the instance could be read.
     Failed(Failure),

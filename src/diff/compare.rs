@@ -144,8 +144,8 @@ fn sorted(items: &[Value]) -> Vec<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::canonical::Document;
     use crate::model::Provider;
-    use crate::snapshot::Document;
     use proptest::prelude::*;
 
     fn changes(section: &str, before: Value, after: Value) -> Vec<(String, &'static str, Value, Value)> {

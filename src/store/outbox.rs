@@ -7,27 +7,8 @@ use rusqlite::{OptionalExtension, Row, Transaction};
 
 use super::instances::InstanceRow;
 use super::{Stored, from_millis, read_json, to_millis, write_json};
-use crate::message::Alert;
+use crate::message::Message;
 use crate::model::{MessageId, Severity};
-
-/// One message to one receiver.
-#[derive(Debug, Clone)]
-pub struct Message {
-    /// Its name, the same on every try.
-    pub id: MessageId,
-    /// The receiver's name in the configuration.
-    pub receiver: String,
-    /// What it says.
-    pub alert: Alert,
-    /// The message it follows up.
-    pub thread: Option<MessageId>,
-    /// Its subject.
-    pub subject: String,
-    /// When it was made.
-    pub created_at: DateTime<Utc>,
-    /// Tries so far.
-    pub attempts: u32,
-}
 
 /// How one try ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
