@@ -13,7 +13,7 @@ use serde_json::Value;
 pub use normalise::{BadList, document};
 pub use parse::{Unusable, parse};
 pub use redact::{FingerprintKey, Redaction};
-pub(crate) use redact::is_stand_in;
+pub(crate) use redact::{HIDDEN, is_stand_in, without_secrets};
 
 /// The RFC 8785 bytes of `value`.
 pub fn to_bytes(value: &Value) -> Vec<u8> {

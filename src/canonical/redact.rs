@@ -90,6 +90,14 @@ pub(super) fn is_secret_text(name: &str, text: &str) -> bool {
     sounds_secret || RULES.values.is_match(text)
 }
 
+/// `text` without anything that looks like a secret, for words that are not ours.
+pub(crate) fn without_secrets(text: &str) -> String {
+    RULES.values.replace_all(text, HIDDEN).into_owned()
+}
+
+/// Stands for a secret in words that are not ours.
+pub(crate) const HIDDEN: &str = "(secret)";
+
 /// Whether `value` stands for something that is not kept, a secret or a text: one value, not an object with parts.
 pub(crate) fn is_stand_in(value: &Value) -> bool {
     let Some(fields) = value.as_object() else { return false };
@@ -145,6 +153,12 @@ mod tests {
         {
             assert!(!is_stand_in(&other), "{other}");
         }
+    }
+
+    #[test]
+    fn words_of_others_lose_what_looks_like_a_secret() {
+        assert_eq!(without_secrets("key 'sk_live_4f9A0q8Zx7Lm2Kp1' is bad"), "key '(secret)' is bad");
+        assert_eq!(without_secrets("Insufficient scope: read:clients"), "Insufficient scope: read:clients");
     }
 
     #[test]
