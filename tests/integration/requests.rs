@@ -142,7 +142,8 @@ async fn a_dead_credential_is_an_error_of_its_own_and_never_a_drift() {
     let report = sandbox.check_one("prod", 11).await;
     assert_eq!((&report["verdict"], &report["drifts"]), (&json!("blind"), &json!([])));
     for section in all_sections(&report) {
-        let is_of_other_key = ["platform.config", "frontend.environment"].iter().any(|name| section["section"] == *name);
+        let is_of_other_key =
+            ["platform.config", "frontend.environment"].iter().any(|name| section["section"] == *name);
         assert_eq!(section["state"], if is_of_other_key { "value" } else { "unreachable" }, "{section}");
     }
 

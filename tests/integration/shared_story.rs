@@ -296,10 +296,8 @@ fn change_auth0(auth0: &Auth0) -> Vec<Found> {
 fn found(report: &Value, instance: &str) -> Vec<Found> {
     let text = |drift: &Value, name: &str| drift[name].as_str().unwrap().to_owned();
     let drifts = Sandbox::report(report, instance)["drifts"].as_array().unwrap();
-    let mut found: Vec<Found> = drifts
-        .iter()
-        .map(|drift| (text(drift, "path"), text(drift, "kind"), text(drift, "direction")))
-        .collect();
+    let mut found: Vec<Found> =
+        drifts.iter().map(|drift| (text(drift, "path"), text(drift, "kind"), text(drift, "direction"))).collect();
     found.sort();
     found
 }
