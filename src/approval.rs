@@ -62,6 +62,9 @@ pub enum ApprovalError {
     /// Files of one import belong to different proposals.
     #[error("the files do not propose the same thing: '{0}' differs from the first")]
     Mixed(PathBuf),
+    /// A proposal that says something else beside its signatures.
+    #[error("the proposal is not what its signatures are of: it was changed after it was signed")]
+    Altered,
     /// Nobody has signed.
     #[error("'{0}' holds no signature: run `authdrift sign {0} --key KEY` first")]
     Unsigned(PathBuf),

@@ -110,7 +110,7 @@ impl From<ApprovalError> for CliError {
     fn from(error: ApprovalError) -> Self {
         let exit = match &error {
             ApprovalError::Store(_) | ApprovalError::File { .. } => Exit::Io,
-            ApprovalError::Untrusted(_) => Exit::Untrusted,
+            ApprovalError::Untrusted(_) | ApprovalError::Altered => Exit::Untrusted,
             ApprovalError::TrustFile(_) => Exit::Configuration,
             ApprovalError::Nothing { .. } => Exit::Ok,
             ApprovalError::NoSuchPath(_) | ApprovalError::Unsigned(_) | ApprovalError::Mixed(_) => Exit::Usage,

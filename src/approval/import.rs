@@ -83,6 +83,10 @@ pub fn import(
     let existing = if existing.is_empty() { Vec::new() } else { chain(instance, &existing, &policy)? };
     let statements: Vec<SignedStatement> = proposal.statements.iter().cloned().map(Into::into).collect();
     let accepted = accept(instance, &existing, &statements, &policy, now)?;
+    // Everything below may rely on the proposal being what was signed.
+    if accepted.subject != proposal.subject {
+        return Err(ApprovalError::Altered);
+    }
 
     let documents = proposal.checked_documents().map_err(ApprovalError::Statement)?;
     for document in documents.values() {
