@@ -4,4 +4,9 @@
 
 mod common;
 
+mod approve;
+mod canaries;
+mod faults;
 mod first_run;
+mod requests;
+mod shared_story;
