@@ -4,4 +4,6 @@
 
 mod common;
 
+mod daemon;
 mod first_run;
+mod hour;
