@@ -62,6 +62,58 @@ pub enum DaemonError {
     Scheduler(#[from] tokio_cron_scheduler::JobSchedulerError),
 }
 
+/// What is done at most once at a time. Every receiver is on its own, so that none waits for another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Work {
+    Cycle(usize),
+    Delivery(usize),
+}
+
+/// What is under way, and what may not begin before a time.
+#[derive(Debug, Default)]
+struct Busy(Mutex<HashMap<Work, Option<DateTime<Utc>>>>);
+
+impl Busy {
+    /// Takes the place of `work`, if nothing is under way there and its time has come.
+    fn take(self: &Arc<Self>, work: Work, now: DateTime<Utc>) -> Option<Place> {
+        let mut busy = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_free = match busy.get(&work) {
+            None => true,
+            Some(None) => false,
+            Some(Some(until)) => *until <= now,
+        };
+        is_free.then(|| {
+            busy.insert(work, None);
+            Place { busy: Arc::clone(self), work, not_before: None }
+        })
+    }
+}
+
+/// A place that is taken. It is free again when this is dropped, also by a panic: an instance that nobody looks at any
+/// more would be worse than one fault in the log.
+struct Place {
+    busy: Arc<Busy>,
+    work: Work,
+    not_before: Option<DateTime<Utc>>,
+}
+
+impl Place {
+    /// From when on the place is free again, if not at once.
+    fn keep_until(&mut self, not_before: Option<DateTime<Utc>>) {
+        self.not_before = not_before;
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut busy = self.busy.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match self.not_before {
+            Some(until) => busy.insert(self.work, Some(until)),
+            None => busy.remove(&self.work),
+        };
+    }
+}
+
 /// A daemon that is ready to run.
 pub struct Daemon {
     watches: Vec<Arc<Watch>>,
@@ -70,8 +122,7 @@ pub struct Daemon {
     clock: Arc<dyn Clock>,
     tracker: TaskTracker,
     stop: CancellationToken,
-    /// When an instance may be looked at again: not while a cycle runs, and not at once after one that failed here.
-    busy_until: Arc<Mutex<HashMap<usize, Option<DateTime<Utc>>>>>,
+    busy: Arc<Busy>,
     _lock: File,
 }
 
@@ -102,7 +153,7 @@ impl Daemon {
             clock,
             tracker: TaskTracker::new(),
             stop: CancellationToken::new(),
-            busy_until: Arc::default(),
+            busy: Arc::default(),
             _lock: lock,
         })
     }
@@ -187,68 +238,51 @@ impl Daemon {
                 (one, other) => one.or(other),
             };
             let delay = spread(&instance.id.to_string(), &instance.schedule.cron, now);
-            if is_due(now, next_due, delay) && self.is_free(place, now) {
-                self.spawn_cycle(place, watch);
+            if is_due(now, next_due, delay)
+                && let Some(free) = self.busy.take(Work::Cycle(place), now)
+            {
+                self.spawn_cycle(watch, free);
             }
         }
-        self.spawn_delivery(now);
+        for receiver in 0..self.delivery.receivers() {
+            if let Some(free) = self.busy.take(Work::Delivery(receiver), now) {
+                self.spawn_delivery(receiver, free);
+            }
+        }
         let next = next.map_or("now".to_owned(), written);
         Ok(format!("{} watched, {open} open, next cycle {next}", self.watches.len()))
     }
 
-    /// Takes the place of an instance if nothing is under way there.
-    fn is_free(&self, place: usize, now: DateTime<Utc>) -> bool {
-        let mut busy = self.busy_until.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_free = match busy.get(&place) {
-            None => true,
-            Some(None) => false,
-            Some(Some(until)) => *until <= now,
-        };
-        if is_free {
-            busy.insert(place, None);
-        }
-        is_free
-    }
-
-    fn spawn_cycle(&self, place: usize, watch: &Arc<Watch>) {
-        let (watch, stop, busy, clock) =
-            (Arc::clone(watch), self.stop.clone(), Arc::clone(&self.busy_until), Arc::clone(&self.clock));
+    fn spawn_cycle(&self, watch: &Arc<Watch>, mut place: Place) {
+        let (watch, stop, clock) = (Arc::clone(watch), self.stop.clone(), Arc::clone(&self.clock));
         self.tracker.spawn(async move {
+            // Unless it ends well, the next one is not at once: nothing was recorded, so it would be due again.
+            place.keep_until(next_due(watch.instance(), clock.now()));
             // A cycle that is dropped here was reading or waiting: commits do not wait, so they are never cut.
             let outcome = tokio::select! {
                 () = stop.cancelled() => return,
                 outcome = watch.cycle(Keep::Everything) => outcome,
             };
-            let id = &watch.instance().id;
-            let free_again = match outcome {
+            match outcome {
                 Ok(report) => {
                     log(&report);
-                    None
+                    place.keep_until(None);
                 }
                 Err(error) => {
-                    tracing::error!(instance = %id, %error, "cycle failed");
-                    next_due(watch.instance(), clock.now())
+                    tracing::error!(instance = %watch.instance().id, %error, "cycle failed");
+                    place.keep_until(next_due(watch.instance(), clock.now()));
                 }
-            };
-            let mut busy = busy.lock().unwrap_or_else(PoisonError::into_inner);
-            match free_again {
-                Some(until) => busy.insert(place, Some(until)),
-                None => busy.remove(&place),
-            };
+            }
         });
     }
 
-    fn spawn_delivery(&self, now: DateTime<Utc>) {
-        const PLACE: usize = usize::MAX;
-        if !self.is_free(PLACE, now) {
-            return;
-        }
-        let (delivery, busy) = (Arc::clone(&self.delivery), Arc::clone(&self.busy_until));
+    fn spawn_delivery(&self, receiver: usize, place: Place) {
+        let delivery = Arc::clone(&self.delivery);
         self.tracker.spawn(async move {
-            if let Err(error) = delivery.round().await {
+            if let Err(error) = delivery.round_of(receiver).await {
                 tracing::error!(%error, "cannot deliver");
             }
-            busy.lock().unwrap_or_else(PoisonError::into_inner).remove(&PLACE);
+            drop(place);
         });
     }
 

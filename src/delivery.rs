@@ -46,6 +46,22 @@ impl Delivery {
         Ok(Self { store, clock, senders })
     }
 
+    /// How many receivers there are.
+    pub fn receivers(&self) -> usize {
+        self.senders.len()
+    }
+
+    /// Delivers what is due to one receiver, until nothing is or a try fails. A receiver there is none of gets nothing.
+    ///
+    /// # Errors
+    /// The store cannot be used. The receiver's failure is recorded, not an error.
+    pub async fn round_of(&self, receiver: usize) -> Result<Round, StoreError> {
+        match self.senders.get(receiver) {
+            Some((name, sender)) => drain(&self.store, self.clock.as_ref(), name, sender).await,
+            None => Ok(Round::default()),
+        }
+    }
+
     /// Tries everything that is due once, all receivers side by side.
     ///
     /// # Errors
