@@ -7,3 +7,5 @@ mod common;
 mod daemon;
 mod first_run;
 mod hour;
+mod refusals;
+mod tampering;
