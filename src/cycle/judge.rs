@@ -95,7 +95,10 @@ pub fn verified_baseline(
         Some(row) => baselines::statements(tx, row)?,
         None => Vec::new(),
     };
-    let approved_sequence = events::approved_sequence(tx, instance)?;
+    let approved_sequence = match events::approved_sequence(tx, instance) {
+        Err(StoreError::Damaged(reason)) => return Ok(Err(Untrusted::HistoryUnreadable { reason })),
+        read => read?,
+    };
     if statements.is_empty() && approved_sequence == 0 {
         return Ok(Ok(None));
     }

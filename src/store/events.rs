@@ -107,13 +107,20 @@ pub fn all(tx: &Transaction<'_>, instance: Option<&InstanceId>) -> Stored<Vec<Ev
 /// The database cannot be read, or an event is damaged.
 pub fn approved_sequence(tx: &Transaction<'_>, instance: &InstanceId) -> Stored<u64> {
     let name = instance.to_string();
-    let highest: Option<i64> = tx
+    // CASE is lazy: what is no JSON is never looked into, and counts as an event that may have been an approval.
+    let (highest, unreadable): (Option<i64>, Option<i64>) = tx
         .prepare_cached(
-            "SELECT max(json_extract(CAST(body AS TEXT), '$.data.sequence')) FROM events
-             WHERE json_extract(CAST(body AS TEXT), '$.kind') = 'baseline.approved'
-               AND json_extract(CAST(body AS TEXT), '$.instance') = ?1",
+            "SELECT max(CASE WHEN json_valid(text) THEN
+                             CASE WHEN json_extract(text, '$.kind') = 'baseline.approved'
+                                       AND json_extract(text, '$.instance') = ?1
+                                  THEN json_extract(text, '$.data.sequence') END END),
+                    min(CASE WHEN NOT json_valid(text) THEN seq END)
+             FROM (SELECT seq, CAST(body AS TEXT) AS text FROM events)",
         )?
-        .query_row([name], |row| row.get(0))?;
+        .query_row([name], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    if let Some(seq) = unreadable {
+        return Err(StoreError::Damaged(format!("event {seq} of the history cannot be read")));
+    }
     Ok(highest.and_then(|highest| u64::try_from(highest).ok()).unwrap_or_default())
 }
 

@@ -177,6 +177,12 @@ pub enum Untrusted {
         /// How long the history was.
         size: u64,
     },
+    /// The history cannot be read, so nobody knows what was approved.
+    #[error("what was approved cannot be told: {reason}")]
+    HistoryUnreadable {
+        /// What is wrong with it.
+        reason: String,
+    },
     /// An approved document was deleted.
     #[error("the approved document of section '{}' is missing from the store", display_safe(.section))]
     DocumentMissing {
@@ -229,6 +235,7 @@ impl Untrusted {
             Self::MissingBaseline { .. } => "missing-baseline",
             Self::Unrecorded { .. } => "unrecorded-baseline",
             Self::HistoryCut { .. } => "history-cut",
+            Self::HistoryUnreadable { .. } => "history-unreadable",
             Self::DocumentMissing { .. } => "document-missing",
             Self::DocumentDamaged { .. } => "document-damaged",
             Self::FromTheFuture { .. } => "from-the-future",
