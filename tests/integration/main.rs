@@ -4,6 +4,7 @@
 
 mod common;
 
+mod crash;
 mod daemon;
 mod first_run;
 mod hour;
