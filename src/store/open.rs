@@ -146,10 +146,17 @@ fn make_key(path: &Path) -> Stored<FingerprintKey> {
     fs::File::open(random)
         .and_then(|mut source| source.read_exact(&mut bytes))
         .map_err(|source| file_error("read", random, source))?;
+    // Whole or not at all, and on the disk before the database says which key it was made with: a program that dies
+    // here must not leave half a key, and a power cut must not leave a database without one.
     let failed = |source| file_error("write the fingerprint key", path, source);
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(failed)?;
+    let part = path.with_added_extension("part");
+    let mut file =
+        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&part).map_err(failed)?;
     file.write_all(&bytes).and_then(|()| file.sync_all()).map_err(failed)?;
-    fs::set_permissions(path, Permissions::from_mode(0o600)).map_err(failed)?;
+    fs::set_permissions(&part, Permissions::from_mode(0o600)).map_err(failed)?;
+    fs::rename(&part, path).map_err(failed)?;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)?;
     Ok(FingerprintKey::new(bytes))
 }
 
