@@ -23,7 +23,7 @@ use crate::classify::Catalogue;
 use crate::clock::{Clock, written};
 use crate::config::Config;
 use crate::cycle::{Keep, Report, Verdict, Watch};
-use crate::delivery::Delivery;
+use crate::delivery::{Delivery, Line};
 use crate::model::Provider;
 use crate::provider::{Limits, ReadError};
 use crate::receiver::BadReceiver;
@@ -68,7 +68,7 @@ pub enum DaemonError {
 /// A daemon that is ready to run.
 pub struct Daemon {
     watches: Vec<Arc<Watch>>,
-    delivery: Arc<Delivery>,
+    delivery: Delivery,
     store: Store,
     clock: Arc<dyn Clock>,
     tracker: TaskTracker,
@@ -76,7 +76,7 @@ pub struct Daemon {
     _lock: File,
 }
 
-/// What is under way for one instance, or for the outbox.
+/// What is under way for one instance, or for one receiver.
 #[derive(Default)]
 struct Slot {
     task: Option<JoinHandle<()>>,
@@ -116,7 +116,7 @@ impl Daemon {
             let (config, clock) = (Arc::clone(&config), Arc::clone(&clock));
             watches.push(Arc::new(Watch::new(config, instance, catalogue, store.clone(), clock, limits.clone())?));
         }
-        let delivery = Arc::new(Delivery::new(store.clone(), Arc::clone(&clock), &config.receivers)?);
+        let delivery = Delivery::new(&store, &clock, &config.receivers)?;
         Ok(Self {
             watches,
             delivery,
@@ -156,7 +156,7 @@ impl Daemon {
         tracing::info!(version, instances = self.watches.len(), "watching");
         notify(&[NotifyState::Ready]);
         let mut cycles: Vec<Slot> = self.watches.iter().map(|_| Slot::default()).collect();
-        let mut outbox = Slot::default();
+        let mut lines: Vec<Slot> = self.delivery.lines().iter().map(|_| Slot::default()).collect();
         let watchdog = sd_notify::watchdog_enabled().map(|interval| interval / 2);
         let mut last_ping = Instant::now();
         loop {
@@ -166,7 +166,7 @@ impl Daemon {
                 () = self.stop.cancelled() => break,
                 tick = ticking.recv() => if tick.is_none() { break },
             }
-            match self.tick(&mut cycles, &mut outbox) {
+            match self.tick(&mut cycles, &mut lines) {
                 Ok(status) => {
                     notify(&[NotifyState::Status(&status)]);
                     // Only a tick that could read the database proves that the service is alive.
@@ -193,7 +193,7 @@ impl Daemon {
     }
 
     /// Starts whatever is due and not under way; answers the state in one line.
-    fn tick(&self, cycles: &mut [Slot], outbox: &mut Slot) -> Result<String, StoreError> {
+    fn tick(&self, cycles: &mut [Slot], lines: &mut [Slot]) -> Result<String, StoreError> {
         let now = self.clock.now();
         let mut next: Option<DateTime<Utc>> = None;
         let mut open = 0;
@@ -213,8 +213,10 @@ impl Daemon {
                 slot.begin(now, self.spawn_cycle(watch));
             }
         }
-        if outbox.is_free(now, TimeDelta::zero()) {
-            outbox.begin(now, self.spawn_delivery());
+        for (line, slot) in self.delivery.lines().iter().zip(lines) {
+            if slot.is_free(now, TimeDelta::zero()) {
+                slot.begin(now, self.spawn_delivery(line));
+            }
         }
         let next = next.map_or("now".to_owned(), written);
         Ok(format!("{} watched, {open} open, next cycle {next}", self.watches.len()))
@@ -235,10 +237,10 @@ impl Daemon {
         })
     }
 
-    fn spawn_delivery(&self) -> JoinHandle<()> {
-        let delivery = Arc::clone(&self.delivery);
+    fn spawn_delivery(&self, line: &Arc<Line>) -> JoinHandle<()> {
+        let line = Arc::clone(line);
         self.tracker.spawn(async move {
-            if let Err(error) = delivery.round().await {
+            if let Err(error) = line.deliver().await {
                 tracing::error!(%error, "cannot deliver");
             }
         })

@@ -1,6 +1,6 @@
 //! The program: arguments in, exit code out.
 
-use std::io::{ErrorKind, Write};
+use std::io::{self, ErrorKind, Write};
 use std::process::ExitCode;
 
 use anstream::{AutoStream, ColorChoice};
@@ -35,11 +35,28 @@ fn run(arguments: Arguments) -> Result<Exit, CliError> {
         .enable_all()
         .build()
         .map_err(|error| CliError::new(Exit::Internal, format!("cannot start the runtime: {error}")))?;
-    let mut out = AutoStream::auto(std::io::stdout());
+    let mut out = Patient(AutoStream::auto(std::io::stdout()));
     let outcome = runtime.block_on(cli::run(arguments, &mut out));
-    match out.flush() {
-        // The reader has seen enough, as `head` does.
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error.into()),
-        _ => outcome,
+    out.flush()?;
+    outcome
+}
+
+/// An output whose reader may go when it has seen enough, as `head` does: the rest goes nowhere, and the command goes
+/// on. `check` still has to tell the receivers.
+struct Patient<W>(W);
+
+impl<W: Write> Write for Patient<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self.0.write(bytes) {
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(bytes.len()),
+            written => written,
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self.0.flush() {
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+            flushed => flushed,
+        }
     }
 }

@@ -18,7 +18,7 @@ use crate::incident::Status;
 use crate::model::Severity;
 use crate::store::cycles::Cycle;
 use crate::store::outbox::{self, ReceiverState};
-use crate::store::{Store, Transaction, cycles, drifts, events, instances};
+use crate::store::{Store, StoreError, Transaction, cycles, drifts, events, instances};
 use crate::trust_files::TrustFiles;
 
 /// How one instance stands.
@@ -115,6 +115,10 @@ fn line(tx: &Transaction<'_>, context: &Context, instance: &Instance, trust: &Tr
         Ok(standing) => Ok(standing.baseline.map(|baseline| BaselineReport::of(&baseline))),
         Err(crate::approval::ApprovalError::NoSnapshot(_)) => Ok(None),
         Err(crate::approval::ApprovalError::Untrusted(untrusted)) => Err(untrusted.to_string()),
+        // One damaged row is told where it is; how everything else is doing is needed all the more.
+        Err(crate::approval::ApprovalError::Store(StoreError::Damaged(reason))) => {
+            Err(format!("the database is damaged: {reason}"))
+        }
         Err(other) => return Err(other.into()),
     };
     let catalogue = context.catalogues.of(instance.id.provider);

@@ -1,5 +1,6 @@
 //! What every test stands on.
 
+pub mod daemon;
 pub mod sandbox;
 
 pub use sandbox::{Ran, Sandbox};

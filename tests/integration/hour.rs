@@ -1,0 +1,195 @@
+//! The daemon inside this process, with a clock that moves when it is told to.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use authdrift::cli::context::Context;
+use authdrift::clock::{Clock, FakeClock, SystemClock};
+use authdrift::daemon::{Daemon, DaemonError};
+use authdrift::simulator::fault::Fault;
+use authdrift::simulator::smtp::Stage;
+use authdrift::simulator::webhook::{Signature, Webhook};
+use chrono::{DurationRound, TimeDelta};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::common::Sandbox;
+use crate::common::daemon::{PATIENCE, eventually};
+use crate::common::sandbox::WEBHOOK_SECRET;
+
+/// A daemon whose time stands still.
+struct Clockwork {
+    sandbox: Sandbox,
+    clock: Arc<FakeClock>,
+    stop: CancellationToken,
+    running: JoinHandle<Result<(), DaemonError>>,
+}
+
+impl Clockwork {
+    /// Starts on an approved state, half a minute after a full minute, and waits for its first cycle.
+    async fn start() -> Self {
+        let mut sandbox = Sandbox::clerk_approved().await;
+        let minute = SystemClock.now().duration_trunc(TimeDelta::minutes(1)).unwrap();
+        let clock = Arc::new(FakeClock::at(minute + TimeDelta::seconds(90)));
+        let now: Arc<dyn Clock> = clock.clone();
+        sandbox.webhook = Webhook::start_at(WEBHOOK_SECRET, Arc::clone(&now)).await.unwrap();
+        sandbox.write("config.toml", &sandbox.configuration_of_clerk());
+        let context = Context::load(Some(&sandbox.path("config.toml"))).unwrap();
+        let catalogue = |provider| Arc::clone(context.catalogues.of(provider));
+        let daemon = Daemon::start(Arc::clone(&context.config), catalogue, now, context.limits.clone()).unwrap();
+        let stop = daemon.stopper();
+        let cycles = sandbox.cycles();
+        let running = tokio::spawn(daemon.run());
+        eventually("a first cycle", || sandbox.cycles() == cycles + 1).await;
+        Self { sandbox, clock, stop, running }
+    }
+
+    /// Lets a minute pass and its cycle happen.
+    async fn minute(&self) {
+        let cycles = self.sandbox.cycles();
+        self.clock.advance(TimeDelta::minutes(1));
+        eventually("the cycle of this minute", || self.sandbox.cycles() > cycles).await;
+        assert_eq!(self.sandbox.cycles(), cycles + 1);
+    }
+
+    async fn stop(self) -> Sandbox {
+        self.stop.cancel();
+        self.running.await.unwrap().unwrap();
+        self.sandbox
+    }
+
+    fn delivered(&self, receiver: &str) -> i64 {
+        let query = "SELECT count(*) FROM outbox WHERE receiver = ?1 AND state = 'delivered'";
+        self.sandbox.sql().query_row(query, [receiver], |row| row.get(0)).unwrap()
+    }
+
+    fn tries(&self, receiver: &str) -> i64 {
+        let query = "SELECT sum(attempts) FROM outbox WHERE receiver = ?1";
+        self.sandbox.sql().query_row(query, [receiver], |row| row.get(0)).unwrap()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_hour_with_one_drift_that_goes_back_is_one_alert_and_one_closing() {
+    let work = Clockwork::start().await;
+    let sandbox = &work.sandbox;
+    for minute in 1..=60 {
+        match minute {
+            10 => sandbox.set_lifetime(3600),
+            40 => sandbox.set_lifetime(60),
+            _ => {}
+        }
+        work.minute().await;
+        let expected = if minute >= 40 { 2 } else { usize::from(minute >= 10) };
+        if matches!(minute, 10 | 40 | 60) {
+            sandbox.webhook.wait_for(expected, PATIENCE).await.expect("a webhook");
+            sandbox.smtp.wait_for(expected, PATIENCE).await.expect("a mail");
+        }
+        assert!(sandbox.webhook.deliveries().len() <= expected && sandbox.smtp.mails().len() <= expected, "{minute}");
+    }
+    let sandbox = work.stop().await;
+    let kinds: Vec<String> =
+        sandbox.webhook.deliveries().iter().map(|delivery| delivery.json()["type"].to_string()).collect();
+    assert_eq!(kinds, ["\"drift.opened\"", "\"drift.closed\""]);
+    assert!(sandbox.webhook.deliveries().iter().all(|delivery| delivery.signature == Signature::Valid));
+    assert_eq!((sandbox.events("drift.opened"), sandbox.events("drift.reverted")), (1, 1));
+    let mails = sandbox.smtp.mails();
+    assert_eq!(mails.len(), 2);
+    assert_eq!(mails[1].header("In-Reply-To"), mails[0].header("Message-ID"), "the closing follows up the alert");
+    assert_eq!(sandbox.count("SELECT count(*) FROM snapshots"), 2, "equal settings are kept once");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_receiver_that_hangs_holds_up_nobody_else() {
+    for (hanging, healthy) in [("siem", "security"), ("security", "siem")] {
+        let work = Clockwork::start().await;
+        let sandbox = &work.sandbox;
+        sandbox.webhook.fail_all(Fault::Hang);
+        if hanging == "security" {
+            sandbox.webhook.heal_all();
+            sandbox.smtp.hang(Stage::Mail);
+        }
+        for (count, lifetime) in [(1, 3600), (2, 60)] {
+            sandbox.set_lifetime(lifetime);
+            work.minute().await;
+            eventually("the other receiver's message", || work.delivered(healthy) == count).await;
+            assert_eq!((work.tries(hanging), work.delivered(hanging)), (0, 0), "the try of {hanging} had not ended");
+        }
+        // Nobody waits for the time-out: the daemon ends with the test.
+        work.running.abort();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn failures_are_tried_again_later_with_the_same_name_and_in_order() {
+    let work = Clockwork::start().await;
+    let sandbox = &work.sandbox;
+    sandbox.webhook.script(&[500, 429]);
+    sandbox.smtp.refuse(Stage::Rcpt, 451, "4.3.0 later", 1);
+    sandbox.set_lifetime(3600);
+    work.minute().await;
+    eventually("a first failure of both", || work.tries("siem") == 1 && work.tries("security") == 1).await;
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    assert_eq!(work.tries("siem"), 1, "nothing is tried again before its time");
+    // 5 s, then 5 min, each more or less a fifth.
+    work.clock.advance(TimeDelta::seconds(7));
+    eventually("a second failure", || work.tries("siem") == 2).await;
+    sandbox.smtp.wait_for(1, PATIENCE).await.expect("the mail");
+    sandbox.set_lifetime(60);
+    work.minute().await;
+    sandbox.smtp.wait_for(2, PATIENCE).await.expect("the closing mail");
+    assert_eq!(work.tries("siem"), 2, "the closing webhook waits for the alert it closes");
+    work.clock.advance(TimeDelta::minutes(6));
+    eventually("everything delivered", || sandbox.waiting() == 0).await;
+    let ids = sandbox.webhook_ids();
+    assert_eq!(ids.len(), 4);
+    assert_eq!((&ids[0], &ids[0]), (&ids[1], &ids[2]));
+    assert_ne!(ids[2], ids[3]);
+    let deliveries = sandbox.webhook.deliveries();
+    assert!(deliveries.iter().all(|delivery| delivery.signature == Signature::Valid), "signed anew for every try");
+    assert_eq!(deliveries[3].json()["type"], "drift.closed");
+    work.stop().await.assert_nothing_lost_or_invented();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_receiver_that_was_away_gets_everything_when_it_is_back() {
+    let work = Clockwork::start().await;
+    let sandbox = &work.sandbox;
+    sandbox.smtp.refuse(Stage::Connect, 421, "4.3.2 shutting down", 1);
+    sandbox.set_lifetime(3600);
+    work.minute().await;
+    eventually("a failure", || work.tries("security") == 1).await;
+    sandbox.webhook.wait_for(1, PATIENCE).await.expect("the webhook is not held up");
+    let status = sandbox.run(&["status"]).await.expect(0).out;
+    assert!(status.contains("421") && status.contains("shutting down"), "{status}");
+    work.clock.advance(TimeDelta::seconds(7));
+    sandbox.smtp.wait_for(1, PATIENCE).await.expect("the mail");
+    eventually("everything delivered", || sandbox.waiting() == 0).await;
+    work.stop().await.assert_nothing_lost_or_invented();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_baseline_approved_by_the_command_line_is_noticed_by_the_running_daemon() {
+    let work = Clockwork::start().await;
+    let sandbox = &work.sandbox;
+    sandbox.set_lifetime(3600);
+    work.minute().await;
+    sandbox.smtp.wait_for(1, PATIENCE).await.expect("the alert");
+    sandbox.webhook.wait_for(1, PATIENCE).await.expect("the alert");
+    sandbox.approve("prod").await;
+    sandbox.smtp.wait_for(2, PATIENCE).await.expect("the closing mail");
+    sandbox.webhook.wait_for(2, PATIENCE).await.expect("the closing webhook");
+    eventually("everything recorded", || sandbox.waiting() == 0).await;
+    assert_eq!((sandbox.events("drift.approved"), sandbox.events("drift.reverted")), (1, 0));
+    for _ in 0..2 {
+        work.minute().await;
+    }
+    let verdict: String =
+        sandbox.sql().query_row("SELECT verdict FROM cycles ORDER BY id DESC LIMIT 1", [], |row| row.get(0)).unwrap();
+    assert_eq!(verdict, "in_sync");
+    let sandbox = work.stop().await;
+    sandbox.assert_nothing_lost_or_invented();
+    assert_eq!((sandbox.webhook_ids().len(), sandbox.mail_ids().len()), (2, 2));
+    let closing = sandbox.smtp.mails()[1].text().unwrap();
+    assert!(closing.contains("alice@example.test"), "the closing says who approved: {closing}");
+}

@@ -1,0 +1,272 @@
+//! Whoever changes what was approved, or what happened, is found out; the data is left as it is.
+
+use std::fs;
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::process::{Command, Stdio};
+
+use rusqlite::Connection;
+use serde_json::{Value, json};
+
+use crate::common::Sandbox;
+
+/// Every row of the tables that hold evidence, as text.
+fn evidence(sandbox: &Sandbox) -> Vec<String> {
+    let connection = sandbox.sql();
+    let mut rows = Vec::new();
+    for query in [
+        "SELECT hex(statement) || signature FROM statements ORDER BY rowid",
+        "SELECT digest || hex(body) FROM documents ORDER BY digest",
+        "SELECT seq || hex(body) || digest FROM events WHERE seq <= 3 ORDER BY seq",
+    ] {
+        let mut query = connection.prepare(query).unwrap();
+        rows.extend(query.query_map([], |row| row.get::<_, String>(0)).unwrap().flatten());
+    }
+    rows
+}
+
+/// Allows what the database itself refuses.
+fn without_triggers(connection: &Connection) {
+    connection.execute_batch("DROP TRIGGER events_are_never_changed; DROP TRIGGER events_are_never_removed;").unwrap();
+}
+
+/// Replaces a text within signed bytes, keeping their length.
+const EDIT_STATEMENT: &str =
+    "UPDATE statements SET statement = CAST(replace(CAST(statement AS TEXT), 'alice', 'malta') AS BLOB)";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_baseline_that_was_tampered_with_is_untrusted_and_told_once() {
+    let table: [(&str, &str, &[&str], i32); 6] = [
+        ("an edited statement", EDIT_STATEMENT, &["the signature of", "is refused"], 12),
+        (
+            "an exchanged signature",
+            "UPDATE statements SET signature = replace(signature, 'A', 'B')",
+            &["signature"],
+            12,
+        ),
+        ("deleted statements", "DELETE FROM statements", &["the history says that baseline 1 was approved"], 12),
+        ("deleted documents", "DELETE FROM documents", &["approved document of section", "is missing"], 74),
+        ("a damaged document", "UPDATE documents SET body = zeroblob(length(body))", &["document of section"], 74),
+        (
+            "a document in place of another",
+            "UPDATE documents SET body = (SELECT body FROM documents ORDER BY digest LIMIT 1)",
+            &["stored document of section", "is not the approved one"],
+            74,
+        ),
+    ];
+    for (what, statement, phrases, approve) in table {
+        let sandbox = Sandbox::clerk_approved().await;
+        sandbox.tamper(statement, []);
+        let before = evidence(&sandbox);
+        for _ in 0..2 {
+            let report = sandbox.check().await.expect(12);
+            assert_eq!(report.json()["instances"][0]["verdict"], "untrusted", "{what}");
+            report.saying(phrases);
+        }
+        sandbox.run(&["verify"]).await.expect(12).saying(&["NOT TRUSTED"]).saying(phrases);
+        sandbox.run(&["status"]).await.expect(0).saying(&["UNTRUSTED"]);
+        sandbox.run(&["history", "prod"]).await.expect(0).saying(&["baseline.untrusted"]);
+        let key = sandbox.path("alice").display().to_string();
+        let ran = sandbox.run(&["approve", "prod", "--reason", "x", "--all", "--key", &key]).await;
+        assert_eq!(ran.code, approve, "{what}: nothing is put on top of it: {ran:?}");
+        assert_eq!(sandbox.webhook.deliveries().len(), 1, "{what}: told once");
+        assert_eq!(sandbox.smtp.mails().len(), 1, "{what}: told once");
+        let alert = sandbox.webhook.deliveries()[0].json();
+        assert_eq!((&alert["type"], &alert["data"]["severity"]), (&json!("baseline.untrusted"), &json!("critical")));
+        let mut after = evidence(&sandbox);
+        after.retain(|row| before.contains(row));
+        assert_eq!(after, before, "{what}: the data is left as it is");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_baseline_that_is_put_back_is_trusted_again_and_that_is_told_once() {
+    let sandbox = Sandbox::clerk_approved().await;
+    let signers = fs::read_to_string(sandbox.path("allowed_signers")).unwrap();
+    for (content, phrase) in [(None, "allowed_signers"), (Some("nonsense\n"), "line 1"), (Some(""), "not a key of")] {
+        match content {
+            None => fs::remove_file(sandbox.path("allowed_signers")).unwrap(),
+            Some(content) => sandbox.write("allowed_signers", content),
+        }
+        let ran = sandbox.check().await.expect(12).saying(&[phrase]);
+        assert_eq!(ran.json()["instances"][0]["verdict"], "untrusted");
+        sandbox.run(&["verify"]).await.expect(12).saying(&[phrase]);
+    }
+    sandbox.write("allowed_signers", &signers);
+    sandbox.check().await.expect(0);
+    sandbox.check().await.expect(0);
+    let kinds: Vec<Value> =
+        sandbox.webhook.deliveries().iter().map(|delivery| delivery.json()["type"].clone()).collect();
+    // Twice, as the reason changed from "nobody can be checked" to "nobody is allowed".
+    assert_eq!(kinds, ["baseline.untrusted", "baseline.untrusted", "baseline.trusted"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_history_that_was_tampered_with_does_not_verify() {
+    let table = [
+        ("UPDATE events SET body = CAST(replace(CAST(body AS TEXT), 'alice', 'malta') AS BLOB)", "was edited"),
+        ("UPDATE events SET body = x'00' WHERE seq = 1", "event 1"),
+        ("UPDATE events SET digest = 'sha256:' || hex(zeroblob(32)) WHERE seq = 1", "event 1"),
+        ("DELETE FROM events WHERE seq = 1", "event 1 is missing"),
+        ("DELETE FROM events", "history knows of"),
+        ("UPDATE events SET seq = seq + 10", "event 1 is missing"),
+    ];
+    for (statement, phrase) in table {
+        let sandbox = Sandbox::clerk_approved().await;
+        assert!(sandbox.sql().execute(statement, []).is_err(), "the database itself refuses: {statement}");
+        without_triggers(&sandbox.sql());
+        sandbox.tamper(statement, []);
+        let ran = sandbox.run(&["verify"]).await;
+        assert_eq!(ran.code, 12, "{statement}: {ran:?}");
+        ran.saying(&[phrase]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_history_nobody_can_read_does_not_keep_the_baseline_from_being_judged() {
+    let sandbox = Sandbox::clerk_approved().await;
+    without_triggers(&sandbox.sql());
+    sandbox.tamper("UPDATE events SET body = x'00' WHERE seq = 1", []);
+    sandbox.check().await.expect(12).saying(&["history"]);
+}
+
+/// Signs `statement` as `ssh-keygen -Y sign` does.
+fn signed(sandbox: &Sandbox, key: &str, namespace: &str, statement: &str) -> String {
+    let mut child = Command::new("ssh-keygen")
+        .args(["-Y", "sign", "-n", namespace, "-f"])
+        .arg(sandbox.path(key))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(statement.as_bytes()).unwrap();
+    let mut signature = String::new();
+    child.stdout.take().unwrap().read_to_string(&mut signature).unwrap();
+    assert!(child.wait().unwrap().success());
+    signature
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_proposal_that_is_not_what_was_signed_is_refused() {
+    let sandbox = Sandbox::new().await;
+    sandbox.write("config.toml", &sandbox.configuration_of_clerk());
+    sandbox.check().await.expect(13);
+    sandbox.make_key("mallory");
+    let file = sandbox.path("proposal.json").display().to_string();
+    let alice = sandbox.path("alice").display().to_string();
+    sandbox.run(&["propose", "prod", "-o", &file, "--reason", "CHG-1"]).await.expect(0);
+    sandbox.run(&["import", &file]).await.expect(2).saying(&["holds no signature", "authdrift sign"]);
+    sandbox.run(&["sign", &file, "--key", &alice]).await.expect(0).saying(&["Signed as alice@example.test"]);
+    let good: Value = serde_json::from_str(&fs::read_to_string(&file).unwrap()).unwrap();
+    let statement = good["statements"][0]["statement"].as_str().unwrap().to_owned();
+
+    type Edit<'a> = (&'a str, i32, &'a [&'a str], Box<dyn Fn(&mut Value) + 'a>);
+    let edits: Vec<Edit> = vec![
+        (
+            "statement edited",
+            12,
+            &["the signature of", "is refused"],
+            Box::new(|proposal| {
+                proposal["statements"][0]["statement"] = statement.replace("CHG-1", "CHG-2").into();
+            }),
+        ),
+        (
+            "signed for another purpose",
+            12,
+            &["made for the namespace 'file'"],
+            Box::new(|proposal| {
+                proposal["statements"][0]["signature"] = signed(&sandbox, "alice", "file", &statement).into();
+            }),
+        ),
+        (
+            "signed by somebody else in Alice's name",
+            12,
+            &["not a key of 'alice@example.test'"],
+            Box::new(|proposal| {
+                let signature = signed(&sandbox, "mallory", "baseline.v1@authdrift", &statement);
+                proposal["statements"][0]["signature"] = signature.into();
+            }),
+        ),
+        (
+            "document edited",
+            74,
+            &["cannot read the proposal", "sha256:"],
+            Box::new(|proposal| {
+                let documents = proposal["documents"].as_object_mut().unwrap();
+                documents.values_mut().next().unwrap()["mallory"] = json!(true);
+            }),
+        ),
+        (
+            "document left out",
+            74,
+            &["is not in it"],
+            Box::new(|proposal| {
+                let documents = proposal["documents"].as_object_mut().unwrap();
+                let first = documents.keys().next().unwrap().clone();
+                documents.remove(&first);
+            }),
+        ),
+        ("unknown key", 74, &["unknown field"], Box::new(|proposal| proposal["surprise"] = json!(1))),
+        ("another type", 74, &["not a proposal"], Box::new(|proposal| proposal["type"] = json!("x/v1"))),
+    ];
+    for (what, code, phrases, edit) in &edits {
+        let mut proposal = good.clone();
+        edit(&mut proposal);
+        sandbox.write("edited.json", &proposal.to_string());
+        let edited = sandbox.path("edited.json").display().to_string();
+        let ran = sandbox.run(&["import", &edited]).await;
+        assert_eq!(ran.code, *code, "{what}: {ran:?}");
+        ran.saying(phrases);
+        assert_eq!(sandbox.count("SELECT count(*) FROM statements"), 0, "{what}: nothing is written");
+    }
+    // The subject beside the statements is for people: what was signed is what is approved.
+    let mut proposal = good.clone();
+    proposal["subject"]["proposer"] = json!("mallory@example.test");
+    sandbox.write("edited.json", &proposal.to_string());
+    let edited = sandbox.path("edited.json").display().to_string();
+    sandbox.run(&["import", &edited]).await.expect(0);
+    assert_eq!(sandbox.count("SELECT count(*) FROM events WHERE CAST(body AS TEXT) LIKE '%mallory%'"), 0);
+    assert_eq!(sandbox.events("baseline.approved"), 1);
+    sandbox.run(&["import", &file]).await.expect(12).saying(&["baseline 2 must come next"]);
+    sandbox.run(&["verify"]).await.expect(0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_database_file_is_an_error_and_never_replaced() {
+    let sandbox = Sandbox::clerk_approved().await;
+    sandbox.sql().query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
+    let healthy = fs::read(sandbox.database()).unwrap();
+    let page = 4096;
+    let pages = healthy.len() / page;
+    assert!(pages > 10);
+    // Everything after the first page, then one page after the other.
+    let mut places = vec![(1, pages - 1)];
+    places.extend((1..pages).map(|place| (place, 1)));
+    let mut codes = Vec::new();
+    for (place, count) in places {
+        fs::write(sandbox.database(), &healthy).unwrap();
+        for side in ["db-wal", "db-shm"] {
+            let _ = fs::remove_file(sandbox.database().with_extension(side));
+        }
+        let mut file = fs::File::options().write(true).open(sandbox.database()).unwrap();
+        file.seek(SeekFrom::Start((place * page) as u64)).unwrap();
+        file.write_all(&b"CORRUPT!".repeat(count * page / 8)).unwrap();
+        drop(file);
+        let ran = sandbox.run(&["verify"]).await;
+        assert!([0, 12, 74].contains(&ran.code), "page {place}: {ran:?}");
+        assert!(!ran.err.contains("panicked"), "page {place}: {ran:?}");
+        assert!(fs::metadata(sandbox.database()).unwrap().len() as usize >= healthy.len(), "page {place}");
+        if count > 1 {
+            assert_eq!(ran.code, 74);
+            ran.saying(&["database", "malformed"]);
+            for arguments in [&["run"][..], &["check"], &["status"]] {
+                sandbox.run(arguments).await.expect(74).saying(&["malformed"]);
+            }
+            let after = fs::read(sandbox.database()).unwrap();
+            assert_eq!(after[page..], [&b"CORRUPT!".repeat(count * page / 8)[..]].concat());
+        } else {
+            codes.push(ran.code);
+        }
+    }
+    assert!(codes.contains(&74) && codes.contains(&12), "{codes:?}");
+}
