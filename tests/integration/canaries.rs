@@ -50,6 +50,18 @@ impl World {
         self.run(&format!("-vv approve {name} --reason test --all --key {key}"), 0).await;
     }
 
+    /// The drift of a replaced client secret: it shows, as a fingerprint.
+    fn rotated_secret(&self) -> String {
+        let path = "/platform.config/connection_oauth_google/client_secret";
+        let report = self.said.iter().rfind(|(arguments, _)| arguments == "-vv check --json").unwrap().1.json();
+        let drifts = Sandbox::report(&report, "clerk:prod")["drifts"].as_array().unwrap();
+        let drift = drifts.iter().find(|drift| drift["path"] == path).unwrap();
+        for side in ["before", "after"] {
+            assert!(drift[side]["fingerprint"].as_str().unwrap().starts_with("hmac-sha256:"), "{drift}");
+        }
+        drift["id"].as_str().unwrap().to_owned()
+    }
+
     /// Every place where a secret must not be, with what is there.
     fn places(&self) -> Vec<(String, Vec<u8>)> {
         let mut places = Vec::new();
@@ -189,16 +201,7 @@ async fn no_secret_is_left_anywhere_by_a_whole_life() {
     {
         world.run(arguments, 0).await;
     }
-    let drifts = Sandbox::report(
-        &world.said.iter().rev().find_map(|(name, ran)| (name == "-vv check --json").then(|| ran.json())).unwrap(),
-        "clerk:prod",
-    )["drifts"]
-        .clone();
-    let secret =
-        drifts.as_array().unwrap().iter().find(|drift| drift["path"].as_str().unwrap().ends_with("/client_secret"));
-    let after = secret.unwrap()["after"]["fingerprint"].as_str().unwrap();
-    assert!(after.starts_with("hmac-sha256:"), "a rotation shows: {after}");
-    let id = secret.unwrap()["id"].as_str().unwrap().to_owned();
+    let id = world.rotated_secret();
     world.run(&format!("show {id}"), 0).await;
     world.assert_no_leak();
     world.approve("prod").await;

@@ -7,14 +7,23 @@ use authdrift::simulator::fault::Fault;
 use authdrift::simulator::vendor::Request;
 use authdrift::simulator::{auth0, clerk};
 use serde_json::{Value, json};
+use tokio::sync::OnceCell;
 
 use crate::common::Sandbox;
 
 const OTHER_KEY: &str = concat!("sk_", "live_", "CANARYofAnotherInstance01");
 const DEVELOPMENT_KEY: &str = concat!("sk_", "test_", "CANARYofAnotherInstance02");
 
-/// From nothing over a drift to its end, and an outage of each kind.
-async fn story() -> Sandbox {
+/// What Clerk and Auth0 were asked.
+type Asked = (Vec<Request>, Vec<Request>);
+
+/// Every request from nothing over a drift to its end, with an outage of each kind. Told once for all tests.
+async fn story() -> &'static Asked {
+    static STORY: OnceCell<Asked> = OnceCell::const_new();
+    STORY.get_or_init(tell_story).await
+}
+
+async fn tell_story() -> Asked {
     let sandbox = Sandbox::approved().await;
     sandbox.clerk.edit("/v1/instance", |instance| instance["allowed_origins"] = json!([]));
     sandbox.auth0.edit("/api/v2/guardian/policies", |policies| *policies = json!([]));
@@ -28,7 +37,7 @@ async fn story() -> Sandbox {
     sandbox.run(&["status"]).await.expect(0);
     sandbox.run(&["verify"]).await.expect(0);
     sandbox.check().await.expect(0);
-    sandbox
+    (sandbox.clerk.requests(), sandbox.auth0.requests())
 }
 
 fn token_requests(sandbox: &Sandbox) -> usize {
@@ -37,8 +46,7 @@ fn token_requests(sandbox: &Sandbox) -> usize {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn only_get_leaves_the_process_and_the_one_post_for_a_token() {
-    let sandbox = story().await;
-    let (clerk, auth0) = (sandbox.clerk.requests(), sandbox.auth0.requests());
+    let (clerk, auth0) = story().await;
     assert!(clerk.len() >= 28 && auth0.len() >= 48);
     assert!(clerk.iter().all(|request| request.method == "GET"));
     let is_right = |request: &&Request| match request.path.as_str() {
@@ -48,7 +56,7 @@ async fn only_get_leaves_the_process_and_the_one_post_for_a_token() {
     assert!(auth0.iter().all(|request| is_right(&request)));
     assert!(clerk.iter().all(|request| request.body.is_empty()));
     // No secret travels in an address, and none is asked for.
-    for request in clerk.iter().chain(&auth0) {
+    for request in clerk.iter().chain(auth0) {
         let address = format!("{}?{}", request.path, request.query);
         assert!(!address.contains("CANARY") && !address.contains("include_secret_keys"), "{address}");
         let agent = request.header("user-agent").unwrap();
@@ -59,8 +67,8 @@ async fn only_get_leaves_the_process_and_the_one_post_for_a_token() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_request_has_the_credential_and_the_version_of_its_api_and_no_other() {
-    let sandbox = story().await;
-    for request in sandbox.clerk.requests() {
+    let (clerk, auth0) = story().await;
+    for request in clerk {
         let version = request.header("clerk-api-version");
         let token = request.bearer();
         let expected = match request.path.as_str() {
@@ -70,9 +78,9 @@ async fn every_request_has_the_credential_and_the_version_of_its_api_and_no_othe
         };
         assert_eq!((version, token), expected, "{}", request.path);
     }
-    let environment = sandbox.clerk.requests().into_iter().find(|request| request.path == "/v1/environment").unwrap();
+    let environment = clerk.iter().find(|request| request.path == "/v1/environment").unwrap();
     assert_eq!(environment.parameter("__clerk_api_version").as_deref(), Some("2026-05-12"));
-    for request in sandbox.auth0.requests().iter().filter(|request| request.path == "/api/v2/clients") {
+    for request in auth0.iter().filter(|request| request.path == "/api/v2/clients") {
         let left_out = request.parameter("fields").unwrap();
         for field in ["client_secret", "signing_keys", "encryption_key"] {
             assert!(left_out.split(',').any(|name| name == field), "{}", request.query);

@@ -46,9 +46,10 @@ async fn every_change_of_the_recorded_data_is_found_and_nothing_else() {
     let report = sandbox.check().await.expect(10).json();
     assert_eq!(found(&report, "clerk:prod"), expected_clerk);
     assert_eq!(found(&report, "auth0:acme"), expected_auth0);
-    sandbox.check().await.expect(10);
+    let again = sandbox.check().await.expect(10).json();
     let opened = [("clerk:prod", expected_clerk), ("auth0:acme", expected_auth0)];
     for (instance, expected) in &opened {
+        assert_eq!(Sandbox::drifts(&again, instance), Sandbox::drifts(&report, instance));
         assert_told(&sandbox, instance, expected);
     }
 
