@@ -7,6 +7,7 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -33,8 +34,7 @@ use crate::store::{Store, StoreError, drifts, events, instances};
 /// How long a stop waits for what is under way: a delivery takes at most its time-outs.
 const DRAIN: Duration = Duration::from_secs(30);
 
-/// The shortest time between two beginnings of one instance's cycle, so that a cycle that could not be recorded (a full
-/// disk) does not mean one every second.
+/// How long an instance rests after a cycle that could not be recorded: a full disk should not mean one every second.
 const REST: TimeDelta = TimeDelta::seconds(30);
 
 /// Why the daemon cannot begin or go on.
@@ -81,19 +81,24 @@ pub struct Daemon {
 struct Slot {
     task: Option<JoinHandle<()>>,
     began: Option<DateTime<Utc>>,
+    is_done: Arc<AtomicBool>,
 }
 
 impl Slot {
-    /// Whether something new may begin: nothing is under way, and it did not begin less than `rest` ago. A task that
-    /// panicked is over like any other.
-    fn is_free(&self, now: DateTime<Utc>, rest: TimeDelta) -> bool {
+    /// Whether something new may begin: nothing is under way, and what began last was done or is long enough ago. A task
+    /// that panicked is over, and was not done.
+    fn is_free(&self, now: DateTime<Utc>) -> bool {
         let is_running = self.task.as_ref().is_some_and(|task| !task.is_finished());
-        let is_rested = self.began.is_none_or(|began| began + rest <= now || began > now);
-        !is_running && is_rested
+        let is_rested = self.began.is_none_or(|began| began + REST <= now || began > now);
+        !is_running && (is_rested || self.is_done.load(Ordering::Relaxed))
     }
 
-    fn begin(&mut self, now: DateTime<Utc>, task: JoinHandle<()>) {
-        *self = Self { task: Some(task), began: Some(now) };
+    /// Begins `work`, which answers whether it was done.
+    fn begin(&mut self, now: DateTime<Utc>, tracker: &TaskTracker, work: impl Future<Output = bool> + Send + 'static) {
+        let is_done = Arc::new(AtomicBool::new(false));
+        self.is_done = Arc::clone(&is_done);
+        self.began = Some(now);
+        self.task = Some(tracker.spawn(async move { is_done.store(work.await, Ordering::Relaxed) }));
     }
 }
 
@@ -209,47 +214,45 @@ impl Daemon {
                 (one, other) => one.or(other),
             };
             let delay = spread(&instance.id.to_string(), &instance.schedule.cron, now);
-            if is_due(&instance.schedule.cron, now, next_due, delay) && slot.is_free(now, REST) {
-                slot.begin(now, self.spawn_cycle(watch));
+            if is_due(&instance.schedule.cron, now, next_due, delay) && slot.is_free(now) {
+                slot.begin(now, &self.tracker, cycle(Arc::clone(watch), self.stop.clone()));
             }
         }
         for (line, slot) in self.delivery.lines().iter().zip(lines) {
-            if slot.is_free(now, TimeDelta::zero()) {
-                slot.begin(now, self.spawn_delivery(line));
+            if slot.is_free(now) {
+                slot.begin(now, &self.tracker, deliver(Arc::clone(line)));
             }
         }
         let next = next.map_or("now".to_owned(), written);
         Ok(format!("{} watched, {open} open, next cycle {next}", self.watches.len()))
     }
 
-    fn spawn_cycle(&self, watch: &Arc<Watch>) -> JoinHandle<()> {
-        let (watch, stop) = (Arc::clone(watch), self.stop.clone());
-        self.tracker.spawn(async move {
-            // A cycle that is dropped here was reading or waiting: commits do not wait, so they are never cut.
-            let outcome = tokio::select! {
-                () = stop.cancelled() => return,
-                outcome = watch.cycle(Keep::Everything) => outcome,
-            };
-            match outcome {
-                Ok(report) => log(&report),
-                Err(error) => tracing::error!(instance = %watch.instance().id, %error, "cycle failed"),
-            }
-        })
-    }
-
-    fn spawn_delivery(&self, line: &Arc<Line>) -> JoinHandle<()> {
-        let line = Arc::clone(line);
-        self.tracker.spawn(async move {
-            if let Err(error) = line.deliver().await {
-                tracing::error!(%error, "cannot deliver");
-            }
-        })
-    }
-
     fn record(&self, kind: &str, data: serde_json::Value) -> Result<(), StoreError> {
         let now = self.clock.now();
         self.store.write(|tx| events::append(tx, now, kind, None, data).map(drop))
     }
+}
+
+/// One cycle, unless the daemon stops first. A cycle that is dropped then was reading or waiting: commits do not wait, so
+/// they are never cut.
+async fn cycle(watch: Arc<Watch>, stop: CancellationToken) -> bool {
+    let outcome = tokio::select! {
+        () = stop.cancelled() => return true,
+        outcome = watch.cycle(Keep::Everything) => outcome,
+    };
+    match &outcome {
+        Ok(report) => log(report),
+        Err(error) => tracing::error!(instance = %watch.instance().id, %error, "cycle failed"),
+    }
+    outcome.is_ok()
+}
+
+async fn deliver(line: Arc<Line>) -> bool {
+    let outcome = line.deliver().await;
+    if let Err(error) = &outcome {
+        tracing::error!(%error, "cannot deliver");
+    }
+    outcome.is_ok()
 }
 
 fn log(report: &Report) {

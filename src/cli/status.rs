@@ -110,7 +110,10 @@ fn line(tx: &Transaction<'_>, context: &Context, instance: &Instance, trust: &Tr
             next: None,
         });
     };
-    let newest = cycles::latest_snapshot(tx, row, &instance.id)?;
+    let newest = match cycles::latest_snapshot(tx, row, &instance.id) {
+        Err(StoreError::Damaged(_)) => None,
+        newest => newest?,
+    };
     let baseline = match Standing::load(tx, &instance.id, trust) {
         Ok(standing) => Ok(standing.baseline.map(|baseline| BaselineReport::of(&baseline))),
         Err(crate::approval::ApprovalError::NoSnapshot(_)) => Ok(None),
