@@ -10,6 +10,7 @@ mod pages;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use secrecy::{ExposeSecret, SecretString};
@@ -138,6 +139,7 @@ impl Reader {
             .iter()
             .filter(|section| session.reads(section) && only.is_none_or(|names| names.contains(&section.name)));
 
+        let deadline = tokio::time::Instant::now() + self.http.limits().reading;
         let permits = Arc::new(Semaphore::new(self.table.concurrency));
         let mut tasks = JoinSet::new();
         for section in wanted {
@@ -147,13 +149,16 @@ impl Reader {
                 if let Some(refusal) = session.refusal() {
                     return (section.name.clone(), Err(refusal.clone()));
                 }
-                let _permit = permits.acquire().await;
-                // However slow one section is, the cycle ends in time.
-                let reading = pages::read(&http, table, section, session.as_ref(), now);
-                let outcome = tokio::time::timeout(http.section_limit(), reading).await;
+                // However slow one section is, the others get their turn and the cycle ends in time.
                 let late =
-                    |_| Refusal::unreachable(format!("not finished within {} s", http.section_limit().as_secs()));
-                let outcome = outcome.map_err(late).and_then(|outcome| outcome);
+                    |limit: Duration| move |_| Refusal::unreachable(format!("not read within {} s", limit.as_secs()));
+                let (section_limit, limit) = (http.limits().section, http.limits().reading);
+                let outcome = tokio::time::timeout_at(deadline, async {
+                    let _permit = permits.acquire().await;
+                    let reading = pages::read(&http, table, section, session.as_ref(), now);
+                    tokio::time::timeout(section_limit, reading).await.map_err(late(section_limit))?
+                });
+                let outcome = outcome.await.map_err(late(limit)).and_then(|outcome| outcome);
                 (section.name.clone(), outcome)
             });
         }

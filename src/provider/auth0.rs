@@ -1,6 +1,7 @@
 //! Auth0: one API, one token, renewed at 80 % of its life or once when it is refused.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
@@ -34,6 +35,7 @@ pub(super) struct Session {
     source: config::Auth0,
     token: Arc<Mutex<Option<Token>>>,
     refusal: Option<Refusal>,
+    is_renewed: AtomicBool,
 }
 
 impl Auth0 {
@@ -58,7 +60,12 @@ impl Auth0 {
                 }
             }
         }
-        Ok(Session { source: self.source.clone(), token: Arc::clone(&self.token), refusal })
+        Ok(Session {
+            source: self.source.clone(),
+            token: Arc::clone(&self.token),
+            refusal,
+            is_renewed: AtomicBool::new(false),
+        })
     }
 }
 
@@ -93,7 +100,9 @@ impl Session {
         if !is_same {
             return Ok(true);
         }
-        if matches!(self.source.credential, Auth0Credential::Token(_)) {
+        // Once per cycle: a token that is refused as soon as it is made will be refused again, and each one is counted.
+        let is_given = matches!(self.source.credential, Auth0Credential::Token(_));
+        if is_given || self.is_renewed.swap(true, Ordering::Relaxed) {
             return Ok(false);
         }
         let minted = mint(&self.source, http, now).await.map_err(|error| Refusal::credential(error.to_string()))?;

@@ -22,6 +22,8 @@ pub struct Limits {
     pub total: Duration,
     /// For a whole section: all its pages, pauses and repetitions.
     pub section: Duration,
+    /// For all sections together.
+    pub reading: Duration,
     /// Bytes of a body after decompression.
     pub body: usize,
     /// Tries when the vendor fails (5xx or no connection).
@@ -40,7 +42,8 @@ impl Default for Limits {
             connect: Duration::from_secs(5),
             headers: Duration::from_secs(10),
             total: Duration::from_secs(30),
-            section: Duration::from_secs(180),
+            section: Duration::from_secs(90),
+            reading: Duration::from_secs(300),
             body: 10 << 20,
             tries: 3,
             busy_tries: 5,
@@ -101,9 +104,9 @@ impl Http {
         self.requests.load(Ordering::Relaxed)
     }
 
-    /// For a whole section: all its pages, pauses and repetitions.
-    pub(super) fn section_limit(&self) -> Duration {
-        self.limits.section
+    /// The bounds it keeps.
+    pub(super) fn limits(&self) -> &Limits {
+        &self.limits
     }
 
     /// Reads `url`, patiently.

@@ -136,6 +136,10 @@ impl SectionReader<'_> {
     /// Items, total and cursor of one page, whether it comes in an envelope or bare.
     fn unwrap(&self, answer: Value) -> Result<Page, Refusal> {
         let mut envelope = match answer {
+            // A bare list says neither how many there are nor where the next page is.
+            Value::Array(_) if self.section.paging == Paging::Checkpoint => {
+                return Err(self.unexpected("it is a bare list, of which nobody knows whether it is complete"));
+            }
             Value::Array(items) => return Ok(Page { items, total: None, next: None }),
             Value::Object(envelope) => envelope,
             other => return Err(self.unexpected(&format!("it is {}", kind_of(&other)))),

@@ -4,6 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use lettre::address::Envelope;
 use lettre::message::header::{HeaderName, HeaderValue};
 use lettre::message::{Mailbox, MultiPart};
 use lettre::transport::smtp::authentication::Credentials;
@@ -46,11 +47,26 @@ impl Mailer {
             Ok(transport) => transport,
             Err(reason) => return Attempt::Transient(reason, None),
         };
+        let mut attempts = Vec::new();
+        for to in &self.to {
+            attempts.push((to, self.send_to(&transport, &mail, to).await));
+        }
+        all_recipients(attempts)
+    }
+
+    /// One conversation for one recipient: a mailbox that is gone must not take the mail from the others.
+    async fn send_to(&self, transport: &AsyncSmtpTransport<Tokio1Executor>, mail: &Mail, to: &Mailbox) -> Attempt {
+        let envelope = match Envelope::new(Some(self.from.email.clone()), vec![to.email.clone()]) {
+            Ok(envelope) => envelope,
+            Err(error) => return Attempt::Permanent(chain(&error)),
+        };
+        let raw = mail.formatted();
         // The library's own time-out does not end a conversation in which the relay never speaks.
-        let sent = match tokio::time::timeout(TIMEOUT, transport.send(mail)).await {
+        let sent = match tokio::time::timeout(TIMEOUT, transport.send_raw(&envelope, &raw)).await {
             Ok(sent) => sent,
             Err(_) => {
-                return Attempt::Transient(format!("the relay did not finish within {} s", TIMEOUT.as_secs()), None);
+                let reason = format!("the relay did not finish within {} s", TIMEOUT.as_secs());
+                return Attempt::Transient(reason, None);
             }
         };
         match sent {
@@ -58,7 +74,10 @@ impl Mailer {
                 let words: Vec<&str> = response.message().collect();
                 Attempt::Delivered(display_safe(&format!("{} {}", response.code(), words.join(" "))))
             }
-            Err(error) if error.is_permanent() => Attempt::Permanent(display_safe(&chain(&error))),
+            // A password can be mended, so a refused one is no reason to lose the mail.
+            Err(error) if error.is_permanent() && !is_about_login(&error) => {
+                Attempt::Permanent(display_safe(&chain(&error)))
+            }
             // "Connection refused" is neither transient nor permanent to the library: whatever is not final is tried again.
             Err(error) => Attempt::Transient(display_safe(&chain(&error)), None),
         }
@@ -127,6 +146,31 @@ impl Mailer {
     }
 }
 
+/// What became of a mail to several people: tried again while anyone may still get it (the others recognise the
+/// repetition by its Message-ID), delivered when somebody has it, given up only when nobody ever will.
+fn all_recipients(attempts: Vec<(&Mailbox, Attempt)>) -> Attempt {
+    let mut delivered = None;
+    let mut refused = Vec::new();
+    for (to, attempt) in attempts {
+        match attempt {
+            Attempt::Transient(..) => return attempt,
+            Attempt::Permanent(reason) => refused.push(format!("{}: {reason}", to.email)),
+            Attempt::Delivered(answer) => delivered = Some(answer),
+        }
+    }
+    let refused = display_safe(&refused.join("; "));
+    match delivered {
+        Some(answer) if refused.is_empty() => Attempt::Delivered(answer),
+        Some(answer) => Attempt::Delivered(format!("{answer}, but not to {refused}")),
+        None => Attempt::Permanent(refused),
+    }
+}
+
+/// Replies about authentication: 530, 534, 535, 538.
+fn is_about_login(error: &lettre::transport::smtp::Error) -> bool {
+    error.status().is_some_and(|code| matches!(u16::from(code), 530 | 534 | 535 | 538))
+}
+
 fn mailbox(mailbox: &config::Mailbox) -> Result<Mailbox, String> {
     let address = mailbox.address.parse().map_err(|error| format!("'{}': {error}", display_safe(&mailbox.address)))?;
     Ok(Mailbox::new(mailbox.name.as_deref().map(display_safe), address))
@@ -144,4 +188,27 @@ fn chain(error: &dyn std::error::Error) -> String {
         cause = source.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_mailbox_that_is_gone_does_not_take_the_mail_from_the_others() {
+        let (one, other): (Mailbox, Mailbox) = ("a@example.test".parse().unwrap(), "b@example.test".parse().unwrap());
+        let delivered = || Attempt::Delivered("250".to_owned());
+        let transient = || Attempt::Transient("450".to_owned(), None);
+        let permanent = || Attempt::Permanent("550".to_owned());
+        let table = [
+            (delivered(), delivered(), delivered()),
+            (permanent(), delivered(), Attempt::Delivered("250, but not to a@example.test: 550".to_owned())),
+            (permanent(), transient(), transient()),
+            (delivered(), transient(), transient()),
+            (permanent(), permanent(), Attempt::Permanent("a@example.test: 550; b@example.test: 550".to_owned())),
+        ];
+        for (first, second, expected) in table {
+            assert_eq!(all_recipients(vec![(&one, first), (&other, second)]), expected);
+        }
+    }
 }

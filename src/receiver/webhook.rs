@@ -72,7 +72,8 @@ fn attempt_of(status: StatusCode, asked: Option<Duration>) -> Attempt {
     let words = status.to_string();
     match status.as_u16() {
         200..=299 => Attempt::Delivered(words),
-        408 | 425 | 429 | 500..=599 => Attempt::Transient(words, asked),
+        // A receiver that is being moved or given new credentials answers 401, 403 or 404 for a while.
+        401 | 403 | 404 | 408 | 425 | 429 | 500..=599 => Attempt::Transient(words, asked),
         300..=399 => Attempt::Permanent(format!("{words}: redirects are not followed, configure the final address")),
         _ => Attempt::Permanent(words),
     }
@@ -145,7 +146,8 @@ mod tests {
 
     #[test]
     fn what_is_tried_again_and_what_is_not() {
-        for (status, is_transient) in [(408, true), (429, true), (503, true), (400, false), (302, false), (410, false)]
+        for (status, is_transient) in
+            [(401, true), (404, true), (408, true), (429, true), (503, true), (400, false), (302, false), (410, false)]
         {
             let attempt = attempt_of(StatusCode::from_u16(status).unwrap(), None);
             assert_eq!(matches!(attempt, Attempt::Transient(..)), is_transient, "{status}");
