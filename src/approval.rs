@@ -10,7 +10,7 @@ pub mod sign;
 
 pub use import::{Imported, import};
 pub use proposal::Proposal;
-pub use propose::{Selection, propose};
+pub use propose::{Named, Selection, propose};
 pub use sign::{Signer, sign};
 
 use std::path::PathBuf;
@@ -41,7 +41,7 @@ pub enum ApprovalError {
         sequence: u64,
     },
     /// A path that was asked for is no difference.
-    #[error("'{0}' is not a difference that could be approved: `authdrift diff` lists them")]
+    #[error("'{0}' is not a difference that could be approved: `authdrift diff` lists paths, `authdrift check` drifts")]
     NoSuchPath(String),
     /// The existing baseline or the new statements cannot be trusted.
     #[error("{0}")]
@@ -62,6 +62,11 @@ pub enum ApprovalError {
     /// Files of one import belong to different proposals.
     #[error("the files do not propose the same thing: '{0}' differs from the first")]
     Mixed(PathBuf),
+    /// A proposal would stop holding sections that the baseline holds.
+    #[error(
+        "the proposal leaves out what the baseline holds ({0}): nobody would see it change any more; propose again"
+    )]
+    Loses(String),
     /// Nobody has signed.
     #[error("'{0}' holds no signature: run `authdrift sign {0} --key KEY` first")]
     Unsigned(PathBuf),

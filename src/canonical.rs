@@ -4,12 +4,14 @@
 //! become keyed fingerprints, program text becomes its digest. Everything else stays, fields nobody has heard of
 //! included. The bytes are RFC 8785, so equal settings have equal digests.
 
+mod document;
 mod normalise;
 mod parse;
 mod redact;
 
 use serde_json::Value;
 
+pub use document::{Document, NotTheDocument};
 pub use normalise::{BadList, document};
 pub use parse::{Unusable, parse};
 pub use redact::{FingerprintKey, Redaction};

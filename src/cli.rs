@@ -56,7 +56,9 @@ impl CliError {
     /// The stream is gone.
     pub fn write(&self, out: &mut dyn Write) -> io::Result<()> {
         let bold_red = anstyle::Style::new().bold().fg_color(Some(anstyle::AnsiColor::Red.into()));
-        writeln!(out, "{bold_red}error:{bold_red:#} {}", self.message.trim_end())?;
+        // The configuration's problems bring their own headings.
+        let message = self.message.strip_prefix("error: ").unwrap_or(&self.message).trim_end();
+        writeln!(out, "{bold_red}error:{bold_red:#} {message}")?;
         if let Some(help) = &self.help {
             writeln!(out, "help: {help}")?;
         }
@@ -110,10 +112,12 @@ impl From<ApprovalError> for CliError {
     fn from(error: ApprovalError) -> Self {
         let exit = match &error {
             ApprovalError::Store(_) | ApprovalError::File { .. } => Exit::Io,
-            ApprovalError::Untrusted(_) => Exit::Untrusted,
+            ApprovalError::Untrusted(_) | ApprovalError::Loses(_) => Exit::Untrusted,
             ApprovalError::TrustFile(_) => Exit::Configuration,
-            ApprovalError::Nothing { .. } => Exit::Ok,
-            ApprovalError::NoSuchPath(_) | ApprovalError::Unsigned(_) | ApprovalError::Mixed(_) => Exit::Usage,
+            ApprovalError::Nothing { .. }
+            | ApprovalError::NoSuchPath(_)
+            | ApprovalError::Unsigned(_)
+            | ApprovalError::Mixed(_) => Exit::Usage,
             ApprovalError::NoSnapshot(_) | ApprovalError::NoResource(_) => Exit::Unavailable,
             ApprovalError::NoKey
             | ApprovalError::ManyKeys(_)

@@ -5,7 +5,7 @@ mod commit;
 mod judge;
 pub mod report;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -21,7 +21,7 @@ use crate::classify::Catalogue;
 use crate::clock::Clock;
 use crate::config::{Config, Instance};
 use crate::incident;
-use crate::model::{Resource, State};
+use crate::model::{InstanceId, Resource, State};
 use crate::provider::{Fetched, Limits, ReadError, Reader};
 use crate::sections::Table;
 use crate::snapshot::{Reading, Snapshot};
@@ -36,7 +36,11 @@ pub struct Watch {
     store: Store,
     clock: Arc<dyn Clock>,
     reader: Reader,
+    on_wait: OnWait,
 }
+
+/// Told before a cycle waits to read again: of which instance, how many sections, how long.
+type OnWait = Box<dyn Fn(&InstanceId, usize, Duration) + Send + Sync>;
 
 /// Whether a cycle leaves anything behind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,7 +72,22 @@ impl Watch {
         limits: Limits,
     ) -> Result<Self, ReadError> {
         let reader = Reader::new(instance, limits)?;
-        Ok(Self { config, instance: instance.clone(), catalogue, store, clock, reader })
+        Ok(Self {
+            config,
+            instance: instance.clone(),
+            catalogue,
+            store,
+            clock,
+            reader,
+            on_wait: Box::new(|_, _, _| {}),
+        })
+    }
+
+    /// Calls `tell` before a cycle waits to read again, so that a person at a terminal knows why nothing happens.
+    #[must_use]
+    pub fn on_wait(mut self, tell: impl Fn(&InstanceId, usize, Duration) + Send + Sync + 'static) -> Self {
+        self.on_wait = Box::new(tell);
+        self
     }
 
     /// The instance.
@@ -85,19 +104,27 @@ impl Watch {
         let mut taken = self.take(None).await;
         let trust = TrustFiles::read(&self.config.approval);
 
-        // What is new is read again before anybody hears of it: vendors' reads are eventually consistent, and a change
-        // that is half applied should be reported once and whole.
+        // What is new or over is read again before anybody hears of it: vendors' reads are eventually consistent, and a
+        // change that is half applied should be reported once and whole.
         let new = self.store.read(|tx| -> Result<Vec<String>, StoreError> {
             let judged = judge(tx, &taken.snapshot, &taken.failure, &trust)?;
-            new_sections(tx, &self.instance, &judged)
+            moving_sections(tx, &self.instance, &judged)
         })?;
         let confirm_after = self.instance.schedule.confirm_after;
         if !new.is_empty() && confirm_after > Duration::ZERO {
             tracing::info!(instance = %self.instance.id, sections = new.len(), wait = ?confirm_after, "reading again");
+            (self.on_wait)(&self.instance.id, new.len(), confirm_after);
             tokio::time::sleep(confirm_after).await;
-            let again = self.take(Some(&new)).await;
+            let mut again = self.take(Some(&new)).await;
             taken.requests += again.requests;
-            taken.snapshot.sections.extend(again.snapshot.sections);
+            let unread =
+                again.failure.map_or("it could not be read a second time".to_owned(), |failure| failure.reason);
+            for section in new {
+                // What could not be read a second time is not confirmed: nothing is known about it.
+                let reading = again.snapshot.sections.remove(&section);
+                let reading = reading.unwrap_or_else(|| Reading::without(State::Unreachable, &unread));
+                taken.snapshot.sections.insert(section, reading);
+            }
         }
 
         let now = self.clock.now();
@@ -162,23 +189,23 @@ impl Watch {
     }
 }
 
-/// The sections with a difference that is not known yet.
-fn new_sections(tx: &store::Transaction<'_>, instance: &Instance, judged: &Judged) -> Result<Vec<String>, StoreError> {
+/// The sections in which something would begin, change or end.
+fn moving_sections(
+    tx: &store::Transaction<'_>,
+    instance: &Instance,
+    judged: &Judged,
+) -> Result<Vec<String>, StoreError> {
+    let Judged::Compared(compared) = judged else { return Ok(Vec::new()) };
     let known = match store::instances::find(tx, &instance.id)? {
         Some(row) => store::drifts::known(tx, row)?,
         None => BTreeMap::new(),
     };
-    let mut sections: Vec<String> = Vec::new();
-    for change in judged.changes() {
-        let open = known
-            .get(&incident::fingerprint(&instance.id, change))
-            .filter(|drift| drift.status == incident::Status::Open);
-        let is_known = open.is_some_and(|drift| drift.change == *change);
-        if !is_known && !sections.iter().any(|section| section == change.section()) {
-            sections.push(change.section().to_owned());
-        }
-    }
-    Ok(sections)
+    let ending = incident::Ending::Reverted;
+    let steps =
+        incident::advance(&instance.id, &known, &compared.changes, &compared.sections, &ending, DateTime::default());
+    let moving = steps.iter().filter(|transition| transition.step != incident::Step::Unchanged);
+    let sections: BTreeSet<String> = moving.map(|transition| transition.drift.change.section().to_owned()).collect();
+    Ok(sections.into_iter().collect())
 }
 
 /// When the next cycle of `instance` is due after one at `now`.

@@ -3,18 +3,18 @@
 //! The scheduler is only the metronome: it says that a second has passed. What is due is decided from what is stored,
 //! so a tick that comes late, twice or not at all changes nothing but latency.
 
-use std::collections::HashMap;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use sd_notify::NotifyState;
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 use tokio_cron_scheduler::{Job, JobScheduler};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -22,9 +22,8 @@ use tokio_util::task::TaskTracker;
 use crate::classify::Catalogue;
 use crate::clock::{Clock, written};
 use crate::config::Config;
-use crate::cycle::{Keep, Report, Verdict, Watch, next_due};
+use crate::cycle::{Keep, Report, Verdict, Watch};
 use crate::delivery::Delivery;
-use crate::incident::Status;
 use crate::model::Provider;
 use crate::provider::{Limits, ReadError};
 use crate::receiver::BadReceiver;
@@ -33,6 +32,10 @@ use crate::store::{Store, StoreError, drifts, events, instances};
 
 /// How long a stop waits for what is under way: a delivery takes at most its time-outs.
 const DRAIN: Duration = Duration::from_secs(30);
+
+/// The shortest time between two beginnings of one instance's cycle, so that a cycle that could not be recorded (a full
+/// disk) does not mean one every second.
+const REST: TimeDelta = TimeDelta::seconds(30);
 
 /// Why the daemon cannot begin or go on.
 #[derive(Debug, thiserror::Error)]
@@ -62,58 +65,6 @@ pub enum DaemonError {
     Scheduler(#[from] tokio_cron_scheduler::JobSchedulerError),
 }
 
-/// What is done at most once at a time. Every receiver is on its own, so that none waits for another.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Work {
-    Cycle(usize),
-    Delivery(usize),
-}
-
-/// What is under way, and what may not begin before a time.
-#[derive(Debug, Default)]
-struct Busy(Mutex<HashMap<Work, Option<DateTime<Utc>>>>);
-
-impl Busy {
-    /// Takes the place of `work`, if nothing is under way there and its time has come.
-    fn take(self: &Arc<Self>, work: Work, now: DateTime<Utc>) -> Option<Place> {
-        let mut busy = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_free = match busy.get(&work) {
-            None => true,
-            Some(None) => false,
-            Some(Some(until)) => *until <= now,
-        };
-        is_free.then(|| {
-            busy.insert(work, None);
-            Place { busy: Arc::clone(self), work, not_before: None }
-        })
-    }
-}
-
-/// A place that is taken. It is free again when this is dropped, also by a panic: an instance that nobody looks at any
-/// more would be worse than one fault in the log.
-struct Place {
-    busy: Arc<Busy>,
-    work: Work,
-    not_before: Option<DateTime<Utc>>,
-}
-
-impl Place {
-    /// From when on the place is free again, if not at once.
-    fn keep_until(&mut self, not_before: Option<DateTime<Utc>>) {
-        self.not_before = not_before;
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut busy = self.busy.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match self.not_before {
-            Some(until) => busy.insert(self.work, Some(until)),
-            None => busy.remove(&self.work),
-        };
-    }
-}
-
 /// A daemon that is ready to run.
 pub struct Daemon {
     watches: Vec<Arc<Watch>>,
@@ -122,8 +73,28 @@ pub struct Daemon {
     clock: Arc<dyn Clock>,
     tracker: TaskTracker,
     stop: CancellationToken,
-    busy: Arc<Busy>,
     _lock: File,
+}
+
+/// What is under way for one instance, or for one receiver.
+#[derive(Default)]
+struct Slot {
+    task: Option<JoinHandle<()>>,
+    began: Option<DateTime<Utc>>,
+}
+
+impl Slot {
+    /// Whether something new may begin: nothing is under way, and it did not begin less than `rest` ago. A task that
+    /// panicked is over like any other.
+    fn is_free(&self, now: DateTime<Utc>, rest: TimeDelta) -> bool {
+        let is_running = self.task.as_ref().is_some_and(|task| !task.is_finished());
+        let is_rested = self.began.is_none_or(|began| began + rest <= now || began > now);
+        !is_running && is_rested
+    }
+
+    fn begin(&mut self, now: DateTime<Utc>, task: JoinHandle<()>) {
+        *self = Self { task: Some(task), began: Some(now) };
+    }
 }
 
 impl Daemon {
@@ -153,7 +124,6 @@ impl Daemon {
             clock,
             tracker: TaskTracker::new(),
             stop: CancellationToken::new(),
-            busy: Arc::default(),
             _lock: lock,
         })
     }
@@ -185,6 +155,9 @@ impl Daemon {
         self.record("daemon.started", json!({ "version": version, "instances": self.watches.len() }))?;
         tracing::info!(version, instances = self.watches.len(), "watching");
         notify(&[NotifyState::Ready]);
+        let mut cycles: Vec<Slot> = self.watches.iter().map(|_| Slot::default()).collect();
+        // Each on its own: one that hangs until its time-out must not hold up what another is told meanwhile.
+        let mut receivers: Vec<Slot> = (0..self.delivery.receivers()).map(|_| Slot::default()).collect();
         let watchdog = sd_notify::watchdog_enabled().map(|interval| interval / 2);
         let mut last_ping = Instant::now();
         loop {
@@ -194,7 +167,7 @@ impl Daemon {
                 () = self.stop.cancelled() => break,
                 tick = ticking.recv() => if tick.is_none() { break },
             }
-            match self.tick() {
+            match self.tick(&mut cycles, &mut receivers) {
                 Ok(status) => {
                     notify(&[NotifyState::Status(&status)]);
                     // Only a tick that could read the database proves that the service is alive.
@@ -221,16 +194,15 @@ impl Daemon {
     }
 
     /// Starts whatever is due and not under way; answers the state in one line.
-    fn tick(&self) -> Result<String, StoreError> {
+    fn tick(&self, cycles: &mut [Slot], receivers: &mut [Slot]) -> Result<String, StoreError> {
         let now = self.clock.now();
         let mut next: Option<DateTime<Utc>> = None;
         let mut open = 0;
-        for (place, watch) in self.watches.iter().enumerate() {
+        for (watch, slot) in self.watches.iter().zip(cycles) {
             let instance = watch.instance();
             let (next_due, open_here) = self.store.read(|tx| -> Result<_, StoreError> {
                 let Some(row) = instances::find(tx, &instance.id)? else { return Ok((None, 0)) };
-                let open = drifts::known(tx, row)?.values().filter(|drift| drift.status == Status::Open).count();
-                Ok((instances::state(tx, row)?.next_due, open))
+                Ok((instances::state(tx, row)?.next_due, drifts::count_open(tx, row)?))
             })?;
             open += open_here;
             next = match (next, next_due) {
@@ -238,52 +210,41 @@ impl Daemon {
                 (one, other) => one.or(other),
             };
             let delay = spread(&instance.id.to_string(), &instance.schedule.cron, now);
-            if is_due(now, next_due, delay)
-                && let Some(free) = self.busy.take(Work::Cycle(place), now)
-            {
-                self.spawn_cycle(watch, free);
+            if is_due(&instance.schedule.cron, now, next_due, delay) && slot.is_free(now, REST) {
+                slot.begin(now, self.spawn_cycle(watch));
             }
         }
-        for receiver in 0..self.delivery.receivers() {
-            if let Some(free) = self.busy.take(Work::Delivery(receiver), now) {
-                self.spawn_delivery(receiver, free);
+        for (receiver, slot) in receivers.iter_mut().enumerate() {
+            if slot.is_free(now, TimeDelta::zero()) {
+                slot.begin(now, self.spawn_delivery(receiver));
             }
         }
         let next = next.map_or("now".to_owned(), written);
         Ok(format!("{} watched, {open} open, next cycle {next}", self.watches.len()))
     }
 
-    fn spawn_cycle(&self, watch: &Arc<Watch>, mut place: Place) {
-        let (watch, stop, clock) = (Arc::clone(watch), self.stop.clone(), Arc::clone(&self.clock));
+    fn spawn_cycle(&self, watch: &Arc<Watch>) -> JoinHandle<()> {
+        let (watch, stop) = (Arc::clone(watch), self.stop.clone());
         self.tracker.spawn(async move {
-            // Unless it ends well, the next one is not at once: nothing was recorded, so it would be due again.
-            place.keep_until(next_due(watch.instance(), clock.now()));
             // A cycle that is dropped here was reading or waiting: commits do not wait, so they are never cut.
             let outcome = tokio::select! {
                 () = stop.cancelled() => return,
                 outcome = watch.cycle(Keep::Everything) => outcome,
             };
             match outcome {
-                Ok(report) => {
-                    log(&report);
-                    place.keep_until(None);
-                }
-                Err(error) => {
-                    tracing::error!(instance = %watch.instance().id, %error, "cycle failed");
-                    place.keep_until(next_due(watch.instance(), clock.now()));
-                }
+                Ok(report) => log(&report),
+                Err(error) => tracing::error!(instance = %watch.instance().id, %error, "cycle failed"),
             }
-        });
+        })
     }
 
-    fn spawn_delivery(&self, receiver: usize, place: Place) {
+    fn spawn_delivery(&self, receiver: usize) -> JoinHandle<()> {
         let delivery = Arc::clone(&self.delivery);
         self.tracker.spawn(async move {
             if let Err(error) = delivery.round_of(receiver).await {
                 tracing::error!(%error, "cannot deliver");
             }
-            drop(place);
-        });
+        })
     }
 
     fn record(&self, kind: &str, data: serde_json::Value) -> Result<(), StoreError> {

@@ -9,8 +9,9 @@ use tokio::task::JoinSet;
 use crate::backoff::next_delivery;
 use crate::clock::Clock;
 use crate::config::Receiver;
+use crate::message::Message;
 use crate::receiver::{Attempt, BadReceiver, Sender};
-use crate::store::outbox::{self, Message, Outcome};
+use crate::store::outbox::{self, Outcome};
 use crate::store::{Store, StoreError, events};
 
 /// How long a claimed message belongs to one process: longer than any try takes. A process that dies in between leaves

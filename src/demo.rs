@@ -264,18 +264,15 @@ impl Story<'_> {
         writeln!(self.out)?;
         let program = std::env::args().next().unwrap_or_else(|| "authdrift".to_owned());
         for (what, command) in [
-            ("what happened", "history clerk:shop"),
-            ("how it stands", "status"),
-            ("check every signature and the history", "verify"),
+            ("what happened, event by event", "history clerk:shop"),
+            ("how everything stands", "status"),
+            ("every signature and the whole history, checked", "verify"),
         ] {
-            writeln!(self.out, "  {program} --config {folder}/config.toml {command:20}  {DIM}{what}{DIM:#}")?;
+            writeln!(self.out, "  {DIM}# {what}{DIM:#}")?;
+            writeln!(self.out, "  {program} --config {folder}/config.toml {command}")?;
         }
-        writeln!(
-            self.out,
-            "  {:width$}  {DIM}the mails as pages{DIM:#}",
-            format!("{folder}/mails/*.html"),
-            width = 20
-        )?;
+        writeln!(self.out, "  {DIM}# the mails as pages{DIM:#}")?;
+        writeln!(self.out, "  {folder}/mails/*.html")?;
         writeln!(self.out)?;
         writeln!(
             self.out,

@@ -11,12 +11,12 @@ use serde_json::{Value, json};
 
 use crate::canonical;
 use crate::diff::{Change, ChangeKind};
-use crate::model::{Digest, DriftId, InstanceId, Pointer, State};
+use crate::model::{Digest, DriftId, InstanceId, State};
 use crate::snapshot::{Manifest, Snapshot};
 
 /// What tells one drift from another: the instance, the path, and for a set the member.
 pub fn fingerprint(instance: &InstanceId, change: &Change) -> Digest {
-    let member = change.is_member.then(|| match change.kind {
+    let member = change.is_member.then_some(match change.kind {
         ChangeKind::Removed => &change.before,
         _ => &change.after,
     });
@@ -56,7 +56,7 @@ pub struct Known {
     pub status: Status,
     /// First seen, this time.
     pub first_seen: DateTime<Utc>,
-    /// The last reading before that, if there was one.
+    /// The last reading of the section before that, if there was one; whoever records the drift looks it up.
     pub last_good: Option<DateTime<Utc>>,
     /// When it ended.
     pub closed_at: Option<DateTime<Utc>>,
@@ -112,7 +112,6 @@ pub fn advance(
     compared: &BTreeSet<String>,
     ending: &Ending,
     now: DateTime<Utc>,
-    last_good: Option<DateTime<Utc>>,
 ) -> Vec<Transition> {
     let mut transitions = Vec::new();
     let mut seen = BTreeSet::new();
@@ -129,7 +128,7 @@ pub fn advance(
                     change: change.clone(),
                     status: Status::Open,
                     first_seen: now,
-                    last_good,
+                    last_good: None,
                     closed_at: None,
                     closed_by: Vec::new(),
                     reopened: drift.reopened + 1,
@@ -143,7 +142,7 @@ pub fn advance(
                     change: change.clone(),
                     status: Status::Open,
                     first_seen: now,
-                    last_good,
+                    last_good: None,
                     closed_at: None,
                     closed_by: Vec::new(),
                     reopened: 0,
@@ -157,7 +156,7 @@ pub fn advance(
     for (fingerprint, drift) in open.filter(|(fingerprint, _)| !seen.contains(*fingerprint)) {
         let is_comparable = compared.contains(drift.change.section());
         // Its object vanished or was replaced whole: it did not go back, the larger difference stands for it.
-        let is_covered = changes.iter().any(|change| covers(&change.path, &drift.change));
+        let is_covered = changes.iter().any(|change| covers(change, &drift.change));
         if !is_comparable || is_covered {
             continue;
         }
@@ -171,8 +170,11 @@ pub fn advance(
     transitions
 }
 
-fn covers(larger: &Pointer, smaller: &Change) -> bool {
-    larger != &smaller.path && larger.contains(&smaller.path)
+/// Whether `smaller` is lost in `larger`: it lies under it, or is a member of a set that changed as a whole.
+fn covers(larger: &Change, smaller: &Change) -> bool {
+    let is_under = larger.path != smaller.path && larger.path.contains(&smaller.path);
+    let is_member = larger.path == smaller.path && smaller.is_member && !larger.is_member;
+    is_under || is_member
 }
 
 /// What is remembered about a section that is blind or unknown to the baseline.
@@ -259,7 +261,8 @@ pub fn as_json(change: &Change) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::snapshot::{Document, Reading, SectionMark};
+    use crate::canonical::Document;
+    use crate::snapshot::{Reading, SectionMark};
     use proptest::prelude::*;
 
     fn instance() -> InstanceId {
@@ -287,7 +290,7 @@ mod tests {
         for (minute, (changes, compared)) in cycles.iter().enumerate() {
             let compared = compared.iter().map(|section| (*section).to_owned()).collect();
             let now = at(i64::try_from(minute).unwrap());
-            let transitions = advance(&instance(), &known, changes, &compared, &Ending::Reverted, now, None);
+            let transitions = advance(&instance(), &known, changes, &compared, &Ending::Reverted, now);
             steps.push(transitions.iter().map(|transition| transition.step.clone()).collect());
             for transition in transitions {
                 known.insert(transition.fingerprint, transition.drift);
@@ -319,6 +322,13 @@ mod tests {
     fn an_object_that_vanishes_does_not_end_the_drifts_within() {
         let steps = story(&[(&[change("/a/x/y", 1)], &["a"]), (&[change("/a/x", 1)], &["a"]), (&[], &["a"])]);
         assert_eq!(steps, [vec![Step::Opened], vec![Step::Opened], vec![Step::Ended, Step::Ended]]);
+    }
+
+    #[test]
+    fn a_set_that_changes_whole_does_not_end_the_drifts_of_its_members() {
+        let member = Change { kind: ChangeKind::Added, is_member: true, ..change("/a", 1) };
+        let steps = story(&[(&[member], &["a"]), (&[change("/a", 1)], &["a"])]);
+        assert_eq!(steps, [vec![Step::Opened], vec![Step::Opened]]);
     }
 
     #[test]
@@ -390,7 +400,7 @@ mod tests {
                 let compared: BTreeSet<String> = is_read.then(|| "a".to_owned()).into_iter().collect();
                 let changes: Vec<_> = values.iter().filter(|_| is_read).map(|(name, value)| change(&format!("/a/{name}"), *value)).collect();
                 let open_before: BTreeSet<_> = known.iter().filter(|(_, drift)| drift.status == Status::Open).map(|(f, _)| f.clone()).collect();
-                let transitions = advance(&instance(), &known, &changes, &compared, &Ending::Reverted, at(minute as i64), None);
+                let transitions = advance(&instance(), &known, &changes, &compared, &Ending::Reverted, at(minute as i64));
                 let touched: BTreeSet<_> = transitions.iter().map(|transition| transition.fingerprint.clone()).collect();
                 prop_assert!(!is_read || open_before.is_subset(&touched));
                 for transition in transitions {

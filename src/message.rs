@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::diff::ChangeKind;
-use crate::model::{Category, Direction, DriftId, HistoryMark, InstanceId, Pointer, Severity, State, Unit};
+use crate::model::{Category, Direction, DriftId, HistoryMark, InstanceId, MessageId, Pointer, Severity, State, Unit};
 
 /// What one receiver is told about one cycle of one instance.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -50,6 +50,25 @@ pub struct Alert {
     pub host: String,
     /// The program's version.
     pub version: String,
+}
+
+/// One message to one receiver.
+#[derive(Debug, Clone)]
+pub struct Message {
+    /// Its name, the same on every try.
+    pub id: MessageId,
+    /// The receiver's name in the configuration.
+    pub receiver: String,
+    /// What it says.
+    pub alert: Alert,
+    /// The message it follows up.
+    pub thread: Option<MessageId>,
+    /// Its subject.
+    pub subject: String,
+    /// When it was made.
+    pub created_at: DateTime<Utc>,
+    /// Tries so far.
+    pub attempts: u32,
 }
 
 /// A baseline as a person refers to it.

@@ -91,6 +91,7 @@ pub struct Reader {
     http: Arc<Http>,
 }
 
+#[allow(clippy::large_enum_variant, reason = "one for each instance, never in a list")]
 enum Vendor {
     Clerk(clerk::Clerk),
     Auth0(auth0::Auth0),
@@ -121,9 +122,11 @@ impl Reader {
             Vendor::Clerk(clerk) => Arc::new(Session::Clerk(clerk.open()?)),
             Vendor::Auth0(auth0) => Arc::new(Session::Auth0(auth0.open(&self.http, now).await?)),
         };
-        let wanted = self.table.sections().iter().filter(|section| {
-            session.reads(section) && only.is_none_or(|names| names.iter().any(|name| *name == section.name))
-        });
+        let wanted = self
+            .table
+            .sections()
+            .iter()
+            .filter(|section| session.reads(section) && only.is_none_or(|names| names.contains(&section.name)));
 
         let permits = Arc::new(Semaphore::new(self.table.concurrency));
         let mut tasks = JoinSet::new();
@@ -135,7 +138,12 @@ impl Reader {
                     return (section.name.clone(), Err(refusal.clone()));
                 }
                 let _permit = permits.acquire().await;
-                let outcome = pages::read(&http, table, section, session.as_ref(), now).await;
+                // However slow one section is, the cycle ends in time.
+                let reading = pages::read(&http, table, section, session.as_ref(), now);
+                let outcome = tokio::time::timeout(http.section_limit(), reading).await;
+                let late =
+                    |_| Refusal::unreachable(format!("not finished within {} s", http.section_limit().as_secs()));
+                let outcome = outcome.map_err(late).and_then(|outcome| outcome);
                 (section.name.clone(), outcome)
             });
         }
@@ -154,6 +162,7 @@ impl Reader {
 }
 
 /// The credentials of one cycle.
+#[allow(clippy::large_enum_variant, reason = "one for each cycle, behind an Arc")]
 enum Session {
     Clerk(clerk::Session),
     Auth0(auth0::Session),

@@ -10,7 +10,7 @@ use chrono::{DateTime, Utc};
 pub use webhook::{BadWebhookSecret, signature};
 
 use crate::config::{Receiver, ReceiverKind};
-use crate::store::outbox::Message;
+use crate::message::Message;
 
 /// How one try ended.
 #[derive(Debug, Clone, PartialEq, Eq)]

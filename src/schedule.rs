@@ -3,6 +3,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use chrono_tz::Tz;
 use croner::parser::{CronParser, Seconds, Year};
+use sha2::{Digest as _, Sha256};
 
 /// A five-field cron pattern in a time zone.
 #[derive(Debug, Clone)]
@@ -61,9 +62,11 @@ impl Cron {
 }
 
 /// Whether an instance is due: it was never read, or its time has come. A time that passed while nothing was running
-/// counts once, however long ago it was.
-pub fn is_due(now: DateTime<Utc>, next_due: Option<DateTime<Utc>>, delay: TimeDelta) -> bool {
-    next_due.is_none_or(|next| next + delay <= now)
+/// counts once, however long ago it was. A stored time that is later than the pattern allows is of another pattern or
+/// another clock, and counts as come.
+pub fn is_due(cron: &Cron, now: DateTime<Utc>, next_due: Option<DateTime<Utc>>, delay: TimeDelta) -> bool {
+    let latest = cron.next_after(now);
+    next_due.is_none_or(|next| next + delay <= now || latest.is_some_and(|latest| next > latest))
 }
 
 /// How long after its time an instance is read: always the same for one name and different for most, so that many
@@ -72,10 +75,8 @@ pub fn spread(name: &str, cron: &Cron, now: DateTime<Utc>) -> TimeDelta {
     let period =
         cron.next_after(now).and_then(|first| cron.next_after(first).map(|second| second - first)).unwrap_or_default();
     let most = (period / 10).min(TimeDelta::seconds(30)).num_milliseconds();
-    let place: u64 = name
-        .bytes()
-        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
-    let part = i64::try_from(place >> 40).unwrap_or_default();
+    let hash = Sha256::digest(name);
+    let part = hash.iter().take(3).fold(0, |part, byte| (part << 8) | i64::from(*byte));
     TimeDelta::milliseconds(most * part / (1 << 24))
 }
 
@@ -124,11 +125,20 @@ mod tests {
     fn downtime_is_caught_up_once() {
         let every_five = cron("*/5 * * * *", Tz::UTC);
         let (stopped, started) = (at("2026-01-01T00:05:00Z"), at("2026-01-01T09:02:00Z"));
-        assert!(is_due(started, Some(stopped), TimeDelta::zero()));
+        assert!(is_due(&every_five, started, Some(stopped), TimeDelta::zero()));
         let next = every_five.next_after(started);
         assert_eq!(next, Some(at("2026-01-01T09:05:00Z")));
-        assert!(!is_due(started, next, TimeDelta::zero()));
-        assert!(is_due(started, None, TimeDelta::seconds(30)));
+        assert!(!is_due(&every_five, started, next, TimeDelta::zero()));
+        assert!(is_due(&every_five, started, None, TimeDelta::seconds(30)));
+    }
+
+    #[test]
+    fn a_stored_time_beyond_the_pattern_does_not_put_an_instance_to_sleep() {
+        let every_five = cron("*/5 * * * *", Tz::UTC);
+        let now = at("2026-01-01T00:02:00Z");
+        assert!(is_due(&every_five, now, Some(at("2099-01-01T00:00:00Z")), TimeDelta::zero()));
+        assert!(is_due(&every_five, now, Some(at("2026-01-01T00:10:00Z")), TimeDelta::zero()));
+        assert!(!is_due(&every_five, now, Some(at("2026-01-01T00:05:00Z")), TimeDelta::seconds(9)));
     }
 
     #[test]

@@ -9,6 +9,7 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 use serde::Deserialize;
+use serde_json::Value;
 
 use crate::model::{Pattern, Pointer, Provider, State};
 
@@ -70,6 +71,9 @@ pub struct Section {
     /// Lists whose order has a meaning; all others are sets.
     #[serde(default)]
     sequence: Vec<Pattern>,
+    /// Objects that mean nothing while their `enabled` is false: one that appears or vanishes like that is no difference.
+    #[serde(default)]
+    inert: Vec<Pattern>,
     /// What refusals mean for this section.
     #[serde(default, rename = "refusal")]
     refusals: Vec<Refusal>,
@@ -197,6 +201,13 @@ impl Table {
     pub fn is_sequence(&self, path: &Pointer) -> bool {
         let Some((name, rest)) = path.tokens().split_first() else { return false };
         self.section(name).is_some_and(|section| section.is_sequence(rest))
+    }
+
+    /// Whether `value` at `path` (with its section) means as little as nothing at all.
+    pub fn is_inert(&self, path: &Pointer, value: &Value) -> bool {
+        let Some((name, rest)) = path.tokens().split_first() else { return false };
+        let is_listed = |section: &Section| section.inert.iter().any(|pattern| pattern.matches(rest));
+        value.get("enabled") == Some(&Value::Bool(false)) && self.section(name).is_some_and(is_listed)
     }
 
     /// What a refusal of `section` with this status, error code and message means, if the table knows.

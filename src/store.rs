@@ -18,8 +18,10 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::{DateTime, Utc};
+pub use open::check_schema;
 pub use rusqlite::Transaction;
 use rusqlite::{Connection, TransactionBehavior};
+use tokio::runtime::{Handle, RuntimeFlavor};
 
 use crate::canonical::FingerprintKey;
 
@@ -63,6 +65,12 @@ pub enum StoreError {
          replaced, so nothing is compared; restore the file from your backup"
     )]
     Key(PathBuf),
+    /// Somebody planted or removed a table, trigger or view.
+    #[error("{0}")]
+    Schema(String),
+    /// The history was edited, cut or reordered.
+    #[error("{0}")]
+    History(String),
     /// A row holds what this program never wrote.
     #[error("the database is damaged: {0}")]
     Damaged(String),
@@ -99,6 +107,14 @@ impl Store {
         open::create_or_open(path)
     }
 
+    /// A store that is gone with the program. Its fingerprints fit no other.
+    ///
+    /// # Errors
+    /// There is no source of random numbers.
+    pub fn temporary() -> Stored<Self> {
+        open::temporary()
+    }
+
     /// The key of this database's fingerprints.
     pub fn fingerprint_key(&self) -> &FingerprintKey {
         &self.key
@@ -126,6 +142,18 @@ impl Store {
     }
 
     fn transaction<T, E: From<StoreError>>(
+        &self,
+        behavior: TransactionBehavior,
+        work: impl FnOnce(&Transaction<'_>) -> Result<T, E>,
+    ) -> Result<T, E> {
+        // Waiting for another process or the disk must not hold up the requests of other instances.
+        match Handle::try_current().map(|handle| handle.runtime_flavor()) {
+            Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(|| self.transaction_here(behavior, work)),
+            _ => self.transaction_here(behavior, work),
+        }
+    }
+
+    fn transaction_here<T, E: From<StoreError>>(
         &self,
         behavior: TransactionBehavior,
         work: impl FnOnce(&Transaction<'_>) -> Result<T, E>,

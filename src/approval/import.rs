@@ -13,9 +13,10 @@ use crate::config::Config;
 use crate::cycle::{BaselineReport, Origin, Told, announce, approved_side, keep_transitions, verified_baseline};
 use crate::diff::{compare, compare::comparable};
 use crate::incident::{Ending, advance};
-use crate::model::InstanceId;
+use crate::model::{InstanceId, State, display_safe};
 use crate::sections::Table;
 use crate::store::{StoreError, Transaction, baselines, documents, drifts, events, instances};
+use crate::trust::sshsig::rewrap;
 use crate::trust::{SignedStatement, accept, chain};
 use crate::trust_files::TrustFiles;
 
@@ -81,12 +82,33 @@ pub fn import(
     let row = instances::row(tx, instance)?;
     let existing = baselines::statements(tx, row)?;
     let existing = if existing.is_empty() { Vec::new() } else { chain(instance, &existing, &policy)? };
-    let statements: Vec<SignedStatement> = proposal.statements.iter().cloned().map(Into::into).collect();
+    let mut statements = Vec::new();
+    for signed in proposal.statements.iter().cloned() {
+        let mut signed = SignedStatement::from(signed);
+        // One way to write a signature, the one that OpenSSH reads, so that an exported chain can be checked with it.
+        if let Ok(plain) = rewrap(&signed.signature) {
+            signed.signature = plain;
+        }
+        statements.push(signed);
+    }
     let accepted = accept(instance, &existing, &statements, &policy, now)?;
 
+    // `propose` never drops a section, so whoever made this one wants something not to be looked at any more.
+    let lost: Vec<&str> = proposal
+        .section_changes()
+        .into_iter()
+        .filter(|(_, _, after)| !after.is_some_and(State::is_comparable))
+        .map(|(section, ..)| section)
+        .collect();
+    if !lost.is_empty() {
+        return Err(ApprovalError::Loses(display_safe(&lost.join(", "))));
+    }
+
     let documents = proposal.checked_documents().map_err(ApprovalError::Statement)?;
-    for document in documents.values() {
-        documents::keep(tx, document)?;
+    for digest in accepted.subject.sections.values().filter_map(|mark| mark.digest.as_ref()) {
+        if let Some(document) = documents.get(digest) {
+            documents::keep(tx, document)?;
+        }
     }
     let sequence = accepted.subject.sequence;
     for statement in &statements {
@@ -98,7 +120,7 @@ pub fn import(
         "sequence": sequence, "identity": accepted.identity, "snapshot": accepted.subject.snapshot,
         "approvers": approvers, "proposer": accepted.subject.proposer, "reason": reason,
     });
-    events::append(tx, now, "baseline.approved", Some(instance), data)?;
+    events::append(tx, now, events::APPROVED, Some(instance), data)?;
 
     // As any later cycle will see it: verified from the stored rows.
     let baseline = verified_baseline(tx, &standing.snapshot, trust)??
@@ -109,7 +131,7 @@ pub fn import(
     let sections = comparable(&baseline.approved.subject.sections, &standing.snapshot);
     let known = drifts::known(tx, row)?;
     let ending = Ending::Approved(report.approvers.clone());
-    let steps = advance(instance, &known, &changes, &sections, &ending, now, None);
+    let steps = advance(instance, &known, &changes, &sections, &ending, now);
     let transitions = keep_transitions(tx, row, instance, now, steps)?;
     let closed = transitions.iter().filter(|transition| transition.step == crate::incident::Step::Ended).count();
     let origin = Origin {

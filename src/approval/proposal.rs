@@ -1,6 +1,6 @@
 //! The file that travels between the people who approve.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
@@ -10,10 +10,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::ApprovalError;
-use crate::canonical;
-use crate::classify::Drift;
-use crate::model::Digest;
-use crate::snapshot::Document;
+use crate::canonical::{self, Document};
+use crate::classify::{Catalogue, Drift, assess};
+use crate::diff::compare::{Side, compare_section};
+use crate::model::{Digest, State};
+use crate::sections::Table;
 use crate::trust::SignedStatement;
 use crate::trust::statement::Subject;
 
@@ -29,12 +30,15 @@ pub struct Proposal {
     kind: String,
     /// What is signed.
     pub subject: Subject,
-    /// What would change, for people. Not signed: what counts is recomputed from the documents.
+    /// What was signed before: the subject that `subject.previous` names. With its documents it shows what would change.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous: Option<Subject>,
+    /// What would change, for people who open the file. Not signed and not believed: see [`Proposal::drifts`].
     pub changes: Vec<Value>,
     /// The reason the proposer suggests.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// Every document the subject names, by digest.
+    /// Every document that either subject names, by digest.
     pub documents: BTreeMap<Digest, Value>,
     /// Who signed so far.
     #[serde(default)]
@@ -61,19 +65,65 @@ impl Proposal {
     /// A proposal nobody has signed yet.
     pub fn new(
         subject: Subject,
+        previous: Option<Subject>,
         documents: &BTreeMap<Digest, Document>,
-        drifts: &[Drift],
+        catalogue: &Catalogue,
         reason: Option<String>,
     ) -> Self {
-        let value = |drift: &Drift| serde_json::to_value(drift).unwrap_or_default();
-        Self {
+        let values = documents.iter().map(|(digest, document)| (digest.clone(), document.value().clone()));
+        let mut proposal = Self {
             kind: TYPE.to_owned(),
             subject,
-            changes: drifts.iter().map(value).collect(),
+            previous,
+            changes: Vec::new(),
             reason,
-            documents: documents.iter().map(|(digest, document)| (digest.clone(), document.value().clone())).collect(),
+            documents: values.collect(),
             statements: Vec::new(),
+        };
+        let changes =
+            proposal.drifts(catalogue).into_iter().map(|drift| serde_json::to_value(drift).unwrap_or_default());
+        proposal.changes = changes.collect();
+        proposal
+    }
+
+    /// What would change, computed from the documents whose digests are signed.
+    ///
+    /// # Security
+    /// The list in the file could have been edited to hide a change from the approver; this one cannot.
+    pub fn drifts(&self, catalogue: &Catalogue) -> Vec<Drift> {
+        let Some(previous) = &self.previous else { return Vec::new() };
+        let table = Table::of(self.subject.instance.provider);
+        let side = |subject: &'_ Subject, section: &str| {
+            let mark = subject.sections.get(section)?;
+            Some(match mark.digest.as_ref().and_then(|digest| self.documents.get(digest)) {
+                Some(value) => Side::Value(value),
+                None if mark.state.is_comparable() => Side::Without(mark.state),
+                None => Side::Unknown,
+            })
+        };
+        let mut changes = Vec::new();
+        for section in self.subject.sections.keys() {
+            let before = side(previous, section).unwrap_or(Side::Unknown);
+            let after = side(&self.subject, section).unwrap_or(Side::Unknown);
+            compare_section(table, section, before, after, &mut changes);
         }
+        changes.into_iter().map(|change| assess(catalogue, change)).collect()
+    }
+
+    /// Sections that would begin or cease to be compared, with what they were and what they would be.
+    pub fn section_changes(&self) -> Vec<(&str, Option<State>, Option<State>)> {
+        let Some(previous) = &self.previous else { return Vec::new() };
+        let names: BTreeSet<&String> = previous.sections.keys().chain(self.subject.sections.keys()).collect();
+        let state = |subject: &Subject, section: &String| subject.sections.get(section).map(|mark| mark.state);
+        let mut moved = Vec::new();
+        for section in names {
+            let (before, after) = (state(previous, section), state(&self.subject, section));
+            let is_held = |state: Option<State>| state.is_some_and(State::is_comparable);
+            if is_held(before) != is_held(after) {
+                moved.push((section.as_str(), before, after));
+            }
+        }
+        moved
     }
 
     /// Reads and checks a proposal: every document is what its digest says, and the subject's snapshot is the digest
@@ -107,7 +157,11 @@ impl Proposal {
                 Document::from_canonical(canonical::to_bytes(value), digest).map_err(|error| error.to_string())?;
             documents.insert(digest.clone(), document);
         }
-        for (section, mark) in &self.subject.sections {
+        if self.previous.as_ref().map(Subject::identity) != self.subject.previous {
+            return Err("what it calls the previous baseline is not the one its subject names".to_owned());
+        }
+        let sections = self.previous.iter().chain([&self.subject]).flat_map(|subject| &subject.sections);
+        for (section, mark) in sections {
             if let Some(digest) = mark.digest.as_ref().filter(|digest| !documents.contains_key(digest)) {
                 return Err(format!("document {digest} of section {section} is not in it"));
             }

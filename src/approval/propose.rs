@@ -1,18 +1,20 @@
 //! What would be approved: the whole snapshot, or part of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::str::FromStr;
 
 use serde_json::Value;
 
 use super::{ApprovalError, Proposal};
-use crate::canonical::to_bytes;
+use crate::canonical::{Document, to_bytes};
 use crate::classify::{Catalogue, Drift, assess};
 use crate::cycle::{approved_side, verified_baseline};
-use crate::diff::{Change, ChangeKind, compare};
-use crate::model::{Digest, InstanceId, Pointer, State};
+use crate::diff::{Change, ChangeKind, compare, compare::Side};
+use crate::incident::fingerprint;
+use crate::model::{Digest, DriftId, InstanceId, Pointer, State, display_safe};
 use crate::sections::Table;
-use crate::snapshot::{Document, Manifest, SectionMark, Snapshot, digest_of};
-use crate::store::{StoreError, Transaction, cycles, events, instances};
+use crate::snapshot::{Manifest, Reading, SectionMark, Snapshot, digest_of};
+use crate::store::{StoreError, Transaction, cycles, drifts, events, instances};
 use crate::trust::Baseline;
 use crate::trust::statement::Subject;
 use crate::trust_files::TrustFiles;
@@ -22,10 +24,46 @@ use crate::trust_files::TrustFiles;
 pub enum Selection {
     /// All of them.
     All,
-    /// Those at or under these paths.
-    Only(Vec<Pointer>),
-    /// These, by their place in the list of differences.
-    Chosen(Vec<usize>),
+    /// Those that are named, and nothing else.
+    Only(Vec<Named>),
+    /// These, by their place in the list of differences, and these sections that the baseline does not hold.
+    Chosen(Vec<usize>, Vec<String>),
+}
+
+/// What somebody names to approve it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Named {
+    /// Every difference at or under the path; a whole section that the baseline does not hold.
+    Path(Pointer),
+    /// One drift.
+    Drift(DriftId),
+}
+
+impl FromStr for Named {
+    type Err = ApprovalError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text.starts_with("drf_") {
+            return Ok(Self::Drift(DriftId::from_text(text)));
+        }
+        match text.parse::<Pointer>() {
+            Ok(path) if !path.tokens().is_empty() => Ok(Self::Path(path)),
+            _ => Err(ApprovalError::NoSuchPath(display_safe(text))),
+        }
+    }
+}
+
+impl Named {
+    fn fits(&self, change: &Change, id: Option<&DriftId>) -> bool {
+        match self {
+            Self::Path(path) => path.contains(&change.path),
+            Self::Drift(drift) => Some(drift) == id,
+        }
+    }
+
+    fn is_section(&self, section: &str) -> bool {
+        matches!(self, Self::Path(path) if *path == Pointer::of_section(section))
+    }
 }
 
 /// The newest snapshot against the newest baseline, as it stands in the store.
@@ -36,6 +74,8 @@ pub struct Standing {
     pub baseline: Option<crate::trust::Verified<Baseline>>,
     /// Every difference.
     pub changes: Vec<Change>,
+    /// The drift of each difference, where one is open.
+    ids: Vec<Option<DriftId>>,
 }
 
 impl Standing {
@@ -55,7 +95,10 @@ impl Standing {
             }
             None => Vec::new(),
         };
-        Ok(Self { snapshot, baseline, changes })
+        let known = drifts::known(tx, row)?;
+        let id = |change: &Change| known.get(&fingerprint(instance, change)).map(|drift| drift.id.clone());
+        let ids = changes.iter().map(id).collect();
+        Ok(Self { snapshot, baseline, changes, ids })
     }
 
     /// What each difference means.
@@ -92,18 +135,23 @@ pub fn propose(
     if snapshot.resource.is_empty() {
         return Err(ApprovalError::NoResource(instance.clone()));
     }
-    let approved = selected(&standing.changes, selection)?;
+    let (approved, new_sections) = selected(standing, selection)?;
     let (sequence, previous) = match &standing.baseline {
         Some(baseline) => {
             let subject = &baseline.approved.subject;
-            if approved.is_empty() && standing.unbaselined().is_empty() {
+            if approved.is_empty() && new_sections.is_empty() {
                 return Err(ApprovalError::Nothing { instance: instance.clone(), sequence: subject.sequence });
             }
             (subject.sequence + 1, Some(baseline.approved.identity.clone()))
         }
         None => (1, None),
     };
-    let (sections, documents) = compose(standing, &approved);
+    let (sections, mut documents) = compose(standing, &approved, &new_sections);
+    check_rest(standing, approved.len(), &sections, &documents)?;
+    let before = standing.baseline.as_ref();
+    for document in before.iter().flat_map(|baseline| baseline.documents.values()) {
+        documents.insert(document.digest().clone(), document.clone());
+    }
     let log = events::mark(tx)?.ok_or_else(|| StoreError::Damaged("the history is empty".to_owned()))?;
     let subject = Subject {
         instance: instance.clone(),
@@ -115,27 +163,73 @@ pub fn propose(
         sections,
         sequence,
     };
-    let drifts: Vec<Drift> = approved.iter().map(|change| assess(catalogue, (*change).clone())).collect();
-    Ok(Proposal::new(subject, &documents, &drifts, reason))
+    let previous = before.map(|baseline| baseline.approved.subject.clone());
+    Ok(Proposal::new(subject, previous, &documents, catalogue, reason))
 }
 
-fn selected<'a>(changes: &'a [Change], selection: &Selection) -> Result<Vec<&'a Change>, ApprovalError> {
+/// The differences and the new sections that are selected.
+fn selected<'a>(
+    standing: &'a Standing,
+    selection: &Selection,
+) -> Result<(Vec<&'a Change>, BTreeSet<String>), ApprovalError> {
+    let changes = &standing.changes;
+    let unbaselined = standing.unbaselined();
     match selection {
-        Selection::All => Ok(changes.iter().collect()),
-        Selection::Chosen(places) => Ok(places.iter().filter_map(|place| changes.get(*place)).collect()),
-        Selection::Only(paths) => {
-            let fits = |path: &Pointer, change: &Change| path.contains(&change.path);
-            if let Some(path) = paths.iter().find(|path| !changes.iter().any(|change| fits(path, change))) {
-                return Err(ApprovalError::NoSuchPath(path.to_string()));
+        Selection::All => Ok((changes.iter().collect(), unbaselined.into_iter().map(str::to_owned).collect())),
+        Selection::Chosen(places, sections) => {
+            let chosen = places.iter().filter_map(|place| changes.get(*place)).collect();
+            Ok((chosen, sections.iter().cloned().collect()))
+        }
+        Selection::Only(named) => {
+            let with_ids = || changes.iter().zip(standing.ids.iter().map(Option::as_ref));
+            let is_nothing = |one: &&Named| {
+                !with_ids().any(|(change, id)| one.fits(change, id))
+                    && !unbaselined.iter().any(|section| one.is_section(section))
+            };
+            if let Some(one) = named.iter().find(is_nothing) {
+                let text = match one {
+                    Named::Path(path) => display_safe(&path.to_string()),
+                    Named::Drift(id) => display_safe(id.as_str()),
+                };
+                return Err(ApprovalError::NoSuchPath(text));
             }
-            Ok(changes.iter().filter(|change| paths.iter().any(|path| fits(path, change))).collect())
+            let chosen = with_ids().filter(|(change, id)| named.iter().any(|one| one.fits(change, *id)));
+            let sections = unbaselined.iter().filter(|section| named.iter().any(|one| one.is_section(section)));
+            Ok((chosen.map(|(change, _)| change).collect(), sections.map(|section| (*section).to_owned()).collect()))
         }
     }
 }
 
+/// Makes sure that what is not approved is what stays different, and nothing else.
+fn check_rest(
+    standing: &Standing,
+    approved: usize,
+    sections: &Manifest,
+    documents: &BTreeMap<Digest, Document>,
+) -> Result<(), ApprovalError> {
+    let Some(_) = &standing.baseline else { return Ok(()) };
+    let side = |section: &str| match sections.get(section) {
+        Some(mark) => match mark.digest.as_ref().and_then(|digest| documents.get(digest)) {
+            Some(document) => Side::Value(document.value()),
+            None if mark.state.is_comparable() => Side::Without(mark.state),
+            None => Side::Unknown,
+        },
+        None => Side::Unknown,
+    };
+    let rest = compare(Table::of(standing.snapshot.instance.provider), side, &standing.snapshot);
+    if rest.len() + approved == standing.changes.len() {
+        return Ok(());
+    }
+    Err(ApprovalError::Statement("these differences cannot be approved apart from the others".to_owned()))
+}
+
 /// The sections of the new baseline: the approved differences from the snapshot, the old values for everything else. A
 /// section that cannot be read now keeps what was approved before.
-fn compose(standing: &Standing, approved: &[&Change]) -> (Manifest, BTreeMap<Digest, Document>) {
+fn compose(
+    standing: &Standing,
+    approved: &[&Change],
+    new_sections: &BTreeSet<String>,
+) -> (Manifest, BTreeMap<Digest, Document>) {
     let mut manifest = Manifest::new();
     let mut documents = BTreeMap::new();
     let mut add = |section: &str, state: State, document: Option<Document>| {
@@ -148,7 +242,7 @@ fn compose(standing: &Standing, approved: &[&Change]) -> (Manifest, BTreeMap<Dig
     let old = standing.baseline.as_ref();
     let old_marks = old.map(|baseline| baseline.approved.subject.sections.clone()).unwrap_or_default();
     let names = old_marks.keys().chain(standing.snapshot.sections.keys());
-    for section in names.collect::<std::collections::BTreeSet<_>>() {
+    for section in names.collect::<BTreeSet<_>>() {
         let old_document = old.and_then(|baseline| baseline.documents.get(section));
         let old_state = old_marks.get(section).map(|mark| mark.state).filter(|state| state.is_comparable());
         let reading = standing.snapshot.sections.get(section);
@@ -160,10 +254,17 @@ fn compose(standing: &Standing, approved: &[&Change]) -> (Manifest, BTreeMap<Dig
             (Some(state), _) if !is_read || here.is_empty() => add(section, state, old_document.cloned()),
             (Some(state), _) if here.len() < all_here => {
                 let mut value = old_document.map(|document| document.value().clone()).unwrap_or_default();
+                let read = reading.and_then(Reading::document).map(Document::value);
                 for change in here {
-                    apply(&mut value, change);
+                    apply(&mut value, change, read);
                 }
                 add(section, state, Some(Document::new(value)));
+            }
+            // A section that nobody asked to hold is not slipped in.
+            (None, Some(_)) if old.is_some() && is_read && !new_sections.contains(section) => {
+                if let Some(mark) = old_marks.get(section) {
+                    add(section, mark.state, None);
+                }
             }
             (_, Some(reading)) => add(section, reading.state(), reading.document().cloned()),
             (state, None) => add(section, state.unwrap_or(State::Unreachable), old_document.cloned()),
@@ -172,11 +273,12 @@ fn compose(standing: &Standing, approved: &[&Change]) -> (Manifest, BTreeMap<Dig
     (manifest, documents)
 }
 
-/// Makes one change to the document of its section.
-fn apply(value: &mut Value, change: &Change) {
-    let Some((last, parents)) = change.path.tokens().get(1..).and_then(<[String]>::split_last) else {
+/// Makes one change to the document of its section; `read` is the document it comes from.
+fn apply(value: &mut Value, change: &Change, read: Option<&Value>) {
+    let tokens = change.path.tokens().get(1..).unwrap_or_default();
+    let Some((last, parents)) = tokens.split_last() else {
         // The set is the whole section.
-        apply_here(value, change);
+        apply_here(value, change, read);
         return;
     };
     let mut parent = value;
@@ -188,7 +290,8 @@ fn apply(value: &mut Value, change: &Change) {
     }
     let Some(object) = parent.as_object_mut() else { return };
     if change.is_member {
-        apply_here(object.entry(last.clone()).or_insert(Value::Null), change);
+        let read = tokens.iter().try_fold(read, |place, token| Some(place?.get(token.as_str()))).flatten();
+        apply_here(object.entry(last.clone()).or_insert(Value::Null), change, read);
     } else if change.kind == ChangeKind::Removed {
         object.remove(last);
     } else {
@@ -196,7 +299,7 @@ fn apply(value: &mut Value, change: &Change) {
     }
 }
 
-fn apply_here(place: &mut Value, change: &Change) {
+fn apply_here(place: &mut Value, change: &Change, read: Option<&Value>) {
     if !change.is_member {
         *place = change.after.clone();
         return;
@@ -208,5 +311,7 @@ fn apply_here(place: &mut Value, change: &Change) {
     }
     members.sort_by_cached_key(to_bytes);
     members.dedup();
-    *place = Value::Array(members);
+    // Some vendors write a set without members as null.
+    let is_null = members.is_empty() && read == Some(&Value::Null);
+    *place = if is_null { Value::Null } else { Value::Array(members) };
 }

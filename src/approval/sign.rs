@@ -1,7 +1,7 @@
 //! Signing, through `ssh-keygen`: it already knows agents, passphrases, security keys and smart cards.
 
 use std::fs;
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -125,15 +125,18 @@ fn ssh_keygen(key: &Path, statement: &[u8]) -> Result<String, ApprovalError> {
         .arg(key)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
+        // A security key asks there to be touched.
+        .stderr(if std::io::stderr().is_terminal() { Stdio::inherit() } else { Stdio::piped() })
         .spawn()
         .map_err(failed)?;
-    if let Some(mut input) = child.stdin.take() {
-        input.write_all(statement).map_err(failed)?;
-    }
+    // If it ends before it has read everything, what it says counts, not that the pipe broke.
+    let written = child.stdin.take().map(|mut input| input.write_all(statement));
     let output = child.wait_with_output().map_err(failed)?;
     if !output.status.success() {
         return Err(ApprovalError::Sign(display_safe(String::from_utf8_lossy(&output.stderr).trim())));
+    }
+    if let Some(Err(error)) = written {
+        return Err(failed(error));
     }
     String::from_utf8(output.stdout).map_err(|error| ApprovalError::Sign(error.to_string()))
 }

@@ -3,10 +3,9 @@
 use serde_json::{Map, Value, json};
 
 use super::redact::{Redaction, is_nothing, is_secret_text};
-use super::to_bytes;
+use super::{Document, to_bytes};
 use crate::model::{Digest, Pointer, display_safe};
 use crate::sections::Section;
-use crate::snapshot::Document;
 
 /// A list whose items cannot be told apart.
 #[derive(Debug, thiserror::Error)]

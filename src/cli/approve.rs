@@ -8,16 +8,16 @@ use dialoguer::{Confirm, MultiSelect};
 
 use super::CliError;
 use super::args::{ApproveOptions, ImportOptions, ProposeOptions, SignOptions, What};
-use super::context::{Context, find_config};
-use super::output::{count, severity_style};
+use super::context::{Catalogues, Context, find_config};
+use super::output::{Columns, count, severity_style};
 use crate::approval::propose::Standing;
-use crate::approval::{self, Imported, Proposal, Selection, Signer};
+use crate::approval::{self, ApprovalError, Imported, Named, Proposal, Selection, Signer};
 use crate::classify::{Catalogue, Drift};
 use crate::clock::{Clock, SystemClock};
 use crate::delivery::Delivery;
 use crate::exit::Exit;
 use crate::message::values;
-use crate::model::{Direction, Pointer, State, display_safe};
+use crate::model::{Direction, State, display_safe};
 use crate::store::Store;
 use crate::trust_files::TrustFiles;
 
@@ -55,9 +55,12 @@ pub fn propose(context: &Context, options: &ProposeOptions, out: &mut dyn Write)
 /// The file is no proposal, or `ssh-keygen` does not sign.
 pub fn sign(config: Option<&Path>, options: &SignOptions, out: &mut dyn Write) -> Result<Exit, CliError> {
     let mut proposal = Proposal::read(&options.file)?;
-    let trust = match find_config(config) {
-        Ok(file) => Some(TrustFiles::read(&Context::load(Some(&file))?.config.approval)),
-        Err(_) if options.principal.is_some() => None,
+    let (trust, catalogues) = match find_config(config) {
+        Ok(file) => {
+            let context = Context::load(Some(&file))?;
+            (Some(TrustFiles::read(&context.config.approval)), context.catalogues)
+        }
+        Err(_) if options.principal.is_some() => (None, Catalogues::load(None)?),
         Err(error) => return Err(error.with_help("without a configuration, say in whose name you sign with --as")),
     };
     let signers = trust.as_ref().map(TrustFiles::signers).transpose()?;
@@ -73,10 +76,13 @@ pub fn sign(config: Option<&Path>, options: &SignOptions, out: &mut dyn Write) -
         display_safe(&subject.proposer)
     )?;
     writeln!(out, "Snapshot {}", subject.snapshot)?;
-    for change in &proposal.changes {
-        let text =
-            |name: &str| change.get(name).and_then(serde_json::Value::as_str).map(display_safe).unwrap_or_default();
-        writeln!(out, "  {} {}  {}  {}", text("severity"), text("direction"), text("title"), text("path"))?;
+    match &subject.previous {
+        None => writeln!(out, "The first baseline, with {}.", count(subject.sections.len(), "section"))?,
+        Some(_) => print_drifts(&proposal.drifts(catalogues.of(subject.instance.provider)), out)?,
+    }
+    for (section, before, after) in proposal.section_changes() {
+        let words = |state: Option<State>| state.map_or("not held", State::as_str);
+        writeln!(out, "  section {}: {} -> {}", display_safe(section), words(before), words(after))?;
     }
     let reason = options.reason.clone().or_else(|| proposal.reason.clone());
     let reason = reason.unwrap_or_else(|| "no reason given".to_owned());
@@ -119,10 +125,17 @@ pub async fn approve(context: &Context, options: &ApproveOptions, out: &mut dyn 
             }
         },
     };
-    let mut proposal = store.read(|tx| {
+    let proposed = store.read(|tx| {
         let reason = Some(options.reason.clone());
-        approval::propose(tx, &standing, &selection, catalogue, &proposer(), reason).map_err(CliError::from)
-    })?;
+        approval::propose(tx, &standing, &selection, catalogue, &proposer(), reason)
+    });
+    let mut proposal = match proposed {
+        Err(nothing @ ApprovalError::Nothing { .. }) => {
+            writeln!(out, "{nothing}.")?;
+            return Ok(Exit::Ok);
+        }
+        proposed => proposed?,
+    };
     let signer = match &options.key {
         Some(key) => Signer::of_key(key, Some(signers), options.principal.as_deref())?,
         None => Signer::find(signers, options.principal.as_deref())?,
@@ -164,15 +177,16 @@ fn named_selection(what: &What) -> Result<Option<Selection>, CliError> {
     if what.only.is_empty() {
         return Ok(None);
     }
-    let paths: Result<Vec<Pointer>, _> = what.only.iter().map(|path| path.parse()).collect();
-    paths.map(|paths| Some(Selection::Only(paths))).map_err(|error| CliError::new(Exit::Usage, error))
+    let named: Result<Vec<Named>, _> = what.only.iter().map(|text| text.parse()).collect();
+    Ok(Some(Selection::Only(named?)))
 }
 
 /// Asks on the terminal which differences to approve. Weakening ones are not ticked.
 fn ask(standing: &Standing, catalogue: &Catalogue, out: &mut dyn Write) -> Result<Option<Selection>, CliError> {
     let is_terminal = std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
     let drifts = standing.drifts(catalogue);
-    if standing.baseline.is_none() || drifts.is_empty() {
+    let unbaselined = standing.unbaselined();
+    if standing.baseline.is_none() || (drifts.is_empty() && unbaselined.is_empty()) {
         // A first baseline has nothing to choose from: it is the snapshot or nothing.
         if !is_terminal {
             return Ok(Some(Selection::All));
@@ -183,23 +197,44 @@ fn ask(standing: &Standing, catalogue: &Catalogue, out: &mut dyn Write) -> Resul
         return Ok(yes.then_some(Selection::All));
     }
     if !is_terminal {
-        let message = format!("{} to choose from, and no terminal to ask on", count(drifts.len(), "difference"));
-        return Err(CliError::new(Exit::Usage, message).with_help("say --all, or --only PATH"));
+        let choices = drifts.len() + unbaselined.len();
+        let message = format!("{} to choose from, and no terminal to ask on", count(choices, "difference"));
+        return Err(CliError::new(Exit::Usage, message).with_help("say --all, or --only PATH or drift"));
     }
     for drift in &drifts {
-        let style = severity_style(drift.severity);
-        writeln!(out, "{style}{:9}{style:#} {}\n          {}", drift.severity.as_str(), drift.title, drift.why)?;
+        writeln!(out, "{}: {}", drift.title, drift.why)?;
     }
     out.flush()?;
-    let items: Vec<String> = drifts.iter().map(choice).collect();
-    let ticked: Vec<bool> = drifts.iter().map(|drift| drift.direction == Direction::Stronger).collect();
+    let mut items: Vec<String> = drifts.iter().map(choice).collect();
+    items.extend(unbaselined.iter().map(|section| format!("new: hold section {section} from now on")));
+    let mut ticked: Vec<bool> = drifts.iter().map(|drift| drift.direction == Direction::Stronger).collect();
+    ticked.resize(items.len(), false);
     let chosen = MultiSelect::new()
         .with_prompt("Approve which? (space ticks, enter goes on; what is not ticked stays open)")
         .items(&items)
         .defaults(&ticked)
         .interact_opt()
         .map_err(no_terminal)?;
-    Ok(chosen.filter(|chosen| !chosen.is_empty()).map(Selection::Chosen))
+    Ok(chosen.filter(|chosen| !chosen.is_empty()).map(|chosen| {
+        let (changes, sections): (Vec<usize>, Vec<usize>) = chosen.into_iter().partition(|place| *place < drifts.len());
+        let section = |place: usize| unbaselined.get(place - drifts.len()).map(|section| (*section).to_owned());
+        Selection::Chosen(changes, sections.into_iter().filter_map(section).collect())
+    }))
+}
+
+/// The differences an approver is about to sign, one line each.
+fn print_drifts(drifts: &[Drift], out: &mut dyn Write) -> Result<(), CliError> {
+    let mut columns = Columns::new(2);
+    for drift in drifts {
+        let change = &drift.change;
+        let words = values::change(change.kind, &change.before, &change.after, drift.unit);
+        columns.row(
+            severity_style(drift.severity),
+            [drift.severity.as_str(), drift.direction.as_str(), &drift.title, &words],
+        );
+    }
+    columns.write(out)?;
+    Ok(())
 }
 
 fn choice(drift: &Drift) -> String {

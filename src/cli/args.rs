@@ -187,8 +187,8 @@ pub struct What {
     /// Approve every difference
     #[arg(long, conflicts_with = "only")]
     pub all: bool,
-    /// Approve only what is at or under these paths; the rest stays open
-    #[arg(long, value_name = "PATH", num_args = 1..)]
+    /// Approve only these drifts (drf_…), or what is at or under these paths; the rest stays open
+    #[arg(long, value_name = "PATH|DRIFT", num_args = 1..)]
     pub only: Vec<String>,
 }
 

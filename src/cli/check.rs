@@ -1,6 +1,8 @@
 //! `authdrift check`: one cycle now.
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
+use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::json;
 use tokio::task::JoinSet;
@@ -14,7 +16,8 @@ use crate::cycle::{Keep, Report, Verdict};
 use crate::delivery::Delivery;
 use crate::exit::Exit;
 use crate::message::values;
-use crate::model::display_safe;
+use crate::model::{InstanceId, display_safe};
+use crate::store::Store;
 
 /// Reads the instances side by side, prints what was found, and delivers what is new.
 ///
@@ -22,18 +25,26 @@ use crate::model::display_safe;
 /// The store cannot be used, or an instance is not configured.
 pub async fn check(context: &Context, options: &CheckOptions, out: &mut dyn Write) -> Result<Exit, CliError> {
     let instances = context.instances(&options.instances)?;
-    let store = context.store()?;
-    let keep = if options.no_store { Keep::Nothing } else { Keep::Everything };
+    let (store, keep) = match options.no_store {
+        false => (context.store()?, Keep::Everything),
+        true if context.config.store.exists() => (context.existing_store()?, Keep::Nothing),
+        true => (Store::temporary()?, Keep::Nothing),
+    };
     let mut cycles = JoinSet::new();
     for (place, instance) in instances.iter().enumerate() {
-        let watch = context.watch(instance, &store)?;
+        let watch = context.watch(instance, &store)?.on_wait(say_why_we_wait);
         cycles.spawn(async move { (place, watch.cycle(keep).await) });
     }
     let mut reports = Vec::new();
+    let mut failed = None;
     while let Some(finished) = cycles.join_next().await {
         let (place, report) =
             finished.map_err(|error| CliError::new(Exit::Internal, format!("a cycle died: {error}")))?;
-        reports.push((place, report?));
+        match report {
+            Ok(report) => reports.push((place, report)),
+            // The others still have something to say.
+            Err(error) => failed = Some(CliError::from(error)),
+        }
     }
     reports.sort_by_key(|(place, _)| *place);
     let reports: Vec<Report> = reports.into_iter().map(|(_, report)| report).collect();
@@ -46,9 +57,22 @@ pub async fn check(context: &Context, options: &CheckOptions, out: &mut dyn Writ
     }
     out.flush()?;
     if keep == Keep::Everything {
-        Delivery::new(store, std::sync::Arc::clone(&context.clock), &context.config.receivers)?.round().await?;
+        Delivery::new(store, Arc::clone(&context.clock), &context.config.receivers)?.round().await?;
     }
-    Ok(exit_of(&reports))
+    match failed {
+        Some(error) => Err(error),
+        None => Ok(exit_of(&reports)),
+    }
+}
+
+/// On a terminal only: half a minute of silence would look like a program that hangs.
+fn say_why_we_wait(instance: &InstanceId, sections: usize, wait: Duration) {
+    if std::io::stderr().is_terminal() {
+        let wait = humantime::format_duration(wait);
+        let line = format!("{instance}: new differences in {}, reading again in {wait}", count(sections, "section"));
+        // Nobody misses the line if the terminal is gone.
+        let _ = writeln!(std::io::stderr(), "{line}");
+    }
 }
 
 fn print(reports: &[Report], context: &Context, out: &mut dyn Write) -> Result<(), CliError> {
@@ -86,7 +110,7 @@ pub(super) fn print_report(
     let style = verdict_style(report.verdict);
     writeln!(
         out,
-        "{:width$}  {style}{:11}{style:#} {}",
+        "{:width$}  {style}{:11}{style:#}  {}",
         report.instance.to_string(),
         verdict_words(report.verdict),
         summary(report, context)
@@ -100,6 +124,7 @@ pub(super) fn print_report(
         let meaning = &drift.drift;
         let change = &meaning.change;
         let words = values::change(change.kind, &change.before, &change.after, meaning.unit);
+        let words = if drift.unseen { format!("{words}  (last seen; unreadable now)") } else { words };
         let more = if more > 0 { format!("{words}  (+{})", count(more, "path")) } else { words };
         let title = if meaning.title == last_title { "" } else { meaning.title.as_str() };
         last_title = &meaning.title;
@@ -115,7 +140,7 @@ pub(super) fn print_report(
             columns.row(verdict_style(Verdict::Blind), ["blind", "", &section.section, &join(reason, &since)]);
         } else if section.unbaselined {
             columns.row(DIM, ["new", "", &section.section, "not in the baseline yet, so not compared"]);
-        } else if report.verdict == Verdict::NoBaseline && !section.state.is_comparable() {
+        } else if !section.state.is_comparable() && report.reason.is_none() {
             columns.row(PLAIN, ["unread", "", &section.section, reason]);
         }
     }

@@ -12,6 +12,7 @@ use crate::approval::propose::Standing;
 use crate::cycle::approved_side;
 use crate::diff::patch;
 use crate::exit::Exit;
+use crate::incident::{SectionKind, section_kind};
 use crate::message::values;
 use crate::model::display_safe;
 use crate::trust_files::TrustFiles;
@@ -31,10 +32,20 @@ pub fn diff(context: &Context, options: &DiffOptions, out: &mut dyn Write) -> Re
         return Err(CliError::new(Exit::NoBaseline, message).with_help(help));
     };
     let drifts = standing.drifts(context.catalogues.of(instance.id.provider));
-    let exit = if drifts.is_empty() { Exit::Ok } else { Exit::Drift };
+    let manifest = &baseline.approved.subject.sections;
+    let is_blind = |section: &&String| section_kind(manifest, &standing.snapshot, section) == Some(SectionKind::Blind);
+    let unread: Vec<&String> = manifest.keys().filter(is_blind).collect();
+    let exit = match (drifts.is_empty(), unread.is_empty()) {
+        (false, _) => Exit::Drift,
+        (true, false) => Exit::Blind,
+        (true, true) => Exit::Ok,
+    };
 
     if options.json {
-        serde_json::to_writer_pretty(&mut *out, &json!({ "instance": instance.id, "drifts": drifts }))?;
+        serde_json::to_writer_pretty(
+            &mut *out,
+            &json!({ "instance": instance.id, "drifts": drifts, "unread": unread }),
+        )?;
         writeln!(out)?;
         return Ok(exit);
     }
@@ -49,8 +60,12 @@ pub fn diff(context: &Context, options: &DiffOptions, out: &mut dyn Write) -> Re
         writeln!(out)?;
         return Ok(exit);
     }
+    for section in &unread {
+        writeln!(out, "Not readable, so nothing is known about it: {section}")?;
+    }
     if drifts.is_empty() {
-        writeln!(out, "{} is as baseline {} says.", instance.id, baseline.approved.subject.sequence)?;
+        let what = if unread.is_empty() { instance.id.to_string() } else { format!("The rest of {}", instance.id) };
+        writeln!(out, "{what} is as baseline {} says.", baseline.approved.subject.sequence)?;
         return Ok(exit);
     }
     for drift in &drifts {

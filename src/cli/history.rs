@@ -50,7 +50,11 @@ fn words(event: &Event) -> String {
         "drift" => {
             let (before, after) = (data.get("before"), data.get("after"));
             let show = |value: Option<&Value>| value.map(|value| values::show(value, None)).unwrap_or_default();
-            format!("{}  {} -> {}", text("path").unwrap_or_default(), show(before), show(after))
+            let (from, to) = match event.kind.as_str() {
+                "drift.reverted" => (show(after), show(before)),
+                _ => (show(before), show(after)),
+            };
+            format!("{}  {from} -> {to}", text("path").unwrap_or_default())
         }
         "baseline" => match (data.get("sequence"), text("reason")) {
             (Some(sequence), reason) => {

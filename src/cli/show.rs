@@ -73,7 +73,7 @@ fn explain(instance: &InstanceId, known: &Known, drift: &Drift, out: &mut dyn Wr
     if known.status == Status::Open {
         writeln!(out)?;
         writeln!(out, "  Not you?   `authdrift diff {instance} --format revert` shows the way back.")?;
-        writeln!(out, "  Intended?  `authdrift approve {instance} --reason TEXT --only '{}'`", change.path)?;
+        writeln!(out, "  Intended?  `authdrift approve {instance} --reason TEXT --only {}`", known.id)?;
     }
     Ok(())
 }

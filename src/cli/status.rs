@@ -25,6 +25,8 @@ use crate::trust_files::TrustFiles;
 struct Line {
     verdict: String,
     open: Vec<Severity>,
+    /// Read, and asked for.
+    sections: Option<(usize, usize)>,
     baseline: Result<Option<BaselineReport>, String>,
     cycle: Option<Cycle>,
     next: Option<chrono::DateTime<chrono::Utc>>,
@@ -50,7 +52,7 @@ pub fn status(context: &Context, options: &StatusOptions, out: &mut dyn Write) -
 
     let now = context.clock.now();
     let mut columns = Columns::new(0);
-    columns.row(BOLD, ["INSTANCE", "VERDICT", "OPEN", "BASELINE", "LAST CYCLE", "NEXT"]);
+    columns.row(BOLD, ["INSTANCE", "VERDICT", "OPEN", "SECTIONS", "BASELINE", "LAST CYCLE", "NEXT"]);
     for (instance, line) in &lines {
         let baseline = match &line.baseline {
             Ok(Some(baseline)) => {
@@ -65,6 +67,7 @@ pub fn status(context: &Context, options: &StatusOptions, out: &mut dyn Write) -
                 instance.id.to_string(),
                 line.verdict.replace('_', " "),
                 open_words(&line.open),
+                line.sections.map_or("-".to_owned(), |(read, all)| format!("{read}/{all}")),
                 baseline,
                 line.cycle.as_ref().map_or("never".to_owned(), |cycle| time(cycle.at, now)),
                 line.next.map_or("-".to_owned(), |next| time(next, now)),
@@ -99,18 +102,23 @@ pub fn status(context: &Context, options: &StatusOptions, out: &mut dyn Write) -
 fn line(tx: &Transaction<'_>, context: &Context, instance: &Instance, trust: &TrustFiles) -> Result<Line, CliError> {
     let Some(row) = instances::find(tx, &instance.id)? else {
         return Ok(Line {
-            verdict: "never read".to_owned(),
+            verdict: "no_baseline".to_owned(),
             open: Vec::new(),
+            sections: None,
             baseline: Ok(None),
             cycle: None,
             next: None,
         });
     };
+    // One damaged row is told where it is; how everything else is doing is needed all the more.
+    let newest = match cycles::latest_snapshot(tx, row, &instance.id) {
+        Err(StoreError::Damaged(_)) => None,
+        read => read?,
+    };
     let baseline = match Standing::load(tx, &instance.id, trust) {
         Ok(standing) => Ok(standing.baseline.map(|baseline| BaselineReport::of(&baseline))),
         Err(crate::approval::ApprovalError::NoSnapshot(_)) => Ok(None),
         Err(crate::approval::ApprovalError::Untrusted(untrusted)) => Err(untrusted.to_string()),
-        // One damaged row is told where it is; how everything else is doing is needed all the more.
         Err(crate::approval::ApprovalError::Store(StoreError::Damaged(reason))) => {
             Err(format!("the database is damaged: {reason}"))
         }
@@ -120,13 +128,21 @@ fn line(tx: &Transaction<'_>, context: &Context, instance: &Instance, trust: &Tr
     let known = drifts::known(tx, row)?;
     let open = known.values().filter(|drift| drift.status == Status::Open);
     let cycle = cycles::latest(tx, row)?;
-    let verdict = match &baseline {
-        Err(_) => "untrusted".to_owned(),
-        Ok(_) => cycle.as_ref().map_or("never read".to_owned(), |cycle| cycle.verdict.clone()),
+    let open: Vec<Severity> = open.map(|drift| assess(catalogue, drift.change.clone()).severity).collect();
+    // A baseline may have been approved since the last cycle, so its verdict counts only where nothing else decides.
+    let last = cycle.as_ref().map_or("no_baseline", |cycle| cycle.verdict.as_str());
+    let verdict = match (&baseline, last) {
+        (Err(_), _) => "untrusted",
+        (Ok(_), "error") => "error",
+        (Ok(None), _) => "no_baseline",
+        (Ok(Some(_)), _) if !open.is_empty() => "drift",
+        (Ok(Some(_)), "blind") => "blind",
+        (Ok(Some(_)), _) => "in_sync",
     };
     Ok(Line {
-        verdict,
-        open: open.map(|drift| assess(catalogue, drift.change.clone()).severity).collect(),
+        verdict: verdict.to_owned(),
+        sections: newest.map(|(snapshot, _)| (snapshot.seen(), snapshot.sections.len())),
+        open,
         baseline,
         cycle,
         next: instances::state(tx, row)?.next_due,
@@ -174,6 +190,7 @@ fn as_json(store: &Store, context: &Context, lines: &[(&Instance, Line)]) -> Res
                 "instance": instance.id,
                 "verdict": line.verdict,
                 "open": open,
+                "sections": line.sections.map(|(read, all)| json!({ "read": read, "all": all })),
                 "baseline": line.baseline.as_ref().ok(),
                 "untrusted": line.baseline.as_ref().err(),
                 "last_cycle": line.cycle.as_ref().map(|cycle| json!({

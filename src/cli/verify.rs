@@ -14,7 +14,7 @@ use crate::cycle::verified_baseline;
 use crate::exit::Exit;
 use crate::model::{Resource, display_safe};
 use crate::snapshot::Snapshot;
-use crate::store::{StoreError, Transaction, baselines, cycles, events, instances};
+use crate::store::{StoreError, Transaction, baselines, check_schema, cycles, documents, events, instances};
 use crate::trust::{Approved, Untrusted, chain};
 use crate::trust_files::TrustFiles;
 
@@ -28,7 +28,7 @@ pub fn verify(context: &Context, options: &VerifyOptions, out: &mut dyn Write) -
     let store = context.existing_store()?;
     let trust = TrustFiles::read(&context.config.approval);
 
-    let history = store.read(events::verify);
+    let history = store.read(|tx| check_schema(tx).and_then(|()| events::verify(tx))).map(|walk| walk.mark);
     let mut results = Vec::new();
     for instance in chosen {
         results.push((instance, store.read(|tx| verify_instance(tx, instance, &trust))?));
@@ -79,7 +79,18 @@ fn verify_instance(
         Ok(None) => Ok(Ok(Vec::new())),
         Ok(Some(_)) => {
             let statements = baselines::statements(tx, row)?;
-            Ok(trust.policy().and_then(|policy| chain(&instance.id, &statements, &policy)))
+            let links = match trust.policy().and_then(|policy| chain(&instance.id, &statements, &policy)) {
+                Ok(links) => links,
+                Err(untrusted) => return Ok(Err(untrusted)),
+            };
+            // A cycle needs the documents of the newest baseline only; here all of them have to be whole.
+            for (section, mark) in links.iter().flat_map(|link| &link.subject.sections) {
+                let Some(digest) = &mark.digest else { continue };
+                if documents::load(tx, digest).is_err() {
+                    return Ok(Err(Untrusted::DocumentDamaged { section: section.clone(), digest: digest.clone() }));
+                }
+            }
+            Ok(Ok(links))
         }
     }
 }

@@ -6,12 +6,14 @@ use super::commit::Told;
 use super::report::BaselineReport;
 use crate::classify::{Catalogue, Drift, assess};
 use crate::config::{Config, Filter};
-use crate::incident::{Known, Status, Step, Transition};
-use crate::message::{Alert, ApprovedBaseline, Entry, EntryChange, News, SectionChange, Window, subject::subject};
+use crate::incident::{Known, SectionKind, Status, Step, Transition};
+use crate::message::{
+    Alert, ApprovedBaseline, Entry, EntryChange, Message, News, SectionChange, Window, subject::subject,
+};
 use crate::model::{Digest, Direction, HistoryMark, InstanceId, MessageId, Severity};
 use crate::store::instances::InstanceRow;
-use crate::store::outbox::{self, Message};
-use crate::store::{StoreError, Transaction, drifts, events};
+use crate::store::outbox;
+use crate::store::{StoreError, Transaction, drifts, events, instances, news};
 
 /// What every message of one commit has in common.
 pub struct Origin<'a> {
@@ -34,7 +36,7 @@ pub struct Origin<'a> {
 /// # Errors
 /// The database cannot be written.
 pub fn announce(tx: &Transaction<'_>, row: InstanceRow, origin: &Origin<'_>, told: Told) -> Result<(), StoreError> {
-    let open = drifts::known(tx, row)?.values().filter(|drift| drift.status == Status::Open).count();
+    let open = drifts::count_open(tx, row)?;
     let entries = entries(origin.catalogue, &told.transitions);
     let is_news = !entries.is_empty() || !told.sections.is_empty() || told.untrusted.is_some() || told.trusted_again;
     if is_news {
@@ -60,7 +62,9 @@ pub fn announce(tx: &Transaction<'_>, row: InstanceRow, origin: &Origin<'_>, tol
             }
         }
     }
-    if open == 0 {
+    // A story goes on as long as something is open, blind or untrusted.
+    let is_blind = news::known(tx, row)?.values().any(|section| section.kind == SectionKind::Blind && section.is_told);
+    if open == 0 && !is_blind && instances::state(tx, row)?.untrusted.is_none() {
         outbox::end_threads(tx, row)?;
     }
     Ok(())
@@ -74,16 +78,19 @@ fn post(
     alert: Alert,
     at: DateTime<Utc>,
 ) -> Result<(), StoreError> {
+    // News that is worse than the story it would follow begins a story of its own: nobody should find a critical change
+    // under the subject of a small one.
     let thread = outbox::thread(tx, row, receiver)?;
+    let thread = thread.filter(|thread| alert.is_all_clear() || alert.severity() <= thread.severity);
     let subject = match &thread {
-        Some((_, root_subject)) => format!("Re: {root_subject}"),
+        Some(thread) => format!("Re: {}", thread.subject),
         None => subject(&alert),
     };
     let message = Message {
         id: MessageId::new(),
         receiver: receiver.to_owned(),
         alert,
-        thread: thread.map(|(root, _)| root),
+        thread: thread.map(|thread| thread.root),
         subject,
         created_at: at,
         attempts: 0,
@@ -189,11 +196,13 @@ fn worse(one: Direction, other: Direction) -> Direction {
     if rank(other) > rank(one) { other } else { one }
 }
 
-/// The time in which what is new happened.
+/// The time in which everything new happened: from the oldest last reading without it to the first with it.
 fn window(transitions: &[Transition]) -> Option<Window> {
-    let new = transitions.iter().filter(|transition| matches!(transition.step, Step::Opened | Step::Reopened));
-    new.map(|transition| Window { last_good: transition.drift.last_good, first_different: transition.drift.first_seen })
-        .next()
+    let is_new = |transition: &&Transition| matches!(transition.step, Step::Opened | Step::Reopened);
+    let new: Vec<&Known> = transitions.iter().filter(is_new).map(|transition| &transition.drift).collect();
+    let first_different = new.iter().map(|drift| drift.first_seen).min()?;
+    let last_good: Option<Vec<DateTime<Utc>>> = new.iter().map(|drift| drift.last_good).collect();
+    Some(Window { last_good: last_good.and_then(|times| times.into_iter().min()), first_different })
 }
 
 fn approved_baseline(baseline: &BaselineReport) -> ApprovedBaseline {

@@ -31,16 +31,16 @@ pub(super) fn commit(
     let id = &watch.instance.id;
     let row = instances::row(tx, id)?;
     let before = instances::state(tx, row)?;
-    let last_good = cycles::last_reading(tx, row)?;
+    let is_first = cycles::last_reading(tx, row)?.is_none();
     let judged = judge(tx, &taken.snapshot, &taken.failure, trust)?;
-    if last_good.is_none() && taken.snapshot.seen() > 0 {
+    if is_first && taken.snapshot.seen() > 0 {
         let data = json!({ "resource": taken.snapshot.resource, "snapshot": taken.snapshot.digest() });
         events::append(tx, cycle.at, "instance.first_read", Some(id), data)?;
     }
 
     let mut told = Told::default();
     if let Judged::Compared(compared) = &judged {
-        told.transitions = keep_drifts(tx, row, id, compared, &cycle, last_good)?;
+        told.transitions = keep_drifts(tx, row, id, compared, cycle.at)?;
         told.sections = keep_sections(tx, row, id, taken, compared, cycle.at)?;
     }
     let code = match &judged {
@@ -103,12 +103,17 @@ fn keep_drifts(
     row: InstanceRow,
     id: &InstanceId,
     compared: &Compared,
-    cycle: &Cycle,
-    last_good: Option<DateTime<Utc>>,
+    at: DateTime<Utc>,
 ) -> Result<Vec<Transition>, StoreError> {
     let known = drifts::known(tx, row)?;
-    let steps = advance(id, &known, &compared.changes, &compared.sections, &Ending::Reverted, cycle.at, last_good);
-    keep_transitions(tx, row, id, cycle.at, steps)
+    let mut steps = advance(id, &known, &compared.changes, &compared.sections, &Ending::Reverted, at);
+    for Transition { step, drift, .. } in &mut steps {
+        if matches!(step, Step::Opened | Step::Reopened) {
+            // This cycle is not recorded yet, so the newest reading is the last one without the difference.
+            drift.last_good = cycles::last_reading_of(tx, row, drift.change.section())?;
+        }
+    }
+    keep_transitions(tx, row, id, at, steps)
 }
 
 /// Records the steps of drifts in table and history; answers those that are news.

@@ -102,7 +102,7 @@ pub struct Report {
     pub requests: u64,
     /// Every section, by name.
     pub sections: Vec<SectionReport>,
-    /// Every open drift that could be seen, most severe first.
+    /// Every open drift, most severe first.
     pub drifts: Vec<DriftReport>,
     /// Why nothing could be read.
     #[serde(skip)]
@@ -201,6 +201,9 @@ pub struct DriftReport {
     /// First seen.
     #[serde(serialize_with = "as_written")]
     pub first_seen: DateTime<Utc>,
+    /// Its section cannot be read now: the values are the last that were seen.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub unseen: bool,
 }
 
 /// The exit code of several instances, derived from what is printed.
@@ -262,7 +265,24 @@ pub(super) fn build(
             first_seen: open.map_or(cycle.at, |drift| drift.first_seen),
             drift: assess(&watch.catalogue, change.clone()),
             status: Status::Open.as_str(),
+            unseen: false,
         });
+    }
+    // What was open and cannot be seen now is still open, as far as anybody knows.
+    if let Judged::Compared(compared) = judged {
+        let is_hidden = |drift: &&incident::Known| {
+            drift.status == Status::Open && !compared.sections.contains(drift.change.section())
+        };
+        for drift in known.values().filter(is_hidden) {
+            reported.push(DriftReport {
+                id: Some(drift.id.clone()),
+                section: drift.change.section().to_owned(),
+                first_seen: drift.first_seen,
+                drift: assess(&watch.catalogue, drift.change.clone()),
+                status: Status::Open.as_str(),
+                unseen: true,
+            });
+        }
     }
     reported.sort_by(|one, other| {
         let by_weight = other.drift.severity.cmp(&one.drift.severity);

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use rusqlite::Connection;
+use serde_json::Value;
 
 use crate::cli::CliError;
 use crate::exit::Exit;
@@ -13,18 +14,25 @@ pub(super) struct Original {
     statement: Vec<u8>,
 }
 
-/// Edits the approved state of the first instance: another digest for its settings.
+/// Makes the newest reading look approved: its digests take the place of the signed ones.
 pub(super) fn edit_baseline(database: &Path) -> Result<Original, CliError> {
     let connection = open(database)?;
-    let (row, statement): (i64, Vec<u8>) = connection
-        .query_row("SELECT rowid, statement FROM statements ORDER BY instance_id, sequence LIMIT 1", [], |row| {
-            Ok((row.get(0)?, row.get(1)?))
-        })
+    let (row, statement, digest, sections): (i64, Vec<u8>, String, String) = connection
+        .query_row(
+            "SELECT s.rowid, s.statement, n.digest, n.sections
+             FROM statements s JOIN snapshots n ON n.instance_id = s.instance_id
+             ORDER BY s.instance_id, s.sequence, n.id DESC LIMIT 1",
+            [],
+            |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)),
+        )
         .map_err(failed)?;
-    let edited = String::from_utf8_lossy(&statement).replace("First review, CHG-1", "Quarterly review, CHG-9");
-    connection
-        .execute("UPDATE statements SET statement = ?2 WHERE rowid = ?1", (row, edited.as_bytes()))
-        .map_err(failed)?;
+    let mut edited: Value = serde_json::from_slice(&statement)?;
+    if let Some(subject) = edited.pointer_mut("/subject").and_then(Value::as_object_mut) {
+        subject.insert("sections".to_owned(), serde_json::from_str(&sections)?);
+        subject.insert("snapshot".to_owned(), Value::String(digest));
+    }
+    let edited = serde_json::to_vec(&edited)?;
+    connection.execute("UPDATE statements SET statement = ?2 WHERE rowid = ?1", (row, edited)).map_err(failed)?;
     Ok(Original { row, statement })
 }
 

@@ -57,21 +57,26 @@ pub fn comparable(baseline: &Manifest, snapshot: &Snapshot) -> BTreeSet<String> 
 pub fn compare<'a>(table: &Table, baseline: impl Fn(&str) -> Side<'a>, snapshot: &Snapshot) -> Vec<Change> {
     let mut changes = Vec::new();
     for (section, reading) in &snapshot.sections {
-        let path = Pointer::of_section(section);
-        match (baseline(section), Side::of_reading(Some(reading))) {
-            (Side::Value(before), Side::Value(after)) => compare_values(table, &path, before, after, &mut changes),
-            (Side::Unknown, _) | (_, Side::Unknown) => {}
-            (before, after) if before == after => {}
-            (before, after) => changes.push(Change {
-                path,
-                kind: ChangeKind::Changed,
-                before: json!({ "state": state_of(before) }),
-                after: json!({ "state": state_of(after) }),
-                is_member: false,
-            }),
-        }
+        compare_section(table, section, baseline(section), Side::of_reading(Some(reading)), &mut changes);
     }
     changes
+}
+
+/// Adds every difference between two sides of one section to `changes`; none when a side is unknown.
+pub fn compare_section(table: &Table, section: &str, before: Side<'_>, after: Side<'_>, changes: &mut Vec<Change>) {
+    let path = Pointer::of_section(section);
+    match (before, after) {
+        (Side::Value(before), Side::Value(after)) => compare_values(table, &path, before, after, changes),
+        (Side::Unknown, _) | (_, Side::Unknown) => {}
+        (before, after) if before == after => {}
+        (before, after) => changes.push(Change {
+            path,
+            kind: ChangeKind::Changed,
+            before: json!({ "state": state_of(before) }),
+            after: json!({ "state": state_of(after) }),
+            is_member: false,
+        }),
+    }
 }
 
 fn state_of(side: Side<'_>) -> State {
@@ -100,6 +105,8 @@ fn compare_values(table: &Table, path: &Pointer, before: &Value, after: &Value, 
                 let place = path.child(name);
                 match (old.get(name), new.get(name)) {
                     (Some(was), Some(is)) => compare_values(table, &place, was, is, changes),
+                    // Vendors add and retire providers that nobody has switched on.
+                    (Some(one), None) | (None, Some(one)) if table.is_inert(&place, one) => {}
                     (Some(was), None) => changes.push(one(ChangeKind::Removed, &place, was, &Value::Null, false)),
                     (None, Some(is)) => changes.push(one(ChangeKind::Added, &place, &Value::Null, is, false)),
                     (None, None) => {}
@@ -137,8 +144,8 @@ fn sorted(items: &[Value]) -> Vec<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::canonical::Document;
     use crate::model::Provider;
-    use crate::snapshot::Document;
     use proptest::prelude::*;
 
     fn changes(section: &str, before: Value, after: Value) -> Vec<(String, &'static str, Value, Value)> {
@@ -184,6 +191,22 @@ mod tests {
             let found = changes("tenants.settings", locales(json!(["en", "fr"])), locales(after));
             assert_eq!(found.into_iter().map(|(path, kind, ..)| (path, kind)).collect::<Vec<_>>(), path(kind));
         }
+    }
+
+    #[test]
+    fn a_provider_nobody_switched_on_comes_and_goes_unnoticed() {
+        let config = |provider: Value| json!({ "connection_oauth_new": provider });
+        let (off, on) = (config(json!({ "enabled": false, "x": 1 })), config(json!({ "enabled": true, "x": 1 })));
+        let table = Table::of(Provider::Clerk);
+        let count = |before: &Value, after: &Value| {
+            let mut found = Vec::new();
+            compare_section(table, "platform.config", Side::Value(before), Side::Value(after), &mut found);
+            found.iter().map(|change| change.path.to_string()).collect::<Vec<_>>()
+        };
+        assert!(count(&json!({}), &off).is_empty() && count(&off, &json!({})).is_empty());
+        assert_eq!(count(&json!({}), &on), ["/platform.config/connection_oauth_new"]);
+        assert_eq!(count(&on, &json!({})), ["/platform.config/connection_oauth_new"]);
+        assert_eq!(count(&off, &on), ["/platform.config/connection_oauth_new/enabled"]);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::model::{Category, Direction, Severity, State, Unit};
+use crate::model::{Category, Digest, Direction, Severity, State, Unit};
 
 /// Text that tries to run, to colour, to break the line and to turn it around.
 pub(super) const EVIL: &str = "<img src=x onerror=alert(1)>\u{1b}[31m\r\nBcc: a@b.example\u{202e}gnp";

@@ -1,6 +1,6 @@
 //! Values as people read them.
 //!
-//! Everything returned here went through [`display_safe`]. Two values that differ never look the same: when their
+//! Everything returned here went through [`display_safe()`]. Two values that differ never look the same: when their
 //! usual forms agree (`"on"` and `true`, two long texts with the same beginning), their exact forms are shown, from
 //! the place where they part.
 

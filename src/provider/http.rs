@@ -20,6 +20,8 @@ pub struct Limits {
     pub headers: Duration,
     /// For everything, body included.
     pub total: Duration,
+    /// For a whole section: all its pages, pauses and repetitions.
+    pub section: Duration,
     /// Bytes of a body after decompression.
     pub body: usize,
     /// Tries when the vendor fails (5xx or no connection).
@@ -38,6 +40,7 @@ impl Default for Limits {
             connect: Duration::from_secs(5),
             headers: Duration::from_secs(10),
             total: Duration::from_secs(30),
+            section: Duration::from_secs(180),
             body: 10 << 20,
             tries: 3,
             busy_tries: 5,
@@ -96,6 +99,11 @@ impl Http {
     /// Requests sent so far.
     pub(super) fn requests(&self) -> u64 {
         self.requests.load(Ordering::Relaxed)
+    }
+
+    /// For a whole section: all its pages, pauses and repetitions.
+    pub(super) fn section_limit(&self) -> Duration {
+        self.limits.section
     }
 
     /// Reads `url`, patiently.

@@ -45,6 +45,13 @@ impl From<Refusal> for Trouble {
     }
 }
 
+/// One page of a list.
+struct Page {
+    items: Vec<Value>,
+    total: Option<usize>,
+    next: Option<String>,
+}
+
 struct SectionReader<'a> {
     http: &'a Http,
     table: &'a Table,
@@ -69,7 +76,7 @@ impl SectionReader<'_> {
         let mut cursors: Vec<String> = Vec::new();
         for page in 0..MOST_PAGES {
             let answer = self.get(&self.page_query(page, items.len(), cursors.last())).await?;
-            let (mut found, total, next) = self.unwrap(answer)?;
+            let Page { items: mut found, total, next } = self.unwrap(answer)?;
             let found_here = found.len();
             items.append(&mut found);
             let is_last = match self.section.paging {
@@ -126,9 +133,9 @@ impl SectionReader<'_> {
     }
 
     /// Items, total and cursor of one page, whether it comes in an envelope or bare.
-    fn unwrap(&self, answer: Value) -> Result<(Vec<Value>, Option<usize>, Option<String>), Refusal> {
+    fn unwrap(&self, answer: Value) -> Result<Page, Refusal> {
         let mut envelope = match answer {
-            Value::Array(items) => return Ok((items, None, None)),
+            Value::Array(items) => return Ok(Page { items, total: None, next: None }),
             Value::Object(envelope) => envelope,
             other => return Err(self.unexpected(&format!("it is {}", kind_of(&other)))),
         };
@@ -140,7 +147,7 @@ impl SectionReader<'_> {
         let total = total.and_then(Value::as_u64).and_then(|total| usize::try_from(total).ok());
         let next = envelope.get("next").and_then(Value::as_str).filter(|next| !next.is_empty()).map(str::to_owned);
         let next = next.filter(|_| self.section.paging == Paging::Checkpoint);
-        Ok((items, total, next))
+        Ok(Page { items, total, next })
     }
 
     /// One answer, with one new token if the vendor wants one.

@@ -12,10 +12,9 @@ use secrecy::ExposeSecret;
 
 use super::Attempt;
 use crate::config::{self, Email, Tls};
-use crate::message::{Alert, html, text};
+use crate::message::{Alert, Message, html, text};
 use crate::model::{MessageId, Severity, display_safe};
 use crate::secrets;
-use crate::store::outbox::Message;
 
 /// A relay that does not answer for this long is tried again later.
 const TIMEOUT: Duration = Duration::from_secs(20);

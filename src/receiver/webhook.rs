@@ -12,9 +12,8 @@ use sha2::Sha256;
 
 use super::Attempt;
 use crate::config::Webhook;
-use crate::message::json;
+use crate::message::{Message, json};
 use crate::secrets;
-use crate::store::outbox::Message;
 
 /// Connect, send and answer within this time.
 const TIMEOUT: Duration = Duration::from_secs(15);

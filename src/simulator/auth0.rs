@@ -263,7 +263,7 @@ mod tests {
             assert!(response.headers().contains_key("x-ratelimit-reset"));
         }
         assert_eq!(body(&auth0, "guardian/policies").await, json!(["all-applications"]));
-        assert_eq!(get(&auth0, "roles").await.status(), 404);
+        assert_eq!(get(&auth0, "nothing").await.status(), 404);
     }
 
     #[tokio::test]

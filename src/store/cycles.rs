@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use rusqlite::{OptionalExtension, Row, Transaction};
 
 use super::instances::InstanceRow;
-use super::{Stored, documents, from_millis, read_json, to_millis, write_json};
+use super::{StoreError, Stored, documents, from_millis, read_json, to_millis, write_json};
 use crate::model::{InstanceId, Resource};
 use crate::snapshot::{Manifest, Reading, Snapshot};
 
@@ -72,14 +72,14 @@ pub fn latest_snapshot(
     instance: InstanceRow,
     id: &InstanceId,
 ) -> Stored<Option<(Snapshot, DateTime<Utc>)>> {
-    let found: Option<(String, String, i64)> = tx
+    let found: Option<(String, String, String, i64)> = tx
         .prepare_cached(
-            "SELECT s.resource, s.sections, c.at FROM cycles c JOIN snapshots s ON s.id = c.snapshot_id
+            "SELECT s.digest, s.resource, s.sections, c.at FROM cycles c JOIN snapshots s ON s.id = c.snapshot_id
              WHERE c.instance_id = ?1 ORDER BY c.id DESC LIMIT 1",
         )?
-        .query_row([instance.0], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+        .query_row([instance.0], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))
         .optional()?;
-    let Some((resource, sections, at)) = found else { return Ok(None) };
+    let Some((digest, resource, sections, at)) = found else { return Ok(None) };
     let manifest: Manifest = read_json(&sections)?;
     let mut readings = BTreeMap::new();
     for (section, mark) in manifest {
@@ -91,6 +91,10 @@ pub fn latest_snapshot(
     }
     let identifiers = Resource::new([resource.clone()]);
     let snapshot = Snapshot { instance: id.clone(), resource, identifiers, sections: readings };
+    // A baseline is made from it, so it has to be what was read.
+    if snapshot.digest().as_str() != digest {
+        return Err(StoreError::Damaged(format!("the newest snapshot of {id} is not what its digest says")));
+    }
     Ok(Some((snapshot, from_millis(at))))
 }
 
@@ -117,6 +121,25 @@ pub fn last_reading(tx: &Transaction<'_>, instance: InstanceRow) -> Stored<Optio
         .prepare_cached("SELECT max(at) FROM cycles WHERE instance_id = ?1 AND snapshot_id IS NOT NULL")?
         .query_row([instance.0], |row| row.get(0))?;
     Ok(at.map(from_millis))
+}
+
+/// When `section` was last read, so that something is known about it.
+///
+/// # Errors
+/// The database cannot be read.
+pub fn last_reading_of(tx: &Transaction<'_>, instance: InstanceRow, section: &str) -> Stored<Option<DateTime<Utc>>> {
+    let mut query = tx.prepare_cached(
+        "SELECT s.sections, c.at FROM cycles c JOIN snapshots s ON s.id = c.snapshot_id
+         WHERE c.instance_id = ?1 ORDER BY c.at DESC, c.id DESC",
+    )?;
+    let mut rows = query.query([instance.0])?;
+    while let Some(row) = rows.next()? {
+        let manifest: Manifest = read_json(&row.get::<_, String>(0)?)?;
+        if manifest.get(section).is_some_and(|mark| mark.state.is_comparable()) {
+            return Ok(Some(from_millis(row.get(1)?)));
+        }
+    }
+    Ok(None)
 }
 
 fn cycle(row: &Row<'_>) -> rusqlite::Result<Cycle> {

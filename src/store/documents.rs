@@ -3,8 +3,8 @@
 use rusqlite::{OptionalExtension, Transaction};
 
 use super::{StoreError, Stored};
+use crate::canonical::Document;
 use crate::model::Digest;
-use crate::snapshot::Document;
 
 /// Documents are small JSON; a higher level gains little.
 const LEVEL: i32 = 3;

@@ -28,6 +28,17 @@ pub fn known(tx: &Transaction<'_>, instance: InstanceRow) -> Stored<BTreeMap<Dig
     Ok(known)
 }
 
+/// How many drifts of the instance are open.
+///
+/// # Errors
+/// The database cannot be read.
+pub fn count_open(tx: &Transaction<'_>, instance: InstanceRow) -> Stored<usize> {
+    let count: i64 = tx
+        .prepare_cached("SELECT count(*) FROM drifts WHERE instance_id = ?1 AND status = 'open'")?
+        .query_row([instance.0], |row| row.get(0))?;
+    Ok(usize::try_from(count).unwrap_or_default())
+}
+
 /// The drifts whose id begins with `id`, with their instances; all remembered ones, open or not.
 ///
 /// # Errors

@@ -1,5 +1,7 @@
 //! The history: append-only, each event bound to the one before.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 use rusqlite::{OptionalExtension, Transaction};
 use serde::{Deserialize, Serialize};
@@ -9,6 +11,9 @@ use super::{StoreError, Stored};
 use crate::canonical;
 use crate::clock::written;
 use crate::model::{Digest, HistoryMark, InstanceId};
+
+/// The kind of event that says that a baseline was accepted.
+pub const APPROVED: &str = "baseline.approved";
 
 /// One event, as it was written.
 #[derive(Debug, Clone, Deserialize, Serialize)]
@@ -101,41 +106,29 @@ pub fn all(tx: &Transaction<'_>, instance: Option<&InstanceId>) -> Stored<Vec<Ev
     Ok(events)
 }
 
-/// The highest sequence of a baseline that was accepted for `instance`, as the history tells it; 0 for none.
-///
-/// # Errors
-/// The database cannot be read, or an event is damaged.
-pub fn approved_sequence(tx: &Transaction<'_>, instance: &InstanceId) -> Stored<u64> {
-    let name = instance.to_string();
-    // CASE is lazy: what is no JSON is never looked into, and counts as an event that may have been an approval.
-    let (highest, unreadable): (Option<i64>, Option<i64>) = tx
-        .prepare_cached(
-            "SELECT max(CASE WHEN json_valid(text) THEN
-                             CASE WHEN json_extract(text, '$.kind') = 'baseline.approved'
-                                       AND json_extract(text, '$.instance') = ?1
-                                  THEN json_extract(text, '$.data.sequence') END END),
-                    min(CASE WHEN NOT json_valid(text) THEN seq END)
-             FROM (SELECT seq, CAST(body AS TEXT) AS text FROM events)",
-        )?
-        .query_row([name], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    if let Some(seq) = unreadable {
-        return Err(StoreError::Damaged(format!("event {seq} of the history cannot be read")));
-    }
-    Ok(highest.and_then(|highest| u64::try_from(highest).ok()).unwrap_or_default())
+/// What a walk over the whole history found.
+#[derive(Debug, Clone, Default)]
+pub struct Walk {
+    /// Where it stands.
+    pub mark: Option<HistoryMark>,
+    /// The highest sequence of a baseline that was accepted, by instance.
+    pub approved: BTreeMap<InstanceId, u64>,
 }
 
-/// Walks the whole history and answers where it stands.
+/// Walks the whole history, event by event.
 ///
 /// # Errors
-/// An event was edited, removed, reordered or is not where it belongs; the text says which.
-pub fn verify(tx: &Transaction<'_>) -> Stored<Option<HistoryMark>> {
+/// [`StoreError::History`]: an event was edited, removed, reordered or is not where it belongs; the text says which.
+pub fn verify(tx: &Transaction<'_>) -> Stored<Walk> {
     let mut query = tx.prepare_cached("SELECT seq, body, digest FROM events ORDER BY seq")?;
     let mut rows = query.query([])?;
-    let mut last: Option<HistoryMark> = None;
+    let mut walk = Walk::default();
     while let Some(row) = rows.next()? {
-        let (seq, body, digest): (i64, Vec<u8>, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
-        let broken = |what: &str| StoreError::Damaged(format!("the history is broken at event {seq}: {what}"));
-        let expected = last.as_ref().map_or(1, |mark| mark.size + 1);
+        let seq: i64 = row.get(0)?;
+        let broken = |what: &str| StoreError::History(format!("the history is broken at event {seq}: {what}"));
+        let body: Vec<u8> = row.get(1).map_err(|_| broken("it cannot be read"))?;
+        let digest: String = row.get(2).map_err(|_| broken("it cannot be read"))?;
+        let expected = walk.mark.as_ref().map_or(1, |mark| mark.size + 1);
         let event: Event = serde_json::from_slice(&body).map_err(|_| broken("it cannot be read"))?;
         let computed = Digest::of(&body);
         if u64::try_from(seq) != Ok(expected) || event.seq != expected {
@@ -144,10 +137,15 @@ pub fn verify(tx: &Transaction<'_>) -> Stored<Option<HistoryMark>> {
         if computed.as_str() != digest {
             return Err(broken("it was edited"));
         }
-        if event.prev != last.map(|mark| mark.head) {
+        if event.prev != walk.mark.map(|mark| mark.head) {
             return Err(broken("it does not follow the one before"));
         }
-        last = Some(HistoryMark { size: expected, head: computed });
+        if let (APPROVED, Some(instance)) = (event.kind.as_str(), event.instance) {
+            let sequence = event.data.get("sequence").and_then(Value::as_u64).unwrap_or_default();
+            let highest = walk.approved.entry(instance).or_default();
+            *highest = sequence.max(*highest);
+        }
+        walk.mark = Some(HistoryMark { size: expected, head: computed });
     }
-    Ok(last)
+    Ok(walk)
 }

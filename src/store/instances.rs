@@ -17,8 +17,6 @@ pub struct InstanceState {
     pub next_due: Option<DateTime<Utc>>,
     /// Code of the reason while the baseline cannot be trusted.
     pub untrusted: Option<String>,
-    /// Since when nothing at all could be read.
-    pub failed_since: Option<DateTime<Utc>>,
 }
 
 /// The row of `instance`, made if there is none.
@@ -51,13 +49,9 @@ pub fn find(tx: &Transaction<'_>, instance: &InstanceId) -> Stored<Option<Instan
 /// The database cannot be read.
 pub fn state(tx: &Transaction<'_>, instance: InstanceRow) -> Stored<InstanceState> {
     let state = tx
-        .prepare_cached("SELECT next_due_at, untrusted, failed_since FROM instances WHERE id = ?1")?
+        .prepare_cached("SELECT next_due_at, untrusted FROM instances WHERE id = ?1")?
         .query_row([instance.0], |row| {
-            Ok(InstanceState {
-                next_due: row.get::<_, Option<i64>>(0)?.map(from_millis),
-                untrusted: row.get(1)?,
-                failed_since: row.get::<_, Option<i64>>(2)?.map(from_millis),
-            })
+            Ok(InstanceState { next_due: row.get::<_, Option<i64>>(0)?.map(from_millis), untrusted: row.get(1)? })
         })?;
     Ok(state)
 }
@@ -77,14 +71,5 @@ pub fn set_next_due(tx: &Transaction<'_>, instance: InstanceRow, at: DateTime<Ut
 /// The database cannot be written.
 pub fn set_untrusted(tx: &Transaction<'_>, instance: InstanceRow, code: Option<&str>) -> Stored<()> {
     tx.execute("UPDATE instances SET untrusted = ?2 WHERE id = ?1", (instance.0, code))?;
-    Ok(())
-}
-
-/// Remembers since when nothing could be read, or that something could.
-///
-/// # Errors
-/// The database cannot be written.
-pub fn set_failed_since(tx: &Transaction<'_>, instance: InstanceRow, since: Option<DateTime<Utc>>) -> Stored<()> {
-    tx.execute("UPDATE instances SET failed_since = ?2 WHERE id = ?1", (instance.0, since.map(to_millis)))?;
     Ok(())
 }

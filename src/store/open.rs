@@ -1,10 +1,11 @@
 //! Opening: file modes, settings, migrations, the fingerprint key.
 
+use std::collections::BTreeSet;
 use std::fs::{self, OpenOptions, Permissions};
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
@@ -12,6 +13,7 @@ use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
 
 use super::{Store, StoreError, Stored};
 use crate::canonical::FingerprintKey;
+use crate::model::display_safe;
 
 /// `adft`: says whose file it is.
 const APPLICATION_ID: i64 = 0x6164_6674;
@@ -27,11 +29,21 @@ pub(super) fn create_or_open(path: &Path) -> Stored<Store> {
         return Err(StoreError::Damaged(format!("SQLite {} can corrupt the file", rusqlite::version())));
     }
     let is_new = prepare_file(path)?;
+    make_private(path)?;
     let mut connection = Connection::open(path)?;
     connection.busy_timeout(Duration::from_secs(5))?;
     configure(&connection, path)?;
     migrate(&mut connection, path)?;
     let key = fingerprint_key(&mut connection, path, is_new)?;
+    Ok(Store { connection: Arc::new(Mutex::new(connection)), path: Arc::from(path), key })
+}
+
+/// A store that is gone with the program, for looking without leaving anything behind.
+pub(super) fn temporary() -> Stored<Store> {
+    let path = Path::new(":memory:");
+    let mut connection = Connection::open_in_memory()?;
+    migrate(&mut connection, path)?;
+    let key = FingerprintKey::new(random_bytes()?);
     Ok(Store { connection: Arc::new(Mutex::new(connection)), path: Arc::from(path), key })
 }
 
@@ -54,6 +66,17 @@ fn prepare_file(path: &Path) -> Stored<bool> {
         }
         Err(source) => Err(file_error("create the database", path, source)),
     }
+}
+
+/// Takes away what others may do with a file that was made too open or opened up later.
+fn make_private(path: &Path) -> Stored<()> {
+    let Ok(metadata) = fs::metadata(path) else { return Ok(()) };
+    if metadata.permissions().mode() & 0o077 != 0 {
+        tracing::warn!(path = %path.display(), "others could read or write this file; its mode is now 0600");
+        let private = fs::set_permissions(path, Permissions::from_mode(0o600));
+        private.map_err(|source| file_error("make private", path, source))?;
+    }
+    Ok(())
 }
 
 fn configure(connection: &Connection, path: &Path) -> Stored<()> {
@@ -106,9 +129,44 @@ fn migrate(connection: &mut Connection, path: &Path) -> Stored<()> {
     Ok(())
 }
 
+/// Makes sure that the schema is the one this program makes, to the letter.
+///
+/// # Errors
+/// [`StoreError::Schema`] when it is not.
+///
+/// # Security
+/// A planted trigger could delete every message before it is sent, and nothing else in the file would look different.
+pub fn check_schema(connection: &Connection) -> Stored<()> {
+    static EXPECTED: OnceLock<BTreeSet<String>> = OnceLock::new();
+    let expected = match EXPECTED.get() {
+        Some(expected) => expected,
+        None => {
+            let mut fresh = Connection::open_in_memory()?;
+            migrate(&mut fresh, Path::new(":memory:"))?;
+            let schema = schema_of(&fresh)?;
+            EXPECTED.get_or_init(|| schema)
+        }
+    };
+    let found = schema_of(connection)?;
+    let strange = found.symmetric_difference(expected).next();
+    match strange.and_then(|sql| sql.lines().next()) {
+        None => Ok(()),
+        Some(line) => {
+            Err(StoreError::Schema(format!("its schema is not this program's, see '{}'", display_safe(line))))
+        }
+    }
+}
+
+fn schema_of(connection: &Connection) -> Stored<BTreeSet<String>> {
+    let mut query = connection.prepare_cached("SELECT coalesce(sql, type || ' ' || name) FROM sqlite_schema")?;
+    let rows = query.query_map([], |row| row.get(0))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
 /// The key beside the database: made with it, and required from then on.
 fn fingerprint_key(connection: &mut Connection, path: &Path, is_new: bool) -> Stored<FingerprintKey> {
     let key_path = path.with_extension("key");
+    make_private(&key_path)?;
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let expected: Option<String> = transaction
         .query_row("SELECT value FROM meta WHERE name = 'fingerprint-key'", [], |row| row.get(0))
@@ -140,23 +198,27 @@ fn read_key(path: &Path) -> Stored<Option<FingerprintKey>> {
     Ok(Some(FingerprintKey::new(bytes)))
 }
 
-fn make_key(path: &Path) -> Stored<FingerprintKey> {
+fn random_bytes() -> Stored<[u8; 32]> {
     let mut bytes = [0; 32];
     let random = Path::new("/dev/urandom");
     fs::File::open(random)
         .and_then(|mut source| source.read_exact(&mut bytes))
         .map_err(|source| file_error("read", random, source))?;
-    // Whole or not at all, and on the disk before the database says which key it was made with: a program that dies
-    // here must not leave half a key, and a power cut must not leave a database without one.
+    Ok(bytes)
+}
+
+fn make_key(path: &Path) -> Stored<FingerprintKey> {
+    let bytes = random_bytes()?;
     let failed = |source| file_error("write the fingerprint key", path, source);
-    let part = path.with_added_extension("part");
+    let temporary = path.with_added_extension("part");
     let mut file =
-        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&part).map_err(failed)?;
+        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary).map_err(failed)?;
     file.write_all(&bytes).and_then(|()| file.sync_all()).map_err(failed)?;
-    fs::set_permissions(&part, Permissions::from_mode(0o600)).map_err(failed)?;
-    fs::rename(&part, path).map_err(failed)?;
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)?;
+    // Whole or not at all, and on the disk before the database says that it is there.
+    fs::rename(&temporary, path).map_err(failed)?;
+    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)?;
+    }
     Ok(FingerprintKey::new(bytes))
 }
 

@@ -7,27 +7,8 @@ use rusqlite::{OptionalExtension, Row, Transaction};
 
 use super::instances::InstanceRow;
 use super::{Stored, from_millis, read_json, to_millis, write_json};
-use crate::message::Alert;
-use crate::model::MessageId;
-
-/// One message to one receiver.
-#[derive(Debug, Clone)]
-pub struct Message {
-    /// Its name, the same on every try.
-    pub id: MessageId,
-    /// The receiver's name in the configuration.
-    pub receiver: String,
-    /// What it says.
-    pub alert: Alert,
-    /// The message it follows up.
-    pub thread: Option<MessageId>,
-    /// Its subject.
-    pub subject: String,
-    /// When it was made.
-    pub created_at: DateTime<Utc>,
-    /// Tries so far.
-    pub attempts: u32,
-}
+use crate::message::Message;
+use crate::model::{MessageId, Severity};
 
 /// How one try ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -157,14 +138,28 @@ pub fn receiver_state(tx: &Transaction<'_>, receiver: &str) -> Stored<ReceiverSt
     Ok(ReceiverState { waiting: count("waiting")?, dead: count("dead")?, last_delivery, trouble })
 }
 
-/// The mail thread of the instance at `receiver`: the first message of it and its subject.
+/// The thread of an instance at a receiver.
+#[derive(Debug, Clone)]
+pub struct Thread {
+    /// Its first message.
+    pub root: MessageId,
+    /// The subject of that.
+    pub subject: String,
+    /// How severe that was.
+    pub severity: Severity,
+}
+
+/// The thread of the instance at `receiver`, if a story is going on.
 ///
 /// # Errors
 /// The database cannot be read.
-pub fn thread(tx: &Transaction<'_>, instance: InstanceRow, receiver: &str) -> Stored<Option<(MessageId, String)>> {
+pub fn thread(tx: &Transaction<'_>, instance: InstanceRow, receiver: &str) -> Stored<Option<Thread>> {
     let thread = tx
-        .prepare_cached("SELECT root, subject FROM threads WHERE instance_id = ?1 AND receiver = ?2")?
-        .query_row((instance.0, receiver), |row| Ok((MessageId::from_text(row.get::<_, String>(0)?), row.get(1)?)))
+        .prepare_cached("SELECT root, subject, severity FROM threads WHERE instance_id = ?1 AND receiver = ?2")?
+        .query_row((instance.0, receiver), |row| {
+            let severity = Severity::from_word(&row.get::<_, String>(2)?).unwrap_or(Severity::Critical);
+            Ok(Thread { root: MessageId::from_text(row.get::<_, String>(0)?), subject: row.get(1)?, severity })
+        })
         .optional()?;
     Ok(thread)
 }
@@ -175,8 +170,8 @@ pub fn thread(tx: &Transaction<'_>, instance: InstanceRow, receiver: &str) -> St
 /// The database cannot be written.
 pub fn begin_thread(tx: &Transaction<'_>, instance: InstanceRow, message: &Message) -> Stored<()> {
     tx.execute(
-        "INSERT OR REPLACE INTO threads (instance_id, receiver, root, subject) VALUES (?1, ?2, ?3, ?4)",
-        (instance.0, &message.receiver, message.id.as_str(), &message.subject),
+        "INSERT OR REPLACE INTO threads (instance_id, receiver, root, subject, severity) VALUES (?1, ?2, ?3, ?4, ?5)",
+        (instance.0, &message.receiver, message.id.as_str(), &message.subject, message.alert.severity().as_str()),
     )?;
     Ok(())
 }

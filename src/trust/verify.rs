@@ -16,8 +16,8 @@ use chrono::{DateTime, Duration, Utc};
 use super::allowed_signers::{AllowedSigners, RevokedKeys, WhyNot};
 use super::sshsig;
 use super::statement::{Approval, NAMESPACE, Statement, Subject};
+use crate::canonical::Document;
 use crate::model::{Digest, InstanceId, Resource, State};
-use crate::snapshot::Document;
 
 mod untrusted;
 

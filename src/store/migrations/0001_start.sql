@@ -15,8 +15,7 @@ CREATE TABLE instances (
     id             INTEGER PRIMARY KEY,
     name           TEXT NOT NULL UNIQUE,
     next_due_at    INTEGER,
-    untrusted      TEXT,              -- code of the reason while the baseline cannot be trusted
-    failed_since   INTEGER            -- since when nothing at all could be read
+    untrusted      TEXT               -- code of the reason while the baseline cannot be trusted
 ) STRICT;
 
 -- What the settings were; equal settings are one row, however often they were read.
@@ -112,5 +111,6 @@ CREATE TABLE threads (
     receiver    TEXT NOT NULL,
     root        TEXT NOT NULL,
     subject     TEXT NOT NULL,
+    severity    TEXT NOT NULL,
     PRIMARY KEY (instance_id, receiver)
 ) STRICT, WITHOUT ROWID;

@@ -17,6 +17,12 @@ pub enum Untrusted {
         /// Which file, and what is wrong with it.
         reason: String,
     },
+    /// The history or the schema of the database is not what the program left: something was edited, cut or planted.
+    #[error("the database was tampered with: {reason}")]
+    StoreTampered {
+        /// What and where.
+        reason: String,
+    },
     /// The signature is none, was made with a key type that may not sign, or does not match the bytes: the
     /// statement was edited, or the signature belongs to another one.
     #[error("the signature of {claim} is refused: {reason}")]
@@ -177,12 +183,6 @@ pub enum Untrusted {
         /// How long the history was.
         size: u64,
     },
-    /// The history cannot be read, so nobody knows what was approved.
-    #[error("what was approved cannot be told: {reason}")]
-    HistoryUnreadable {
-        /// What is wrong with it.
-        reason: String,
-    },
     /// An approved document was deleted.
     #[error("the approved document of section '{}' is missing from the store", display_safe(.section))]
     DocumentMissing {
@@ -217,6 +217,7 @@ impl Untrusted {
     pub fn code(&self) -> &'static str {
         match self {
             Self::NoPolicy { .. } => "no-policy",
+            Self::StoreTampered { .. } => "store-tampered",
             Self::BadSignature { .. } => "bad-signature",
             Self::WrongNamespace { .. } => "wrong-namespace",
             Self::UnknownSigner { .. } => "unknown-signer",
@@ -235,7 +236,6 @@ impl Untrusted {
             Self::MissingBaseline { .. } => "missing-baseline",
             Self::Unrecorded { .. } => "unrecorded-baseline",
             Self::HistoryCut { .. } => "history-cut",
-            Self::HistoryUnreadable { .. } => "history-unreadable",
             Self::DocumentMissing { .. } => "document-missing",
             Self::DocumentDamaged { .. } => "document-damaged",
             Self::FromTheFuture { .. } => "from-the-future",

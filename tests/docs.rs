@@ -1,0 +1,215 @@
+//! What the documents say, against what the program does.
+//!
+//! Parts between `<!-- generated: NAME -->` and `<!-- end -->` are written by `UPDATE_DOCS=1 cargo test --test docs`.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may panic")]
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Mutex;
+use std::{env, fs};
+
+use authdrift::approval::{Proposal, Signer, sign};
+use authdrift::canonical::{self, Document};
+use authdrift::classify::Catalogue;
+use authdrift::config::{self, Sources};
+use authdrift::model::{Digest, HistoryMark, InstanceId, Provider, State};
+use authdrift::sections::Table;
+use authdrift::snapshot::{Manifest, SectionMark, digest_of};
+use authdrift::trust::statement::Subject;
+use clap::CommandFactory;
+use serde_json::json;
+
+fn path(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
+}
+
+fn read(name: &str) -> String {
+    fs::read_to_string(path(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+/// Compares a generated part of the README, or writes it.
+fn check_generated(name: &str, expected: &str) {
+    static ONE_WRITER: Mutex<()> = Mutex::new(());
+    let _guard = ONE_WRITER.lock().unwrap();
+    let readme = read("README.md");
+    let begin = format!("<!-- generated: {name} -->\n");
+    let (before, rest) = readme.split_once(&begin).unwrap_or_else(|| panic!("README.md has no part '{name}'"));
+    let (found, after) = rest.split_once("<!-- end -->").unwrap();
+    let expected = format!("\n{expected}\n");
+    if found != expected && env::var_os("UPDATE_DOCS").is_some() {
+        fs::write(path("README.md"), format!("{before}{begin}{expected}<!-- end -->{after}")).unwrap();
+        return;
+    }
+    assert_eq!(found, expected, "README.md is out of date: UPDATE_DOCS=1 cargo test --test docs");
+}
+
+#[test]
+fn the_readme_lists_the_sections_that_are_read() {
+    for (provider, needs) in [(Provider::Clerk, "Credential"), (Provider::Auth0, "Permission")] {
+        let mut table = format!("| Section | What it holds | {needs} |\n|---|---|---|\n");
+        for section in Table::of(provider).sections() {
+            let scope = match section.scope.as_str() {
+                "secret key" | "publishable key" => section.scope.clone(),
+                scope if provider == Provider::Clerk => format!("Platform API key, `{scope}`"),
+                scope => format!("`{}`", scope.replace(' ', "` `")),
+            };
+            writeln!(table, "| `{}` | {} | {scope} |", section.name, section.holds).unwrap();
+        }
+        check_generated(&format!("{provider}-sections"), &table);
+    }
+}
+
+#[test]
+fn the_readme_lists_the_permissions_auth0_has_to_grant() {
+    let mut scopes: Vec<&str> = Vec::new();
+    for scope in Table::of(Provider::Auth0).sections().iter().flat_map(|section| section.scope.split(' ')) {
+        assert!(scope.starts_with("read:"), "{scope}");
+        if !scopes.contains(&scope) {
+            scopes.push(scope);
+        }
+    }
+    check_generated("auth0-scopes", &format!("```text\n{}\n```\n", scopes.join("\n")));
+}
+
+#[test]
+fn the_readme_and_the_help_list_the_exit_codes() {
+    let source = read("src/exit.rs");
+    let help = authdrift::cli::args::Arguments::command().get_after_help().unwrap().to_string();
+    let mut table = "| Code | Meaning |\n|---|---|\n".to_owned();
+    let mut meaning = "";
+    for line in source.lines().map(str::trim) {
+        if let Some(text) = line.strip_prefix("/// ") {
+            meaning = text.trim_end_matches('.');
+        } else if let Some((_, code)) = line.strip_suffix(',').and_then(|line| line.split_once(" = ")) {
+            writeln!(table, "| {code} | {} |", meaning.replace("`check`", "`authdrift check`")).unwrap();
+            assert!(help.contains(&format!("{code} ")), "--help does not name exit code {code}");
+        }
+    }
+    assert!(table.lines().count() > 10, "src/exit.rs is not written as this test reads it");
+    check_generated("exit-codes", &table);
+}
+
+#[test]
+fn complete_configurations_load() {
+    let readme = read("README.md");
+    let blocks: Vec<&str> =
+        readme.split("<!-- config -->\n```toml\n").skip(1).map(|rest| rest.split_once("\n```").unwrap().0).collect();
+    assert_eq!(blocks.len(), readme.matches("```toml").count(), "every TOML block is marked <!-- config -->");
+    assert!(blocks.len() >= 2);
+    for text in blocks.into_iter().chain([read("config.example.toml").as_str()]) {
+        let sources = Sources {
+            file: "/etc/authdrift/config.toml",
+            text,
+            state_directory: None,
+            xdg_state: None,
+            now: "2026-11-22T04:00:00Z".parse().unwrap(),
+        };
+        let config = config::parse(&sources).unwrap_or_else(|problems| panic!("{problems}\nin\n{text}"));
+        assert!(config.instances.len() >= 2);
+    }
+}
+
+#[test]
+fn the_readme_and_ci_call_the_same_tests() {
+    let readme = read("README.md");
+    let command = readme.lines().find(|line| line.starts_with("cargo test")).unwrap();
+    let command = command.split('#').next().unwrap().trim();
+    assert!(read(".ci/run").lines().any(|line| line == format!("step 'tests' {command}")), "{command}");
+}
+
+#[test]
+fn links_lead_somewhere() {
+    let documents = fs::read_dir(path("docs")).unwrap().chain(fs::read_dir(path("docs/decisions")).unwrap());
+    let mut documents: Vec<PathBuf> = documents.map(|entry| entry.unwrap().path()).collect();
+    documents.extend(["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md"].map(path));
+    for document in documents.iter().filter(|document| document.extension().is_some_and(|name| name == "md")) {
+        let text = fs::read_to_string(document).unwrap();
+        for link in text.split("](").skip(1).map(|rest| rest.split([')', '#']).next().unwrap()) {
+            let is_there = link.is_empty() || link.contains("://") || document.parent().unwrap().join(link).exists();
+            assert!(is_there, "{}: '{link}' leads nowhere", document.display());
+        }
+    }
+}
+
+#[test]
+fn the_readme_checks_a_proposal_with_openssh_alone() {
+    let has = |program: &str| Command::new(program).arg("--help").output().is_ok();
+    if !(has("ssh-keygen") && has("jq") && has("sha256sum")) {
+        // Past the capture of the test harness: what was skipped must not look like what has passed.
+        let _ = writeln!(std::io::stderr(), "SKIPPED: the README's check needs ssh-keygen, jq and sha256sum");
+        return;
+    }
+    let readme = read("README.md");
+    let script = readme.split("<!-- tried -->\n```sh\n").nth(1).unwrap().split_once("\n```").unwrap().0;
+    let folder = tempfile::tempdir().unwrap();
+    let run = |folder: &Path| {
+        let output = Command::new("sh").arg("-c").arg(script).current_dir(folder).output().unwrap();
+        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+    };
+    let identity = signed_proposal(folder.path());
+    let file = folder.path().join("prod.json");
+
+    let printed = run(folder.path());
+    assert!(printed.starts_with("Good \"baseline.v1@authdrift\" signature for alice@example.test"), "{printed}");
+    let rest = "canonical\nas signed: guardian.policies\nas signed: tenants.settings\nsnapshot as signed\n";
+    assert!(printed.ends_with(&format!("{rest}{identity}\n")), "{printed}");
+
+    // Another setting, another reason, another place in the chain.
+    let good = fs::read_to_string(&file).unwrap();
+    for (from, to, complaint) in [
+        ("all-applications", "never", "NOT AS SIGNED: guardian.policies"),
+        ("CHG-7 für alle", "CHG-8 für alle", "incorrect signature"),
+        ("\\\"sequence\\\":1", "\\\"sequence\\\":2", "incorrect signature"),
+    ] {
+        assert!(good.contains(from), "{from}");
+        fs::write(&file, good.replace(from, to)).unwrap();
+        let printed = run(folder.path());
+        assert!(printed.contains(complaint), "{from}: {printed}");
+    }
+}
+
+/// Writes `prod.json`, signed, and `allowed_signers`; answers the identity of the baseline.
+fn signed_proposal(folder: &Path) -> Digest {
+    let key = folder.join("key");
+    let made = Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(&key).status().unwrap();
+    assert!(made.success());
+    let public = fs::read_to_string(key.with_extension("pub")).unwrap();
+    let signers = format!("alice@example.test namespaces=\"baseline.v1@authdrift\" {public}");
+    fs::write(folder.join("allowed_signers"), signers).unwrap();
+
+    let instance: InstanceId = "auth0:prod".parse().unwrap();
+    let resource = "acme.eu.auth0.com".to_owned();
+    let mut sections = Manifest::new();
+    let mut documents = BTreeMap::new();
+    for (section, value) in [
+        ("guardian.policies", json!(["all-applications"])),
+        ("tenants.settings", json!({ "friendly_name": "Bücher\u{1}\\ \"Laterne\" 📚", "session_lifetime": 168 })),
+    ] {
+        let bytes = canonical::to_bytes(&value);
+        let digest = Digest::of(&bytes);
+        documents.insert(digest.clone(), Document::from_canonical(bytes, &digest).unwrap());
+        sections.insert(section.to_owned(), SectionMark { digest: Some(digest), state: State::Value });
+    }
+    sections.insert("organizations".to_owned(), SectionMark { digest: None, state: State::NotOnPlan });
+    let subject = Subject {
+        log: HistoryMark { size: 3, head: Digest::of(b"event") },
+        previous: None,
+        proposer: "carol@example.test".to_owned(),
+        snapshot: digest_of(&instance, &resource, &sections),
+        sequence: 1,
+        instance,
+        resource,
+        sections,
+    };
+    let identity = subject.identity();
+    let catalogue = Catalogue::of(Provider::Auth0, None).unwrap();
+    let mut proposal = Proposal::new(subject, None, &documents, &catalogue, None);
+    let signer = Signer::of_key(&key, None, Some("alice@example.test")).unwrap();
+    sign(&mut proposal, &signer, "CHG-7 für alle", "2026-11-22T04:00:00Z".parse().unwrap()).unwrap();
+    proposal.write(&folder.join("prod.json")).unwrap();
+    identity
+}
