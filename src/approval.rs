@@ -67,6 +67,9 @@ pub enum ApprovalError {
         "the proposal leaves out what the baseline holds ({0}): nobody would see it change any more; propose again"
     )]
     Loses(String),
+    /// A proposal that says something else beside its signatures.
+    #[error("the proposal is not what its signatures are of: it was changed after it was signed")]
+    Altered,
     /// Nobody has signed.
     #[error("'{0}' holds no signature: run `authdrift sign {0} --key KEY` first")]
     Unsigned(PathBuf),

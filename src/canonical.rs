@@ -15,6 +15,7 @@ pub use document::{Document, NotTheDocument};
 pub use normalise::{BadList, document};
 pub use parse::{Unusable, parse};
 pub use redact::{FingerprintKey, Redaction};
+pub(crate) use redact::{HIDDEN, is_stand_in, without_secrets};
 
 /// The RFC 8785 bytes of `value`.
 pub fn to_bytes(value: &Value) -> Vec<u8> {

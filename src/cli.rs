@@ -112,7 +112,7 @@ impl From<ApprovalError> for CliError {
     fn from(error: ApprovalError) -> Self {
         let exit = match &error {
             ApprovalError::Store(_) | ApprovalError::File { .. } => Exit::Io,
-            ApprovalError::Untrusted(_) | ApprovalError::Loses(_) => Exit::Untrusted,
+            ApprovalError::Untrusted(_) | ApprovalError::Loses(_) | ApprovalError::Altered => Exit::Untrusted,
             ApprovalError::TrustFile(_) => Exit::Configuration,
             ApprovalError::Nothing { .. }
             | ApprovalError::NoSuchPath(_)

@@ -7,6 +7,7 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -23,7 +24,7 @@ use crate::classify::Catalogue;
 use crate::clock::{Clock, written};
 use crate::config::Config;
 use crate::cycle::{Keep, Report, Verdict, Watch};
-use crate::delivery::Delivery;
+use crate::delivery::{Delivery, Line};
 use crate::model::Provider;
 use crate::provider::{Limits, ReadError};
 use crate::receiver::BadReceiver;
@@ -33,8 +34,7 @@ use crate::store::{Store, StoreError, drifts, events, instances};
 /// How long a stop waits for what is under way: a delivery takes at most its time-outs.
 const DRAIN: Duration = Duration::from_secs(30);
 
-/// The shortest time between two beginnings of one instance's cycle, so that a cycle that could not be recorded (a full
-/// disk) does not mean one every second.
+/// How long an instance rests after a cycle that could not be recorded: a full disk should not mean one every second.
 const REST: TimeDelta = TimeDelta::seconds(30);
 
 /// Why the daemon cannot begin or go on.
@@ -68,7 +68,7 @@ pub enum DaemonError {
 /// A daemon that is ready to run.
 pub struct Daemon {
     watches: Vec<Arc<Watch>>,
-    delivery: Arc<Delivery>,
+    delivery: Delivery,
     store: Store,
     clock: Arc<dyn Clock>,
     tracker: TaskTracker,
@@ -81,19 +81,24 @@ pub struct Daemon {
 struct Slot {
     task: Option<JoinHandle<()>>,
     began: Option<DateTime<Utc>>,
+    is_done: Arc<AtomicBool>,
 }
 
 impl Slot {
-    /// Whether something new may begin: nothing is under way, and it did not begin less than `rest` ago. A task that
-    /// panicked is over like any other.
-    fn is_free(&self, now: DateTime<Utc>, rest: TimeDelta) -> bool {
+    /// Whether something new may begin: nothing is under way, and what began last was done or is long enough ago. A task
+    /// that panicked is over, and was not done.
+    fn is_free(&self, now: DateTime<Utc>) -> bool {
         let is_running = self.task.as_ref().is_some_and(|task| !task.is_finished());
-        let is_rested = self.began.is_none_or(|began| began + rest <= now || began > now);
-        !is_running && is_rested
+        let is_rested = self.began.is_none_or(|began| began + REST <= now || began > now);
+        !is_running && (is_rested || self.is_done.load(Ordering::Relaxed))
     }
 
-    fn begin(&mut self, now: DateTime<Utc>, task: JoinHandle<()>) {
-        *self = Self { task: Some(task), began: Some(now) };
+    /// Begins `work`, which answers whether it was done.
+    fn begin(&mut self, now: DateTime<Utc>, tracker: &TaskTracker, work: impl Future<Output = bool> + Send + 'static) {
+        let is_done = Arc::new(AtomicBool::new(false));
+        self.is_done = Arc::clone(&is_done);
+        self.began = Some(now);
+        self.task = Some(tracker.spawn(async move { is_done.store(work.await, Ordering::Relaxed) }));
     }
 }
 
@@ -116,7 +121,7 @@ impl Daemon {
             let (config, clock) = (Arc::clone(&config), Arc::clone(&clock));
             watches.push(Arc::new(Watch::new(config, instance, catalogue, store.clone(), clock, limits.clone())?));
         }
-        let delivery = Arc::new(Delivery::new(store.clone(), Arc::clone(&clock), &config.receivers)?);
+        let delivery = Delivery::new(&store, &clock, &config.receivers)?;
         Ok(Self {
             watches,
             delivery,
@@ -156,8 +161,7 @@ impl Daemon {
         tracing::info!(version, instances = self.watches.len(), "watching");
         notify(&[NotifyState::Ready]);
         let mut cycles: Vec<Slot> = self.watches.iter().map(|_| Slot::default()).collect();
-        // Each on its own: one that hangs until its time-out must not hold up what another is told meanwhile.
-        let mut receivers: Vec<Slot> = (0..self.delivery.receivers()).map(|_| Slot::default()).collect();
+        let mut lines: Vec<Slot> = self.delivery.lines().iter().map(|_| Slot::default()).collect();
         let watchdog = sd_notify::watchdog_enabled().map(|interval| interval / 2);
         let mut last_ping = Instant::now();
         loop {
@@ -167,7 +171,7 @@ impl Daemon {
                 () = self.stop.cancelled() => break,
                 tick = ticking.recv() => if tick.is_none() { break },
             }
-            match self.tick(&mut cycles, &mut receivers) {
+            match self.tick(&mut cycles, &mut lines) {
                 Ok(status) => {
                     notify(&[NotifyState::Status(&status)]);
                     // Only a tick that could read the database proves that the service is alive.
@@ -194,7 +198,7 @@ impl Daemon {
     }
 
     /// Starts whatever is due and not under way; answers the state in one line.
-    fn tick(&self, cycles: &mut [Slot], receivers: &mut [Slot]) -> Result<String, StoreError> {
+    fn tick(&self, cycles: &mut [Slot], lines: &mut [Slot]) -> Result<String, StoreError> {
         let now = self.clock.now();
         let mut next: Option<DateTime<Utc>> = None;
         let mut open = 0;
@@ -210,47 +214,45 @@ impl Daemon {
                 (one, other) => one.or(other),
             };
             let delay = spread(&instance.id.to_string(), &instance.schedule.cron, now);
-            if is_due(&instance.schedule.cron, now, next_due, delay) && slot.is_free(now, REST) {
-                slot.begin(now, self.spawn_cycle(watch));
+            if is_due(&instance.schedule.cron, now, next_due, delay) && slot.is_free(now) {
+                slot.begin(now, &self.tracker, cycle(Arc::clone(watch), self.stop.clone()));
             }
         }
-        for (receiver, slot) in receivers.iter_mut().enumerate() {
-            if slot.is_free(now, TimeDelta::zero()) {
-                slot.begin(now, self.spawn_delivery(receiver));
+        for (line, slot) in self.delivery.lines().iter().zip(lines) {
+            if slot.is_free(now) {
+                slot.begin(now, &self.tracker, deliver(Arc::clone(line)));
             }
         }
         let next = next.map_or("now".to_owned(), written);
         Ok(format!("{} watched, {open} open, next cycle {next}", self.watches.len()))
     }
 
-    fn spawn_cycle(&self, watch: &Arc<Watch>) -> JoinHandle<()> {
-        let (watch, stop) = (Arc::clone(watch), self.stop.clone());
-        self.tracker.spawn(async move {
-            // A cycle that is dropped here was reading or waiting: commits do not wait, so they are never cut.
-            let outcome = tokio::select! {
-                () = stop.cancelled() => return,
-                outcome = watch.cycle(Keep::Everything) => outcome,
-            };
-            match outcome {
-                Ok(report) => log(&report),
-                Err(error) => tracing::error!(instance = %watch.instance().id, %error, "cycle failed"),
-            }
-        })
-    }
-
-    fn spawn_delivery(&self, receiver: usize) -> JoinHandle<()> {
-        let delivery = Arc::clone(&self.delivery);
-        self.tracker.spawn(async move {
-            if let Err(error) = delivery.round_of(receiver).await {
-                tracing::error!(%error, "cannot deliver");
-            }
-        })
-    }
-
     fn record(&self, kind: &str, data: serde_json::Value) -> Result<(), StoreError> {
         let now = self.clock.now();
         self.store.write(|tx| events::append(tx, now, kind, None, data).map(drop))
     }
+}
+
+/// One cycle, unless the daemon stops first. A cycle that is dropped then was reading or waiting: commits do not wait, so
+/// they are never cut.
+async fn cycle(watch: Arc<Watch>, stop: CancellationToken) -> bool {
+    let outcome = tokio::select! {
+        () = stop.cancelled() => return true,
+        outcome = watch.cycle(Keep::Everything) => outcome,
+    };
+    match &outcome {
+        Ok(report) => log(report),
+        Err(error) => tracing::error!(instance = %watch.instance().id, %error, "cycle failed"),
+    }
+    outcome.is_ok()
+}
+
+async fn deliver(line: Arc<Line>) -> bool {
+    let outcome = line.deliver().await;
+    if let Err(error) = &outcome {
+        tracing::error!(%error, "cannot deliver");
+    }
+    outcome.is_ok()
 }
 
 fn log(report: &Report) {

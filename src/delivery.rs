@@ -18,20 +18,17 @@ use crate::store::{Store, StoreError, events};
 /// the message to the next one after this time, with the same id.
 const HOLD: Duration = Duration::from_secs(60);
 
-/// Delivers what is due.
+/// All receivers. Each has a line of its own, so that none waits for another.
 pub struct Delivery {
-    store: Store,
-    clock: Arc<dyn Clock>,
-    senders: Vec<(String, Arc<Sender>)>,
+    lines: Vec<Arc<Line>>,
 }
 
-/// What one round did.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Round {
-    /// Messages a receiver took.
-    pub delivered: usize,
-    /// Tries that failed.
-    pub failed: usize,
+/// The way to one receiver.
+pub struct Line {
+    name: String,
+    sender: Sender,
+    store: Store,
+    clock: Arc<dyn Clock>,
 }
 
 impl Delivery {
@@ -39,88 +36,82 @@ impl Delivery {
     ///
     /// # Errors
     /// A receiver cannot be prepared.
-    pub fn new(store: Store, clock: Arc<dyn Clock>, receivers: &[Receiver]) -> Result<Self, BadReceiver> {
-        let mut senders = Vec::new();
+    pub fn new(store: &Store, clock: &Arc<dyn Clock>, receivers: &[Receiver]) -> Result<Self, BadReceiver> {
+        let mut lines = Vec::new();
         for receiver in receivers {
-            senders.push((receiver.name.clone(), Arc::new(Sender::new(receiver)?)));
+            let (name, sender) = (receiver.name.clone(), Sender::new(receiver)?);
+            lines.push(Arc::new(Line { name, sender, store: store.clone(), clock: Arc::clone(clock) }));
         }
-        Ok(Self { store, clock, senders })
+        Ok(Self { lines })
     }
 
-    /// How many receivers there are.
-    pub fn receivers(&self) -> usize {
-        self.senders.len()
+    /// The ways to the receivers, in the order of the configuration.
+    pub fn lines(&self) -> &[Arc<Line>] {
+        &self.lines
     }
 
-    /// Delivers what is due to one receiver, until nothing is or a try fails. A receiver there is none of gets nothing.
+    /// Delivers everything that is due, all receivers side by side, and waits for all of them.
     ///
     /// # Errors
-    /// The store cannot be used. The receiver's failure is recorded, not an error.
-    pub async fn round_of(&self, receiver: usize) -> Result<Round, StoreError> {
-        match self.senders.get(receiver) {
-            Some((name, sender)) => drain(&self.store, self.clock.as_ref(), name, sender).await,
-            None => Ok(Round::default()),
-        }
-    }
-
-    /// Tries everything that is due once, all receivers side by side.
-    ///
-    /// # Errors
-    /// The store cannot be used. A receiver's failure is recorded, not an error.
-    pub async fn round(&self) -> Result<Round, StoreError> {
+    /// The store cannot be used; what the other receivers got is recorded all the same.
+    pub async fn deliver(&self) -> Result<(), StoreError> {
         let mut tasks = JoinSet::new();
-        for (name, sender) in &self.senders {
-            let (store, clock) = (self.store.clone(), Arc::clone(&self.clock));
-            let (name, sender) = (name.clone(), Arc::clone(sender));
-            tasks.spawn(async move { drain(&store, clock.as_ref(), &name, &sender).await });
+        for line in &self.lines {
+            let line = Arc::clone(line);
+            tasks.spawn(async move { line.deliver().await });
         }
-        let mut round = Round::default();
+        let mut outcome = Ok(());
         while let Some(finished) = tasks.join_next().await {
-            let one = finished.map_err(|error| StoreError::Damaged(format!("a delivery task died: {error}")))??;
-            round.delivered += one.delivered;
-            round.failed += one.failed;
+            let one = finished.unwrap_or_else(|error| Err(StoreError::Damaged(format!("a delivery died: {error}"))));
+            outcome = outcome.and(one);
         }
-        Ok(round)
+        outcome
     }
 }
 
-/// Delivers to one receiver until nothing is due or a try fails.
-async fn drain(store: &Store, clock: &dyn Clock, name: &str, sender: &Sender) -> Result<Round, StoreError> {
-    let mut round = Round::default();
-    loop {
-        let now = clock.now();
-        let Some(message) = store.write(|tx| outbox::claim(tx, name, now, HOLD))? else { return Ok(round) };
-        let attempt = sender.send(&message, now).await;
-        let outcome = outcome(&message, &attempt, clock);
-        match &outcome {
+impl Line {
+    /// Delivers what is due, until nothing is or a try fails.
+    ///
+    /// # Errors
+    /// The store cannot be used. The receiver's failure is recorded, not an error.
+    pub async fn deliver(&self) -> Result<(), StoreError> {
+        loop {
+            let now = self.clock.now();
+            let Some(message) = self.store.write(|tx| outbox::claim(tx, &self.name, now, HOLD))? else { return Ok(()) };
+            let attempt = self.sender.send(&message, now).await;
+            let outcome = outcome(&message, &attempt, self.clock.as_ref());
+            self.record(&message, &outcome)?;
+            if matches!(outcome, Outcome::Again(..)) {
+                return Ok(());
+            }
+        }
+    }
+
+    fn record(&self, message: &Message, outcome: &Outcome) -> Result<(), StoreError> {
+        let (receiver, delivery) = (&self.name, &message.id);
+        let kind = match outcome {
             Outcome::Delivered(answer) => {
-                tracing::info!(receiver = name, delivery = %message.id, answer, "delivered");
-                round.delivered += 1;
+                tracing::info!(receiver, %delivery, answer, "delivered");
+                Some("delivery.done")
             }
             Outcome::Again(next, reason) => {
-                tracing::warn!(receiver = name, delivery = %message.id, error = reason, %next, "delivery failed, will try again");
-                round.failed += 1;
+                tracing::warn!(receiver, %delivery, error = reason, %next, "delivery failed, will try again");
+                None
             }
             Outcome::Dead(reason) => {
-                tracing::error!(receiver = name, delivery = %message.id, error = reason, "delivery given up");
-                round.failed += 1;
+                tracing::error!(receiver, %delivery, error = reason, "delivery given up");
+                Some("delivery.given_up")
             }
-        }
-        let now = clock.now();
-        store.write(|tx| -> Result<(), StoreError> {
-            outbox::record(tx, &message.id, &outcome, now)?;
-            let kind = match &outcome {
-                Outcome::Delivered(_) => "delivery.done",
-                Outcome::Dead(_) => "delivery.given_up",
-                Outcome::Again(..) => return Ok(()),
-            };
-            let data = json!({ "message": message.id, "receiver": name, "attempts": message.attempts + 1 });
-            events::append(tx, now, kind, Some(&message.alert.instance), data)?;
+        };
+        let now = self.clock.now();
+        self.store.write(|tx| {
+            outbox::record(tx, &message.id, outcome, now)?;
+            if let Some(kind) = kind {
+                let data = json!({ "message": message.id, "receiver": receiver, "attempts": message.attempts + 1 });
+                events::append(tx, now, kind, Some(&message.alert.instance), data)?;
+            }
             Ok(())
-        })?;
-        if matches!(outcome, Outcome::Again(..)) {
-            return Ok(round);
-        }
+        })
     }
 }
 

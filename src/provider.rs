@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -20,8 +20,9 @@ use url::Url;
 
 pub use http::{Http, Limits};
 
+use crate::canonical::{HIDDEN, without_secrets};
 use crate::config::{Instance, Source};
-use crate::model::{Resource, State};
+use crate::model::{Resource, State, display_safe};
 use crate::secrets::SecretError;
 use crate::sections::{Section, Table};
 
@@ -82,6 +83,15 @@ pub enum ReadError {
     /// The HTTP client cannot be made, usually because there is no trust store.
     #[error("cannot prepare the HTTP client: {0}")]
     Client(String),
+}
+
+/// A vendor's words, safe to show and without `sent`, the credential it was sent: a refusal that repeats it is not
+/// quoted there.
+fn quoted(words: &str, sent: Option<&SecretString>) -> String {
+    let sent = sent.map(ExposeSecret::expose_secret).filter(|sent| !sent.is_empty());
+    // First of all, because cutting could leave half a secret that is no longer recognised.
+    let words = sent.map_or_else(|| words.to_owned(), |sent| words.replace(sent, HIDDEN));
+    display_safe(&without_secrets(&words))
 }
 
 /// Reads one instance. Kept from cycle to cycle, because it holds the token.

@@ -92,6 +92,10 @@ pub fn import(
         statements.push(signed);
     }
     let accepted = accept(instance, &existing, &statements, &policy, now)?;
+    // Everything below may rely on the proposal being what was signed.
+    if accepted.subject != proposal.subject {
+        return Err(ApprovalError::Altered);
+    }
 
     // `propose` never drops a section, so whoever made this one wants something not to be looked at any more.
     let lost: Vec<&str> = proposal

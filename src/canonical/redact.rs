@@ -90,6 +90,25 @@ pub(super) fn is_secret_text(name: &str, text: &str) -> bool {
     sounds_secret || RULES.values.is_match(text)
 }
 
+/// `text` without anything that looks like a secret, for words that are not ours.
+pub(crate) fn without_secrets(text: &str) -> String {
+    RULES.values.replace_all(text, HIDDEN).into_owned()
+}
+
+/// Stands for a secret in words that are not ours.
+pub(crate) const HIDDEN: &str = "(secret)";
+
+/// Whether `value` stands for something that is not kept, a secret or a text: one value, not an object with parts.
+pub(crate) fn is_stand_in(value: &Value) -> bool {
+    let Some(fields) = value.as_object() else { return false };
+    let text = |name: &str| fields.get(name).and_then(Value::as_str);
+    match fields.len() {
+        1 => text("fingerprint").is_some_and(|print| print.starts_with("hmac-sha256:")),
+        2 => text("sha256").is_some() && fields.get("size").is_some_and(Value::is_u64),
+        _ => false,
+    }
+}
+
 /// Whether there is nothing to hide: never set, or emptied.
 pub(super) fn is_nothing(value: &Value) -> bool {
     match value {
@@ -123,6 +142,23 @@ mod tests {
         for (name, text, expected) in table {
             assert_eq!(is_secret_text(name, text), expected, "{name} {text}");
         }
+    }
+
+    #[test]
+    fn stand_ins_are_values_and_other_objects_are_not() {
+        let print = FingerprintKey::new([1; 32]).fingerprint(&Pointer::of_section("a"), &json!("CANARY"));
+        assert!(is_stand_in(&print) && is_stand_in(&json!({ "sha256": "00", "size": 2 })));
+        for other in
+            [json!({}), json!({ "fingerprint": "x" }), json!({ "size": 2 }), json!("hmac-sha256:"), json!(null)]
+        {
+            assert!(!is_stand_in(&other), "{other}");
+        }
+    }
+
+    #[test]
+    fn words_of_others_lose_what_looks_like_a_secret() {
+        assert_eq!(without_secrets("key 'sk_live_4f9A0q8Zx7Lm2Kp1' is bad"), "key '(secret)' is bad");
+        assert_eq!(without_secrets("Insufficient scope: read:clients"), "Insufficient scope: read:clients");
     }
 
     #[test]

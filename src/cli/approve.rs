@@ -2,7 +2,6 @@
 
 use std::io::{IsTerminal, Write};
 use std::path::Path;
-use std::sync::Arc;
 
 use dialoguer::{Confirm, MultiSelect};
 
@@ -166,7 +165,7 @@ async fn finish(context: &Context, store: Store, imported: &Imported, out: &mut 
     if imported.open > 0 {
         writeln!(out, "{} stay open.", count(imported.open, "difference"))?;
     }
-    Delivery::new(store, Arc::clone(&context.clock), &context.config.receivers)?.round().await?;
+    Delivery::new(&store, &context.clock, &context.config.receivers)?.deliver().await?;
     Ok(Exit::Ok)
 }
 

@@ -1,7 +1,6 @@
 //! `authdrift check`: one cycle now.
 
 use std::io::{IsTerminal, Write};
-use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
@@ -57,7 +56,7 @@ pub async fn check(context: &Context, options: &CheckOptions, out: &mut dyn Writ
     }
     out.flush()?;
     if keep == Keep::Everything {
-        Delivery::new(store, Arc::clone(&context.clock), &context.config.receivers)?.round().await?;
+        Delivery::new(&store, &context.clock, &context.config.receivers)?.deliver().await?;
     }
     match failed {
         Some(error) => Err(error),

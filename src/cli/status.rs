@@ -110,15 +110,15 @@ fn line(tx: &Transaction<'_>, context: &Context, instance: &Instance, trust: &Tr
             next: None,
         });
     };
-    // One damaged row is told where it is; how everything else is doing is needed all the more.
     let newest = match cycles::latest_snapshot(tx, row, &instance.id) {
         Err(StoreError::Damaged(_)) => None,
-        read => read?,
+        newest => newest?,
     };
     let baseline = match Standing::load(tx, &instance.id, trust) {
         Ok(standing) => Ok(standing.baseline.map(|baseline| BaselineReport::of(&baseline))),
         Err(crate::approval::ApprovalError::NoSnapshot(_)) => Ok(None),
         Err(crate::approval::ApprovalError::Untrusted(untrusted)) => Err(untrusted.to_string()),
+        // One damaged row is told where it is; how everything else is doing is needed all the more.
         Err(crate::approval::ApprovalError::Store(StoreError::Damaged(reason))) => {
             Err(format!("the database is damaged: {reason}"))
         }

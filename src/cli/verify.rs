@@ -28,7 +28,10 @@ pub fn verify(context: &Context, options: &VerifyOptions, out: &mut dyn Write) -
     let store = context.existing_store()?;
     let trust = TrustFiles::read(&context.config.approval);
 
-    let history = store.read(|tx| check_schema(tx).and_then(|()| events::verify(tx))).map(|walk| walk.mark);
+    let history = store.read(|tx| {
+        let walk = events::verify(tx)?;
+        check_schema(tx).map(|()| walk.mark)
+    });
     let mut results = Vec::new();
     for instance in chosen {
         results.push((instance, store.read(|tx| verify_instance(tx, instance, &trust))?));

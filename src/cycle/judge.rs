@@ -97,11 +97,9 @@ pub fn verified_baseline(
         None => Vec::new(),
     };
     // Whoever can edit the history can hide that something was approved, so it is walked every time.
-    let approved_sequence = match check_schema(tx).and_then(|()| events::verify(tx)) {
+    let approved_sequence = match events::verify(tx) {
         Ok(walk) => walk.approved.get(instance).copied().unwrap_or_default(),
-        Err(StoreError::History(reason) | StoreError::Schema(reason)) => {
-            return Ok(Err(Untrusted::StoreTampered { reason }));
-        }
+        Err(StoreError::History(reason)) => return Ok(Err(Untrusted::StoreTampered { reason })),
         Err(error) => return Err(error),
     };
     if statements.is_empty() && approved_sequence == 0 {
@@ -119,7 +117,13 @@ pub fn verified_baseline(
         approved_sequence,
         resource: &snapshot.identifiers,
     };
-    Ok(baseline(instance, &evidence, &policy))
+    let verified = baseline(instance, &evidence, &policy);
+    // Something planted in the database is a reason by itself, but what it was planted for says more.
+    match (verified, check_schema(tx)) {
+        (Ok(_), Err(StoreError::Schema(reason))) => Ok(Err(Untrusted::StoreTampered { reason })),
+        (Ok(_), Err(error)) => Err(error),
+        (verified, _) => Ok(verified),
+    }
 }
 
 /// The approved side of a section.

@@ -10,11 +10,10 @@ use serde_json::Value;
 use tokio::sync::Mutex;
 
 use super::http::Http;
-use super::{ReadError, Refusal, Target};
+use super::{ReadError, Refusal, Target, quoted};
 use crate::canonical;
 use crate::config::{self, Auth0Credential};
 use crate::model::Resource;
-use crate::model::display_safe;
 use crate::secrets;
 use crate::sections::Section;
 
@@ -116,17 +115,20 @@ struct Assertion<'a> {
 async fn mint(source: &config::Auth0, http: &Http, now: DateTime<Utc>) -> Result<Result<Token, Refusal>, ReadError> {
     let audience = format!("https://{}/api/v2/", source.domain);
     let (client_id, secret, assertion);
+    let sent: &SecretString;
     let mut form = vec![("grant_type", "client_credentials"), ("audience", audience.as_str())];
     match &source.credential {
         Auth0Credential::Token(reference) => return given(secrets::read(reference)?, now),
         Auth0Credential::ClientSecret { client_id: id, secret: reference } => {
             client_id = id;
             secret = secrets::read(reference)?;
+            sent = &secret;
             form.extend([("client_id", client_id.as_str()), ("client_secret", secret.expose_secret())]);
         }
         Auth0Credential::PrivateKey { client_id: id, key, key_id } => {
             client_id = id;
             assertion = sign_assertion(source, id, &secrets::read(key)?, key_id.as_deref(), now)?;
+            sent = &assertion;
             form.extend([
                 ("client_id", client_id.as_str()),
                 ("client_assertion_type", ASSERTION_TYPE),
@@ -139,17 +141,18 @@ async fn mint(source: &config::Auth0, http: &Http, now: DateTime<Utc>) -> Result
         Ok(answer) => answer,
         Err(no_answer) => return Ok(Err(Refusal::unreachable(format!("cannot fetch a token: {no_answer}")))),
     };
-    Ok(read_token(answer.status, &answer.body, now))
+    Ok(read_token(answer.status, &answer.body, sent, now))
 }
 
 /// Reads the answer of `/oauth/token`. 401 and 403 are final; everything else may be different next time, also the
 /// 500 with which a busy tenant has been seen to refuse.
-fn read_token(status: u16, body: &[u8], now: DateTime<Utc>) -> Result<Token, Refusal> {
+fn read_token(status: u16, body: &[u8], sent: &SecretString, now: DateTime<Utc>) -> Result<Token, Refusal> {
     let body = canonical::parse(body).unwrap_or_default();
     let text = |name: &str| body.get(name).and_then(Value::as_str);
     if status != 200 {
-        let error = display_safe(text("error").unwrap_or("no reason given"));
-        let description = text("error_description").map(|text| format!(", {}", display_safe(text))).unwrap_or_default();
+        let error = quoted(text("error").unwrap_or("no reason given"), Some(sent));
+        let description =
+            text("error_description").map(|text| format!(", {}", quoted(text, Some(sent)))).unwrap_or_default();
         let reason = format!("the tenant refuses a token: {status}, {error}{description}");
         return Err(match status {
             400 | 401 | 403 => Refusal::credential(reason),
@@ -216,9 +219,21 @@ mod tests {
         DateTime::from_timestamp(1_700_000_000, 0).unwrap()
     }
 
+    fn sent() -> SecretString {
+        SecretString::from("CANARY-client-secret")
+    }
+
+    #[test]
+    fn a_refusal_that_repeats_the_secret_is_not_quoted_there() {
+        let padding = "x".repeat(190);
+        let body = format!(r#"{{"error":"CANARY-client-secret","error_description":"{padding}CANARY-client-secret"}}"#);
+        let refusal = read_token(401, body.as_bytes(), &sent(), now()).err().unwrap();
+        assert!(refusal.reason.contains("(secret)") && !refusal.reason.contains("CANARY"), "{}", refusal.reason);
+    }
+
     #[test]
     fn a_token_is_renewed_at_four_fifths_of_its_life() {
-        let token = read_token(200, br#"{"access_token":"CANARY","expires_in":1000}"#, now()).unwrap();
+        let token = read_token(200, br#"{"access_token":"CANARY","expires_in":1000}"#, &sent(), now()).unwrap();
         assert_eq!(token.renew_at, now() + TimeDelta::seconds(800));
     }
 
@@ -232,7 +247,7 @@ mod tests {
             (200, "<html>", false),
         ];
         for (status, body, is_credential) in table {
-            let refusal = read_token(status, body.as_bytes(), now()).err().unwrap();
+            let refusal = read_token(status, body.as_bytes(), &sent(), now()).err().unwrap();
             assert_eq!(refusal.is_credential, is_credential, "{status} {body}");
         }
     }

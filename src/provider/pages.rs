@@ -1,13 +1,14 @@
 //! One section: every page of it, checked for completeness and shape.
 
 use chrono::{DateTime, Utc};
+use secrecy::SecretString;
 use serde_json::Value;
 use url::Url;
 
 use super::http::Http;
-use super::{Refusal, Session};
+use super::{Refusal, Session, quoted};
 use crate::canonical;
-use crate::model::{State, display_safe};
+use crate::model::State;
 use crate::sections::{Paging, Section, Shape, Table};
 
 /// Pages of one section at most: a list that never ends is the reader's fault or the vendor's.
@@ -169,12 +170,12 @@ impl SectionReader<'_> {
             if answer.status == 200 {
                 return canonical::parse(&answer.body).map_err(|error| Refusal::unreachable(error.to_string()));
             }
-            return Err(self.refusal(answer.status, &answer.body));
+            return Err(self.refusal(answer.status, &answer.body, bearer.as_ref()));
         }
     }
 
     /// What an answer other than 200 says about the section.
-    fn refusal(&self, status: u16, body: &[u8]) -> Refusal {
+    fn refusal(&self, status: u16, body: &[u8], sent: Option<&SecretString>) -> Refusal {
         let body = serde_json::from_slice::<Value>(body).unwrap_or_default();
         // Clerk: {"errors":[{"code","long_message","meta"}]}; Auth0: {"errorCode","message"}.
         let first = body.pointer("/errors/0");
@@ -187,13 +188,13 @@ impl SectionReader<'_> {
 
         let mut reason = format!("{status}");
         if !code.is_empty() {
-            reason = format!("{reason}, {}", display_safe(code));
+            reason = format!("{reason}, {}", quoted(code, sent));
         }
         if !message.is_empty() {
-            reason = format!("{reason}: {}", display_safe(message));
+            reason = format!("{reason}: {}", quoted(message, sent));
         }
         if let Some(scopes) = scopes {
-            let names: Vec<_> = scopes.iter().filter_map(Value::as_str).map(display_safe).collect();
+            let names: Vec<_> = scopes.iter().filter_map(Value::as_str).map(|scope| quoted(scope, sent)).collect();
             reason = format!("{reason} (needs {})", names.join(", "));
         }
         let state = self.table.meaning_of(self.section, status, code, message).unwrap_or(State::Unreachable);

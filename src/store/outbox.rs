@@ -57,26 +57,38 @@ pub fn keep(tx: &Transaction<'_>, message: &Message) -> Stored<()> {
 
 /// Takes the next message for `receiver` that is due, so that no other process tries it for `hold`.
 ///
-/// Messages of one receiver go in the order they were made: nothing is taken while an older one still waits.
+/// Messages about one instance go in the order they were made: nothing is taken while an older one still waits. Those
+/// about other instances do not wait for them. A message that cannot be read is given up, not tried for ever.
 ///
 /// # Errors
-/// The database cannot be written, or a message is damaged.
+/// The database cannot be written.
 pub fn claim(tx: &Transaction<'_>, receiver: &str, now: DateTime<Utc>, hold: Duration) -> Stored<Option<Message>> {
-    let oldest = tx
-        .prepare_cached(
-            "SELECT id, receiver, alert, thread, subject, created_at, attempts, next_at, claimed_to FROM outbox
-             WHERE receiver = ?1 AND state = 'waiting' ORDER BY created_at, id LIMIT 1",
-        )?
-        .query_row([receiver], |row| Ok((message(row), row.get::<_, i64>(7)?, row.get::<_, i64>(8)?)))
-        .optional()?;
-    let Some((message, next_at, claimed_to)) = oldest else { return Ok(None) };
-    if next_at > to_millis(now) || claimed_to > to_millis(now) {
-        return Ok(None);
+    loop {
+        let next = tx
+            .prepare_cached(
+                "SELECT id, receiver, alert, thread, subject, created_at, attempts FROM outbox AS mine
+                 WHERE receiver = ?1 AND state = 'waiting' AND next_at <= ?2 AND claimed_to <= ?2
+                   AND NOT EXISTS (SELECT 1 FROM outbox AS older
+                                   WHERE older.receiver = mine.receiver AND older.instance = mine.instance
+                                     AND older.state = 'waiting'
+                                     AND (older.created_at, older.id) < (mine.created_at, mine.id))
+                 ORDER BY created_at, id LIMIT 1",
+            )?
+            .query_row((receiver, to_millis(now)), |row| Ok((row.get::<_, String>(0)?, message(row))))
+            .optional()?;
+        let Some((id, message)) = next else { return Ok(None) };
+        match message {
+            Ok(message) => {
+                let until = to_millis(now) + i64::try_from(hold.as_millis()).unwrap_or(i64::MAX);
+                tx.execute("UPDATE outbox SET claimed_to = ?2 WHERE id = ?1", (&id, until))?;
+                return Ok(Some(message));
+            }
+            Err(error) => {
+                let outcome = Outcome::Dead(format!("the message cannot be read: {error}"));
+                record(tx, &MessageId::from_text(id), &outcome, now)?;
+            }
+        }
     }
-    let message = message?;
-    let until = to_millis(now) + i64::try_from(hold.as_millis()).unwrap_or(i64::MAX);
-    tx.execute("UPDATE outbox SET claimed_to = ?2 WHERE id = ?1", (message.id.as_str(), until))?;
-    Ok(Some(message))
 }
 
 fn message(row: &Row<'_>) -> Stored<Message> {

@@ -63,7 +63,7 @@ impl Sandbox {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_daemon_killed_twenty_five_times_loses_and_invents_nothing() {
-    let sandbox = Sandbox::approved().await;
+    let sandbox = Sandbox::clerk_approved().await;
     let mut dice = Dice(20_260_101);
     for round in 0..25 {
         sandbox.turn_something(&mut dice);
@@ -106,7 +106,7 @@ async fn a_daemon_killed_twenty_five_times_loses_and_invents_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_check_killed_at_any_moment_loses_and_invents_nothing() {
-    let sandbox = Sandbox::approved().await;
+    let sandbox = Sandbox::clerk_approved().await;
     let mut dice = Dice(7);
     for _ in 0..25 {
         sandbox.turn_something(&mut dice);
@@ -155,7 +155,7 @@ async fn a_first_run_killed_at_any_moment_can_be_run_again() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn commands_beside_the_daemon_neither_fail_nor_repeat_an_alert() {
-    let sandbox = Sandbox::approved().await;
+    let sandbox = Sandbox::clerk_approved().await;
     let daemon = sandbox.start();
     let mut dice = Dice(3);
     for _ in 0..8 {

@@ -13,7 +13,7 @@ use crate::common::daemon::{PATIENCE, eventually, eventually_within};
 
 impl Sandbox {
     /// Clerk alone, read and approved.
-    pub async fn approved() -> Self {
+    pub async fn clerk_approved() -> Self {
         let sandbox = Self::new().await;
         sandbox.write("config.toml", &sandbox.configuration_of_clerk());
         sandbox.check().await.expect(13);
@@ -97,7 +97,7 @@ async fn first_cycle_of_a_new_database_comes_at_once_and_its_first_drift_is_told
 
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_right_after_an_alert_nothing_is_lost_and_repetitions_keep_their_name() {
-    let sandbox = Sandbox::approved().await;
+    let sandbox = Sandbox::clerk_approved().await;
     for round in 1..=4 {
         let daemon = sandbox.start();
         sandbox.set_lifetime(1000 + round);
@@ -118,7 +118,7 @@ async fn killed_right_after_an_alert_nothing_is_lost_and_repetitions_keep_their_
 
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_while_a_webhook_hangs_the_message_comes_once_more_and_a_real_minute_brings_no_second_alert() {
-    let sandbox = Sandbox::approved().await;
+    let sandbox = Sandbox::clerk_approved().await;
     sandbox.webhook.fail_all(Fault::Hang);
     let daemon = sandbox.start();
     sandbox.set_lifetime(3600);
@@ -145,7 +145,7 @@ async fn killed_while_a_webhook_hangs_the_message_comes_once_more_and_a_real_min
 #[tokio::test(flavor = "multi_thread")]
 async fn a_mail_whose_end_nobody_confirmed_comes_again_with_the_same_message_id() {
     for is_killed in [false, true] {
-        let sandbox = Sandbox::approved().await;
+        let sandbox = Sandbox::clerk_approved().await;
         sandbox.smtp.cut(Stage::Data);
         let daemon = sandbox.start();
         sandbox.set_lifetime(3600);
@@ -171,7 +171,7 @@ async fn a_mail_whose_end_nobody_confirmed_comes_again_with_the_same_message_id(
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stop_lets_what_is_under_way_finish() {
     for signal in ["TERM", "INT"] {
-        let sandbox = Sandbox::approved().await;
+        let sandbox = Sandbox::clerk_approved().await;
         let mut daemon = sandbox.start();
         sandbox.webhook.set_latency(Duration::from_secs(1));
         sandbox.set_lifetime(3600);
@@ -190,7 +190,7 @@ async fn a_stop_lets_what_is_under_way_finish() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stop_does_not_wait_for_a_vendor_that_hangs() {
-    let sandbox = Sandbox::approved().await;
+    let sandbox = Sandbox::clerk_approved().await;
     sandbox.clerk.fail_all(Fault::Hang);
     sandbox.clerk.forget_requests();
     let cycles = sandbox.cycles();
@@ -205,7 +205,7 @@ async fn a_stop_does_not_wait_for_a_vendor_that_hangs() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_daemon_on_the_same_state_is_refused() {
-    let sandbox = Sandbox::approved().await;
+    let sandbox = Sandbox::clerk_approved().await;
     let daemon = sandbox.start();
     eventually("a start", || sandbox.events("daemon.started") == 1).await;
     let second = sandbox.run(&["run"]).await.expect(75);
@@ -216,7 +216,7 @@ async fn a_second_daemon_on_the_same_state_is_refused() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_was_missed_while_nothing_ran_is_caught_up_by_one_cycle() {
-    let sandbox = Sandbox::approved().await;
+    let sandbox = Sandbox::clerk_approved().await;
     sandbox.tamper("UPDATE instances SET next_due_at = next_due_at - 172800000", []);
     let cycles = sandbox.cycles();
     // Longer than a tick: what is due is not begun again while it is under way.
@@ -235,7 +235,7 @@ async fn whatever_was_missed_while_nothing_ran_is_caught_up_by_one_cycle() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn systemd_hears_ready_status_watchdog_and_stopping_even_while_the_vendor_is_away() {
-    let sandbox = Sandbox::approved().await;
+    let sandbox = Sandbox::clerk_approved().await;
     sandbox.clerk.stop();
     sandbox.make_due();
     let path = sandbox.path("notify.sock");

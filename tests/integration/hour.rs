@@ -29,7 +29,7 @@ impl Clockwork {
     /// Starts on an approved state, half a minute after a full minute, and waits for its first cycle.
     async fn start() -> Self {
         let minute = SystemClock.now().duration_trunc(TimeDelta::minutes(1)).unwrap();
-        Self::start_at(Sandbox::approved().await, minute + TimeDelta::seconds(90)).await
+        Self::start_at(Sandbox::clerk_approved().await, minute + TimeDelta::seconds(90)).await
     }
 
     /// Starts on a state that is due, at a time, and waits for its first cycle.
@@ -182,7 +182,7 @@ async fn a_receiver_that_was_away_gets_everything_when_it_is_back() {
 async fn a_baseline_approved_by_the_command_line_is_noticed_by_the_running_daemon() {
     // The command has a clock of its own: this one must not be ahead of it, or what the command is just sending would
     // look as if it had been held for too long.
-    let sandbox = Sandbox::approved().await;
+    let sandbox = Sandbox::clerk_approved().await;
     sandbox.set_lifetime(3600);
     let work = Clockwork::start_at(sandbox, SystemClock.now()).await;
     let sandbox = &work.sandbox;

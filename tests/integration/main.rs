@@ -4,9 +4,14 @@
 
 mod common;
 
+mod approve;
+mod canaries;
 mod crash;
 mod daemon;
+mod faults;
 mod first_run;
 mod hour;
 mod refusals;
+mod requests;
+mod shared_story;
 mod tampering;

@@ -142,7 +142,7 @@ async fn a_database_that_is_not_ours_is_left_alone() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_of_a_newer_program_is_left_alone() {
-    let sandbox = Sandbox::approved().await;
+    let sandbox = Sandbox::clerk_approved().await;
     sandbox.sql().pragma_update(None, "user_version", 99).unwrap();
     for arguments in [&["run"][..], &["check"], &["status"], &["verify"]] {
         sandbox.run(arguments).await.expect(74).saying(&["has version 99", "newer program", "nothing was changed"]);
@@ -151,7 +151,7 @@ async fn a_database_of_a_newer_program_is_left_alone() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_without_its_fingerprint_key_compares_nothing() {
-    let sandbox = Sandbox::approved().await;
+    let sandbox = Sandbox::clerk_approved().await;
     let key = sandbox.database().with_extension("key");
     let cycles = sandbox.cycles();
     for content in [None, Some(vec![9; 32]), Some(Vec::new())] {
@@ -193,7 +193,7 @@ async fn a_place_where_no_database_can_be_is_refused() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_mail_server_that_is_not_there_delays_the_mail_and_nothing_else() {
-    let sandbox = Sandbox::approved().await;
+    let sandbox = Sandbox::clerk_approved().await;
     sandbox.smtp.stop();
     sandbox.set_lifetime(3600);
     sandbox.check().await.expect(10);
@@ -208,7 +208,7 @@ async fn a_mail_server_that_is_not_there_delays_the_mail_and_nothing_else() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reader_that_has_seen_enough_is_no_error_and_alerts_go_out_all_the_same() {
-    let sandbox = Sandbox::approved().await;
+    let sandbox = Sandbox::clerk_approved().await;
     sandbox.set_lifetime(3600);
     for arguments in [&["check", "--json"][..], &["check"], &["history", "prod", "--json"], &["status"]] {
         let mut command = sandbox.command();

@@ -64,7 +64,7 @@ async fn a_baseline_that_was_tampered_with_is_untrusted_and_told_once() {
         ),
     ];
     for (what, statement, phrases, approve) in table {
-        let sandbox = Sandbox::approved().await;
+        let sandbox = Sandbox::clerk_approved().await;
         sandbox.tamper(statement, []);
         let before = evidence(&sandbox);
         for _ in 0..2 {
@@ -90,7 +90,7 @@ async fn a_baseline_that_was_tampered_with_is_untrusted_and_told_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_baseline_that_is_put_back_is_trusted_again_and_that_is_told_once() {
-    let sandbox = Sandbox::approved().await;
+    let sandbox = Sandbox::clerk_approved().await;
     let signers = fs::read_to_string(sandbox.path("allowed_signers")).unwrap();
     for (content, phrase) in [(None, "allowed_signers"), (Some("nonsense\n"), "line 1"), (Some(""), "not a key of")] {
         match content {
@@ -121,7 +121,7 @@ async fn a_history_that_was_tampered_with_does_not_verify() {
         ("UPDATE events SET seq = seq + 10", "event 1 is missing"),
     ];
     for (statement, phrase) in table {
-        let sandbox = Sandbox::approved().await;
+        let sandbox = Sandbox::clerk_approved().await;
         assert!(sandbox.sql().execute(statement, []).is_err(), "the database itself refuses: {statement}");
         rewrite_history(&sandbox, statement);
         let ran = sandbox.run(&["verify"]).await;
@@ -132,7 +132,7 @@ async fn a_history_that_was_tampered_with_does_not_verify() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_without_its_guards_is_not_trusted() {
-    let sandbox = Sandbox::approved().await;
+    let sandbox = Sandbox::clerk_approved().await;
     sandbox.sql().execute_batch("DROP TRIGGER events_are_never_changed").unwrap();
     sandbox.run(&["verify"]).await.expect(12).saying(&["schema", "events_are_never_changed"]);
     sandbox.check().await.expect(12).saying(&["schema"]);
@@ -141,7 +141,7 @@ async fn a_database_without_its_guards_is_not_trusted() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_history_nobody_can_read_does_not_keep_the_baseline_from_being_judged() {
-    let sandbox = Sandbox::approved().await;
+    let sandbox = Sandbox::clerk_approved().await;
     rewrite_history(&sandbox, "UPDATE events SET body = x'00' WHERE seq = 1");
     sandbox.check().await.expect(12).saying(&["history"]);
 }
@@ -250,7 +250,7 @@ async fn a_proposal_that_is_not_what_was_signed_is_refused() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_damaged_database_file_is_an_error_and_never_replaced() {
-    let sandbox = Sandbox::approved().await;
+    let sandbox = Sandbox::clerk_approved().await;
     sandbox.sql().query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
     let healthy = fs::read(sandbox.database()).unwrap();
     let page = 4096;

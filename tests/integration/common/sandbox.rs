@@ -1,13 +1,22 @@
 //! A temporary folder with a configuration, keys, and the world around the program.
 
 use std::fs;
+use std::panic::Location;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
 
+use authdrift::classify::Catalogue;
+use authdrift::clock::{Clock, SystemClock};
+use authdrift::config::{self, Sources};
+use authdrift::cycle::Watch;
+use authdrift::provider::Limits;
 use authdrift::simulator::auth0::{self, Auth0};
 use authdrift::simulator::clerk::{self, Clerk};
 use authdrift::simulator::smtp::Smtp;
 use authdrift::simulator::webhook::Webhook;
+use authdrift::store::Store;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -175,11 +184,69 @@ impl Sandbox {
         self.run(&["check", "--json"]).await
     }
 
+    /// One `check --json` of one instance: its report, if the program ended with `code`.
+    #[track_caller]
+    pub fn check_one(&self, name: &str, code: i32) -> impl Future<Output = Value> {
+        let place = Location::caller();
+        async move {
+            let ran = self.run(&["check", name, "--json"]).await;
+            assert_eq!(ran.code, code, "{place}: {}\n{}", ran.out, ran.err);
+            ran.json()["instances"][0].clone()
+        }
+    }
+
+    /// A fresh sandbox whose both instances are approved.
+    pub async fn approved() -> Self {
+        let sandbox = Self::new().await;
+        sandbox.check().await.expect(13);
+        sandbox.approve("prod").await;
+        sandbox.approve("acme").await;
+        sandbox
+    }
+
+    /// Replaces a text that is in the configuration.
+    #[track_caller]
+    pub fn edit_configuration(&self, old: &str, new: &str) {
+        let text = fs::read_to_string(self.path("config.toml")).unwrap();
+        assert!(text.contains(old), "'{old}' is not in {text}");
+        self.write("config.toml", &text.replace(old, new));
+    }
+
+    /// The database, for a look inside.
+    pub fn store(&self) -> Store {
+        Store::open_existing(&self.database()).unwrap()
+    }
+
+    /// Watches an instance from within the test, with limits that make failures quick.
+    pub fn watch(&self, name: &str) -> Watch {
+        let file = self.path("config.toml").display().to_string();
+        let text = fs::read_to_string(&file).unwrap();
+        let now = SystemClock.now();
+        let sources = Sources { file: &file, text: &text, state_directory: None, xdg_state: None, now };
+        let config = config::parse(&sources).unwrap_or_else(|problems| panic!("{problems}"));
+        let instance = config.instance(name).unwrap().clone();
+        let catalogue = Catalogue::of(instance.id.provider, None).unwrap();
+        let limits = Limits {
+            tries: 2,
+            busy_tries: 2,
+            body: 256 << 10,
+            pause: Duration::from_millis(1),
+            longest_pause: Duration::from_millis(1),
+            ..Limits::default()
+        };
+        let clock = Arc::new(SystemClock);
+        Watch::new(Arc::new(config), &instance, Arc::new(catalogue), self.store(), clock, limits).unwrap()
+    }
+
+    /// What `check --json` says about an instance.
+    pub fn report<'a>(report: &'a Value, instance: &str) -> &'a Value {
+        let instances = report["instances"].as_array().unwrap();
+        instances.iter().find(|found| found["instance"] == instance).unwrap()
+    }
+
     /// What `check --json` says about an instance: `(kind, path)` of every drift, sorted.
     pub fn drifts(report: &Value, instance: &str) -> Vec<(String, String)> {
-        let instances = report["instances"].as_array().unwrap();
-        let found = instances.iter().find(|found| found["instance"] == instance).unwrap();
-        let mut drifts: Vec<_> = found["drifts"]
+        let mut drifts: Vec<_> = Self::report(report, instance)["drifts"]
             .as_array()
             .unwrap()
             .iter()

@@ -1,0 +1,250 @@
+//! What leaves the process, and what is refused before anything does.
+
+use std::collections::BTreeSet;
+
+use authdrift::cycle::{Keep, Verdict};
+use authdrift::simulator::fault::Fault;
+use authdrift::simulator::vendor::Request;
+use authdrift::simulator::{auth0, clerk};
+use serde_json::{Value, json};
+use tokio::sync::OnceCell;
+
+use crate::common::Sandbox;
+
+const OTHER_KEY: &str = concat!("sk_", "live_", "CANARYofAnotherInstance01");
+const DEVELOPMENT_KEY: &str = concat!("sk_", "test_", "CANARYofAnotherInstance02");
+
+/// What Clerk and Auth0 were asked.
+type Asked = (Vec<Request>, Vec<Request>);
+
+/// Every request from nothing over a drift to its end, with an outage of each kind. Told once for all tests.
+async fn story() -> &'static Asked {
+    static STORY: OnceCell<Asked> = OnceCell::const_new();
+    STORY.get_or_init(tell_story).await
+}
+
+async fn tell_story() -> Asked {
+    let sandbox = Sandbox::approved().await;
+    sandbox.clerk.edit("/v1/instance", |instance| instance["allowed_origins"] = json!([]));
+    sandbox.auth0.edit("/api/v2/guardian/policies", |policies| *policies = json!([]));
+    sandbox.check().await.expect(10);
+    sandbox.clerk.fail("/v1/domains", Fault::status(500, json!({})).times(1));
+    sandbox.auth0.fail("/api/v2/clients", Fault::status(429, json!({})).with_header("retry-after", "0").times(1));
+    sandbox.check().await.expect(10);
+    sandbox.approve("prod").await;
+    sandbox.approve("acme").await;
+    sandbox.run(&["diff", "prod"]).await.expect(0);
+    sandbox.run(&["status"]).await.expect(0);
+    sandbox.run(&["verify"]).await.expect(0);
+    sandbox.check().await.expect(0);
+    (sandbox.clerk.requests(), sandbox.auth0.requests())
+}
+
+fn token_requests(sandbox: &Sandbox) -> usize {
+    sandbox.auth0.requests().iter().filter(|request| request.path == "/oauth/token").count()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_get_leaves_the_process_and_the_one_post_for_a_token() {
+    let (clerk, auth0) = story().await;
+    assert!(clerk.len() >= 28 && auth0.len() >= 48);
+    assert!(clerk.iter().all(|request| request.method == "GET"));
+    let is_right = |request: &&Request| match request.path.as_str() {
+        "/oauth/token" => request.method == "POST",
+        _ => request.method == "GET",
+    };
+    assert!(auth0.iter().all(|request| is_right(&request)));
+    assert!(clerk.iter().all(|request| request.body.is_empty()));
+    // No secret travels in an address, and none is asked for.
+    for request in clerk.iter().chain(auth0) {
+        let address = format!("{}?{}", request.path, request.query);
+        assert!(!address.contains("CANARY") && !address.contains("include_secret_keys"), "{address}");
+        let agent = request.header("user-agent").unwrap();
+        assert!(agent.starts_with("authdrift/") && agent.contains("read-only"), "{agent}");
+        assert_eq!(request.header("cookie"), None);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_request_has_the_credential_and_the_version_of_its_api_and_no_other() {
+    let (clerk, auth0) = story().await;
+    for request in clerk {
+        let version = request.header("clerk-api-version");
+        let token = request.bearer();
+        let expected = match request.path.as_str() {
+            "/v1/environment" => (None, None),
+            path if path.starts_with("/v1/platform/") => (None, Some(clerk::PLATFORM_TOKEN)),
+            _ => (Some("2026-05-12"), Some(clerk::SECRET_KEY)),
+        };
+        assert_eq!((version, token), expected, "{}", request.path);
+    }
+    let environment = clerk.iter().find(|request| request.path == "/v1/environment").unwrap();
+    assert_eq!(environment.parameter("__clerk_api_version").as_deref(), Some("2026-05-12"));
+    for request in auth0.iter().filter(|request| request.path == "/api/v2/clients") {
+        let left_out = request.parameter("fields").unwrap();
+        for field in ["client_secret", "signing_keys", "encryption_key"] {
+            assert!(left_out.split(',').any(|name| name == field), "{}", request.query);
+        }
+        assert_eq!(request.parameter("include_fields").as_deref(), Some("false"));
+        assert_eq!(request.parameter("is_global").as_deref(), Some("false"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_redirect_is_followed_and_a_token_goes_nowhere_else() {
+    let sandbox = Sandbox::approved().await;
+    sandbox.webhook.forget_requests();
+    let elsewhere = sandbox.webhook.url();
+    for status in [301, 302, 303, 307, 308] {
+        let redirect = || Fault::status(status, json!([])).with_header("location", &format!("{elsewhere}/stolen"));
+        sandbox.clerk.fail("/v1/jwt_templates", redirect());
+        sandbox.auth0.fail("/api/v2/connections", redirect());
+        sandbox.run(&["check", "--json", "--no-store"]).await.expect(11);
+    }
+    sandbox.auth0.fail("/oauth/token", Fault::status(307, json!({})).with_header("location", &elsewhere));
+    sandbox.check_one("acme", 69).await;
+    assert_eq!(sandbox.webhook.requests().len(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_token_is_renewed_exactly_once_and_the_cycle_succeeds() {
+    let sandbox = Sandbox::approved().await;
+    // By the vendor's whim, in a fresh process.
+    let before = token_requests(&sandbox);
+    sandbox.auth0.fail("/api/v2/guardian/factors", auth0::failure(401, "", "Invalid token").times(1));
+    sandbox.check_one("acme", 0).await;
+    assert_eq!(token_requests(&sandbox) - before, 2, "one to begin with, one in its place");
+
+    // Because it has expired, in a process that keeps it: every section is refused, one token is fetched.
+    let watch = sandbox.watch("acme");
+    assert_eq!(watch.cycle(Keep::Nothing).await.unwrap().verdict, Verdict::InSync);
+    let before = token_requests(&sandbox);
+    assert_eq!(watch.cycle(Keep::Nothing).await.unwrap().verdict, Verdict::InSync);
+    assert_eq!(token_requests(&sandbox) - before, 0, "a good token is kept");
+    sandbox.auth0.expire_tokens();
+    assert_eq!(watch.cycle(Keep::Nothing).await.unwrap().verdict, Verdict::InSync);
+    assert_eq!(token_requests(&sandbox) - before, 1);
+
+    // A section that is refused with any token is blind, after one more token for it.
+    let before = token_requests(&sandbox);
+    sandbox.auth0.fail("/api/v2/clients", auth0::failure(401, "", "Invalid token"));
+    let report = watch.cycle(Keep::Nothing).await.unwrap();
+    assert_eq!((report.verdict, token_requests(&sandbox) - before), (Verdict::Blind, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dead_credential_is_an_error_of_its_own_and_never_a_drift() {
+    let sandbox = Sandbox::approved().await;
+    sandbox.auth0.rotate_client_secret("CANARY-new-secret");
+    for _ in 0..2 {
+        let report = sandbox.check_one("acme", 77).await;
+        assert_eq!((&report["verdict"], &report["drifts"]), (&json!("error"), &json!([])));
+        assert!(report["reason"]["message"].as_str().unwrap().contains("access_denied"), "{report}");
+        assert!(all_sections(&report).iter().all(|section| section["state"] == "unreachable"), "{report}");
+    }
+    // One instance of two: the other was read, so it is blindness, and the code of the readable one stands.
+    let both = sandbox.check().await.expect(11).json();
+    assert_eq!(Sandbox::report(&both, "clerk:prod")["verdict"], "in_sync");
+
+    sandbox.clerk.rotate_secret_key(OTHER_KEY);
+    let report = sandbox.check_one("prod", 11).await;
+    assert_eq!((&report["verdict"], &report["drifts"]), (&json!("blind"), &json!([])));
+    for section in all_sections(&report) {
+        let is_of_other_key =
+            ["platform.config", "frontend.environment"].iter().any(|name| section["section"] == *name);
+        assert_eq!(section["state"], if is_of_other_key { "value" } else { "unreachable" }, "{section}");
+    }
+
+    // The new secrets work without anything else being done.
+    sandbox.write("auth0-client-secret", "CANARY-new-secret\n");
+    sandbox.write("clerk-secret-key", OTHER_KEY);
+    sandbox.check().await.expect(0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_secret_key_alone_that_dies_is_a_credential_error() {
+    let sandbox = Sandbox::new().await;
+    let table = format!(
+        "[[clerk]]\nname = \"prod\"\nsecret_key = {{ file = \"clerk-secret-key\" }}\nbackend_api_url = \"{}\"\n",
+        sandbox.clerk.url()
+    );
+    sandbox.write("config.toml", &format!("{}{table}", sandbox.head()));
+    sandbox.check_one("prod", 13).await;
+    sandbox.approve("prod").await;
+    sandbox.check_one("prod", 0).await;
+    sandbox.clerk.rotate_secret_key(OTHER_KEY);
+    let report = sandbox.check_one("prod", 77).await;
+    assert_eq!((&report["verdict"], &report["drifts"]), (&json!("error"), &json!([])));
+    sandbox.clerk.rotate_secret_key(clerk::SECRET_KEY);
+    sandbox.clerk.fail_all(Fault::status(503, json!({})));
+    let report = sandbox.check_one("prod", 69).await;
+    assert_eq!((&report["verdict"], &report["drifts"]), (&json!("error"), &json!([])));
+}
+
+fn all_sections(report: &Value) -> &Vec<Value> {
+    report["sections"].as_array().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn plain_http_is_for_loopback_only_and_is_refused_before_anything_is_sent() {
+    let sandbox = Sandbox::new().await;
+    for (url, kind) in [(sandbox.clerk.url(), "backend_api_url"), (sandbox.auth0.url(), "api_url")] {
+        sandbox.write("config.toml", &sandbox.configuration());
+        sandbox.edit_configuration(&format!("{kind} = \"{url}\""), &format!("{kind} = \"http://192.0.2.1:8080\""));
+        for arguments in [&["check"][..], &["config", "check"]] {
+            let ran = sandbox.run(arguments).await.expect(78);
+            assert!(ran.err.contains("https://") && ran.err.contains(kind), "{}", ran.err);
+        }
+    }
+    assert!(sandbox.clerk.requests().is_empty() && sandbox.auth0.requests().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_of_two_instances_are_refused_and_both_are_named() {
+    let sandbox = Sandbox::approved().await;
+    let healthy = sandbox.clerk.get("/v1/domains").unwrap();
+    sandbox.clerk.edit("/v1/domains", |domains| {
+        for domain in domains.as_array_mut().unwrap() {
+            domain["frontend_api_url"] = json!("https://clerk.another-shop.example");
+        }
+    });
+    let report = sandbox.check_one("prod", 78).await;
+    assert_eq!((&report["verdict"], &report["drifts"]), (&json!("error"), &json!([])));
+    let message = report["reason"]["message"].as_str().unwrap();
+    for host in ["clerk.lantern-books.example", "clerk.another-shop.example"] {
+        assert!(message.contains(host), "{message}");
+    }
+    sandbox.clerk.set("/v1/domains", healthy);
+    sandbox.clerk.forget_requests();
+    sandbox.write("clerk-secret-key", DEVELOPMENT_KEY);
+    let report = sandbox.check_one("prod", 78).await;
+    let message = report["reason"]["message"].as_str().unwrap();
+    assert!(message.contains("clerk.lantern-books.example") && message.contains("development"), "{message}");
+    assert!(sandbox.clerk.requests().is_empty(), "the key of the wrong environment is not even sent");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_publishable_key_alone_reads_what_every_browser_reads() {
+    let sandbox = Sandbox::new().await;
+    let table = format!(
+        "[[clerk]]\nname = \"prod\"\npublishable_key = \"{}\"\nfrontend_api_url = \"{}\"\n",
+        clerk::PUBLISHABLE_KEY,
+        sandbox.clerk.url()
+    );
+    sandbox.write("config.toml", &format!("{}{table}{}", sandbox.head(), sandbox.receiver_tables()));
+    let report = sandbox.check_one("prod", 13).await;
+    assert_eq!(report["resource"], "clerk.lantern-books.example");
+    assert_eq!(all_sections(&report).len(), 1);
+    sandbox.approve("prod").await;
+    sandbox.check_one("prod", 0).await;
+    sandbox.clerk.edit("/v1/environment", |environment| {
+        environment["user_settings"]["sign_up"]["mode"] = json!("public");
+    });
+    let report = sandbox.check_one("prod", 10).await;
+    assert_eq!(report["drifts"][0]["path"], "/frontend.environment/user_settings/sign_up/mode");
+    assert_eq!(report["drifts"].as_array().unwrap().len(), 1);
+    assert_eq!((sandbox.smtp.mails().len(), sandbox.webhook.deliveries().len()), (1, 1));
+    let paths: BTreeSet<_> = sandbox.clerk.requests().into_iter().map(|request| request.path).collect();
+    assert_eq!(paths, BTreeSet::from(["/v1/environment".to_owned()]));
+    assert!(sandbox.clerk.requests().iter().all(|request| request.authorization.is_none()));
+}
