@@ -76,13 +76,18 @@ async fn first_cycle_of_a_new_database_comes_at_once_and_its_first_drift_is_told
     eventually("a first cycle", || sandbox.database().exists() && sandbox.clerk.requests().len() > 3).await;
     eventually("a first reading", || sandbox.events("instance.first_read") == 1).await;
     sandbox.approve("prod").await;
+    assert_eq!(daemon.stop().await, Some(0));
 
     sandbox.set_lifetime(3600);
     sandbox.make_due();
+    let daemon = sandbox.start();
     sandbox.webhook.wait_for(1, PATIENCE).await.expect("an alert by webhook");
     sandbox.smtp.wait_for(1, PATIENCE).await.expect("an alert by mail");
+    eventually("everything recorded", || sandbox.waiting() == 0).await;
+    assert_eq!(daemon.stop().await, Some(0));
     let cycles = sandbox.cycles();
     sandbox.make_due();
+    let daemon = sandbox.start();
     eventually("another cycle", || sandbox.cycles() > cycles).await;
     assert_eq!((sandbox.webhook.deliveries().len(), sandbox.smtp.mails().len()), (1, 1), "{}", daemon.log());
     assert_eq!(sandbox.events("drift.opened"), 1);

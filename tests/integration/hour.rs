@@ -9,7 +9,7 @@ use authdrift::daemon::{Daemon, DaemonError};
 use authdrift::simulator::fault::Fault;
 use authdrift::simulator::smtp::Stage;
 use authdrift::simulator::webhook::{Signature, Webhook};
-use chrono::{DurationRound, TimeDelta};
+use chrono::{DateTime, DurationRound, TimeDelta, Utc};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -28,9 +28,14 @@ struct Clockwork {
 impl Clockwork {
     /// Starts on an approved state, half a minute after a full minute, and waits for its first cycle.
     async fn start() -> Self {
-        let mut sandbox = Sandbox::clerk_approved().await;
         let minute = SystemClock.now().duration_trunc(TimeDelta::minutes(1)).unwrap();
-        let clock = Arc::new(FakeClock::at(minute + TimeDelta::seconds(90)));
+        Self::start_at(Sandbox::clerk_approved().await, minute + TimeDelta::seconds(90)).await
+    }
+
+    /// Starts on a state that is due, at a time, and waits for its first cycle.
+    async fn start_at(mut sandbox: Sandbox, time: DateTime<Utc>) -> Self {
+        sandbox.make_due();
+        let clock = Arc::new(FakeClock::at(time));
         let now: Arc<dyn Clock> = clock.clone();
         sandbox.webhook = Webhook::start_at(WEBHOOK_SECRET, Arc::clone(&now)).await.unwrap();
         sandbox.write("config.toml", &sandbox.configuration_of_clerk());
@@ -46,8 +51,13 @@ impl Clockwork {
 
     /// Lets a minute pass and its cycle happen.
     async fn minute(&self) {
+        self.minutes(1).await;
+    }
+
+    /// Lets minutes pass at once and the one cycle for them happen.
+    async fn minutes(&self, count: i64) {
         let cycles = self.sandbox.cycles();
-        self.clock.advance(TimeDelta::minutes(1));
+        self.clock.advance(TimeDelta::minutes(count));
         eventually("the cycle of this minute", || self.sandbox.cycles() > cycles).await;
         assert_eq!(self.sandbox.cycles(), cycles + 1);
     }
@@ -170,10 +180,12 @@ async fn a_receiver_that_was_away_gets_everything_when_it_is_back() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_baseline_approved_by_the_command_line_is_noticed_by_the_running_daemon() {
-    let work = Clockwork::start().await;
-    let sandbox = &work.sandbox;
+    // The command has a clock of its own: this one must not be ahead of it, or what the command is just sending would
+    // look as if it had been held for too long.
+    let sandbox = Sandbox::clerk_approved().await;
     sandbox.set_lifetime(3600);
-    work.minute().await;
+    let work = Clockwork::start_at(sandbox, SystemClock.now()).await;
+    let sandbox = &work.sandbox;
     sandbox.smtp.wait_for(1, PATIENCE).await.expect("the alert");
     sandbox.webhook.wait_for(1, PATIENCE).await.expect("the alert");
     sandbox.approve("prod").await;
@@ -182,7 +194,7 @@ async fn a_baseline_approved_by_the_command_line_is_noticed_by_the_running_daemo
     eventually("everything recorded", || sandbox.waiting() == 0).await;
     assert_eq!((sandbox.events("drift.approved"), sandbox.events("drift.reverted")), (1, 0));
     for _ in 0..2 {
-        work.minute().await;
+        work.minutes(2).await;
     }
     let verdict: String =
         sandbox.sql().query_row("SELECT verdict FROM cycles ORDER BY id DESC LIMIT 1", [], |row| row.get(0)).unwrap();
