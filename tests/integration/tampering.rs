@@ -236,13 +236,14 @@ async fn a_proposal_that_is_not_what_was_signed_is_refused() {
         ran.saying(phrases);
         assert_eq!(sandbox.count("SELECT count(*) FROM statements"), 0, "{what}: nothing is written");
     }
-    // The subject beside the statements is for people: what was signed is what is approved.
+    // Nobody signed the subject that stands beside the statements, so it has to be the one that was signed.
     let mut proposal = good.clone();
     proposal["subject"]["proposer"] = json!("mallory@example.test");
     sandbox.write("edited.json", &proposal.to_string());
     let edited = sandbox.path("edited.json").display().to_string();
-    sandbox.run(&["import", &edited]).await.expect(0);
+    sandbox.run(&["import", &edited]).await.expect(12).saying(&["changed after it was signed"]);
     assert_eq!(sandbox.count("SELECT count(*) FROM events WHERE CAST(body AS TEXT) LIKE '%mallory%'"), 0);
+    sandbox.run(&["import", &file]).await.expect(0);
     assert_eq!(sandbox.events("baseline.approved"), 1);
     sandbox.run(&["import", &file]).await.expect(12).saying(&["baseline 2 must come next"]);
     sandbox.run(&["verify"]).await.expect(0);
