@@ -56,6 +56,8 @@ pub enum WeakerRule {
     Higher,
     /// A smaller number is weaker.
     Lower,
+    /// A time limit: longer is weaker, and none at all (0, or its switch off) is weakest.
+    Longer,
     /// `true` is weaker.
     True,
     /// `false` is weaker.

@@ -24,6 +24,8 @@ pub(super) fn direction(setting: &Setting, change: &Change) -> Direction {
         Some(Weaker::Rule(rule)) => match rule {
             WeakerRule::Higher => by_number(before, after, setting.zero, 1.0),
             WeakerRule::Lower => by_number(before, after, setting.zero, -1.0),
+            WeakerRule::Longer if before.is_boolean() || after.is_boolean() => by_switch(before, after, false),
+            WeakerRule::Longer => by_number(before, after, Some(Zero::Weakest), 1.0),
             WeakerRule::True => by_switch(before, after, true),
             WeakerRule::False => by_switch(before, after, false),
             WeakerRule::Added => by_presence(change, Direction::Weaker, Direction::Stronger),
@@ -218,5 +220,21 @@ mod tests {
         assert_eq!(direction(&setting("weaker = 'added'"), &empty_field), Neutral);
         let reordered = change(Reordered, json!(["a", "b"]), json!(["b", "a"]), false);
         assert_eq!(direction(&setting("weaker = 'changed'"), &reordered), Neutral);
+    }
+
+    #[test]
+    fn a_time_limit_that_is_switched_off_or_has_no_end_is_weaker_than_any_other() {
+        let table = [
+            (json!(1800), json!(3600), Weak),
+            (json!(1800), json!(0), Weak),
+            (json!(0), json!(3600), Stronger),
+            (json!(true), json!(false), Weak),
+            (json!(false), json!(true), Stronger),
+            (json!(true), json!(null), Unknown),
+        ];
+        for (before, after, expected) in table {
+            let change = change(ChangeKind::Changed, before, after, false);
+            assert_eq!(direction(&setting("weaker = 'longer'"), &change), expected, "{change:?}");
+        }
     }
 }

@@ -1,11 +1,13 @@
 //! What leaves the process, and what is refused before anything does.
 
 use std::collections::BTreeSet;
+use std::process::Command;
 
 use authdrift::cycle::{Keep, Verdict};
 use authdrift::simulator::fault::Fault;
 use authdrift::simulator::vendor::Request;
 use authdrift::simulator::{auth0, clerk};
+use base64::Engine as _;
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
@@ -247,4 +249,44 @@ async fn the_publishable_key_alone_reads_what_every_browser_reads() {
     let paths: BTreeSet<_> = sandbox.clerk.requests().into_iter().map(|request| request.path).collect();
     assert_eq!(paths, BTreeSet::from(["/v1/environment".to_owned()]));
     assert!(sandbox.clerk.requests().iter().all(|request| request.authorization.is_none()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_private_key_signs_in_without_a_shared_secret() {
+    let sandbox = Sandbox::new().await;
+    // PKCS#1 PEM, one of the two forms a private key comes in.
+    let made = Command::new("ssh-keygen")
+        .args(["-q", "-t", "rsa", "-b", "2048", "-m", "PEM", "-N", "", "-f"])
+        .arg(sandbox.path("auth0-key.pem"))
+        .status()
+        .unwrap();
+    assert!(made.success());
+    sandbox.edit_configuration(
+        "client_secret = { file = \"auth0-client-secret\" }",
+        "private_key = { file = \"auth0-key.pem\" }\nkey_id = \"key-1\"",
+    );
+    sandbox.run(&["check", "acme"]).await.expect(13);
+    let requests = sandbox.auth0.requests();
+    let token = requests.iter().find(|request| request.path == "/oauth/token").unwrap();
+    let form: Vec<(String, String)> = url::form_urlencoded::parse(&token.body).into_owned().collect();
+    let field = |name: &str| form.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str());
+    assert_eq!(field("client_secret"), None);
+    let parts: Vec<&str> = field("client_assertion").unwrap().split('.').collect();
+    let decode = |part: &str| -> Value {
+        serde_json::from_slice(&base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(part).unwrap()).unwrap()
+    };
+    let (header, claims) = (decode(parts[0]), decode(parts[1]));
+    assert_eq!((&header["alg"], &header["kid"]), (&json!("RS256"), &json!("key-1")));
+    assert_eq!(claims["aud"], format!("https://{}/", auth0::DOMAIN), "one text with a slash at its end");
+    assert_eq!((&claims["iss"], &claims["sub"]), (&json!(auth0::CLIENT_ID), &json!(auth0::CLIENT_ID)));
+    assert_eq!(claims["exp"].as_i64().unwrap() - claims["iat"].as_i64().unwrap(), 60);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_is_refused_for_ever_is_renewed_once_per_cycle() {
+    let sandbox = Sandbox::approved().await;
+    let before = token_requests(&sandbox);
+    sandbox.auth0.fail("/api/v2/*", auth0::failure(401, "", "Invalid token"));
+    sandbox.run(&["check", "acme"]).await.expect(77);
+    assert!(token_requests(&sandbox) - before <= 2, "one at the beginning, one renewal");
 }
