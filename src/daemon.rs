@@ -5,7 +5,7 @@
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -29,7 +29,7 @@ use crate::model::Provider;
 use crate::provider::{Limits, ReadError};
 use crate::receiver::BadReceiver;
 use crate::schedule::{is_due, spread};
-use crate::store::{Store, StoreError, drifts, events, instances};
+use crate::store::{Store, StoreError, drifts, events, instances, make_folder};
 
 /// How long a stop waits for what is under way: a delivery takes at most its time-outs.
 const DRAIN: Duration = Duration::from_secs(30);
@@ -113,8 +113,10 @@ impl Daemon {
         clock: Arc<dyn Clock>,
         limits: Limits,
     ) -> Result<Self, DaemonError> {
+        // Before the database is opened, which may change its form under a daemon that is running.
+        make_folder(&config.store)?;
+        let lock = lock(&config.store)?;
         let store = Store::open(&config.store)?;
-        let lock = lock(config.store.with_extension("lock"))?;
         let mut watches = Vec::new();
         for instance in &config.instances {
             let catalogue = catalogue(instance.id.provider);
@@ -271,8 +273,13 @@ fn log(report: &Report) {
     }
 }
 
-fn lock(path: PathBuf) -> Result<File, DaemonError> {
-    let failed = |source| DaemonError::Io { action: format!("open the lock '{}'", path.display()), source };
+/// Makes sure that only one daemon works on the database at `store`.
+fn lock(store: &Path) -> Result<File, DaemonError> {
+    let path = store.with_extension("lock");
+    let failed = |source| DaemonError::Io {
+        action: format!("write beside the database '{}' (the lock '{}')", store.display(), path.display()),
+        source,
+    };
     let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path).map_err(failed)?;
     match file.try_lock() {
         Ok(()) => Ok(file),

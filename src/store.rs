@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::{DateTime, Utc};
-pub use open::check_schema;
+pub use open::{check_schema, make_folder};
 pub use rusqlite::Transaction;
 use rusqlite::{Connection, TransactionBehavior};
 use tokio::runtime::{Handle, RuntimeFlavor};

@@ -47,17 +47,22 @@ pub(super) fn temporary() -> Stored<Store> {
     Ok(Store { connection: Arc::new(Mutex::new(connection)), path: Arc::from(path), key })
 }
 
+/// Makes the folder that the database at `path` lies in, for this user alone, if there is none.
+///
+/// # Errors
+/// It cannot be made.
+pub fn make_folder(path: &Path) -> Stored<()> {
+    let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty() && !folder.exists()) else {
+        return Ok(());
+    };
+    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
+    made.map_err(|source| file_error("create the folder", folder, source))
+}
+
 /// Makes the folder and an empty file that only this user can read: SQLite's side files take the mode of the main
 /// one, so it has to be right before the first write. Answers whether the file is new.
 fn prepare_file(path: &Path) -> Stored<bool> {
-    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty() && !folder.exists()) {
-        let mut builder = fs::DirBuilder::new();
-        builder
-            .recursive(true)
-            .mode(0o700)
-            .create(folder)
-            .map_err(|source| file_error("create the folder", folder, source))?;
-    }
+    make_folder(path)?;
     match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
         Ok(_) => Ok(true),
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {
