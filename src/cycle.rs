@@ -55,6 +55,8 @@ pub enum Keep {
 struct Taken {
     snapshot: Snapshot,
     failure: Option<Failure>,
+    /// The keys seem to be of two instances.
+    mismatch: Option<Failure>,
     requests: u64,
 }
 
@@ -103,6 +105,11 @@ impl Watch {
         let timer = Instant::now();
         let mut taken = self.take(None).await;
         let trust = TrustFiles::read(&self.config.approval);
+        if let Some(mismatch) = taken.mismatch.take()
+            && !self.is_approved_instance(&taken.snapshot, &trust)?
+        {
+            taken = Taken { snapshot: self.nothing(), failure: Some(mismatch), ..taken };
+        }
 
         // What is new or over is read again before anybody hears of it: vendors' reads are eventually consistent, and a
         // change that is half applied should be reported once and whole.
@@ -143,13 +150,24 @@ impl Watch {
         }
     }
 
+    /// Whether the vendor's id of the instance is the one that was approved: then its keys are right, and hosts that do not
+    /// fit are a change like any other.
+    fn is_approved_instance(&self, snapshot: &Snapshot, trust: &TrustFiles) -> Result<bool, StoreError> {
+        let baseline = self.store.read(|tx| verified_baseline(tx, snapshot, trust))?;
+        let approved = baseline.ok().flatten().map(|baseline| baseline.approved.subject.resource.clone());
+        Ok(snapshot.resource.starts_with("ins_") && approved.as_ref() == Some(&snapshot.resource))
+    }
+
     async fn take(&self, only: Option<&[String]>) -> Taken {
         let now = self.clock.now();
         match self.reader.read(only, now).await {
             Ok(fetched) => self.assemble(fetched),
-            Err(error) => {
-                Taken { snapshot: self.nothing(), failure: Some(Failure::of_read_error(&error)), requests: 0 }
-            }
+            Err(error) => Taken {
+                snapshot: self.nothing(),
+                failure: Some(Failure::of_read_error(&error)),
+                mismatch: None,
+                requests: 0,
+            },
         }
     }
 
@@ -169,6 +187,7 @@ impl Watch {
         let mut snapshot = self.nothing();
         snapshot.resource = fetched.resource.primary().unwrap_or_default().to_owned();
         snapshot.identifiers = fetched.resource;
+        let mismatch = fetched.mismatch.as_ref().map(Failure::of_read_error);
         let mut is_credential = false;
         for (name, outcome) in fetched.sections {
             let Some(section) = table.section(&name) else { continue };
@@ -185,7 +204,7 @@ impl Watch {
             snapshot.sections.insert(name, reading);
         }
         let failure = (snapshot.seen() == 0).then(|| Failure::of_snapshot(&snapshot, is_credential));
-        Taken { snapshot, failure, requests: fetched.requests }
+        Taken { snapshot, failure, mismatch, requests: fetched.requests }
     }
 }
 

@@ -255,7 +255,12 @@ pub fn section_kind(baseline: &Manifest, snapshot: &Snapshot, section: &str) -> 
 
 /// The values of a change as one JSON object, for the history.
 pub fn as_json(change: &Change) -> Value {
-    json!({ "path": change.path, "kind": change.kind, "before": change.before, "after": change.after })
+    let mut values =
+        json!({ "path": change.path, "kind": change.kind, "before": change.before, "after": change.after });
+    if let Some(values) = values.as_object_mut().filter(|_| change.is_member) {
+        values.insert("member".to_owned(), Value::Bool(true));
+    }
+    values
 }
 
 #[cfg(test)]

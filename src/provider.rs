@@ -34,6 +34,9 @@ pub struct Fetched {
     pub sections: BTreeMap<String, Result<Value, Refusal>>,
     /// The vendor's identities of the instance, as far as they are known.
     pub resource: Resource,
+    /// The keys seem to be of two instances: the hosts they lead to differ. Whether that is so, or the instance got another
+    /// domain, only somebody who knows the instance can tell.
+    pub mismatch: Option<ReadError>,
     /// Requests that left the process.
     pub requests: u64,
 }
@@ -168,11 +171,11 @@ impl Reader {
             sections.insert(name, outcome);
         }
 
-        let resource = match (&self.vendor, session.as_ref()) {
-            (Vendor::Clerk(clerk), _) => clerk.resource(&sections)?,
-            (Vendor::Auth0(auth0), _) => auth0.resource(),
+        let (resource, mismatch) = match &self.vendor {
+            Vendor::Clerk(clerk) => (clerk.resource(&sections), clerk.mismatch(&sections)),
+            Vendor::Auth0(auth0) => (auth0.resource(), None),
         };
-        Ok(Fetched { sections, resource, requests: self.http.requests() - before })
+        Ok(Fetched { sections, resource, mismatch, requests: self.http.requests() - before })
     }
 }
 

@@ -66,12 +66,14 @@ pub struct Redaction {
 struct Rules {
     names: String,
     harmless: Vec<String>,
+    switches: Vec<String>,
     values: String,
 }
 
 struct Compiled {
     names: Regex,
     harmless: Vec<String>,
+    switches: Vec<String>,
     values: Regex,
 }
 
@@ -81,12 +83,19 @@ static RULES: LazyLock<Compiled> = LazyLock::new(|| {
     let compile = |pattern: &str| {
         Regex::new(pattern).unwrap_or_else(|error| unreachable!("internal: secrets.toml has a bad pattern: {error}"))
     };
-    Compiled { names: compile(&rules.names), harmless: rules.harmless, values: compile(&rules.values) }
+    Compiled {
+        names: compile(&rules.names),
+        harmless: rules.harmless,
+        switches: rules.switches,
+        values: compile(&rules.values),
+    }
 });
 
 /// Whether `text` under the name `name` is a secret although no table names it.
 pub(super) fn is_secret_text(name: &str, text: &str) -> bool {
-    let sounds_secret = RULES.names.is_match(name) && !RULES.harmless.iter().any(|harmless| harmless == name);
+    let sounds_secret = RULES.names.is_match(name)
+        && !RULES.harmless.iter().any(|harmless| harmless == name)
+        && !RULES.switches.iter().any(|switch| switch == text);
     sounds_secret || RULES.values.is_match(text)
 }
 
@@ -139,6 +148,10 @@ mod tests {
             ("url", "http://127.0.0.1:8791/callback", false),
             ("note", "eyJhbGciOiJIUzI1NiIsInR5.eyJzdWIiOiIxMjM0NTY3ODkw.x", true),
             ("password", "required", false),
+            ("password", "CANARY", true),
+            ("signing_key", "CANARY", true),
+            ("accessKey", "CANARY", true),
+            ("passphrase", "CANARY", true),
             ("passwordPolicy", "good", false),
             ("token_endpoint", "https://idp.example/token", false),
             ("publishable_key", "pk_live_Y2xlcmsuZXhhbXBsZS5jb20k", false),

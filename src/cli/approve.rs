@@ -3,6 +3,7 @@
 use std::io::{IsTerminal, Write};
 use std::path::Path;
 
+use dialoguer::console::{Term, truncate_str};
 use dialoguer::{Confirm, MultiSelect};
 
 use super::CliError;
@@ -16,7 +17,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::delivery::Delivery;
 use crate::exit::Exit;
 use crate::message::values;
-use crate::model::{Direction, State, display_safe};
+use crate::model::{State, display_safe};
 use crate::store::Store;
 use crate::trust_files::TrustFiles;
 
@@ -35,6 +36,11 @@ pub fn propose(context: &Context, options: &ProposeOptions, out: &mut dyn Write)
         let reason = options.reason.clone();
         approval::propose(tx, &standing, &selection, catalogue, &proposer(), reason).map_err(CliError::from)
     })?;
+    // Somebody's signature may be in it already.
+    if Proposal::read(&options.output).is_ok_and(|old| !old.statements.is_empty()) {
+        let message = format!("'{}' is a proposal that is signed already", options.output.display());
+        return Err(CliError::new(Exit::Usage, message).with_help("name another file, or remove that one"));
+    }
     proposal.write(&options.output)?;
     writeln!(
         out,
@@ -109,6 +115,9 @@ pub async fn import(context: &Context, options: &ImportOptions, out: &mut dyn Wr
 /// There is nothing to approve, nobody to ask, or something is not what it has to be; nothing is changed then.
 pub async fn approve(context: &Context, options: &ApproveOptions, out: &mut dyn Write) -> Result<Exit, CliError> {
     let instance = context.config.instance(&options.instance)?;
+    if options.reason.trim().is_empty() {
+        return Err(CliError::new(Exit::Usage, "an approval needs a reason: say why with --reason"));
+    }
     let store = context.existing_store()?;
     let trust = TrustFiles::read(&context.config.approval);
     let catalogue = context.catalogues.of(instance.id.provider);
@@ -163,7 +172,8 @@ async fn finish(context: &Context, store: Store, imported: &Imported, out: &mut 
         writeln!(out, "{} ended.", count(imported.closed, "drift"))?;
     }
     if imported.open > 0 {
-        writeln!(out, "{} stay open.", count(imported.open, "difference"))?;
+        let verb = if imported.open == 1 { "stays" } else { "stay" };
+        writeln!(out, "{} {verb} open.", count(imported.open, "difference"))?;
     }
     Delivery::new(&store, &context.clock, &context.config.receivers)?.deliver().await?;
     Ok(Exit::Ok)
@@ -180,10 +190,12 @@ fn named_selection(what: &What) -> Result<Option<Selection>, CliError> {
     Ok(Some(Selection::Only(named?)))
 }
 
-/// Asks on the terminal which differences to approve. Weakening ones are not ticked.
+/// Asks on the terminal which differences to approve. None is ticked: enter alone approves nothing.
 fn ask(standing: &Standing, catalogue: &Catalogue, out: &mut dyn Write) -> Result<Option<Selection>, CliError> {
     let is_terminal = std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
-    let drifts = standing.drifts(catalogue);
+    // The worst first, each with its place in the list of differences.
+    let mut drifts: Vec<(usize, Drift)> = standing.drifts(catalogue).into_iter().enumerate().collect();
+    drifts.sort_by_key(|(_, drift)| std::cmp::Reverse(drift.severity));
     let unbaselined = standing.unbaselined();
     if standing.baseline.is_none() || (drifts.is_empty() && unbaselined.is_empty()) {
         // A first baseline has nothing to choose from: it is the snapshot or nothing.
@@ -200,23 +212,24 @@ fn ask(standing: &Standing, catalogue: &Catalogue, out: &mut dyn Write) -> Resul
         let message = format!("{} to choose from, and no terminal to ask on", count(choices, "difference"));
         return Err(CliError::new(Exit::Usage, message).with_help("say --all, or --only PATH or drift"));
     }
-    for drift in &drifts {
+    for (_, drift) in &drifts {
         writeln!(out, "{}: {}", drift.title, drift.why)?;
     }
     out.flush()?;
-    let mut items: Vec<String> = drifts.iter().map(choice).collect();
+    let mut items: Vec<String> = drifts.iter().map(|(_, drift)| choice(drift)).collect();
     items.extend(unbaselined.iter().map(|section| format!("new: hold section {section} from now on")));
-    let mut ticked: Vec<bool> = drifts.iter().map(|drift| drift.direction == Direction::Stronger).collect();
-    ticked.resize(items.len(), false);
+    // Longer than a line, a choice could not be drawn again in its place.
+    let width = usize::from(Term::stderr().size().1).saturating_sub(6).max(40);
+    let items: Vec<String> = items.iter().map(|item| truncate_str(item, width, "…").into_owned()).collect();
     let chosen = MultiSelect::new()
         .with_prompt("Approve which? (space ticks, enter goes on; what is not ticked stays open)")
         .items(&items)
-        .defaults(&ticked)
         .interact_opt()
         .map_err(no_terminal)?;
     Ok(chosen.filter(|chosen| !chosen.is_empty()).map(|chosen| {
         let (changes, sections): (Vec<usize>, Vec<usize>) = chosen.into_iter().partition(|place| *place < drifts.len());
         let section = |place: usize| unbaselined.get(place - drifts.len()).map(|section| (*section).to_owned());
+        let changes = changes.into_iter().filter_map(|place| drifts.get(place).map(|(place, _)| *place)).collect();
         Selection::Chosen(changes, sections.into_iter().filter_map(section).collect())
     }))
 }

@@ -54,7 +54,15 @@ fn words(event: &Event) -> String {
                 "drift.reverted" => (show(after), show(before)),
                 _ => (show(before), show(after)),
             };
-            format!("{}  {from} -> {to}", text("path").unwrap_or_default())
+            let path = text("path").unwrap_or_default();
+            // A member of a set comes or goes; the set itself was there before.
+            match data.get("member").is_some() {
+                true if before.is_none_or(Value::is_null) == (event.kind != "drift.reverted") => {
+                    format!("{path}  + {to}")
+                }
+                true => format!("{path}  - {from}"),
+                false => format!("{path}  {from} -> {to}"),
+            }
         }
         "baseline" => match (data.get("sequence"), text("reason")) {
             (Some(sequence), reason) => {

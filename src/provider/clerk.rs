@@ -43,15 +43,15 @@ impl Clerk {
         Ok(Session { source: self.source.clone(), secret_key, platform_token })
     }
 
+    /// Whether the publishable key names a host that the secret key's instance does not have.
+    pub(super) fn mismatch(&self, sections: &BTreeMap<String, Result<Value, Refusal>>) -> Option<ReadError> {
+        let domains = sections.get("domains").and_then(|outcome| outcome.as_ref().ok())?;
+        check_hosts(self.source.publishable_key.as_ref()?, domains).err()
+    }
+
     /// The identities of the instance: its id, the host of its Frontend API, its application.
-    ///
-    /// # Errors
-    /// The publishable key names a host the secret key's instance does not have.
-    pub(super) fn resource(&self, sections: &BTreeMap<String, Result<Value, Refusal>>) -> Result<Resource, ReadError> {
+    pub(super) fn resource(&self, sections: &BTreeMap<String, Result<Value, Refusal>>) -> Resource {
         let value = |section: &str| sections.get(section).and_then(|outcome| outcome.as_ref().ok());
-        if let (Some(publishable), Some(domains)) = (&self.source.publishable_key, value("domains")) {
-            check_hosts(publishable, domains)?;
-        }
         let mut known = Vec::new();
         if let Some(id) = value("instance").and_then(|instance| instance.get("id")).and_then(Value::as_str) {
             known.push(id.to_owned());
@@ -62,7 +62,7 @@ impl Clerk {
         if let Some(platform) = &self.source.platform {
             known.push(format!("{}/{}", platform.application_id, self.source.environment));
         }
-        Ok(Resource::new(known))
+        Resource::new(known)
     }
 }
 

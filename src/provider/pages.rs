@@ -137,7 +137,7 @@ impl SectionReader<'_> {
     fn unwrap(&self, answer: Value) -> Result<Page, Refusal> {
         let mut envelope = match answer {
             // A bare list says neither how many there are nor where the next page is.
-            Value::Array(_) if self.section.paging == Paging::Checkpoint => {
+            Value::Array(_) if matches!(self.section.paging, Paging::Checkpoint | Paging::Page) => {
                 return Err(self.unexpected("it is a bare list, of which nobody knows whether it is complete"));
             }
             Value::Array(items) => return Ok(Page { items, total: None, next: None }),
@@ -172,6 +172,9 @@ impl SectionReader<'_> {
                 continue;
             }
             if answer.status == 200 {
+                if answer.body.trim_ascii_start().starts_with(b"<") {
+                    return Err(Refusal::unreachable("the answer is a page, not JSON: a proxy or a login in between?"));
+                }
                 return canonical::parse(&answer.body).map_err(|error| Refusal::unreachable(error.to_string()));
             }
             return Err(self.refusal(answer.status, &answer.body, bearer.as_ref()));
@@ -241,7 +244,7 @@ impl SectionReader<'_> {
     }
 
     fn unexpected(&self, what: &str) -> Refusal {
-        Refusal::unreachable(format!("not an answer of {}: {what}", self.section.path))
+        Refusal::unreachable(format!("not an answer of section {}: {what}", self.section.name))
     }
 }
 

@@ -119,6 +119,14 @@ pub fn record(tx: &Transaction<'_>, id: &MessageId, outcome: &Outcome, now: Date
          WHERE id = ?1 AND state = 'waiting'",
     )?
     .execute((id.as_str(), state, to_millis(next), words, done))?;
+    if matches!(outcome, Outcome::Delivered(_)) {
+        // The receiver is there again: what waits for it need not wait any longer.
+        tx.prepare_cached(
+            "UPDATE outbox SET next_at = ?2 WHERE state = 'waiting' AND next_at > ?2
+                AND receiver = (SELECT receiver FROM outbox WHERE id = ?1)",
+        )?
+        .execute((id.as_str(), to_millis(now)))?;
+    }
     Ok(())
 }
 

@@ -28,6 +28,8 @@ async fn two_approvers() -> Sandbox {
 
 async fn propose(sandbox: &Sandbox, instance: &str, file: &str) -> Value {
     let path = sandbox.path(file).display().to_string();
+    // One that is signed already would not be overwritten.
+    let _ = std::fs::remove_file(&path);
     sandbox.run(&["propose", instance, "-o", &path, "--reason", "CHG-1042"]).await.expect(0);
     json_file(sandbox, file)
 }

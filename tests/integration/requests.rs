@@ -202,14 +202,31 @@ async fn plain_http_is_for_loopback_only_and_is_refused_before_anything_is_sent(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn keys_of_two_instances_are_refused_and_both_are_named() {
+async fn the_approved_instance_may_get_another_domain_and_that_is_a_drift() {
     let sandbox = Sandbox::approved().await;
-    let healthy = sandbox.clerk.get("/v1/domains").unwrap();
+    move_to_another_shop(&sandbox);
+    let report = sandbox.check_one("prod", 10).await;
+    let paths: Vec<&str> =
+        report["drifts"].as_array().unwrap().iter().map(|drift| drift["path"].as_str().unwrap()).collect();
+    assert!(!paths.is_empty() && paths.iter().all(|path| path.starts_with("/domains/")), "{paths:?}");
+    // Another instance at another domain is what it looks like: the wrong keys.
+    sandbox.clerk.edit("/v1/instance", |instance| instance["id"] = json!("ins_another"));
+    assert_eq!(sandbox.check_one("prod", 78).await["verdict"], "error");
+}
+
+fn move_to_another_shop(sandbox: &Sandbox) {
     sandbox.clerk.edit("/v1/domains", |domains| {
         for domain in domains.as_array_mut().unwrap() {
             domain["frontend_api_url"] = json!("https://clerk.another-shop.example");
         }
     });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_of_two_instances_are_refused_and_both_are_named() {
+    let sandbox = Sandbox::new().await;
+    let healthy = sandbox.clerk.get("/v1/domains").unwrap();
+    move_to_another_shop(&sandbox);
     let report = sandbox.check_one("prod", 78).await;
     assert_eq!((&report["verdict"], &report["drifts"]), (&json!("error"), &json!([])));
     let message = report["reason"]["message"].as_str().unwrap();
