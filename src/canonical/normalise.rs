@@ -179,7 +179,8 @@ mod tests {
             "options": {
                 "client_secret": "CANARY-1", "app_secret": "", "customScripts": { "login": "CANARY-2" },
                 "configuration": { "DB": "CANARY-3" }, "unheard_of_api_key": "CANARY-4", "note": "sk_live_CANARY0123456789",
-                "passwordPolicy": "good", "list_of_tokens": ["CANARY-5"]
+                "passwordPolicy": "good", "list_of_tokens": ["CANARY-5"],
+                "newVendor": { "deep": [{ "password": "CANARY-6" }], "accessKey": "CANARY-7" }
             }
         }]);
         let document = canonical(Provider::Auth0, "connections", answer).unwrap();
