@@ -105,7 +105,7 @@ impl Story<'_> {
         self.say(
             "Somebody with write access to the database edits the approved state, to make the drift look approved:",
         )?;
-        let original = attacker::edit_baseline(&self.stage.database)?;
+        let original = attacker::edit_baseline(&self.stage.database, "clerk:shop")?;
         self.command(&["check", "clerk:shop"], Exit::Untrusted).await?;
         self.say("The signature does not fit, so nothing is compared, and everybody is told. The edit is undone:")?;
         attacker::undo(&self.stage.database, &original)?;

@@ -14,15 +14,15 @@ pub(super) struct Original {
     statement: Vec<u8>,
 }
 
-/// Makes the newest reading look approved: its digests take the place of the signed ones.
-pub(super) fn edit_baseline(database: &Path) -> Result<Original, CliError> {
+/// Makes the newest reading of `instance` look approved: its digests take the place of the signed ones.
+pub(super) fn edit_baseline(database: &Path, instance: &str) -> Result<Original, CliError> {
     let connection = open(database)?;
     let (row, statement, digest, sections): (i64, Vec<u8>, String, String) = connection
         .query_row(
             "SELECT s.rowid, s.statement, n.digest, n.sections
-             FROM statements s JOIN snapshots n ON n.instance_id = s.instance_id
-             ORDER BY s.instance_id, s.sequence, n.id DESC LIMIT 1",
-            [],
+             FROM instances i JOIN statements s ON s.instance_id = i.id JOIN snapshots n ON n.instance_id = i.id
+             WHERE i.name = ?1 ORDER BY s.sequence, n.id DESC LIMIT 1",
+            [instance],
             |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)),
         )
         .map_err(failed)?;

@@ -1,6 +1,7 @@
 //! From nothing to an approved baseline.
 
-use crate::common::Sandbox;
+use crate::common::sandbox::command;
+use crate::common::{Ran, Sandbox};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_baseline_then_approved_then_in_sync() {
@@ -13,4 +14,20 @@ async fn no_baseline_then_approved_then_in_sync() {
     assert_eq!(report["instances"][0]["verdict"], "in_sync");
     assert_eq!(report["instances"][1]["baseline"]["approvers"][0], "alice@example.test");
     assert!(sandbox.smtp.mails().is_empty() && sandbox.webhook.deliveries().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_demo_tells_its_story_to_the_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = command(&folder.path().join("none.toml"), folder.path());
+    command.arg("demo").arg(folder.path().join("demo"));
+    let ran: Ran = tokio::task::spawn_blocking(move || command.output().unwrap().into()).await.unwrap();
+    let ran = ran.expect(0);
+    for code in [13, 0, 10, 12] {
+        assert!(ran.out.contains(&format!("(exit code {code})")), "{}", ran.out);
+    }
+    for phrase in ["RESOLVED", "signature   valid", "UNTRUSTED", "In-Reply-To", "Look around"] {
+        assert!(ran.out.contains(phrase), "'{phrase}' is missing in {}", ran.out);
+    }
+    assert!(folder.path().join("demo/mails/1.html").exists() && folder.path().join("demo/webhooks/1.json").exists());
 }
