@@ -122,32 +122,23 @@ pub fn advance(
             Some(drift) if drift.status == Status::Open => {
                 (Step::Changed, Known { change: change.clone(), ..drift.clone() })
             }
-            Some(drift) => (
-                Step::Reopened,
-                Known {
+            ended => {
+                let (step, id, reopened) = match ended {
+                    Some(drift) => (Step::Reopened, drift.id.clone(), drift.reopened + 1),
+                    None => (Step::Opened, DriftId::new(), 0),
+                };
+                let drift = Known {
+                    id,
                     change: change.clone(),
                     status: Status::Open,
                     first_seen: now,
                     last_good: None,
                     closed_at: None,
                     closed_by: Vec::new(),
-                    reopened: drift.reopened + 1,
-                    ..drift.clone()
-                },
-            ),
-            None => (
-                Step::Opened,
-                Known {
-                    id: DriftId::new(),
-                    change: change.clone(),
-                    status: Status::Open,
-                    first_seen: now,
-                    last_good: None,
-                    closed_at: None,
-                    closed_by: Vec::new(),
-                    reopened: 0,
-                },
-            ),
+                    reopened,
+                };
+                (step, drift)
+            }
         };
         seen.insert(fingerprint.clone());
         transitions.push(Transition { step, fingerprint, drift });
