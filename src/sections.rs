@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
+use std::time::Duration;
 
 use regex::Regex;
 use serde::Deserialize;
@@ -35,8 +36,21 @@ pub struct Section {
     pub name: String,
     /// Which API, and so which credential.
     pub api: Api,
-    /// The path of the address; `{application_id}` and `{environment}` come from the configuration.
+    /// The path of the address; `{application_id}` and `{environment}` come from the configuration, every other name
+    /// in braces from [`Section::each`].
     pub path: String,
+    /// Read always, or only by those who want everything.
+    #[serde(default)]
+    pub depth: Depth,
+    /// How old a reading a daemon may use instead of asking anew. Absent: it asks in every cycle.
+    #[serde(default, deserialize_with = "duration")]
+    pub every: Option<Duration>,
+    /// Read only while another section has a certain object; without it this one is [`State::Off`].
+    pub when: Option<When>,
+    /// One request for each combination of these, and the section is a map of the answers: the first name is the first
+    /// token of a path, and so on. A request that is refused with [`State::Off`] leaves its object out.
+    #[serde(default)]
+    pub each: Vec<Each>,
     /// Fixed query parameters.
     #[serde(default)]
     pub query: BTreeMap<String, String>,
@@ -56,13 +70,18 @@ pub struct Section {
     pub scope: String,
     /// What the section holds, in a few words.
     pub holds: String,
-    /// Lists of objects, by pattern, and the field that identifies their items. The root is the empty pattern.
-    #[serde(default)]
-    keys: BTreeMap<String, String>,
+    /// The field of an object of this section by which people know it, when its key is an opaque id.
+    pub label: Option<String>,
+    /// Lists of objects, by pattern, and the field or fields that identify their items. The root is the empty pattern.
+    #[serde(default, deserialize_with = "keys")]
+    keys: Vec<(Pattern, Vec<String>)>,
+    /// What an absent field means, by pattern: a vendor states it sometimes, and sometimes not.
+    #[serde(default, deserialize_with = "by_pattern")]
+    defaults: Vec<(Pattern, Value)>,
     /// Dropped: they change without anybody changing a setting.
     #[serde(default)]
     volatile: Vec<Pattern>,
-    /// Replaced by a keyed fingerprint.
+    /// Secrets and personal data: replaced by a keyed fingerprint, also where they identify an item.
     #[serde(default)]
     secret: Vec<Pattern>,
     /// Customer code and pages: kept as digest and size.
@@ -91,6 +110,62 @@ pub enum Api {
     Frontend,
     /// Auth0, with a Management API token.
     Management,
+}
+
+/// How much is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Depth {
+    /// Everything that can weaken security.
+    #[default]
+    Security,
+    /// Also looks and texts.
+    Everything,
+}
+
+impl Depth {
+    /// Every depth.
+    pub const ALL: [Self; 2] = [Self::Security, Self::Everything];
+
+    /// The word used in files.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Security => "security",
+            Self::Everything => "everything",
+        }
+    }
+}
+
+/// An object of another section without which there is nothing to read.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct When {
+    /// The other section.
+    pub of: String,
+    /// Fields the object has, with their values.
+    #[serde(rename = "where")]
+    pub fields: BTreeMap<String, Value>,
+}
+
+/// What is put into the path of an address in the place of a name in braces.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Each {
+    /// The name in braces.
+    #[serde(rename = "as")]
+    pub name: String,
+    /// Fixed values …
+    #[serde(default)]
+    pub names: Vec<String>,
+    /// … or those found in another section.
+    pub of: Option<String>,
+    /// Only in objects that have these fields with these values.
+    #[serde(default, rename = "where")]
+    pub fields: BTreeMap<String, Value>,
+    /// Where the value is in an object of the other section (or in the section itself, if it is one object).
+    pub id: Option<Pattern>,
+    /// The field of the object whose text is the key of the answer; absent: the value itself.
+    pub key: Option<String>,
 }
 
 /// How an answer is paged.
@@ -146,13 +221,49 @@ fn regex<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Reg
     Regex::new(&pattern).map(Some).map_err(serde::de::Error::custom)
 }
 
+fn duration<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    humantime::parse_duration(&text).map(Some).map_err(serde::de::Error::custom)
+}
+
+fn by_pattern<'de, D: serde::Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Vec<(Pattern, T)>, D::Error> {
+    let entries = BTreeMap::<String, T>::deserialize(deserializer)?.into_iter();
+    entries
+        .map(|(pattern, value)| pattern.parse().map(|pattern| (pattern, value)).map_err(serde::de::Error::custom))
+        .collect()
+}
+
+fn keys<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<(Pattern, Vec<String>)>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Fields {
+        One(String),
+        Several(Vec<String>),
+    }
+    let entries = by_pattern::<D, Fields>(deserializer)?.into_iter();
+    let fields = |fields| match fields {
+        Fields::One(field) => vec![field],
+        Fields::Several(fields) => fields,
+    };
+    Ok(entries.map(|(pattern, entry)| (pattern, fields(entry))).collect())
+}
+
 impl Section {
-    /// The field that identifies the items of the list at `tokens` (relative to the section), if it has one.
-    pub fn key_at(&self, tokens: &[String]) -> Option<&str> {
-        self.keys
-            .iter()
-            .find(|(pattern, _)| pattern.parse::<Pattern>().is_ok_and(|pattern| pattern.matches(tokens)))
-            .map(|(_, field)| field.as_str())
+    /// The fields that identify the items of the list at `tokens` (relative to the section), if it has any.
+    pub fn key_at(&self, tokens: &[String]) -> Option<&[String]> {
+        self.keys.iter().find(|(pattern, _)| pattern.matches(tokens)).map(|(_, fields)| fields.as_slice())
+    }
+
+    /// What a field at `tokens` has to be taken for when it is absent, if the vendor is known to leave it out.
+    pub fn default_at(&self, tokens: &[String]) -> Option<&Value> {
+        self.defaults.iter().find(|(pattern, _)| pattern.matches(tokens)).map(|(_, value)| value)
+    }
+
+    /// The sections without which this one cannot be asked for.
+    pub fn parents(&self) -> impl Iterator<Item = &str> {
+        self.each.iter().filter_map(|each| each.of.as_deref()).chain(self.when.as_ref().map(|when| when.of.as_str()))
     }
 
     /// Whether the value at `tokens` changes by itself.
@@ -240,9 +351,17 @@ mod tests {
             assert_eq!(names.len(), table.sections().len(), "{provider}: a section is there twice");
             for section in table.sections() {
                 assert!(section.path.starts_with("/v1/") || section.path.starts_with("/api/v2/"), "{}", section.name);
-                assert_eq!(section.shape == Shape::List, section.key_at(&[]).is_some(), "{}", section.name);
-                for pattern in section.keys.keys() {
-                    pattern.parse::<Pattern>().unwrap();
+                let root = vec!["*".to_owned(); section.each.len()];
+                assert_eq!(section.shape == Shape::List, section.key_at(&root).is_some(), "{}", section.name);
+                for parent in section.parents() {
+                    let parent =
+                        table.section(parent).unwrap_or_else(|| panic!("{}: no section {parent}", section.name));
+                    assert_eq!(parent.parents().count(), 0, "{}: its parent has parents", section.name);
+                    assert!(parent.depth <= section.depth, "{}: its parent is not read", section.name);
+                }
+                for each in &section.each {
+                    assert!(section.path.contains(&format!("{{{}}}", each.name)), "{}: {}", section.name, each.name);
+                    assert!(each.of.is_some() == each.id.is_some() && each.names.is_empty() == each.of.is_some());
                 }
                 assert!(!section.query.contains_key("include_secret_keys"), "{}: never ask for secrets", section.name);
             }

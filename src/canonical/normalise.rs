@@ -57,7 +57,7 @@ impl Walk<'_> {
             Value::String(text) => self.text(text, path),
             Value::Object(entries) => self.object(entries, path)?,
             Value::Array(items) => match self.section.key_at(path) {
-                Some(field) => self.keyed(items, field, path)?,
+                Some(fields) => self.keyed(items, fields, path)?,
                 None => self.list(items, path)?,
             },
             scalar => scalar,
@@ -91,20 +91,19 @@ impl Walk<'_> {
     }
 
     /// A list of objects with an identity becomes a map.
-    fn keyed(&self, items: Vec<Value>, field: &str, path: &mut Vec<String>) -> Result<Value, BadList> {
+    fn keyed(&self, items: Vec<Value>, fields: &[String], path: &mut Vec<String>) -> Result<Value, BadList> {
         let mut canonical = Map::new();
         for item in items {
-            let Some(identity) = item.get(field).and_then(Value::as_str).filter(|text| !text.is_empty()) else {
-                return Err(BadList::NoIdentity { path: self.place(path).to_string(), field: field.to_owned() });
+            let Some(identity) = self.identity(&item, fields, path) else {
+                return Err(BadList::NoIdentity { path: self.place(path).to_string(), field: fields.join(" and ") });
             };
-            let identity = identity.to_owned();
             path.push(identity.clone());
             let kept = self.value(item, path)?;
             path.pop();
             if canonical.contains_key(&identity) {
                 return Err(BadList::SameIdentity {
                     path: self.place(path).to_string(),
-                    field: field.to_owned(),
+                    field: fields.join(" and "),
                     identity: display_safe(&identity),
                 });
             }
@@ -113,6 +112,20 @@ impl Walk<'_> {
             }
         }
         Ok(Value::Object(canonical))
+    }
+
+    /// What tells `item` from the others of the list at `path`. Of several fields those count that it has.
+    fn identity(&self, item: &Value, fields: &[String], path: &mut Vec<String>) -> Option<String> {
+        let mut parts = Vec::new();
+        for field in fields {
+            let Some(text) = item.get(field).and_then(Value::as_str).filter(|text| !text.is_empty()) else { continue };
+            path.extend(["*".to_owned(), field.clone()]);
+            let is_secret = self.section.is_secret(path);
+            let place = self.place(path);
+            path.truncate(path.len() - 2);
+            parts.push(if is_secret { self.redaction.key.name_of(&place, text) } else { text.to_owned() });
+        }
+        (!parts.is_empty()).then(|| parts.join(" "))
     }
 
     /// Any other list is a set, sorted and without repetition, unless the section says that its order matters.

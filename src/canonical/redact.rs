@@ -38,6 +38,12 @@ impl FingerprintKey {
         json!({ "fingerprint": format!("hmac-sha256:{}", self.hex(&message)) })
     }
 
+    /// A short name for the secret at `path`, where it identifies something.
+    pub(super) fn name_of(&self, path: &Pointer, secret: &str) -> String {
+        let print = self.hex(format!("{path}\0{secret}").as_bytes());
+        format!("hidden-{}", print.get(..16).unwrap_or(&print))
+    }
+
     fn hex(&self, message: &[u8]) -> String {
         let mut mac = <Hmac<Sha256> as Mac>::new_from_slice(&self.0)
             .unwrap_or_else(|_| unreachable!("internal: HMAC takes a key of any length"));

@@ -88,7 +88,8 @@ impl From<Pointer> for String {
 }
 
 /// A pattern over pointers: `*` stands for one token, `**` for any number, none included; a token that
-/// ends in `*` stands for every token that begins with the rest.
+/// ends in `*` stands for every token that begins with the rest, and one that begins with `*` for every token that ends
+/// with it.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub struct Pattern(Pointer);
@@ -120,9 +121,10 @@ fn matches<T: AsRef<str>>(pattern: &[String], tokens: &[T]) -> bool {
     let Some((token, tail)) = tokens.split_first() else {
         return false;
     };
-    let token_fits = match wanted.strip_suffix('*') {
-        Some(prefix) => token.as_ref().starts_with(prefix),
-        None => wanted == token.as_ref(),
+    let token_fits = match (wanted.strip_suffix('*'), wanted.strip_prefix('*')) {
+        (Some(prefix), _) => token.as_ref().starts_with(prefix),
+        (None, Some(suffix)) => token.as_ref().ends_with(suffix),
+        (None, None) => wanted == token.as_ref(),
     };
     token_fits && matches(rest, tail)
 }

@@ -76,7 +76,7 @@ fn faults(section: &Section, healthy: &Value) -> Vec<(&'static str, Fault, State
 
 /// Lists whose items cannot be told apart, at the root and wherever else items have an identity.
 fn bad_lists(section: &Section, healthy: &Value) -> Vec<(&'static str, Value)> {
-    let field = section.key_at(&[]).unwrap();
+    let field = section.key_at(&[]).unwrap().first().unwrap().as_str();
     let edited = |edit: &dyn Fn(&mut Vec<Value>)| {
         let mut list = healthy.clone();
         edit(list.as_array_mut().unwrap());
@@ -90,7 +90,7 @@ fn bad_lists(section: &Section, healthy: &Value) -> Vec<(&'static str, Value)> {
         ("list of scalars", json!(["a"])),
     ];
     for (inner, key) in [("cname_targets", "host"), ("scopes", "value")] {
-        let is_keyed = section.key_at(&["x".to_owned(), inner.to_owned()]) == Some(key);
+        let is_keyed = section.key_at(&["x".to_owned(), inner.to_owned()]) == Some(&[key.to_owned()]);
         if is_keyed && healthy[0][inner][0].is_object() {
             lists.push(("inner item without identity", edited(&|items| items[0][inner][0][key] = Value::Null)));
             lists.push((
