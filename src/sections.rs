@@ -72,7 +72,8 @@ pub struct Section {
     pub holds: String,
     /// The field of an object of this section by which people know it, when its key is an opaque id.
     pub label: Option<String>,
-    /// Lists of objects, by pattern, and the field or fields that identify their items. The root is the empty pattern.
+    /// Lists of objects, by pattern, and the field or fields that identify their items; `a/b` is the field `b` of the
+    /// field `a`. The root is the empty pattern.
     #[serde(default, deserialize_with = "keys")]
     keys: Vec<(Pattern, Vec<String>)>,
     /// What an absent field means, by pattern: a vendor states it sometimes, and sometimes not.
@@ -350,7 +351,8 @@ mod tests {
             names.dedup();
             assert_eq!(names.len(), table.sections().len(), "{provider}: a section is there twice");
             for section in table.sections() {
-                assert!(section.path.starts_with("/v1/") || section.path.starts_with("/api/v2/"), "{}", section.name);
+                let is_known = |root: &&str| section.path.starts_with(*root);
+                assert!(["/v1/", "/.well-known/", "/api/v2/"].iter().any(is_known), "{}", section.name);
                 let root = vec!["*".to_owned(); section.each.len()];
                 assert_eq!(section.shape == Shape::List, section.key_at(&root).is_some(), "{}", section.name);
                 for parent in section.parents() {
