@@ -375,6 +375,7 @@ mod tests {
         let clerk = Table::of(Provider::Clerk);
         let auth0 = Table::of(Provider::Auth0);
         let templates = clerk.section("jwt_templates").unwrap();
+        let passkeys = clerk.section("frontend.webauthn").unwrap();
         let bots = auth0.section("attack-protection.bot-detection").unwrap();
         let table = [
             (clerk, templates, 402, "unsupported_subscription_plan_features", "", Some(State::NotOnPlan)),
@@ -383,6 +384,11 @@ mod tests {
             (clerk, templates, 403, "organization_not_enabled_in_instance", "", Some(State::Off)),
             (clerk, templates, 403, "authorization_missing_scopes", "", Some(State::NotPermitted)),
             (clerk, templates, 404, "resource_not_found", "", None),
+            (clerk, templates, 405, "", "", Some(State::NotPermitted)),
+            (clerk, templates, 410, "operation_deprecated", "", Some(State::Off)),
+            (clerk, templates, 422, "feature_not_enabled", "", Some(State::Off)),
+            (clerk, templates, 422, "form_param_value_invalid", "", None),
+            (clerk, passkeys, 404, "", "", Some(State::Off)),
             (auth0, bots, 403, "insufficient_entitlement", "Please upgrade your subscription", Some(State::NotOnPlan)),
             (auth0, bots, 403, "insufficient_scope", "Please upgrade your subscription to …", Some(State::NotOnPlan)),
             (

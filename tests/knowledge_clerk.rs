@@ -57,6 +57,37 @@ fn every_section_can_be_simulated_and_every_leaf_of_it_is_described() {
     assert!(undescribed.is_empty(), "{undescribed:?}");
 }
 
+/// The places under `value` where a fingerprint stands for a value.
+fn hidden(value: &Value, path: &Pointer, found: &mut BTreeSet<String>) {
+    match value {
+        Value::Object(fields) if fields.contains_key("fingerprint") => _ = found.insert(path.to_string()),
+        Value::Object(fields) => fields.iter().for_each(|(name, field)| hidden(field, &path.child(name), found)),
+        Value::Array(items) => items.iter().for_each(|item| hidden(item, &path.child("*"), found)),
+        _ => {}
+    }
+}
+
+#[test]
+fn secrets_are_hidden_and_nothing_else() {
+    let redaction = Redaction { key: FingerprintKey::new([7; 32]), keep_code: false };
+    let mut found = BTreeSet::new();
+    for section in Table::of(Provider::Clerk).sections() {
+        let document = canonical::document(section, answer(section), &redaction).unwrap();
+        hidden(document.value(), &Pointer::of_section(&section.name), &mut found);
+    }
+    let expected = [
+        "/allowlist_identifiers/hidden-5c5a9227f5aca299/identifier",
+        "/allowlist_identifiers/hidden-c103189e61856b5c/identifier",
+        "/blocklist_identifiers/hidden-eebc7c32d2fa2dcc/identifier",
+        "/directories/directory_2vLanternBooksDir0001/api_key",
+        "/enterprise_connections/entconn_2vLanternBooksSso0002/oauth_config/client_secret",
+        "/organization_domains/orgdmn_2vLanternBooksDom00001/affiliation_email_address",
+        "/platform.config/connection_oauth_google/client_secret",
+        "/platform.config/connections_oauth_custom/library-guild/client_secret",
+    ];
+    assert_eq!(found.into_iter().collect::<Vec<_>>(), expected);
+}
+
 fn assessed(path: &str, kind: ChangeKind, before: Value, after: Value, is_member: bool) -> Drift {
     let change = Change { path: path.parse().unwrap(), kind, before, after, is_member };
     assess(&Catalogue::of(Provider::Clerk, None).unwrap(), change)
