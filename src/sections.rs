@@ -72,7 +72,8 @@ pub struct Section {
     pub holds: String,
     /// The field of an object of this section by which people know it, when its key is an opaque id.
     pub label: Option<String>,
-    /// Lists of objects, by pattern, and the field or fields that identify their items. The root is the empty pattern.
+    /// Lists of objects, by pattern, and the field or fields that identify their items; `a/b` is the field `b` of the
+    /// field `a`. The root is the empty pattern.
     #[serde(default, deserialize_with = "keys")]
     keys: Vec<(Pattern, Vec<String>)>,
     /// What an absent field means, by pattern: a vendor states it sometimes, and sometimes not.
@@ -387,7 +388,8 @@ mod tests {
             names.dedup();
             assert_eq!(names.len(), table.sections().len(), "{provider}: a section is there twice");
             for section in table.sections() {
-                assert!(section.path.starts_with("/v1/") || section.path.starts_with("/api/v2/"), "{}", section.name);
+                let is_known = |root: &&str| section.path.starts_with(*root);
+                assert!(["/v1/", "/.well-known/", "/api/v2/"].iter().any(is_known), "{}", section.name);
                 let root = vec!["*".to_owned(); section.each.len()];
                 assert_eq!(section.shape == Shape::List, section.key_at(&root).is_some(), "{}", section.name);
                 for parent in section.parents() {
@@ -410,6 +412,7 @@ mod tests {
         let clerk = Table::of(Provider::Clerk);
         let auth0 = Table::of(Provider::Auth0);
         let templates = clerk.section("jwt_templates").unwrap();
+        let passkeys = clerk.section("frontend.webauthn").unwrap();
         let bots = auth0.section("attack-protection.bot-detection").unwrap();
         let table = [
             (clerk, templates, 402, "unsupported_subscription_plan_features", "", State::NotOnPlan),
@@ -418,6 +421,11 @@ mod tests {
             (clerk, templates, 403, "organization_not_enabled_in_instance", "", State::Off),
             (clerk, templates, 403, "authorization_missing_scopes", "", State::NotPermitted),
             (clerk, templates, 404, "resource_not_found", "", State::Unreachable),
+            (clerk, templates, 405, "", "", State::NotPermitted),
+            (clerk, templates, 410, "operation_deprecated", "", State::Off),
+            (clerk, templates, 422, "feature_not_enabled", "", State::Off),
+            (clerk, templates, 422, "form_param_value_invalid", "", State::Unreachable),
+            (clerk, passkeys, 404, "", "", State::Off),
             (auth0, bots, 403, "insufficient_entitlement", "Please upgrade your subscription", State::NotOnPlan),
             (auth0, bots, 403, "insufficient_scope", "Please upgrade your subscription to …", State::NotOnPlan),
             (auth0, bots, 403, "insufficient_scope", "Insufficient scope, expected any of: x", State::NotPermitted),
