@@ -10,6 +10,7 @@ pub mod lookup;
 pub mod problem;
 pub mod publishable_key;
 mod reader;
+mod reads;
 mod receiver;
 mod secret;
 mod suggest;
@@ -20,6 +21,8 @@ mod validate;
 pub use load::{Sources, parse};
 pub use lookup::NoInstance;
 pub use problem::{Problem, Problems};
+pub use reads::NotRead;
+pub use suggest::closest;
 
 use std::path::PathBuf;
 use std::time::Duration;
