@@ -91,8 +91,12 @@ fn of_path(path: &Pointer, catalogues: &Catalogues) -> Result<Vec<Explanation>, 
         })
         .collect();
     if found.is_empty() {
-        let meant = closest(path.section(), section_names());
-        let meant = meant.map(|meant| format!("; did you mean '/{meant}'?")).unwrap_or_default();
+        let meant = closest(path.section(), section_names()).map(|meant| {
+            let rest = path.tokens().iter().skip(1);
+            rest.fold(Pointer::of_section(meant), |path, token| path.child(token))
+        });
+        let meant = meant.map(|meant| format!("; did you mean '{}'?", display_safe(&meant.to_string())));
+        let meant = meant.unwrap_or_default();
         let message = format!("no section is called '{}'{meant}", display_safe(path.section()));
         return Err(CliError::new(Exit::Usage, message).with_help("`authdrift sections` lists them"));
     }
@@ -261,14 +265,14 @@ fn print(explanation: &Explanation, out: &mut dyn Write) -> Result<(), CliError>
     columns.write(out)?;
 
     let Some(path) = &explanation.path else { return Ok(()) };
-    if explanation.below > 0 {
-        let settings = count(explanation.below, "known setting");
-        writeln!(out, "\n{settings} below it: `authdrift settings {}/`", display_safe(&path.to_string()))?;
-    }
     if let Some(meant) = &explanation.did_you_mean {
         writeln!(out, "\nDid you mean {}?", display_safe(&meant.to_string()))?;
     }
-    if explanation.setting == UNCLASSIFIED {
+    if explanation.below > 0 {
+        let (settings, path) = (count(explanation.below, "known setting"), display_safe(&path.to_string()));
+        writeln!(out, "\n{settings} below it: `authdrift settings {path}/`.")?;
+        writeln!(out, "When it comes or goes whole, what matters most in it decides how severe that is.")?;
+    } else if explanation.setting == UNCLASSIFIED {
         writeln!(out, "\n{}", words::how_to_describe(path))?;
     }
     Ok(())

@@ -171,7 +171,7 @@ mod tests {
 
     #[test]
     fn what_is_last_in_a_row_is_wrapped_below_itself() {
-        let mut columns = Columns::new(1).within(Some(40));
+        let mut columns = Columns::new(0).within(Some(39));
         columns.row(BOLD, ["SECTION", "WHAT"]);
         columns
             .row(PLAIN, ["clients", "applications and where they may send people to\n/a/path/longer/than/the/column"]);
@@ -179,11 +179,11 @@ mod tests {
         let mut out = anstream::StripStream::new(Vec::new());
         columns.write(&mut out).unwrap();
         let expected = "\
- SECTION  WHAT
- clients  applications and where they
-          may send people to
-          /a/path/longer/than/the/column
- last     short
+SECTION  WHAT
+clients  applications and where they
+         may send people to
+         /a/path/longer/than/the/column
+last     short
 ";
         assert_eq!(String::from_utf8(out.into_inner()).unwrap(), expected);
     }

@@ -88,3 +88,64 @@ pub(super) fn how_to_describe(path: &Pointer) -> String {
         name.trim_matches('-')
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::classify::Catalogue;
+    use crate::model::Provider;
+
+    #[test]
+    fn every_rule_has_words() {
+        let table = [
+            ("", "no value counts as weaker than another"),
+            ("weaker = 'higher'", "a larger number is weaker"),
+            ("weaker = 'higher'\nunit = 'hours'", "longer is weaker"),
+            ("weaker = 'higher'\nzero = 'weakest'", "a larger number is weaker; 0 means no limit and is weakest"),
+            ("weaker = 'lower'", "a smaller number is weaker"),
+            ("weaker = 'lower'\nunit = 'seconds'\nzero = 'strongest'", "shorter is weaker; 0 is strongest"),
+            ("weaker = 'longer'", "longer is weaker; 0 or switched off means no limit and is weakest"),
+            ("weaker = 'true'", "on (`true`) is weaker"),
+            ("weaker = 'false'", "off (`false`) is weaker"),
+            ("weaker = 'added'", "any addition is weaker"),
+            ("weaker = 'removed'", "any removal is weaker"),
+            ("weaker = 'changed'", "any change is weaker"),
+            ("weaker = ['a', true, 3]", "strongest to weakest: a, on, 3"),
+        ];
+        for (rule, expected) in table {
+            let setting = format!(
+                "id = 'x'\ntitle = 'X'\nwhy = 'Why.'\npaths = ['/x']\ncategory = 'mfa'\nseverity = 'high'\n{rule}"
+            );
+            assert_eq!(strength(&toml::from_str(&setting).unwrap()), expected, "{rule}");
+        }
+    }
+
+    #[test]
+    fn what_the_table_says_of_a_path_has_words() {
+        let table = [
+            (Provider::Auth0, "/tenants.settings/session_lifetime", ""),
+            (Provider::Auth0, "/tenants.settings/sandbox_versions_available/0", "not kept and not compared"),
+            (Provider::Auth0, "/clients/shop/client_secret", "as a keyed fingerprint"),
+            (Provider::Auth0, "/tenants.settings/error_page/html", "as digest and size"),
+            (Provider::Auth0, "/tenants.settings/enabled_locales", "order matters"),
+            (Provider::Auth0, "/guardian.policies", "as a set"),
+            (Provider::Clerk, "/domains", "told apart by `name`"),
+            (Provider::Clerk, "/frontend.environment/user_settings/social/oauth_x", "while its `enabled` is off"),
+        ];
+        for (provider, path, expected) in table {
+            let path: Pointer = path.parse().unwrap();
+            let sections = Table::of(provider);
+            let words = kept(sections, sections.section(path.section()).unwrap(), &path).join("; ");
+            assert!(words.contains(expected) && words.is_empty() == expected.is_empty(), "{path}: {words}");
+        }
+    }
+
+    #[test]
+    fn what_is_suggested_is_a_catalogue() {
+        let path: Pointer = "/tenants.settings/a \"new\" \\ field".parse().unwrap();
+        let words = how_to_describe(&path);
+        let own = words.split_once("[[setting]]").map(|(_, own)| format!("[[setting]]{own}")).unwrap();
+        let catalogue = Catalogue::of(Provider::Auth0, Some(("own.toml", &own))).unwrap();
+        assert_eq!(catalogue.setting_at(&path).unwrap().id, "a--new----field");
+    }
+}
