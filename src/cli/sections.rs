@@ -49,17 +49,14 @@ fn chosen<'a>(
     if let Some(provider) = Provider::ALL.into_iter().find(|provider| provider.as_str() == name) {
         return Ok((vec![provider], all));
     }
-    let error = match context.map(|context| context.config.instance(name)) {
+    let instance = match context.map(|context| context.config.instance(name)) {
         Some(Ok(instance)) => return Ok((vec![instance.id.provider], vec![instance])),
         Some(Err(error @ NoInstance::Ambiguous { .. })) => return Err(error.into()),
-        Some(Err(error)) => Some(error),
+        Some(Err(NoInstance::Unknown { meant, .. })) => meant,
         None => None,
     };
-    let vendor = closest(name, Provider::ALL.iter().map(|provider| provider.as_str())).map(str::to_owned);
-    let meant = vendor.or(match error {
-        Some(NoInstance::Unknown { meant, .. }) => meant.map(|id| id.to_string()),
-        _ => None,
-    });
+    let vendor = closest(name, Provider::ALL.iter().map(|provider| provider.as_str()));
+    let meant = vendor.map(str::to_owned).or(instance.map(|id| id.to_string()));
     let meant = meant.map(|meant| format!("; did you mean '{meant}'?")).unwrap_or_default();
     let message = format!("'{}' is neither a vendor nor an instance{meant}", display_safe(name));
     Err(CliError::new(Exit::Usage, message)
@@ -68,7 +65,8 @@ fn chosen<'a>(
 
 fn print(provider: Provider, instances: &[&Instance], out: &mut dyn Write) -> Result<(), CliError> {
     let table = Table::of(provider);
-    let instances: Vec<_> = instances.iter().filter(|instance| instance.id.provider == provider).collect();
+    let instances: Vec<&Instance> =
+        instances.iter().copied().filter(|instance| instance.id.provider == provider).collect();
     writeln!(out, "{BOLD}{provider}: {}{BOLD:#}", count(table.sections().len(), "section"))?;
     let mut columns = Columns::new(0).within(terminal_width());
     match instances.is_empty() {
@@ -81,16 +79,9 @@ fn print(provider: Provider, instances: &[&Instance], out: &mut dyn Write) -> Re
             columns.row(PLAIN, [section.name.clone(), what.join("\n")]);
             continue;
         }
-        let (read, refused): (Vec<_>, Vec<_>) = instances
-            .iter()
-            .map(|instance| (instance.id.to_string(), instance.reads(section)))
-            .partition(|(_, outcome)| outcome.is_ok());
-        let mut reasons: BTreeMap<String, Vec<String>> = BTreeMap::new();
-        for (id, why) in refused.into_iter().filter_map(|(id, outcome)| Some((id, outcome.err()?))) {
-            reasons.entry(why.to_string()).or_default().push(id);
-        }
-        what.extend(reasons.iter().map(|(why, ids)| format!("not by {}: {why}", ids.join(", "))));
-        let (style, read) = match read.len() {
+        let refusals = refusals(&instances, section);
+        what.extend(refusals.iter().map(|(why, ids)| format!("not by {}: {why}", ids.join(", "))));
+        let (style, read) = match instances.len() - refusals.values().map(Vec::len).sum::<usize>() {
             0 => (DIM, "no".to_owned()),
             all if all == instances.len() => (PLAIN, "yes".to_owned()),
             some => (PLAIN, format!("{some} of {}", instances.len())),
@@ -99,6 +90,17 @@ fn print(provider: Provider, instances: &[&Instance], out: &mut dyn Write) -> Re
     }
     columns.write(out)?;
     Ok(())
+}
+
+/// Why `section` is not read, each reason with the instances it is true of.
+fn refusals(instances: &[&Instance], section: &Section) -> BTreeMap<String, Vec<String>> {
+    let mut reasons: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for instance in instances {
+        if let Err(why) = instance.reads(section) {
+            reasons.entry(why.to_string()).or_default().push(instance.id.to_string());
+        }
+    }
+    reasons
 }
 
 /// Where a section is read, with what, and how often if not always.
