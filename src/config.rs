@@ -11,6 +11,7 @@ pub mod problem;
 pub mod publishable_key;
 mod reader;
 mod reading;
+mod reads;
 mod receiver;
 mod secret;
 mod suggest;
@@ -21,6 +22,8 @@ mod validate;
 pub use load::{Sources, parse};
 pub use lookup::NoInstance;
 pub use problem::{Problem, Problems};
+pub use reads::NotRead;
+pub use suggest::closest;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -30,7 +33,7 @@ use url::Url;
 
 use crate::model::{Category, InstanceId, Severity};
 use crate::schedule::Cron;
-use crate::sections::{Depth, Section};
+use crate::sections::Depth;
 
 /// A configuration that passed every check.
 #[derive(Debug, Clone)]
@@ -80,19 +83,6 @@ pub struct Selection {
     pub depth: Depth,
     /// But not these sections.
     pub leave_out: BTreeSet<String>,
-}
-
-impl Selection {
-    /// Whether `section` is to be read, or why not.
-    ///
-    /// # Errors
-    /// The key of the configuration that decided, with its value.
-    pub fn has(&self, section: &Section) -> Result<(), &'static str> {
-        if self.leave_out.contains(&section.name) {
-            return Err("left out by 'leave_out'");
-        }
-        if section.depth > self.depth { Err("only with depth = \"everything\"") } else { Ok(()) }
-    }
 }
 
 /// A pace for requests.

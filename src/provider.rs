@@ -25,7 +25,7 @@ use url::Url;
 pub use http::{Http, Limits};
 
 use crate::canonical::{HIDDEN, without_secrets};
-use crate::config::{Instance, Selection, Source};
+use crate::config::{Instance, Source};
 use crate::model::{Digest, Resource, State, display_safe};
 use crate::secrets::SecretError;
 use crate::sections::{Api, Section, Table};
@@ -170,7 +170,8 @@ fn quoted(words: &str, sent: Option<&SecretString>) -> String {
 pub struct Reader {
     vendor: Vendor,
     table: &'static Table,
-    selection: Selection,
+    /// The sections that the configuration selects and has a credential for.
+    readable: BTreeSet<&'static str>,
     http: Arc<Http>,
 }
 
@@ -192,7 +193,8 @@ impl Reader {
             Source::Auth0(source) => (Vendor::Auth0(auth0::Auth0::new(source.clone())), source.rate),
         };
         let http = Arc::new(Http::new(limits, table.concurrency, rate)?);
-        Ok(Self { vendor, table, selection: instance.selection.clone(), http })
+        let readable = table.sections().iter().filter(|section| instance.reads(section).is_ok());
+        Ok(Self { vendor, table, readable: readable.map(|section| section.name.as_str()).collect(), http })
     }
 
     /// Reads what is `wanted` of all the sections that the configuration selects and has a credential for.
@@ -211,8 +213,7 @@ impl Reader {
             Vendor::Auth0(auth0) => Arc::new(auth0.open(&self.http, now).await?),
         };
         let is_wanted = |section: &Section| {
-            self.selection.has(section).is_ok()
-                && session.reads(section)
+            self.readable.contains(section.name.as_str())
                 && wanted.only.is_none_or(|names| names.contains(&section.name))
                 && !wanted.at_hand.is_some_and(|names| names.contains(&section.name))
         };
@@ -342,14 +343,6 @@ impl Session {
     /// Why nothing of `api` can be read, if that is known.
     fn refused(&self, api: Api) -> Option<Refusal> {
         self.dead().get(&api).cloned()
-    }
-
-    /// Whether there is a credential for the section.
-    fn reads(&self, section: &Section) -> bool {
-        match &self.vendor {
-            VendorSession::Clerk(session) => session.reads(section),
-            VendorSession::Auth0(_) => true,
-        }
     }
 
     /// Where the section's API is, and what stands in for the names in braces that the configuration knows.

@@ -2,13 +2,13 @@
 //!
 //! The first entry whose pattern matches decides, so special cases stand above general ones.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::model::{Category, Pattern, Pointer, Provider, Severity, Unit};
 
 /// One setting as people know it, under every path it has.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Setting {
     /// Kebab case; never changes once released.
@@ -39,7 +39,7 @@ pub struct Setting {
 }
 
 /// How to tell a weakening.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Weaker {
     /// A rule by name.
@@ -49,7 +49,7 @@ pub enum Weaker {
 }
 
 /// A rule by name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum WeakerRule {
     /// A larger number is weaker.
@@ -71,7 +71,7 @@ pub enum WeakerRule {
 }
 
 /// What 0 means.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Zero {
     /// No limit at all: weaker than any number.

@@ -104,15 +104,6 @@ fn check_hosts(publishable: &PublishableKey, domains: &Value) -> Result<(), Read
 }
 
 impl Session {
-    pub(super) fn reads(&self, section: &Section) -> bool {
-        match section.api {
-            Api::Backend => self.secret_key.is_some(),
-            Api::Platform => self.platform_token.is_some(),
-            Api::Frontend => self.source.frontend_api_url.is_some(),
-            Api::Management => false,
-        }
-    }
-
     pub(super) fn bearer(&self, section: &Section) -> Option<SecretString> {
         match section.api {
             Api::Backend => self.secret_key.clone(),

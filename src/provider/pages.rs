@@ -158,7 +158,8 @@ impl SectionReader {
         let Some(fields) = self.section.key_at(&root) else { return Ok(()) };
         let mut known = BTreeSet::new();
         for item in items {
-            let identity: Vec<&str> = fields.iter().filter_map(|field| item.get(field)?.as_str()).collect();
+            let identity: Vec<&str> =
+                fields.iter().filter_map(|field| item.pointer(&format!("/{field}"))?.as_str()).collect();
             if !identity.is_empty() && !known.insert(identity) {
                 return Err(Trouble::Moved(format!("two items have the same {}", fields.join(" and "))));
             }

@@ -11,6 +11,7 @@ mod daemon;
 mod faults;
 mod first_run;
 mod hour;
+mod knowledge;
 mod refusals;
 mod requests;
 mod shared_story;
