@@ -375,6 +375,7 @@ mod tests {
         let auth0 = Table::of(Provider::Auth0);
         let templates = clerk.section("jwt_templates").unwrap();
         let bots = auth0.section("attack-protection.bot-detection").unwrap();
+        let named = |name| auth0.section(name).unwrap();
         let table = [
             (clerk, templates, 402, "unsupported_subscription_plan_features", "", Some(State::NotOnPlan)),
             (clerk, templates, 403, "unsupported_subscription_plan_features", "", Some(State::NotOnPlan)),
@@ -394,6 +395,32 @@ mod tests {
             ),
             (auth0, bots, 404, "", "", None),
             (auth0, bots, 500, "", "", None),
+            (auth0, bots, 501, "", "", Some(State::Off)),
+            (auth0, named("organizations"), 404, "", "", Some(State::Off)),
+            (auth0, named("organizations.connections"), 404, "", "", None),
+            (auth0, named("log-streams"), 404, "", "", None),
+            (auth0, named("email-templates"), 404, "inexistent_email_template", "", Some(State::Off)),
+            (auth0, named("email-templates"), 404, "", "", None),
+            (auth0, named("emails.provider"), 404, "inexistent_email_provider", "", Some(State::Off)),
+            (auth0, named("branding.templates.universal-login"), 402, "", "", Some(State::NotOnPlan)),
+            (auth0, named("branding.themes.default"), 400, "", "", Some(State::Off)),
+            (auth0, named("guardian.factors.sms.templates"), 204, "", "", Some(State::Off)),
+            (
+                auth0,
+                named("rules"),
+                403,
+                "",
+                "Insufficient privileges to use this deprecated feature",
+                Some(State::Off),
+            ),
+            (
+                auth0,
+                named("supplemental-signals"),
+                403,
+                "insufficient_scope",
+                "Please upgrade your subscription to enable Akamai Signals.",
+                Some(State::NotOnPlan),
+            ),
         ];
         for (vendor, section, status, code, message, expected) in table {
             assert_eq!(vendor.meaning_of(section, status, code, message), expected, "{status} {code} {message}");
