@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 /// A JSON Pointer (RFC 6901). In changes and drifts the first token is the section.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
@@ -98,6 +99,22 @@ impl Pattern {
     /// Whether the pattern describes exactly these tokens.
     pub fn matches<T: AsRef<str>>(&self, tokens: &[T]) -> bool {
         matches(&self.0.0, tokens)
+    }
+
+    /// Every value of `value` at a place that the pattern describes; `*` stands for every field and every item.
+    pub fn find<'a>(&self, value: &'a Value) -> Vec<&'a Value> {
+        let mut found = vec![value];
+        for wanted in &self.0.0 {
+            let step = |value: &'a Value| -> Vec<&'a Value> {
+                match value {
+                    Value::Object(fields) if wanted == "*" => fields.values().collect(),
+                    Value::Array(items) if wanted == "*" => items.iter().collect(),
+                    other => other.get(wanted).into_iter().collect(),
+                }
+            };
+            found = found.into_iter().flat_map(step).collect();
+        }
+        found
     }
 
     /// The tokens of `pointer` that stand where the pattern has a single `*`: the names of the things it is about.
