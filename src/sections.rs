@@ -151,7 +151,7 @@ impl Depth {
 pub struct When {
     /// The other section.
     pub of: String,
-    /// Fields the object has, with their values.
+    /// Fields the object has, with their values; a list is a choice.
     #[serde(rename = "where")]
     pub fields: BTreeMap<String, Value>,
 }
@@ -168,7 +168,7 @@ pub struct Each {
     pub names: Vec<String>,
     /// … or those found in another section.
     pub of: Option<String>,
-    /// Only in objects that have these fields with these values.
+    /// Only in objects that have these fields with these values; a list is a choice.
     #[serde(default, rename = "where")]
     pub fields: BTreeMap<String, Value>,
     /// Where the value is in an object of the other section (or in the section itself, if it is one object).
