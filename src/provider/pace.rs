@@ -51,15 +51,8 @@ impl Pace {
         self.rate.map_or(Duration::ZERO, |rate| Duration::from_secs_f64(requests as f64 / rate.per_second))
     }
 
-    /// Waits until a request of `family` may go.
-    pub(super) async fn turn(&self, family: &str) {
-        while let Some(wait) = self.take(family, Instant::now()) {
-            tokio::time::sleep(wait).await;
-        }
-    }
-
-    /// Takes the turn of one request, or says how long to wait before trying again.
-    fn take(&self, family: &str, now: Instant) -> Option<Duration> {
+    /// Takes the turn of one request of `family`, or says how long to wait before trying again.
+    pub(super) fn take(&self, family: &str, now: Instant) -> Option<Duration> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(budget) = state.budgets.get_mut(family) {
             if now >= budget.resets_at {
@@ -91,6 +84,11 @@ impl Pace {
     pub(super) fn hear(&self, family: &str, (limit, remaining, wait): (u64, u64, Duration), now: Instant) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.budgets.insert(family.to_owned(), Budget { limit, remaining, resets_at: now + wait });
+    }
+
+    /// Hears that requests of `family` are answered and not counted.
+    pub(super) fn forget(&self, family: &str) {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).budgets.remove(family);
     }
 }
 
@@ -136,5 +134,7 @@ mod tests {
         assert_eq!(times(&pace, now, 1), [9000]);
         pace.hear("/api/v2/clients", (1, 0, Duration::from_secs(3600)), now);
         assert_eq!(pace.take("/api/v2/clients", now), Some(Duration::from_secs(60)), "bounded");
+        pace.forget("/api/v2/clients");
+        assert_eq!(times(&pace, now, 3), [0, 0, 0], "an answer that counts nothing ends it");
     }
 }
