@@ -280,12 +280,16 @@ impl Watch {
         snapshot.identifiers = fetched.resource;
         let mismatch = fetched.mismatch.as_ref().map(Failure::of_read_error);
         let mut is_credential = false;
+        let mut unread = BTreeMap::new();
         for (name, outcome) in fetched.sections {
             let Some(section) = table.section(&name) else { continue };
             let reading = match outcome {
                 Ok(value) => match canonical::document(section, value, &redaction) {
                     Ok(document) => Reading::Value(document),
-                    Err(error) => Reading::without(State::Unreachable, error.to_string()),
+                    Err(error) => {
+                        unread.insert(name.clone(), error.to_string());
+                        Reading::without(State::Unreachable, error.to_string())
+                    }
                 },
                 Err(refusal) => {
                     is_credential |= refusal.is_credential;
@@ -293,6 +297,13 @@ impl Watch {
                 }
             };
             snapshot.sections.insert(name, reading);
+        }
+        // What was read for the objects of a list that makes no sense makes none either.
+        for section in table.sections() {
+            let error = section.parents().find_map(|parent| unread.get(parent).map(|error| (parent, error)));
+            if let (Some((parent, error)), Some(reading)) = (error, snapshot.sections.get_mut(&section.name)) {
+                *reading = Reading::without(State::Unreachable, format!("{parent} has to be read first: {error}"));
+            }
         }
         let failure = (snapshot.seen() == 0).then(|| Failure::of_snapshot(&snapshot, is_credential));
         Taken {

@@ -53,7 +53,9 @@ pub fn refused(before: &Value, left_out: &BTreeSet<Vec<String>>) -> Option<Strin
     let first = display_safe(&gone.first()?.join(" "));
     Some(match gone.len() {
         1 => format!("'{first}' is refused as if it were not there, and was read before"),
-        count => format!("'{first}' and {} more are refused as if they were not there, and were read before", count - 1),
+        count => {
+            format!("'{first}' and {} more are refused as if they were not there, and were read before", count - 1)
+        }
     })
 }
 

@@ -168,7 +168,14 @@ impl SectionReader {
             return Err(Trouble::Moved(reason));
         }
         let root = vec!["*".to_owned(); self.section.each.len()];
-        let Some(fields) = self.section.key_at(&root) else { return Ok(()) };
+        // An ordered list has no key, and may have an id.
+        let id = self
+            .section
+            .requires
+            .iter()
+            .position(|field| field == "id")
+            .and_then(|at| self.section.requires.get(at..=at));
+        let Some(fields) = self.section.key_at(&root).or(id) else { return Ok(()) };
         let mut known = BTreeSet::new();
         for item in items {
             let identity: Vec<&str> =
