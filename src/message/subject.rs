@@ -25,7 +25,8 @@ pub fn subject(alert: &Alert) -> String {
 
 /// The worst thing, which may be shortened, and what has to follow it.
 fn news(alert: &Alert) -> (String, String) {
-    let blind = count_of(alert, SectionChange::Blind) + count_of(alert, SectionChange::Suspect);
+    let suspect = count_of(alert, SectionChange::Suspect);
+    let blind = count_of(alert, SectionChange::Blind) + suspect;
     let refused = alert.sections.iter().find(|section| section.news == SectionChange::Refused);
     if alert.untrusted.is_some() {
         return ("baseline cannot be trusted, nothing is compared".to_owned(), String::new());
@@ -43,8 +44,8 @@ fn news(alert: &Alert) -> (String, String) {
             0 => {}
             n => rest.push_str(&format!(", and {n} more")),
         }
-        if refused.is_some() {
-            rest.push_str(", a credential refused");
+        if let Some(refused) = refused {
+            rest.push_str(&format!(", {} refused", refused.section));
         } else if blind > 0 {
             rest.push_str(&format!(", {} unreadable", counted(blind, "section")));
         }
@@ -52,6 +53,9 @@ fn news(alert: &Alert) -> (String, String) {
     }
     if let Some(refused) = refused {
         return (format!("the {} is refused", refused.section), ", nothing it reads is watched".to_owned());
+    }
+    if suspect > 0 && suspect == blind {
+        return (format!("cannot believe {}", counted(suspect, "section")), String::new());
     }
     if blind > 0 {
         return (format!("cannot read {}", counted(blind, "section")), String::new());
@@ -142,6 +146,8 @@ mod tests {
         let mut alert = samples::untrusted();
         alert.untrusted = None;
         assert_eq!(subject(&alert), "[authdrift] HIGH auth0:acme: cannot read 2 sections");
+        alert.sections.iter_mut().for_each(|section| section.news = SectionChange::Suspect);
+        assert_eq!(subject(&alert), "[authdrift] HIGH auth0:acme: cannot believe 2 sections");
     }
 
     #[test]

@@ -51,22 +51,28 @@ pub(super) fn headline(alert: &Alert) -> String {
     }
     for kind in SectionChange::ALL {
         let count = count_of(alert, kind);
-        let (what, verb) = match kind {
-            SectionChange::Refused => ("credential", format!("{} refused", is_are(count))),
-            SectionChange::Suspect => ("section", "cannot be believed".to_owned()),
-            SectionChange::Blind => ("section", "cannot be read".to_owned()),
-            SectionChange::SeeingAgain => ("section", "can be read again".to_owned()),
-            SectionChange::Accepted => ("credential", format!("{} accepted again", is_are(count))),
-            SectionChange::Unbaselined => ("section", format!("{} not in the approved state yet", is_are(count))),
+        let sections = || counted(count, "section");
+        let clause = match kind {
+            _ if count == 0 => continue,
+            SectionChange::Refused => format!("{} {} refused", credentials(alert, kind), is_are(count)),
+            SectionChange::Suspect => format!("{} cannot be believed", sections()),
+            SectionChange::Blind => format!("{} cannot be read", sections()),
+            SectionChange::SeeingAgain => format!("{} can be read again", sections()),
+            SectionChange::Accepted => format!("{} {} accepted again", credentials(alert, kind), is_are(count)),
+            SectionChange::Unbaselined => format!("{} {} not in the approved state yet", sections(), is_are(count)),
         };
-        if count > 0 {
-            clauses.push(format!("{} {verb}", counted(count, what)));
-        }
+        clauses.push(clause);
     }
     if clauses.is_empty() {
         clauses.push("nothing new".to_owned());
     }
     format!("{}: {}", alert.instance, clauses.join(", "))
+}
+
+/// The credentials to which `kind` happened; there are few.
+fn credentials(alert: &Alert, kind: SectionChange) -> String {
+    let named = alert.sections.iter().filter(|section| section.news == kind);
+    named.map(|section| format!("the {}", display_safe(&section.section))).collect::<Vec<_>>().join(" and ")
 }
 
 /// Which instance, how much is open, what was approved, and when it happened.
@@ -102,6 +108,9 @@ fn open_now(alert: &Alert) -> String {
     };
     let mut text = match alert.open {
         0 if alert.untrusted.is_some() => "not known, nothing was compared".to_owned(),
+        0 if alert.sections.iter().any(|section| section.news.is_blindness()) => {
+            "nothing, as far as it could be read".to_owned()
+        }
         0 => "nothing".to_owned(),
         n => counted(n, "drift"),
     };
@@ -181,6 +190,17 @@ pub(super) fn steps(alert: &Alert) -> Vec<Step> {
     if worst.is_some() || count_of(alert, SectionChange::Unbaselined) > 0 {
         let command = format!("authdrift approve {instance} --reason \"...\"");
         step("Intended?", command, "asks change by change, then signs the next baseline");
+    }
+    if count_of(alert, SectionChange::Refused) > 0 {
+        let command = format!("authdrift check {instance}");
+        step("Replaced?", command, "reads with the new one at once; the daemon does with its next cycle");
+    }
+    if count_of(alert, SectionChange::Suspect) > 0 {
+        step(
+            "Is it true?",
+            format!("authdrift check {instance}"),
+            "reads it again; the very same is reported as drift",
+        );
     }
     if count_of(alert, SectionChange::Blind) > 0 {
         step("Access mended?", format!("authdrift check {instance}"), "reads everything again at once");

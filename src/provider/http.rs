@@ -118,6 +118,8 @@ pub(super) enum NoAnswer {
     Broken(String),
     #[error("the answer is larger than {0} bytes")]
     TooLarge(usize),
+    #[error("not asked for any more")]
+    Unwanted,
 }
 
 /// Sends GET requests, and the one POST that fetches a token.
@@ -181,13 +183,14 @@ impl Http {
         self.limits.reading + self.pace.time_for(requests)
     }
 
-    /// Reads `url`, patiently, for as long as `stopwatch` allows.
+    /// Reads `url`, patiently, for as long as `stopwatch` allows, and unless nobody wants it any more when its turn comes.
     pub(super) async fn get(
         &self,
         url: &Url,
         bearer: Option<&SecretString>,
         headers: &[(&'static str, &str)],
         stopwatch: &Stopwatch,
+        is_wanted: impl Fn() -> bool,
     ) -> Result<Answer, NoAnswer> {
         let family: String = url.path().split_inclusive('/').take(4).collect();
         let mut failures = 0;
@@ -201,6 +204,9 @@ impl Http {
                 request = request.header(*name, *value);
             }
             let turn = self.turn(&family).await;
+            if !is_wanted() {
+                return Err(NoAnswer::Unwanted);
+            }
             let Some((outcome, asked_pause)) = stopwatch.time(self.send(url, &family, request)).await else {
                 return Err(NoAnswer::Late(self.limits.section.as_secs()));
             };

@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 use url::Url;
 
 use super::addresses::Address;
-use super::http::{Answer, Http, Stopwatch};
+use super::http::{Answer, Http, NoAnswer, Stopwatch};
 use super::{Collected, Refusal, Session, quoted};
 use crate::canonical;
 use crate::model::{Digest, State};
@@ -168,14 +168,9 @@ impl SectionReader {
             return Err(Trouble::Moved(reason));
         }
         let root = vec!["*".to_owned(); self.section.each.len()];
-        // An ordered list has no key, and may have an id.
-        let id = self
-            .section
-            .requires
-            .iter()
-            .position(|field| field == "id")
-            .and_then(|at| self.section.requires.get(at..=at));
-        let Some(fields) = self.section.key_at(&root).or(id) else { return Ok(()) };
+        // An ordered list has no key, and may have ids.
+        let ids = self.section.requires.iter().find(|field| *field == "id").map(std::slice::from_ref);
+        let Some(fields) = self.section.key_at(&root).or(ids) else { return Ok(()) };
         let mut known = BTreeSet::new();
         for item in items {
             let identity: Vec<&str> =
@@ -245,9 +240,11 @@ impl SectionReader {
                 return Err(refusal);
             }
             let bearer = self.session.bearer(self.section).await;
-            let outcome = self.http.get(&url, bearer.as_ref(), headers, &self.stopwatch).await;
+            let is_wanted = || self.session.refused(self.section.api).is_none();
+            let outcome = self.http.get(&url, bearer.as_ref(), headers, &self.stopwatch, is_wanted).await;
             let answer = match outcome {
                 Ok(answer) => answer,
+                Err(NoAnswer::Unwanted) => continue,
                 Err(no_answer) => {
                     self.http.note(Collected::failed(url.path(), page, &no_answer));
                     return Err(Refusal::unreachable(no_answer.to_string()));

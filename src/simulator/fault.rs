@@ -28,6 +28,8 @@ pub enum Fault {
     Body(Vec<u8>),
     /// 200 `application/json` whose body never ends.
     Endless,
+    /// 200 `application/json` whose body comes byte by byte, for ever.
+    Drip,
     /// So many times, then healthy.
     Times(u32, Box<Fault>),
     /// Healthy so many times, then faulty: the second page of a list, say.

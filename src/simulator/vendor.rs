@@ -378,6 +378,17 @@ fn truncated(mut answer: Answer) -> Response {
     answer.with_header(CONTENT_LENGTH.as_str(), length).response_with(Body::from_stream(ReaderStream::new(reader)))
 }
 
+/// A space every now and then, until nobody listens any more.
+fn drip() -> Body {
+    let (mut writer, reader) = tokio::io::duplex(1);
+    tokio::spawn(async move {
+        while writer.write_all(b" ").await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    });
+    Body::from_stream(ReaderStream::new(reader))
+}
+
 async fn faulty(fault: Fault) -> Response {
     let json = |body: Body| ([(CONTENT_TYPE, "application/json; charset=utf-8")], body).into_response();
     match fault {
@@ -392,6 +403,7 @@ async fn faulty(fault: Fault) -> Response {
         Fault::NotJson => json(Body::from("{\"almost\": json")),
         Fault::Body(bytes) => json(Body::from(Bytes::from(bytes))),
         Fault::Endless => json(Body::from_stream(ReaderStream::new(tokio::io::repeat(b' ')))),
+        Fault::Drip => json(drip()),
         // The other four are resolved before this; a script without an end would be one without an answer.
         Fault::Hang | Fault::Truncated | Fault::Times(..) | Fault::After(..) | Fault::Sequence(_) => {
             std::future::pending().await

@@ -234,9 +234,10 @@ async fn a_vendor_that_repeats_the_secret_in_its_refusal_is_not_quoted() {
             json!({ "error": auth0::CLIENT_SECRET, "error_description": refused(auth0::CLIENT_SECRET) }),
         ),
     );
+    // What needs no key is read all the same.
     for _ in 0..2 {
-        world.run("-vv check --json", 77).await;
-        world.run("-vv check", 77).await;
+        world.run("-vv check --json", 11).await;
+        world.run("-vv check", 11).await;
     }
 
     // A token that was made by hand, refused in the same manner.

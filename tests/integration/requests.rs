@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::process::Command;
 
 use authdrift::cycle::{Keep, Verdict};
+use authdrift::model::Provider;
+use authdrift::sections::{Api, Section, Table};
 use authdrift::simulator::fault::Fault;
 use authdrift::simulator::vendor::Request;
 use authdrift::simulator::{auth0, clerk};
@@ -73,9 +75,9 @@ async fn every_request_has_the_credential_and_the_version_of_its_api_and_no_othe
     for request in clerk {
         let version = request.header("clerk-api-version");
         let token = request.bearer();
-        let expected = match request.path.as_str() {
-            "/v1/environment" => (None, None),
-            path if path.starts_with("/v1/platform/") => (None, Some(clerk::PLATFORM_TOKEN)),
+        let expected = match api_of(&request.path) {
+            Api::Frontend => (None, None),
+            Api::Platform => (None, Some(clerk::PLATFORM_TOKEN)),
             _ => (Some("2026-05-12"), Some(clerk::SECRET_KEY)),
         };
         assert_eq!((version, token), expected, "{}", request.path);
@@ -88,8 +90,17 @@ async fn every_request_has_the_credential_and_the_version_of_its_api_and_no_othe
             assert!(left_out.split(',').any(|name| name == field), "{}", request.query);
         }
         assert_eq!(request.parameter("include_fields").as_deref(), Some("false"));
-        assert_eq!(request.parameter("is_global").as_deref(), Some("false"));
+        assert!(request.parameter("is_global").is_some());
     }
+}
+
+/// The API of the Clerk section that is read at `path`.
+fn api_of(path: &str) -> Api {
+    let is_there = |section: &&Section| {
+        let (row, path): (Vec<&str>, Vec<&str>) = (section.path.split('/').collect(), path.split('/').collect());
+        row.len() == path.len() && row.iter().zip(path).all(|(row, found)| row.starts_with('{') || *row == found)
+    };
+    Table::of(Provider::Clerk).sections().iter().find(is_there).unwrap_or_else(|| panic!("{path}")).api
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -152,9 +163,8 @@ async fn a_dead_credential_is_an_error_of_its_own_and_never_a_drift() {
     let report = sandbox.check_one("prod", 11).await;
     assert_eq!((&report["verdict"], &report["drifts"]), (&json!("blind"), &json!([])));
     for section in all_sections(&report) {
-        let is_of_other_key =
-            ["platform.config", "frontend.environment"].iter().any(|name| section["section"] == *name);
-        assert_eq!(section["state"], if is_of_other_key { "value" } else { "unreachable" }, "{section}");
+        let row = Table::of(Provider::Clerk).section(section["section"].as_str().unwrap()).unwrap();
+        assert_eq!(section["state"], if row.api == Api::Backend { "unreachable" } else { "value" }, "{section}");
     }
 
     // The new secrets work without anything else being done.
@@ -253,7 +263,9 @@ async fn the_publishable_key_alone_reads_what_every_browser_reads() {
     sandbox.write("config.toml", &format!("{}{table}{}", sandbox.head(), sandbox.receiver_tables()));
     let report = sandbox.check_one("prod", 13).await;
     assert_eq!(report["resource"], "clerk.lantern-books.example");
-    assert_eq!(all_sections(&report).len(), 1);
+    let rows = Table::of(Provider::Clerk).sections().iter().filter(|section| section.api == Api::Frontend);
+    let public: BTreeSet<&str> = rows.map(|section| section.path.as_str()).collect();
+    assert_eq!(all_sections(&report).len(), public.len());
     sandbox.approve("prod").await;
     sandbox.check_one("prod", 0).await;
     sandbox.clerk.edit("/v1/environment", |environment| {
@@ -263,8 +275,8 @@ async fn the_publishable_key_alone_reads_what_every_browser_reads() {
     assert_eq!(report["drifts"][0]["path"], "/frontend.environment/user_settings/sign_up/mode");
     assert_eq!(report["drifts"].as_array().unwrap().len(), 1);
     assert_eq!((sandbox.smtp.mails().len(), sandbox.webhook.deliveries().len()), (1, 1));
-    let paths: BTreeSet<_> = sandbox.clerk.requests().into_iter().map(|request| request.path).collect();
-    assert_eq!(paths, BTreeSet::from(["/v1/environment".to_owned()]));
+    let requests = sandbox.clerk.requests();
+    assert_eq!(requests.iter().map(|request| request.path.as_str()).collect::<BTreeSet<_>>(), public);
     assert!(sandbox.clerk.requests().iter().all(|request| request.authorization.is_none()));
 }
 

@@ -1,1 +1,67 @@
-//! Time.
+//! One endpoint that takes for ever costs nobody else anything.
+
+use std::time::Duration;
+
+use authdrift::cycle::{Keep, Report};
+use authdrift::model::{Provider, State};
+use authdrift::simulator::fault::Fault;
+use serde_json::json;
+
+use super::scene::Scene;
+use crate::common::Sandbox;
+
+/// Longer than any of this takes on the slowest machine; without a deadline it would be for ever.
+const FOREVER: Duration = Duration::from_secs(120);
+
+fn blind(report: &Report) -> Vec<(&str, State, &str)> {
+    let blind = report.sections.iter().filter(|read| read.blind);
+    blind.map(|read| (read.section.as_str(), read.state, read.reason.as_deref().unwrap_or_default())).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_endpoint_that_hangs_or_drips_for_ever_is_blind_in_time_and_alone() {
+    let sandbox = Sandbox::approved().await;
+    let table = [
+        ("hangs", Fault::Hang, 60, "no answer within 1 s"),
+        ("drips, and one answer may not take so long", Fault::Drip, 60, "no answer within 2 s"),
+        ("drips, and the section may not take so long", Fault::Drip, 1, "not read within 1 s"),
+        ("fails slowly, again and again", Fault::status(503, json!({})).with_header("retry-after", "1"), 2, "503"),
+    ];
+    for (what, fault, section, reason) in table {
+        for (name, vendor, path, expected) in [
+            ("prod", &*sandbox.clerk, "/v1/jwt_templates", "jwt_templates"),
+            ("acme", &*sandbox.auth0, "/api/v2/log-streams", "log-streams"),
+        ] {
+            vendor.fail(path, fault.clone());
+            let watch = sandbox.watch_with(name, |limits| {
+                limits.headers = Duration::from_secs(1);
+                limits.total = Duration::from_secs(2);
+                limits.section = Duration::from_secs(section);
+                limits.tries = 100;
+                limits.longest_pause = Duration::from_secs(1);
+            });
+            let report = tokio::time::timeout(FOREVER, watch.cycle(Keep::Nothing)).await.expect(what).unwrap();
+            vendor.heal_all();
+            assert!(report.drifts.is_empty(), "{what}: {:?}", report.drifts);
+            let blind = blind(&report);
+            let [(section, State::Unreachable, why)] = blind.as_slice() else { panic!("{what}: {blind:?}") };
+            assert!(*section == expected && why.contains(reason), "{what}: {section} {why}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_family_that_has_to_wait_for_the_vendor_keeps_no_other_waiting() {
+    let scene = Scene::new(Provider::Auth0).await;
+    let busy = Fault::status(429, json!({})).with_header("retry-after", "3600");
+    scene.vendor.fail("/api/v2/prompts/*", busy);
+    let watch = scene.sandbox.watch_with(scene.name, |limits| {
+        limits.longest_pause = FOREVER;
+        limits.section = Duration::from_secs(5);
+        limits.reading = Duration::from_secs(15);
+    });
+    let report = tokio::time::timeout(FOREVER, watch.cycle(Keep::Nothing)).await.unwrap().unwrap();
+    assert!(report.drifts.is_empty(), "{:?}", report.drifts);
+    let names: Vec<&str> = blind(&report).into_iter().map(|(name, ..)| name).collect();
+    assert_eq!(names, ["prompts.custom-text", "prompts.partials", "prompts.rendering"]);
+}
