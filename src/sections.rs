@@ -314,6 +314,12 @@ impl Table {
         self.section(name).is_some_and(|section| section.is_sequence(rest))
     }
 
+    /// What a field at `path` (with its section) has to be taken for when it is absent.
+    pub fn default_at(&self, path: &Pointer) -> Option<&Value> {
+        let (name, rest) = path.tokens().split_first()?;
+        self.section(name)?.default_at(rest)
+    }
+
     /// Whether `value` at `path` (with its section) means as little as nothing at all.
     pub fn is_inert(&self, path: &Pointer, value: &Value) -> bool {
         let Some((name, rest)) = path.tokens().split_first() else { return false };

@@ -51,6 +51,7 @@ impl Walk<'_> {
             return Ok(None);
         }
         if self.section.is_secret(path) && !is_nothing(&value) {
+            let value = self.unordered(value, path);
             return Ok(Some(self.fingerprint(path, &value)));
         }
         let canonical = match value {
@@ -138,11 +139,33 @@ impl Walk<'_> {
             }
         }
         path.pop();
-        if !self.section.is_sequence(path) {
-            canonical.sort_by_cached_key(to_bytes);
-            canonical.dedup();
+        Ok(Value::Array(self.ordered(canonical, path)))
+    }
+
+    /// A secret with parts, in the form in which it is the same however the vendor orders them.
+    fn unordered(&self, value: Value, path: &mut Vec<String>) -> Value {
+        let mut part = |name: String, value| {
+            path.push(name);
+            let part = (!self.section.is_volatile(path)).then(|| self.unordered(value, path));
+            Some((path.pop()?, part?))
+        };
+        match value {
+            Value::Object(entries) => entries.into_iter().filter_map(|(name, entry)| part(name, entry)).collect(),
+            Value::Array(items) => {
+                let items = items.into_iter().filter_map(|item| Some(part("*".to_owned(), item)?.1)).collect();
+                Value::Array(self.ordered(items, path))
+            }
+            scalar => scalar,
         }
-        Ok(Value::Array(canonical))
+    }
+
+    /// A list without repetition and in one order, unless its order matters.
+    fn ordered(&self, mut items: Vec<Value>, path: &[String]) -> Vec<Value> {
+        if !self.section.is_sequence(path) {
+            items.sort_by_cached_key(to_bytes);
+            items.dedup();
+        }
+        items
     }
 
     fn fingerprint(&self, path: &[String], value: &Value) -> Value {
@@ -202,6 +225,14 @@ mod tests {
         assert_eq!(options["app_secret"], "");
         assert_eq!(options["passwordPolicy"], "good");
         assert_eq!(options["customScripts"]["login"]["size"], 8);
+    }
+
+    #[test]
+    fn a_secret_of_several_parts_is_the_same_in_any_order() {
+        let keys = |one: &str, other: &str| json!([{ "client_id": "a", "signing_keys": [{ "cert": one }, { "cert": other }] }]);
+        let of = |answer| canonical(Provider::Auth0, "clients", answer).unwrap();
+        assert_eq!(of(keys("CANARY-1", "CANARY-2")), of(keys("CANARY-2", "CANARY-1")));
+        assert_ne!(of(keys("CANARY-1", "CANARY-2")), of(keys("CANARY-1", "CANARY-3")));
     }
 
     #[test]

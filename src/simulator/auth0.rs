@@ -171,6 +171,11 @@ pub fn not_on_plan(feature: &str) -> Fault {
     failure(403, "insufficient_entitlement", &format!("Please upgrade your subscription to use {feature}"))
 }
 
+/// The key of the envelope in which the list at `path` is served, if pages are made of it.
+pub fn envelope_of(path: &str) -> Option<&'static str> {
+    pages::list(path).map(|(name, _)| name)
+}
+
 fn error_body(status: u16, code: &str, message: &str) -> Value {
     let reason = axum::http::StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason());
     let error = reason.unwrap_or_default();

@@ -3,6 +3,8 @@
 #![allow(missing_docs, unreachable_pub, clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
 mod common;
+#[path = "../support/mod.rs"]
+mod support;
 
 mod approve;
 mod canaries;
@@ -11,6 +13,8 @@ mod daemon;
 mod faults;
 mod first_run;
 mod hour;
+mod noise;
+mod recall;
 mod refusals;
 mod requests;
 mod shared_story;

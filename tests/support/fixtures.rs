@@ -122,33 +122,12 @@ pub fn built_in(provider: Provider) -> Vec<Answer> {
         Provider::Clerk => clerk::lantern_books(),
         Provider::Auth0 => auth0::lantern_books(),
     };
-    let answer = |(path, body): (String, Value)| Answer {
-        provider,
-        set: "built-in",
-        method: "GET".to_owned(),
-        file: path.clone(),
-        path,
-        query: BTreeMap::new(),
-        status: 200,
-        body,
-    };
-    documents.into_iter().map(answer).collect()
+    documents.into_iter().map(|(path, body)| Answer::of(provider, path, body)).collect()
 }
 
-/// What of a query is about pages and versions, and not about which things are listed.
-const LOOSE: [&str; 11] = [
-    "page",
-    "per_page",
-    "include_totals",
-    "take",
-    "from",
-    "limit",
-    "offset",
-    "paginated",
-    "fields",
-    "include_fields",
-    "__clerk_api_version",
-];
+/// What of a query is about pages and fields, and not about which things are listed.
+const LOOSE: [&str; 10] =
+    ["page", "per_page", "include_totals", "take", "from", "limit", "offset", "paginated", "fields", "include_fields"];
 
 /// An answer as the answer of a section.
 pub struct Match {
@@ -160,14 +139,23 @@ pub struct Match {
 }
 
 impl Answer {
+    /// What a simulator serves at `path`, as if it had been recorded.
+    pub fn of(provider: Provider, path: String, body: Value) -> Self {
+        let method = "GET".to_owned();
+        Self { provider, set: "built-in", method, file: path.clone(), path, query: BTreeMap::new(), status: 200, body }
+    }
+
+    /// The part of the query that says which things are listed.
+    pub fn filters(&self) -> impl Iterator<Item = (&String, &String)> {
+        self.query.iter().filter(|(name, _)| !LOOSE.contains(&name.as_str()) && !name.starts_with('_'))
+    }
+
     /// The sections whose request this is, best first. Another filter is another request.
     pub fn matches(&self) -> Vec<Match> {
         let of = |section: &'static Section| {
             let names = names_in(section, &self.path)?;
-            let filters =
-                self.query.iter().filter(|(name, _)| !LOOSE.contains(&name.as_str()) && !name.starts_with('_'));
             let mut fit = 0;
-            for (name, value) in filters {
+            for (name, value) in self.filters() {
                 match section.query.get(name) {
                     Some(wanted) if wanted == value => fit += 1,
                     Some(_) => return None,
