@@ -4,5 +4,5 @@ pub mod assess;
 pub mod catalogue;
 mod direction;
 
-pub use assess::{Drift, assess};
-pub use catalogue::{Catalogue, Setting, Weaker};
+pub use assess::{Drift, UNCLASSIFIED, assess};
+pub use catalogue::{Catalogue, Setting, Weaker, WeakerRule, Zero};

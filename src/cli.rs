@@ -6,9 +6,12 @@ pub mod check;
 pub mod config;
 pub mod context;
 pub mod diff;
+pub mod explain;
 pub mod history;
 pub mod output;
 pub mod run;
+pub mod sections;
+pub mod settings;
 pub mod show;
 pub mod status;
 pub mod verify;
@@ -164,5 +167,8 @@ pub async fn run(arguments: Arguments, out: &mut dyn Write) -> Result<Exit, CliE
         Command::Import(options) => approve::import(&Context::load(file)?, options, out).await,
         Command::Approve(options) => approve::approve(&Context::load(file)?, options, out).await,
         Command::Verify(options) => verify::verify(&Context::load(file)?, options, out),
+        Command::Sections(options) => sections::sections(file, options, out),
+        Command::Settings(options) => settings::settings(file, options, out),
+        Command::Explain(options) => explain::explain(file, options, out),
     }
 }

@@ -10,6 +10,8 @@ pub mod lookup;
 pub mod problem;
 pub mod publishable_key;
 mod reader;
+mod reading;
+mod reads;
 mod receiver;
 mod secret;
 mod suggest;
@@ -20,7 +22,10 @@ mod validate;
 pub use load::{Sources, parse};
 pub use lookup::NoInstance;
 pub use problem::{Problem, Problems};
+pub use reads::NotRead;
+pub use suggest::closest;
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -28,6 +33,7 @@ use url::Url;
 
 use crate::model::{Category, InstanceId, Severity};
 use crate::schedule::Cron;
+use crate::sections::Depth;
 
 /// A configuration that passed every check.
 #[derive(Debug, Clone)]
@@ -64,8 +70,28 @@ pub struct Instance {
     pub schedule: Schedule,
     /// Keep the text of customer code in snapshots instead of its digest and size.
     pub keep_code: bool,
+    /// What of it is read.
+    pub selection: Selection,
     /// Where and with what it is read.
     pub source: Source,
+}
+
+/// What of an instance is read.
+#[derive(Debug, Clone, Default)]
+pub struct Selection {
+    /// How much.
+    pub depth: Depth,
+    /// But not these sections.
+    pub leave_out: BTreeSet<String>,
+}
+
+/// A pace for requests.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Rate {
+    /// How many may go at once after a pause.
+    pub burst: u32,
+    /// How many may go in the long run.
+    pub per_second: f64,
 }
 
 /// When an instance is read.
@@ -78,7 +104,6 @@ pub struct Schedule {
 }
 
 /// A vendor with everything needed to read from it.
-#[expect(clippy::large_enum_variant, reason = "there are a few of them, and they do not move")]
 #[derive(Debug, Clone)]
 pub enum Source {
     /// A Clerk instance.
@@ -133,6 +158,8 @@ pub struct Auth0 {
     pub credential: Auth0Credential,
     /// The part of addresses before `/api/v2` and `/oauth/token`.
     pub api_url: Url,
+    /// The pace of requests; as fast as the vendor's own headers allow when not given.
+    pub rate: Option<Rate>,
 }
 
 /// How the program signs in to a tenant.

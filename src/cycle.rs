@@ -2,18 +2,19 @@
 
 mod announce;
 mod commit;
+mod doubt;
 mod judge;
 pub mod report;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 
 pub use announce::{Origin, announce};
 pub use commit::{Told, keep_transitions};
-pub use judge::{Judged, approved_side, judge, verified_baseline};
+pub use judge::{Judged, approved_side, expected, judge, verified_baseline};
 pub use report::{BaselineReport, Failure, Report, Verdict};
 
 use crate::canonical::{self, Redaction};
@@ -21,9 +22,9 @@ use crate::classify::Catalogue;
 use crate::clock::Clock;
 use crate::config::{Config, Instance};
 use crate::incident;
-use crate::model::{InstanceId, Resource, State};
-use crate::provider::{Fetched, Limits, ReadError, Reader};
-use crate::sections::Table;
+use crate::model::{Digest, InstanceId, Resource, State};
+use crate::provider::{Collected, Fetched, Limits, Progress, ReadError, Reader, Wanted};
+use crate::sections::{Api, Table};
 use crate::snapshot::{Reading, Snapshot};
 use crate::store::{self, Store, StoreError};
 use crate::trust_files::TrustFiles;
@@ -36,11 +37,27 @@ pub struct Watch {
     store: Store,
     clock: Arc<dyn Clock>,
     reader: Reader,
-    on_wait: OnWait,
+    /// Readings of sections that are not asked for in every cycle, and when they were made.
+    at_hand: Mutex<BTreeMap<String, (DateTime<Utc>, Reading)>>,
+    on_step: OnStep,
 }
 
-/// Told before a cycle waits to read again: of which instance, how many sections, how long.
-type OnWait = Box<dyn Fn(&InstanceId, usize, Duration) + Send + Sync>;
+/// Told what a cycle is doing.
+type OnStep = Box<dyn Fn(&InstanceId, Step) + Send + Sync>;
+
+/// What a cycle is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// It reads.
+    Reading(Progress),
+    /// It found something new in so many sections and waits to read them again.
+    Waiting {
+        /// How many sections.
+        sections: usize,
+        /// How long.
+        wait: Duration,
+    },
+}
 
 /// Whether a cycle leaves anything behind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,7 +74,12 @@ struct Taken {
     failure: Option<Failure>,
     /// The keys seem to be of two instances.
     mismatch: Option<Failure>,
+    /// Credentials that the vendor does not accept.
+    refused: BTreeMap<Api, String>,
+    /// What was read of suspect sections.
+    suspected: BTreeMap<String, Digest>,
     requests: u64,
+    collection: Vec<Collected>,
 }
 
 impl Watch {
@@ -81,14 +103,15 @@ impl Watch {
             store,
             clock,
             reader,
-            on_wait: Box::new(|_, _, _| {}),
+            at_hand: Mutex::default(),
+            on_step: Box::new(|_, _| {}),
         })
     }
 
-    /// Calls `tell` before a cycle waits to read again, so that a person at a terminal knows why nothing happens.
+    /// Calls `tell` at every step, so that a person at a terminal knows why nothing happens.
     #[must_use]
-    pub fn on_wait(mut self, tell: impl Fn(&InstanceId, usize, Duration) + Send + Sync + 'static) -> Self {
-        self.on_wait = Box::new(tell);
+    pub fn on_step(mut self, tell: impl Fn(&InstanceId, Step) + Send + Sync + 'static) -> Self {
+        self.on_step = Box::new(tell);
         self
     }
 
@@ -103,27 +126,29 @@ impl Watch {
     /// The store cannot be used. Whatever goes wrong at the vendor or with the baseline is part of the report.
     pub async fn cycle(&self, keep: Keep) -> Result<Report, StoreError> {
         let timer = Instant::now();
-        let mut taken = self.take(None).await;
+        let mut taken = self.take(Wanted { at_hand: Some(&self.at_hand()), ..Wanted::default() }).await;
         let trust = TrustFiles::read(&self.config.approval);
         if let Some(mismatch) = taken.mismatch.take()
             && !self.is_approved_instance(&taken.snapshot, &trust)?
         {
             taken = Taken { snapshot: self.nothing(), failure: Some(mismatch), ..taken };
         }
+        self.read_doubtful_again(&mut taken).await?;
 
         // What is new or over is read again before anybody hears of it: vendors' reads are eventually consistent, and a
         // change that is half applied should be reported once and whole.
         let new = self.store.read(|tx| -> Result<Vec<String>, StoreError> {
-            let judged = judge(tx, &taken.snapshot, &taken.failure, &trust)?;
+            let judged = judge(tx, &self.instance.selection, &taken.snapshot, &taken.failure, &trust)?;
             moving_sections(tx, &self.instance, &judged)
         })?;
         let confirm_after = self.instance.schedule.confirm_after;
         if !new.is_empty() && confirm_after > Duration::ZERO {
             tracing::info!(instance = %self.instance.id, sections = new.len(), wait = ?confirm_after, "reading again");
-            (self.on_wait)(&self.instance.id, new.len(), confirm_after);
+            (self.on_step)(&self.instance.id, Step::Waiting { sections: new.len(), wait: confirm_after });
             tokio::time::sleep(confirm_after).await;
-            let mut again = self.take(Some(&new)).await;
+            let mut again = self.take(Wanted { only: Some(&new), ..Wanted::default() }).await;
             taken.requests += again.requests;
+            taken.collection.append(&mut again.collection);
             let unread =
                 again.failure.map_or("it could not be read a second time".to_owned(), |failure| failure.reason);
             for section in new {
@@ -132,7 +157,10 @@ impl Watch {
                 let reading = reading.unwrap_or_else(|| Reading::without(State::Unreachable, &unread));
                 taken.snapshot.sections.insert(section, reading);
             }
+            // What is read the second time has to be believed like the first.
+            self.read_doubtful_again(&mut taken).await?;
         }
+        self.keep_at_hand(&taken.snapshot);
 
         let now = self.clock.now();
         let cycle = store::cycles::Cycle {
@@ -140,11 +168,13 @@ impl Watch {
             duration: timer.elapsed(),
             requests: taken.requests,
             verdict: String::new(),
+            collection: serde_json::to_string(&taken.collection)
+                .unwrap_or_else(|error| unreachable!("internal: a record of requests has no JSON form: {error}")),
         };
         match keep {
             Keep::Everything => self.store.write(|tx| commit::commit(tx, self, &taken, &trust, cycle)),
             Keep::Nothing => self.store.read(|tx| {
-                let judged = judge(tx, &taken.snapshot, &taken.failure, &trust)?;
+                let judged = judge(tx, &self.instance.selection, &taken.snapshot, &taken.failure, &trust)?;
                 report::without_record(tx, self, &taken, judged, cycle)
             }),
         }
@@ -158,16 +188,63 @@ impl Watch {
         Ok(snapshot.resource.starts_with("ins_") && approved.as_ref() == Some(&snapshot.resource))
     }
 
-    async fn take(&self, only: Option<&[String]>) -> Taken {
+    async fn take(&self, wanted: Wanted<'_>) -> Taken {
         let now = self.clock.now();
-        match self.reader.read(only, now).await {
-            Ok(fetched) => self.assemble(fetched),
+        let tell = |progress| (self.on_step)(&self.instance.id, Step::Reading(progress));
+        match self.reader.read(wanted, now, tell).await {
+            Ok(fetched) => {
+                let mut taken = self.assemble(fetched);
+                if let Some(names) = wanted.at_hand {
+                    let at_hand = self.at_hand.lock().unwrap_or_else(PoisonError::into_inner);
+                    let readings = at_hand.iter().filter(|(name, _)| names.contains(*name));
+                    taken
+                        .snapshot
+                        .sections
+                        .extend(readings.map(|(name, (_, reading))| (name.clone(), reading.clone())));
+                }
+                taken
+            }
             Err(error) => Taken {
                 snapshot: self.nothing(),
                 failure: Some(Failure::of_read_error(&error)),
                 mismatch: None,
+                refused: BTreeMap::new(),
+                suspected: BTreeMap::new(),
                 requests: 0,
+                collection: Vec::new(),
             },
+        }
+    }
+
+    /// The sections of which a reading is at hand that is young enough.
+    fn at_hand(&self) -> BTreeSet<String> {
+        let now = self.clock.now();
+        let table = Table::of(self.instance.id.provider);
+        let at_hand = self.at_hand.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_young = |name: &str, at: DateTime<Utc>| {
+            let every = table.section(name).and_then(|section| section.every);
+            // A clock that was set back makes nothing young.
+            every.is_some_and(|every| (now - at).to_std().is_ok_and(|age| age < every))
+        };
+        at_hand.iter().filter(|(name, (at, _))| is_young(name, *at)).map(|(name, _)| name.clone()).collect()
+    }
+
+    /// Keeps the readings of sections that are not asked for in every cycle, with the time they were made.
+    fn keep_at_hand(&self, snapshot: &Snapshot) {
+        let now = self.clock.now();
+        let young = self.at_hand();
+        let table = Table::of(self.instance.id.provider);
+        let mut at_hand = self.at_hand.lock().unwrap_or_else(PoisonError::into_inner);
+        for (name, reading) in &snapshot.sections {
+            let is_slow = table.section(name).is_some_and(|section| section.every.is_some());
+            let is_same = at_hand.get(name).is_some_and(|(_, known)| known == reading);
+            if is_slow && reading.state().is_comparable() {
+                if !(young.contains(name) && is_same) {
+                    at_hand.insert(name.clone(), (now, reading.clone()));
+                }
+            } else {
+                at_hand.remove(name);
+            }
         }
     }
 
@@ -204,7 +281,15 @@ impl Watch {
             snapshot.sections.insert(name, reading);
         }
         let failure = (snapshot.seen() == 0).then(|| Failure::of_snapshot(&snapshot, is_credential));
-        Taken { snapshot, failure, mismatch, requests: fetched.requests }
+        Taken {
+            snapshot,
+            failure,
+            mismatch,
+            refused: fetched.refused,
+            suspected: BTreeMap::new(),
+            requests: fetched.requests,
+            collection: fetched.collection,
+        }
     }
 }
 

@@ -168,7 +168,7 @@ fn covers(larger: &Change, smaller: &Change) -> bool {
     is_under || is_member
 }
 
-/// What is remembered about a section that is blind or unknown to the baseline.
+/// What is remembered about a section that is blind, suspect or unknown to the baseline, or about a credential.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SectionIncident {
     /// Which of the two.
@@ -179,6 +179,8 @@ pub struct SectionIncident {
     pub cycles: u32,
     /// Somebody was told.
     pub is_told: bool,
+    /// What was read and not believed.
+    pub suspected: Option<Digest>,
 }
 
 /// Why a section is remembered.
@@ -186,8 +188,32 @@ pub struct SectionIncident {
 pub enum SectionKind {
     /// The baseline holds it and it cannot be read.
     Blind,
+    /// The baseline holds it and what was read is not believed.
+    Suspect,
     /// It can be read and the baseline does not hold it.
     Unbaselined,
+    /// It is no section but a credential that the vendor refuses.
+    Refused,
+}
+
+impl SectionKind {
+    /// Every one.
+    pub const ALL: [Self; 4] = [Self::Blind, Self::Suspect, Self::Unbaselined, Self::Refused];
+
+    /// The word used in the store.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Blind => "blind",
+            Self::Suspect => "suspect",
+            Self::Unbaselined => "unbaselined",
+            Self::Refused => "refused",
+        }
+    }
+
+    /// Cycles in a row before people are told: one failed read is noise, everything else is said plainly.
+    fn tell_after(self) -> u32 {
+        if self == Self::Blind { 2 } else { 1 }
+    }
 }
 
 /// What one cycle means for one section.
@@ -201,34 +227,38 @@ pub enum SectionStep {
     Over(SectionIncident),
 }
 
-/// Cycles in a row without a reading before people are told: one failed read is noise.
-const BLIND_AFTER: u32 = 2;
-
-/// What a reading means for the sections of an instance, compared with what the baseline holds.
-pub fn advance_sections(
-    known: &BTreeMap<String, SectionIncident>,
+/// What is wrong with the sections of an instance right now, compared with what the baseline holds.
+///
+/// A section in `excused` cannot be read for a reason that is told by itself.
+pub fn section_kinds(
     baseline: &Manifest,
     snapshot: &Snapshot,
+    excused: &BTreeSet<String>,
+) -> BTreeMap<String, SectionKind> {
+    let sections: BTreeSet<&String> = baseline.keys().chain(snapshot.sections.keys()).collect();
+    let asked = sections.into_iter().filter(|section| !excused.contains(*section));
+    asked.filter_map(|section| Some((section.clone(), section_kind(baseline, snapshot, section)?))).collect()
+}
+
+/// What that means for what is `known` of sections and credentials. What is known of one in `excused` stays as it is.
+pub fn advance_sections(
+    known: &BTreeMap<String, SectionIncident>,
+    current: &BTreeMap<String, SectionKind>,
+    excused: &BTreeSet<String>,
     now: DateTime<Utc>,
 ) -> BTreeMap<String, SectionStep> {
-    let mut steps = BTreeMap::new();
-    for section in baseline.keys().chain(snapshot.sections.keys()).collect::<BTreeSet<_>>() {
-        let kind = section_kind(baseline, snapshot, section);
-        let before = known.get(section);
-        let step = match (kind, before) {
-            (None, None) => continue,
-            (None, Some(incident)) => SectionStep::Over(incident.clone()),
-            (Some(kind), before) => {
-                let before = before.filter(|incident| incident.kind == kind);
-                let cycles = before.map_or(0, |incident| incident.cycles) + 1;
-                let since = before.map_or(now, |incident| incident.since);
-                let was_told = before.is_some_and(|incident| incident.is_told);
-                let is_time = kind == SectionKind::Unbaselined || cycles >= BLIND_AFTER;
-                let incident = SectionIncident { kind, since, cycles, is_told: was_told || is_time };
-                if is_time && !was_told { SectionStep::Tell(incident) } else { SectionStep::Remember(incident) }
-            }
-        };
-        steps.insert(section.clone(), step);
+    let over = known.iter().filter(|(name, _)| !current.contains_key(*name) && !excused.contains(*name));
+    let mut steps: BTreeMap<_, _> =
+        over.map(|(name, incident)| (name.clone(), SectionStep::Over(incident.clone()))).collect();
+    for (name, kind) in current {
+        let before = known.get(name).filter(|incident| incident.kind == *kind);
+        let cycles = before.map_or(0, |incident| incident.cycles) + 1;
+        let since = before.map_or(now, |incident| incident.since);
+        let was_told = before.is_some_and(|incident| incident.is_told);
+        let is_time = cycles >= kind.tell_after();
+        let incident = SectionIncident { kind: *kind, since, cycles, is_told: was_told || is_time, suspected: None };
+        let step = if is_time && !was_told { SectionStep::Tell(incident) } else { SectionStep::Remember(incident) };
+        steps.insert(name.clone(), step);
     }
     steps
 }
@@ -238,6 +268,7 @@ pub fn section_kind(baseline: &Manifest, snapshot: &Snapshot, section: &str) -> 
     let approved = baseline.get(section).map(|mark| mark.state).filter(|state| state.is_comparable());
     let read = snapshot.sections.get(section).map(|reading| reading.state());
     match (approved, read) {
+        (Some(_), Some(State::Suspect)) => Some(SectionKind::Suspect),
         (Some(_), None | Some(State::NotPermitted | State::Unreachable)) => Some(SectionKind::Blind),
         (None, Some(state)) if state.is_comparable() => Some(SectionKind::Unbaselined),
         _ => None,
@@ -367,7 +398,8 @@ mod tests {
         for (minute, snapshot) in [&blind, &blind, &blind, &seeing, &seeing].into_iter().enumerate() {
             let now = at(i64::try_from(minute).unwrap());
             let mut line = Vec::new();
-            for (section, step) in advance_sections(&known, &baseline, snapshot, now) {
+            let kinds = section_kinds(&baseline, snapshot, &BTreeSet::new());
+            for (section, step) in advance_sections(&known, &kinds, &BTreeSet::new(), now) {
                 match step {
                     SectionStep::Tell(incident) => {
                         line.push(format!("{section} {:?}", incident.kind));

@@ -40,6 +40,7 @@ pub mod provider;
 pub mod receiver;
 pub mod secrets;
 pub mod store;
+pub mod suspicion;
 pub mod trust_files;
 
 // Layer 3: the service.

@@ -157,10 +157,10 @@ pub struct EntryChange {
     pub after: Value,
 }
 
-/// A section that became unreadable, readable again, or known for the first time.
+/// A section that became unreadable, readable again, or known for the first time; or a credential that died or lives again.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SectionNews {
-    /// The section.
+    /// The section, or what the credential is called.
     pub section: String,
     /// What happened.
     pub news: SectionChange,
@@ -176,21 +176,48 @@ pub struct SectionNews {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SectionChange {
+    /// The vendor does not accept the credential, so nothing that is read with it is known.
+    Refused,
+    /// What was read looks like a reader's fault. If the next reading says the same, it is believed.
+    Suspect,
     /// The baseline holds it and it cannot be read.
     Blind,
     /// It can be read again.
     SeeingAgain,
+    /// The vendor accepts the credential again.
+    Accepted,
     /// The baseline does not hold it: nothing to compare with until somebody approves it.
     Unbaselined,
+}
+
+impl SectionChange {
+    /// Every one, the worst first.
+    pub const ALL: [Self; 6] =
+        [Self::Refused, Self::Suspect, Self::Blind, Self::SeeingAgain, Self::Accepted, Self::Unbaselined];
+
+    /// How much it matters: what is not seen could be anything.
+    pub fn severity(self) -> Severity {
+        match self {
+            Self::Refused | Self::Suspect | Self::Blind => Severity::High,
+            Self::SeeingAgain | Self::Accepted | Self::Unbaselined => Severity::Info,
+        }
+    }
+
+    /// Whether something that could be seen is not seen any more.
+    pub fn is_blindness(self) -> bool {
+        matches!(self, Self::Refused | Self::Suspect | Self::Blind)
+    }
+
+    /// Whether it ends such a time.
+    pub fn is_end(self) -> bool {
+        matches!(self, Self::SeeingAgain | Self::Accepted)
+    }
 }
 
 impl Alert {
     /// The most severe thing in it: an untrusted baseline is critical, blindness high.
     pub fn severity(&self) -> Severity {
-        let of_sections = self.sections.iter().map(|section| match section.news {
-            SectionChange::Blind => Severity::High,
-            SectionChange::SeeingAgain | SectionChange::Unbaselined => Severity::Info,
-        });
+        let of_sections = self.sections.iter().map(|section| section.news.severity());
         let of_trust = self.untrusted.iter().map(|_| Severity::Critical);
         self.entries
             .iter()
@@ -206,6 +233,6 @@ impl Alert {
         let is_end = |news| matches!(news, News::Reverted | News::Approved);
         self.untrusted.is_none()
             && self.entries.iter().all(|entry| is_end(entry.news))
-            && self.sections.iter().all(|section| section.news != SectionChange::Blind)
+            && self.sections.iter().all(|section| !section.news.is_blindness())
     }
 }

@@ -3,29 +3,36 @@
 //! [`Reader::read`] asks for every section the configuration has a credential for and answers with what came of each:
 //! a section's refusal or failure never touches another section, and none is ever an empty value.
 
+mod addresses;
 mod auth0;
 mod clerk;
 mod http;
+mod pace;
 mod pages;
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::time::Duration;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::{DateTime, Utc};
 use secrecy::{ExposeSecret, SecretString};
+use serde::Serialize;
 use serde_json::Value;
-use tokio::sync::Semaphore;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use url::Url;
 
 pub use http::{Http, Limits};
 
 use crate::canonical::{HIDDEN, without_secrets};
 use crate::config::{Instance, Source};
-use crate::model::{Resource, State, display_safe};
+use crate::model::{Digest, Resource, State, display_safe};
 use crate::secrets::SecretError;
-use crate::sections::{Section, Table};
+use crate::sections::{Api, Section, Table};
+
+use addresses::{Address, Outcome};
+use http::{NoAnswer, Stopwatch};
+use pages::SectionReader;
 
 /// What the vendor answered: untrusted, capped, one entry per section that was asked for.
 #[derive(Debug)]
@@ -37,7 +44,68 @@ pub struct Fetched {
     /// The keys seem to be of two instances: the hosts they lead to differ. Whether that is so, or the instance got another
     /// domain, only somebody who knows the instance can tell.
     pub mismatch: Option<ReadError>,
+    /// The credentials that the vendor does not accept any more, and what it says about each.
+    pub refused: BTreeMap<Api, String>,
     /// Requests that left the process.
+    pub requests: u64,
+    /// What was asked and answered, request by request.
+    pub collection: Vec<Collected>,
+}
+
+/// One request and its answer, as they are kept for evidence. Nothing of it is secret.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Collected {
+    /// `GET` or `POST`.
+    pub method: &'static str,
+    /// The path that was asked for, without its query.
+    pub path: String,
+    /// Which page, from 0.
+    #[serde(skip_serializing_if = "is_first")]
+    pub page: usize,
+    /// The HTTP status of the last try.
+    pub status: Option<u16>,
+    /// The vendor's own time, as it sent it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub date: Option<String>,
+    /// How many items the page has.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub items: Option<usize>,
+    /// SHA-256 of the body as it came.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub digest: Option<Digest>,
+    /// Why there is no answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+fn is_first(page: &usize) -> bool {
+    *page == 0
+}
+
+impl Collected {
+    fn failed(path: &str, page: usize, error: &NoAnswer) -> Self {
+        let (path, error) = (path.to_owned(), Some(error.to_string()));
+        Self { method: "GET", path, page, status: None, date: None, items: None, digest: None, error }
+    }
+}
+
+/// What is to be read.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Wanted<'a> {
+    /// These sections only.
+    pub only: Option<&'a [String]>,
+    /// But not these, of which a reading is at hand.
+    pub at_hand: Option<&'a BTreeSet<String>>,
+}
+
+/// How far a reading has got.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    /// Sections of which the outcome is known.
+    pub done: usize,
+    /// Sections that are asked for.
+    pub sections: usize,
+    /// Requests sent.
     pub requests: u64,
 }
 
@@ -102,6 +170,8 @@ fn quoted(words: &str, sent: Option<&SecretString>) -> String {
 pub struct Reader {
     vendor: Vendor,
     table: &'static Table,
+    /// The sections that the configuration selects and has a credential for.
+    readable: BTreeSet<&'static str>,
     http: Arc<Http>,
 }
 
@@ -117,126 +187,200 @@ impl Reader {
     /// # Errors
     /// The HTTP client cannot be made.
     pub fn new(instance: &Instance, limits: Limits) -> Result<Self, ReadError> {
-        let http = Arc::new(Http::new(limits)?);
-        let vendor = match &instance.source {
-            Source::Clerk(source) => Vendor::Clerk(clerk::Clerk::new(source.clone())),
-            Source::Auth0(source) => Vendor::Auth0(auth0::Auth0::new(source.clone())),
+        let table = Table::of(instance.id.provider);
+        let (vendor, rate) = match &instance.source {
+            Source::Clerk(source) => (Vendor::Clerk(clerk::Clerk::new(source.clone())), None),
+            Source::Auth0(source) => (Vendor::Auth0(auth0::Auth0::new(source.clone())), source.rate),
         };
-        Ok(Self { vendor, table: Table::of(instance.id.provider), http })
+        let http = Arc::new(Http::new(limits, table.concurrency, rate)?);
+        let readable = table.sections().iter().filter(|section| instance.reads(section).is_ok());
+        Ok(Self { vendor, table, readable: readable.map(|section| section.name.as_str()).collect(), http })
     }
 
-    /// Reads the sections named in `only`, or all the configuration has a credential for.
+    /// Reads what is `wanted` of all the sections that the configuration selects and has a credential for.
     ///
     /// # Errors
-    /// A secret cannot be read or used, or the keys belong to two instances. What the vendor refuses is no error: it is
-    /// the outcome of the section.
-    pub async fn read(&self, only: Option<&[String]>, now: DateTime<Utc>) -> Result<Fetched, ReadError> {
+    /// A secret cannot be read or used. What the vendor refuses is no error: it is the outcome of the section.
+    pub async fn read(
+        &self,
+        wanted: Wanted<'_>,
+        now: DateTime<Utc>,
+        tell: impl Fn(Progress),
+    ) -> Result<Fetched, ReadError> {
         let before = self.http.requests();
         let session = match &self.vendor {
-            Vendor::Clerk(clerk) => Arc::new(Session::Clerk(clerk.open()?)),
-            Vendor::Auth0(auth0) => Arc::new(Session::Auth0(auth0.open(&self.http, now).await?)),
+            Vendor::Clerk(clerk) => Arc::new(Session::new(VendorSession::Clerk(clerk.open()?))),
+            Vendor::Auth0(auth0) => Arc::new(auth0.open(&self.http, now).await?),
         };
-        let wanted = self
-            .table
-            .sections()
-            .iter()
-            .filter(|section| session.reads(section) && only.is_none_or(|names| names.contains(&section.name)));
+        let is_wanted = |section: &Section| {
+            self.readable.contains(section.name.as_str())
+                && wanted.only.is_none_or(|names| names.contains(&section.name))
+                && !wanted.at_hand.is_some_and(|names| names.contains(&section.name))
+        };
+        let (asked, parents) = self.asked(is_wanted);
+        let all = asked.len();
 
-        let deadline = tokio::time::Instant::now() + self.http.limits().reading;
-        let permits = Arc::new(Semaphore::new(self.table.concurrency));
+        let mut senders: BTreeMap<&str, watch::Sender<Option<Outcome>>> =
+            parents.iter().map(|parent| (*parent, watch::Sender::new(None))).collect();
+        let receivers: BTreeMap<&str, _> = senders.iter().map(|(name, sender)| (*name, sender.subscribe())).collect();
         let mut tasks = JoinSet::new();
-        for section in wanted {
-            let (session, http, permits) = (Arc::clone(&session), Arc::clone(&self.http), Arc::clone(&permits));
-            let table = self.table;
+        for section in asked.iter().copied() {
+            let reader = SectionReader {
+                http: Arc::clone(&self.http),
+                table: self.table,
+                section,
+                session: Arc::clone(&session),
+                now,
+                stopwatch: Stopwatch::new(self.http.limits().section),
+            };
+            let needed = section.parents().filter_map(|parent| Some((parent, receivers.get(parent)?.clone())));
+            let needed: Vec<(&str, watch::Receiver<Option<Outcome>>)> = needed.collect();
+            let sender = senders.remove(section.name.as_str());
             tasks.spawn(async move {
-                if let Some(refusal) = session.refusal() {
-                    return (section.name.clone(), Err(refusal.clone()));
+                let outcome = Arc::new(read_section(reader, needed).await);
+                if let Some(sender) = sender {
+                    sender.send_replace(Some(Arc::clone(&outcome)));
                 }
-                // However slow one section is, the others get their turn and the cycle ends in time.
-                let late =
-                    |limit: Duration| move |_| Refusal::unreachable(format!("not read within {} s", limit.as_secs()));
-                let (section_limit, limit) = (http.limits().section, http.limits().reading);
-                let outcome = tokio::time::timeout_at(deadline, async {
-                    let _permit = permits.acquire().await;
-                    let reading = pages::read(&http, table, section, session.as_ref(), now);
-                    tokio::time::timeout(section_limit, reading).await.map_err(late(section_limit))?
-                });
-                let outcome = outcome.await.map_err(late(limit)).and_then(|outcome| outcome);
-                (section.name.clone(), outcome)
+                (section.name.as_str(), outcome)
             });
         }
-        let mut sections = BTreeMap::new();
-        while let Some(finished) = tasks.join_next().await {
-            let (name, outcome) = finished.map_err(|error| ReadError::Client(error.to_string()))?;
-            sections.insert(name, outcome);
+
+        let mut outcomes: BTreeMap<&str, Outcome> = BTreeMap::new();
+        let start = Instant::now();
+        loop {
+            // The reading ends in time, whatever one endpoint does.
+            let limit = self.http.time_for(self.http.requests() - before);
+            let Some(left) = limit.checked_sub(start.elapsed()) else {
+                tasks.shutdown().await;
+                break;
+            };
+            tell(Progress { done: outcomes.len(), sections: all, requests: self.http.requests() - before });
+            match tokio::time::timeout(left, tasks.join_next()).await {
+                Ok(Some(Ok((name, outcome)))) => _ = outcomes.insert(name, outcome),
+                Ok(Some(Err(error))) => return Err(ReadError::Client(error.to_string())),
+                Ok(None) => break,
+                Err(_) => {}
+            }
         }
+        let late = || Refusal::unreachable(format!("not read within {} s", start.elapsed().as_secs()));
+        let sections = asked.iter().filter(|section| is_wanted(section)).map(|section| {
+            let outcome = outcomes.remove(section.name.as_str());
+            (section.name.clone(), outcome.map_or_else(|| Err(late()), Arc::unwrap_or_clone))
+        });
+        let sections = sections.collect();
 
         let (resource, mismatch) = match &self.vendor {
             Vendor::Clerk(clerk) => (clerk.resource(&sections), clerk.mismatch(&sections)),
             Vendor::Auth0(auth0) => (auth0.resource(), None),
         };
-        Ok(Fetched { sections, resource, mismatch, requests: self.http.requests() - before })
+        let mut collection = self.http.take_notes();
+        collection.sort_by(|one, other| (&one.path, one.page).cmp(&(&other.path, other.page)));
+        let dead = session.dead().clone().into_iter().filter(|(_, refusal)| refusal.is_credential);
+        let refused = dead.map(|(api, refusal)| (api, refusal.reason)).collect();
+        let requests = self.http.requests() - before;
+        Ok(Fetched { sections, resource, mismatch, refused, requests, collection })
+    }
+
+    /// The sections to ask for, those included that a wanted one depends on, and which of them others depend on.
+    fn asked(&self, is_wanted: impl Fn(&Section) -> bool) -> (Vec<&'static Section>, BTreeSet<&'static str>) {
+        let sections = self.table.sections();
+        let parents: BTreeSet<&str> =
+            sections.iter().filter(|section| is_wanted(section)).flat_map(Section::parents).collect();
+        let asked = |section: &&Section| is_wanted(section) || parents.contains(section.name.as_str());
+        (sections.iter().filter(asked).collect(), parents)
     }
 }
 
+/// Reads one section, as soon as those it depends on are read.
+async fn read_section(
+    reader: SectionReader,
+    needed: Vec<(&str, watch::Receiver<Option<Outcome>>)>,
+) -> Result<Value, Refusal> {
+    let mut parents = BTreeMap::new();
+    for (name, mut receiver) in needed {
+        // A parent that ended without an outcome is missing here, and nothing is concluded from it.
+        if let Ok(outcome) = receiver.wait_for(Option::is_some).await
+            && let Some(outcome) = outcome.as_ref()
+        {
+            parents.insert(name, Arc::clone(outcome));
+        }
+    }
+    let addresses: Vec<Address> = {
+        let (base, names) = reader.session.place(reader.section);
+        addresses::addresses(reader.section, base, &names, &parents)?
+    };
+    drop(parents);
+    reader.read(addresses).await
+}
+
 /// The credentials of one cycle.
+struct Session {
+    vendor: VendorSession,
+    /// APIs of which nothing can be read in this cycle, and why: mostly that the vendor does not accept the credential.
+    dead: Mutex<BTreeMap<Api, Refusal>>,
+}
+
 #[allow(clippy::large_enum_variant, reason = "one for each cycle, behind an Arc")]
-enum Session {
+enum VendorSession {
     Clerk(clerk::Session),
     Auth0(auth0::Session),
 }
 
 impl Session {
-    /// Whether there is a credential for the section.
-    fn reads(&self, section: &Section) -> bool {
-        match self {
-            Self::Clerk(session) => session.reads(section),
-            Self::Auth0(_) => true,
+    fn new(vendor: VendorSession) -> Self {
+        Self { vendor, dead: Mutex::default() }
+    }
+
+    fn dead(&self) -> std::sync::MutexGuard<'_, BTreeMap<Api, Refusal>> {
+        self.dead.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Remembers that nothing of `api` can be read.
+    fn refuse(&self, api: Api, refusal: Refusal) {
+        self.dead().entry(api).or_insert(refusal);
+    }
+
+    /// Why nothing of `api` can be read, if that is known.
+    fn refused(&self, api: Api) -> Option<Refusal> {
+        self.dead().get(&api).cloned()
+    }
+
+    /// Where the section's API is, and what stands in for the names in braces that the configuration knows.
+    fn place<'a>(&'a self, section: &Section) -> (&'a Url, Vec<(&'a str, &'a str)>) {
+        match &self.vendor {
+            VendorSession::Clerk(session) => session.place(section),
+            VendorSession::Auth0(session) => (session.api_url(), Vec::new()),
         }
     }
 
-    /// Why nothing can be read, if that is known before asking.
-    fn refusal(&self) -> Option<&Refusal> {
-        match self {
-            Self::Clerk(_) => None,
-            Self::Auth0(session) => session.refusal(),
-        }
-    }
-
-    fn target(&self, section: &Section) -> Target {
-        match self {
-            Self::Clerk(session) => session.target(section),
-            Self::Auth0(session) => session.target(section),
+    /// Headers of every request for the section.
+    fn headers(&self, section: &Section) -> &'static [(&'static str, &'static str)] {
+        match &self.vendor {
+            VendorSession::Clerk(_) => clerk::headers(section),
+            VendorSession::Auth0(_) => &[],
         }
     }
 
     async fn bearer(&self, section: &Section) -> Option<SecretString> {
-        match self {
-            Self::Clerk(session) => session.bearer(section),
-            Self::Auth0(session) => session.bearer().await,
+        match &self.vendor {
+            VendorSession::Clerk(session) => session.bearer(section),
+            VendorSession::Auth0(session) => session.bearer().await,
         }
     }
 
     /// Tries to get another credential after `refused`. Answers whether there is one to try.
     async fn renew(&self, http: &Http, refused: Option<&SecretString>, now: DateTime<Utc>) -> Result<bool, Refusal> {
-        match self {
-            Self::Clerk(_) => Ok(false),
-            Self::Auth0(session) => session.renew(http, refused, now).await,
+        match &self.vendor {
+            VendorSession::Clerk(_) => Ok(false),
+            VendorSession::Auth0(session) => {
+                let renewed = session.renew(http, refused, now).await;
+                if let Err(refusal) = renewed.as_ref()
+                    && refusal.is_credential
+                {
+                    self.refuse(Api::Management, refusal.clone());
+                }
+                renewed
+            }
         }
-    }
-}
-
-/// Where a section is read.
-struct Target {
-    url: Url,
-    headers: &'static [(&'static str, &'static str)],
-}
-
-impl Target {
-    /// The address of `path` under `base`, which may have a path of its own (a proxy).
-    fn new(base: &Url, path: &str, headers: &'static [(&'static str, &'static str)]) -> Self {
-        let mut url = base.clone();
-        url.set_path(&format!("{}{path}", base.path().trim_end_matches('/')));
-        Self { url, headers }
     }
 }

@@ -72,7 +72,8 @@ pub struct Section {
     pub holds: String,
     /// The field of an object of this section by which people know it, when its key is an opaque id.
     pub label: Option<String>,
-    /// Lists of objects, by pattern, and the field or fields that identify their items. The root is the empty pattern.
+    /// Lists of objects, by pattern, and the field or fields that identify their items; `a/b` is the field `b` of the
+    /// field `a`. The root is the empty pattern.
     #[serde(default, deserialize_with = "keys")]
     keys: Vec<(Pattern, Vec<String>)>,
     /// What an absent field means, by pattern: a vendor states it sometimes, and sometimes not.
@@ -99,7 +100,7 @@ pub struct Section {
 }
 
 /// An API of a vendor.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Api {
     /// Clerk, with a secret key.
@@ -121,6 +122,14 @@ pub enum Depth {
     Security,
     /// Also looks and texts.
     Everything,
+}
+
+impl std::str::FromStr for Depth {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        Self::ALL.into_iter().find(|depth| depth.as_str() == text).ok_or(())
+    }
 }
 
 impl Depth {
@@ -166,6 +175,18 @@ pub struct Each {
     pub id: Option<Pattern>,
     /// The field of the object whose text is the key of the answer; absent: the value itself.
     pub key: Option<String>,
+}
+
+impl Api {
+    /// What people call the credential it takes.
+    pub fn credential(self) -> &'static str {
+        match self {
+            Self::Backend => "secret key",
+            Self::Platform => "Platform token",
+            Self::Frontend => "publishable key",
+            Self::Management => "Management API credential",
+        }
+    }
 }
 
 /// How an answer is paged.
@@ -214,6 +235,18 @@ struct Refusal {
     #[serde(default, deserialize_with = "regex")]
     message: Option<Regex>,
     state: State,
+    /// It is the credential that is refused, whatever section is asked for.
+    #[serde(default)]
+    credential: bool,
+}
+
+/// What a refusal means for a section.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Meaning {
+    /// The state of the section.
+    pub state: State,
+    /// The credential is dead: nothing else can be read with it either.
+    pub is_credential: bool,
 }
 
 fn regex<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Regex>, D::Error> {
@@ -327,14 +360,19 @@ impl Table {
         value.get("enabled") == Some(&Value::Bool(false)) && self.section(name).is_some_and(is_listed)
     }
 
-    /// What a refusal of `section` with this status, error code and message means, if the table knows.
-    pub fn meaning_of(&self, section: &Section, status: u16, code: &str, message: &str) -> Option<State> {
+    /// What a refusal of `section` with this status, error code and message means. What the table does not know says nothing
+    /// about the section.
+    pub fn meaning_of(&self, section: &Section, status: u16, code: &str, message: &str) -> Meaning {
         let fits = |refusal: &&Refusal| {
             refusal.status == status
                 && refusal.code.as_ref().is_none_or(|wanted| wanted == code)
                 && refusal.message.as_ref().is_none_or(|pattern| pattern.is_match(message))
         };
-        section.refusals.iter().chain(&self.refusals).find(fits).map(|refusal| refusal.state)
+        let known = section.refusals.iter().chain(&self.refusals).find(fits);
+        known.map_or(Meaning { state: State::Unreachable, is_credential: false }, |refusal| Meaning {
+            state: refusal.state,
+            is_credential: refusal.credential,
+        })
     }
 }
 
@@ -356,7 +394,8 @@ mod tests {
             names.dedup();
             assert_eq!(names.len(), table.sections().len(), "{provider}: a section is there twice");
             for section in table.sections() {
-                assert!(section.path.starts_with("/v1/") || section.path.starts_with("/api/v2/"), "{}", section.name);
+                let is_known = |root: &&str| section.path.starts_with(*root);
+                assert!(["/v1/", "/.well-known/", "/api/v2/"].iter().any(is_known), "{}", section.name);
                 let root = vec!["*".to_owned(); section.each.len()];
                 assert_eq!(section.shape == Shape::List, section.key_at(&root).is_some(), "{}", section.name);
                 for parent in section.parents() {
@@ -379,29 +418,28 @@ mod tests {
         let clerk = Table::of(Provider::Clerk);
         let auth0 = Table::of(Provider::Auth0);
         let templates = clerk.section("jwt_templates").unwrap();
+        let passkeys = clerk.section("frontend.webauthn").unwrap();
         let bots = auth0.section("attack-protection.bot-detection").unwrap();
         let table = [
-            (clerk, templates, 402, "unsupported_subscription_plan_features", "", Some(State::NotOnPlan)),
-            (clerk, templates, 403, "unsupported_subscription_plan_features", "", Some(State::NotOnPlan)),
-            (clerk, templates, 403, "feature_not_enabled", "", Some(State::Off)),
-            (clerk, templates, 403, "organization_not_enabled_in_instance", "", Some(State::Off)),
-            (clerk, templates, 403, "authorization_missing_scopes", "", Some(State::NotPermitted)),
-            (clerk, templates, 404, "resource_not_found", "", None),
-            (auth0, bots, 403, "insufficient_entitlement", "Please upgrade your subscription", Some(State::NotOnPlan)),
-            (auth0, bots, 403, "insufficient_scope", "Please upgrade your subscription to …", Some(State::NotOnPlan)),
-            (
-                auth0,
-                bots,
-                403,
-                "insufficient_scope",
-                "Insufficient scope, expected any of: x",
-                Some(State::NotPermitted),
-            ),
-            (auth0, bots, 404, "", "", None),
-            (auth0, bots, 500, "", "", None),
+            (clerk, templates, 402, "unsupported_subscription_plan_features", "", State::NotOnPlan),
+            (clerk, templates, 403, "unsupported_subscription_plan_features", "", State::NotOnPlan),
+            (clerk, templates, 403, "feature_not_enabled", "", State::Off),
+            (clerk, templates, 403, "organization_not_enabled_in_instance", "", State::Off),
+            (clerk, templates, 403, "authorization_missing_scopes", "", State::NotPermitted),
+            (clerk, templates, 404, "resource_not_found", "", State::Unreachable),
+            (clerk, templates, 405, "", "", State::NotPermitted),
+            (clerk, templates, 410, "operation_deprecated", "", State::Off),
+            (clerk, templates, 422, "feature_not_enabled", "", State::Off),
+            (clerk, templates, 422, "form_param_value_invalid", "", State::Unreachable),
+            (clerk, passkeys, 404, "", "", State::Off),
+            (auth0, bots, 403, "insufficient_entitlement", "Please upgrade your subscription", State::NotOnPlan),
+            (auth0, bots, 403, "insufficient_scope", "Please upgrade your subscription to …", State::NotOnPlan),
+            (auth0, bots, 403, "insufficient_scope", "Insufficient scope, expected any of: x", State::NotPermitted),
+            (auth0, bots, 404, "", "", State::Unreachable),
+            (auth0, bots, 500, "", "", State::Unreachable),
         ];
         for (vendor, section, status, code, message, expected) in table {
-            assert_eq!(vendor.meaning_of(section, status, code, message), expected, "{status} {code} {message}");
+            assert_eq!(vendor.meaning_of(section, status, code, message).state, expected, "{status} {code} {message}");
         }
     }
 }

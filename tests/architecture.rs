@@ -45,6 +45,7 @@ const NEIGHBOURS: &[(&str, &str, &str)] = &[
     ("trust", "canonical", "signed bytes are canonical"),
     ("trust", "snapshot", "a subject names a snapshot"),
     ("config", "schedule", "a schedule is checked when it is read"),
+    ("config", "sections", "what is configured decides which sections are read"),
     ("provider", "secrets", "reads its credential for every cycle, so that a new one counts at once"),
     ("receiver", "secrets", "reads its credential for every message, so that a new one counts at once"),
     ("approval", "cycle", "what is approved is compared, verified and announced as a cycle does it"),

@@ -119,11 +119,14 @@ impl Walk<'_> {
     fn identity(&self, item: &Value, fields: &[String], path: &mut Vec<String>) -> Option<String> {
         let mut parts = Vec::new();
         for field in fields {
-            let Some(text) = item.get(field).and_then(Value::as_str).filter(|text| !text.is_empty()) else { continue };
-            path.extend(["*".to_owned(), field.clone()]);
+            let value = item.pointer(&format!("/{field}"));
+            let Some(text) = value.and_then(Value::as_str).filter(|text| !text.is_empty()) else { continue };
+            let depth = path.len();
+            path.push("*".to_owned());
+            path.extend(field.split('/').map(str::to_owned));
             let is_secret = self.section.is_secret(path);
             let place = self.place(path);
-            path.truncate(path.len() - 2);
+            path.truncate(depth);
             parts.push(if is_secret { self.redaction.key.name_of(&place, text) } else { text.to_owned() });
         }
         (!parts.is_empty()).then(|| parts.join(" "))

@@ -129,11 +129,15 @@ fn title(setting: &Setting, path: &Pointer) -> String {
     }
 }
 
-/// Like [`Pattern::names`], but also for `name*` (the rest of the token) and for the stars before a `**`.
+/// Like [`Pattern::names`], but also for `name*` and `*name` (the rest of the token) and for the stars before a `**`.
 fn names(pattern: &Pattern, path: &Pointer) -> Vec<String> {
     let wanted: Pointer = pattern.to_string().parse().unwrap_or_default();
     let pairs = wanted.tokens().iter().take_while(|wanted| *wanted != "**").zip(path.tokens());
-    pairs.filter_map(|(wanted, token)| token.strip_prefix(wanted.strip_suffix('*')?)).map(display_safe).collect()
+    let rest = |(wanted, token): (&String, &String)| match wanted.strip_suffix('*') {
+        Some(prefix) => token.strip_prefix(prefix).map(display_safe),
+        None => token.strip_suffix(wanted.strip_prefix('*')?).map(display_safe),
+    };
+    pairs.filter_map(rest).collect()
 }
 
 /// Of an object that came or went whole: the leaf under it that matters most, with its setting.
@@ -333,6 +337,10 @@ mod tests {
             ("/jwt_templates/hasura/claims/https:~1~1x/role", "JWT template claim (hasura)"),
             ("/jwt_templates/a\u{1b}[31m/lifetime", "JWT template lifetime (a\\u{1b}[31m)"),
             ("/platform.config/connection_oauth_google/enabled", "Social connection (google)"),
+            (
+                "/organization_roles/org:member/permissions/org:invoices:read",
+                "Reading permission of a role (org:member, org:invoices)",
+            ),
             ("/instance/allowed_origins", "Allowed origins"),
         ];
         for (path, title) in table {

@@ -2,13 +2,13 @@
 //!
 //! The first entry whose pattern matches decides, so special cases stand above general ones.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::model::{Category, Pattern, Pointer, Provider, Severity, Unit};
 
 /// One setting as people know it, under every path it has.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Setting {
     /// Kebab case; never changes once released.
@@ -39,7 +39,7 @@ pub struct Setting {
 }
 
 /// How to tell a weakening.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Weaker {
     /// A rule by name.
@@ -49,7 +49,7 @@ pub enum Weaker {
 }
 
 /// A rule by name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum WeakerRule {
     /// A larger number is weaker.
@@ -71,7 +71,7 @@ pub enum WeakerRule {
 }
 
 /// What 0 means.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Zero {
     /// No limit at all: weaker than any number.
@@ -232,6 +232,33 @@ mod tests {
             (Provider::Clerk, "/platform.config/new_group/enabled"),
             (Provider::Clerk, "/jwt_templates/supabase/new_switch"),
             (Provider::Clerk, "/instance/new_switch"),
+            (Provider::Clerk, "/instance.protect/new_switch"),
+            (Provider::Clerk, "/instance.oauth_application_settings/new_switch"),
+            (Provider::Clerk, "/allowlist_identifiers/hidden-0/new_field"),
+            (Provider::Clerk, "/organization_roles/org:member/new_switch"),
+            (Provider::Clerk, "/organization_roles/org:member/permissions/org:x:read/new_switch"),
+            (Provider::Clerk, "/organization_permissions/org:x:read/new_switch"),
+            (Provider::Clerk, "/role_sets/role_set:default/new_switch"),
+            (Provider::Clerk, "/oauth_applications/abc/new_switch"),
+            (Provider::Clerk, "/enterprise_connections/abc/new_switch"),
+            (Provider::Clerk, "/enterprise_connections/abc/saml_connection/new_switch"),
+            (Provider::Clerk, "/enterprise_connections/abc/oauth_config/new_switch"),
+            (Provider::Clerk, "/saml_connections/abc/new_switch"),
+            (Provider::Clerk, "/directories/abc/new_switch"),
+            (Provider::Clerk, "/directories.group_role_mappings/abc/admins/new_switch"),
+            (Provider::Clerk, "/directories.group_role_mappings/abc/admins/role/new_switch"),
+            (Provider::Clerk, "/machines/abc/new_switch"),
+            (Provider::Clerk, "/jwks/abc/new_field"),
+            (Provider::Clerk, "/templates.email/password_changed/new_switch"),
+            (Provider::Clerk, "/organization_domains/abc/new_switch"),
+            (Provider::Clerk, "/billing.plans/abc/new_switch"),
+            (Provider::Clerk, "/platform.application/instances/abc/new_key"),
+            (Provider::Clerk, "/platform.domains/books.example/new_switch"),
+            (Provider::Clerk, "/platform.config.schema/new_keyword"),
+            (Provider::Clerk, "/frontend.account_portal/new_url"),
+            (Provider::Clerk, "/frontend.oauth-authorization-server/new_endpoint"),
+            (Provider::Clerk, "/frontend.openid-configuration/new_endpoint"),
+            (Provider::Clerk, "/frontend.assetlinks/app/target/new_field"),
             (Provider::Auth0, "/tenants.settings/flags/new_flag"),
             (Provider::Auth0, "/tenants.settings/new_field"),
             (Provider::Auth0, "/guardian.factors/new-factor/enabled"),

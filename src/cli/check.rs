@@ -1,8 +1,8 @@
 //! `authdrift check`: one cycle now.
 
-use std::io::{IsTerminal, Write};
-use std::time::Duration;
+use std::io::Write;
 
+use indicatif::{MultiProgress, ProgressBar};
 use serde_json::json;
 use tokio::task::JoinSet;
 
@@ -11,7 +11,7 @@ use super::args::CheckOptions;
 use super::context::Context;
 use super::output::{Columns, DIM, PLAIN, count, day, severity_style, time, verdict_style, verdict_words};
 use crate::cycle::report::{DriftReport, exit_of};
-use crate::cycle::{Keep, Report, Verdict};
+use crate::cycle::{Keep, Report, Step, Verdict};
 use crate::delivery::Delivery;
 use crate::exit::Exit;
 use crate::message::values;
@@ -30,8 +30,11 @@ pub async fn check(context: &Context, options: &CheckOptions, out: &mut dyn Writ
         true => (Store::temporary()?, Keep::Nothing),
     };
     let mut cycles = JoinSet::new();
+    // Drawn on a terminal only, and gone when there is something to print.
+    let progress = MultiProgress::new();
     for (place, instance) in instances.iter().enumerate() {
-        let watch = context.watch(instance, &store)?.on_wait(say_why_we_wait);
+        let line = progress.add(ProgressBar::new_spinner());
+        let watch = context.watch(instance, &store)?.on_step(move |instance, step| show(&line, instance, step));
         cycles.spawn(async move { (place, watch.cycle(keep).await) });
     }
     let mut reports = Vec::new();
@@ -45,6 +48,8 @@ pub async fn check(context: &Context, options: &CheckOptions, out: &mut dyn Writ
             Err(error) => failed = Some(CliError::from(error)),
         }
     }
+    // The terminal may be gone; then there is nothing left on it.
+    let _ = progress.clear();
     reports.sort_by_key(|(place, _)| *place);
     let reports: Vec<Report> = reports.into_iter().map(|(_, report)| report).collect();
 
@@ -64,14 +69,20 @@ pub async fn check(context: &Context, options: &CheckOptions, out: &mut dyn Writ
     }
 }
 
-/// On a terminal only: half a minute of silence would look like a program that hangs.
-fn say_why_we_wait(instance: &InstanceId, sections: usize, wait: Duration) {
-    if std::io::stderr().is_terminal() {
-        let wait = humantime::format_duration(wait);
-        let line = format!("{instance}: new differences in {}, reading again in {wait}", count(sections, "section"));
-        // Nobody misses the line if the terminal is gone.
-        let _ = writeln!(std::io::stderr(), "{line}");
-    }
+/// Says what is going on: half a minute of silence would look like a program that hangs.
+fn show(line: &ProgressBar, instance: &InstanceId, step: Step) {
+    line.set_message(match step {
+        Step::Reading(progress) => {
+            let requests = usize::try_from(progress.requests).unwrap_or(usize::MAX);
+            let sections = count(progress.sections, "section");
+            format!("{instance}: {} of {sections} read, {}", progress.done, count(requests, "request"))
+        }
+        Step::Waiting { sections, wait } => {
+            let wait = humantime::format_duration(wait);
+            format!("{instance}: new differences in {}, reading again in {wait}", count(sections, "section"))
+        }
+    });
+    line.tick();
 }
 
 fn print(reports: &[Report], context: &Context, out: &mut dyn Write) -> Result<(), CliError> {

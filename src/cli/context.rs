@@ -92,6 +92,17 @@ impl Context {
         Ok(Self { config: Arc::new(config), file, catalogues, clock, limits: Limits::default() })
     }
 
+    /// Reads the configuration, if one was named or lies in a usual place.
+    ///
+    /// # Errors
+    /// Something in it is wrong, or the one that was named cannot be read.
+    pub fn load_if_any(file: Option<&Path>) -> Result<Option<Self>, CliError> {
+        match file {
+            None if !usual_places().iter().any(|place| place.exists()) => Ok(None),
+            file => Self::load(file).map(Some),
+        }
+    }
+
     /// The store, made if there is none.
     ///
     /// # Errors
@@ -139,15 +150,19 @@ pub fn find_config(named: Option<&Path>) -> Result<PathBuf, CliError> {
     if let Some(named) = named {
         return Ok(named.to_owned());
     }
-    let of_unit = first_of_list("CONFIGURATION_DIRECTORY").map(|folder| folder.join("config.toml"));
-    let usual = PathBuf::from("/etc/authdrift/config.toml");
-    let places: Vec<PathBuf> = of_unit.into_iter().chain([usual]).collect();
+    let places = usual_places();
     places.iter().find(|path| path.exists()).cloned().ok_or_else(|| {
         let names: Vec<_> = places.iter().map(|path| path.display().to_string()).collect();
         CliError::new(Exit::Configuration, format!("there is no configuration at {}", names.join(" or "))).with_help(
             "name one with --config FILE; config.example.toml explains every key; `authdrift demo` needs none",
         )
     })
+}
+
+/// Where the configuration is looked for when none is named, in this order.
+fn usual_places() -> Vec<PathBuf> {
+    let of_unit = first_of_list("CONFIGURATION_DIRECTORY").map(|folder| folder.join("config.toml"));
+    of_unit.into_iter().chain([PathBuf::from("/etc/authdrift/config.toml")]).collect()
 }
 
 /// The first entry of a list systemd gives; a unit can have several directories of a kind.

@@ -9,7 +9,7 @@ use super::args::{DiffFormat, DiffOptions};
 use super::context::Context;
 use super::output::{count, severity_style};
 use crate::approval::propose::Standing;
-use crate::cycle::approved_side;
+use crate::cycle::{approved_side, expected};
 use crate::diff::patch;
 use crate::exit::Exit;
 use crate::incident::{SectionKind, section_kind};
@@ -32,8 +32,11 @@ pub fn diff(context: &Context, options: &DiffOptions, out: &mut dyn Write) -> Re
         return Err(CliError::new(Exit::NoBaseline, message).with_help(help));
     };
     let drifts = standing.drifts(context.catalogues.of(instance.id.provider));
-    let manifest = &baseline.approved.subject.sections;
-    let is_blind = |section: &&String| section_kind(manifest, &standing.snapshot, section) == Some(SectionKind::Blind);
+    let manifest = expected(instance.id.provider, &instance.selection, &baseline.approved.subject.sections);
+    let is_blind = |section: &&String| {
+        let kind = section_kind(&manifest, &standing.snapshot, section);
+        matches!(kind, Some(SectionKind::Blind | SectionKind::Suspect))
+    };
     let unread: Vec<&String> = manifest.keys().filter(is_blind).collect();
     let exit = match (drifts.is_empty(), unread.is_empty()) {
         (false, _) => Exit::Drift,

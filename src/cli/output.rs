@@ -1,10 +1,13 @@
 //! How things look on a terminal. Columns are laid out without colour first, so that colour never breaks them.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
+use std::iter;
 
 use anstyle::{AnsiColor, Style};
 use chrono::{DateTime, Utc};
 use comfy_table::{ContentArrangement, Table, presets};
+use textwrap::WordSplitter;
+use textwrap::core::display_width;
 
 use crate::cycle::Verdict;
 use crate::model::Severity;
@@ -13,15 +16,22 @@ use crate::model::Severity;
 pub struct Columns {
     rows: Vec<(Style, Vec<String>)>,
     indent: usize,
+    width: Option<usize>,
 }
 
 impl Columns {
     /// No rows yet, each line to begin with `indent` spaces.
     pub fn new(indent: usize) -> Self {
-        Self { rows: Vec::new(), indent }
+        Self { rows: Vec::new(), indent, width: None }
     }
 
-    /// Adds a row; its first cell is shown in `style`.
+    /// The same, with what is last in a row wrapped so that lines have at most `width` characters.
+    pub fn within(mut self, width: Option<usize>) -> Self {
+        self.width = width;
+        self
+    }
+
+    /// Adds a row; its first cell is shown in `style`. A cell can have several lines.
     pub fn row(&mut self, style: Style, cells: impl IntoIterator<Item = impl Into<String>>) {
         self.rows.push((style, cells.into_iter().map(Into::into).collect()));
     }
@@ -31,21 +41,57 @@ impl Columns {
     /// # Errors
     /// The stream is gone.
     pub fn write(&self, out: &mut dyn Write) -> io::Result<()> {
+        let rows = self.wrapped();
         let mut table = Table::new();
         table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
-        for (_, cells) in &self.rows {
+        for cells in &rows {
             table.add_row(cells);
         }
         for column in table.column_iter_mut() {
-            column.set_padding((0, 2));
+            column.set_padding((0, GAP));
         }
-        for ((style, cells), line) in self.rows.iter().zip(table.lines()) {
+        // Only the first line of a row begins with something to colour.
+        let starts = self.rows.iter().zip(&rows).flat_map(|((style, _), cells)| {
+            let height = cells.iter().map(|cell| cell.lines().count()).max().unwrap_or_default().max(1);
             let first = cells.first().map_or("", String::as_str);
+            iter::once((*style, first)).chain(iter::repeat_n((PLAIN, ""), height - 1))
+        });
+        for ((style, first), line) in starts.zip(table.lines()) {
             let rest = line.strip_prefix(first).unwrap_or(&line).trim_end();
-            writeln!(out, "{:indent$}{style}{first}{style:#}{rest}", "", indent = self.indent)?;
+            let line = format!("{:indent$}{style}{first}{style:#}{rest}", "", indent = self.indent);
+            writeln!(out, "{}", line.trim_end())?;
         }
         Ok(())
     }
+
+    /// The cells as they are printed.
+    fn wrapped(&self) -> Vec<Vec<String>> {
+        let mut rows: Vec<Vec<String>> = self.rows.iter().map(|(_, cells)| cells.clone()).collect();
+        let Some(width) = self.width else { return rows };
+        let last = rows.iter().map(Vec::len).max().unwrap_or_default().saturating_sub(1);
+        let width_of = |place: usize| {
+            let cells = rows.iter().filter_map(|cells| cells.get(place));
+            cells.map(|cell| display_width(cell)).max().unwrap_or_default() + usize::from(GAP)
+        };
+        let left = width.saturating_sub(self.indent + (0..last).map(width_of).sum::<usize>()).max(NARROWEST);
+        // A path that is broken cannot be copied.
+        let options = textwrap::Options::new(left).break_words(false).word_splitter(WordSplitter::NoHyphenation);
+        for cell in rows.iter_mut().filter_map(|cells| cells.get_mut(last)) {
+            *cell = textwrap::fill(cell, &options);
+        }
+        rows
+    }
+}
+
+/// Spaces between columns.
+const GAP: u16 = 2;
+
+/// Characters a column keeps, however narrow the terminal is.
+const NARROWEST: usize = 30;
+
+/// How many characters fit on a line of the terminal. None when a program reads: it gets whole lines.
+pub fn terminal_width() -> Option<usize> {
+    io::stdout().is_terminal().then(textwrap::termwidth)
 }
 
 /// No colour.
@@ -121,5 +167,24 @@ mod tests {
         columns.write(&mut out).unwrap();
         let text = String::from_utf8(out.into_inner()).unwrap();
         assert_eq!(text, "  critical  weaker  MFA\n  low               Logo\n");
+    }
+
+    #[test]
+    fn what_is_last_in_a_row_is_wrapped_below_itself() {
+        let mut columns = Columns::new(0).within(Some(39));
+        columns.row(BOLD, ["SECTION", "WHAT"]);
+        columns
+            .row(PLAIN, ["clients", "applications and where they may send people to\n/a/path/longer/than/the/column"]);
+        columns.row(PLAIN, ["last", "short"]);
+        let mut out = anstream::StripStream::new(Vec::new());
+        columns.write(&mut out).unwrap();
+        let expected = "\
+SECTION  WHAT
+clients  applications and where they
+         may send people to
+         /a/path/longer/than/the/column
+last     short
+";
+        assert_eq!(String::from_utf8(out.into_inner()).unwrap(), expected);
     }
 }

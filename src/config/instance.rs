@@ -9,7 +9,7 @@ use super::load::Sources;
 use super::problem::{Problem, line_number};
 use super::reader::{At, Reader};
 use super::validate::Times;
-use super::{Auth0, Auth0Credential, Clerk, ClerkPlatform, Instance, PublishableKey, Source};
+use super::{Auth0, Auth0Credential, Clerk, ClerkPlatform, Instance, PublishableKey, Source, reading};
 use crate::model::instance::is_valid_name;
 use crate::model::{InstanceId, Provider, display_safe};
 
@@ -36,13 +36,14 @@ pub(super) fn read(file: &mut Reader<'_>, defaults: &Times, sources: &Sources<'_
             ids.extend(id.clone());
             let schedule = Times::read(&mut table).resolve(defaults, &table, sources.now);
             let keep_code = table.boolean("keep_code").is_some_and(|flag| flag.value);
+            let selection = reading::selection(&mut table, provider);
             let source = match provider {
                 Provider::Clerk => clerk(&mut table).map(Source::Clerk),
                 Provider::Auth0 => auth0(&mut table).map(Source::Auth0),
             };
             table.finish();
             if let (Some(id), Some(schedule), Some(source)) = (id, schedule, source) {
-                found.push((start, Instance { id, schedule, keep_code, source }));
+                found.push((start, Instance { id, schedule, keep_code, selection, source }));
             }
         }
     }
@@ -194,7 +195,8 @@ fn auth0(table: &mut Reader<'_>) -> Option<Auth0> {
     let default = domain.as_ref().map(|domain| format!("https://{domain}"));
     let api_url = base_url(table, "api_url", &default.unwrap_or_default());
     let credential = auth0_credential(table);
-    Some(Auth0 { domain: domain?, credential: credential?, api_url: api_url? })
+    let rate = reading::rate(table);
+    Some(Auth0 { domain: domain?, credential: credential?, api_url: api_url?, rate })
 }
 
 fn domain(table: &Reader<'_>, text: At<String>) -> Option<String> {

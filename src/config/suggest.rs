@@ -4,7 +4,7 @@
 const LONGEST: usize = 100;
 
 /// The candidate most like `word`, if one is so similar that it may be meant.
-pub(super) fn closest<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+pub fn closest<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     if word.is_empty() || word.len() > LONGEST {
         return None;
     }

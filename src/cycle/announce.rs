@@ -63,7 +63,8 @@ pub fn announce(tx: &Transaction<'_>, row: InstanceRow, origin: &Origin<'_>, tol
         }
     }
     // A story goes on as long as something is open, blind or untrusted.
-    let is_blind = news::known(tx, row)?.values().any(|section| section.kind == SectionKind::Blind && section.is_told);
+    let is_blind =
+        news::known(tx, row)?.values().any(|section| section.kind != SectionKind::Unbaselined && section.is_told);
     if open == 0 && !is_blind && instances::state(tx, row)?.untrusted.is_none() {
         outbox::end_threads(tx, row)?;
     }
@@ -114,8 +115,8 @@ fn filtered(alert: &Alert, filter: &Filter) -> Option<Alert> {
     });
     // Blindness and its end are told to everybody: no receiver should take silence for safety.
     wanted.sections.retain(|section| match section.news {
-        SectionChange::Blind | SectionChange::SeeingAgain => true,
         SectionChange::Unbaselined => filter.min_severity == Severity::Info,
+        _ => true,
     });
     let is_something =
         !wanted.entries.is_empty() || !wanted.sections.is_empty() || wanted.untrusted.is_some() || wanted.trusted_again;

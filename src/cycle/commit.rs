@@ -1,17 +1,20 @@
 //! One transaction: snapshot, drifts, history, messages. Written whole or not at all.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use serde_json::json;
 
 use super::announce::{Origin, announce};
-use super::judge::{Compared, Judged, judge, manifest};
+use super::judge::{Compared, Judged, judge};
 use super::report::{self, BaselineReport, Report};
 use super::{Taken, Watch, next_due};
-use crate::incident::{self, Ending, SectionKind, SectionStep, Step, Transition, advance, advance_sections};
+use crate::incident::{
+    self, Ending, SectionIncident, SectionKind, SectionStep, Step, Transition, advance, advance_sections, section_kinds,
+};
 use crate::message::{SectionChange, SectionNews};
 use crate::model::{InstanceId, State};
+use crate::sections::{Section, Table};
 use crate::snapshot::Reading;
 use crate::store::cycles::{self, Cycle};
 use crate::store::instances::InstanceRow;
@@ -32,7 +35,7 @@ pub(super) fn commit(
     let row = instances::row(tx, id)?;
     let before = instances::state(tx, row)?;
     let is_first = cycles::last_reading(tx, row)?.is_none();
-    let judged = judge(tx, &taken.snapshot, &taken.failure, trust)?;
+    let judged = judge(tx, &watch.instance.selection, &taken.snapshot, &taken.failure, trust)?;
     if is_first && taken.snapshot.seen() > 0 {
         let data = json!({ "resource": taken.snapshot.resource, "snapshot": taken.snapshot.digest() });
         events::append(tx, cycle.at, "instance.first_read", Some(id), data)?;
@@ -162,14 +165,27 @@ fn keep_sections(
     at: DateTime<Utc>,
 ) -> Result<Vec<SectionNews>, StoreError> {
     let known = news::known(tx, row)?;
-    let steps: BTreeMap<_, _> = advance_sections(&known, manifest(&compared.baseline), &taken.snapshot, at);
+    // A dead credential is one thing to tell, not one for each section that is read with it.
+    let table = Table::of(id.provider);
+    let is_excused = |section: &&Section| taken.refused.contains_key(&section.api);
+    let excused: BTreeSet<String> =
+        table.sections().iter().filter(is_excused).map(|section| section.name.clone()).collect();
+    let mut kinds = section_kinds(&compared.expected, &taken.snapshot, &excused);
+    let refused: BTreeMap<&str, &str> =
+        taken.refused.iter().map(|(api, reason)| (api.credential(), reason.as_str())).collect();
+    kinds.extend(refused.keys().map(|credential| ((*credential).to_owned(), SectionKind::Refused)));
+    let steps = advance_sections(&known, &kinds, &excused, at);
     let mut told = Vec::new();
     for (section, step) in steps {
         let reading = taken.snapshot.sections.get(&section);
-        let reason = match (reading, &taken.failure) {
-            (Some(reading), _) => reading.reason().to_owned(),
-            (None, Some(failure)) => failure.reason.clone(),
-            (None, None) => "no credential for it is configured".to_owned(),
+        let reason = match (refused.get(section.as_str()), reading, &taken.failure) {
+            (Some(reason), ..) => (*reason).to_owned(),
+            (None, Some(reading), _) => reading.reason().to_owned(),
+            (None, None, Some(failure)) => failure.reason.clone(),
+            (None, None, None) if known.get(&section).is_some_and(|known| known.kind == SectionKind::Refused) => {
+                String::new()
+            }
+            (None, None, None) => "no credential for it is configured".to_owned(),
         };
         let news_of = |change, since| SectionNews {
             section: section.clone(),
@@ -179,24 +195,39 @@ fn keep_sections(
             since,
         };
         match step {
-            SectionStep::Remember(incident) => news::keep(tx, row, &section, &incident)?,
+            SectionStep::Remember(incident) => news::keep(tx, row, &section, &suspecting(incident, &section, taken))?,
             SectionStep::Tell(incident) => {
-                news::keep(tx, row, &section, &incident)?;
-                let (kind, change) = match incident.kind {
-                    SectionKind::Blind => ("section.blind", SectionChange::Blind),
-                    SectionKind::Unbaselined => ("section.unbaselined", SectionChange::Unbaselined),
+                news::keep(tx, row, &section, &suspecting(incident.clone(), &section, taken))?;
+                let (kind, what, change) = match incident.kind {
+                    SectionKind::Blind => ("section.blind", "section", SectionChange::Blind),
+                    SectionKind::Suspect => ("section.suspect", "section", SectionChange::Suspect),
+                    SectionKind::Unbaselined => ("section.unbaselined", "section", SectionChange::Unbaselined),
+                    SectionKind::Refused => ("credential.refused", "credential", SectionChange::Refused),
                 };
-                events::append(tx, at, kind, Some(id), json!({ "section": section, "reason": reason }))?;
+                events::append(tx, at, kind, Some(id), json!({ what: section, "reason": reason }))?;
                 told.push(news_of(change, incident.since));
             }
             SectionStep::Over(incident) => {
                 news::forget(tx, row, &section)?;
-                if incident.is_told && incident.kind == SectionKind::Blind {
-                    events::append(tx, at, "section.seeing_again", Some(id), json!({ "section": section }))?;
-                    told.push(news_of(SectionChange::SeeingAgain, incident.since));
+                let (kind, what, change) = match incident.kind {
+                    SectionKind::Blind | SectionKind::Suspect => {
+                        ("section.seeing_again", "section", SectionChange::SeeingAgain)
+                    }
+                    SectionKind::Refused => ("credential.accepted", "credential", SectionChange::Accepted),
+                    SectionKind::Unbaselined => continue,
+                };
+                if incident.is_told {
+                    events::append(tx, at, kind, Some(id), json!({ what: section }))?;
+                    told.push(news_of(change, incident.since));
                 }
             }
         }
     }
     Ok(told)
+}
+
+/// `incident` with what was read of the section and not believed: the next cycle may read the same.
+fn suspecting(incident: SectionIncident, section: &str, taken: &Taken) -> SectionIncident {
+    let suspected = taken.suspected.get(section).filter(|_| incident.kind == SectionKind::Suspect).cloned();
+    SectionIncident { suspected, ..incident }
 }

@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 
 use super::Failure;
+use crate::config::Selection;
 use crate::diff::{Change, compare, compare::Side};
-use crate::model::{Digest, State};
+use crate::model::{Digest, Provider, State};
 use crate::sections::Table;
 use crate::snapshot::{Manifest, Snapshot};
 use crate::store::{StoreError, Transaction, baselines, check_schema, documents, events, instances};
@@ -34,6 +35,8 @@ pub struct Compared {
     pub changes: Vec<Change>,
     /// The sections that could be compared.
     pub sections: BTreeSet<String>,
+    /// What the baseline holds of the sections that the configuration selects.
+    pub expected: Manifest,
     /// Nothing at all could be read this time: the baseline is good, and nothing was compared with it.
     pub failure: Option<Failure>,
 }
@@ -62,6 +65,7 @@ impl Judged {
 /// The database cannot be read.
 pub fn judge(
     tx: &Transaction<'_>,
+    selection: &Selection,
     snapshot: &Snapshot,
     failure: &Option<Failure>,
     trust: &TrustFiles,
@@ -76,10 +80,19 @@ pub fn judge(
         (Some(baseline), failure) => {
             let table = Table::of(snapshot.instance.provider);
             let changes = compare(table, |section| approved_side(&baseline, section), snapshot);
-            let sections = compare::comparable(&baseline.approved.subject.sections, snapshot);
-            Judged::Compared(Compared { baseline, changes, sections, failure: failure.clone() })
+            let expected = expected(snapshot.instance.provider, selection, &baseline.approved.subject.sections);
+            let sections = compare::comparable(&expected, snapshot);
+            Judged::Compared(Compared { baseline, changes, sections, expected, failure: failure.clone() })
         }
     })
+}
+
+/// What the baseline holds of the sections that the configuration selects. A section that somebody chose not to read is
+/// not blind.
+pub fn expected(provider: Provider, selection: &Selection, approved: &Manifest) -> Manifest {
+    let table = Table::of(provider);
+    let is_selected = |name: &str| table.section(name).is_none_or(|section| selection.has(section).is_ok());
+    approved.iter().filter(|(name, _)| is_selected(name)).map(|(name, mark)| (name.clone(), mark.clone())).collect()
 }
 
 /// The baseline of the snapshot's instance, verified now and against everything that is known now.
@@ -135,9 +148,4 @@ pub fn approved_side<'a>(baseline: &'a Baseline, section: &str) -> Side<'a> {
         Some(state @ (State::Off | State::NotOnPlan)) => Side::Without(state),
         _ => Side::Unknown,
     }
-}
-
-/// State and digest of every section of the baseline.
-pub(super) fn manifest(baseline: &Baseline) -> &Manifest {
-    &baseline.approved.subject.sections
 }

@@ -271,7 +271,9 @@ pub(super) fn build(
     // What was open and cannot be seen now is still open, as far as anybody knows.
     if let Judged::Compared(compared) = judged {
         let is_hidden = |drift: &&incident::Known| {
-            drift.status == Status::Open && !compared.sections.contains(drift.change.section())
+            let section = drift.change.section();
+            let is_expected = compared.expected.contains_key(section);
+            drift.status == Status::Open && is_expected && !compared.sections.contains(section)
         };
         for drift in known.values().filter(is_hidden) {
             reported.push(DriftReport {
@@ -289,9 +291,12 @@ pub(super) fn build(
         by_weight.then_with(|| one.drift.change.path.cmp(&other.drift.change.path))
     });
 
-    let approved = judged.baseline().map(|baseline| super::judge::manifest(baseline).clone());
+    let approved = match judged {
+        Judged::Compared(compared) => Some(&compared.expected),
+        _ => None,
+    };
     let mut names: Vec<String> = snapshot.sections.keys().cloned().collect();
-    let comparable = approved.iter().flatten().filter(|(_, mark)| mark.state.is_comparable());
+    let comparable = approved.into_iter().flatten().filter(|(_, mark)| mark.state.is_comparable());
     names.extend(comparable.map(|(section, _)| section.clone()));
     names.sort_unstable();
     names.dedup();
@@ -303,7 +308,7 @@ pub(super) fn build(
     let mut sections = Vec::with_capacity(names.len());
     for section in names {
         let reading = snapshot.sections.get(&section);
-        let kind = approved.as_ref().and_then(|approved| section_kind(approved, snapshot, &section));
+        let kind = approved.and_then(|approved| section_kind(approved, snapshot, &section));
         let reason = match reading {
             Some(reading) => reading.reason().to_owned(),
             None => failure.as_ref().map_or("no credential for it is configured", |failure| &failure.reason).to_owned(),
@@ -313,7 +318,7 @@ pub(super) fn build(
             state: reading.map_or(State::Unreachable, Reading::state),
             digest: reading.and_then(Reading::document).map(|document| document.digest().clone()),
             reason: Some(reason).filter(|reason| !reason.is_empty()),
-            blind: kind == Some(SectionKind::Blind),
+            blind: matches!(kind, Some(SectionKind::Blind | SectionKind::Suspect)),
             unbaselined: kind == Some(SectionKind::Unbaselined),
             since: since.map(|incident| incident.since).or(kind.map(|_| cycle.at)),
             section,

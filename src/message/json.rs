@@ -23,8 +23,8 @@ const COUNTS: usize = 60;
 /// The event a receiver can filter by; these names never change.
 ///
 /// An alert with several kinds of news carries the most important one: `baseline.untrusted`, `drift.opened` (opened,
-/// reopened or moved on), `section.blind`, `baseline.trusted`, `drift.closed`, `section.seeing_again`,
-/// `section.unbaselined`.
+/// reopened or moved on), `credential.refused`, `section.suspect`, `section.blind`, `baseline.trusted`, `drift.closed`,
+/// `credential.accepted`, `section.seeing_again`, `section.unbaselined`.
 pub fn event_type(alert: &Alert) -> &'static str {
     let has_section = |kind| alert.sections.iter().any(|section| section.news == kind);
     let has_drifted = |news| matches!(news, News::Opened | News::Reopened | News::Changed);
@@ -32,12 +32,18 @@ pub fn event_type(alert: &Alert) -> &'static str {
         "baseline.untrusted"
     } else if alert.entries.iter().any(|entry| has_drifted(entry.news)) {
         "drift.opened"
+    } else if has_section(SectionChange::Refused) {
+        "credential.refused"
+    } else if has_section(SectionChange::Suspect) {
+        "section.suspect"
     } else if has_section(SectionChange::Blind) {
         "section.blind"
     } else if alert.trusted_again {
         "baseline.trusted"
     } else if !alert.entries.is_empty() {
         "drift.closed"
+    } else if has_section(SectionChange::Accepted) {
+        "credential.accepted"
     } else if has_section(SectionChange::SeeingAgain) {
         "section.seeing_again"
     } else if has_section(SectionChange::Unbaselined) {

@@ -25,7 +25,8 @@ pub fn subject(alert: &Alert) -> String {
 
 /// The worst thing, which may be shortened, and what has to follow it.
 fn news(alert: &Alert) -> (String, String) {
-    let blind = count_of(alert, SectionChange::Blind);
+    let blind = count_of(alert, SectionChange::Blind) + count_of(alert, SectionChange::Suspect);
+    let refused = alert.sections.iter().find(|section| section.news == SectionChange::Refused);
     if alert.untrusted.is_some() {
         return ("baseline cannot be trusted, nothing is compared".to_owned(), String::new());
     }
@@ -42,10 +43,15 @@ fn news(alert: &Alert) -> (String, String) {
             0 => {}
             n => rest.push_str(&format!(", and {n} more")),
         }
-        if blind > 0 {
+        if refused.is_some() {
+            rest.push_str(", a credential refused");
+        } else if blind > 0 {
             rest.push_str(&format!(", {} unreadable", counted(blind, "section")));
         }
         return (worst.title.clone(), rest);
+    }
+    if let Some(refused) = refused {
+        return (format!("the {} is refused", refused.section), ", nothing it reads is watched".to_owned());
     }
     if blind > 0 {
         return (format!("cannot read {}", counted(blind, "section")), String::new());
@@ -65,6 +71,9 @@ fn news(alert: &Alert) -> (String, String) {
             n => format!(", and {n} more over"),
         };
         return (first.title.clone(), format!(" {}{more}{still_open}", cut(&end, 60)));
+    }
+    if let Some(accepted) = alert.sections.iter().find(|section| section.news == SectionChange::Accepted) {
+        return (format!("the {} is accepted again", accepted.section), still_open);
     }
     let again = count_of(alert, SectionChange::SeeingAgain);
     if again > 0 {

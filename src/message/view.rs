@@ -91,7 +91,7 @@ impl View {
         let frame = cost_of(&facts) + escaped(&footer) + untrusted.as_deref().map_or(0, escaped);
         let mut budget = Budget(BUDGET.saturating_sub(frame));
         let mut sections = Vec::new();
-        for kind in [SectionChange::Blind, SectionChange::SeeingAgain, SectionChange::Unbaselined] {
+        for kind in SectionChange::ALL {
             sections.extend(section_group(alert, kind, &mut budget));
         }
         let (mut drifted, mut over) = (Vec::new(), Vec::new());
@@ -254,7 +254,18 @@ fn section_group(alert: &Alert, kind: SectionChange, budget: &mut Budget) -> Opt
             "Not readable",
             "Nothing is concluded from it: a change made there now would not be noticed.",
         ),
+        SectionChange::Refused => (
+            label_of(Severity::High),
+            "Credential refused",
+            "Nothing that is read with it is watched until it is replaced.",
+        ),
+        SectionChange::Suspect => (
+            label_of(Severity::High),
+            "Not believed yet",
+            "It may be a fault in reading. If the next reading says the same, it is reported as drift.",
+        ),
         SectionChange::SeeingAgain => ("RESOLVED", "Readable again", "Compared with the approved state as before."),
+        SectionChange::Accepted => ("RESOLVED", "Credential accepted again", "What it reads is compared as before."),
         SectionChange::Unbaselined => (
             label_of(Severity::Info),
             "Not in the approved state",
@@ -262,6 +273,8 @@ fn section_group(alert: &Alert, kind: SectionChange, budget: &mut Budget) -> Opt
         ),
     };
     let mut group = SectionGroup { label, title, note, rows: Vec::new(), more: 0 };
+    // Sections with one story are one row: an outage is one thing, however many sections it takes.
+    let mut stories: Vec<(String, Vec<String>)> = Vec::new();
     for news in alert.sections.iter().filter(|news| news.news == kind) {
         let reason = display_safe(&news.reason);
         let since = moment(news.since);
@@ -270,7 +283,13 @@ fn section_group(alert: &Alert, kind: SectionChange, budget: &mut Budget) -> Opt
             true => format!("{what} since {since}"),
             false => format!("{what} since {since}: {reason}"),
         };
-        let row = SectionRow { name: display_safe(&news.section), story };
+        match stories.iter_mut().find(|(known, _)| *known == story) {
+            Some((_, names)) => names.push(display_safe(&news.section)),
+            None => stories.push((story, vec![display_safe(&news.section)])),
+        }
+    }
+    for (story, names) in stories {
+        let row = SectionRow { name: words::listed(&names), story };
         if budget.takes(SECTION_COST + escaped(&row.name) + escaped(&row.story)) {
             group.rows.push(row);
         } else {

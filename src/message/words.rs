@@ -7,17 +7,19 @@ use super::{Alert, Entry, News, SectionChange, Window};
 use crate::model::{Provider, Severity, State, display_safe};
 
 /// Names listed before the rest is counted.
-const MOST_PEOPLE: usize = 5;
+const MOST_NAMES: usize = 5;
 
 /// How bad it is: the worst thing that is the case now. What ended does not count.
 pub(super) fn label(alert: &Alert) -> &'static str {
     let drifted = alert.entries.iter().filter(|entry| !is_over(entry)).map(|entry| entry.severity);
-    let blind = (count_of(alert, SectionChange::Blind) > 0).then_some(Severity::High);
+    let blind = alert.sections.iter().map(|section| section.news).filter(|news| news.is_blindness());
+    let blind = blind.map(SectionChange::severity).max();
     let untrusted = alert.untrusted.as_ref().map(|_| Severity::Critical);
     if let Some(worst) = drifted.chain(blind).chain(untrusted).max() {
         return label_of(worst);
     }
-    let is_end = alert.trusted_again || !alert.entries.is_empty() || count_of(alert, SectionChange::SeeingAgain) > 0;
+    let is_end =
+        alert.trusted_again || !alert.entries.is_empty() || alert.sections.iter().any(|section| section.news.is_end());
     if is_end { "RESOLVED" } else { "INFO" }
 }
 
@@ -47,16 +49,18 @@ pub(super) fn headline(alert: &Alert) -> String {
             if approved == 1 { "was" } else { "were" }
         ));
     }
-    for (kind, verb) in [
-        (SectionChange::Blind, "cannot be read"),
-        (SectionChange::SeeingAgain, "can be read again"),
-        (SectionChange::Unbaselined, "not in the approved state yet"),
-    ] {
+    for kind in SectionChange::ALL {
         let count = count_of(alert, kind);
-        let verb =
-            if kind == SectionChange::Unbaselined { format!("{} {verb}", is_are(count)) } else { verb.to_owned() };
+        let (what, verb) = match kind {
+            SectionChange::Refused => ("credential", format!("{} refused", is_are(count))),
+            SectionChange::Suspect => ("section", "cannot be believed".to_owned()),
+            SectionChange::Blind => ("section", "cannot be read".to_owned()),
+            SectionChange::SeeingAgain => ("section", "can be read again".to_owned()),
+            SectionChange::Accepted => ("credential", format!("{} accepted again", is_are(count))),
+            SectionChange::Unbaselined => ("section", format!("{} not in the approved state yet", is_are(count))),
+        };
         if count > 0 {
-            clauses.push(format!("{} {verb}", counted(count, "section")));
+            clauses.push(format!("{} {verb}", counted(count, what)));
         }
     }
     if clauses.is_empty() {
@@ -203,21 +207,29 @@ pub(super) fn section_story(news: SectionChange, state: State) -> &'static str {
     match (news, state) {
         (SectionChange::Blind, State::NotPermitted) => "refused",
         (SectionChange::Blind, _) => "no usable answer",
+        (SectionChange::Suspect, _) => "not believed",
+        (SectionChange::Refused, _) => "refused",
+        (SectionChange::Accepted, _) => "accepted",
         (_, State::Value) => "readable",
         (_, State::Off) => "known to be switched off",
         (_, State::NotOnPlan) => "known not to be on the plan",
-        (_, State::NotPermitted | State::Unreachable) => "known",
+        (_, State::NotPermitted | State::Unreachable | State::Suspect) => "known",
     }
 }
 
-/// Names, the first few of them.
+/// Names of people, the first few of them.
 pub(super) fn people(names: &[String]) -> String {
     if names.is_empty() {
         return "nobody named".to_owned();
     }
-    let mut shown: Vec<String> = names.iter().take(MOST_PEOPLE).map(|name| display_safe(name)).collect();
-    if names.len() > MOST_PEOPLE {
-        shown.push(format!("and {} more", names.len() - MOST_PEOPLE));
+    listed(&names.iter().map(|name| display_safe(name)).collect::<Vec<_>>())
+}
+
+/// Names, the first few of them.
+pub(super) fn listed(names: &[String]) -> String {
+    let mut shown: Vec<String> = names.iter().take(MOST_NAMES).cloned().collect();
+    if names.len() > MOST_NAMES {
+        shown.push(format!("and {} more", names.len() - MOST_NAMES));
     }
     shown.join(", ")
 }

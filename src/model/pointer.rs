@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 /// A JSON Pointer (RFC 6901). In changes and drifts the first token is the section.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
@@ -90,14 +91,35 @@ impl From<Pointer> for String {
 /// A pattern over pointers: `*` stands for one token, `**` for any number, none included; a token that
 /// ends in `*` stands for every token that begins with the rest, and one that begins with `*` for every token that ends
 /// with it.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct Pattern(Pointer);
 
 impl Pattern {
     /// Whether the pattern describes exactly these tokens.
     pub fn matches<T: AsRef<str>>(&self, tokens: &[T]) -> bool {
         matches(&self.0.0, tokens)
+    }
+
+    /// Every value of `value` at a place that the pattern describes; `*` stands for every field and every item.
+    pub fn find<'a>(&self, value: &'a Value) -> Vec<&'a Value> {
+        let mut found = vec![value];
+        for wanted in &self.0.0 {
+            let step = |value: &'a Value| -> Vec<&'a Value> {
+                match value {
+                    Value::Object(fields) if wanted == "*" => fields.values().collect(),
+                    Value::Array(items) if wanted == "*" => items.iter().collect(),
+                    other => other.get(wanted).into_iter().collect(),
+                }
+            };
+            found = found.into_iter().flat_map(step).collect();
+        }
+        found
+    }
+
+    /// Whether the pattern can describe anything in the section of that name.
+    pub fn is_in(&self, section: &str) -> bool {
+        self.0.0.first().is_some_and(|wanted| wanted == "**" || fits(wanted, section))
     }
 
     /// The tokens of `pointer` that stand where the pattern has a single `*`: the names of the things it is about.
@@ -121,12 +143,15 @@ fn matches<T: AsRef<str>>(pattern: &[String], tokens: &[T]) -> bool {
     let Some((token, tail)) = tokens.split_first() else {
         return false;
     };
-    let token_fits = match (wanted.strip_suffix('*'), wanted.strip_prefix('*')) {
-        (Some(prefix), _) => token.as_ref().starts_with(prefix),
-        (None, Some(suffix)) => token.as_ref().ends_with(suffix),
-        (None, None) => wanted == token.as_ref(),
-    };
-    token_fits && matches(rest, tail)
+    fits(wanted, token.as_ref()) && matches(rest, tail)
+}
+
+fn fits(wanted: &str, token: &str) -> bool {
+    match (wanted.strip_suffix('*'), wanted.strip_prefix('*')) {
+        (Some(prefix), _) => token.starts_with(prefix),
+        (None, Some(suffix)) => token.ends_with(suffix),
+        (None, None) => wanted == token,
+    }
 }
 
 impl fmt::Display for Pattern {
@@ -140,6 +165,12 @@ impl FromStr for Pattern {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         text.parse().map(Self)
+    }
+}
+
+impl From<Pattern> for String {
+    fn from(pattern: Pattern) -> Self {
+        pattern.to_string()
     }
 }
 
@@ -180,6 +211,15 @@ mod tests {
         for (pattern, pointer, expected) in table {
             let tokens = pointer.parse::<Pointer>().unwrap();
             assert_eq!(pattern.parse::<Pattern>().unwrap().matches(tokens.tokens()), expected, "{pattern} {pointer}");
+        }
+    }
+
+    #[test]
+    fn a_pattern_knows_its_section() {
+        let table =
+            [("/a/b", "a", true), ("/a/b", "b", false), ("/a*/b", "ab", true), ("/**/b", "a", true), ("", "a", false)];
+        for (pattern, section, expected) in table {
+            assert_eq!(pattern.parse::<Pattern>().unwrap().is_in(section), expected, "{pattern} {section}");
         }
     }
 

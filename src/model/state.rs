@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 /// The outcome of reading a section.
 ///
-/// The first three are facts about the vendor and can be compared with a baseline. The last two say that
-/// nothing is known, and are never compared with anything: a refused read is not a deletion.
+/// The first three are facts about the vendor and can be compared with a baseline. The others say that nothing is
+/// known, and are never compared with anything: a refused read is not a deletion.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
@@ -21,6 +21,8 @@ pub enum State {
     NotPermitted,
     /// It could not be read this time, or the answer could not be used.
     Unreachable,
+    /// It was read twice, and what was read looks more like a reader's fault than like somebody's doing.
+    Suspect,
 }
 
 impl State {
@@ -37,6 +39,7 @@ impl State {
             Self::NotOnPlan => "not_on_plan",
             Self::NotPermitted => "not_permitted",
             Self::Unreachable => "unreachable",
+            Self::Suspect => "suspect",
         }
     }
 }

@@ -9,14 +9,15 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 use serde_json::Value;
 use tokio::sync::Mutex;
+use url::Url;
 
 use super::http::Http;
-use super::{ReadError, Refusal, Target, quoted};
+use super::{Collected, ReadError, Refusal, VendorSession, quoted};
 use crate::canonical;
 use crate::config::{self, Auth0Credential};
 use crate::model::Resource;
 use crate::secrets;
-use crate::sections::Section;
+use crate::sections::Api;
 
 const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
@@ -34,7 +35,6 @@ struct Token {
 pub(super) struct Session {
     source: config::Auth0,
     token: Arc<Mutex<Option<Token>>>,
-    refusal: Option<Refusal>,
     is_renewed: AtomicBool,
 }
 
@@ -48,7 +48,7 @@ impl Auth0 {
     }
 
     /// Makes sure that there is a token. That the vendor refuses one is no error here: every section will say so.
-    pub(super) async fn open(&self, http: &Http, now: DateTime<Utc>) -> Result<Session, ReadError> {
+    pub(super) async fn open(&self, http: &Http, now: DateTime<Utc>) -> Result<super::Session, ReadError> {
         let mut token = self.token.lock().await;
         let mut refusal = None;
         if token.as_ref().is_none_or(|token| token.renew_at <= now) {
@@ -60,27 +60,24 @@ impl Auth0 {
                 }
             }
         }
-        Ok(Session {
-            source: self.source.clone(),
-            token: Arc::clone(&self.token),
-            refusal,
-            is_renewed: AtomicBool::new(false),
-        })
+        let session =
+            Session { source: self.source.clone(), token: Arc::clone(&self.token), is_renewed: AtomicBool::new(false) };
+        let session = super::Session::new(VendorSession::Auth0(session));
+        if let Some(refusal) = refusal {
+            session.refuse(Api::Management, refusal);
+        }
+        Ok(session)
     }
 }
 
 impl Session {
-    /// Why no section can be read, if there is no token.
-    pub(super) fn refusal(&self) -> Option<&Refusal> {
-        self.refusal.as_ref()
+    /// The part of addresses before `/api/v2`.
+    pub(super) fn api_url(&self) -> &Url {
+        &self.source.api_url
     }
 
     pub(super) async fn bearer(&self) -> Option<SecretString> {
         self.token.lock().await.as_ref().map(|token| token.text.clone())
-    }
-
-    pub(super) fn target(&self, section: &Section) -> Target {
-        Target::new(&self.source.api_url, &section.path, &[])
     }
 
     /// Fetches another token in place of `refused`, unless another section did so meanwhile.
@@ -145,11 +142,22 @@ async fn mint(source: &config::Auth0, http: &Http, now: DateTime<Utc>) -> Result
             ]);
         }
     }
-    let url = Target::new(&source.api_url, "/oauth/token", &[]).url;
+    let mut url = source.api_url.clone();
+    url.set_path(&format!("{}/oauth/token", source.api_url.path().trim_end_matches('/')));
     let answer = match http.post_token(&url, &form).await {
         Ok(answer) => answer,
         Err(no_answer) => return Ok(Err(Refusal::unreachable(format!("cannot fetch a token: {no_answer}")))),
     };
+    http.note(Collected {
+        method: "POST",
+        path: url.path().to_owned(),
+        page: 0,
+        status: Some(answer.status),
+        date: answer.date.clone(),
+        items: None,
+        digest: None,
+        error: None,
+    });
     Ok(read_token(answer.status, &answer.body, sent, now))
 }
 

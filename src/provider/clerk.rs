@@ -6,7 +6,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 use url::Url;
 
-use super::{ReadError, Refusal, Target};
+use super::{ReadError, Refusal};
 use crate::config::{self, PublishableKey};
 use crate::model::Resource;
 use crate::secrets;
@@ -104,15 +104,6 @@ fn check_hosts(publishable: &PublishableKey, domains: &Value) -> Result<(), Read
 }
 
 impl Session {
-    pub(super) fn reads(&self, section: &Section) -> bool {
-        match section.api {
-            Api::Backend => self.secret_key.is_some(),
-            Api::Platform => self.platform_token.is_some(),
-            Api::Frontend => self.source.frontend_api_url.is_some(),
-            Api::Management => false,
-        }
-    }
-
     pub(super) fn bearer(&self, section: &Section) -> Option<SecretString> {
         match section.api {
             Api::Backend => self.secret_key.clone(),
@@ -121,20 +112,23 @@ impl Session {
         }
     }
 
-    pub(super) fn target(&self, section: &Section) -> Target {
+    /// Where the section's API is, and which application and environment are meant there.
+    pub(super) fn place(&self, section: &Section) -> (&Url, Vec<(&str, &str)>) {
         let base = match (section.api, &self.source.frontend_api_url) {
             (Api::Platform, _) => &self.source.platform_api_url,
             (Api::Frontend, Some(url)) => url,
             _ => &self.source.backend_api_url,
         };
         let application = self.source.platform.as_ref().map_or("", |platform| platform.application_id.as_str());
-        let path =
-            section.path.replace("{application_id}", application).replace("{environment}", &self.source.environment);
-        let headers: &[_] = match section.api {
-            Api::Backend => &[("clerk-api-version", API_VERSION)],
-            _ => &[],
-        };
-        Target::new(base, &path, headers)
+        (base, vec![("application_id", application), ("environment", &self.source.environment)])
+    }
+}
+
+/// Headers of every request for `section`.
+pub(super) fn headers(section: &Section) -> &'static [(&'static str, &'static str)] {
+    match section.api {
+        Api::Backend => &[("clerk-api-version", API_VERSION)],
+        _ => &[],
     }
 }
 

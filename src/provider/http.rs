@@ -1,15 +1,20 @@
-//! The only HTTP client for reading: https, no redirects, bounded in time and size, patient with busy vendors.
+//! The only HTTP client for reading: https, no redirects, bounded in time, size and pace, patient with busy vendors.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use reqwest::header::{HeaderMap, RETRY_AFTER};
 use reqwest::{Client, Response, StatusCode, redirect};
 use secrecy::{ExposeSecret, SecretString};
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
 use url::Url;
 
-use super::ReadError;
+use super::pace::{Pace, until_reset};
+use super::{Collected, ReadError};
 use crate::backoff::jittered;
+use crate::config::Rate;
 
 /// Bounds of one request and of its repetition.
 #[derive(Debug, Clone)]
@@ -20,9 +25,9 @@ pub struct Limits {
     pub headers: Duration,
     /// For everything, body included.
     pub total: Duration,
-    /// For a whole section: all its pages, pauses and repetitions.
+    /// For a whole section, all its pages, pauses and repetitions, but not the time it waits for its turn.
     pub section: Duration,
-    /// For all sections together.
+    /// For all sections together; at a chosen pace, as much longer as that takes.
     pub reading: Duration,
     /// Bytes of a body after decompression.
     pub body: usize,
@@ -57,7 +62,36 @@ impl Default for Limits {
 #[derive(Debug)]
 pub(super) struct Answer {
     pub(super) status: u16,
+    /// `application/json` without what follows it, in lower case; empty when there is none.
+    pub(super) content_type: String,
+    /// The vendor's `Date`, as sent.
+    pub(super) date: Option<String>,
     pub(super) body: Vec<u8>,
+}
+
+/// The time one section has taken. Its own deadline: waiting for a turn does not count, so no section pays for another.
+pub(super) struct Stopwatch {
+    limit: Duration,
+    spent: AtomicU64,
+}
+
+impl Stopwatch {
+    pub(super) fn new(limit: Duration) -> Self {
+        Self { limit, spent: AtomicU64::new(0) }
+    }
+
+    fn left(&self) -> Duration {
+        self.limit.saturating_sub(Duration::from_millis(self.spent.load(Ordering::Relaxed)))
+    }
+
+    /// Runs `work` on the watch; none when the time is over.
+    async fn time<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        let start = Instant::now();
+        let outcome = tokio::time::timeout(self.left(), work).await.ok();
+        let spent = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.spent.fetch_add(spent, Ordering::Relaxed);
+        outcome
+    }
 }
 
 /// Why there is no answer.
@@ -69,6 +103,8 @@ pub(super) enum NoAnswer {
     Connect(String),
     #[error("no answer within {0} s")]
     Slow(u64),
+    #[error("not read within {0} s")]
+    Late(u64),
     #[error("the answer broke off: {0}")]
     Broken(String),
     #[error("the answer is larger than {0} bytes")]
@@ -79,15 +115,19 @@ pub(super) enum NoAnswer {
 pub struct Http {
     client: Client,
     limits: Limits,
+    /// How many requests may be under way at once.
+    permits: Semaphore,
+    pace: Pace,
     requests: AtomicU64,
+    notes: Mutex<Vec<Collected>>,
 }
 
 impl Http {
-    /// Makes the client.
+    /// Makes the client. At most `concurrency` requests are under way at once, and no more than `rate` are sent.
     ///
     /// # Errors
     /// There is no trust store on this machine.
-    pub fn new(limits: Limits) -> Result<Self, ReadError> {
+    pub fn new(limits: Limits, concurrency: usize, rate: Option<Rate>) -> Result<Self, ReadError> {
         let client = Client::builder()
             .user_agent(concat!("authdrift/", env!("CARGO_PKG_VERSION"), " (+read-only settings monitor)"))
             .redirect(redirect::Policy::none())
@@ -96,7 +136,25 @@ impl Http {
             .no_proxy()
             .build()
             .map_err(|error| ReadError::Client(reason(&error)))?;
-        Ok(Self { client, limits, requests: AtomicU64::new(0) })
+        let pace = Pace::new(rate, limits.longest_pause);
+        Ok(Self {
+            client,
+            limits,
+            permits: Semaphore::new(concurrency),
+            pace,
+            requests: AtomicU64::new(0),
+            notes: Mutex::default(),
+        })
+    }
+
+    /// Keeps a note of a request and its answer.
+    pub(super) fn note(&self, collected: Collected) {
+        self.notes.lock().unwrap_or_else(PoisonError::into_inner).push(collected);
+    }
+
+    /// The notes since the last time.
+    pub(super) fn take_notes(&self) -> Vec<Collected> {
+        std::mem::take(&mut self.notes.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Requests sent so far.
@@ -109,13 +167,20 @@ impl Http {
         &self.limits
     }
 
-    /// Reads `url`, patiently.
+    /// How long a reading may take that has sent `requests` so far.
+    pub(super) fn time_for(&self, requests: u64) -> Duration {
+        self.limits.reading + self.pace.time_for(requests)
+    }
+
+    /// Reads `url`, patiently, for as long as `stopwatch` allows.
     pub(super) async fn get(
         &self,
         url: &Url,
         bearer: Option<&SecretString>,
         headers: &[(&'static str, &str)],
+        stopwatch: &Stopwatch,
     ) -> Result<Answer, NoAnswer> {
+        let family: String = url.path().split_inclusive('/').take(4).collect();
         let mut failures = 0;
         let mut busy = 0;
         loop {
@@ -126,7 +191,13 @@ impl Http {
             for (name, value) in headers {
                 request = request.header(*name, *value);
             }
-            let (outcome, asked_pause) = self.send(url, request).await;
+            let turn = self.permits.acquire().await;
+            self.pace.turn(&family).await;
+            let Some((outcome, asked_pause)) = stopwatch.time(self.send(url, &family, request)).await else {
+                return Err(NoAnswer::Late(self.limits.section.as_secs()));
+            };
+            // Whoever waits to try again must not keep the others from trying.
+            drop(turn);
             let pause = match &outcome {
                 Ok(answer) if answer.status == 429 && busy + 1 < self.limits.busy_tries => {
                     busy += 1;
@@ -142,17 +213,25 @@ impl Http {
                 }
                 _ => return outcome,
             };
-            tokio::time::sleep(pause.min(self.limits.longest_pause)).await;
+            let pause = pause.min(self.limits.longest_pause);
+            if stopwatch.time(tokio::time::sleep(pause)).await.is_none() {
+                return outcome;
+            }
         }
     }
 
     /// Sends the one POST there is: the request for a token.
     pub(super) async fn post_token(&self, url: &Url, form: &[(&str, &str)]) -> Result<Answer, NoAnswer> {
         let request = self.client.post(url.clone()).header("accept", "application/json").form(form);
-        self.send(url, request).await.0
+        self.send(url, url.path(), request).await.0
     }
 
-    async fn send(&self, url: &Url, request: reqwest::RequestBuilder) -> (Result<Answer, NoAnswer>, Option<Duration>) {
+    async fn send(
+        &self,
+        url: &Url,
+        family: &str,
+        request: reqwest::RequestBuilder,
+    ) -> (Result<Answer, NoAnswer>, Option<Duration>) {
         if !is_allowed(url) {
             return (Err(NoAnswer::NotHttps(url.origin().ascii_serialization())), None);
         }
@@ -167,8 +246,14 @@ impl Http {
         };
         let status = response.status();
         let asked_pause = asked_pause(status, response.headers());
+        let refused_for = asked_pause.filter(|_| status == StatusCode::TOO_MANY_REQUESTS);
+        self.pace.hear(family, response.headers(), refused_for, Instant::now());
+        let text = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+        let content_type = text("content-type").unwrap_or_default();
+        let content_type = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+        let date = text("date");
         let body = self.body(response).await;
-        (body.map(|body| Answer { status: status.as_u16(), body }), asked_pause)
+        (body.map(|body| Answer { status: status.as_u16(), content_type, date, body }), asked_pause)
     }
 
     async fn body(&self, mut response: Response) -> Result<Vec<u8>, NoAnswer> {
@@ -192,25 +277,20 @@ fn is_allowed(url: &Url) -> bool {
     url.scheme() == "https" || (url.scheme() == "http" && crate::config::is_loopback(url))
 }
 
-/// How long the vendor asks us to wait: `Retry-After` first, then Auth0's `x-ratelimit-reset` (Unix seconds, read
-/// against the answer's own `Date` so that this machine's clock does not matter).
+/// How long the vendor asks us to wait: `Retry-After` first, then `x-ratelimit-reset`.
 fn asked_pause(status: StatusCode, headers: &HeaderMap) -> Option<Duration> {
     if status != StatusCode::TOO_MANY_REQUESTS && status != StatusCode::SERVICE_UNAVAILABLE {
         return None;
     }
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    let date = text("date").and_then(|text| httpdate::parse_http_date(text).ok());
-    if let Some(retry_after) = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()) {
-        if let Ok(seconds) = retry_after.trim().parse() {
-            return Some(Duration::from_secs(seconds));
-        }
-        let until = httpdate::parse_http_date(retry_after).ok()?;
-        return until.duration_since(date?).ok();
+    let Some(retry_after) = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()) else {
+        return until_reset(headers);
+    };
+    if let Ok(seconds) = retry_after.trim().parse() {
+        return Some(Duration::from_secs(seconds));
     }
-    let reset: u64 = text("x-ratelimit-reset")?.trim().parse().ok()?;
-    let now = date?.duration_since(std::time::UNIX_EPOCH).ok()?.as_secs();
-    // Both are whole seconds: one more makes sure that the reset has come.
-    Some(Duration::from_secs(reset.saturating_sub(now) + 1))
+    let until = httpdate::parse_http_date(retry_after).ok()?;
+    until.duration_since(httpdate::parse_http_date(text("date")?).ok()?).ok()
 }
 
 /// The innermost cause, without the address: an address may hold what should not be logged.

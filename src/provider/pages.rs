@@ -1,37 +1,37 @@
-//! One section: every page of it, checked for completeness and shape.
+//! One section: every object and every page of it, checked for completeness and shape.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use secrecy::SecretString;
-use serde_json::Value;
+use serde_json::{Map, Value};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
 use url::Url;
 
-use super::http::Http;
-use super::{Refusal, Session, quoted};
+use super::addresses::Address;
+use super::http::{Answer, Http, Stopwatch};
+use super::{Collected, Refusal, Session, quoted};
 use crate::canonical;
-use crate::model::State;
+use crate::model::{Digest, State};
 use crate::sections::{Paging, Section, Shape, Table};
 
-/// Pages of one section at most: a list that never ends is the reader's fault or the vendor's.
+/// Pages of one list at most: a list that never ends is the reader's fault or the vendor's.
 const MOST_PAGES: usize = 200;
 
-/// Reads `section` whole, or says why it could not.
-pub(super) async fn read(
-    http: &Http,
-    table: &Table,
-    section: &Section,
-    session: &Session,
-    now: DateTime<Utc>,
-) -> Result<Value, Refusal> {
-    let reader = SectionReader { http, table, section, session, now };
-    let value = match reader.once().await {
-        // A list that moved while it was read is not what it was: once more, from the beginning.
-        Err(Trouble::Moved(_)) => reader.once().await,
-        outcome => outcome,
-    };
-    value.map_err(|trouble| match trouble {
-        Trouble::Refused(refusal) => refusal,
-        Trouble::Moved(reason) => Refusal::unreachable(reason),
-    })
+/// Objects of one section that are asked for at once; the others wait, so that other sections get their turns.
+const MOST_AT_ONCE: usize = 4;
+
+/// Everything that reading one section needs.
+pub(super) struct SectionReader {
+    pub(super) http: Arc<Http>,
+    pub(super) table: &'static Table,
+    pub(super) section: &'static Section,
+    pub(super) session: Arc<Session>,
+    pub(super) now: DateTime<Utc>,
+    /// The section's own deadline.
+    pub(super) stopwatch: Stopwatch,
 }
 
 enum Trouble {
@@ -53,33 +53,76 @@ struct Page {
     next: Option<String>,
 }
 
-struct SectionReader<'a> {
-    http: &'a Http,
-    table: &'a Table,
-    section: &'a Section,
-    session: &'a Session,
-    now: DateTime<Utc>,
-}
+impl SectionReader {
+    /// Reads the section whole, or says why it could not: what is read of a part is never taken for the whole.
+    pub(super) async fn read(self, addresses: Vec<Address>) -> Result<Value, Refusal> {
+        let reader = Arc::new(self);
+        if reader.section.each.is_empty() {
+            let Some(address) = addresses.first() else { return Ok(Value::Null) };
+            return reader.answer(address).await;
+        }
+        let turns = Arc::new(Semaphore::new(MOST_AT_ONCE));
+        let mut tasks = JoinSet::new();
+        for address in addresses {
+            let (reader, turns) = (Arc::clone(&reader), Arc::clone(&turns));
+            tasks.spawn(async move {
+                let _turn = turns.acquire().await;
+                let answer = reader.answer(&address).await;
+                (address.keys, answer)
+            });
+        }
+        let mut objects = Map::new();
+        while let Some(finished) = tasks.join_next().await {
+            let (keys, answer) = finished.map_err(|error| Refusal::unreachable(error.to_string()))?;
+            match answer {
+                Ok(value) => insert(&mut objects, &keys, value),
+                Err(refusal) if refusal.state == State::Off => {}
+                Err(refusal) => {
+                    let reason = format!("of '{}': {}", keys.join(" "), refusal.reason);
+                    return Err(Refusal { reason: crate::model::display_safe(&reason), ..refusal });
+                }
+            }
+        }
+        Ok(Value::Object(objects))
+    }
 
-impl SectionReader<'_> {
-    async fn once(&self) -> Result<Value, Trouble> {
+    /// The whole answer at one address.
+    async fn answer(&self, address: &Address) -> Result<Value, Refusal> {
+        let value = match self.once(address).await {
+            // A list that moved while it was read is not what it was: once more, from the beginning.
+            Err(Trouble::Moved(_)) => self.once(address).await,
+            outcome => outcome,
+        };
+        value.map_err(|trouble| match trouble {
+            Trouble::Refused(refusal) => refusal,
+            Trouble::Moved(reason) => Refusal::unreachable(reason),
+        })
+    }
+
+    async fn once(&self, address: &Address) -> Result<Value, Trouble> {
         let value = match self.section.items {
-            Some(_) => Value::Array(self.items().await?),
-            None => self.get(&[]).await?,
+            Some(_) => Value::Array(self.items(address).await?),
+            None => self.get(address, 0, &[]).await?,
         };
         self.check_shape(&value)?;
         Ok(value)
     }
 
     /// The items of all pages.
-    async fn items(&self) -> Result<Vec<Value>, Trouble> {
+    async fn items(&self, address: &Address) -> Result<Vec<Value>, Trouble> {
         let mut items = Vec::new();
         let mut cursors: Vec<String> = Vec::new();
+        let mut first_total = None;
         for page in 0..MOST_PAGES {
-            let answer = self.get(&self.page_query(page, items.len(), cursors.last())).await?;
+            let answer = self.get(address, page, &self.page_query(page, items.len(), cursors.last())).await?;
             let Page { items: mut found, total, next } = self.unwrap(answer)?;
             let found_here = found.len();
             items.append(&mut found);
+            if let (Some(first), Some(total)) = (*first_total.get_or_insert(total), total)
+                && first != total
+            {
+                return Err(Trouble::Moved(format!("the list moved while it was read: {first} items, then {total}")));
+            }
             let is_last = match self.section.paging {
                 Paging::None => true,
                 Paging::Checkpoint => next.is_none(),
@@ -90,13 +133,8 @@ impl SectionReader<'_> {
                 },
             };
             if is_last {
-                return match total {
-                    Some(total) if total != items.len() => Err(Trouble::Moved(format!(
-                        "the list is not complete: the vendor counts {total}, {} were read",
-                        items.len()
-                    ))),
-                    _ => Ok(items),
-                };
+                self.check_complete(&items, total)?;
+                return Ok(items);
             }
             if let Some(next) = next {
                 if cursors.contains(&next) {
@@ -106,6 +144,27 @@ impl SectionReader<'_> {
             }
         }
         Err(Refusal::unreachable(format!("the list has more than {MOST_PAGES} pages")).into())
+    }
+
+    /// As many items as the vendor counts, and none twice: a list that moves while it is paged shows an item on two pages
+    /// and hides another.
+    fn check_complete(&self, items: &[Value], total: Option<usize>) -> Result<(), Trouble> {
+        if let Some(total) = total.filter(|total| *total != items.len()) {
+            let read = items.len();
+            let reason = format!("the list is not complete: the vendor counts {total}, {read} were read");
+            return Err(Trouble::Moved(reason));
+        }
+        let root = vec!["*".to_owned(); self.section.each.len()];
+        let Some(fields) = self.section.key_at(&root) else { return Ok(()) };
+        let mut known = BTreeSet::new();
+        for item in items {
+            let identity: Vec<&str> =
+                fields.iter().filter_map(|field| item.pointer(&format!("/{field}"))?.as_str()).collect();
+            if !identity.is_empty() && !known.insert(identity) {
+                return Err(Trouble::Moved(format!("two items have the same {}", fields.join(" and "))));
+            }
+        }
+        Ok(())
     }
 
     fn page_size(&self) -> usize {
@@ -156,34 +215,66 @@ impl SectionReader<'_> {
     }
 
     /// One answer, with one new token if the vendor wants one.
-    async fn get(&self, page: &[(&'static str, String)]) -> Result<Value, Refusal> {
+    async fn get(&self, address: &Address, page: usize, query: &[(&'static str, String)]) -> Result<Value, Refusal> {
+        let url = with_query(&address.url, self.section, query);
+        let headers = self.session.headers(self.section);
         let mut is_renewed = false;
         loop {
-            let target = self.session.target(self.section);
-            let url = with_query(target.url, self.section, page);
+            // Once one answer has said that the credential is dead, every other would only say it again.
+            if let Some(refusal) = self.session.refused(self.section.api) {
+                return Err(refusal);
+            }
             let bearer = self.session.bearer(self.section).await;
-            let answer = self
-                .http
-                .get(&url, bearer.as_ref(), target.headers)
-                .await
-                .map_err(|no_answer| Refusal::unreachable(no_answer.to_string()))?;
-            if answer.status == 401 && !is_renewed && self.session.renew(self.http, bearer.as_ref(), self.now).await? {
+            let outcome = self.http.get(&url, bearer.as_ref(), headers, &self.stopwatch).await;
+            let answer = match outcome {
+                Ok(answer) => answer,
+                Err(no_answer) => {
+                    self.http.note(Collected::failed(url.path(), page, &no_answer));
+                    return Err(Refusal::unreachable(no_answer.to_string()));
+                }
+            };
+            if answer.status == 401 && !is_renewed && self.session.renew(&self.http, bearer.as_ref(), self.now).await? {
                 is_renewed = true;
                 continue;
             }
-            if answer.status == 200 {
-                if answer.body.trim_ascii_start().starts_with(b"<") {
-                    return Err(Refusal::unreachable("the answer is a page, not JSON: a proxy or a login in between?"));
-                }
-                return canonical::parse(&answer.body).map_err(|error| Refusal::unreachable(error.to_string()));
-            }
-            return Err(self.refusal(answer.status, &answer.body, bearer.as_ref()));
+            let value = match answer.status {
+                200 => self.parse(&answer),
+                _ => Err(self.refusal(&answer, bearer.as_ref())),
+            };
+            self.http.note(Collected {
+                method: "GET",
+                path: url.path().to_owned(),
+                page,
+                status: Some(answer.status),
+                date: answer.date,
+                items: value.as_ref().ok().and_then(|value| self.count(value)),
+                digest: Some(Digest::of(&answer.body)),
+                error: None,
+            });
+            return value;
         }
     }
 
-    /// What an answer other than 200 says about the section.
-    fn refusal(&self, status: u16, body: &[u8], sent: Option<&SecretString>) -> Refusal {
-        let body = serde_json::from_slice::<Value>(body).unwrap_or_default();
+    /// How many items a page has; none for an answer that is no list.
+    fn count(&self, value: &Value) -> Option<usize> {
+        let list = self.section.items.as_ref().and_then(|items| value.get(items)).unwrap_or(value);
+        list.as_array().map(Vec::len)
+    }
+
+    fn parse(&self, answer: &Answer) -> Result<Value, Refusal> {
+        let kind = &answer.content_type;
+        if !kind.is_empty() && !kind.ends_with("json") {
+            let kind = crate::model::display_safe(kind);
+            let text = format!("the answer is {kind}, not JSON: a proxy or a login in between?");
+            return Err(Refusal::unreachable(text));
+        }
+        canonical::parse(&answer.body).map_err(|error| Refusal::unreachable(error.to_string()))
+    }
+
+    /// What an answer other than 200 says about the section, and about the credential.
+    fn refusal(&self, answer: &Answer, sent: Option<&SecretString>) -> Refusal {
+        let status = answer.status;
+        let body = serde_json::from_slice::<Value>(&answer.body).unwrap_or_default();
         // Clerk: {"errors":[{"code","long_message","meta"}]}; Auth0: {"errorCode","message"}.
         let first = body.pointer("/errors/0");
         let text = |pointer: &str| first.and_then(|first| first.pointer(pointer)).and_then(Value::as_str);
@@ -204,8 +295,12 @@ impl SectionReader<'_> {
             let names: Vec<_> = scopes.iter().filter_map(Value::as_str).map(|scope| quoted(scope, sent)).collect();
             reason = format!("{reason} (needs {})", names.join(", "));
         }
-        let state = self.table.meaning_of(self.section, status, code, message).unwrap_or(State::Unreachable);
-        Refusal { state, reason, is_credential: status == 401 }
+        let meaning = self.table.meaning_of(self.section, status, code, message);
+        let refusal = Refusal { state: meaning.state, reason, is_credential: status == 401 };
+        if meaning.is_credential {
+            self.session.refuse(self.section.api, refusal.clone());
+        }
+        refusal
     }
 
     /// An answer of another kind than the section has is no reading of it.
@@ -248,14 +343,29 @@ impl SectionReader<'_> {
     }
 }
 
-fn with_query(mut url: Url, section: &Section, page: &[(&'static str, String)]) -> Url {
+fn with_query(url: &Url, section: &Section, page: &[(&'static str, String)]) -> Url {
     let fixed = section.query.iter().map(|(name, value)| (name.as_str(), value.as_str()));
     let paging = page.iter().map(|(name, value)| (*name, value.as_str()));
     let mut pairs = fixed.chain(paging).peekable();
+    let mut url = url.clone();
     if pairs.peek().is_some() {
         url.query_pairs_mut().extend_pairs(pairs);
     }
     url
+}
+
+/// Puts `value` at `keys`, one object within the other.
+fn insert(objects: &mut Map<String, Value>, keys: &[String], value: Value) {
+    match keys {
+        [] => {}
+        [key] => _ = objects.insert(key.clone(), value),
+        [key, rest @ ..] => {
+            let inner = objects.entry(key).or_insert_with(|| Value::Object(Map::new()));
+            if let Value::Object(inner) = inner {
+                insert(inner, rest, value);
+            }
+        }
+    }
 }
 
 fn kind_of(value: &Value) -> &'static str {

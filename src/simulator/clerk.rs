@@ -43,8 +43,9 @@ const ENVELOPES: &[&str] = &[
     "/v1/machines",
     "/v1/directories",
     "/v1/organization_domains",
+    "/v1/billing/plans",
 ];
-/// Lists of the Backend API that come whole, in an envelope.
+/// Lists of the Backend API that come whole, in an envelope; so do the group mappings of a directory.
 const WHOLE_ENVELOPES: &[&str] = &["/v1/domains", "/v1/blocklist_identifiers"];
 
 #[derive(Debug)]
@@ -223,7 +224,7 @@ fn version(request: &Request) -> Option<String> {
 
 fn backend_document(request: &Request, document: &Value) -> Answer {
     let Some(items) = document.as_array() else { return Answer::json(200, document) };
-    if WHOLE_ENVELOPES.contains(&request.path.as_str()) {
+    if WHOLE_ENVELOPES.contains(&request.path.as_str()) || request.path.ends_with("/group_role_mappings") {
         return Answer::json(200, &json!({ "data": items, "total_count": items.len() }));
     }
     let (limit, offset) = match (number(request, "limit", 10, 1..=500), number(request, "offset", 0, 0..=usize::MAX)) {
@@ -309,8 +310,14 @@ mod tests {
     #[tokio::test]
     async fn every_section_of_lantern_books_answers() {
         let clerk = Clerk::lantern_books().await.unwrap();
-        for path in ["instance", "domains", "redirect_urls", "jwt_templates", "instance/organization_settings"] {
-            assert_eq!(get(&clerk, &format!("/v1/{path}"), Some(SECRET_KEY)).await.0, 200, "{path}");
+        let documents = lantern_books();
+        for path in documents.keys() {
+            let token = match path {
+                path if is_frontend(path) => None,
+                path if path.starts_with(PLATFORM) => Some(PLATFORM_TOKEN),
+                _ => Some(SECRET_KEY),
+            };
+            assert_eq!(get(&clerk, path, token).await.0, 200, "{path}");
         }
         let config = get(&clerk, &Clerk::config_path(), Some(PLATFORM_TOKEN)).await;
         assert_eq!(config.1["session_settings"]["inactivity_timeout"]["duration_seconds"], 1800);
@@ -319,7 +326,7 @@ mod tests {
         let filtered = format!("{}?keys=session&keys=auth_phone", Clerk::config_path());
         let selected = get(&clerk, &filtered, Some(PLATFORM_TOKEN)).await;
         assert_eq!(selected.1.as_object().unwrap().len(), 3);
-        assert_eq!(clerk.requests().len(), 8);
+        assert_eq!(clerk.requests().len(), documents.len() + 3);
         assert!(clerk.requests().iter().all(|request| request.status == Some(200) && request.method == "GET"));
     }
 
@@ -362,13 +369,15 @@ mod tests {
         assert_eq!(last["data"][0]["name"], "t20");
         assert_eq!(page("/v1/organization_roles").await.1["total_count"], 23, "always enveloped");
         assert_eq!(page("/v1/domains?limit=1").await.1["data"].as_array().unwrap().len(), 2, "takes no paging");
+        let groups = page("/v1/directories/directory_2vLanternBooksDir0001/group_role_mappings").await.1;
+        assert_eq!((groups["data"].as_array().unwrap().len(), &groups["total_count"]), (2, &json!(2)));
         assert_eq!(code(&page("/v1/jwt_templates?limit=501").await), (422, "form_param_value_invalid"));
     }
 
     #[tokio::test]
     async fn unknown_things_are_refused_in_the_words_of_each_api() {
         let clerk = Clerk::lantern_books().await.unwrap();
-        assert_eq!(code(&get(&clerk, "/v1/saml_connections", Some(SECRET_KEY)).await), (404, "resource_not_found"));
+        assert_eq!(code(&get(&clerk, "/v1/nothing", Some(SECRET_KEY)).await), (404, "resource_not_found"));
         let other = "/v1/platform/applications/app_other/instances/production/config";
         assert_eq!(code(&get(&clerk, other, Some(PLATFORM_TOKEN)).await), (404, "resource_not_found"));
         let unknown = get(&clerk, &format!("{}?keys=nope", Clerk::config_path()), Some(PLATFORM_TOKEN)).await;

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use rusqlite::{OptionalExtension, Row, Transaction};
+use serde_json::Value;
 
 use super::instances::InstanceRow;
 use super::{StoreError, Stored, documents, from_millis, read_json, to_millis, write_json};
-use crate::model::{InstanceId, Resource};
-use crate::snapshot::{Manifest, Reading, Snapshot};
+use crate::model::{Digest, InstanceId, Resource};
+use crate::snapshot::{Manifest, Reading, SectionMark, Snapshot};
 
 /// One cycle, as it is remembered.
 #[derive(Debug, Clone)]
@@ -22,6 +23,8 @@ pub struct Cycle {
     pub requests: u64,
     /// What came of it.
     pub verdict: String,
+    /// How it was read, as JSON; kept only with a snapshot that is new.
+    pub collection: String,
 }
 
 /// Keeps the snapshot of a cycle and the cycle. Equal snapshots are kept once, equal documents too.
@@ -29,7 +32,7 @@ pub struct Cycle {
 /// # Errors
 /// The database cannot be written.
 pub fn keep(tx: &Transaction<'_>, instance: InstanceRow, snapshot: Option<&Snapshot>, cycle: &Cycle) -> Stored<()> {
-    let snapshot_id = snapshot.map(|snapshot| keep_snapshot(tx, instance, snapshot)).transpose()?;
+    let snapshot_id = snapshot.map(|snapshot| keep_snapshot(tx, instance, snapshot, cycle)).transpose()?;
     tx.prepare_cached(
         "INSERT INTO cycles (instance_id, at, duration, requests, verdict, snapshot_id) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
     )?
@@ -44,7 +47,7 @@ pub fn keep(tx: &Transaction<'_>, instance: InstanceRow, snapshot: Option<&Snaps
     Ok(())
 }
 
-fn keep_snapshot(tx: &Transaction<'_>, instance: InstanceRow, snapshot: &Snapshot) -> Stored<i64> {
+fn keep_snapshot(tx: &Transaction<'_>, instance: InstanceRow, snapshot: &Snapshot, cycle: &Cycle) -> Stored<i64> {
     let digest = snapshot.digest();
     let known: Option<i64> = tx
         .prepare_cached("SELECT id FROM snapshots WHERE instance_id = ?1 AND digest = ?2")?
@@ -60,7 +63,29 @@ fn keep_snapshot(tx: &Transaction<'_>, instance: InstanceRow, snapshot: &Snapsho
         "INSERT INTO snapshots (instance_id, digest, resource, sections) VALUES (?1, ?2, ?3, ?4)",
         (instance.0, digest.as_str(), &snapshot.resource, write_json(&snapshot.manifest())?),
     )?;
-    Ok(tx.last_insert_rowid())
+    let id = tx.last_insert_rowid();
+    tx.execute(
+        "INSERT INTO collections (snapshot_id, at, body) VALUES (?1, ?2, ?3)",
+        (id, to_millis(cycle.at), documents::pack(cycle.collection.as_bytes())?),
+    )?;
+    Ok(id)
+}
+
+/// When and how the snapshot of that digest was first read: one entry per request, as JSON.
+///
+/// # Errors
+/// The database cannot be read, or the record is damaged.
+pub fn collection(tx: &Transaction<'_>, snapshot: &Digest) -> Stored<Option<(DateTime<Utc>, Value)>> {
+    let found: Option<(i64, Vec<u8>)> = tx
+        .prepare_cached(
+            "SELECT c.at, c.body FROM collections c JOIN snapshots s ON s.id = c.snapshot_id WHERE s.digest = ?1",
+        )?
+        .query_row([snapshot.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    let Some((at, frame)) = found else { return Ok(None) };
+    let body = documents::unpack(&frame).and_then(|body| serde_json::from_slice(&body).ok());
+    let damaged = || StoreError::Damaged(format!("the record of how {snapshot} was read cannot be unpacked"));
+    Ok(Some((from_millis(at), body.ok_or_else(damaged)?)))
 }
 
 /// The newest snapshot of the instance and when it was last seen.
@@ -98,6 +123,21 @@ pub fn latest_snapshot(
     Ok(Some((snapshot, from_millis(at))))
 }
 
+/// State and digest of every section of the newest snapshot.
+///
+/// # Errors
+/// The database cannot be read.
+pub fn latest_manifest(tx: &Transaction<'_>, instance: InstanceRow) -> Stored<Option<Manifest>> {
+    let sections: Option<String> = tx
+        .prepare_cached(
+            "SELECT s.sections FROM cycles c JOIN snapshots s ON s.id = c.snapshot_id
+             WHERE c.instance_id = ?1 ORDER BY c.id DESC LIMIT 1",
+        )?
+        .query_row([instance.0], |row| row.get(0))
+        .optional()?;
+    sections.map(|sections| read_json(&sections)).transpose()
+}
+
 /// The last cycle of the instance.
 ///
 /// # Errors
@@ -128,15 +168,33 @@ pub fn last_reading(tx: &Transaction<'_>, instance: InstanceRow) -> Stored<Optio
 /// # Errors
 /// The database cannot be read.
 pub fn last_reading_of(tx: &Transaction<'_>, instance: InstanceRow, section: &str) -> Stored<Option<DateTime<Utc>>> {
+    Ok(newest_mark(tx, instance, section, |mark| mark.state.is_comparable())?.map(|(_, at)| at))
+}
+
+/// The digest of the newest value of `section` that was read and believed.
+///
+/// # Errors
+/// The database cannot be read.
+pub fn last_value_of(tx: &Transaction<'_>, instance: InstanceRow, section: &str) -> Stored<Option<Digest>> {
+    Ok(newest_mark(tx, instance, section, |mark| mark.digest.is_some())?.and_then(|(mark, _)| mark.digest))
+}
+
+/// The newest mark of `section` that is as `wanted`, and when it was last seen.
+fn newest_mark(
+    tx: &Transaction<'_>,
+    instance: InstanceRow,
+    section: &str,
+    wanted: impl Fn(&SectionMark) -> bool,
+) -> Stored<Option<(SectionMark, DateTime<Utc>)>> {
     let mut query = tx.prepare_cached(
         "SELECT s.sections, c.at FROM cycles c JOIN snapshots s ON s.id = c.snapshot_id
          WHERE c.instance_id = ?1 ORDER BY c.at DESC, c.id DESC",
     )?;
     let mut rows = query.query([instance.0])?;
     while let Some(row) = rows.next()? {
-        let manifest: Manifest = read_json(&row.get::<_, String>(0)?)?;
-        if manifest.get(section).is_some_and(|mark| mark.state.is_comparable()) {
-            return Ok(Some(from_millis(row.get(1)?)));
+        let mut manifest: Manifest = read_json(&row.get::<_, String>(0)?)?;
+        if let Some(mark) = manifest.remove(section).filter(&wanted) {
+            return Ok(Some((mark, from_millis(row.get(1)?))));
         }
     }
     Ok(None)
@@ -148,5 +206,6 @@ fn cycle(row: &Row<'_>) -> rusqlite::Result<Cycle> {
         duration: Duration::from_millis(u64::try_from(row.get::<_, i64>(1)?).unwrap_or_default()),
         requests: u64::try_from(row.get::<_, i64>(2)?).unwrap_or_default(),
         verdict: row.get(3)?,
+        collection: String::new(),
     })
 }

@@ -21,8 +21,7 @@ pub fn keep(tx: &Transaction<'_>, document: &Document) -> Stored<()> {
         .query_row([document.digest().as_str()], |row| row.get(0))
         .optional()?;
     if is_there.is_none() {
-        let body = zstd::bulk::compress(document.bytes(), LEVEL)
-            .map_err(|error| StoreError::Damaged(format!("a document cannot be compressed: {error}")))?;
+        let body = pack(document.bytes())?;
         tx.prepare_cached("INSERT INTO documents (digest, body) VALUES (?1, ?2)")?
             .execute((document.digest().as_str(), body))?;
     }
@@ -38,11 +37,20 @@ pub fn bytes(tx: &Transaction<'_>, digest: &Digest) -> Stored<Option<Vec<u8>>> {
         .prepare_cached("SELECT body FROM documents WHERE digest = ?1")?
         .query_row([digest.as_str()], |row| row.get(0))
         .optional()?;
-    let Some(frame) = frame else { return Ok(None) };
     let damaged = || StoreError::Damaged(format!("document {digest} cannot be unpacked"));
-    let size = zstd::zstd_safe::get_frame_content_size(&frame).ok().flatten().filter(|size| *size <= LARGEST);
-    let size = size.and_then(|size| usize::try_from(size).ok()).ok_or_else(damaged)?;
-    zstd::bulk::decompress(&frame, size).map(Some).map_err(|_| damaged())
+    frame.map(|frame| unpack(&frame).ok_or_else(damaged)).transpose()
+}
+
+/// One frame of `bytes`.
+pub(super) fn pack(bytes: &[u8]) -> Stored<Vec<u8>> {
+    zstd::bulk::compress(bytes, LEVEL)
+        .map_err(|error| StoreError::Damaged(format!("a document cannot be compressed: {error}")))
+}
+
+/// What is in one frame, unless it is damaged.
+pub(super) fn unpack(frame: &[u8]) -> Option<Vec<u8>> {
+    let size = zstd::zstd_safe::get_frame_content_size(frame).ok().flatten().filter(|size| *size <= LARGEST)?;
+    zstd::bulk::decompress(frame, usize::try_from(size).ok()?).ok()
 }
 
 /// The document stored under `digest`, checked.

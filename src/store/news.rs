@@ -1,26 +1,37 @@
-//! Sections that are blind or unknown to the baseline.
+//! Sections that are blind, suspect or unknown to the baseline, and credentials that are refused.
 
 use std::collections::BTreeMap;
 
 use rusqlite::Transaction;
 
 use super::instances::InstanceRow;
-use super::{Stored, from_millis, to_millis};
+use super::{StoreError, Stored, from_millis, to_millis};
 use crate::incident::{SectionIncident, SectionKind};
+use crate::model::{Digest, display_safe};
 
 /// Everything remembered about the sections of the instance.
 ///
 /// # Errors
 /// The database cannot be read.
 pub fn known(tx: &Transaction<'_>, instance: InstanceRow) -> Stored<BTreeMap<String, SectionIncident>> {
-    let mut query =
-        tx.prepare_cached("SELECT section, news, since, cycles, is_told FROM section_news WHERE instance_id = ?1")?;
-    let rows = query.query_map([instance.0], |row| {
-        let kind = if row.get::<_, String>(1)? == "blind" { SectionKind::Blind } else { SectionKind::Unbaselined };
-        let since = from_millis(row.get(2)?);
-        Ok((row.get(0)?, SectionIncident { kind, since, cycles: row.get(3)?, is_told: row.get(4)? }))
-    })?;
-    Ok(rows.collect::<Result<_, _>>()?)
+    let mut query = tx.prepare_cached(
+        "SELECT section, news, since, cycles, is_told, suspected FROM section_news WHERE instance_id = ?1",
+    )?;
+    let mut rows = query.query([instance.0])?;
+    let mut known = BTreeMap::new();
+    while let Some(row) = rows.next()? {
+        let word: String = row.get(1)?;
+        let kind = SectionKind::ALL.into_iter().find(|kind| kind.as_str() == word);
+        let incident = SectionIncident {
+            kind: kind.ok_or_else(|| StoreError::Damaged(format!("a section cannot be '{}'", display_safe(&word))))?,
+            since: from_millis(row.get(2)?),
+            cycles: row.get(3)?,
+            is_told: row.get(4)?,
+            suspected: row.get::<_, Option<String>>(5)?.and_then(|text| text.parse().ok()),
+        };
+        known.insert(row.get(0)?, incident);
+    }
+    Ok(known)
 }
 
 /// Remembers something about a section.
@@ -28,15 +39,20 @@ pub fn known(tx: &Transaction<'_>, instance: InstanceRow) -> Stored<BTreeMap<Str
 /// # Errors
 /// The database cannot be written.
 pub fn keep(tx: &Transaction<'_>, instance: InstanceRow, section: &str, incident: &SectionIncident) -> Stored<()> {
-    let news = match incident.kind {
-        SectionKind::Blind => "blind",
-        SectionKind::Unbaselined => "unbaselined",
-    };
+    let suspected = incident.suspected.as_ref().map(Digest::as_str);
     tx.prepare_cached(
-        "INSERT OR REPLACE INTO section_news (instance_id, section, news, since, cycles, is_told)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        "INSERT OR REPLACE INTO section_news (instance_id, section, news, since, cycles, is_told, suspected)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
     )?
-    .execute((instance.0, section, news, to_millis(incident.since), incident.cycles, incident.is_told))?;
+    .execute((
+        instance.0,
+        section,
+        incident.kind.as_str(),
+        to_millis(incident.since),
+        incident.cycles,
+        incident.is_told,
+        suspected,
+    ))?;
     Ok(())
 }
 

@@ -13,6 +13,7 @@ mod daemon;
 mod faults;
 mod first_run;
 mod hour;
+mod knowledge;
 mod noise;
 mod recall;
 mod refusals;

@@ -1,0 +1,216 @@
+//! Where a section is read: one address, or one for each object of another section.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use serde_json::Value;
+use url::Url;
+
+use super::Refusal;
+use crate::model::{State, display_safe};
+use crate::sections::{Each, Section};
+
+/// What came of a section that others depend on.
+pub(super) type Outcome = Arc<Result<Value, Refusal>>;
+
+/// What stands in for the names in braces.
+type Names<'a> = Vec<(&'a str, String)>;
+
+/// One address of a section.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Address {
+    pub(super) url: Url,
+    /// Where the answer belongs in the section; empty when it is all of the section.
+    pub(super) keys: Vec<String>,
+}
+
+/// Every address of `section` under `base`. `names` stands in for the names in braces that the configuration knows,
+/// `parents` holds the sections it depends on.
+///
+/// # Errors
+/// The section is off, because there is nothing it could be read for; or a section it depends on could not be read.
+pub(super) fn addresses(
+    section: &Section,
+    base: &Url,
+    names: &[(&str, &str)],
+    parents: &BTreeMap<&str, Outcome>,
+) -> Result<Vec<Address>, Refusal> {
+    if let Some(when) = &section.when {
+        let objects = objects(parents, &when.of)?;
+        if !objects.iter().any(|object| has(object, &when.fields)) {
+            let fields: Vec<_> = when.fields.iter().map(|(name, value)| format!("{name} = {value}")).collect();
+            let reason = format!("nothing in {} has {}", when.of, fields.join(" and "));
+            return Err(Refusal { state: State::Off, reason, is_credential: false });
+        }
+    }
+    let known = names.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
+    let mut found: Vec<(Vec<String>, Names<'_>)> = vec![(Vec::new(), known)];
+    for each in &section.each {
+        let values = values(each, parents)?;
+        let mut longer = Vec::with_capacity(found.len() * values.len());
+        for (keys, names) in &found {
+            for (key, value) in &values {
+                let (mut keys, mut names) = (keys.clone(), names.clone());
+                keys.push(key.clone());
+                names.push((&each.name, value.clone()));
+                longer.push((keys, names));
+            }
+        }
+        found = longer;
+    }
+    Ok(found.into_iter().map(|(keys, names)| Address { url: url(base, &section.path, &names), keys }).collect())
+}
+
+/// The keys and values of one name in braces.
+fn values(each: &Each, parents: &BTreeMap<&str, Outcome>) -> Result<Vec<(String, String)>, Refusal> {
+    let (Some(of), Some(id)) = (&each.of, &each.id) else {
+        return Ok(each.names.iter().map(|name| (name.clone(), name.clone())).collect());
+    };
+    let mut found = BTreeSet::new();
+    for object in objects(parents, of)?.into_iter().filter(|object| has(object, &each.fields)) {
+        for id in id.find(object).into_iter().filter_map(Value::as_str).filter(|id| !id.is_empty()) {
+            let key = match &each.key {
+                Some(field) => object.get(field).and_then(Value::as_str).unwrap_or_default(),
+                None => id,
+            };
+            found.insert((key.to_owned(), id.to_owned()));
+        }
+    }
+    let mut keys = BTreeSet::new();
+    match found.iter().find(|(key, _)| key.is_empty() || !keys.insert(key)) {
+        Some((key, _)) => {
+            let reason = format!("objects of {of} cannot be told apart: '{}' is there twice", display_safe(key));
+            Err(Refusal::unreachable(reason))
+        }
+        None => Ok(found.into_iter().collect()),
+    }
+}
+
+/// The objects of a section that this one depends on.
+fn objects<'a>(parents: &'a BTreeMap<&str, Outcome>, of: &str) -> Result<Vec<&'a Value>, Refusal> {
+    match parents.get(of).map(|outcome| outcome.as_ref()) {
+        Some(Ok(Value::Array(items))) => Ok(items.iter().collect()),
+        Some(Ok(object)) => Ok(vec![object]),
+        // What does not exist has no parts.
+        Some(Err(refusal)) if refusal.state.is_comparable() => {
+            Err(Refusal { reason: format!("{of} is {}: {}", refusal.state, refusal.reason), ..refusal.clone() })
+        }
+        Some(Err(refusal)) => {
+            let reason = format!("{of} has to be read first: {}", refusal.reason);
+            Err(Refusal { state: State::Unreachable, reason, ..refusal.clone() })
+        }
+        None => Err(Refusal::unreachable(format!("{of} has to be read first"))),
+    }
+}
+
+fn has(object: &Value, fields: &BTreeMap<String, Value>) -> bool {
+    fields.iter().all(|(name, value)| object.get(name) == Some(value))
+}
+
+/// `path` under `base`, which may have a path of its own (a proxy). What stands in for a name in braces is one segment,
+/// whatever is in it.
+fn url(base: &Url, path: &str, names: &Names<'_>) -> Url {
+    let mut url = base.clone();
+    if let Ok(mut segments) = url.path_segments_mut() {
+        segments.pop_if_empty();
+        for segment in path.split('/').filter(|segment| !segment.is_empty()) {
+            let name = segment.strip_prefix('{').and_then(|rest| rest.strip_suffix('}'));
+            let value = name.and_then(|name| names.iter().find(|(known, _)| *known == name));
+            segments.push(value.map_or(segment, |(_, value)| value));
+        }
+    }
+    url
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Provider;
+    use crate::sections::Table;
+    use serde_json::json;
+
+    fn section(text: &str) -> Section {
+        let head = "name = 'x'\napi = 'management'\nshape = 'list'\nscope = 'read:x'\nholds = 'x'\n";
+        toml::from_str(&format!("{head}{text}")).unwrap()
+    }
+
+    fn of(section: &Section, parents: &[(&'static str, Result<Value, Refusal>)]) -> Result<Vec<String>, Refusal> {
+        let parents = parents.iter().map(|(name, outcome)| (*name, Arc::new(outcome.clone()))).collect();
+        let base = "https://a.example/proxy".parse().unwrap();
+        let found = addresses(section, &base, &[("env", "production")], &parents)?;
+        Ok(found.into_iter().map(|one| format!("{} {}", one.keys.join("+"), one.url.path())).collect())
+    }
+
+    #[test]
+    fn an_address_for_each_object_in_the_vendors_own_spelling() {
+        let parents = [(
+            "apis",
+            Ok(json!([
+                { "id": "1", "name": "b" }, { "id": "https://x/../y?z#f", "name": "a" }, { "id": "3", "name": "c", "off": true },
+            ])),
+        )];
+        let each = "path = '/api/{id}/{env}'\neach = [{ as = 'id', of = 'apis', id = '/id', key = 'name' }]";
+        assert_eq!(
+            of(&section(each), &parents).unwrap(),
+            [
+                "a /proxy/api/https:%2F%2Fx%2F..%2Fy%3Fz%23f/production",
+                "b /proxy/api/1/production",
+                "c /proxy/api/3/production"
+            ]
+        );
+        let filtered = each.replace("key = 'name'", "key = 'name', where = { off = true }");
+        assert_eq!(of(&section(&filtered), &parents).unwrap(), ["c /proxy/api/3/production"]);
+    }
+
+    #[test]
+    fn several_names_are_combined_and_values_asked_once() {
+        let text = "path = '/p/{prompt}/{language}'\neach = [{ as = 'prompt', names = ['login', 'signup'] }, \
+                    { as = 'language', of = 't', id = '/locales/*' }]";
+        let parents = [("t", Ok(json!({ "locales": ["en", "fr", "en"] })))];
+        assert_eq!(
+            of(&section(text), &parents).unwrap(),
+            [
+                "login+en /proxy/p/login/en",
+                "login+fr /proxy/p/login/fr",
+                "signup+en /proxy/p/signup/en",
+                "signup+fr /proxy/p/signup/fr"
+            ]
+        );
+    }
+
+    #[test]
+    fn what_its_parent_cannot_say_is_not_known_and_what_the_parent_does_not_have_is_off() {
+        let when = section("path = '/duo'\nwhen = { of = 'factors', where = { name = 'duo', enabled = true } }");
+        let on = json!([{ "name": "duo", "enabled": true }]);
+        let off = json!([{ "name": "duo", "enabled": false }, { "name": "otp", "enabled": true }]);
+        let refused = |state| Err(Refusal { state, reason: "r".to_owned(), is_credential: false });
+        assert_eq!(of(&when, &[("factors", Ok(on))]).unwrap(), [" /proxy/duo"]);
+        for (parents, expected) in [
+            (vec![("factors", Ok(off))], State::Off),
+            (vec![("factors", refused(State::NotOnPlan))], State::NotOnPlan),
+            (vec![("factors", refused(State::NotPermitted))], State::Unreachable),
+            (vec![], State::Unreachable),
+        ] {
+            assert_eq!(of(&when, &parents).unwrap_err().state, expected, "{parents:?}");
+        }
+    }
+
+    #[test]
+    fn objects_that_cannot_be_told_apart_are_not_read() {
+        let each = section("path = '/{id}'\neach = [{ as = 'id', of = 'a', id = '/id', key = 'name' }]");
+        let twins = json!([{ "id": "1", "name": "n" }, { "id": "2", "name": "n" }]);
+        assert_eq!(of(&each, &[("a", Ok(twins))]).unwrap_err().state, State::Unreachable);
+    }
+
+    #[test]
+    fn every_row_of_the_tables_can_be_addressed() {
+        let base = "https://a.example".parse().unwrap();
+        for provider in Provider::ALL {
+            for section in Table::of(provider).sections().iter().filter(|section| section.parents().count() == 0) {
+                let names = [("application_id", "app_1"), ("environment", "production")];
+                let found = addresses(section, &base, &names, &BTreeMap::new()).unwrap();
+                assert!(found.iter().all(|one| !one.url.path().contains("%7B")), "{}: {found:?}", section.name);
+            }
+        }
+    }
+}

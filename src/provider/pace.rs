@@ -1,0 +1,172 @@
+//! How fast requests may go: the pace somebody chose, and what the vendor says is left.
+//!
+//! The bucket belongs to the customer's own production code as well, so the last quarter of it is left alone.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use reqwest::header::HeaderMap;
+use tokio::time::Instant;
+
+use crate::config::Rate;
+
+/// What the vendor said about one family of endpoints, and what was sent since.
+#[derive(Debug, Clone, Copy)]
+struct Budget {
+    limit: u64,
+    remaining: u64,
+    /// When tokens are added next.
+    resets_at: Instant,
+}
+
+impl Budget {
+    /// What is never spent: a quarter, and at least two where that leaves anything.
+    fn reserve(&self) -> u64 {
+        (self.limit / 4).max(2).min(self.limit.saturating_sub(1))
+    }
+}
+
+#[derive(Default)]
+struct State {
+    /// When the next request may go at the chosen pace, without a burst.
+    due: Option<Instant>,
+    budgets: BTreeMap<String, Budget>,
+}
+
+/// Holds requests back.
+pub(super) struct Pace {
+    rate: Option<Rate>,
+    /// No single wait is longer, whatever the vendor says.
+    longest: Duration,
+    state: Mutex<State>,
+}
+
+impl Pace {
+    pub(super) fn new(rate: Option<Rate>, longest: Duration) -> Self {
+        Self { rate, longest, state: Mutex::default() }
+    }
+
+    /// The time that many requests take at the chosen pace.
+    pub(super) fn time_for(&self, requests: u64) -> Duration {
+        self.rate.map_or(Duration::ZERO, |rate| Duration::from_secs_f64(requests as f64 / rate.per_second))
+    }
+
+    /// Waits until a request of `family` may go.
+    pub(super) async fn turn(&self, family: &str) {
+        while let Some(wait) = self.take(family, Instant::now()) {
+            tokio::time::sleep(wait).await;
+        }
+    }
+
+    /// Takes the turn of one request, or says how long to wait before trying again.
+    fn take(&self, family: &str, now: Instant) -> Option<Duration> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(budget) = state.budgets.get_mut(family) {
+            if now >= budget.resets_at {
+                // Something was added, nobody knows how much: one request goes and its answer will tell.
+                budget.remaining = budget.reserve() + 1;
+                budget.resets_at = now + Duration::from_secs(1);
+            }
+            if budget.remaining <= budget.reserve() {
+                return Some((budget.resets_at - now).min(self.longest));
+            }
+        }
+        if let Some(rate) = self.rate {
+            let step = Duration::from_secs_f64(1.0 / rate.per_second);
+            let due = state.due.unwrap_or(now).max(now);
+            let ahead = due - now;
+            let slack = step * rate.burst.saturating_sub(1);
+            if ahead > slack {
+                return Some(ahead - slack);
+            }
+            state.due = Some(due + step);
+        }
+        if let Some(budget) = state.budgets.get_mut(family) {
+            budget.remaining = budget.remaining.saturating_sub(1);
+        }
+        None
+    }
+
+    /// Hears what an answer says about the budget of `family`: how many requests are left, and when more are added.
+    /// `pause` is how long the vendor asked to wait, if it refused.
+    pub(super) fn hear(&self, family: &str, headers: &HeaderMap, pause: Option<Duration>, now: Instant) {
+        let number = |name: &str| headers.get(name)?.to_str().ok()?.trim().parse::<u64>().ok();
+        let limit = number("x-ratelimit-limit");
+        let (remaining, wait) = match (pause, number("x-ratelimit-remaining"), until_reset(headers)) {
+            (Some(pause), ..) => (0, pause),
+            (None, Some(remaining), Some(wait)) => (remaining, wait),
+            _ => return,
+        };
+        let budget = Budget { limit: limit.unwrap_or(1), remaining, resets_at: now + wait };
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.budgets.insert(family.to_owned(), budget);
+    }
+}
+
+/// The time to Auth0's `x-ratelimit-reset` (Unix seconds), read against the answer's own `Date` so that this machine's
+/// clock does not matter.
+pub(super) fn until_reset(headers: &HeaderMap) -> Option<Duration> {
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    let date = text("date").and_then(|text| httpdate::parse_http_date(text).ok())?;
+    let reset: u64 = text("x-ratelimit-reset")?.trim().parse().ok()?;
+    let now = date.duration_since(std::time::UNIX_EPOCH).ok()?.as_secs();
+    // Both are whole seconds: one more makes sure that the reset has come.
+    Some(Duration::from_secs(reset.saturating_sub(now) + 1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// When each of `count` requests goes, in milliseconds after `start`.
+    fn times(pace: &Pace, start: Instant, count: usize) -> Vec<u128> {
+        let mut now = start;
+        let mut times = Vec::new();
+        while times.len() < count {
+            match pace.take("/api/v2/clients", now) {
+                Some(wait) => now += wait,
+                None => times.push((now - start).as_millis()),
+            }
+        }
+        times
+    }
+
+    fn headers(limit: u64, remaining: u64, seconds: u64) -> HeaderMap {
+        let reset = (100 + seconds).to_string();
+        let pairs = [
+            ("date", "Thu, 01 Jan 1970 00:01:40 GMT".to_owned()),
+            ("x-ratelimit-limit", limit.to_string()),
+            ("x-ratelimit-remaining", remaining.to_string()),
+            ("x-ratelimit-reset", reset),
+        ];
+        pairs.into_iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect()
+    }
+
+    #[test]
+    fn requests_keep_the_chosen_pace() {
+        let pace = |burst, per_second| Pace::new(Some(Rate { burst, per_second }), Duration::from_secs(60));
+        let now = Instant::now();
+        assert_eq!(times(&pace(1, 2.0), now, 4), [0, 500, 1000, 1500]);
+        assert_eq!(times(&pace(3, 2.0), now, 5), [0, 0, 0, 500, 1000]);
+        assert_eq!(times(&Pace::new(None, Duration::from_secs(60)), now, 3), [0, 0, 0]);
+    }
+
+    #[test]
+    fn the_last_quarter_of_the_vendors_bucket_is_left_alone() {
+        let (pace, now) = (Pace::new(None, Duration::from_secs(60)), Instant::now());
+        pace.hear("/api/v2/clients", &headers(20, 8, 6), None, now);
+        // Eight are left, five of twenty are kept: three go at once, the fourth after the reset, one by one from then on.
+        assert_eq!(times(&pace, now, 5), [0, 0, 0, 7000, 8000]);
+        assert!(pace.take("/api/v2/roles", now).is_none(), "another family has a bucket of its own");
+    }
+
+    #[test]
+    fn a_refusal_stops_the_whole_family_for_as_long_as_was_asked() {
+        let (pace, now) = (Pace::new(None, Duration::from_secs(60)), Instant::now());
+        pace.hear("/api/v2/clients", &HeaderMap::new(), Some(Duration::from_secs(9)), now);
+        assert_eq!(times(&pace, now, 1), [9000]);
+        pace.hear("/api/v2/clients", &HeaderMap::new(), Some(Duration::from_secs(3600)), now);
+        assert_eq!(pace.take("/api/v2/clients", now), Some(Duration::from_secs(60)), "bounded");
+    }
+}

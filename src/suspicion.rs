@@ -1,0 +1,132 @@
+//! Whether what was read looks like a reader's fault: so much is gone at once that a broken answer is likelier than
+//! somebody's doing.
+//!
+//! A reading that looks so is read again at once, and held back if it stays. It is believed when the next cycle reads
+//! the very same: then it is what the vendor says, and reported as any other change.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
+use crate::model::display_safe;
+use crate::sections::{Section, Shape};
+
+/// Objects with a common field that has to vanish from all of them before anybody wonders.
+const MANY: usize = 3;
+
+/// How deep within an object its fields are looked at.
+const DEPTH: usize = 3;
+
+/// Why `after` is hard to believe, for somebody who saw `before`; both are canonical values of `section`.
+pub fn doubt(section: &Section, before: &Value, after: &Value) -> Option<String> {
+    let (old, new) = (parts(section, before), parts(section, after));
+    let what = match section.shape {
+        Shape::Object if section.each.is_empty() => "fields",
+        Shape::Set => "members",
+        Shape::Object | Shape::List => "objects",
+    };
+    let kept: BTreeSet<&String> = old.keys().filter(|key| new.contains_key(*key)).collect();
+    if old.len() >= 2 && kept.is_empty() && new.is_empty() {
+        return Some(format!("all {} {what} are gone at once", old.len()));
+    }
+    if old.len() >= 2 && kept.len() * 2 < old.len() {
+        return Some(format!("{} of {} {what} are gone at once", old.len() - kept.len(), old.len()));
+    }
+    if kept.len() < MANY || what != "objects" {
+        return None;
+    }
+    let in_all = kept.iter().filter_map(|key| old.get(*key)).map(|object| fields(object));
+    let in_all = in_all.reduce(|all, one| all.intersection(&one).cloned().collect())?;
+    let in_any: BTreeSet<String> =
+        kept.iter().filter_map(|key| new.get(*key)).flat_map(|object| fields(object)).collect();
+    let gone = in_all.difference(&in_any).min_by_key(|field| field.len())?;
+    Some(format!("the field '{}' is gone from all {} {what} at once", display_safe(gone), kept.len()))
+}
+
+/// The objects, members or fields of a canonical value, by name. Those of a section with sub-resources are the objects
+/// of all of them.
+fn parts<'a>(section: &Section, value: &'a Value) -> BTreeMap<String, &'a Value> {
+    let mut level = vec![(String::new(), value)];
+    let is_flat = section.each.is_empty() || section.shape == Shape::Object;
+    let depth = section.each.len().max(1) + usize::from(!is_flat);
+    for _ in 0..depth {
+        level = level.into_iter().flat_map(|(name, value)| children(&name, value)).collect();
+    }
+    level.into_iter().collect()
+}
+
+fn children<'a>(name: &str, value: &'a Value) -> Vec<(String, &'a Value)> {
+    match value {
+        Value::Object(fields) => fields.iter().map(|(key, field)| (format!("{name}/{key}"), field)).collect(),
+        Value::Array(items) => items.iter().map(|item| (format!("{name}/{item}"), item)).collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// The fields of an object, and those of the objects in it.
+fn fields(object: &Value) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    let mut level = vec![(String::new(), object)];
+    for _ in 0..DEPTH {
+        let objects = level.into_iter().filter(|(_, value)| value.is_object());
+        level = objects.flat_map(|(name, value)| children(&name, value)).collect();
+        found.extend(level.iter().map(|(name, _)| name.clone()));
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Provider;
+    use crate::sections::Table;
+    use serde_json::json;
+
+    fn doubt_of(section: &str, before: Value, after: Value) -> Option<String> {
+        doubt(Table::of(Provider::Auth0).section(section).unwrap(), &before, &after)
+    }
+
+    fn clients(names: &[&str], fields: &Value) -> Value {
+        Value::Object(names.iter().map(|name| ((*name).to_owned(), fields.clone())).collect())
+    }
+
+    #[test]
+    fn so_much_at_once_is_hard_to_believe() {
+        let full = json!({ "client_id": "x", "callbacks": ["a"], "jwt": { "alg": "RS256" } });
+        let bare = json!({ "client_id": "x", "callbacks": ["a"], "jwt": {} });
+        let all = clients(&["a", "b", "c", "d", "e"], &full);
+        let table = [
+            (clients(&[], &full), Some("all 5 objects are gone at once")),
+            (clients(&["a"], &full), Some("4 of 5 objects are gone at once")),
+            (clients(&["v", "w", "x", "y", "z"], &full), Some("5 of 5 objects are gone at once")),
+            (
+                clients(&["a", "b", "c", "d", "e"], &bare),
+                Some("the field '/jwt/alg' is gone from all 5 objects at once"),
+            ),
+            (clients(&["a", "b", "c"], &full), None),
+            (clients(&["a", "b", "c", "d", "e", "f"], &full), None),
+        ];
+        for (after, expected) in table {
+            assert_eq!(doubt_of("clients", all.clone(), after).as_deref(), expected);
+        }
+    }
+
+    #[test]
+    fn what_one_person_does_with_one_click_is_believed() {
+        let one = json!({ "client_id": "x", "callbacks": [] });
+        assert_eq!(doubt_of("clients", clients(&["a"], &one), json!({})), None, "the only one");
+        assert_eq!(doubt_of("clients", clients(&["a", "b"], &one), clients(&["a"], &one)), None);
+        let mut edited = clients(&["a", "b", "c"], &one);
+        edited["a"].as_object_mut().unwrap().remove("callbacks");
+        assert_eq!(doubt_of("clients", clients(&["a", "b", "c"], &one), edited), None);
+        assert_eq!(doubt_of("guardian.policies", json!(["all-applications"]), json!([])), None);
+        let settings = json!({ "flags": {}, "session_lifetime": 8, "sandbox_version": "22" });
+        assert_eq!(doubt_of("tenants.settings", settings, json!({ "flags": {}, "sandbox_version": "22" })), None);
+    }
+
+    #[test]
+    fn an_object_that_lost_most_of_its_fields_is_hard_to_believe() {
+        let settings = json!({ "flags": {}, "a": 1, "b": 2, "c": 3 });
+        assert!(doubt_of("tenants.settings", settings, json!({ "flags": {} })).is_some());
+    }
+}
