@@ -397,7 +397,8 @@ mod tests {
                 let is_known = |root: &&str| section.path.starts_with(*root);
                 assert!(["/v1/", "/.well-known/", "/api/v2/"].iter().any(is_known), "{}", section.name);
                 let root = vec!["*".to_owned(); section.each.len()];
-                assert_eq!(section.shape == Shape::List, section.key_at(&root).is_some(), "{}", section.name);
+                let has_items = section.key_at(&root).is_some() || section.is_sequence(&root);
+                assert_eq!(section.shape == Shape::List, has_items, "{}", section.name);
                 for parent in section.parents() {
                     let parent =
                         table.section(parent).unwrap_or_else(|| panic!("{}: no section {parent}", section.name));
@@ -420,6 +421,7 @@ mod tests {
         let templates = clerk.section("jwt_templates").unwrap();
         let passkeys = clerk.section("frontend.webauthn").unwrap();
         let bots = auth0.section("attack-protection.bot-detection").unwrap();
+        let named = |name| auth0.section(name).unwrap();
         let table = [
             (clerk, templates, 402, "unsupported_subscription_plan_features", "", State::NotOnPlan),
             (clerk, templates, 403, "unsupported_subscription_plan_features", "", State::NotOnPlan),
@@ -437,6 +439,25 @@ mod tests {
             (auth0, bots, 403, "insufficient_scope", "Insufficient scope, expected any of: x", State::NotPermitted),
             (auth0, bots, 404, "", "", State::Unreachable),
             (auth0, bots, 500, "", "", State::Unreachable),
+            (auth0, bots, 501, "", "", State::Off),
+            (auth0, named("organizations"), 404, "", "", State::Off),
+            (auth0, named("organizations.connections"), 404, "", "", State::Unreachable),
+            (auth0, named("log-streams"), 404, "", "", State::Unreachable),
+            (auth0, named("email-templates"), 404, "inexistent_email_template", "", State::Off),
+            (auth0, named("email-templates"), 404, "", "", State::Unreachable),
+            (auth0, named("emails.provider"), 404, "inexistent_email_provider", "", State::Off),
+            (auth0, named("branding.templates.universal-login"), 402, "", "", State::NotOnPlan),
+            (auth0, named("branding.themes.default"), 400, "", "", State::Off),
+            (auth0, named("guardian.factors.sms.templates"), 204, "", "", State::Off),
+            (auth0, named("rules"), 403, "", "Insufficient privileges to use this deprecated feature", State::Off),
+            (
+                auth0,
+                named("supplemental-signals"),
+                403,
+                "insufficient_scope",
+                "Please upgrade your subscription to enable Akamai Signals.",
+                State::NotOnPlan,
+            ),
         ];
         for (vendor, section, status, code, message, expected) in table {
             assert_eq!(vendor.meaning_of(section, status, code, message).state, expected, "{status} {code} {message}");

@@ -166,7 +166,8 @@ impl Walk<'_> {
     fn ordered(&self, mut items: Vec<Value>, path: &[String]) -> Vec<Value> {
         if !self.section.is_sequence(path) {
             items.sort_by_cached_key(to_bytes);
-            items.dedup();
+            // By its bytes: 1 and 1.0 are one number.
+            items.dedup_by_key(|item| to_bytes(item));
         }
         items
     }
@@ -244,6 +245,8 @@ mod tests {
         let document = canonical(Provider::Auth0, "tenants.settings", answer).unwrap();
         assert_eq!(document["enabled_locales"], json!(["fr", "en"]));
         assert_eq!(document["allowed_logout_urls"], json!(["a", "b"]));
+        let ports = |text: &str| canonical(Provider::Auth0, "guardian.policies", serde_json::from_str(text).unwrap());
+        assert_eq!(ports("[1.0, 2, 1]").unwrap(), json!([1, 2]));
     }
 
     fn any_json() -> impl Strategy<Value = Value> {

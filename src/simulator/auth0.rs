@@ -72,7 +72,7 @@ pub struct Auth0 {
 }
 
 impl Auth0 {
-    /// Starts a tenant without any document: every path is a 404.
+    /// Starts a tenant without any document: whatever is asked for was never set, or is a 404.
     ///
     /// # Errors
     /// When no port can be bound.
@@ -235,8 +235,24 @@ fn api(request: &Request, documents: &Documents, tenant: &mut Tenant) -> Answer 
                 error(400, "invalid_query_string", &format!("Query validation error: {message}"))
             }),
         Some(_) => error(405, "", "Method not allowed"),
-        None => error(404, "", "Not Found"),
+        None => never_set(&request.path),
     }
+}
+
+/// What the vendor says where nothing was ever configured: an empty object, or a 404 that names what is missing.
+fn never_set(path: &str) -> Answer {
+    let place: Vec<&str> = path.trim_start_matches(API).split('/').collect();
+    let (code, message) = match place.as_slice() {
+        ["prompts", _, "partials"] | [_, _, "custom-text", ..] => return Answer::json(200, &json!({})),
+        ["email-templates", _] => ("inexistent_email_template", "The template does not exist."),
+        ["emails", "provider"] => ("inexistent_email_provider", "There is not a configured email provider"),
+        ["branding", "templates", "universal-login"] => {
+            ("inexistent_templates_universal_login", "Template does not exist.")
+        }
+        ["branding", "themes", "default"] => ("theme_not_found", "There was an error retrieving branding settings"),
+        _ => ("", "Not Found"),
+    };
+    error(404, code, message)
 }
 
 #[cfg(test)]
@@ -373,6 +389,41 @@ mod tests {
         }
         assert_eq!(names, ["lantern-readers", "google-oauth2", "publisher-partners"]);
         assert_eq!(get(&auth0, "connections?take=2&from=nonsense").await.status(), 400);
+    }
+
+    #[tokio::test]
+    async fn pages_of_actions_leave_out_zeros() {
+        let auth0 = Auth0::lantern_books().await.unwrap();
+        let first = body(&auth0, "actions/actions?per_page=2&include_totals=true").await;
+        assert_eq!((&first["total"], first.get("page"), &first["per_page"]), (&json!(3), None, &json!(2)));
+        let second = body(&auth0, "actions/actions?per_page=2&page=1").await;
+        assert_eq!((&second["page"], second["actions"].as_array().unwrap().len()), (&json!(1), 1));
+        assert_eq!(
+            body(&auth0, "actions/triggers/post-login/bindings").await["bindings"][1]["display_name"],
+            "Add reader card"
+        );
+        auth0.load([("/api/v2/actions/modules".to_owned(), json!([]))].into());
+        assert_eq!(body(&auth0, "actions/modules").await, json!({ "modules": [], "per_page": 20 }));
+    }
+
+    #[tokio::test]
+    async fn domains_are_bare_unless_they_are_asked_for_in_pages() {
+        let auth0 = Auth0::lantern_books().await.unwrap();
+        assert_eq!(body(&auth0, "custom-domains").await.as_array().unwrap().len(), 2);
+        let page = body(&auth0, "custom-domains?take=1").await;
+        assert_eq!(page["custom_domains"].as_array().unwrap().len(), 1);
+        assert!(page["next"].is_string());
+        assert_eq!(get(&auth0, "connection-profiles?take=11").await.status(), 400, "ten at most");
+    }
+
+    #[tokio::test]
+    async fn what_was_never_set_is_said_like_the_vendor_does() {
+        let auth0 = Auth0::lantern_books().await.unwrap();
+        assert_eq!(body(&auth0, "prompts/signup/partials").await, json!({}));
+        assert_eq!(body(&auth0, "prompts/consent/custom-text/fr").await, json!({}));
+        let missing = get(&auth0, "email-templates/stolen_credentials").await;
+        assert_eq!(missing.status(), 404);
+        assert_eq!(missing.json::<Value>().await.unwrap()["errorCode"], "inexistent_email_template");
     }
 
     #[tokio::test]

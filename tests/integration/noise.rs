@@ -54,11 +54,16 @@ impl Noise<'_> {
                 for item in &mut *items {
                     let identity = key.as_ref().map(|fields| identity(item, fields));
                     path.push(identity.unwrap_or_else(|| "*".to_owned()));
-                    let kept = key.iter().flatten().filter_map(|field| Some((field, item.get(field)?.clone())));
+                    let kept = key
+                        .iter()
+                        .flatten()
+                        .filter_map(|field| Some((format!("/{field}"), item.pointer(&format!("/{field}"))?.clone())));
                     let kept: Vec<_> = kept.collect();
                     self.stir(item, path);
                     // What identifies an item is no noise, even where it is left out of the document.
-                    kept.into_iter().for_each(|(field, value)| item[field] = value);
+                    for (place, value) in kept {
+                        *item.pointer_mut(&place).unwrap() = value;
+                    }
                     path.pop();
                 }
                 if !self.section.is_sequence(path) {
@@ -119,7 +124,7 @@ impl Noise<'_> {
 }
 
 fn identity(item: &Value, fields: &[String]) -> String {
-    let parts: Vec<_> = fields.iter().filter_map(|field| item.get(field)?.as_str()).collect();
+    let parts: Vec<_> = fields.iter().filter_map(|field| item.pointer(&format!("/{field}"))?.as_str()).collect();
     parts.join(" ")
 }
 

@@ -30,7 +30,7 @@ type Found = (ChangeKind, String);
 /// What has to be reported.
 #[derive(Debug, Clone)]
 enum Expected {
-    /// These, and nothing else. A path that ends in `*` stands for those of a secret identity.
+    /// These, and nothing else. A `*` stands for a secret identity.
     Changes(Vec<Found>),
     /// No document: items of a list cannot be told apart.
     BadList,
@@ -146,7 +146,7 @@ impl Trial<'_> {
         }
     }
 
-    /// An object, `keys` of which say who it is.
+    /// An object, `keys` of which say who it or the one around it is.
     fn object(&mut self, fields: &Map<String, Value>, place: &Place<'_>, keys: &[String]) {
         let whole = Value::Object(fields.clone());
         let with = |name: &str, value: Option<Value>| {
@@ -156,6 +156,12 @@ impl Trial<'_> {
         };
         for (name, field) in fields.iter().filter(|(name, _)| !keys.contains(name)) {
             let path = place.path_of(name);
+            let deeper = keys.iter().filter_map(|key| Some(key.strip_prefix(name)?.strip_prefix('/')?.to_owned()));
+            let deeper: Vec<String> = deeper.collect();
+            if let (false, Value::Object(inner)) = (deeper.is_empty(), field) {
+                self.object(inner, &place.child(name, |value| with(name, Some(value))), &deeper);
+                continue;
+            }
             let expected = match self.section.default_at(&path) {
                 Some(default) if matches!(place.within, Within::Plain) => self.against_default(field, default, &path),
                 _ => self.come_or_gone(place, Removed, field, &path),
@@ -189,7 +195,8 @@ impl Trial<'_> {
     /// A list of objects that know who they are.
     fn keyed(&mut self, items: &[Value], keys: Vec<String>, place: &Place<'_>) {
         let is_secret = keys.iter().any(|key| {
-            let path: Vec<_> = place.path.iter().cloned().chain(["*".to_owned(), key.clone()]).collect();
+            let path: Vec<_> = place.path.iter().cloned().chain(["*"].map(str::to_owned)).collect();
+            let path: Vec<_> = path.into_iter().chain(key.split('/').map(str::to_owned)).collect();
             self.section.is_secret(&path)
         });
         let list = |items: &[&Value]| Value::Array(items.iter().copied().cloned().collect());
@@ -203,12 +210,10 @@ impl Trial<'_> {
             self.change(place, list(&all), list(&others), gone.clone());
             let twice = list(&[item, item]);
             self.change(place, list(&[item]), twice, Expected::BadList);
-            for key in keys.iter().filter(|key| own.get(*key).is_some_and(Value::is_string)) {
-                let mut other = item.clone();
-                other[key] = json!(format!("{}-other", item[key].as_str().unwrap()));
-                let mut less = own.clone();
-                less.remove(key);
-                for other in [other, Value::Object(less)] {
+            for key in keys.iter().map(|key| format!("/{key}")) {
+                let Some(text) = item.pointer(&key).and_then(Value::as_str) else { continue };
+                for other in [json!(format!("{text}-other")), Value::Null] {
+                    let other = with(item, &key, other);
                     let new = identity(&other, &keys);
                     let expected = match (&gone, self.come_or_gone(place, Added, &other, &path_of(&new))) {
                         _ if new.is_empty() => Expected::BadList,
@@ -225,8 +230,10 @@ impl Trial<'_> {
         }
         let mut new = items.first().cloned().unwrap_or_else(|| json!({}));
         for key in &keys {
-            if items.is_empty() || new.get(key).is_some_and(Value::is_string) {
-                new[key] = json!("authdrift-new");
+            match new.pointer_mut(&format!("/{key}")) {
+                Some(place) if place.is_string() => *place = json!("authdrift-new"),
+                None if items.is_empty() => new = around(key, json!("authdrift-new"), new),
+                _ => {}
             }
         }
         let come = self.come_or_gone(place, Added, &new, &path_of(&identity(&new, &keys)));
@@ -275,9 +282,29 @@ impl Trial<'_> {
 }
 
 fn identity(item: &Value, fields: &[String]) -> String {
-    let parts: Vec<_> =
-        fields.iter().filter_map(|field| item.get(field)?.as_str()).filter(|text| !text.is_empty()).collect();
+    let parts: Vec<_> = fields
+        .iter()
+        .filter_map(|field| item.pointer(&format!("/{field}"))?.as_str())
+        .filter(|text| !text.is_empty())
+        .collect();
     parts.join(" ")
+}
+
+fn with(value: &Value, pointer: &str, other: Value) -> Value {
+    let mut value = value.clone();
+    *value.pointer_mut(pointer).unwrap() = other;
+    value
+}
+
+/// `object` with `value` at `a/b`.
+fn around(path: &str, value: Value, mut object: Value) -> Value {
+    match path.split_once('/') {
+        Some((name, rest)) => {
+            object[name] = around(rest, value, object.get(name).cloned().unwrap_or_else(|| json!({})))
+        }
+        None => object[path] = value,
+    }
+    object
 }
 
 /// A value of the same kind, if there is another one.
@@ -294,10 +321,11 @@ fn another(value: &Value) -> Value {
 fn differing(mut expected: Vec<Found>, mut found: Vec<Found>) -> Option<String> {
     found.sort();
     expected.sort();
-    let fits = |(one, other): (&Found, &Found)| {
-        let is_same = |prefix: &str| other.1.starts_with(&format!("{prefix}hidden-"));
-        one.0 == other.0 && (one.1 == other.1 || one.1.strip_suffix('*').is_some_and(is_same))
+    let is_token = |(one, other): (&str, &str)| one == other || one == "*" && other.starts_with("hidden-");
+    let is_path = |one: &str, other: &str| {
+        one.split('/').count() == other.split('/').count() && one.split('/').zip(other.split('/')).all(is_token)
     };
+    let fits = |(one, other): (&Found, &Found)| one.0 == other.0 && is_path(&one.1, &other.1);
     let is_right = found.len() == expected.len() && expected.iter().zip(&found).all(fits);
     (!is_right).then(|| format!("found {found:?}, expected {expected:?}"))
 }

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-use authdrift::model::{Pointer, Provider, State};
+use authdrift::model::{Provider, State};
 use authdrift::sections::{Each, Section, Shape, Table};
 use authdrift::simulator::{auth0, clerk};
 use serde_json::{Map, Value};
@@ -192,11 +192,11 @@ impl Answer {
     }
 
     /// What the refusal means for `section`.
-    fn state(&self, section: &Section) -> Option<State> {
+    fn state(&self, section: &Section) -> State {
         let field = |pointers: [&str; 2]| pointers.iter().find_map(|at| self.body.pointer(at)?.as_str());
         let code = field(["/errorCode", "/errors/0/code"]).unwrap_or_default();
         let message = field(["/message", "/errors/0/long_message"]).unwrap_or_default();
-        Table::of(self.provider).meaning_of(section, self.status, code, message)
+        Table::of(self.provider).meaning_of(section, self.status, code, message).state
     }
 }
 
@@ -308,7 +308,7 @@ fn one(section: &Section, names: &BTreeMap<String, String>, answers: &[&Answer])
     // Of several recordings of the same request the last one counts.
     let first = **pages.iter().rfind(|answer| is_first(answer)).ok_or(())?;
     if first.status != 200 {
-        return if first.state(section) == Some(State::Off) { Ok(None) } else { Err(()) };
+        return if first.state(section) == State::Off { Ok(None) } else { Err(()) };
     }
     pages.retain(|answer| !is_first(answer));
     let mut value = first.value(section);
@@ -326,11 +326,9 @@ fn names_and_keys(each: &Each, sections: &BTreeMap<String, Value>) -> BTreeSet<(
     };
     let mut found = BTreeSet::new();
     for object in objects(&sections[parent]).iter().filter(|object| has(object, &each.fields)) {
-        let mut scalars = Vec::new();
-        scalars_in(object, &Pointer::default(), &mut scalars);
-        for (_, value) in scalars.iter().filter(|(place, _)| id.matches(place.tokens())) {
-            let key = each.key.as_ref().map_or_else(|| value.clone(), |field| text(object, field));
-            found.insert((value.clone(), key));
+        for id in id.find(object).into_iter().filter_map(Value::as_str) {
+            let key = each.key.as_ref().map_or_else(|| id.to_owned(), |field| text(object, field));
+            found.insert((id.to_owned(), key));
         }
     }
     found
@@ -342,13 +340,4 @@ fn objects(value: &Value) -> Vec<&Value> {
 
 fn has(object: &Value, fields: &BTreeMap<String, Value>) -> bool {
     fields.iter().all(|(name, value)| object.get(name) == Some(value))
-}
-
-fn scalars_in(value: &Value, place: &Pointer, found: &mut Vec<(Pointer, String)>) {
-    match value {
-        Value::Object(fields) => fields.iter().for_each(|(name, field)| scalars_in(field, &place.child(name), found)),
-        Value::Array(items) => items.iter().for_each(|item| scalars_in(item, &place.child("*"), found)),
-        Value::String(text) => found.push((place.clone(), text.clone())),
-        _ => {}
-    }
 }

@@ -13,6 +13,8 @@ pub(super) enum Style {
     Checkpoint,
     /// Offset, or checkpoint when asked with `take`.
     Both,
+    /// Offset, always in a wrapper, which leaves out `page` and `total` when they are 0.
+    Actions,
 }
 
 /// The lists: last part of the path, key of the wrapper, style. Any other array is served whole.
@@ -27,11 +29,24 @@ const LISTS: &[(&str, &str, Style)] = &[
     ("self-service-profiles", "self_service_profiles", Style::Offset),
     ("flows", "flows", Style::Offset),
     ("forms", "forms", Style::Offset),
+    ("encryption", "keys", Style::Offset),
+    ("rendering", "configs", Style::Offset),
     ("client-grants", "client_grants", Style::Both),
     ("connections", "connections", Style::Both),
     ("organizations", "organizations", Style::Both),
+    ("custom-domains", "custom_domains", Style::Both),
     ("event-streams", "eventStreams", Style::Checkpoint),
     ("token-exchange-profiles", "token_exchange_profiles", Style::Checkpoint),
+    ("rate-limit-policies", "rate_limit_policies", Style::Checkpoint),
+    ("connection-profiles", "connection_profiles", Style::Checkpoint),
+    ("user-attribute-profiles", "user_attribute_profiles", Style::Checkpoint),
+    ("connections-scim-configurations", "scim_configurations", Style::Checkpoint),
+    ("connections-directory-provisionings", "directory_provisionings", Style::Checkpoint),
+    ("discovery-domains", "domains", Style::Checkpoint),
+    ("groups", "groups", Style::Checkpoint),
+    ("actions", "actions", Style::Actions),
+    ("modules", "modules", Style::Actions),
+    ("bindings", "bindings", Style::Actions),
 ];
 
 /// The requested part of a document.
@@ -45,8 +60,9 @@ pub(super) fn serve(request: &Request, document: &Value, max_page_size: usize) -
         items.iter().filter(|item| is_wanted(request, item)).map(|item| choose(request, item)).collect();
     let checkpoint = request.parameter("take").is_some() || request.parameter("from").is_some();
     match (style, checkpoint) {
-        (Style::Offset, true) => Err("'Additional properties not allowed: take'".to_owned()),
+        (Style::Offset | Style::Actions, true) => Err("'Additional properties not allowed: take'".to_owned()),
         (Style::Offset | Style::Both, false) => offset_page(request, name, &items, max_page_size),
+        (Style::Actions, false) => actions_page(request, name, &items, max_page_size),
         (Style::Checkpoint, _) | (Style::Both, true) => checkpoint_page(request, name, &items, max_page_size),
     }
 }
@@ -91,8 +107,23 @@ fn offset_page(request: &Request, name: &str, items: &[Value], max: usize) -> Re
     Ok(Answer::json(200, &json!({ "start": start, "limit": limit, "total": items.len(), name: shown })))
 }
 
+fn actions_page(request: &Request, name: &str, items: &[Value], max: usize) -> Result<Answer, String> {
+    let page = number(request, "page", 0, 0, usize::MAX)?;
+    let limit = number(request, "per_page", 20, 1, 100)?.min(max);
+    let shown: Vec<&Value> = items.iter().skip(page.saturating_mul(limit)).take(limit).collect();
+    let mut answer = Map::from_iter([(name.to_owned(), json!(shown)), ("per_page".to_owned(), json!(limit))]);
+    let unless_zero = [("page", page), ("total", items.len())].into_iter().filter(|(_, number)| *number > 0);
+    answer.extend(unless_zero.map(|(name, number)| (name.to_owned(), json!(number))));
+    Ok(Answer::json(200, &Value::Object(answer)))
+}
+
 fn checkpoint_page(request: &Request, name: &str, items: &[Value], max: usize) -> Result<Answer, String> {
-    let limit = number(request, "take", 50, 1, if name == "clients" { 1000 } else { 100 })?.min(max);
+    let most = match name {
+        "clients" => 1000,
+        "connection_profiles" | "user_attribute_profiles" => 10,
+        _ => 100,
+    };
+    let limit = number(request, "take", 50.min(most), 1, most)?.min(max);
     let start = match request.parameter("from").filter(|from| !from.is_empty()) {
         Some(cursor) => read_cursor(&cursor).ok_or("'Invalid cursor' on property from")?,
         None => 0,
