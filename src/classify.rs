@@ -3,6 +3,8 @@
 pub mod assess;
 pub mod catalogue;
 mod direction;
+mod surroundings;
 
-pub use assess::{Drift, UNCLASSIFIED, assess};
+pub use assess::{Drift, NEW_FIELD, UNCLASSIFIED, assess, assess_among};
 pub use catalogue::{Catalogue, Setting, Weaker, WeakerRule, Zero};
+pub use surroundings::Surroundings;

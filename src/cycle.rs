@@ -14,7 +14,7 @@ use chrono::{DateTime, Utc};
 
 pub use announce::{Origin, announce};
 pub use commit::{Told, keep_transitions};
-pub use judge::{Judged, approved_side, expected, judge, verified_baseline};
+pub use judge::{Judged, approved_side, expected, judge, surroundings, verified_baseline};
 pub use report::{BaselineReport, Failure, Report, Verdict};
 
 use crate::canonical::{self, Redaction};

@@ -341,6 +341,13 @@ impl Table {
         self.sections.iter().find(|section| section.name == name)
     }
 
+    /// What a field at `path` (with its section) has to be taken for when it is absent, if the vendor is known to leave it
+    /// out.
+    pub fn default_at(&self, path: &Pointer) -> Option<&Value> {
+        let (name, rest) = path.tokens().split_first()?;
+        self.section(name)?.default_at(rest)
+    }
+
     /// Whether the list at `path` (with its section) is ordered.
     pub fn is_sequence(&self, path: &Pointer) -> bool {
         let Some((name, rest)) = path.tokens().split_first() else { return false };

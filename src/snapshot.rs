@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::canonical::{self, Document};
 use crate::model::{Digest, InstanceId, Resource, State};
@@ -89,6 +89,11 @@ impl Snapshot {
     /// State and digest of every section.
     pub fn manifest(&self) -> Manifest {
         self.sections.iter().map(|(section, reading)| (section.clone(), reading.mark())).collect()
+    }
+
+    /// The value of every section that has one.
+    pub fn values(&self) -> impl Iterator<Item = (&str, &Value)> {
+        self.sections.iter().filter_map(|(section, reading)| Some((section.as_str(), reading.document()?.value())))
     }
 
     /// The digest of the whole snapshot; see [`digest_of`].

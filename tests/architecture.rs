@@ -38,6 +38,7 @@ const NEIGHBOURS: &[(&str, &str, &str)] = &[
     ("diff", "sections", "the table says which lists are ordered"),
     ("diff", "snapshot", "one side of the comparison"),
     ("classify", "diff", "judges changes"),
+    ("classify", "sections", "the table says which field names an object, and what an absent field means"),
     ("incident", "canonical", "names a drift by a digest"),
     ("incident", "diff", "follows changes over time"),
     ("incident", "snapshot", "follows sections over time"),

@@ -10,7 +10,9 @@ use super::propose::Standing;
 use super::{ApprovalError, Proposal};
 use crate::classify::Catalogue;
 use crate::config::Config;
-use crate::cycle::{BaselineReport, Origin, Told, announce, approved_side, keep_transitions, verified_baseline};
+use crate::cycle::{
+    BaselineReport, Origin, Told, announce, approved_side, keep_transitions, surroundings, verified_baseline,
+};
 use crate::diff::{compare, compare::comparable};
 use crate::incident::{Ending, advance};
 use crate::model::{InstanceId, State, display_safe};
@@ -141,6 +143,7 @@ pub fn import(
     let origin = Origin {
         config,
         catalogue,
+        surroundings: surroundings(&baseline, &standing.snapshot, &standing.changes),
         instance,
         resource: &proposal.subject.resource,
         at: now,

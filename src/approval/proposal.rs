@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::ApprovalError;
 use crate::canonical::{self, Document};
-use crate::classify::{Catalogue, Drift, assess};
+use crate::classify::{Catalogue, Drift, Surroundings, assess_among};
 use crate::diff::compare::{Side, compare_section};
 use crate::model::{Digest, State};
 use crate::sections::Table;
@@ -107,7 +107,16 @@ impl Proposal {
             let after = side(&self.subject, section).unwrap_or(Side::Unknown);
             compare_section(table, section, before, after, &mut changes);
         }
-        changes.into_iter().map(|change| assess(catalogue, change)).collect()
+        let surroundings = Surroundings::new(table, self.values(previous), self.values(&self.subject), &changes);
+        changes.into_iter().map(|change| assess_among(catalogue, &surroundings, change)).collect()
+    }
+
+    /// The value of every section that `subject` names one of.
+    fn values<'a>(&'a self, subject: &'a Subject) -> impl Iterator<Item = (&'a str, &'a Value)> {
+        subject.sections.iter().filter_map(|(section, mark)| {
+            let value = self.documents.get(mark.digest.as_ref()?)?;
+            Some((section.as_str(), value))
+        })
     }
 
     /// Sections that would begin or cease to be compared, with what they were and what they would be.

@@ -7,8 +7,8 @@ use serde_json::Value;
 
 use super::{ApprovalError, Proposal};
 use crate::canonical::{Document, to_bytes};
-use crate::classify::{Catalogue, Drift, assess};
-use crate::cycle::{approved_side, verified_baseline};
+use crate::classify::{Catalogue, Drift, assess_among};
+use crate::cycle::{approved_side, surroundings, verified_baseline};
 use crate::diff::{Change, ChangeKind, compare, compare::Side};
 use crate::incident::fingerprint;
 use crate::model::{Digest, DriftId, InstanceId, Pointer, State, display_safe};
@@ -103,7 +103,9 @@ impl Standing {
 
     /// What each difference means.
     pub fn drifts(&self, catalogue: &Catalogue) -> Vec<Drift> {
-        self.changes.iter().map(|change| assess(catalogue, change.clone())).collect()
+        let Some(baseline) = &self.baseline else { return Vec::new() };
+        let surroundings = surroundings(baseline, &self.snapshot, &self.changes);
+        self.changes.iter().map(|change| assess_among(catalogue, &surroundings, change.clone())).collect()
     }
 
     /// The sections that can be read and that the baseline does not hold.

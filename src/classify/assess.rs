@@ -5,11 +5,16 @@ use serde_json::Value;
 
 use super::catalogue::{Catalogue, Setting};
 use super::direction::direction;
+use super::surroundings::Surroundings;
 use crate::diff::{Change, ChangeKind};
-use crate::model::{Category, Direction, Pattern, Pointer, Severity, Unit, display_safe};
+use crate::model::{Category, Direction, Pattern, Pointer, Provider, Severity, Unit, display_safe};
+use crate::sections::Table;
 
 /// The setting of a drift at a path that no entry of the catalogue knows.
 pub const UNCLASSIFIED: &str = "unclassified";
+
+/// The setting of a drift in a field that the vendor gave to every object of a section at once.
+pub const NEW_FIELD: &str = "new-field";
 
 /// The setting of a drift in the state of a whole section.
 pub const SECTION_STATE: &str = "section-state";
@@ -43,22 +48,73 @@ pub struct Drift {
     pub event: Option<String>,
 }
 
-/// Judges `change` by the catalogue. Never fails: what nobody has described is a medium drift of its own.
+/// Judges `change` by the catalogue, with nothing known beside it.
 pub fn assess(catalogue: &Catalogue, change: Change) -> Drift {
+    assess_among(catalogue, &Surroundings::default(), change)
+}
+
+/// Judges `change` by the catalogue. Never fails: what nobody has described is a medium drift of its own.
+pub fn assess_among(catalogue: &Catalogue, surroundings: &Surroundings, change: Change) -> Drift {
     if is_section_state(&change) {
         return section_state(change);
     }
-    if let Some(setting) = catalogue.setting_at(&change.path) {
-        let direction = direction(setting, &change);
-        let title = title(setting, &change.path);
-        return described(setting, title, direction, change);
+    let means_nothing = means_nothing(&change);
+    let mut drift = if let Some(setting) = catalogue.setting_at(&change.path) {
+        let direction = direction(setting, &stated(&change));
+        let title = title(setting, surroundings, &change.path);
+        described(setting, title, direction, change)
+    } else if let Some((setting, leaf)) = most_severe_leaf(catalogue, &change) {
+        let title = title(setting, surroundings, &leaf);
+        described(setting, title, Direction::Unknown, change)
+    } else if let Some(field) = surroundings.new_field(&change) {
+        new_field(&field, change)
+    } else {
+        unclassified(change)
+    };
+    if means_nothing && drift.direction != Direction::Weaker {
+        drift.severity = Severity::Info;
     }
-    match most_severe_leaf(catalogue, &change) {
-        Some((setting, leaf)) => {
-            let title = title(setting, &leaf);
-            described(setting, title, Direction::Unknown, change)
+    drift
+}
+
+/// `change` with the default in the place of a side that is absent, where the vendor is known to leave the default out.
+fn stated(change: &Change) -> Change {
+    let mut stated = change.clone();
+    let default = Provider::ALL.into_iter().find_map(|provider| Table::of(provider).default_at(&change.path));
+    if let Some(default) = default.filter(|_| !change.is_member) {
+        match change.kind {
+            ChangeKind::Added => stated.before = default.clone(),
+            ChangeKind::Removed => stated.after = default.clone(),
+            ChangeKind::Changed | ChangeKind::Reordered => {}
         }
-        None => unclassified(change),
+    }
+    stated
+}
+
+/// Whether a field only came or went with a value that is as good as none: vendors write the same nothing as absent,
+/// null, false or empty, and change that from one version to the next.
+fn means_nothing(change: &Change) -> bool {
+    let is_nothing = |value: &Value| match value {
+        Value::Null | Value::Bool(false) => true,
+        Value::String(text) => text.is_empty(),
+        Value::Array(items) => items.is_empty(),
+        Value::Object(fields) => fields.is_empty(),
+        Value::Bool(true) | Value::Number(_) => false,
+    };
+    let (before, after) = (&change.before, &change.after);
+    let is_absent = |value: &Value| value.is_null();
+    !change.is_member && is_nothing(before) && is_nothing(after) && (is_absent(before) || is_absent(after))
+}
+
+/// One field that the vendor gave to every object at once is one line, whatever it is called.
+fn new_field(field: &Pointer, change: Change) -> Drift {
+    Drift {
+        setting: NEW_FIELD.to_owned(),
+        title: format!("New field of the vendor: {}", display_safe(&field.to_string())),
+        why: "Every object of the section has it at once, so the vendor added it and nobody changed a setting."
+            .to_owned(),
+        severity: Severity::Info,
+        ..unclassified(change)
     }
 }
 
@@ -121,21 +177,24 @@ fn is_section_state(change: &Change) -> bool {
 }
 
 /// The title with the names of what the stars of the pattern stand for: `JWT template lifetime (supabase)`.
-fn title(setting: &Setting, path: &Pointer) -> String {
-    let names = setting.paths.iter().find(|pattern| pattern.matches(path.tokens())).map(|pattern| names(pattern, path));
-    match names {
+fn title(setting: &Setting, surroundings: &Surroundings, path: &Pointer) -> String {
+    let pattern = setting.paths.iter().find(|pattern| pattern.matches(path.tokens()));
+    match pattern.map(|pattern| names(pattern, surroundings, path)) {
         Some(names) if !names.is_empty() => format!("{} ({})", setting.title, names.join(", ")),
         _ => setting.title.clone(),
     }
 }
 
 /// Like [`Pattern::names`], but also for `name*` and `*name` (the rest of the token) and for the stars before a `**`.
-fn names(pattern: &Pattern, path: &Pointer) -> Vec<String> {
+fn names(pattern: &Pattern, surroundings: &Surroundings, path: &Pointer) -> Vec<String> {
     let wanted: Pointer = pattern.to_string().parse().unwrap_or_default();
     let pairs = wanted.tokens().iter().take_while(|wanted| *wanted != "**").zip(path.tokens());
-    let rest = |(wanted, token): (&String, &String)| match wanted.strip_suffix('*') {
-        Some(prefix) => token.strip_prefix(prefix).map(display_safe),
-        None => token.strip_suffix(wanted.strip_prefix('*')?).map(display_safe),
+    let rest = |(wanted, token): (&String, &String)| {
+        let rest = match wanted.strip_suffix('*') {
+            Some(prefix) => token.strip_prefix(prefix)?,
+            None => token.strip_suffix(wanted.strip_prefix('*')?)?,
+        };
+        Some(display_safe(surroundings.name_of(rest)))
     };
     pairs.filter_map(rest).collect()
 }

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 
 use super::commit::Told;
 use super::report::BaselineReport;
-use crate::classify::{Catalogue, Drift, assess};
+use crate::classify::{Catalogue, Drift, Surroundings, assess_among};
 use crate::config::{Config, Filter};
 use crate::incident::{Known, SectionKind, Status, Step, Transition};
 use crate::message::{
@@ -21,6 +21,8 @@ pub struct Origin<'a> {
     pub config: &'a Config,
     /// What changes mean.
     pub catalogue: &'a Catalogue,
+    /// What is known beside them.
+    pub surroundings: Surroundings,
     /// About what.
     pub instance: &'a InstanceId,
     /// The vendor's identity of it.
@@ -37,7 +39,7 @@ pub struct Origin<'a> {
 /// The database cannot be written.
 pub fn announce(tx: &Transaction<'_>, row: InstanceRow, origin: &Origin<'_>, told: Told) -> Result<(), StoreError> {
     let open = drifts::count_open(tx, row)?;
-    let entries = entries(origin.catalogue, &told.transitions);
+    let entries = entries(origin, &told.transitions);
     let is_news = !entries.is_empty() || !told.sections.is_empty() || told.untrusted.is_some() || told.trusted_again;
     if is_news {
         let mark = events::mark(tx)?;
@@ -124,11 +126,11 @@ fn filtered(alert: &Alert, filter: &Filter) -> Option<Alert> {
 }
 
 /// One entry per setting and kind of news, most severe first.
-fn entries(catalogue: &Catalogue, transitions: &[Transition]) -> Vec<Entry> {
+fn entries(origin: &Origin<'_>, transitions: &[Transition]) -> Vec<Entry> {
     let mut entries: Vec<Entry> = Vec::new();
     for transition in transitions {
         let Some(news) = news_of(transition) else { continue };
-        let drift = assess(catalogue, transition.drift.change.clone());
+        let drift = assess_among(origin.catalogue, &origin.surroundings, transition.drift.change.clone());
         let known = &transition.drift;
         let change = EntryChange {
             id: known.id.clone(),

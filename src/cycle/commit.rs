@@ -78,6 +78,7 @@ pub(super) fn commit(
         &Origin {
             config: &watch.config,
             catalogue: &watch.catalogue,
+            surroundings: judged.surroundings(&taken.snapshot),
             instance: id,
             resource: &taken.snapshot.resource,
             at: cycle.at,

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::Failure;
+use crate::classify::Surroundings;
 use crate::config::Selection;
 use crate::diff::{Change, compare, compare::Side};
 use crate::model::{Digest, Provider, State};
@@ -47,6 +48,14 @@ impl Judged {
         match self {
             Self::Compared(compared) => &compared.changes,
             _ => &[],
+        }
+    }
+
+    /// What is known beside the differences.
+    pub fn surroundings(&self, snapshot: &Snapshot) -> Surroundings {
+        match self {
+            Self::Compared(compared) => surroundings(&compared.baseline, snapshot, &compared.changes),
+            _ => Surroundings::default(),
         }
     }
 
@@ -137,6 +146,12 @@ pub fn verified_baseline(
         (Ok(_), Err(error)) => Err(error),
         (verified, _) => Ok(verified),
     }
+}
+
+/// What is known beside `changes` from a baseline to a snapshot.
+pub fn surroundings(baseline: &Baseline, snapshot: &Snapshot, changes: &[Change]) -> Surroundings {
+    let approved = baseline.documents.iter().map(|(section, document)| (section.as_str(), document.value()));
+    Surroundings::new(Table::of(snapshot.instance.provider), approved, snapshot.values(), changes)
 }
 
 /// The approved side of a section.

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use serde::{Serialize, Serializer};
 
 use super::{Judged, Taken, Watch};
-use crate::classify::{Drift, assess};
+use crate::classify::{Drift, assess_among};
 use crate::clock::written;
 use crate::exit::Exit;
 use crate::incident::{self, SectionKind, Status, section_kind};
@@ -255,6 +255,7 @@ pub(super) fn build(
     let known = row.map(|row| drifts::known(tx, row)).transpose()?.unwrap_or_default();
     let known_sections = row.map(|row| news::known(tx, row)).transpose()?.unwrap_or_default();
 
+    let surroundings = judged.surroundings(snapshot);
     let mut reported: Vec<DriftReport> = Vec::new();
     for change in judged.changes() {
         let open =
@@ -263,7 +264,7 @@ pub(super) fn build(
             id: open.map(|drift| drift.id.clone()),
             section: change.section().to_owned(),
             first_seen: open.map_or(cycle.at, |drift| drift.first_seen),
-            drift: assess(&watch.catalogue, change.clone()),
+            drift: assess_among(&watch.catalogue, &surroundings, change.clone()),
             status: Status::Open.as_str(),
             unseen: false,
         });
@@ -280,7 +281,7 @@ pub(super) fn build(
                 id: Some(drift.id.clone()),
                 section: drift.change.section().to_owned(),
                 first_seen: drift.first_seen,
-                drift: assess(&watch.catalogue, drift.change.clone()),
+                drift: assess_among(&watch.catalogue, &surroundings, drift.change.clone()),
                 status: Status::Open.as_str(),
                 unseen: true,
             });

@@ -110,6 +110,8 @@ fn compare_values(table: &Table, path: &Pointer, before: &Value, after: &Value, 
                     (Some(was), Some(is)) => compare_values(table, &place, was, is, changes),
                     // Vendors add and retire providers that nobody has switched on.
                     (Some(one), None) | (None, Some(one)) if table.is_inert(&place, one) => {}
+                    // Stated or not, it is what the vendor does anyway.
+                    (Some(one), None) | (None, Some(one)) if table.default_at(&place) == Some(one) => {}
                     (Some(was), None) => changes.push(one(ChangeKind::Removed, &place, was, &Value::Null, false)),
                     (None, Some(is)) => changes.push(one(ChangeKind::Added, &place, &Value::Null, is, false)),
                     (None, None) => {}
