@@ -151,7 +151,7 @@ impl Depth {
 pub struct When {
     /// The other section.
     pub of: String,
-    /// Fields the object has, with their values.
+    /// Fields the object has, with their values; a list is a choice.
     #[serde(rename = "where")]
     pub fields: BTreeMap<String, Value>,
 }
@@ -168,7 +168,7 @@ pub struct Each {
     pub names: Vec<String>,
     /// … or those found in another section.
     pub of: Option<String>,
-    /// Only in objects that have these fields with these values.
+    /// Only in objects that have these fields with these values; a list is a choice.
     #[serde(default, rename = "where")]
     pub fields: BTreeMap<String, Value>,
     /// Where the value is in an object of the other section (or in the section itself, if it is one object).
@@ -352,12 +352,6 @@ impl Table {
     pub fn is_sequence(&self, path: &Pointer) -> bool {
         let Some((name, rest)) = path.tokens().split_first() else { return false };
         self.section(name).is_some_and(|section| section.is_sequence(rest))
-    }
-
-    /// What a field at `path` (with its section) has to be taken for when it is absent.
-    pub fn default_at(&self, path: &Pointer) -> Option<&Value> {
-        let (name, rest) = path.tokens().split_first()?;
-        self.section(name)?.default_at(rest)
     }
 
     /// Whether `value` at `path` (with its section) means as little as nothing at all.

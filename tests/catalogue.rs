@@ -25,15 +25,9 @@ const NOT_READ: &[(&str, &str)] = &[
     ("/v1/audit_logs", "events, not settings"),
     ("/v1/platform/me", "who is asking"),
     ("/v1/platform/applications", "other instances"),
-    ("/v1/platform/applications/*", "other instances"),
-    ("/v1/platform/applications/*/domains", "twin of the Backend API's"),
-    ("/v1/platform/applications/*/instances/*/jwt_templates", "twin of the Backend API's"),
-    ("/v1/platform/applications/*/instances/*/redirect_urls", "twin of the Backend API's"),
-    ("/v1/platform/applications/*/instances/*/config/schema", "what the configuration could be, not what it is"),
     ("/v1/health", "whether the service runs"),
-    ("/v1/jwks", "twin of the public one"),
-    ("/.well-known/**", "twins of what is read, for browsers"),
-    ("/v1/account_portal", "looks"),
+    ("/api/v2/actions/triggers", "what there is, not what is set"),
+    ("/api/v2/clients/*/credentials", "its permission also unlocks the secrets of every application"),
     ("/api/v2/users/**", "people, not settings"),
     ("/api/v2/users", "people, not settings"),
     ("/api/v2/grants", "what people agreed to"),
@@ -42,7 +36,6 @@ const NOT_READ: &[(&str, &str)] = &[
     ("/api/v2/organizations/*/members/**", "people, not settings"),
     ("/api/v2/roles/*/users", "people, not settings"),
     ("/api/v2/rules/*", "the list has the same"),
-    ("/api/v2/hooks/*", "the list has the same"),
 ];
 
 fn canonical(section: &Section, value: Value) -> Document {
@@ -131,11 +124,9 @@ fn every_recorded_answer_is_of_a_section_or_left_out_for_a_reason() {
     let unexplained: Vec<_> =
         homeless.iter().filter(|path| !NOT_READ.iter().any(|(pattern, _)| fits(pattern, path))).collect();
     assert!(unexplained.is_empty(), "recorded, and neither read nor left out for a reason: {unexplained:#?}");
-    if !homeless.is_empty() {
-        for (pattern, _) in NOT_READ {
-            assert!(homeless.iter().any(|path| fits(pattern, path)), "{pattern}: take it off the list");
-        }
-    }
+    let is_stale = |(pattern, _): &&(&str, &str)| !homeless.iter().any(|path| fits(pattern, path));
+    let stale: Vec<_> = NOT_READ.iter().filter(is_stale).map(|(pattern, _)| pattern).collect();
+    assert!(homeless.is_empty() || stale.is_empty(), "take them off the list: {stale:#?}");
 }
 
 /// `[name=supabase].claims.email` and `auth_config.test_mode` as the path they have in a drift.

@@ -104,9 +104,7 @@ fn compare_values(table: &Table, path: &Pointer, before: &Value, after: &Value, 
             let names: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
             for name in names {
                 let place = path.child(name);
-                // A vendor states some values sometimes, and sometimes not.
-                let default = table.default_at(&place);
-                match (old.get(name).or(default), new.get(name).or(default)) {
+                match (old.get(name), new.get(name)) {
                     (Some(was), Some(is)) => compare_values(table, &place, was, is, changes),
                     // Vendors add and retire providers that nobody has switched on.
                     (Some(one), None) | (None, Some(one)) if table.is_inert(&place, one) => {}

@@ -162,10 +162,7 @@ impl Trial<'_> {
                 self.object(inner, &place.child(name, |value| with(name, Some(value))), &deeper);
                 continue;
             }
-            let expected = match self.section.default_at(&path) {
-                Some(default) if matches!(place.within, Within::Plain) => self.against_default(field, default, &path),
-                _ => self.come_or_gone(place, Removed, field, &path),
-            };
+            let expected = self.come_or_gone(place, Removed, field, &path);
             self.change(place, whole.clone(), with(name, None), expected);
             self.value(field, place.child(name, |value| with(name, Some(value))));
         }
@@ -175,21 +172,10 @@ impl Trial<'_> {
 
     /// As [`Trial::expect`] for something that comes or goes whole: it may mean nothing.
     fn come_or_gone(&self, place: &Place<'_>, kind: ChangeKind, value: &Value, path: &[String]) -> Expected {
-        let means_nothing = matches!(place.within, Within::Plain) && self.table.is_inert(&self.pointer(path), value);
+        let is_nothing =
+            self.table.is_inert(&self.pointer(path), value) || self.section.default_at(path) == Some(value);
+        let means_nothing = matches!(place.within, Within::Plain) && is_nothing;
         if means_nothing { Expected::Changes(Vec::new()) } else { self.expect(place, kind, path) }
-    }
-
-    /// What an absent field gives that means `default`.
-    fn against_default(&self, field: &Value, default: &Value, path: &[String]) -> Expected {
-        let at = self.pointer(path).to_string();
-        Expected::Changes(match (field, default) {
-            (field, default) if field == default => Vec::new(),
-            (Value::Array(had), Value::Array(has)) if !self.section.is_sequence(path) => {
-                let gone = had.iter().filter(|one| !has.contains(one)).map(|_| (Removed, at.clone()));
-                gone.chain(has.iter().filter(|one| !had.contains(one)).map(|_| (Added, at.clone()))).collect()
-            }
-            _ => vec![(Changed, at)],
-        })
     }
 
     /// A list of objects that know who they are.

@@ -10,7 +10,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use authdrift::model::{Provider, State};
-use authdrift::sections::{Each, Section, Shape, Table};
+use authdrift::sections::{Api, Each, Section, Shape, Table};
 use authdrift::simulator::{auth0, clerk};
 use serde_json::{Map, Value};
 
@@ -170,15 +170,26 @@ impl Answer {
         found
     }
 
-    /// The items in their envelope, or the whole answer.
+    /// The items in their envelope, or the whole answer, with the fields that the section asks for.
     pub fn value(&self, section: &Section) -> Value {
         let items = section.items.as_ref().and_then(|items| self.body.get(items));
-        let value = items.unwrap_or(&self.body).clone();
+        let mut value = items.unwrap_or(&self.body).clone();
         let fits = match section.shape {
             Shape::Object => value.is_object(),
             Shape::List | Shape::Set => value.is_array(),
         };
         assert!(fits, "{}: not what section {} expects: {value}", self.file, section.name);
+        if let Some(fields) = section.query.get("fields") {
+            let is_named = section.query.get("include_fields").is_none_or(|include| include != "false");
+            let chosen = |name: &String| fields.split(',').any(|field| field == name) == is_named;
+            let objects: Vec<&mut Value> = match &mut value {
+                Value::Array(items) => items.iter_mut().collect(),
+                object => vec![object],
+            };
+            for object in objects.into_iter().filter_map(Value::as_object_mut) {
+                object.retain(|name, _| chosen(name));
+            }
+        }
         value
     }
 
@@ -300,7 +311,19 @@ fn one(section: &Section, names: &BTreeMap<String, String>, answers: &[&Answer])
     let fit = |answer: &Answer| {
         answer.matches().into_iter().find(|found| found.section.name == section.name && fits(found)).map(|one| one.fit)
     };
-    let best = answers.iter().filter_map(|answer| fit(answer)).max().ok_or(())?;
+    let Some(best) = answers.iter().filter_map(|answer| fit(answer)).max() else {
+        // What nobody recorded is not there, as with the simulators, and in the words for others of its kind.
+        let is_alike = |answer: &&&Answer| {
+            answer.status == 404 && answer.matches().iter().any(|found| found.section.name == section.name)
+        };
+        if let Some(alike) = answers.iter().find(is_alike) {
+            return if alike.state(section) == State::Off { Ok(None) } else { Err(()) };
+        }
+        let (code, message) = ("resource_not_found", "Not Found");
+        let provider = if section.api == Api::Management { Provider::Auth0 } else { Provider::Clerk };
+        let state = Table::of(provider).meaning_of(section, 404, code, message).state;
+        return if state == State::Off { Ok(None) } else { Err(()) };
+    };
     let mut pages: Vec<&&Answer> = answers.iter().filter(|answer| fit(answer) == Some(best)).collect();
     let is_first = |answer: &&&Answer| {
         !answer.query.contains_key("from") && answer.query.get("page").is_none_or(|page| page == "0")
