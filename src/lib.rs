@@ -33,6 +33,7 @@ pub mod message;
 pub mod schedule;
 pub mod sections;
 pub mod snapshot;
+pub mod suspicion;
 pub mod trust;
 
 // Layer 2: the outside world.
@@ -40,7 +41,6 @@ pub mod provider;
 pub mod receiver;
 pub mod secrets;
 pub mod store;
-pub mod suspicion;
 pub mod trust_files;
 
 // Layer 3: the service.

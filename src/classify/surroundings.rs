@@ -73,3 +73,74 @@ fn without_object(path: &Pointer) -> Pointer {
     let tokens = path.tokens().iter().enumerate();
     tokens.fold(Pointer::default(), |pointer, (place, token)| pointer.child(if place == 1 { "*" } else { token }))
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::{Catalogue, NEW_FIELD, assess_among};
+    use super::*;
+    use crate::model::{Direction, Provider, Severity};
+
+    fn added(path: &str, after: Value) -> Change {
+        let path = path.parse().unwrap();
+        Change { path, kind: ChangeKind::Added, before: Value::Null, after, is_member: false }
+    }
+
+    fn drifts(clients: &Value, changes: Vec<Change>) -> Vec<(String, String, Severity)> {
+        let table = Table::of(Provider::Auth0);
+        let surroundings = Surroundings::new(table, [], [("clients", clients)], &changes);
+        let catalogue = Catalogue::of(Provider::Auth0, None).unwrap();
+        let drifts = changes.into_iter().map(|change| assess_among(&catalogue, &surroundings, change));
+        drifts.map(|drift| (drift.setting, drift.title, drift.severity)).collect()
+    }
+
+    #[test]
+    fn an_object_has_its_name_in_every_title_also_where_another_section_refers_to_it() {
+        let clients = json!({ "abc": { "name": "Storefront" }, "def": { "name": "" } });
+        let titles: Vec<String> = drifts(
+            &clients,
+            vec![
+                added("/clients/abc/cross_origin_authentication", json!(true)),
+                added("/clients/def/cross_origin_authentication", json!(true)),
+                added("/connections.clients/users/abc", json!({ "client_id": "abc" })),
+            ],
+        )
+        .into_iter()
+        .map(|(_, title, _)| title)
+        .collect();
+        assert!(titles[0].ends_with("(Storefront)"), "{titles:?}");
+        assert!(titles[1].ends_with("(def)"), "{titles:?}");
+        assert!(titles[2].contains("Storefront"), "{titles:?}");
+    }
+
+    #[test]
+    fn a_field_that_every_object_got_at_once_is_the_vendors_and_one_line() {
+        let clients = json!({ "a": {}, "b": {}, "c": {} });
+        let new = |object: &str| added(&format!("/clients/{object}/unheard_of"), json!(1));
+        let everywhere = drifts(&clients, vec![new("a"), new("b"), new("c")]);
+        assert!(everywhere.iter().all(|drift| *drift == everywhere[0]), "{everywhere:?}");
+        assert_eq!((everywhere[0].0.as_str(), everywhere[0].2), (NEW_FIELD, Severity::Info));
+        let some = drifts(&clients, vec![new("a"), new("b")]);
+        assert!(some.iter().all(|(setting, _, severity)| setting == "unclassified" && *severity == Severity::Medium));
+        let known = added("/clients/a/cross_origin_authentication", json!(true));
+        assert_ne!(drifts(&json!({ "a": {} }), vec![known])[0].0, NEW_FIELD, "one object is not every object");
+    }
+
+    #[test]
+    fn an_absent_field_is_its_default_and_nothing_is_nothing() {
+        let catalogue = Catalogue::of(Provider::Auth0, None).unwrap();
+        let judge = |change| assess_among(&catalogue, &Surroundings::default(), change);
+        let longer = Change {
+            kind: ChangeKind::Removed,
+            before: json!(8),
+            after: Value::Null,
+            ..added("/tenants.settings/session_lifetime", Value::Null)
+        };
+        assert_eq!(judge(longer).direction, Direction::Weaker, "8 hours became the default of 168");
+        assert_eq!(judge(added("/tenants.settings/unheard_of", json!([]))).severity, Severity::Info);
+        assert_eq!(judge(added("/tenants.settings/unheard_of", json!([1]))).severity, Severity::Medium);
+        let off = added("/connections/db/options/brute_force_protection", json!(false));
+        assert_eq!((judge(off.clone()).direction, judge(off).severity >= Severity::High), (Direction::Weaker, true));
+    }
+}

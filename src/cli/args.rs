@@ -70,7 +70,7 @@ pub enum Command {
     Diff(DiffOptions),
     /// Show what happened to an instance
     History(HistoryOptions),
-    /// Explain one drift
+    /// Explain one drift, or show how a snapshot was read
     Show(ShowOptions),
     /// Write a proposal for a new baseline, to be signed elsewhere
     Propose(ProposeOptions),
@@ -183,8 +183,8 @@ pub struct HistoryOptions {
 /// `show`
 #[derive(Debug, Args)]
 pub struct ShowOptions {
-    /// The drift, drf_…; its beginning is enough when it is unique
-    #[arg(value_name = "DRIFT")]
+    /// The drift, drf_…, of which a unique beginning is enough; or the digest of a snapshot, sha256:…
+    #[arg(value_name = "DRIFT|SNAPSHOT")]
     pub drift: String,
     /// Print JSON
     #[arg(long)]

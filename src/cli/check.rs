@@ -15,7 +15,7 @@ use crate::cycle::{Keep, Report, Step, Verdict};
 use crate::delivery::Delivery;
 use crate::exit::Exit;
 use crate::message::values;
-use crate::model::{InstanceId, display_safe};
+use crate::model::{InstanceId, State, display_safe};
 use crate::store::Store;
 
 /// Reads the instances side by side, prints what was found, and delivers what is new.
@@ -143,19 +143,48 @@ pub(super) fn print_report(
             [meaning.severity.as_str(), meaning.direction.as_str(), title, &more],
         );
     }
-    for section in &report.sections {
-        let reason = section.reason.as_deref().unwrap_or_default();
-        let since = section.since.map(|at| format!("since {}", time(at, report.checked_at))).unwrap_or_default();
-        if section.blind && report.reason.is_none() {
-            columns.row(verdict_style(Verdict::Blind), ["blind", "", &section.section, &join(reason, &since)]);
-        } else if section.unbaselined {
-            columns.row(DIM, ["new", "", &section.section, "not in the baseline yet, so not compared"]);
-        } else if !section.state.is_comparable() && report.reason.is_none() {
-            columns.row(PLAIN, ["unread", "", &section.section, reason]);
-        }
+    for ((word, story), names) in unseen(report) {
+        let style = match word {
+            "new" => DIM,
+            "unread" => PLAIN,
+            _ => verdict_style(Verdict::Blind),
+        };
+        columns.row(style, [word, "", &listed(&names), &story]);
     }
     columns.write(out)?;
     Ok(())
+}
+
+/// The sections that were not compared, those together of which the same is to be said: an outage is one line.
+fn unseen(report: &Report) -> Vec<((&'static str, String), Vec<&str>)> {
+    let mut lines: Vec<((&'static str, String), Vec<&str>)> = Vec::new();
+    for section in &report.sections {
+        let reason = section.reason.as_deref().unwrap_or_default();
+        let since = section.since.map(|at| format!("since {}", time(at, report.checked_at))).unwrap_or_default();
+        let line = if section.blind && report.reason.is_none() {
+            let word = if section.state == State::Suspect { "suspect" } else { "blind" };
+            (word, join(reason, &since))
+        } else if section.unbaselined {
+            ("new", "not in the baseline yet, so not compared".to_owned())
+        } else if !section.state.is_comparable() && report.reason.is_none() {
+            ("unread", reason.to_owned())
+        } else {
+            continue;
+        };
+        match lines.iter_mut().find(|(known, _)| *known == line) {
+            Some((_, names)) => names.push(&section.section),
+            None => lines.push((line, vec![&section.section])),
+        }
+    }
+    lines
+}
+
+/// Names, the first few of them.
+fn listed(names: &[&str]) -> String {
+    match names {
+        [first, second, rest @ ..] if rest.len() > 1 => format!("{first}, {second} and {} more", rest.len()),
+        names => names.join(", "),
+    }
 }
 
 /// Drifts that are one line to a person: the same setting with the same values under several paths.

@@ -6,7 +6,7 @@ use std::io::Write;
 use std::path::Path;
 
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::CliError;
 use super::args::ExplainOptions;
@@ -202,7 +202,8 @@ impl Source {
 /// A change at `path` as it is reported. Of a section as a whole that nobody has described, that is one of its state.
 fn some_change(catalogue: &Catalogue, path: &Pointer) -> Change {
     let is_state = path.tokens().len() == 1 && catalogue.setting_at(path).is_none();
-    let state = |word: &str| if is_state { json!({ "state": word }) } else { Value::Null };
+    // Any values will do, as long as they are some.
+    let state = |word: &str| if is_state { json!({ "state": word }) } else { json!(word) };
     Change {
         path: path.clone(),
         kind: ChangeKind::Changed,

@@ -1,20 +1,20 @@
-//! `authdrift show`: one drift, explained.
+//! `authdrift show`: one drift, explained; or how a snapshot was read.
 
 use std::io::Write;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::CliError;
 use super::args::ShowOptions;
 use super::context::Context;
-use super::output::{BOLD, severity_style};
+use super::output::{BOLD, Columns, PLAIN, severity_style};
 use crate::classify::{Drift, assess};
 use crate::clock::written;
 use crate::exit::Exit;
 use crate::incident::{Known, Status};
 use crate::message::values;
-use crate::model::{InstanceId, display_safe};
-use crate::store::drifts;
+use crate::model::{Digest, InstanceId, display_safe};
+use crate::store::{Store, cycles, drifts};
 
 /// Explains one drift.
 ///
@@ -22,6 +22,9 @@ use crate::store::drifts;
 /// No drift, or more than one, has that id.
 pub fn show(context: &Context, options: &ShowOptions, out: &mut dyn Write) -> Result<Exit, CliError> {
     let store = context.existing_store()?;
+    if options.drift.starts_with("sha256:") {
+        return collection(&store, options, out);
+    }
     let mut found = store.read(|tx| drifts::find(tx, &options.drift))?;
     let typed = display_safe(&options.drift);
     if found.len() > 1 {
@@ -45,6 +48,40 @@ pub fn show(context: &Context, options: &ShowOptions, out: &mut dyn Write) -> Re
     } else {
         explain(&instance, &known, &drift, out)?;
     }
+    Ok(Exit::Ok)
+}
+
+/// Every request with which a snapshot was read for the first time: evidence of where its values come from.
+fn collection(store: &Store, options: &ShowOptions, out: &mut dyn Write) -> Result<Exit, CliError> {
+    let typed = display_safe(&options.drift);
+    let digest: Digest =
+        options.drift.parse().map_err(|_| CliError::new(Exit::Usage, format!("'{typed}' is no digest")))?;
+    let Some((at, requests)) = store.read(|tx| cycles::collection(tx, &digest))? else {
+        return Err(CliError::new(Exit::Usage, format!("no snapshot has the digest '{typed}'"))
+            .with_help("`authdrift check --json` and `authdrift history INSTANCE --json` show digests"));
+    };
+    if options.json {
+        let value = json!({ "snapshot": digest, "read_at": written(at), "requests": requests });
+        serde_json::to_writer_pretty(&mut *out, &value)?;
+        writeln!(out)?;
+        return Ok(Exit::Ok);
+    }
+    writeln!(out, "Snapshot {digest}, first read at {}:", written(at))?;
+    let mut columns = Columns::new(2);
+    for request in requests.as_array().into_iter().flatten() {
+        let text = |name: &str| match request.get(name) {
+            Some(Value::String(text)) => display_safe(text),
+            Some(Value::Number(number)) => number.to_string(),
+            _ => String::new(),
+        };
+        let items = match text("items") {
+            items if items.is_empty() => text("error"),
+            items => format!("{items} items"),
+        };
+        let body: String = text("digest").chars().take(19).collect();
+        columns.row(PLAIN, [&text("status"), &text("method"), &text("path"), &items, &text("date"), &body]);
+    }
+    columns.write(out)?;
     Ok(Exit::Ok)
 }
 

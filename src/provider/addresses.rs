@@ -104,7 +104,10 @@ fn objects<'a>(parents: &'a BTreeMap<&str, Outcome>, of: &str) -> Result<Vec<&'a
 }
 
 fn has(object: &Value, fields: &BTreeMap<String, Value>) -> bool {
-    fields.iter().all(|(name, value)| object.get(name) == Some(value))
+    fields.iter().all(|(name, wanted)| match (object.get(name), wanted) {
+        (Some(value), Value::Array(choice)) => choice.contains(value),
+        (value, wanted) => value == Some(wanted),
+    })
 }
 
 /// `path` under `base`, which may have a path of its own (a proxy). What stands in for a name in braces is one segment,

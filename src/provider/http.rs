@@ -11,7 +11,7 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use url::Url;
 
-use super::pace::{Pace, until_reset};
+use super::pace::Pace;
 use super::{Collected, ReadError};
 use crate::backoff::jittered;
 use crate::config::Rate;
@@ -246,8 +246,9 @@ impl Http {
         };
         let status = response.status();
         let asked_pause = asked_pause(status, response.headers());
-        let refused_for = asked_pause.filter(|_| status == StatusCode::TOO_MANY_REQUESTS);
-        self.pace.hear(family, response.headers(), refused_for, Instant::now());
+        if let Some(budget) = budget(status, response.headers(), asked_pause) {
+            self.pace.hear(family, budget, Instant::now());
+        }
         let text = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
         let content_type = text("content-type").unwrap_or_default();
         let content_type = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
@@ -275,6 +276,28 @@ impl Http {
 /// https anywhere, http on loopback.
 fn is_allowed(url: &Url) -> bool {
     url.scheme() == "https" || (url.scheme() == "http" && crate::config::is_loopback(url))
+}
+
+/// How many requests are left of how many, and in what time more are added, if the answer says so. After a refusal none
+/// is left until the time is over that the vendor asked for.
+fn budget(status: StatusCode, headers: &HeaderMap, asked_pause: Option<Duration>) -> Option<(u64, u64, Duration)> {
+    let number = |name: &str| headers.get(name)?.to_str().ok()?.trim().parse::<u64>().ok();
+    let limit = number("x-ratelimit-limit");
+    match asked_pause {
+        Some(pause) if status == StatusCode::TOO_MANY_REQUESTS => Some((limit.unwrap_or(1), 0, pause)),
+        _ => Some((limit?, number("x-ratelimit-remaining")?, until_reset(headers)?)),
+    }
+}
+
+/// The time to Auth0's `x-ratelimit-reset` (Unix seconds), read against the answer's own `Date` so that this machine's
+/// clock does not matter.
+fn until_reset(headers: &HeaderMap) -> Option<Duration> {
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    let date = text("date").and_then(|text| httpdate::parse_http_date(text).ok())?;
+    let reset: u64 = text("x-ratelimit-reset")?.trim().parse().ok()?;
+    let now = date.duration_since(std::time::UNIX_EPOCH).ok()?.as_secs();
+    // Both are whole seconds: one more makes sure that the reset has come.
+    Some(Duration::from_secs(reset.saturating_sub(now) + 1))
 }
 
 /// How long the vendor asks us to wait: `Retry-After` first, then `x-ratelimit-reset`.

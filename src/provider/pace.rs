@@ -6,7 +6,6 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use reqwest::header::HeaderMap;
 use tokio::time::Instant;
 
 use crate::config::Rate;
@@ -88,31 +87,11 @@ impl Pace {
         None
     }
 
-    /// Hears what an answer says about the budget of `family`: how many requests are left, and when more are added.
-    /// `pause` is how long the vendor asked to wait, if it refused.
-    pub(super) fn hear(&self, family: &str, headers: &HeaderMap, pause: Option<Duration>, now: Instant) {
-        let number = |name: &str| headers.get(name)?.to_str().ok()?.trim().parse::<u64>().ok();
-        let limit = number("x-ratelimit-limit");
-        let (remaining, wait) = match (pause, number("x-ratelimit-remaining"), until_reset(headers)) {
-            (Some(pause), ..) => (0, pause),
-            (None, Some(remaining), Some(wait)) => (remaining, wait),
-            _ => return,
-        };
-        let budget = Budget { limit: limit.unwrap_or(1), remaining, resets_at: now + wait };
+    /// Hears from an answer how many requests of `family` are left of how many, and in what time more are added.
+    pub(super) fn hear(&self, family: &str, (limit, remaining, wait): (u64, u64, Duration), now: Instant) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.budgets.insert(family.to_owned(), budget);
+        state.budgets.insert(family.to_owned(), Budget { limit, remaining, resets_at: now + wait });
     }
-}
-
-/// The time to Auth0's `x-ratelimit-reset` (Unix seconds), read against the answer's own `Date` so that this machine's
-/// clock does not matter.
-pub(super) fn until_reset(headers: &HeaderMap) -> Option<Duration> {
-    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    let date = text("date").and_then(|text| httpdate::parse_http_date(text).ok())?;
-    let reset: u64 = text("x-ratelimit-reset")?.trim().parse().ok()?;
-    let now = date.duration_since(std::time::UNIX_EPOCH).ok()?.as_secs();
-    // Both are whole seconds: one more makes sure that the reset has come.
-    Some(Duration::from_secs(reset.saturating_sub(now) + 1))
 }
 
 #[cfg(test)]
@@ -132,17 +111,6 @@ mod tests {
         times
     }
 
-    fn headers(limit: u64, remaining: u64, seconds: u64) -> HeaderMap {
-        let reset = (100 + seconds).to_string();
-        let pairs = [
-            ("date", "Thu, 01 Jan 1970 00:01:40 GMT".to_owned()),
-            ("x-ratelimit-limit", limit.to_string()),
-            ("x-ratelimit-remaining", remaining.to_string()),
-            ("x-ratelimit-reset", reset),
-        ];
-        pairs.into_iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect()
-    }
-
     #[test]
     fn requests_keep_the_chosen_pace() {
         let pace = |burst, per_second| Pace::new(Some(Rate { burst, per_second }), Duration::from_secs(60));
@@ -155,7 +123,7 @@ mod tests {
     #[test]
     fn the_last_quarter_of_the_vendors_bucket_is_left_alone() {
         let (pace, now) = (Pace::new(None, Duration::from_secs(60)), Instant::now());
-        pace.hear("/api/v2/clients", &headers(20, 8, 6), None, now);
+        pace.hear("/api/v2/clients", (20, 8, Duration::from_secs(7)), now);
         // Eight are left, five of twenty are kept: three go at once, the fourth after the reset, one by one from then on.
         assert_eq!(times(&pace, now, 5), [0, 0, 0, 7000, 8000]);
         assert!(pace.take("/api/v2/roles", now).is_none(), "another family has a bucket of its own");
@@ -164,9 +132,9 @@ mod tests {
     #[test]
     fn a_refusal_stops_the_whole_family_for_as_long_as_was_asked() {
         let (pace, now) = (Pace::new(None, Duration::from_secs(60)), Instant::now());
-        pace.hear("/api/v2/clients", &HeaderMap::new(), Some(Duration::from_secs(9)), now);
+        pace.hear("/api/v2/clients", (1, 0, Duration::from_secs(9)), now);
         assert_eq!(times(&pace, now, 1), [9000]);
-        pace.hear("/api/v2/clients", &HeaderMap::new(), Some(Duration::from_secs(3600)), now);
+        pace.hear("/api/v2/clients", (1, 0, Duration::from_secs(3600)), now);
         assert_eq!(pace.take("/api/v2/clients", now), Some(Duration::from_secs(60)), "bounded");
     }
 }

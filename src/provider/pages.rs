@@ -344,8 +344,10 @@ impl SectionReader {
 }
 
 fn with_query(url: &Url, section: &Section, page: &[(&'static str, String)]) -> Url {
+    // What the row fixes is fixed: some lists have a smaller page than the others.
+    let paging = page.iter().filter(|(name, _)| !section.query.contains_key(*name));
+    let paging = paging.map(|(name, value)| (*name, value.as_str()));
     let fixed = section.query.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-    let paging = page.iter().map(|(name, value)| (*name, value.as_str()));
     let mut pairs = fixed.chain(paging).peekable();
     let mut url = url.clone();
     if pairs.peek().is_some() {
