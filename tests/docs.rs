@@ -16,7 +16,7 @@ use authdrift::approval::{Proposal, Signer, sign};
 use authdrift::canonical::{self, Document};
 use authdrift::classify::Catalogue;
 use authdrift::config::{self, Sources};
-use authdrift::model::{Digest, HistoryMark, InstanceId, Provider, State};
+use authdrift::model::{Digest, HistoryMark, InstanceId, Pattern, Provider, State};
 use authdrift::sections::Table;
 use authdrift::snapshot::{Manifest, SectionMark, digest_of};
 use authdrift::trust::statement::Subject;
@@ -31,20 +31,20 @@ fn read(name: &str) -> String {
     fs::read_to_string(path(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
-/// Compares a generated part of the README, or writes it.
-fn check_generated(name: &str, expected: &str) {
+/// Compares a generated part of a document, or writes it.
+fn check_generated(file: &str, name: &str, expected: &str) {
     static ONE_WRITER: Mutex<()> = Mutex::new(());
     let _guard = ONE_WRITER.lock().unwrap();
-    let readme = read("README.md");
+    let document = read(file);
     let begin = format!("<!-- generated: {name} -->\n");
-    let (before, rest) = readme.split_once(&begin).unwrap_or_else(|| panic!("README.md has no part '{name}'"));
+    let (before, rest) = document.split_once(&begin).unwrap_or_else(|| panic!("{file} has no part '{name}'"));
     let (found, after) = rest.split_once("<!-- end -->").unwrap();
     let expected = format!("\n{expected}\n");
     if found != expected && env::var_os("UPDATE_DOCS").is_some() {
-        fs::write(path("README.md"), format!("{before}{begin}{expected}<!-- end -->{after}")).unwrap();
+        fs::write(path(file), format!("{before}{begin}{expected}<!-- end -->{after}")).unwrap();
         return;
     }
-    assert_eq!(found, expected, "README.md is out of date: UPDATE_DOCS=1 cargo test --test docs");
+    assert_eq!(found, expected, "{file} is out of date: UPDATE_DOCS=1 cargo test --test docs");
 }
 
 #[test]
@@ -59,7 +59,7 @@ fn the_readme_lists_the_sections_that_are_read() {
             };
             writeln!(table, "| `{}` | {} | {scope} |", section.name, section.holds).unwrap();
         }
-        check_generated(&format!("{provider}-sections"), &table);
+        check_generated("README.md", &format!("{provider}-sections"), &table);
     }
 }
 
@@ -72,7 +72,25 @@ fn the_readme_lists_the_permissions_auth0_has_to_grant() {
             scopes.push(scope);
         }
     }
-    check_generated("auth0-scopes", &format!("```text\n{}\n```\n", scopes.join("\n")));
+    check_generated("README.md", "auth0-scopes", &format!("```text\n{}\n```\n", scopes.join("\n")));
+}
+
+#[test]
+fn what_is_not_compared_is_listed() {
+    for provider in Provider::ALL {
+        let mut table = "| Section | Path | Not compared |\n|---|---|---|\n".to_owned();
+        for section in Table::of(provider).sections() {
+            let mut row = |pattern: &Pattern, why: &str| {
+                writeln!(table, "| `{}` | `{pattern}` | {why} |", section.name).unwrap();
+            };
+            section.volatile().iter().for_each(|pattern| row(pattern, "ever"));
+            section.inert().iter().for_each(|pattern| row(pattern, "while `enabled` is false: that it comes or goes"));
+            for (pattern, value) in section.defaults() {
+                row(pattern, &format!("whether it is absent or `{value}`"));
+            }
+        }
+        check_generated("docs/coverage.md", &format!("{provider}-not-compared"), &table);
+    }
 }
 
 #[test]
@@ -90,7 +108,7 @@ fn the_readme_and_the_help_list_the_exit_codes() {
         }
     }
     assert!(table.lines().count() > 10, "src/exit.rs is not written as this test reads it");
-    check_generated("exit-codes", &table);
+    check_generated("README.md", "exit-codes", &table);
 }
 
 #[test]

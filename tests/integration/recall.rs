@@ -333,9 +333,16 @@ fn every_change_is_found(tenant: &Tenant) -> BTreeMap<&str, usize> {
 
 #[test]
 fn every_change_of_every_value_is_reported_at_its_place_and_nothing_else_is() {
-    for tenant in fixtures::tenants() {
-        let counts = every_change_is_found(&tenant);
-        let all: usize = counts.values().sum();
-        assert!(all > 500 && counts.values().all(|count| *count > 0), "{}: {counts:?}", tenant.name);
-    }
+    let mut tenants = fixtures::tenants();
+    // It has what `tenant` has, only less of it.
+    tenants.retain(|tenant| !tenant.name.ends_with("before"));
+    std::thread::scope(|scope| {
+        for tenant in &tenants {
+            scope.spawn(move || {
+                let counts = every_change_is_found(tenant);
+                let all: usize = counts.values().sum();
+                assert!(all > 500 && counts.values().all(|count| *count > 0), "{}: {counts:?}", tenant.name);
+            });
+        }
+    });
 }

@@ -3,7 +3,12 @@
 //!
 //! The recordings lie beside the repository; without them the tests say so loudly and use the built-in data alone.
 
-#![allow(dead_code, unreachable_pub, reason = "every test that includes this uses another part of it")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::indexing_slicing,
+    reason = "every test uses another part of it, and may panic"
+)]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
