@@ -8,6 +8,7 @@ mod approve;
 mod canaries;
 mod crash;
 mod daemon;
+mod export;
 mod faults;
 mod first_run;
 mod hour;
