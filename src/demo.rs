@@ -10,7 +10,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use clap::Parser;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::cli::args::Arguments;
 use crate::cli::output::{BOLD, DIM};
@@ -134,16 +134,17 @@ impl Story<'_> {
                 origins.insert(0, json!("https://lantern-books.evil.example"));
             }
         });
-        vendor.edit("/v1/jwt_templates", |templates| {
-            for template in templates.as_array_mut().into_iter().flatten() {
-                if template.get("name") == Some(&json!("supabase")) {
+        // One click shows in two APIs.
+        let platform = clerk::Clerk::config_path().replace("/config", "/jwt_templates");
+        for templates in ["/v1/jwt_templates", &platform] {
+            vendor.edit(templates, |templates| {
+                let named = |template: &&mut Value| template.get("name") == Some(&json!("supabase"));
+                for template in templates.as_array_mut().into_iter().flatten().filter(named) {
                     put(template, "/lifetime", json!(86_400));
-                    if let Some(claims) = template.pointer_mut("/claims").and_then(|claims| claims.as_object_mut()) {
-                        claims.insert("email".to_owned(), json!("{{user.primary_email_address}}"));
-                    }
+                    put(template, "/claims/email", json!("{{user.primary_email_address}}"));
                 }
-            }
-        });
+            });
+        }
         let refused =
             clerk::failure(403, "authorization_invalid", "You are not authorized to perform this request", &json!({}));
         vendor.fail("/v1/redirect_urls", refused);
@@ -283,9 +284,11 @@ impl Story<'_> {
     }
 }
 
-fn put(document: &mut serde_json::Value, pointer: &str, value: serde_json::Value) {
-    if let Some(place) = document.pointer_mut(pointer) {
-        *place = value;
+/// Sets a field, or adds it to the object that `pointer` leads into.
+fn put(document: &mut Value, pointer: &str, value: Value) {
+    let Some((object, field)) = pointer.rsplit_once('/') else { return };
+    if let Some(fields) = document.pointer_mut(object).and_then(Value::as_object_mut) {
+        fields.insert(field.to_owned(), value);
     }
 }
 

@@ -82,6 +82,8 @@ pub enum Command {
     Approve(ApproveOptions),
     /// Verify signatures, history and documents of everything that was approved
     Verify(VerifyOptions),
+    /// Write everything that was approved into a folder that can be checked without this program
+    Export(ExportOptions),
     /// Show what can be read of each vendor, and what this configuration reads
     Sections(SectionsOptions),
     /// Search what is known about settings
@@ -289,6 +291,21 @@ pub struct VerifyOptions {
     /// Print JSON
     #[arg(long)]
     pub json: bool,
+}
+
+/// `export`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Example, checked on another machine with its own copy of the allowed signers:
+  authdrift export clerk:prod evidence
+  sh evidence/verify.sh -t 2 -k ~/allowed_signers")]
+pub struct ExportOptions {
+    /// The instance
+    #[arg(value_name = "INSTANCE")]
+    pub instance: String,
+    /// The folder to make
+    #[arg(value_name = "DIR")]
+    pub folder: PathBuf,
 }
 
 /// `sections`

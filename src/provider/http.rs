@@ -69,6 +69,9 @@ pub(super) struct Answer {
     pub(super) body: Vec<u8>,
 }
 
+/// As many requests may share the time of one section: two seconds each, with the usual limit.
+const USUAL_REQUESTS: usize = 45;
+
 /// The time one section has taken. Its own deadline: waiting for a turn does not count, so no section pays for another.
 pub(super) struct Stopwatch {
     limit: Duration,
@@ -78,6 +81,12 @@ pub(super) struct Stopwatch {
 impl Stopwatch {
     pub(super) fn new(limit: Duration) -> Self {
         Self { limit, spent: AtomicU64::new(0) }
+    }
+
+    /// The same for a section of that many requests: they share its time up to a usual number, then it grows with them.
+    pub(super) fn for_requests(self, requests: usize) -> Self {
+        let shares = u32::try_from(requests / USUAL_REQUESTS).unwrap_or(u32::MAX);
+        Self { limit: self.limit.saturating_mul(shares.saturating_add(1)), ..self }
     }
 
     fn left(&self) -> Duration {
@@ -246,9 +255,7 @@ impl Http {
         };
         let status = response.status();
         let asked_pause = asked_pause(status, response.headers());
-        if let Some(budget) = budget(status, response.headers(), asked_pause) {
-            self.pace.hear(family, budget, Instant::now());
-        }
+        self.pace.hear(family, budget(status, response.headers(), asked_pause), Instant::now());
         let text = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
         let content_type = text("content-type").unwrap_or_default();
         let content_type = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();

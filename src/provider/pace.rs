@@ -87,10 +87,16 @@ impl Pace {
         None
     }
 
-    /// Hears from an answer how many requests of `family` are left of how many, and in what time more are added.
-    pub(super) fn hear(&self, family: &str, (limit, remaining, wait): (u64, u64, Duration), now: Instant) {
+    /// Hears from an answer how many requests of `family` are left of how many, and in what time more are added. An answer
+    /// that says nothing ends what a refusal has begun.
+    pub(super) fn hear(&self, family: &str, budget: Option<(u64, u64, Duration)>, now: Instant) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.budgets.insert(family.to_owned(), Budget { limit, remaining, resets_at: now + wait });
+        match budget {
+            Some((limit, remaining, wait)) => {
+                state.budgets.insert(family.to_owned(), Budget { limit, remaining, resets_at: now + wait });
+            }
+            None => _ = state.budgets.remove(family),
+        }
     }
 }
 
@@ -123,7 +129,7 @@ mod tests {
     #[test]
     fn the_last_quarter_of_the_vendors_bucket_is_left_alone() {
         let (pace, now) = (Pace::new(None, Duration::from_secs(60)), Instant::now());
-        pace.hear("/api/v2/clients", (20, 8, Duration::from_secs(7)), now);
+        pace.hear("/api/v2/clients", Some((20, 8, Duration::from_secs(7))), now);
         // Eight are left, five of twenty are kept: three go at once, the fourth after the reset, one by one from then on.
         assert_eq!(times(&pace, now, 5), [0, 0, 0, 7000, 8000]);
         assert!(pace.take("/api/v2/roles", now).is_none(), "another family has a bucket of its own");
@@ -132,9 +138,11 @@ mod tests {
     #[test]
     fn a_refusal_stops_the_whole_family_for_as_long_as_was_asked() {
         let (pace, now) = (Pace::new(None, Duration::from_secs(60)), Instant::now());
-        pace.hear("/api/v2/clients", (1, 0, Duration::from_secs(9)), now);
+        pace.hear("/api/v2/clients", Some((1, 0, Duration::from_secs(9))), now);
         assert_eq!(times(&pace, now, 1), [9000]);
-        pace.hear("/api/v2/clients", (1, 0, Duration::from_secs(3600)), now);
+        pace.hear("/api/v2/clients", Some((1, 0, Duration::from_secs(3600))), now);
         assert_eq!(pace.take("/api/v2/clients", now), Some(Duration::from_secs(60)), "bounded");
+        pace.hear("/api/v2/clients", None, now);
+        assert_eq!(times(&pace, now, 3), [0, 0, 0], "an answer without a word about it ends it");
     }
 }

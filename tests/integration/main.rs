@@ -10,6 +10,7 @@ mod approve;
 mod canaries;
 mod crash;
 mod daemon;
+mod export;
 mod faults;
 mod first_run;
 mod hour;
