@@ -17,7 +17,7 @@ use authdrift::canonical::{self, Document};
 use authdrift::classify::Catalogue;
 use authdrift::config::{self, Sources};
 use authdrift::model::{Digest, HistoryMark, InstanceId, Pattern, Provider, State};
-use authdrift::sections::Table;
+use authdrift::sections::{Depth, Table};
 use authdrift::snapshot::{Manifest, SectionMark, digest_of};
 use authdrift::trust::statement::Subject;
 use clap::CommandFactory;
@@ -48,18 +48,23 @@ fn check_generated(file: &str, name: &str, expected: &str) {
 }
 
 #[test]
-fn the_readme_lists_the_sections_that_are_read() {
+fn the_sections_that_are_read_are_listed() {
     for (provider, needs) in [(Provider::Clerk, "Credential"), (Provider::Auth0, "Permission")] {
-        let mut table = format!("| Section | What it holds | {needs} |\n|---|---|---|\n");
+        let mut table = format!("| Section | What it holds | {needs} | Read |\n|---|---|---|---|\n");
         for section in Table::of(provider).sections() {
             let scope = match section.scope.as_str() {
                 "secret key" | "publishable key" => section.scope.clone(),
                 scope if provider == Provider::Clerk => format!("Platform API key, `{scope}`"),
                 scope => format!("`{}`", scope.replace(' ', "` `")),
             };
-            writeln!(table, "| `{}` | {} | {scope} |", section.name, section.holds).unwrap();
+            let often = match (section.depth, section.every) {
+                (Depth::Everything, _) => "only with `depth = \"everything\"`".to_owned(),
+                (Depth::Security, Some(every)) => format!("every {}", humantime::format_duration(every)),
+                (Depth::Security, None) => "in every cycle".to_owned(),
+            };
+            writeln!(table, "| `{}` | {} | {scope} | {often} |", section.name, section.holds).unwrap();
         }
-        check_generated("README.md", &format!("{provider}-sections"), &table);
+        check_generated("docs/coverage.md", &format!("{provider}-sections"), &table);
     }
 }
 
@@ -78,15 +83,17 @@ fn the_readme_lists_the_permissions_auth0_has_to_grant() {
 #[test]
 fn what_is_not_compared_is_listed() {
     for provider in Provider::ALL {
-        let mut table = "| Section | Path | Not compared |\n|---|---|---|\n".to_owned();
+        let mut table = "| Section | Changes by itself | Nothing while off | Absent is the same as |\n|---|---|---|---|\n".to_owned();
         for section in Table::of(provider).sections() {
-            let mut row = |pattern: &Pattern, why: &str| {
-                writeln!(table, "| `{}` | `{pattern}` | {why} |", section.name).unwrap();
+            let listed = |patterns: &[Pattern]| {
+                let names: Vec<String> = patterns.iter().map(|pattern| format!("`{pattern}`")).collect();
+                names.join(" ")
             };
-            section.volatile().iter().for_each(|pattern| row(pattern, "ever"));
-            section.inert().iter().for_each(|pattern| row(pattern, "while `enabled` is false: that it comes or goes"));
-            for (pattern, value) in section.defaults() {
-                row(pattern, &format!("whether it is absent or `{value}`"));
+            let defaults: Vec<String> =
+                section.defaults().iter().map(|(pattern, value)| format!("`{pattern}` `{value}`")).collect();
+            let cells = [listed(section.volatile()), listed(section.inert()), defaults.join(", ")];
+            if cells.iter().any(|cell| !cell.is_empty()) {
+                writeln!(table, "| `{}` | {} |", section.name, cells.join(" | ")).unwrap();
             }
         }
         check_generated("docs/coverage.md", &format!("{provider}-not-compared"), &table);
