@@ -83,7 +83,9 @@ fn the_readme_lists_the_permissions_auth0_has_to_grant() {
 #[test]
 fn what_is_not_compared_is_listed() {
     for provider in Provider::ALL {
-        let mut table = "| Section | Changes by itself | Nothing while off | Absent is the same as |\n|---|---|---|---|\n".to_owned();
+        let mut table =
+            "| Section | Changes by itself | Nothing while off | Absent is the same as |\n|---|---|---|---|\n"
+                .to_owned();
         for section in Table::of(provider).sections() {
             let listed = |patterns: &[Pattern]| {
                 let names: Vec<String> = patterns.iter().map(|pattern| format!("`{pattern}`")).collect();

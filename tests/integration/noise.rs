@@ -14,8 +14,8 @@ use serde_json::{Value, json};
 use crate::common::Sandbox;
 use crate::support::fixtures::{self, Answer, Tenant};
 
-/// How often a tenant is read again, all of them taken together.
-const REPLAYS: u64 = 1000;
+/// How often each tenant is read again: with the recorded ones that makes a thousand.
+const REPLAYS: u64 = 200;
 
 fn document(section: &Section, bytes: &[u8]) -> Document {
     let redaction = Redaction { key: FingerprintKey::new([7; 32]), keep_code: false };
@@ -156,15 +156,13 @@ fn replay_in_memory(tenant: &Tenant, seeds: std::ops::Range<u64>) -> usize {
 
 #[test]
 fn a_thousand_replays_give_no_change() {
-    let tenants = fixtures::tenants();
-    let replays = REPLAYS / u64::try_from(tenants.len()).unwrap();
-    for tenant in &tenants {
-        let halves = [0..replays / 2, replays / 2..replays];
+    for tenant in &fixtures::tenants() {
+        let halves = [0..REPLAYS / 2, REPLAYS / 2..REPLAYS];
         let moved: usize = std::thread::scope(|scope| {
             let halves = halves.map(|seeds| scope.spawn(|| replay_in_memory(tenant, seeds)));
             halves.into_iter().map(|half| half.join().unwrap()).sum()
         });
-        let rounds = usize::try_from(replays).unwrap() * tenant.sections.len();
+        let rounds = usize::try_from(REPLAYS).unwrap() * tenant.sections.len();
         assert!(moved * 2 > rounds, "{}: only {moved} of {rounds} answers were any different", tenant.name);
     }
 }
