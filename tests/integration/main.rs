@@ -14,5 +14,6 @@ mod hour;
 mod knowledge;
 mod refusals;
 mod requests;
+mod scale;
 mod shared_story;
 mod tampering;
