@@ -36,7 +36,7 @@ pub enum BadList {
 /// A list of objects has an item without identity, or two with the same: never a silent overwrite.
 pub fn document(section: &Section, fetched: Value, redaction: &Redaction) -> Result<Document, BadList> {
     let walk = Walk { section, redaction };
-    walk.value(fetched, &mut Vec::new()).map(|value| Document::new(value.unwrap_or(Value::Null)))
+    walk.value(fetched, &mut Vec::new()).map(|value| Document::new(&value.unwrap_or(Value::Null)))
 }
 
 struct Walk<'a> {

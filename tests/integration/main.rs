@@ -19,5 +19,6 @@ mod noise;
 mod recall;
 mod refusals;
 mod requests;
+mod scale;
 mod shared_story;
 mod tampering;
