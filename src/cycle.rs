@@ -23,7 +23,7 @@ use crate::clock::Clock;
 use crate::config::{Config, Instance};
 use crate::incident;
 use crate::model::{Digest, InstanceId, Resource, State};
-use crate::provider::{Collected, Fetched, Limits, Progress, ReadError, Reader, Wanted};
+use crate::provider::{Collected, Fetched, LeftOut, Limits, Progress, ReadError, Reader, Wanted};
 use crate::sections::{Api, Table};
 use crate::snapshot::{Reading, Snapshot};
 use crate::store::{self, Store, StoreError};
@@ -78,8 +78,20 @@ struct Taken {
     refused: BTreeMap<Api, String>,
     /// What was read of suspect sections.
     suspected: BTreeMap<String, Digest>,
+    /// Objects that are listed and were refused as if they were not there.
+    left_out: LeftOut,
     requests: u64,
     collection: Vec<Collected>,
+}
+
+impl Taken {
+    /// Takes over what `section` left out when it was read again.
+    fn keep_left_out(&mut self, section: &str, again: &mut LeftOut) {
+        self.left_out.remove(section);
+        if let Some(keys) = again.remove(section) {
+            self.left_out.insert(section.to_owned(), keys);
+        }
+    }
 }
 
 impl Watch {
@@ -155,6 +167,7 @@ impl Watch {
                 // What could not be read a second time is not confirmed: nothing is known about it.
                 let reading = again.snapshot.sections.remove(&section);
                 let reading = reading.unwrap_or_else(|| Reading::without(State::Unreachable, &unread));
+                taken.keep_left_out(&section, &mut again.left_out);
                 taken.snapshot.sections.insert(section, reading);
             }
             // What is read the second time has to be believed like the first.
@@ -210,6 +223,7 @@ impl Watch {
                 mismatch: None,
                 refused: BTreeMap::new(),
                 suspected: BTreeMap::new(),
+                left_out: LeftOut::new(),
                 requests: 0,
                 collection: Vec::new(),
             },
@@ -266,12 +280,16 @@ impl Watch {
         snapshot.identifiers = fetched.resource;
         let mismatch = fetched.mismatch.as_ref().map(Failure::of_read_error);
         let mut is_credential = false;
+        let mut unread = BTreeMap::new();
         for (name, outcome) in fetched.sections {
             let Some(section) = table.section(&name) else { continue };
             let reading = match outcome {
                 Ok(value) => match canonical::document(section, value, &redaction) {
                     Ok(document) => Reading::Value(document),
-                    Err(error) => Reading::without(State::Unreachable, error.to_string()),
+                    Err(error) => {
+                        unread.insert(name.clone(), error.to_string());
+                        Reading::without(State::Unreachable, error.to_string())
+                    }
                 },
                 Err(refusal) => {
                     is_credential |= refusal.is_credential;
@@ -280,6 +298,13 @@ impl Watch {
             };
             snapshot.sections.insert(name, reading);
         }
+        // What was read for the objects of a list that makes no sense makes none either.
+        for section in table.sections() {
+            let error = section.parents().find_map(|parent| unread.get(parent).map(|error| (parent, error)));
+            if let (Some((parent, error)), Some(reading)) = (error, snapshot.sections.get_mut(&section.name)) {
+                *reading = Reading::without(State::Unreachable, format!("{parent} has to be read first: {error}"));
+            }
+        }
         let failure = (snapshot.seen() == 0).then(|| Failure::of_snapshot(&snapshot, is_credential));
         Taken {
             snapshot,
@@ -287,6 +312,7 @@ impl Watch {
             mismatch,
             refused: fetched.refused,
             suspected: BTreeMap::new(),
+            left_out: fetched.left_out,
             requests: fetched.requests,
             collection: fetched.collection,
         }

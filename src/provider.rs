@@ -44,6 +44,8 @@ pub struct Fetched {
     /// The keys seem to be of two instances: the hosts they lead to differ. Whether that is so, or the instance got another
     /// domain, only somebody who knows the instance can tell.
     pub mismatch: Option<ReadError>,
+    /// Objects that another section lists and that were refused as if they were not there, by section: their keys.
+    pub left_out: LeftOut,
     /// The credentials that the vendor does not accept any more, and what it says about each.
     pub refused: BTreeMap<Api, String>,
     /// Requests that left the process.
@@ -51,6 +53,9 @@ pub struct Fetched {
     /// What was asked and answered, request by request.
     pub collection: Vec<Collected>,
 }
+
+/// Keys of objects, by section.
+pub type LeftOut = BTreeMap<String, BTreeSet<Vec<String>>>;
 
 /// One request and its answer, as they are kept for evidence. Nothing of it is secret.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -118,17 +123,24 @@ pub struct Refusal {
     pub reason: String,
     /// The vendor does not accept the credential at all.
     pub is_credential: bool,
+    /// It says something about one object of the section, and nothing about the section.
+    pub is_of_object: bool,
 }
 
 impl Refusal {
+    /// The section is in that state.
+    pub(crate) fn of(state: State, reason: impl Into<String>) -> Self {
+        Self { state, reason: reason.into(), is_credential: false, is_of_object: false }
+    }
+
     /// Nothing is known this time.
     pub(crate) fn unreachable(reason: impl Into<String>) -> Self {
-        Self { state: State::Unreachable, reason: reason.into(), is_credential: false }
+        Self::of(State::Unreachable, reason)
     }
 
     /// The credential is dead.
     pub(crate) fn credential(reason: impl Into<String>) -> Self {
-        Self { state: State::Unreachable, reason: reason.into(), is_credential: true }
+        Self { is_credential: true, ..Self::unreachable(reason) }
     }
 }
 
@@ -279,8 +291,9 @@ impl Reader {
         collection.sort_by(|one, other| (&one.path, one.page).cmp(&(&other.path, other.page)));
         let dead = session.dead().clone().into_iter().filter(|(_, refusal)| refusal.is_credential);
         let refused = dead.map(|(api, refusal)| (api, refusal.reason)).collect();
+        let left_out = session.left_out().clone();
         let requests = self.http.requests() - before;
-        Ok(Fetched { sections, resource, mismatch, refused, requests, collection })
+        Ok(Fetched { sections, resource, mismatch, left_out, refused, requests, collection })
     }
 
     /// The sections to ask for, those included that a wanted one depends on, and which of them others depend on.
@@ -320,6 +333,8 @@ struct Session {
     vendor: VendorSession,
     /// APIs of which nothing can be read in this cycle, and why: mostly that the vendor does not accept the credential.
     dead: Mutex<BTreeMap<Api, Refusal>>,
+    /// Objects that were refused as if they were not there.
+    left_out: Mutex<LeftOut>,
 }
 
 #[allow(clippy::large_enum_variant, reason = "one for each cycle, behind an Arc")]
@@ -330,7 +345,16 @@ enum VendorSession {
 
 impl Session {
     fn new(vendor: VendorSession) -> Self {
-        Self { vendor, dead: Mutex::default() }
+        Self { vendor, dead: Mutex::default(), left_out: Mutex::default() }
+    }
+
+    fn left_out(&self) -> std::sync::MutexGuard<'_, LeftOut> {
+        self.left_out.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Remembers that an object of `section` was refused as if it were not there.
+    fn leave_out(&self, section: &Section, keys: Vec<String>) {
+        self.left_out().entry(section.name.clone()).or_default().insert(keys);
     }
 
     fn dead(&self) -> std::sync::MutexGuard<'_, BTreeMap<Api, Refusal>> {

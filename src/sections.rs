@@ -48,7 +48,8 @@ pub struct Section {
     /// Read only while another section has a certain object; without it this one is [`State::Off`].
     pub when: Option<When>,
     /// One request for each combination of these, and the section is a map of the answers: the first name is the first
-    /// token of a path, and so on. A request that is refused with [`State::Off`] leaves its object out.
+    /// token of a path, and so on. A request that is refused with [`State::Off`] leaves its object out; if all are, the
+    /// section is off, unless the refusal is of single objects.
     #[serde(default)]
     pub each: Vec<Each>,
     /// Fixed query parameters.
@@ -238,6 +239,9 @@ struct Refusal {
     /// It is the credential that is refused, whatever section is asked for.
     #[serde(default)]
     credential: bool,
+    /// It is said of one object of many and means nothing for the section, even if it is said of every one.
+    #[serde(default)]
+    object: bool,
 }
 
 /// What a refusal means for a section.
@@ -247,6 +251,8 @@ pub struct Meaning {
     pub state: State,
     /// The credential is dead: nothing else can be read with it either.
     pub is_credential: bool,
+    /// Only one object of the section is meant.
+    pub is_of_object: bool,
 }
 
 fn regex<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Regex>, D::Error> {
@@ -385,9 +391,11 @@ impl Table {
                 && refusal.message.as_ref().is_none_or(|pattern| pattern.is_match(message))
         };
         let known = section.refusals.iter().chain(&self.refusals).find(fits);
-        known.map_or(Meaning { state: State::Unreachable, is_credential: false }, |refusal| Meaning {
+        let nothing = Meaning { state: State::Unreachable, is_credential: false, is_of_object: false };
+        known.map_or(nothing, |refusal| Meaning {
             state: refusal.state,
             is_credential: refusal.credential,
+            is_of_object: refusal.object,
         })
     }
 }
@@ -425,6 +433,8 @@ mod tests {
                     assert!(section.path.contains(&format!("{{{}}}", each.name)), "{}: {}", section.name, each.name);
                     assert!(each.of.is_some() == each.id.is_some() && each.names.is_empty() == each.of.is_some());
                 }
+                let of_objects = section.refusals.iter().filter(|refusal| refusal.object);
+                assert!(of_objects.count() == 0 || !section.each.is_empty(), "{}: it is one object", section.name);
                 assert!(!section.query.contains_key("include_secret_keys"), "{}: never ask for secrets", section.name);
             }
         }

@@ -32,6 +32,9 @@ pub fn doubt(section: &Section, before: &Value, after: &Value) -> Option<String>
     if old.len() >= 2 && kept.len() * 2 < old.len() {
         return Some(format!("{} of {} {what} are gone at once", old.len() - kept.len(), old.len()));
     }
+    if let Some(reason) = emptied(section, before, after) {
+        return Some(reason);
+    }
     if kept.len() < MANY || what != "objects" {
         return None;
     }
@@ -43,12 +46,49 @@ pub fn doubt(section: &Section, before: &Value, after: &Value) -> Option<String>
     Some(format!("the field '{}' is gone from all {} {what} at once", display_safe(gone), kept.len()))
 }
 
+/// Why objects of `before` are hard to miss that another section still lists: each was refused as if it were not there.
+pub fn refused(before: &Value, left_out: &BTreeSet<Vec<String>>) -> Option<String> {
+    let was_there = |keys: &&Vec<String>| keys.iter().try_fold(before, |value, key| value.get(key)).is_some();
+    let gone: Vec<&Vec<String>> = left_out.iter().filter(was_there).collect();
+    let first = display_safe(&gone.first()?.join(" "));
+    Some(match gone.len() {
+        1 => format!("'{first}' is refused as if it were not there, and was read before"),
+        count => {
+            format!("'{first}' and {} more are refused as if they were not there, and were read before", count - 1)
+        }
+    })
+}
+
+/// Why a section with sub-resources is hard to believe of which everything is gone in one of them or in all.
+fn emptied(section: &Section, before: &Value, after: &Value) -> Option<String> {
+    if section.each.is_empty() {
+        return None;
+    }
+    let what = if section.shape == Shape::Object { "fields" } else { "objects" };
+    let (old, new) = (level(before, section.each.len()), level(after, section.each.len()));
+    let count = |value: &Value| children("", value).len();
+    for (name, value) in &old {
+        let is_empty = new.get(name).is_some_and(|value| count(value) == 0);
+        if is_empty && count(value) >= 2 {
+            let name = display_safe(name.trim_start_matches('/'));
+            return Some(format!("all {} {what} of '{name}' are gone at once", count(value)));
+        }
+    }
+    let all: usize = old.values().map(|value| count(value)).sum();
+    let is_empty = !new.is_empty() && new.values().all(|value| count(value) == 0);
+    (all >= 2 && is_empty).then(|| format!("all {all} {what} are gone at once"))
+}
+
 /// The objects, members or fields of a canonical value, by name. Those of a section with sub-resources are the objects
 /// of all of them.
 fn parts<'a>(section: &Section, value: &'a Value) -> BTreeMap<String, &'a Value> {
-    let mut level = vec![(String::new(), value)];
     let is_flat = section.each.is_empty() || section.shape == Shape::Object;
-    let depth = section.each.len().max(1) + usize::from(!is_flat);
+    level(value, section.each.len().max(1) + usize::from(!is_flat))
+}
+
+/// What is so deep in a value, by name.
+fn level(value: &Value, depth: usize) -> BTreeMap<String, &Value> {
+    let mut level = vec![(String::new(), value)];
     for _ in 0..depth {
         level = level.into_iter().flat_map(|(name, value)| children(&name, value)).collect();
     }
@@ -122,6 +162,32 @@ mod tests {
         assert_eq!(doubt_of("guardian.policies", json!(["all-applications"]), json!([])), None);
         let settings = json!({ "flags": {}, "session_lifetime": 8, "sandbox_version": "22" });
         assert_eq!(doubt_of("tenants.settings", settings, json!({ "flags": {}, "sandbox_version": "22" })), None);
+    }
+
+    #[test]
+    fn what_belongs_to_one_object_of_many_does_not_vanish_silently() {
+        let roles = json!({ "editor": { "a": {}, "b": {} }, "reader": { "a": {} } });
+        let table = [
+            (json!({ "editor": {}, "reader": { "a": {} } }), Some("all 2 objects of 'editor' are gone at once")),
+            (json!({ "editor": { "a": {}, "b": {} }, "reader": {} }), None),
+            // The role itself is gone, and `roles` says so.
+            (json!({ "editor": { "a": {}, "b": {} } }), None),
+        ];
+        for (after, expected) in table {
+            assert_eq!(doubt_of("roles.permissions", roles.clone(), after).as_deref(), expected);
+        }
+        let texts = json!({ "login": { "en": { "login": {} } }, "signup": { "en": { "signup": {} }, "fr": {} } });
+        let empty = json!({ "login": { "en": {} }, "signup": { "en": {}, "fr": {} } });
+        assert_eq!(doubt_of("prompts.custom-text", texts, empty).as_deref(), Some("all 2 fields are gone at once"));
+    }
+
+    #[test]
+    fn an_object_that_is_listed_and_refused_is_hard_to_miss() {
+        let before = json!({ "login": { "en": {} }, "signup": { "en": {} } });
+        let key = |prompt: &str| vec![prompt.to_owned(), "en".to_owned()];
+        let reason = refused(&before, &[key("login"), key("other")].into());
+        assert_eq!(reason.as_deref(), Some("'login en' is refused as if it were not there, and was read before"));
+        assert_eq!(refused(&before, &[key("other")].into()), None);
     }
 
     #[test]

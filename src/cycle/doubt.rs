@@ -4,20 +4,20 @@ use std::collections::BTreeMap;
 
 use super::{Taken, Watch};
 use crate::model::{Digest, State};
-use crate::provider::Wanted;
+use crate::provider::{LeftOut, Wanted};
 use crate::sections::Table;
 use crate::snapshot::{Reading, Snapshot};
 use crate::store::{self, StoreError, cycles, documents, instances, news};
 use crate::suspicion;
 
 /// Why each doubtful section is hard to believe, and what was read of it.
-type Doubts = BTreeMap<String, (String, Digest)>;
+type Doubts = BTreeMap<String, (String, Option<Digest>)>;
 
 impl Watch {
     /// Reads what is hard to believe a second time. What still is becomes [`State::Suspect`], unless the cycle before
     /// read the very same: then it is what the vendor says.
     pub(super) async fn read_doubtful_again(&self, taken: &mut Taken) -> Result<(), StoreError> {
-        let doubts = self.doubts(&taken.snapshot)?;
+        let doubts = self.doubts(&taken.snapshot, &taken.left_out)?;
         if doubts.is_empty() {
             return Ok(());
         }
@@ -29,20 +29,23 @@ impl Watch {
         for section in only {
             let unread = || Reading::without(State::Unreachable, "it could not be read a second time");
             let reading = again.snapshot.sections.remove(&section).unwrap_or_else(unread);
+            taken.keep_left_out(&section, &mut again.left_out);
             taken.snapshot.sections.insert(section, reading);
         }
-        for (section, (reason, digest)) in self.doubts(&taken.snapshot)? {
-            taken.suspected.insert(section.clone(), digest);
+        for (section, (reason, digest)) in self.doubts(&taken.snapshot, &taken.left_out)? {
+            if let Some(digest) = digest {
+                taken.suspected.insert(section.clone(), digest);
+            }
             taken.snapshot.sections.insert(section, Reading::without(State::Suspect, reason));
         }
         Ok(())
     }
 
     /// The sections of `snapshot` that are hard to believe for somebody who knows the readings before.
-    fn doubts(&self, snapshot: &Snapshot) -> Result<Doubts, StoreError> {
+    fn doubts(&self, snapshot: &Snapshot, left_out: &LeftOut) -> Result<Doubts, StoreError> {
         let table = Table::of(self.instance.id.provider);
         self.store.read(|tx| {
-            let mut doubts = Doubts::new();
+            let (mut doubts, mut of_doubtful) = (Doubts::new(), Doubts::new());
             let Some(row) = instances::find(tx, &self.instance.id)? else { return Ok(doubts) };
             let known = news::known(tx, row)?;
             let latest = cycles::latest_manifest(tx, row)?.unwrap_or_default();
@@ -55,10 +58,23 @@ impl Watch {
                 let before = cycles::last_value_of(tx, row, name)?.filter(|before| before != document.digest());
                 let Some(before) = before.filter(|_| suspected != Some(document.digest())) else { continue };
                 let before = documents::load(tx, &before)?;
-                if let Some(reason) = suspicion::doubt(section, before.value(), document.value()) {
-                    doubts.insert(name.clone(), (reason, document.digest().clone()));
+                let doubt = suspicion::doubt(section, before.value(), document.value());
+                if let Some(reason) = doubt.or_else(|| suspicion::refused(before.value(), left_out.get(name)?)) {
+                    doubts.insert(name.clone(), (reason, Some(document.digest().clone())));
                 }
             }
+            // What was read for the objects of a list is worth as much as the list.
+            for section in table.sections().iter().filter(|section| !doubts.contains_key(&section.name)) {
+                let reading = snapshot.sections.get(&section.name).filter(|reading| reading.state().is_comparable());
+                let Some(reading) = reading.filter(|reading| latest.get(&section.name) != Some(&reading.mark())) else {
+                    continue;
+                };
+                if let Some(parent) = section.parents().find(|parent| doubts.contains_key(*parent)) {
+                    let digest = reading.document().map(|document| document.digest().clone());
+                    of_doubtful.insert(section.name.clone(), (format!("{parent} is hard to believe"), digest));
+                }
+            }
+            doubts.append(&mut of_doubtful);
             Ok::<_, store::StoreError>(doubts)
         })
     }

@@ -40,7 +40,7 @@ pub(super) fn addresses(
         if !objects.iter().any(|object| has(object, &when.fields)) {
             let fields: Vec<_> = when.fields.iter().map(|(name, value)| format!("{name} = {value}")).collect();
             let reason = format!("nothing in {} has {}", when.of, fields.join(" and "));
-            return Err(Refusal { state: State::Off, reason, is_credential: false });
+            return Err(Refusal::of(State::Off, reason));
         }
     }
     let known = names.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
@@ -186,7 +186,7 @@ mod tests {
         let when = section("path = '/duo'\nwhen = { of = 'factors', where = { name = 'duo', enabled = true } }");
         let on = json!([{ "name": "duo", "enabled": true }]);
         let off = json!([{ "name": "duo", "enabled": false }, { "name": "otp", "enabled": true }]);
-        let refused = |state| Err(Refusal { state, reason: "r".to_owned(), is_credential: false });
+        let refused = |state| Err(Refusal::of(state, "r"));
         assert_eq!(of(&when, &[("factors", Ok(on))]).unwrap(), [" /proxy/duo"]);
         for (parents, expected) in [
             (vec![("factors", Ok(off))], State::Off),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use reqwest::header::{HeaderMap, RETRY_AFTER};
 use reqwest::{Client, Response, StatusCode, redirect};
 use secrecy::{ExposeSecret, SecretString};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 use url::Url;
 
@@ -200,8 +200,7 @@ impl Http {
             for (name, value) in headers {
                 request = request.header(*name, *value);
             }
-            let turn = self.permits.acquire().await;
-            self.pace.turn(&family).await;
+            let turn = self.turn(&family).await;
             let Some((outcome, asked_pause)) = stopwatch.time(self.send(url, &family, request)).await else {
                 return Err(NoAnswer::Late(self.limits.section.as_secs()));
             };
@@ -226,6 +225,17 @@ impl Http {
             if stopwatch.time(tokio::time::sleep(pause)).await.is_none() {
                 return outcome;
             }
+        }
+    }
+
+    /// Waits until a request of `family` may go. Whoever has to wait for the vendor keeps nobody else from asking for
+    /// something else meanwhile.
+    async fn turn(&self, family: &str) -> Option<SemaphorePermit<'_>> {
+        loop {
+            let permit = self.permits.acquire().await.ok();
+            let Some(wait) = self.pace.take(family, Instant::now()) else { return permit };
+            drop(permit);
+            tokio::time::sleep(wait).await;
         }
     }
 

@@ -51,15 +51,8 @@ impl Pace {
         self.rate.map_or(Duration::ZERO, |rate| Duration::from_secs_f64(requests as f64 / rate.per_second))
     }
 
-    /// Waits until a request of `family` may go.
-    pub(super) async fn turn(&self, family: &str) {
-        while let Some(wait) = self.take(family, Instant::now()) {
-            tokio::time::sleep(wait).await;
-        }
-    }
-
-    /// Takes the turn of one request, or says how long to wait before trying again.
-    fn take(&self, family: &str, now: Instant) -> Option<Duration> {
+    /// Takes the turn of one request of `family`, or says how long to wait before trying again.
+    pub(super) fn take(&self, family: &str, now: Instant) -> Option<Duration> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(budget) = state.budgets.get_mut(family) {
             if now >= budget.resets_at {

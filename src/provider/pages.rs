@@ -74,18 +74,29 @@ impl SectionReader {
             });
         }
         let mut objects = Map::new();
+        let (mut off, mut answered) = (None, 0_usize);
         while let Some(finished) = tasks.join_next().await {
             let (keys, answer) = finished.map_err(|error| Refusal::unreachable(error.to_string()))?;
             match answer {
-                Ok(value) => insert(&mut objects, &keys, value),
-                Err(refusal) if refusal.state == State::Off => {}
+                Ok(value) => {
+                    answered += 1;
+                    insert(&mut objects, &keys, value);
+                }
+                Err(refusal) if refusal.state == State::Off => {
+                    reader.session.leave_out(reader.section, keys);
+                    off = off.or(Some(refusal).filter(|refusal| !refusal.is_of_object));
+                }
                 Err(refusal) => {
                     let reason = format!("of '{}': {}", keys.join(" "), refusal.reason);
                     return Err(Refusal { reason: crate::model::display_safe(&reason), ..refusal });
                 }
             }
         }
-        Ok(Value::Object(objects))
+        match off {
+            // What is off for every object is off.
+            Some(refusal) if answered == 0 => Err(refusal),
+            _ => Ok(Value::Object(objects)),
+        }
     }
 
     /// The whole answer at one address.
@@ -157,7 +168,14 @@ impl SectionReader {
             return Err(Trouble::Moved(reason));
         }
         let root = vec!["*".to_owned(); self.section.each.len()];
-        let Some(fields) = self.section.key_at(&root) else { return Ok(()) };
+        // An ordered list has no key, and may have an id.
+        let id = self
+            .section
+            .requires
+            .iter()
+            .position(|field| field == "id")
+            .and_then(|at| self.section.requires.get(at..=at));
+        let Some(fields) = self.section.key_at(&root).or(id) else { return Ok(()) };
         let mut known = BTreeSet::new();
         for item in items {
             let identity: Vec<&str> =
@@ -298,7 +316,8 @@ impl SectionReader {
             reason = format!("{reason} (needs {})", names.join(", "));
         }
         let meaning = self.table.meaning_of(self.section, status, code, message);
-        let refusal = Refusal { state: meaning.state, reason, is_credential: status == 401 };
+        let is_of_object = meaning.is_of_object;
+        let refusal = Refusal { state: meaning.state, reason, is_credential: status == 401, is_of_object };
         if meaning.is_credential {
             self.session.refuse(self.section.api, refusal.clone());
         }
@@ -331,11 +350,10 @@ impl SectionReader {
             return Err(self.unexpected(&format!("{what} has no '{field}'")));
         }
         match &self.section.scoped_field {
-            Some(scoped) if object.get(&scoped.field).is_none() => Err(Refusal {
-                state: State::NotPermitted,
-                reason: format!("{what} has no '{}': the credential needs {}", scoped.field, scoped.scope),
-                is_credential: false,
-            }),
+            Some(scoped) if object.get(&scoped.field).is_none() => {
+                let reason = format!("{what} has no '{}': the credential needs {}", scoped.field, scoped.scope);
+                Err(Refusal::of(State::NotPermitted, reason))
+            }
             _ => Ok(()),
         }
     }

@@ -123,7 +123,8 @@ mod tests {
     #[test]
     fn what_the_table_says_of_a_path_has_words() {
         let table = [
-            (Provider::Auth0, "/tenants.settings/session_lifetime", ""),
+            (Provider::Auth0, "/tenants.settings/sandbox_version", ""),
+            (Provider::Auth0, "/tenants.settings/session_lifetime", "taken for 168 when the vendor leaves it out"),
             (Provider::Auth0, "/tenants.settings/sandbox_versions_available/0", "not kept and not compared"),
             (Provider::Auth0, "/clients/shop/client_secret", "as a keyed fingerprint"),
             (Provider::Auth0, "/tenants.settings/error_page/html", "as digest and size"),

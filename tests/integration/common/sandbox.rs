@@ -219,6 +219,11 @@ impl Sandbox {
 
     /// Watches an instance from within the test, with limits that make failures quick.
     pub fn watch(&self, name: &str) -> Watch {
+        self.watch_with(name, |_| {})
+    }
+
+    /// As [`Sandbox::watch`], with other limits.
+    pub fn watch_with(&self, name: &str, adjust: impl FnOnce(&mut Limits)) -> Watch {
         let file = self.path("config.toml").display().to_string();
         let text = fs::read_to_string(&file).unwrap();
         let now = SystemClock.now();
@@ -226,7 +231,7 @@ impl Sandbox {
         let config = config::parse(&sources).unwrap_or_else(|problems| panic!("{problems}"));
         let instance = config.instance(name).unwrap().clone();
         let catalogue = Catalogue::of(instance.id.provider, None).unwrap();
-        let limits = Limits {
+        let mut limits = Limits {
             tries: 2,
             busy_tries: 2,
             body: 256 << 10,
@@ -234,6 +239,7 @@ impl Sandbox {
             longest_pause: Duration::from_millis(1),
             ..Limits::default()
         };
+        adjust(&mut limits);
         let clock = Arc::new(SystemClock);
         Watch::new(Arc::new(config), &instance, Arc::new(catalogue), self.store(), clock, limits).unwrap()
     }
