@@ -2,11 +2,13 @@
 
 pub mod approve;
 pub mod args;
+pub mod backup;
 pub mod check;
 pub mod config;
 pub mod context;
 pub mod diff;
 pub mod explain;
+pub mod export;
 pub mod history;
 pub mod output;
 pub mod run;
@@ -167,6 +169,8 @@ pub async fn run(arguments: Arguments, out: &mut dyn Write) -> Result<Exit, CliE
         Command::Import(options) => approve::import(&Context::load(file)?, options, out).await,
         Command::Approve(options) => approve::approve(&Context::load(file)?, options, out).await,
         Command::Verify(options) => verify::verify(&Context::load(file)?, options, out),
+        Command::Backup(options) => backup::backup(&Context::load(file)?, options, out),
+        Command::Export(options) => export::export(&Context::load(file)?, options, out),
         Command::Sections(options) => sections::sections(file, options, out),
         Command::Settings(options) => settings::settings(file, options, out),
         Command::Explain(options) => explain::explain(file, options, out),

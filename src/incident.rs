@@ -384,7 +384,7 @@ mod tests {
                 .iter()
                 .map(|(section, state)| {
                     let reading = match state {
-                        State::Value => Reading::Value(Document::new(json!({}))),
+                        State::Value => Reading::Value(Document::new(&json!({}))),
                         state => Reading::without(*state, ""),
                     };
                     ((*section).to_owned(), reading)

@@ -256,6 +256,8 @@ impl Reader {
                 (section.name.as_str(), outcome)
             });
         }
+        // Whoever could still listen would keep a second copy of every section that others depend on.
+        drop(receivers);
 
         let mut outcomes: BTreeMap<&str, Outcome> = BTreeMap::new();
         let start = Instant::now();

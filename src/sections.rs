@@ -310,6 +310,21 @@ impl Section {
         self.volatile.iter().any(|pattern| pattern.matches(tokens))
     }
 
+    /// What is never compared, by pattern, because it changes by itself.
+    pub fn volatile(&self) -> &[Pattern] {
+        &self.volatile
+    }
+
+    /// Objects that mean nothing while they are off, by pattern.
+    pub fn inert(&self) -> &[Pattern] {
+        &self.inert
+    }
+
+    /// What absent fields mean, by pattern.
+    pub fn defaults(&self) -> &[(Pattern, Value)] {
+        &self.defaults
+    }
+
     /// Whether the table says that the value at `tokens` is a secret.
     pub fn is_secret(&self, tokens: &[String]) -> bool {
         self.secret.iter().any(|pattern| pattern.matches(tokens))

@@ -4,6 +4,7 @@
 //! short `BEGIN IMMEDIATE` transactions, so the command line and the daemon can work on one file. Nothing is cached:
 //! every read sees what the last transaction of any process left.
 
+mod backup;
 pub mod baselines;
 pub mod cycles;
 pub mod documents;
@@ -166,14 +167,20 @@ impl Store {
         Ok(outcome)
     }
 
+    /// Runs `work` outside of any transaction.
+    fn with_connection<T>(&self, work: impl FnOnce(&Connection) -> Stored<T>) -> Stored<T> {
+        let connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        work(&connection)
+    }
+
     /// Writes the log back into the file, as the last thing before the program ends.
     ///
     /// # Errors
     /// The disk is full or gone.
     pub fn checkpoint(&self) -> Stored<()> {
-        let connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
-        connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
-        Ok(())
+        self.with_connection(|connection| {
+            Ok(connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?)
+        })
     }
 }
 

@@ -16,8 +16,8 @@ use authdrift::approval::{Proposal, Signer, sign};
 use authdrift::canonical::{self, Document};
 use authdrift::classify::Catalogue;
 use authdrift::config::{self, Sources};
-use authdrift::model::{Digest, HistoryMark, InstanceId, Provider, State};
-use authdrift::sections::Table;
+use authdrift::model::{Digest, HistoryMark, InstanceId, Pattern, Provider, State};
+use authdrift::sections::{Depth, Table};
 use authdrift::snapshot::{Manifest, SectionMark, digest_of};
 use authdrift::trust::statement::Subject;
 use clap::CommandFactory;
@@ -31,35 +31,40 @@ fn read(name: &str) -> String {
     fs::read_to_string(path(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
-/// Compares a generated part of the README, or writes it.
-fn check_generated(name: &str, expected: &str) {
+/// Compares a generated part of a document, or writes it.
+fn check_generated(file: &str, name: &str, expected: &str) {
     static ONE_WRITER: Mutex<()> = Mutex::new(());
     let _guard = ONE_WRITER.lock().unwrap();
-    let readme = read("README.md");
+    let document = read(file);
     let begin = format!("<!-- generated: {name} -->\n");
-    let (before, rest) = readme.split_once(&begin).unwrap_or_else(|| panic!("README.md has no part '{name}'"));
+    let (before, rest) = document.split_once(&begin).unwrap_or_else(|| panic!("{file} has no part '{name}'"));
     let (found, after) = rest.split_once("<!-- end -->").unwrap();
     let expected = format!("\n{expected}\n");
     if found != expected && env::var_os("UPDATE_DOCS").is_some() {
-        fs::write(path("README.md"), format!("{before}{begin}{expected}<!-- end -->{after}")).unwrap();
+        fs::write(path(file), format!("{before}{begin}{expected}<!-- end -->{after}")).unwrap();
         return;
     }
-    assert_eq!(found, expected, "README.md is out of date: UPDATE_DOCS=1 cargo test --test docs");
+    assert_eq!(found, expected, "{file} is out of date: UPDATE_DOCS=1 cargo test --test docs");
 }
 
 #[test]
-fn the_readme_lists_the_sections_that_are_read() {
+fn the_sections_that_are_read_are_listed() {
     for (provider, needs) in [(Provider::Clerk, "Credential"), (Provider::Auth0, "Permission")] {
-        let mut table = format!("| Section | What it holds | {needs} |\n|---|---|---|\n");
+        let mut table = format!("| Section | What it holds | {needs} | Read |\n|---|---|---|---|\n");
         for section in Table::of(provider).sections() {
             let scope = match section.scope.as_str() {
                 "secret key" | "publishable key" => section.scope.clone(),
                 scope if provider == Provider::Clerk => format!("Platform API key, `{scope}`"),
                 scope => format!("`{}`", scope.replace(' ', "` `")),
             };
-            writeln!(table, "| `{}` | {} | {scope} |", section.name, section.holds).unwrap();
+            let often = match (section.depth, section.every) {
+                (Depth::Everything, _) => "only with `depth = \"everything\"`".to_owned(),
+                (Depth::Security, Some(every)) => format!("every {}", humantime::format_duration(every)),
+                (Depth::Security, None) => "in every cycle".to_owned(),
+            };
+            writeln!(table, "| `{}` | {} | {scope} | {often} |", section.name, section.holds).unwrap();
         }
-        check_generated(&format!("{provider}-sections"), &table);
+        check_generated("docs/coverage.md", &format!("{provider}-sections"), &table);
     }
 }
 
@@ -72,7 +77,29 @@ fn the_readme_lists_the_permissions_auth0_has_to_grant() {
             scopes.push(scope);
         }
     }
-    check_generated("auth0-scopes", &format!("```text\n{}\n```\n", scopes.join("\n")));
+    check_generated("README.md", "auth0-scopes", &format!("```text\n{}\n```\n", scopes.join("\n")));
+}
+
+#[test]
+fn what_is_not_compared_is_listed() {
+    for provider in Provider::ALL {
+        let mut table =
+            "| Section | Changes by itself | Nothing while off | Absent is the same as |\n|---|---|---|---|\n"
+                .to_owned();
+        for section in Table::of(provider).sections() {
+            let listed = |patterns: &[Pattern]| {
+                let names: Vec<String> = patterns.iter().map(|pattern| format!("`{pattern}`")).collect();
+                names.join(" ")
+            };
+            let defaults: Vec<String> =
+                section.defaults().iter().map(|(pattern, value)| format!("`{pattern}` `{value}`")).collect();
+            let cells = [listed(section.volatile()), listed(section.inert()), defaults.join(", ")];
+            if cells.iter().any(|cell| !cell.is_empty()) {
+                writeln!(table, "| `{}` | {} |", section.name, cells.join(" | ")).unwrap();
+            }
+        }
+        check_generated("docs/coverage.md", &format!("{provider}-not-compared"), &table);
+    }
 }
 
 #[test]
@@ -90,7 +117,7 @@ fn the_readme_and_the_help_list_the_exit_codes() {
         }
     }
     assert!(table.lines().count() > 10, "src/exit.rs is not written as this test reads it");
-    check_generated("exit-codes", &table);
+    check_generated("README.md", "exit-codes", &table);
 }
 
 #[test]

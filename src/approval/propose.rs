@@ -212,7 +212,7 @@ fn check_rest(
     let Some(_) = &standing.baseline else { return Ok(()) };
     let side = |section: &str| match sections.get(section) {
         Some(mark) => match mark.digest.as_ref().and_then(|digest| documents.get(digest)) {
-            Some(document) => Side::Value(document.value()),
+            Some(document) => Side::Document(document),
             None if mark.state.is_comparable() => Side::Without(mark.state),
             None => Side::Unknown,
         },
@@ -260,7 +260,7 @@ fn compose(
                 for change in here {
                     apply(&mut value, change, read);
                 }
-                add(section, state, Some(Document::new(value)));
+                add(section, state, Some(Document::new(&value)));
             }
             // A section that nobody asked to hold is not slipped in.
             (None, Some(_)) if old.is_some() && is_read && !new_sections.contains(section) => {

@@ -1,26 +1,36 @@
 //! One canonical value, its bytes and its digest: they belong together and never part.
 
+use std::sync::{Arc, OnceLock};
+
+use serde::de::IgnoredAny;
 use serde_json::Value;
 
 use super::to_bytes;
 use crate::model::Digest;
 
-/// One canonical JSON value of one section. Only [`super::document`] and [`Document::from_canonical`] make one.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Document {
-    value: Value,
+/// One canonical JSON value of one section. Only [`super::document`] and [`Document::from_canonical`] make one. Cheap to
+/// clone.
+#[derive(Debug, Clone)]
+pub struct Document(Arc<Parts>);
+
+#[derive(Debug)]
+struct Parts {
     bytes: Vec<u8>,
     digest: Digest,
+    /// Many times larger than the bytes, and seldom needed: most documents are what they were.
+    value: OnceLock<Value>,
 }
 
 impl Document {
-    /// Wraps a value that is in canonical form, and computes its bytes and digest.
-    pub(crate) fn new(value: Value) -> Self {
-        let bytes = to_bytes(&value);
+    fn of(bytes: Vec<u8>, digest: Digest) -> Self {
+        Self(Arc::new(Parts { bytes, digest, value: OnceLock::new() }))
+    }
+
+    /// The document of a value that is in canonical form.
+    pub(crate) fn new(value: &Value) -> Self {
+        let bytes = to_bytes(value);
         let digest = Digest::of(&bytes);
-        // What is compared is what was digested: 1.0 and 1 are one number.
-        let value = serde_json::from_slice(&bytes).unwrap_or(value);
-        Self { value, bytes, digest }
+        Self::of(bytes, digest)
     }
 
     /// Takes back bytes that were stored, if they are what `expected` names.
@@ -29,27 +39,33 @@ impl Document {
     /// The bytes are not the document of that digest, or not JSON.
     pub fn from_canonical(bytes: Vec<u8>, expected: &Digest) -> Result<Self, NotTheDocument> {
         let digest = Digest::of(&bytes);
-        if digest != *expected {
+        if digest != *expected || serde_json::from_slice::<IgnoredAny>(&bytes).is_err() {
             return Err(NotTheDocument { expected: expected.clone(), found: digest });
         }
-        let value = serde_json::from_slice(&bytes)
-            .map_err(|_| NotTheDocument { expected: expected.clone(), found: digest.clone() })?;
-        Ok(Self { value, bytes, digest })
+        Ok(Self::of(bytes, digest))
     }
 
-    /// The value.
+    /// The value, read from the bytes: what is compared is what was digested, and 1.0 and 1 are one number.
+    ///
+    /// Bytes that look like JSON and cannot be read, with a number that is too large, were never made here. They are null.
     pub fn value(&self) -> &Value {
-        &self.value
+        self.0.value.get_or_init(|| serde_json::from_slice(&self.0.bytes).unwrap_or_default())
     }
 
     /// The RFC 8785 bytes.
     pub fn bytes(&self) -> &[u8] {
-        &self.bytes
+        &self.0.bytes
     }
 
     /// SHA-256 of the bytes.
     pub fn digest(&self) -> &Digest {
-        &self.digest
+        &self.0.digest
+    }
+}
+
+impl PartialEq for Document {
+    fn eq(&self, other: &Self) -> bool {
+        self.digest() == other.digest()
     }
 }
 
@@ -59,4 +75,27 @@ impl Document {
 pub struct NotTheDocument {
     expected: Digest,
     found: Digest,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_json_of_the_right_digest_is_taken_back() {
+        let table: [(&[u8], bool); 5] =
+            [(b"{\"a\":1}", true), (b"null", true), (b"{\"a\":1", false), (b"", false), (b"1 2", false)];
+        for (bytes, expected) in table {
+            let taken = Document::from_canonical(bytes.to_vec(), &Digest::of(bytes));
+            assert_eq!(taken.is_ok(), expected, "{}", String::from_utf8_lossy(bytes));
+            assert!(Document::from_canonical(bytes.to_vec(), &Digest::of(b"other")).is_err());
+        }
+    }
+
+    #[test]
+    fn the_value_is_what_was_digested() {
+        let document = Document::new(&serde_json::json!({ "b": 1.0, "a": [] }));
+        assert_eq!(document.bytes(), br#"{"a":[],"b":1}"#);
+        assert_eq!(document.value(), &serde_json::json!({ "a": [], "b": 1 }));
+    }
 }

@@ -36,7 +36,7 @@ pub enum BadList {
 /// A list of objects has an item without identity, or two with the same: never a silent overwrite.
 pub fn document(section: &Section, fetched: Value, redaction: &Redaction) -> Result<Document, BadList> {
     let walk = Walk { section, redaction };
-    walk.value(fetched, &mut Vec::new()).map(|value| Document::new(value.unwrap_or(Value::Null)))
+    walk.value(fetched, &mut Vec::new()).map(|value| Document::new(&value.unwrap_or(Value::Null)))
 }
 
 struct Walk<'a> {
@@ -51,6 +51,7 @@ impl Walk<'_> {
             return Ok(None);
         }
         if self.section.is_secret(path) && !is_nothing(&value) {
+            let value = self.unordered(value, path);
             return Ok(Some(self.fingerprint(path, &value)));
         }
         let canonical = match value {
@@ -141,11 +142,34 @@ impl Walk<'_> {
             }
         }
         path.pop();
-        if !self.section.is_sequence(path) {
-            canonical.sort_by_cached_key(to_bytes);
-            canonical.dedup();
+        Ok(Value::Array(self.ordered(canonical, path)))
+    }
+
+    /// A secret with parts, in the form in which it is the same however the vendor orders them.
+    fn unordered(&self, value: Value, path: &mut Vec<String>) -> Value {
+        let mut part = |name: String, value| {
+            path.push(name);
+            let part = (!self.section.is_volatile(path)).then(|| self.unordered(value, path));
+            Some((path.pop()?, part?))
+        };
+        match value {
+            Value::Object(entries) => entries.into_iter().filter_map(|(name, entry)| part(name, entry)).collect(),
+            Value::Array(items) => {
+                let items = items.into_iter().filter_map(|item| Some(part("*".to_owned(), item)?.1)).collect();
+                Value::Array(self.ordered(items, path))
+            }
+            scalar => scalar,
         }
-        Ok(Value::Array(canonical))
+    }
+
+    /// A list without repetition and in one order, unless its order matters.
+    fn ordered(&self, mut items: Vec<Value>, path: &[String]) -> Vec<Value> {
+        if !self.section.is_sequence(path) {
+            items.sort_by_cached_key(to_bytes);
+            // By its bytes: 1 and 1.0 are one number.
+            items.dedup_by_key(|item| to_bytes(item));
+        }
+        items
     }
 
     fn fingerprint(&self, path: &[String], value: &Value) -> Value {
@@ -208,11 +232,21 @@ mod tests {
     }
 
     #[test]
+    fn a_secret_of_several_parts_is_the_same_in_any_order() {
+        let keys = |one: &str, other: &str| json!([{ "client_id": "a", "signing_keys": [{ "cert": one }, { "cert": other }] }]);
+        let of = |answer| canonical(Provider::Auth0, "clients", answer).unwrap();
+        assert_eq!(of(keys("CANARY-1", "CANARY-2")), of(keys("CANARY-2", "CANARY-1")));
+        assert_ne!(of(keys("CANARY-1", "CANARY-2")), of(keys("CANARY-1", "CANARY-3")));
+    }
+
+    #[test]
     fn sets_are_sorted_and_sequences_are_not() {
         let answer = json!({ "flags": {}, "enabled_locales": ["fr", "en"], "allowed_logout_urls": ["b", "a", "b"] });
         let document = canonical(Provider::Auth0, "tenants.settings", answer).unwrap();
         assert_eq!(document["enabled_locales"], json!(["fr", "en"]));
         assert_eq!(document["allowed_logout_urls"], json!(["a", "b"]));
+        let ports = |text: &str| canonical(Provider::Auth0, "guardian.policies", serde_json::from_str(text).unwrap());
+        assert_eq!(ports("[1.0, 2, 1]").unwrap(), json!([1, 2]));
     }
 
     fn any_json() -> impl Strategy<Value = Value> {

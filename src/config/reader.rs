@@ -88,7 +88,8 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn wrong_type(&self, expected: &str, value: &Spanned<DeValue<'_>>) {
+    /// Records that a value is of another type.
+    pub(super) fn wrong_type(&self, expected: &str, value: &Spanned<DeValue<'_>>) {
         let found = with_article(value.get_ref());
         self.report(Problem::at(value.span(), format!("expected {expected}, found {found}")));
     }

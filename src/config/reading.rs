@@ -41,6 +41,10 @@ pub(super) fn rate(table: &mut Reader<'_>) -> Option<Rate> {
         let burst = u32::try_from(burst?.value).ok()?;
         return Some(Rate { burst, per_second: per_minute?.value as f64 / 60.0 });
     }
+    if value.get_ref().as_str().is_none() {
+        table.wrong_type("a plan like \"paid\", or { burst, per_minute }", value);
+        return None;
+    }
     let plan = table.word("rate", &["free", "paid", "enterprise"])?;
     // Published for the Management API in August 2026: 2 a second on Free, 150 a minute on the self-service plans, 16 a
     // second (2 in non-production) on Enterprise. The bucket is shared with the customer's own production code, so most

@@ -119,6 +119,40 @@ fn the_example_loads_and_holds_every_key() {
 }
 
 #[test]
+fn a_pace_is_a_plan_or_numbers() {
+    let rated = |rate: &str| auth0(&format!("token = {{ file = \"t\" }}\nrate = {rate}"));
+    for (text, burst, per_second) in [
+        ("\"free\"", 1, 1.0),
+        ("\"paid\"", 4, 2.0),
+        ("\"enterprise\"", 10, 4.0),
+        ("{ burst = 3, per_minute = 90 }", 3, 1.5),
+    ] {
+        let config = load(&rated(text)).unwrap();
+        let Source::Auth0(auth0) = &config.instances[0].source else { panic!("not Auth0") };
+        assert_eq!(auth0.rate, Some(Rate { burst, per_second }), "{text}");
+    }
+    let table: [(&str, &[&str]); 9] = [
+        ("\"fre\"", &["5:8 'fre' is not one of free, paid, enterprise [did you mean 'free'?]"]),
+        ("{ burst = 3 }", &["5:8 'rate' has no 'per_minute'"]),
+        ("{ per_minute = 60 }", &["5:8 'rate' has no 'burst'"]),
+        ("{ burst = 0, per_minute = 60 }", &["5:18 'burst' has to be from 1 to 1000"]),
+        ("{ burst = 1, per_minute = 0 }", &["5:34 'per_minute' has to be from 1 to 60000"]),
+        ("{ burst = 1, per_minute = \"60\" }", &["5:34 expected an integer, found a string"]),
+        (
+            "{ burst = 1, per_minut = 60 }",
+            &["5:8 'rate' has no 'per_minute'", "5:21 unknown key 'per_minut' in 'rate' [did you mean 'per_minute'?]"],
+        ),
+        ("5", &["5:8 expected a plan like \"paid\", or { burst, per_minute }, found an integer"]),
+        ("[1, 60]", &["5:8 expected a plan like \"paid\", or { burst, per_minute }, found a list"]),
+    ];
+    for (rate, expected) in table {
+        assert_eq!(problems(&rated(rate)), expected, "{rate}");
+    }
+    let of_clerk = problems(&clerk("rate = \"free\""));
+    assert!(of_clerk[0].starts_with("4:1 unknown key 'rate' in [[clerk]]"), "{of_clerk:?}");
+}
+
+#[test]
 fn bad_input_is_refused_at_its_place() {
     let table: Vec<(&str, String, &[&str])> = vec![
         (

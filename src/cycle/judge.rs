@@ -157,7 +157,7 @@ pub fn surroundings(baseline: &Baseline, snapshot: &Snapshot, changes: &[Change]
 /// The approved side of a section.
 pub fn approved_side<'a>(baseline: &'a Baseline, section: &str) -> Side<'a> {
     if let Some(document) = baseline.documents.get(section) {
-        return Side::Value(document.value());
+        return Side::Document(document);
     }
     match baseline.approved.subject.sections.get(section).map(|mark| mark.state) {
         Some(state @ (State::Off | State::NotOnPlan)) => Side::Without(state),

@@ -1,11 +1,11 @@
 //! The comparison itself.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use serde_json::{Value, json};
 
 use super::change::{Change, ChangeKind};
-use crate::canonical::{is_stand_in, to_bytes};
+use crate::canonical::{Document, is_stand_in, to_bytes};
 use crate::model::{Pointer, State};
 use crate::sections::Table;
 use crate::snapshot::{Manifest, Reading, Snapshot};
@@ -15,6 +15,8 @@ use crate::snapshot::{Manifest, Reading, Snapshot};
 pub enum Side<'a> {
     /// It has this value.
     Value(&'a Value),
+    /// It has the value of this document.
+    Document(&'a Document),
     /// It has no value, for a reason that is itself a fact: [`State::Off`] or [`State::NotOnPlan`].
     Without(State),
     /// Nothing is known.
@@ -25,7 +27,7 @@ impl<'a> Side<'a> {
     /// What a snapshot says about a section.
     pub fn of_reading(reading: Option<&'a Reading>) -> Self {
         match reading {
-            Some(Reading::Value(document)) => Self::Value(document.value()),
+            Some(Reading::Value(document)) => Self::Document(document),
             Some(Reading::Without { state, .. }) if state.is_comparable() => Self::Without(*state),
             Some(Reading::Without { .. }) | None => Self::Unknown,
         }
@@ -34,9 +36,24 @@ impl<'a> Side<'a> {
     /// What is compared: the value, or the state in its place.
     pub fn as_json(self) -> Option<Value> {
         match self {
-            Self::Value(value) => Some(value.clone()),
             Self::Without(state) => Some(json!({ "state": state })),
-            Self::Unknown => None,
+            _ => self.value().cloned(),
+        }
+    }
+
+    fn value(self) -> Option<&'a Value> {
+        match self {
+            Self::Value(value) => Some(value),
+            Self::Document(document) => Some(document.value()),
+            Self::Without(_) | Self::Unknown => None,
+        }
+    }
+
+    fn state(self) -> State {
+        match self {
+            Self::Value(_) | Self::Document(_) => State::Value,
+            Self::Without(state) => state,
+            Self::Unknown => State::Unreachable,
         }
     }
 }
@@ -64,26 +81,20 @@ pub fn compare<'a>(table: &Table, baseline: impl Fn(&str) -> Side<'a>, snapshot:
 
 /// Adds every difference between two sides of one section to `changes`; none when a side is unknown.
 pub fn compare_section(table: &Table, section: &str, before: Side<'_>, after: Side<'_>, changes: &mut Vec<Change>) {
+    // What has one digest has one value: it is not even read.
+    if before == after || [before, after].contains(&Side::Unknown) {
+        return;
+    }
     let path = Pointer::of_section(section);
-    match (before, after) {
-        (Side::Value(before), Side::Value(after)) => compare_values(table, &path, before, after, changes),
-        (Side::Unknown, _) | (_, Side::Unknown) => {}
-        (before, after) if before == after => {}
-        (before, after) => changes.push(Change {
+    match (before.value(), after.value()) {
+        (Some(before), Some(after)) => compare_values(table, &path, before, after, changes),
+        _ => changes.push(Change {
             path,
             kind: ChangeKind::Changed,
-            before: json!({ "state": state_of(before) }),
-            after: json!({ "state": state_of(after) }),
+            before: json!({ "state": before.state() }),
+            after: json!({ "state": after.state() }),
             is_member: false,
         }),
-    }
-}
-
-fn state_of(side: Side<'_>) -> State {
-    match side {
-        Side::Value(_) => State::Value,
-        Side::Without(state) => state,
-        Side::Unknown => State::Unreachable,
     }
 }
 
@@ -122,20 +133,25 @@ fn compare_values(table: &Table, path: &Pointer, before: &Value, after: &Value, 
         }
         // A set that was never written is null with some vendors: its members are what people care about.
         (Value::Array(_) | Value::Null, Value::Array(_) | Value::Null) if !table.is_sequence(path) => {
-            let members = |value: &Value| value.as_array().cloned().unwrap_or_default();
             let (old, new) = (members(before), members(after));
             if old.is_empty() && new.is_empty() {
                 changes.push(one(ChangeKind::Changed, path, before, after, false));
             }
-            for gone in old.iter().filter(|member| !new.contains(member)) {
+            let (known, found): (HashSet<&Value>, HashSet<&Value>) = (old.iter().collect(), new.iter().collect());
+            for gone in old.iter().filter(|member| !found.contains(member)) {
                 changes.push(one(ChangeKind::Removed, path, gone, &Value::Null, true));
             }
-            for fresh in new.iter().filter(|member| !old.contains(member)) {
+            for fresh in new.iter().filter(|member| !known.contains(member)) {
                 changes.push(one(ChangeKind::Added, path, &Value::Null, fresh, true));
             }
         }
         _ => changes.push(one(ChangeKind::Changed, path, before, after, false)),
     }
+}
+
+/// The members of a set; null has none.
+fn members(set: &Value) -> &[Value] {
+    set.as_array().map(Vec::as_slice).unwrap_or_default()
 }
 
 fn sorted(items: &[Value]) -> Vec<Vec<u8>> {
@@ -147,13 +163,12 @@ fn sorted(items: &[Value]) -> Vec<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::canonical::Document;
     use crate::model::Provider;
     use proptest::prelude::*;
 
     fn changes(section: &str, before: Value, after: Value) -> Vec<(String, &'static str, Value, Value)> {
         let table = Table::of(Provider::Auth0);
-        let reading = Reading::Value(Document::new(after));
+        let reading = Reading::Value(Document::new(&after));
         let snapshot = Snapshot {
             instance: "auth0:test".parse().unwrap(),
             resource: "test.example".to_owned(),

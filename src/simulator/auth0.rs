@@ -4,6 +4,7 @@
 //! field selection are made here. An object is served as it is, so that a recorded envelope can be loaded too. What
 //! a request gets depends on the token, never on its scopes: a missing scope is scripted with [`missing_scope`].
 
+pub mod large;
 mod pages;
 mod token;
 
@@ -169,6 +170,11 @@ pub fn missing_scope(scope: &str) -> Fault {
 /// The plan does not include a feature.
 pub fn not_on_plan(feature: &str) -> Fault {
     failure(403, "insufficient_entitlement", &format!("Please upgrade your subscription to use {feature}"))
+}
+
+/// The key of the envelope in which the list at `path` is served, if pages are made of it.
+pub fn envelope_of(path: &str) -> Option<&'static str> {
+    pages::list(path).map(|(name, _)| name)
 }
 
 fn error_body(status: u16, code: &str, message: &str) -> Value {

@@ -3,16 +3,22 @@
 #![allow(missing_docs, unreachable_pub, clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
 mod common;
+#[path = "../support/mod.rs"]
+mod support;
 
 mod approve;
 mod canaries;
 mod crash;
 mod daemon;
+mod export;
 mod faults;
 mod first_run;
 mod hour;
 mod knowledge;
+mod noise;
+mod recall;
 mod refusals;
 mod requests;
+mod scale;
 mod shared_story;
 mod tampering;

@@ -1,21 +1,21 @@
 //! The whole story on real data: a recorded Auth0 tenant and the Clerk fixtures with their list of changes.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
+use authdrift::canonical::{self, Redaction};
 use authdrift::model::{Pointer, Provider};
-use authdrift::sections::Table;
-use authdrift::simulator::auth0::{self, Auth0};
+use authdrift::sections::{Depth, Section, Table};
+use authdrift::simulator::auth0::Auth0;
 use authdrift::simulator::clerk::Clerk;
 use authdrift::simulator::smtp::Mail;
 use authdrift::simulator::webhook::Signature;
 use serde_json::{Value, json};
 
 use crate::common::Sandbox;
+use crate::common::replay::TENANT;
+use crate::support::fixtures::{self, Answer};
 
-const TENANT: &str = "auth0-deploy-cli-e2e.us.auth0.com";
 const DATABASE: &str = "Username-Password-Authentication";
 const SPA: &str = "rKef1UT7WVa658hbPRUBSKKnJgRbhQMY";
 
@@ -24,23 +24,23 @@ type Found = (String, String, String);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_change_of_the_recorded_data_is_found_and_nothing_else() {
-    let Some(fixtures) = fixtures() else { return };
-    let clerk = recorded_clerk(&fixtures).await;
-    let auth0 = recorded_auth0(&fixtures).await;
-    let sandbox = Sandbox::with(clerk, auth0).await;
-    configure(&sandbox, &fixtures);
-
+    let Some(folder) = fixtures::folder() else { return };
+    let sandbox = Sandbox::recorded(&folder).await;
     let first = sandbox.check().await.expect(13).json();
-    for section in first["instances"].as_array().unwrap().iter().flat_map(|one| one["sections"].as_array().unwrap()) {
-        let is_expected = section["state"] == "value" || section["section"] == PHONE_PROTECTION;
-        assert!(is_expected, "{section}");
-    }
+    let recorded = |provider| fixtures::answers(&folder, provider);
+    assert_read_as_recorded(&sandbox, &first, "clerk:prod", fixtures::PRODUCTION, &recorded(Provider::Clerk));
+    assert_read_as_recorded(&sandbox, &first, "auth0:acme", "tenant", &recorded(Provider::Auth0));
+
+    // The recording has no second factor and no policy, and a tenant that has nothing cannot lose it.
+    sandbox.auth0.edit("/api/v2/guardian/policies", |policies| *policies = json!(["all-applications"]));
+    sandbox.auth0.edit("/api/v2/guardian/factors", |factors| item(factors, "name", "otp")["enabled"] = json!(true));
+    sandbox.check().await.expect(13);
     sandbox.approve("prod").await;
     sandbox.approve("acme").await;
     sandbox.check().await.expect(0);
 
     let before = [documents(&sandbox.clerk, Provider::Clerk), documents(&sandbox.auth0, Provider::Auth0)];
-    let expected_clerk = change_clerk(&sandbox.clerk, &fixtures);
+    let expected_clerk = change_clerk(&sandbox.clerk, &folder);
     let expected_auth0 = change_auth0(&sandbox.auth0);
     assert!(expected_clerk.len() > 20 && expected_auth0.len() >= 9, "the test has lost its changes");
     let report = sandbox.check().await.expect(10).json();
@@ -61,94 +61,44 @@ async fn every_change_of_the_recorded_data_is_found_and_nothing_else() {
     }
 }
 
-const PHONE_PROTECTION: &str = "attack-protection.phone-provider-protection";
-
-/// The fixtures, or nothing and a loud word about it: the test harness only captures what is printed with macros.
-fn fixtures() -> Option<PathBuf> {
-    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared");
-    let named = std::env::var_os("AUTHDRIFT_SHARED").map(PathBuf::from);
-    let found = named.into_iter().chain([beside]).map(|shared| shared.join("fixtures")).find(|path| path.is_dir());
-    if found.is_none() {
-        let words = "SKIPPED: no ../shared and no $AUTHDRIFT_SHARED with fixtures, so nothing recorded was tested\n";
-        std::io::stderr().write_all(words.as_bytes()).unwrap();
+/// What came over HTTP, page by page and object by object, is what was recorded; nothing else was read, and whatever
+/// was recorded as refused is off or refused, never unknown.
+fn assert_read_as_recorded(sandbox: &Sandbox, report: &Value, instance: &str, set: &str, answers: &[Answer]) {
+    let tenant = fixtures::tenant(answers[0].provider, set, answers);
+    let answers: Vec<_> = answers.iter().filter(|answer| answer.set == set).collect();
+    let redaction = Redaction { key: sandbox.store().fingerprint_key().clone(), keep_code: false };
+    let mut read = 0;
+    for found in Sandbox::report(report, instance)["sections"].as_array().unwrap() {
+        let section = Table::of(tenant.provider).section(found["section"].as_str().unwrap()).unwrap();
+        match tenant.sections.get(&section.name) {
+            Some(value) => {
+                let document = canonical::document(section, value.clone(), &redaction).unwrap();
+                assert_eq!(
+                    (found["state"].as_str(), found["digest"].as_str()),
+                    (Some("value"), Some(document.digest().as_str())),
+                    "{found}"
+                );
+                read += 1;
+            }
+            None => {
+                let is_recorded =
+                    answers.iter().flat_map(|answer| answer.matches()).any(|one| one.section.name == section.name);
+                assert!(!is_recorded || found["state"] != "value" && found["state"] != "unreachable", "{found}");
+            }
+        }
     }
-    found
-}
-
-fn read(path: &Path) -> Value {
-    let text = fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    serde_json::from_str(&text).unwrap()
-}
-
-fn identifier(fixtures: &Path, name: &str) -> String {
-    read(&fixtures.join("clerk/identifiers.json"))[name].as_str().unwrap().to_owned()
-}
-
-/// Where the simulator serves a section, with the application of the fixtures.
-fn path_of(provider: Provider, section: &str, fixtures: &Path) -> String {
-    let path = &Table::of(provider).section(section).unwrap().path;
-    path.replace("{application_id}", &identifier(fixtures, "application_id")).replace("{environment}", "production")
-}
-
-/// Where the fixture of a Clerk section is.
-fn clerk_file(section: &str) -> String {
-    match section {
-        "platform.config" => "platform/config.json".to_owned(),
-        "frontend.environment" => "fapi/environment.json".to_owned(),
-        other => format!("bapi/{}.json", other.replace('.', "_")),
-    }
-}
-
-async fn recorded_clerk(fixtures: &Path) -> Clerk {
-    let clerk = Clerk::empty().await.unwrap();
-    for section in Table::of(Provider::Clerk).sections() {
-        let document = read(&fixtures.join("clerk").join(clerk_file(&section.name)));
-        clerk.set(&path_of(Provider::Clerk, &section.name, fixtures), document);
-    }
-    clerk
-}
-
-/// The recorded tenant in pages of four, with a second factor and its policy switched on: the recording has neither,
-/// and a tenant that has nothing cannot lose it.
-async fn recorded_auth0(fixtures: &Path) -> Auth0 {
-    let auth0 = Auth0::empty().await.unwrap();
-    auth0.set_max_page_size(4);
-    let folder = fixtures.join("auth0/tenant");
-    for entry in read(&folder.join("index.json")).as_array().unwrap() {
-        let (path, query) = (entry["path"].as_str().unwrap(), entry["query"].as_str().unwrap_or_default());
-        let section = Table::of(Provider::Auth0).sections().iter().find(|section| section.path == path);
-        let Some(section) = section.filter(|_| !query.contains("is_global=true") && !query.contains("strategy="))
-        else {
-            continue;
-        };
-        let body = read(&folder.join(entry["file"].as_str().unwrap()))["body"].take();
-        // Lists go in bare, so that the simulator makes the pages.
-        let items = section.items.as_ref().and_then(|items| body.get(items)).cloned();
-        auth0.set(path, items.unwrap_or(body));
-    }
-    auth0.edit("/api/v2/guardian/policies", |policies| *policies = json!(["all-applications"]));
-    auth0.edit("/api/v2/guardian/factors", |factors| item(factors, "name", "otp")["enabled"] = json!(true));
-    auth0
-}
-
-fn configure(sandbox: &Sandbox, fixtures: &Path) {
-    let clerk = format!(
-        "[[clerk]]\nname = \"prod\"\npublishable_key = \"{}\"\nsecret_key = {{ file = \"clerk-secret-key\" }}\n\
-         platform_token = {{ file = \"clerk-platform-token\" }}\napplication_id = \"{}\"\n\
-         backend_api_url = \"{url}\"\nplatform_api_url = \"{url}\"\nfrontend_api_url = \"{url}\"\n",
-        identifier(fixtures, "publishable_key"),
-        identifier(fixtures, "application_id"),
-        url = sandbox.clerk.url()
-    );
-    let auth0 = sandbox.auth0_table().replace(auth0::DOMAIN, TENANT);
-    sandbox.write("config.toml", &format!("{}{clerk}{auth0}{}", sandbox.head(), sandbox.receiver_tables()));
+    let expected = tenant
+        .sections
+        .keys()
+        .filter(|name| Table::of(tenant.provider).section(name).unwrap().depth == Depth::Security);
+    assert_eq!(read, expected.count(), "{instance}: sections that were not asked for");
 }
 
 /// Everything the vendor serves to us, to put it back later.
 fn documents(vendor: &authdrift::simulator::vendor::Vendor, provider: Provider) -> BTreeMap<String, Value> {
     let paths = vendor.requests().into_iter().map(|request| request.path);
     let documents: BTreeMap<_, _> = paths.filter_map(|path| Some((path.clone(), vendor.get(&path)?))).collect();
-    assert!(documents.len() + 1 >= Table::of(provider).sections().len(), "{provider}: {:?}", documents.keys());
+    assert!(documents.len() >= 10, "{provider}: {:?}", documents.keys());
     documents
 }
 
@@ -160,30 +110,28 @@ fn expect(list: &mut Vec<Found>, path: &str, kind: &str, direction: &str) {
     list.push((path.to_owned(), kind.to_owned(), direction.to_owned()));
 }
 
-/// Makes every change of `changes.json` to the sections that are read, and answers what has to be found.
-fn change_clerk(clerk: &Clerk, fixtures: &Path) -> Vec<Found> {
+/// Makes every change of `changes.json`, and answers what has to be found.
+fn change_clerk(clerk: &Clerk, folder: &Path) -> Vec<Found> {
+    let answers = fixtures::answers(folder, Provider::Clerk);
     let mut expected = Vec::new();
     let mut seen = 0;
-    for drifted in read(&fixtures.join("clerk/drifted/changes.json")).as_array().unwrap() {
-        let baseline = drifted["baseline"].as_str().unwrap();
-        let sections = Table::of(Provider::Clerk).sections();
-        let Some(section) = sections.iter().find(|section| clerk_file(&section.name) == baseline) else { continue };
-        let path = path_of(Provider::Clerk, &section.name, fixtures);
-        let before = read(&fixtures.join("clerk").join(baseline));
-        let after = read(&fixtures.join("clerk").join(drifted["drifted"].as_str().unwrap()));
+    for drifted in fixtures::read(&folder.join("clerk/drifted/changes.json")).as_array().unwrap() {
+        let file = |name: &str| answers.iter().find(|answer| answer.file == drifted[name].as_str().unwrap()).unwrap();
+        let (before, after) = (file("baseline"), file("drifted"));
+        let found = before.matches().into_iter().next().unwrap_or_else(|| panic!("{}: of no section", before.file));
         let changes = drifted["changes"].as_array().unwrap();
         seen += 1;
-        if section.name == "platform.config" {
+        if found.section.name == "platform.config" {
             // Two files change this one: both, one after the other.
-            clerk.edit(&path, |document| changes.iter().for_each(|change| put(document, change)));
+            clerk.edit(&before.path, |document| changes.iter().for_each(|change| put(document, change)));
         } else {
-            clerk.set(&path, after.clone());
+            clerk.set(&before.path, after.body.clone());
         }
         for change in changes {
-            expect_change(&mut expected, &section.name, change, &before, &after);
+            expect_change(&mut expected, found.section, change, [before, after].map(|one| one.value(found.section)));
         }
     }
-    assert!(seen >= 5, "only {seen} of the drifted files are of sections that are read");
+    assert!(seen >= 7, "only {seen} of the drifted files are of sections that are read");
     expected.sort();
     expected
 }
@@ -196,7 +144,7 @@ fn put(document: &mut Value, change: &Value) {
 }
 
 /// What one entry of `changes.json` has to look like in a report.
-fn expect_change(expected: &mut Vec<Found>, section: &str, change: &Value, before: &Value, after: &Value) {
+fn expect_change(expected: &mut Vec<Found>, section: &Section, change: &Value, [before, after]: [Value; 2]) {
     let direction = match change["direction"].as_str().unwrap() {
         "ignore" => return,
         "weaker" => "weaker",
@@ -208,17 +156,25 @@ fn expect_change(expected: &mut Vec<Found>, section: &str, change: &Value, befor
         other => panic!("a new word for a direction: {other}"),
     };
     let tokens = tokens(change["path"].as_str().unwrap());
-    let path = tokens.iter().fold(Pointer::of_section(section), |path, token| path.child(token)).to_string();
+    let place = tokens.iter().fold(Pointer::of_section(&section.name), |path, token| path.child(token));
+    let path = place.to_string();
     let members = |name: &str| change[name].as_array().cloned().unwrap_or_default();
     let (from, to) = (members("from"), members("to"));
     let added = members("added").len() + to.iter().filter(|member| !from.contains(member)).count();
     let removed = members("removed").len() + from.iter().filter(|member| !to.contains(member)).count();
+    if section.key_at(&tokens).is_some() {
+        // Of objects that know who they are, each comes and goes at its own place.
+        for member in members("added") {
+            expect(expected, &place.child(member.as_str().unwrap()).to_string(), "added", direction);
+        }
+        return assert_eq!((added, removed), (members("added").len(), 0), "{path}");
+    }
     if added + removed > 0 {
         (0..added).for_each(|_| expect(expected, &path, "added", direction));
         (0..removed).for_each(|_| expect(expected, &path, "removed", direction));
         return;
     }
-    let kind = match (is_there(before, &tokens), is_there(after, &tokens)) {
+    let kind = match (is_there(&before, &tokens), is_there(&after, &tokens)) {
         (false, true) => "added",
         (true, false) => "removed",
         _ => "changed",
@@ -228,13 +184,13 @@ fn expect_change(expected: &mut Vec<Found>, section: &str, change: &Value, befor
 
 /// `[name=supabase].claims.email` as `supabase`, `claims`, `email`.
 fn tokens(path: &str) -> Vec<String> {
-    let plain = |token: &str| token.trim_start_matches("[name=").trim_end_matches(']').to_owned();
+    let plain = |token: &str| token.rsplit_once('=').map_or(token, |(_, key)| key).trim_end_matches(']').to_owned();
     path.split('.').map(plain).collect()
 }
 
 fn is_there(document: &Value, tokens: &[String]) -> bool {
     let step = |value: &'_ Value, token: &String| match value {
-        Value::Array(items) => items.iter().find(|item| item["name"] == **token).cloned(),
+        Value::Array(items) => items.iter().find(|item| item["name"] == **token || item["key"] == **token).cloned(),
         other => other.get(token).cloned(),
     };
     tokens.iter().try_fold(document.clone(), |value, token| step(&value, token)).is_some()

@@ -8,7 +8,7 @@ use super::super::vendor::{Answer, Request};
 
 /// How a list is paged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Style {
+pub(super) enum Style {
     Offset,
     Checkpoint,
     /// Offset, or checkpoint when asked with `take`.
@@ -68,7 +68,7 @@ pub(super) fn serve(request: &Request, document: &Value, max_page_size: usize) -
 }
 
 /// `connections/{id}/clients` is a checkpoint list, unlike `clients`.
-fn list(path: &str) -> Option<(&'static str, Style)> {
+pub(super) fn list(path: &str) -> Option<(&'static str, Style)> {
     let (parent, last) = path.rsplit_once('/')?;
     let (_, name, style) = LISTS.iter().find(|(segment, ..)| *segment == last)?;
     let nested = parent != "/api/v2" && last == "clients";

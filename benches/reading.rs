@@ -1,0 +1,393 @@
+//! What a reading costs: requests, time, processor, memory, bytes in the database.
+//!
+//! `cargo bench --bench reading` prints a table; with `UPDATE_DOCS=1` it also writes it into `docs/performance.md`. A
+//! word after `--` limits it to tenants with that word in their name.
+//!
+//! The vendor and the reader are processes of their own, both this program with other arguments, so that nothing of
+//! the simulator is counted. A Watch is what the daemon keeps; `check` is a fresh process.
+
+#![allow(missing_docs, clippy::unwrap_used, clippy::indexing_slicing, reason = "it may panic, as a test may")]
+
+use std::env;
+use std::error::Error;
+use std::fmt::Write as _;
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use authdrift::classify::Catalogue;
+use authdrift::cli::{self, args::Arguments};
+use authdrift::clock::{Clock, SystemClock};
+use authdrift::config::{self, Sources};
+use authdrift::cycle::{Keep, Verdict, Watch};
+use authdrift::model::Provider;
+use authdrift::provider::Limits;
+use authdrift::sections::Table;
+use authdrift::simulator::auth0::large::{self, Size};
+use authdrift::simulator::vendor::Vendor;
+use authdrift::simulator::{auth0, clerk};
+use authdrift::store::Store;
+use clap::Parser;
+use rustix::time::{ClockId, clock_gettime};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+type Outcome<T> = Result<T, Box<dyn Error>>;
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_authdrift");
+const APPROVER: &str = "bench@example.test";
+const LARGE: Size = Size::LARGE;
+const LARGER: Size = Size { clients: LARGE.clients + 1_000, ..LARGE };
+
+/// What is read, in milliseconds of latency and by name.
+const TENANTS: [(&str, u64); 6] = [
+    ("clerk, built in", 0),
+    ("auth0, built in", 0),
+    ("auth0, recorded", 50),
+    ("auth0, large", 0),
+    ("auth0, large and 1,000 clients more", 0),
+    ("auth0, large, with latency", 50),
+];
+
+/// What one step cost the process that did it.
+#[derive(Debug, Serialize, Deserialize)]
+struct Cost {
+    step: String,
+    requests: u64,
+    wall: Duration,
+    cpu: Duration,
+    /// Bytes of memory in use at once, at most.
+    peak: u64,
+    /// Bytes of documents in the database, and of everything else.
+    documents: i64,
+    rest: i64,
+}
+
+fn main() -> Outcome<()> {
+    let arguments: Vec<String> = env::args().skip(1).filter(|argument| argument != "--bench").collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match words.as_slice() {
+        ["serve", name, latency] => serve(name, Duration::from_millis(latency.parse()?)),
+        ["watch", name, folder] => watch(name, Path::new(folder)),
+        ["check", folder] => check(Path::new(folder)),
+        rest => measure_all(rest.first().copied().unwrap_or_default()),
+    }
+}
+
+/// Runs every tenant and shows what it cost.
+fn measure_all(wanted: &str) -> Outcome<()> {
+    let mut rows = Vec::new();
+    for (name, latency) in TENANTS.into_iter().filter(|(name, _)| name.contains(wanted)) {
+        if name == "auth0, recorded" && recorded().is_none() {
+            say(&format!("SKIPPED: {name}: no ../shared and no $AUTHDRIFT_SHARED with fixtures"))?;
+            continue;
+        }
+        let costs = measure(name, latency)?;
+        rows.extend(costs.into_iter().map(|cost| cells(name, latency, &cost)));
+    }
+    let table = aligned(&rows);
+    say(&table)?;
+    if env::var_os("UPDATE_DOCS").is_some() {
+        write_into_docs(&table)?;
+    }
+    Ok(())
+}
+
+fn say(text: &str) -> Outcome<()> {
+    Ok(writeln!(std::io::stdout(), "{text}")?)
+}
+
+const HEAD: [&str; 9] =
+    ["Tenant", "Latency", "What", "Requests", "Wall", "CPU", "Peak memory", "Documents", "Rest of the database"];
+
+fn cells(name: &str, latency: u64, cost: &Cost) -> [String; 9] {
+    let millis = |duration: Duration| format!("{} ms", duration.as_millis());
+    [
+        name.to_owned(),
+        format!("{latency} ms"),
+        cost.step.clone(),
+        cost.requests.to_string(),
+        millis(cost.wall),
+        millis(cost.cpu),
+        format!("{:.1} MB", cost.peak as f64 / 1e6),
+        format!("{} B", cost.documents),
+        format!("{} B", cost.rest),
+    ]
+}
+
+/// A Markdown table that is also one for the eye; numbers stand to the right.
+fn aligned(rows: &[[String; 9]]) -> String {
+    let width = |column: usize| rows.iter().map(|row| row[column].len()).chain([HEAD[column].len()]).max().unwrap();
+    let mut table = String::new();
+    let mut line = |cell: &dyn Fn(usize) -> String| {
+        let cells: Vec<_> = (0..HEAD.len()).map(cell).collect();
+        writeln!(table, "| {} |", cells.join(" | ")).unwrap();
+    };
+    let pad = |column: usize, text: &str| match column {
+        0 | 2 => format!("{text:<0$}", width(column)),
+        _ => format!("{text:>0$}", width(column)),
+    };
+    line(&|column| pad(column, HEAD[column]));
+    line(&|column| match column {
+        0 | 2 => "-".repeat(width(column)),
+        _ => format!("{}:", "-".repeat(width(column) - 1)),
+    });
+    rows.iter().for_each(|row| line(&|column| pad(column, &row[column])));
+    table
+}
+
+/// Replaces the generated part of the document.
+fn write_into_docs(table: &str) -> Outcome<()> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/performance.md");
+    let text = fs::read_to_string(&path)?;
+    let begin = "<!-- generated: measured -->\n";
+    let (before, rest) = text.split_once(begin).ok_or("docs/performance.md has no generated part")?;
+    let (_, after) = rest.split_once("<!-- end -->").ok_or("the generated part has no end")?;
+    let date = SystemClock.now().format("%Y-%m-%d");
+    let size = fs::metadata(PROGRAM)?.len() as f64 / 1e6;
+    let said = format!("Measured on {date} on {}. The program has {size:.1} MB.", machine()?);
+    fs::write(&path, format!("{before}{begin}\n{said}\n\n{table}\n<!-- end -->{after}"))?;
+    Ok(())
+}
+
+/// The machine in words: processor, cores, memory, system, and whether anything else was running.
+fn machine() -> Outcome<String> {
+    let field = |file: &str, name: &str| -> Outcome<String> {
+        let text = fs::read_to_string(file)?;
+        let line = text.lines().find_map(|line| line.strip_prefix(name));
+        Ok(line.unwrap_or_default().trim_matches([':', '=', '"', ' ', '\t']).to_owned())
+    };
+    let cores = std::thread::available_parallelism()?;
+    let memory: u64 = field("/proc/meminfo", "MemTotal")?.trim_end_matches(" kB").parse()?;
+    let load = fs::read_to_string("/proc/loadavg")?;
+    Ok(format!(
+        "{cores} cores of {}, {} GB of memory, {}, at a load of {}",
+        field("/proc/cpuinfo", "model name")?,
+        memory / 1_000_000,
+        field("/etc/os-release", "PRETTY_NAME")?,
+        load.split(' ').next().unwrap_or_default(),
+    ))
+}
+
+/// One tenant, from the first reading on.
+fn measure(name: &str, latency: u64) -> Outcome<Vec<Cost>> {
+    let vendor = Process::start(&["serve", name, &latency.to_string()])?;
+    let folder = tempfile::tempdir()?;
+    prepare(folder.path(), name, &vendor.first_line)?;
+    let place = folder.path().display().to_string();
+    let mut costs: Vec<Cost> = Vec::new();
+    for words in [vec!["watch", name, &place], vec!["check", &place]] {
+        let reader = Process::start(&words)?;
+        costs.append(&mut serde_json::from_str(&reader.first_line)?);
+    }
+    Ok(costs)
+}
+
+/// This program in another role. It ends when nobody listens any more.
+struct Process {
+    child: Child,
+    first_line: String,
+}
+
+impl Process {
+    fn start(arguments: &[&str]) -> Outcome<Self> {
+        let mut command = Command::new(env::current_exe()?);
+        let mut child = command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+        let mut first_line = String::new();
+        BufReader::new(child.stdout.take().ok_or("no output")?).read_line(&mut first_line)?;
+        Ok(Self { child, first_line: first_line.trim().to_owned() })
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        drop(self.child.stdin.take());
+        let _ = self.child.wait();
+    }
+}
+
+/// Configuration, credentials and the key of an approver.
+fn prepare(folder: &Path, name: &str, url: &str) -> Outcome<()> {
+    let key = folder.join("key");
+    let mut keygen = Command::new("ssh-keygen");
+    keygen.args(["-q", "-t", "ed25519", "-N", "", "-C", APPROVER, "-f"]).arg(&key);
+    if !keygen.status()?.success() {
+        return Err("this needs ssh-keygen".into());
+    }
+    let public = fs::read_to_string(key.with_extension("pub"))?;
+    fs::write(folder.join("allowed_signers"), format!("{APPROVER} namespaces=\"baseline.v1@authdrift\" {public}"))?;
+    for (file, secret) in [
+        ("clerk-key", clerk::SECRET_KEY),
+        ("clerk-token", clerk::PLATFORM_TOKEN),
+        ("auth0-secret", auth0::CLIENT_SECRET),
+    ] {
+        fs::write(folder.join(file), secret)?;
+        fs::set_permissions(folder.join(file), fs::Permissions::from_mode(0o600))?;
+    }
+    let instance = match name.starts_with("clerk") {
+        true => format!(
+            "[[clerk]]\nname = \"bench\"\npublishable_key = \"{}\"\nsecret_key = {{ file = \"clerk-key\" }}\n\
+             platform_token = {{ file = \"clerk-token\" }}\napplication_id = \"{}\"\n\
+             backend_api_url = \"{url}\"\nplatform_api_url = \"{url}\"\nfrontend_api_url = \"{url}\"\n",
+            clerk::PUBLISHABLE_KEY,
+            clerk::APPLICATION_ID,
+        ),
+        false => format!(
+            "[[auth0]]\nname = \"bench\"\ndomain = \"{}\"\nclient_id = \"{}\"\n\
+             client_secret = {{ file = \"auth0-secret\" }}\napi_url = \"{url}\"\n",
+            auth0::DOMAIN,
+            auth0::CLIENT_ID,
+        ),
+    };
+    let head = "[store]\npath = \"authdrift.db\"\n[approval]\nallowed_signers = \"allowed_signers\"\n\
+                [schedule]\ncron = \"* * * * *\"\nconfirm_after = \"1s\"\n";
+    Ok(fs::write(folder.join("config.toml"), format!("{head}{instance}"))?)
+}
+
+/// The vendor, until the input ends.
+fn serve(name: &str, latency: Duration) -> Outcome<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let vendor: Vendor = if name.starts_with("clerk") {
+            Vendor::clone(&*clerk::Clerk::lantern_books().await?)
+        } else {
+            let tenant = auth0::Auth0::empty().await?;
+            tenant.load(match name {
+                "auth0, built in" => auth0::lantern_books(),
+                "auth0, recorded" => recorded().ok_or("nothing recorded")?,
+                "auth0, large and 1,000 clients more" => large::tenant(LARGER),
+                _ => large::tenant(LARGE),
+            });
+            Vendor::clone(&tenant)
+        };
+        vendor.set_latency(latency);
+        say(&vendor.url())?;
+        tokio::task::spawn_blocking(|| std::io::stdin().read_to_end(&mut Vec::new())).await??;
+        Ok(())
+    })
+}
+
+/// The documents of the recorded tenant, by path.
+fn recorded() -> Option<authdrift::simulator::vendor::Documents> {
+    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared");
+    let named = env::var_os("AUTHDRIFT_SHARED").map(PathBuf::from);
+    let folder = named.into_iter().chain([beside]).map(|shared| shared.join("fixtures/auth0/tenant"));
+    let folder = folder.into_iter().find(|path| path.is_dir())?;
+    let read = |file: &Path| serde_json::from_slice::<Value>(&fs::read(file).unwrap()).unwrap();
+    let mut documents = authdrift::simulator::vendor::Documents::new();
+    for entry in read(&folder.join("index.json")).as_array()? {
+        let (path, query) = (entry["path"].as_str()?, entry["query"].as_str().unwrap_or_default());
+        let is_part = query.contains("is_global=true") || query.contains("strategy=");
+        let section = Table::of(Provider::Auth0).sections().iter().find(|section| is_at(&section.path, path));
+        if let Some(section) = section.filter(|_| entry["status"] == 200 && !is_part) {
+            let body = read(&folder.join(entry["file"].as_str()?))["body"].take();
+            // Lists go in bare, so that the simulator makes the pages.
+            let items = section.items.as_ref().and_then(|items| body.get(items)).cloned();
+            documents.insert(path.to_owned(), items.unwrap_or(body));
+        }
+    }
+    Some(documents)
+}
+
+/// Whether `path` is one of the addresses that `pattern` stands for.
+fn is_at(pattern: &str, path: &str) -> bool {
+    let (wanted, found): (Vec<_>, Vec<_>) = (pattern.split('/').collect(), path.split('/').collect());
+    wanted.len() == found.len() && wanted.iter().zip(found).all(|(one, other)| one.starts_with('{') || *one == other)
+}
+
+/// What the daemon does with one instance: reads it, reads it again after it was approved, and once more.
+fn watch(name: &str, folder: &Path) -> Outcome<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let file = folder.join("config.toml").display().to_string();
+    let text = fs::read_to_string(&file)?;
+    let sources = Sources { file: &file, text: &text, state_directory: None, xdg_state: None, now: SystemClock.now() };
+    let config = Arc::new(config::parse(&sources).map_err(|problems| problems.to_string())?);
+    let instance = config.instance("bench")?.clone();
+    let catalogue = Arc::new(Catalogue::of(instance.id.provider, None)?);
+    let store = Store::open(&config.store)?;
+    let watch = Watch::new(config, &instance, catalogue, store, Arc::new(SystemClock), Limits::default())?;
+    let mut costs = Vec::new();
+    for (step, expected) in [("first reading", Verdict::NoBaseline), ("unchanged", Verdict::InSync)] {
+        let cost = cost(folder, step, || {
+            let report = runtime.block_on(watch.cycle(Keep::Everything))?;
+            if report.verdict != expected {
+                return Err(format!("{name}: {:?} {:?}", report.verdict, report.sections).into());
+            }
+            Ok(report.requests)
+        })?;
+        costs.push(cost);
+        if expected == Verdict::NoBaseline {
+            approve(folder)?;
+            // Everything is compared and known once before an ordinary cycle is measured.
+            runtime.block_on(watch.cycle(Keep::Everything))?;
+        }
+    }
+    say(&serde_json::to_string(&costs)?)
+}
+
+fn approve(folder: &Path) -> Outcome<()> {
+    let mut command = Command::new(PROGRAM);
+    command.arg("--config").arg(folder.join("config.toml")).args(["approve", "bench", "--reason", "bench", "--all"]);
+    let output = command.arg("--key").arg(folder.join("key")).stdin(Stdio::null()).output()?;
+    if !output.status.success() {
+        return Err(String::from_utf8_lossy(&output.stderr).into_owned().into());
+    }
+    Ok(())
+}
+
+/// `authdrift check`, with everything a process has to do first.
+fn check(folder: &Path) -> Outcome<()> {
+    let cost = cost(folder, "check", || {
+        let file = folder.join("config.toml").display().to_string();
+        let arguments = Arguments::try_parse_from(["authdrift", "--config", &file, "check", "--json"])?;
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+        let mut out = Vec::new();
+        runtime.block_on(cli::run(arguments, &mut out)).map_err(|error| error.message)?;
+        let report: Value = serde_json::from_slice(&out)?;
+        Ok(report["instances"][0]["requests"].as_u64().unwrap_or_default())
+    })?;
+    say(&serde_json::to_string(&[cost])?)
+}
+
+/// What `work` costs this process; it answers how many requests it sent.
+fn cost(folder: &Path, step: &str, work: impl FnOnce() -> Outcome<u64>) -> Outcome<Cost> {
+    let database = folder.join("authdrift.db");
+    let before = stored(&database)?;
+    // From here on the peak is counted anew.
+    fs::write("/proc/self/clear_refs", "5")?;
+    let (start, cpu) = (Instant::now(), cpu());
+    let requests = work()?;
+    let (wall, cpu) = (start.elapsed(), self::cpu() - cpu);
+    let peak = peak()?;
+    let after = stored(&database)?;
+    let (documents, rest) = (after.0 - before.0, after.1 - before.1);
+    Ok(Cost { step: step.to_owned(), requests, wall, cpu, peak, documents, rest })
+}
+
+fn cpu() -> Duration {
+    let spent = clock_gettime(ClockId::ProcessCPUTime);
+    Duration::new(u64::try_from(spent.tv_sec).unwrap(), u32::try_from(spent.tv_nsec).unwrap())
+}
+
+fn peak() -> Outcome<u64> {
+    let status = fs::read_to_string("/proc/self/status")?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).ok_or("no VmHWM")?;
+    Ok(line.trim().trim_end_matches(" kB").parse::<u64>()? * 1024)
+}
+
+/// Bytes in use in the database: of documents, and of everything else.
+fn stored(database: &Path) -> Outcome<(i64, i64)> {
+    if !database.exists() {
+        return Ok((0, 0));
+    }
+    let connection = rusqlite::Connection::open(database)?;
+    let sum = |which: &str| {
+        let query = format!("SELECT coalesce(sum(pgsize - unused), 0) FROM dbstat WHERE name {which} 'documents'");
+        connection.query_row(&query, [], |row| row.get(0))
+    };
+    Ok((sum("=")?, sum("<>")?))
+}
