@@ -166,12 +166,16 @@ mod tests {
 
     #[test]
     fn what_belongs_to_one_object_of_many_does_not_vanish_silently() {
-        let roles = json!({ "editor": { "a": {}, "b": {} }, "reader": { "a": {} } });
+        let full = json!({ "a": {}, "b": {}, "c": {} });
+        let roles = json!({ "editor": { "a": {}, "b": {} }, "owner": full, "reader": { "a": {} } });
         let table = [
-            (json!({ "editor": {}, "reader": { "a": {} } }), Some("all 2 objects of 'editor' are gone at once")),
-            (json!({ "editor": { "a": {}, "b": {} }, "reader": {} }), None),
+            (
+                json!({ "editor": {}, "owner": full, "reader": { "a": {} } }),
+                Some("all 2 objects of 'editor' are gone at once"),
+            ),
+            (json!({ "editor": { "a": {}, "b": {} }, "owner": full, "reader": {} }), None),
             // The role itself is gone, and `roles` says so.
-            (json!({ "editor": { "a": {}, "b": {} } }), None),
+            (json!({ "owner": full, "reader": { "a": {} } }), None),
         ];
         for (after, expected) in table {
             assert_eq!(doubt_of("roles.permissions", roles.clone(), after).as_deref(), expected);

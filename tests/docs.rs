@@ -23,6 +23,10 @@ use authdrift::trust::statement::Subject;
 use clap::CommandFactory;
 use serde_json::json;
 
+#[path = "integration/faults/rules.rs"]
+#[allow(dead_code, unreachable_pub, reason = "the test of all faults uses the rest")]
+mod rules;
+
 fn path(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
 }
@@ -45,6 +49,19 @@ fn check_generated(file: &str, name: &str, expected: &str) {
         return;
     }
     assert_eq!(found, expected, "{file} is out of date: UPDATE_DOCS=1 cargo test --test docs");
+}
+
+#[test]
+fn what_each_fault_leads_to_is_listed() {
+    let mut table = "| What the vendor answers | State | What is told | Exit code |\n|---|---|---|---|\n".to_owned();
+    for (fault, outcome) in rules::RULES {
+        let exit = match outcome {
+            rules::Outcome::Refused => "11, or 77 when nothing else can be read".to_owned(),
+            outcome => outcome.exit().to_string(),
+        };
+        writeln!(table, "| {fault} | `{}` | {} | {exit} |", outcome.state(), outcome.told()).unwrap();
+    }
+    check_generated("docs/coverage.md", "faults", &table);
 }
 
 #[test]

@@ -272,11 +272,11 @@ fn gone_field(section: &Section, all: &[Value]) -> Option<Vec<Value>> {
     let place = |field: &str| vec!["x".to_owned(), field.to_owned()];
     let means_something = |field: &str| {
         let is_scoped = section.scoped_field.as_ref().is_some_and(|scoped| scoped.field == field);
-        let is_key = section.key_at(&["*".to_owned(); 0]).unwrap().iter().any(|key| key.starts_with(field));
+        let is_key = section.key_at(&[]).unwrap().iter().any(|key| key.starts_with(field));
         let is_there = |item: &Value| item.get(field).is_some_and(|value| !value.is_null());
-        !(is_scoped || is_key || section.is_volatile(&place(field)) || section.default_at(&place(field)).is_some())
-            && !section.requires.iter().any(|required| required == field)
-            && all.iter().all(is_there)
+        let is_required = section.requires.iter().any(|required| required == field);
+        let is_nothing = section.is_volatile(&place(field)) || section.default_at(&place(field)).is_some();
+        !(is_scoped || is_key || is_required || is_nothing) && all.iter().all(is_there)
     };
     let field = all[0].as_object()?.keys().find(|field| means_something(field))?;
     let mut items = all.to_vec();

@@ -66,6 +66,7 @@ async fn assert_one_news(sandbox: &Sandbox, death: Death, kill: impl Fn(&Sandbox
         let [delivery] = &sandbox.webhook.deliveries()[..] else { panic!("{credential}: more than one message") };
         assert_eq!(delivery.json()["data"]["sections"].as_array().unwrap().len(), 1);
     }
+    assert!(outcome_of(CREDENTIAL).told().contains("`credential.refused`, at once and once"));
     revive(sandbox);
     sandbox.check_one(instance, 0).await;
     let kinds: Vec<String> = told(sandbox, instance).await.into_iter().map(|(kind, _)| kind).collect();

@@ -4,6 +4,7 @@ use authdrift::simulator::auth0;
 use authdrift::simulator::fault::Fault;
 use serde_json::{Value, json};
 
+use super::rules::{EMPTY, SCOPE, outcome_of};
 use crate::common::Sandbox;
 
 const ROLES: &str = "/api/v2/roles";
@@ -49,6 +50,7 @@ async fn a_list_that_is_empty_is_told_at_once_and_believed_the_second_time() {
     assert_eq!(events(&sandbox).await, of_roles.map(|name| format!("section.suspect {name}")));
     assert_eq!((sandbox.smtp.mails().len(), sandbox.webhook.deliveries().len()), (1, 1));
     assert_eq!(sandbox.webhook.deliveries()[0].json()["type"], "section.suspect");
+    assert!(outcome_of(EMPTY).told().contains("`section.suspect`, at once"));
 
     let report = sandbox.check_one("acme", 10).await;
     let drifts = report["drifts"].as_array().unwrap();
@@ -184,6 +186,7 @@ async fn blindness_is_told_once_after_two_cycles_and_its_end_too() {
     sandbox.check_one("acme", 0).await;
     let types: Vec<_> = sandbox.webhook.deliveries().iter().map(|delivery| delivery.json()["type"].clone()).collect();
     assert_eq!(types, ["section.blind", "section.seeing_again"]);
+    assert!(outcome_of(SCOPE).told().contains("`section.blind`, when the next cycle"));
     assert_eq!(sandbox.smtp.mails().len(), 2);
 }
 
