@@ -30,8 +30,6 @@ pub(super) struct SectionReader {
     pub(super) section: &'static Section,
     pub(super) session: Arc<Session>,
     pub(super) now: DateTime<Utc>,
-    /// The section's own deadline.
-    pub(super) stopwatch: Stopwatch,
 }
 
 enum Trouble {
@@ -101,9 +99,10 @@ impl SectionReader {
 
     /// The whole answer at one address.
     async fn answer(&self, address: &Address) -> Result<Value, Refusal> {
-        let value = match self.once(address).await {
+        let stopwatch = Stopwatch::new(self.http.limits().address);
+        let value = match self.once(address, &stopwatch).await {
             // A list that moved while it was read is not what it was: once more, from the beginning.
-            Err(Trouble::Moved(_)) => self.once(address).await,
+            Err(Trouble::Moved(_)) => self.once(address, &stopwatch).await,
             outcome => outcome,
         };
         value.map_err(|trouble| match trouble {
@@ -112,22 +111,23 @@ impl SectionReader {
         })
     }
 
-    async fn once(&self, address: &Address) -> Result<Value, Trouble> {
+    async fn once(&self, address: &Address, stopwatch: &Stopwatch) -> Result<Value, Trouble> {
         let value = match self.section.items {
-            Some(_) => Value::Array(self.items(address).await?),
-            None => self.get(address, 0, &[]).await?,
+            Some(_) => Value::Array(self.items(address, stopwatch).await?),
+            None => self.get(address, 0, &[], stopwatch).await?,
         };
         self.check_shape(&value)?;
         Ok(value)
     }
 
     /// The items of all pages.
-    async fn items(&self, address: &Address) -> Result<Vec<Value>, Trouble> {
+    async fn items(&self, address: &Address, stopwatch: &Stopwatch) -> Result<Vec<Value>, Trouble> {
         let mut items = Vec::new();
         let mut cursors: Vec<String> = Vec::new();
         let mut first_total = None;
         for page in 0..MOST_PAGES {
-            let answer = self.get(address, page, &self.page_query(page, items.len(), cursors.last())).await?;
+            let query = self.page_query(page, items.len(), cursors.last());
+            let answer = self.get(address, page, &query, stopwatch).await?;
             let Page { items: mut found, total, next } = self.unwrap(answer)?;
             let found_here = found.len();
             items.append(&mut found);
@@ -235,7 +235,13 @@ impl SectionReader {
     }
 
     /// One answer, with one new token if the vendor wants one.
-    async fn get(&self, address: &Address, page: usize, query: &[(&'static str, String)]) -> Result<Value, Refusal> {
+    async fn get(
+        &self,
+        address: &Address,
+        page: usize,
+        query: &[(&'static str, String)],
+        stopwatch: &Stopwatch,
+    ) -> Result<Value, Refusal> {
         let url = with_query(&address.url, self.section, query);
         let headers = self.session.headers(self.section);
         let mut is_renewed = false;
@@ -245,7 +251,7 @@ impl SectionReader {
                 return Err(refusal);
             }
             let bearer = self.session.bearer(self.section).await;
-            let outcome = self.http.get(&url, bearer.as_ref(), headers, &self.stopwatch).await;
+            let outcome = self.http.get(&url, bearer.as_ref(), headers, stopwatch).await;
             let answer = match outcome {
                 Ok(answer) => answer,
                 Err(no_answer) => {
