@@ -13,7 +13,8 @@ use std::ops::Deref;
 
 use chrono::{DateTime, Duration, Utc};
 
-use super::allowed_signers::{AllowedSigners, RevokedKeys, WhyNot};
+use super::allowed_signers::{AllowedSigners, WhyNot};
+use super::revoked::RevokedKeys;
 use super::sshsig;
 use super::statement::{Approval, NAMESPACE, Statement, Subject};
 use crate::canonical::Document;
@@ -186,7 +187,7 @@ pub fn accept(
 
 /// Checks one statement by itself: signature first, then what it says, then whether the signer might say it.
 fn open(instance: &InstanceId, signed: &SignedStatement, policy: &Policy<'_>) -> Result<Statement, Untrusted> {
-    let key = sshsig::verify(&signed.signature, NAMESPACE, &signed.statement)
+    let sshsig::Signed { key, .. } = sshsig::verify(&signed.signature, NAMESPACE, &signed.statement)
         .map_err(|error| Untrusted::from_signature(error, &signed.statement))?;
     let statement = Statement::parse(&signed.statement)?;
     let approver = statement.approval.approver.clone();
