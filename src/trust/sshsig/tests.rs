@@ -2,8 +2,7 @@ use super::*;
 use proptest::prelude::*;
 
 // From the documentation of the ssh_key crate: "testing" in the namespace "example".
-const KEY: &str =
-    "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAILM+rvN+ot98qgEN796jTiQfZfG1KaT0PtFDJ/XFSqti user@example.com";
+const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAILM+rvN+ot98qgEN796jTiQfZfG1KaT0PtFDJ/XFSqti user@example.com";
 const SIGNATURE: &str = "-----BEGIN SSH SIGNATURE-----
 U1NIU0lHAAAAAQAAADMAAAALc3NoLWVkMjU1MTkAAAAgsz6u836i33yqAQ3v3qNOJB9l8b
 UppPQ+0UMn9cVKq2IAAAAHZXhhbXBsZQAAAAAAAAAGc2hhNTEyAAAAUwAAAAtzc2gtZWQy
@@ -112,7 +111,9 @@ fn a_second_spelling_of_a_key_is_refused() {
 fn only_named_key_types_are_keys() {
     let unsupported = |key_type: &str| Err(BadKey::UnsupportedType(key_type.to_owned()));
     assert_eq!(PublicKey::parse_openssh_line("ssh-dss AAAA me"), unsupported("ssh-dss"));
-    for line in ["", "ssh-ed25519", "ssh-ed25519 AAAA", "ssh-rsa AAAA", &KEY.replace("ssh-ed25519", "ecdsa-sha2-nistp256")] {
+    for line in
+        ["", "ssh-ed25519", "ssh-ed25519 AAAA", "ssh-rsa AAAA", &KEY.replace("ssh-ed25519", "ecdsa-sha2-nistp256")]
+    {
         assert_eq!(PublicKey::parse_openssh_line(line), Err(BadKey::NotAKey), "{line}");
     }
 }
