@@ -90,7 +90,8 @@ impl AllowedSigners {
             let options = &entry.options;
             nearest = match (options.valid_after, options.valid_before) {
                 (Some(start), _) if at < start => WhyNot::NotYetValid(start),
-                (_, Some(end)) if at >= end => WhyNot::Expired(end),
+                // To the second as OpenSSH has it: the end itself is still in.
+                (_, Some(end)) if at > end => WhyNot::Expired(end),
                 _ => return Ok(()),
             };
         }

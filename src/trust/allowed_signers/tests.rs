@@ -39,15 +39,15 @@ fn an_ordinary_file_is_read() {
 }
 
 #[test]
-fn validity_begins_with_its_first_second_and_ends_before_its_last() {
+fn validity_begins_with_its_first_second_and_ends_with_its_last() {
     let text = format!("alice valid-after=\"202601020304Z\",valid-before=\"20270102030405Z\" {KEY}");
     let signers = AllowedSigners::parse(&text).unwrap();
     let end = at("2027-01-02T03:04:05Z");
     let table = [
         ("2026-01-02T03:03:59Z", Err(WhyNot::NotYetValid(at("2026-01-02T03:04:00Z")))),
         ("2026-01-02T03:04:00Z", Ok(())),
-        ("2027-01-02T03:04:04Z", Ok(())),
-        ("2027-01-02T03:04:05Z", Err(WhyNot::Expired(end))),
+        ("2027-01-02T03:04:05Z", Ok(())),
+        ("2027-01-02T03:04:06Z", Err(WhyNot::Expired(end))),
     ];
     for (when, expected) in table {
         assert_eq!(signers.check("alice", &key(KEY), at(when)), expected, "{when}");

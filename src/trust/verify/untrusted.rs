@@ -194,7 +194,8 @@ pub enum Untrusted {
     },
     /// Touch is required, and nobody touched the key: whoever reaches the machine it is plugged into could have signed.
     #[error(
-        "nobody touched the security key {key} of '{}' for this signature; make one without '-O no-touch-required'",
+        "nobody touched the security key {key} of '{}' for this signature; sign again, with a key that was made without \
+         'no-touch-required'",
         display_safe(.approver)
     )]
     NotTouched {
