@@ -5,6 +5,7 @@
 mod common;
 
 mod approve;
+mod approvers;
 mod canaries;
 mod crash;
 mod daemon;
