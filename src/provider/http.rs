@@ -81,12 +81,6 @@ impl Stopwatch {
         Self { limit, spent: AtomicU64::new(0) }
     }
 
-    /// The same for a section of that many requests: they share its time up to a usual number, then it grows with them.
-    pub(super) fn for_requests(self, requests: usize) -> Self {
-        let shares = u32::try_from(requests / USUAL_REQUESTS).unwrap_or(u32::MAX);
-        Self { limit: self.limit.saturating_mul(shares.saturating_add(1)), ..self }
-    }
-
     fn left(&self) -> Duration {
         self.limit.saturating_sub(Duration::from_millis(self.spent.load(Ordering::Relaxed)))
     }

@@ -54,9 +54,7 @@ struct Page {
 impl SectionReader {
     /// Reads the section whole, or says why it could not: what is read of a part is never taken for the whole.
     pub(super) async fn read(self, addresses: Vec<Address>) -> Result<Value, Refusal> {
-        // A section of many objects may take as much longer.
-        let stopwatch = self.stopwatch.for_requests(addresses.len());
-        let reader = Arc::new(Self { stopwatch, ..self });
+        let reader = Arc::new(self);
         if reader.section.each.is_empty() {
             let Some(address) = addresses.first() else { return Ok(Value::Null) };
             return reader.answer(address).await;

@@ -7,6 +7,7 @@ mod common;
 mod support;
 
 mod approve;
+mod approvers;
 mod canaries;
 mod crash;
 mod daemon;
