@@ -15,7 +15,7 @@ use chrono::{DateTime, Utc};
 
 pub use announce::{Origin, announce};
 pub use commit::{Told, keep_transitions};
-pub use judge::{Judged, approved_side, expected, foundation, judge, surroundings, verified_baseline};
+pub use judge::{Judged, approved_side, expected, foundation, judge, sound_baseline, surroundings, verified_baseline};
 pub use report::{BaselineReport, Failure, Report, Verdict};
 pub use stakes::ByDocuments;
 

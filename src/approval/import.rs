@@ -11,8 +11,7 @@ use super::{ApprovalError, Proposal};
 use crate::classify::Catalogue;
 use crate::config::Config;
 use crate::cycle::{
-    BaselineReport, ByDocuments, Origin, Told, announce, approved_side, keep_transitions, surroundings,
-    verified_baseline,
+    BaselineReport, ByDocuments, Origin, Told, announce, approved_side, keep_transitions, sound_baseline, surroundings,
 };
 use crate::diff::{compare, compare::comparable};
 use crate::incident::{Ending, advance};
@@ -147,7 +146,7 @@ pub fn import(
     events::append(tx, now, events::APPROVED, Some(instance), data)?;
 
     // As any later cycle will see it: verified from the stored rows.
-    let baseline = verified_baseline(tx, &standing.snapshot, trust, catalogue)??
+    let baseline = sound_baseline(tx, &standing.snapshot, trust, catalogue)??
         .ok_or_else(|| StoreError::Damaged("the baseline that was just written is not there".to_owned()))?;
     let report = BaselineReport::of(&baseline);
     let table = Table::of(instance.provider);

@@ -15,6 +15,7 @@ use crate::incident::fingerprint;
 use crate::model::{Digest, DriftId, InstanceId, Pointer, State, display_safe};
 use crate::sections::Table;
 use crate::snapshot::{Manifest, Reading, SectionMark, Snapshot, digest_of};
+use crate::store::high_water::{self, RolledBack};
 use crate::store::{StoreError, Transaction, baselines, cycles, drifts, events, instances};
 use crate::trust::statement::{Statement, Subject};
 use crate::trust::{Baseline, SignedStatement, Untrusted};
@@ -79,6 +80,8 @@ pub struct Standing {
     ids: Vec<Option<DriftId>>,
     /// Every statement of the instance.
     statements: Vec<SignedStatement>,
+    /// What the database falls short of, if it is an older copy: a new approval acknowledges that.
+    pub rolled_back: Option<RolledBack>,
 }
 
 impl Standing {
@@ -93,9 +96,10 @@ impl Standing {
         catalogue: &Catalogue,
     ) -> Result<Self, ApprovalError> {
         let standing = Self::load_to_approve(tx, instance, trust, catalogue)?;
-        match standing.shortage() {
-            Some(shortage) => Err(shortage.clone().into()),
-            None => Ok(standing),
+        match (standing.shortage(), &standing.rolled_back) {
+            (Some(shortage), _) => Err(shortage.clone().into()),
+            (None, Some(reason)) => Err(Untrusted::RolledBack { reason: reason.to_string() }.into()),
+            (None, None) => Ok(standing),
         }
     }
 
@@ -124,7 +128,8 @@ impl Standing {
         let id = |change: &Change| known.get(&fingerprint(instance, change)).map(|drift| drift.id.clone());
         let ids = changes.iter().map(id).collect();
         let statements = baselines::statements(tx, row)?;
-        Ok(Self { snapshot, baseline, changes, ids, statements })
+        let rolled_back = high_water::compare(tx, instance)?.err();
+        Ok(Self { snapshot, baseline, changes, ids, statements, rolled_back })
     }
 
     /// Why the baseline has too few approvers by the rules of today, if it has.
@@ -186,7 +191,8 @@ pub fn propose(
             if base.is_none() && *selection != Selection::All {
                 return Err(ApprovalError::Whole(subject.sequence));
             }
-            if base.is_some() && approved.is_empty() && new_sections.is_empty() {
+            let is_something = !approved.is_empty() || !new_sections.is_empty() || standing.rolled_back.is_some();
+            if base.is_some() && !is_something {
                 return Err(ApprovalError::Nothing { instance: instance.clone(), sequence: subject.sequence });
             }
             (subject.sequence + 1, Some(baseline.approved.identity.clone()))

@@ -9,11 +9,12 @@ use dialoguer::{Confirm, MultiSelect};
 use super::CliError;
 use super::args::{ApproveOptions, ImportOptions, ProposeOptions, SignOptions, What};
 use super::context::{Catalogues, Context, find_config};
-use super::output::{Columns, count, severity_style};
+use super::output::{Columns, count, severity_style, verdict_style};
 use crate::approval::propose::Standing;
 use crate::approval::{self, ApprovalError, Imported, Named, Proposal, Selection, Signer};
 use crate::classify::{Catalogue, Drift};
 use crate::clock::{Clock, SystemClock};
+use crate::cycle::Verdict;
 use crate::delivery::Delivery;
 use crate::exit::Exit;
 use crate::message::values;
@@ -32,10 +33,11 @@ pub fn propose(context: &Context, options: &ProposeOptions, out: &mut dyn Write)
     let trust = TrustFiles::read(&context.config.approval);
     let catalogue = context.catalogues.of(instance.id.provider);
     let selection = named_selection(&options.what)?.unwrap_or(Selection::All);
+    let standing = store.read(|tx| Standing::load_to_approve(tx, &instance.id, &trust, catalogue))?;
+    warn_of_rollback(&standing, out)?;
     let proposal = store.read(|tx| {
-        let standing = Standing::load_to_approve(tx, &instance.id, &trust, catalogue)?;
         let reason = options.reason.clone();
-        approval::propose(tx, &standing, &selection, catalogue, &proposer(), reason).map_err(CliError::from)
+        approval::propose(tx, &standing, &selection, catalogue, &proposer(), reason)
     })?;
     // Somebody's signature may be in it already.
     if Proposal::read(&options.output).is_ok_and(|old| !old.statements.is_empty()) {
@@ -144,6 +146,7 @@ pub async fn approve(context: &Context, options: &ApproveOptions, out: &mut dyn 
     let catalogue = context.catalogues.of(instance.id.provider);
     let signers = trust.signers()?;
     let standing = store.read(|tx| Standing::load_to_approve(tx, &instance.id, &trust, catalogue))?;
+    warn_of_rollback(&standing, out)?;
     let selection = match named_selection(&options.what)? {
         Some(selection) => selection,
         None => match ask(&standing, catalogue, out)? {
@@ -184,7 +187,20 @@ fn accept(context: &Context, store: &Store, proposal: &Proposal) -> Result<Impor
     let trust = TrustFiles::read(&context.config.approval);
     let catalogue = context.catalogues.of(proposal.subject.instance.provider);
     let now = context.clock.now();
-    store.write(|tx| approval::import(tx, proposal, &context.config, &trust, catalogue, now))
+    let imported = store.write(|tx| approval::import(tx, proposal, &context.config, &trust, catalogue, now))?;
+    // Whoever signed on top of an older copy of the database has said that it is to be so.
+    store.acknowledge(&imported.instance)?;
+    Ok(imported)
+}
+
+/// Nobody should acknowledge an older copy of the database without knowing it.
+fn warn_of_rollback(standing: &Standing, out: &mut dyn Write) -> Result<(), CliError> {
+    if let Some(reason) = &standing.rolled_back {
+        let style = verdict_style(Verdict::Untrusted);
+        writeln!(out, "{style}The database was rolled back{style:#}: {reason}.")?;
+        writeln!(out, "This approval acknowledges that. Find out first who put the copy there, and why.")?;
+    }
+    Ok(())
 }
 
 async fn finish(context: &Context, store: Store, imported: &Imported, out: &mut dyn Write) -> Result<Exit, CliError> {

@@ -10,7 +10,7 @@ use crate::diff::{Change, compare, compare::Side};
 use crate::model::{Digest, InstanceId, Provider, State};
 use crate::sections::Table;
 use crate::snapshot::{Manifest, Snapshot};
-use crate::store::{StoreError, Transaction, baselines, check_schema, documents, events, instances};
+use crate::store::{StoreError, Transaction, baselines, check_schema, documents, events, high_water, instances};
 use crate::trust::{self, Baseline, Evidence, Policy, Untrusted, Verified};
 use crate::trust_files::TrustFiles;
 
@@ -111,6 +111,23 @@ pub fn expected(provider: Provider, selection: &Selection, approved: &Manifest) 
 /// # Errors
 /// The database cannot be read.
 pub fn verified_baseline(
+    tx: &Transaction<'_>,
+    snapshot: &Snapshot,
+    trust: &TrustFiles,
+    catalogue: &Catalogue,
+) -> Result<Result<Option<Verified<Baseline>>, Untrusted>, StoreError> {
+    // An older copy is sound in itself, and so is every baseline in it.
+    match high_water::compare(tx, &snapshot.instance)? {
+        Err(rolled_back) => Ok(Err(Untrusted::RolledBack { reason: rolled_back.to_string() })),
+        Ok(()) => sound_baseline(tx, snapshot, trust, catalogue),
+    }
+}
+
+/// The same, whether or not the database is an older copy.
+///
+/// # Errors
+/// The database cannot be read.
+pub fn sound_baseline(
     tx: &Transaction<'_>,
     snapshot: &Snapshot,
     trust: &TrustFiles,

@@ -110,7 +110,7 @@ mod tests {
                 let mark = match value.as_str().map(|state| serde_json::from_value(json!(state)).unwrap()) {
                     Some(state) => SectionMark { digest: None, state },
                     None => {
-                        let document = Document::new(value.clone());
+                        let document = Document::new(value);
                         let digest = Some(document.digest().clone());
                         self.0.insert(document.digest().clone(), document);
                         SectionMark { digest, state: State::Value }

@@ -20,6 +20,7 @@ mod noise;
 mod recall;
 mod refusals;
 mod requests;
+mod rollback;
 mod scale;
 mod shared_story;
 mod tampering;

@@ -23,6 +23,12 @@ pub enum Untrusted {
         /// What and where.
         reason: String,
     },
+    /// The database is sound, and older than it was: somebody put back a copy.
+    #[error("the database was rolled back: {reason}; a new approval acknowledges that it is so")]
+    RolledBack {
+        /// What it falls short of.
+        reason: String,
+    },
     /// The signature is none, was made with a key type that may not sign, or does not match the bytes: the
     /// statement was edited, or the signature belongs to another one.
     #[error("the signature of {claim} is refused: {reason}")]
@@ -279,6 +285,7 @@ impl Untrusted {
         match self {
             Self::NoPolicy { .. } => "no-policy",
             Self::StoreTampered { .. } => "store-tampered",
+            Self::RolledBack { .. } => "rolled-back",
             Self::BadSignature { .. } => "bad-signature",
             Self::WrongNamespace { .. } => "wrong-namespace",
             Self::UnknownSigner { .. } => "unknown-signer",
