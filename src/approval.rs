@@ -40,6 +40,28 @@ pub enum ApprovalError {
         /// Its baseline.
         sequence: u64,
     },
+    /// What is imported was imported before.
+    #[error("this is already approved as baseline {sequence} of {instance}")]
+    Already {
+        /// The instance.
+        instance: InstanceId,
+        /// The baseline.
+        sequence: u64,
+    },
+    /// Part of the differences was to be approved on top of a baseline that not enough people approved.
+    #[error(
+        "baseline {0} has too few approvers, so the next one is approved whole, as a first one is: say --all and look at \
+         all of it, or let somebody sign the proposal of baseline {0} and import it again"
+    )]
+    Whole(u64),
+    /// The proposal compares with something that was not approved as it should be.
+    #[error("the proposal shows what changes since baseline {sequence}, but {reason}; propose again")]
+    BadBase {
+        /// The baseline that the changes are shown against.
+        sequence: u64,
+        /// What is wrong with its approvals.
+        reason: Untrusted,
+    },
     /// A path that was asked for is no difference.
     #[error("'{0}' is not a difference that could be approved: `authdrift diff` lists paths, `authdrift check` drifts")]
     NoSuchPath(String),
@@ -49,6 +71,14 @@ pub enum ApprovalError {
     /// The file that says who may sign.
     #[error(transparent)]
     TrustFile(#[from] BadTrustFile),
+    /// A file that is something else.
+    #[error("'{path}' is not a proposal: {reason}; `authdrift propose INSTANCE -o FILE` writes one")]
+    NotAProposal {
+        /// The file.
+        path: PathBuf,
+        /// What it is not.
+        reason: String,
+    },
     /// A proposal file that cannot be read or written.
     #[error("cannot {action} '{path}': {reason}")]
     File {

@@ -116,10 +116,15 @@ impl From<BadReceiver> for CliError {
 impl From<ApprovalError> for CliError {
     fn from(error: ApprovalError) -> Self {
         let exit = match &error {
-            ApprovalError::Store(_) | ApprovalError::File { .. } => Exit::Io,
-            ApprovalError::Untrusted(_) | ApprovalError::Loses(_) | ApprovalError::Altered => Exit::Untrusted,
+            ApprovalError::Store(_) | ApprovalError::File { .. } | ApprovalError::NotAProposal { .. } => Exit::Io,
+            ApprovalError::Untrusted(_)
+            | ApprovalError::BadBase { .. }
+            | ApprovalError::Loses(_)
+            | ApprovalError::Altered => Exit::Untrusted,
             ApprovalError::TrustFile(_) => Exit::Configuration,
             ApprovalError::Nothing { .. }
+            | ApprovalError::Already { .. }
+            | ApprovalError::Whole(_)
             | ApprovalError::NoSuchPath(_)
             | ApprovalError::Unsigned(_)
             | ApprovalError::Mixed(_) => Exit::Usage,

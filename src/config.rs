@@ -25,7 +25,7 @@ pub use problem::{Problem, Problems};
 pub use reads::NotRead;
 pub use suggest::closest;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -55,10 +55,14 @@ pub struct Config {
 pub struct Approval {
     /// OpenSSH `allowed_signers` file.
     pub allowed_signers: PathBuf,
-    /// List of public keys that are refused whatever they signed.
+    /// KRL or list of public keys that are refused whatever they signed.
     pub revoked_keys: Option<PathBuf>,
     /// How many different principals a baseline needs, at least 1.
     pub threshold: usize,
+    /// How many it needs if it approves a change of that severity or a higher one.
+    pub severity: BTreeMap<Severity, usize>,
+    /// Only security keys that somebody touched may approve.
+    pub require_touch: bool,
 }
 
 /// One watched installation.

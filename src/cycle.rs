@@ -5,6 +5,7 @@ mod commit;
 mod doubt;
 mod judge;
 pub mod report;
+mod stakes;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,8 +15,9 @@ use chrono::{DateTime, Utc};
 
 pub use announce::{Origin, announce};
 pub use commit::{Told, keep_transitions};
-pub use judge::{Judged, approved_side, expected, judge, surroundings, verified_baseline};
+pub use judge::{Judged, approved_side, expected, foundation, judge, sound_baseline, surroundings, verified_baseline};
 pub use report::{BaselineReport, Failure, Report, Verdict};
+pub use stakes::ByDocuments;
 
 use crate::canonical::{self, Redaction};
 use crate::classify::Catalogue;
@@ -150,7 +152,7 @@ impl Watch {
         // What is new or over is read again before anybody hears of it: vendors' reads are eventually consistent, and a
         // change that is half applied should be reported once and whole.
         let new = self.store.read(|tx| -> Result<Vec<String>, StoreError> {
-            let judged = judge(tx, &self.instance.selection, &taken.snapshot, &taken.failure, &trust)?;
+            let judged = judge(tx, &self.instance.selection, &taken.snapshot, &taken.failure, &trust, &self.catalogue)?;
             moving_sections(tx, &self.instance, &judged)
         })?;
         let confirm_after = self.instance.schedule.confirm_after;
@@ -187,7 +189,8 @@ impl Watch {
         match keep {
             Keep::Everything => self.store.write(|tx| commit::commit(tx, self, &taken, &trust, cycle)),
             Keep::Nothing => self.store.read(|tx| {
-                let judged = judge(tx, &self.instance.selection, &taken.snapshot, &taken.failure, &trust)?;
+                let judged =
+                    judge(tx, &self.instance.selection, &taken.snapshot, &taken.failure, &trust, &self.catalogue)?;
                 report::without_record(tx, self, &taken, judged, cycle)
             }),
         }
@@ -196,7 +199,7 @@ impl Watch {
     /// Whether the vendor's id of the instance is the one that was approved: then its keys are right, and hosts that do not
     /// fit are a change like any other.
     fn is_approved_instance(&self, snapshot: &Snapshot, trust: &TrustFiles) -> Result<bool, StoreError> {
-        let baseline = self.store.read(|tx| verified_baseline(tx, snapshot, trust))?;
+        let baseline = self.store.read(|tx| verified_baseline(tx, snapshot, trust, &self.catalogue))?;
         let approved = baseline.ok().flatten().map(|baseline| baseline.approved.subject.resource.clone());
         Ok(snapshot.resource.starts_with("ins_") && approved.as_ref() == Some(&snapshot.resource))
     }

@@ -65,6 +65,9 @@ pub enum DaemonError {
     Scheduler(#[from] tokio_cron_scheduler::JobSchedulerError),
 }
 
+/// How often the whole database file is looked at.
+const CHECK_EVERY: TimeDelta = TimeDelta::days(1);
+
 /// A daemon that is ready to run.
 pub struct Daemon {
     watches: Vec<Arc<Watch>>,
@@ -117,6 +120,7 @@ impl Daemon {
         make_folder(&config.store)?;
         let lock = lock(&config.store)?;
         let store = Store::open(&config.store)?;
+        store.quick_check()?;
         let mut watches = Vec::new();
         for instance in &config.instances {
             let catalogue = catalogue(instance.id.provider);
@@ -166,12 +170,19 @@ impl Daemon {
         let mut lines: Vec<Slot> = self.delivery.lines().iter().map(|_| Slot::default()).collect();
         let watchdog = sd_notify::watchdog_enabled().map(|interval| interval / 2);
         let mut last_ping = Instant::now();
+        let mut last_check = self.clock.now();
         loop {
             tokio::select! {
                 _ = terminate.recv() => break,
                 _ = interrupt.recv() => break,
                 () = self.stop.cancelled() => break,
                 tick = ticking.recv() => if tick.is_none() { break },
+            }
+            // A file that is damaged is never written to again: whoever starts the daemon anew is told at once.
+            if self.clock.now() - last_check >= CHECK_EVERY {
+                self.store.full_check()?;
+                last_check = self.clock.now();
+                self.record("store.checked", json!({ "sound": true }))?;
             }
             match self.tick(&mut cycles, &mut lines) {
                 Ok(status) => {

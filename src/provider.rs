@@ -31,7 +31,7 @@ use crate::secrets::SecretError;
 use crate::sections::{Api, Section, Table};
 
 use addresses::{Address, Outcome};
-use http::{NoAnswer, Stopwatch};
+use http::NoAnswer;
 use pages::SectionReader;
 
 /// What the vendor answered: untrusted, capped, one entry per section that was asked for.
@@ -243,7 +243,6 @@ impl Reader {
                 section,
                 session: Arc::clone(&session),
                 now,
-                stopwatch: Stopwatch::new(self.http.limits().section),
             };
             let needed = section.parents().filter_map(|parent| Some((parent, receivers.get(parent)?.clone())));
             let needed: Vec<(&str, watch::Receiver<Option<Outcome>>)> = needed.collect();

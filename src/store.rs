@@ -10,6 +10,7 @@ pub mod cycles;
 pub mod documents;
 pub mod drifts;
 pub mod events;
+pub mod high_water;
 pub mod instances;
 pub mod news;
 mod open;
@@ -25,6 +26,7 @@ use rusqlite::{Connection, TransactionBehavior};
 use tokio::runtime::{Handle, RuntimeFlavor};
 
 use crate::canonical::FingerprintKey;
+use crate::model::InstanceId;
 
 /// Why the store cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -163,8 +165,25 @@ impl Store {
         let mut connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
         let transaction = connection.transaction_with_behavior(behavior).map_err(StoreError::from)?;
         let outcome = work(&transaction)?;
+        let raised = match behavior {
+            TransactionBehavior::Immediate => high_water::raised(&transaction)?,
+            _ => None,
+        };
         transaction.commit().map_err(StoreError::from)?;
+        if let Some(raised) = raised {
+            high_water::write(&connection, &raised)?;
+        }
         Ok(outcome)
+    }
+
+    /// Takes the database for what it is from now on, as far as `instance` is concerned: somebody signed a baseline on top of
+    /// it. Whether it is older than it was is no longer asked.
+    ///
+    /// # Errors
+    /// The database cannot be read, or the file beside it cannot be written.
+    pub fn acknowledge(&self, instance: &InstanceId) -> Stored<()> {
+        let reached = self.read(|tx| high_water::acknowledged(tx, instance))?;
+        self.with_connection(|connection| reached.map_or(Ok(()), |reached| high_water::write(connection, &reached)))
     }
 
     /// Runs `work` outside of any transaction.

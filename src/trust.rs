@@ -7,11 +7,18 @@
 //! This layer reads no file, no store and no clock: callers pass texts, rows and times in.
 
 pub mod allowed_signers;
+pub mod policy;
+pub mod revoked;
 pub mod sshsig;
 pub mod statement;
 pub mod verify;
 
-pub use allowed_signers::{AllowedSigners, RevokedKeys};
+pub use allowed_signers::AllowedSigners;
+pub use policy::{Policy, Rules, Stakes};
+pub use revoked::RevokedKeys;
 pub use sshsig::PublicKey;
 pub use statement::{Approval, NAMESPACE, Statement, Subject, TYPE};
-pub use verify::{Approved, Baseline, Evidence, Policy, SignedStatement, Untrusted, Verified, accept, baseline, chain};
+pub use verify::{
+    Approved, Baseline, Evidence, SignedStatement, Times, Untrusted, Verified, accept, approvals, baseline, chain,
+    foundation,
+};

@@ -1,10 +1,11 @@
-//! The two files that say who may approve, read anew every time: a change counts from the next cycle on.
+//! The two files that say who may approve, read anew every time: a change counts from the next cycle on. With what the
+//! configuration asks of approvals they are the policy.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::config::Approval;
-use crate::trust::{AllowedSigners, Policy, RevokedKeys, Untrusted};
+use crate::trust::{AllowedSigners, Policy, RevokedKeys, Rules, Untrusted};
 
 /// What the files say, or why they cannot be used.
 #[derive(Debug)]
@@ -16,7 +17,7 @@ pub struct TrustFiles {
 struct Content {
     signers: AllowedSigners,
     revoked: RevokedKeys,
-    threshold: usize,
+    rules: Rules,
 }
 
 /// A file that says who may approve, and cannot be used.
@@ -41,9 +42,7 @@ impl TrustFiles {
     /// A file cannot be read or is malformed: then nobody's signature counts.
     pub fn policy(&self) -> Result<Policy<'_>, Untrusted> {
         match &self.content {
-            Ok(content) => {
-                Ok(Policy { signers: &content.signers, revoked: &content.revoked, threshold: content.threshold })
-            }
+            Ok(content) => Ok(Policy { signers: &content.signers, revoked: &content.revoked, rules: &content.rules }),
             Err(bad) => Err(Untrusted::NoPolicy { reason: bad.to_string() }),
         }
     }
@@ -66,7 +65,12 @@ fn read(approval: &Approval) -> Result<Content, BadTrustFile> {
         Some(path) => RevokedKeys::parse(&text(path)?).map_err(|error| bad(path, error.to_string()))?,
         None => RevokedKeys::default(),
     };
-    Ok(Content { signers, revoked, threshold: approval.threshold })
+    let rules = Rules {
+        threshold: approval.threshold,
+        by_severity: approval.severity.clone(),
+        require_touch: approval.require_touch,
+    };
+    Ok(Content { signers, revoked, rules })
 }
 
 fn bad(path: &Path, reason: String) -> BadTrustFile {

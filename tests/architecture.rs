@@ -92,6 +92,11 @@ const FENCES: &[(Of, Only, &str)] = &[
     (Package("jsonwebtoken"), In(&["provider/auth0.rs"]), "one place makes assertions"),
     (Package("lettre"), In(&["receiver/mail.rs"]), "one place sends mail"),
     (Package("ssh_key"), In(&["trust/sshsig.rs"]), "one place verifies signatures"),
+    (
+        Package("aws_lc_rs"),
+        In(&["trust/sshsig.rs", "trust/revoked.rs"]),
+        "what the other packages do not have: RSA, SHA-1",
+    ),
     (Package("serde_json_canonicalizer"), In(&["canonical.rs"]), "one canonical form"),
     (Package("json_patch"), In(&["diff/patch.rs"]), "its comparison of lists is not ours"),
     (Package("croner"), In(&["schedule.rs"]), "one reader of schedules"),

@@ -11,15 +11,15 @@ use super::{ApprovalError, Proposal};
 use crate::classify::Catalogue;
 use crate::config::Config;
 use crate::cycle::{
-    BaselineReport, Origin, Told, announce, approved_side, keep_transitions, surroundings, verified_baseline,
+    BaselineReport, ByDocuments, Origin, Told, announce, approved_side, keep_transitions, sound_baseline, surroundings,
 };
 use crate::diff::{compare, compare::comparable};
 use crate::incident::{Ending, advance};
-use crate::model::{InstanceId, State, display_safe};
+use crate::model::{Digest, InstanceId, State, display_safe};
 use crate::sections::Table;
 use crate::store::{StoreError, Transaction, baselines, documents, drifts, events, instances};
 use crate::trust::sshsig::rewrap;
-use crate::trust::{SignedStatement, accept, chain};
+use crate::trust::{SignedStatement, Times, accept, chain};
 use crate::trust_files::TrustFiles;
 
 /// A baseline that was accepted.
@@ -65,10 +65,12 @@ pub fn read_files(paths: &[PathBuf]) -> Result<Proposal, ApprovalError> {
     }
 }
 
-/// Accepts a signed proposal as the new baseline, ends the drifts it holds, and tells the receivers.
+/// Accepts a signed proposal as the new baseline, ends the drifts it holds, and tells the receivers. Signatures that the
+/// newest baseline does not have yet are added to it.
 ///
 /// # Errors
-/// Anything about signatures, sequence, history or documents is not as it has to be. Nothing is written then.
+/// Anything about signatures, sequence, history or documents is not as it has to be, or it was imported before. Nothing
+/// is written then.
 pub fn import(
     tx: &Transaction<'_>,
     proposal: &Proposal,
@@ -80,10 +82,13 @@ pub fn import(
     let instance = &proposal.subject.instance;
     let policy = trust.policy()?;
     // What is there has to be sound before anything is put on top of it.
-    let standing = Standing::load(tx, instance, trust)?;
+    let standing = Standing::load_to_approve(tx, instance, trust, catalogue)?;
     let row = instances::row(tx, instance)?;
-    let existing = baselines::statements(tx, row)?;
-    let existing = if existing.is_empty() { Vec::new() } else { chain(instance, &existing, &policy)? };
+    let stored = baselines::statements(tx, row)?;
+    let documents = proposal.checked_documents().map_err(ApprovalError::Statement)?;
+    let document = |digest: &Digest| documents.get(digest).cloned().or_else(|| documents::load(tx, digest).ok());
+    let stakes = ByDocuments { catalogue, document: &document };
+    let links = chain(instance, &stored, &policy, &stakes)?;
     let mut statements = Vec::new();
     for signed in proposal.statements.iter().cloned() {
         let mut signed = SignedStatement::from(signed);
@@ -93,15 +98,28 @@ pub fn import(
         }
         statements.push(signed);
     }
-    let accepted = accept(instance, &existing, &statements, &policy, now)?;
+    let identity = proposal.subject.identity();
+    let already = ApprovalError::Already { instance: instance.clone(), sequence: proposal.subject.sequence };
+    let is_newest = links.last().is_some_and(|link| link.identity == identity);
+    let is_stored = statements.iter().all(|signed| stored.contains(signed));
+    if links.iter().any(|link| link.identity == identity) && (is_stored || !is_newest) {
+        return Err(standing.shortage().cloned().map_or(already, ApprovalError::Untrusted));
+    }
+    let recorded = |size| events::recorded_at(tx, size).ok().flatten();
+    let times = Times { now, recorded: &recorded };
+    let accepted = accept(instance, &stored, &statements, &policy, &stakes, times)?;
+    if links.last().is_some_and(|newest| *newest == accepted) {
+        return Err(already);
+    }
     // Everything below may rely on the proposal being what was signed.
     if accepted.subject != proposal.subject {
         return Err(ApprovalError::Altered);
     }
 
     // `propose` never drops a section, so whoever made this one wants something not to be looked at any more.
-    let lost: Vec<&str> = proposal
-        .section_changes()
+    let before = standing.baseline.as_ref().map(|baseline| &baseline.approved.subject);
+    let lost: Vec<&str> = before
+        .map_or_else(Vec::new, |before| proposal.section_changes_since(before))
         .into_iter()
         .filter(|(_, _, after)| !after.is_some_and(State::is_comparable))
         .map(|(section, ..)| section)
@@ -110,7 +128,6 @@ pub fn import(
         return Err(ApprovalError::Loses(display_safe(&lost.join(", "))));
     }
 
-    let documents = proposal.checked_documents().map_err(ApprovalError::Statement)?;
     for digest in accepted.subject.sections.values().filter_map(|mark| mark.digest.as_ref()) {
         if let Some(document) = documents.get(digest) {
             documents::keep(tx, document)?;
@@ -129,7 +146,7 @@ pub fn import(
     events::append(tx, now, events::APPROVED, Some(instance), data)?;
 
     // As any later cycle will see it: verified from the stored rows.
-    let baseline = verified_baseline(tx, &standing.snapshot, trust)??
+    let baseline = sound_baseline(tx, &standing.snapshot, trust, catalogue)??
         .ok_or_else(|| StoreError::Damaged("the baseline that was just written is not there".to_owned()))?;
     let report = BaselineReport::of(&baseline);
     let table = Table::of(instance.provider);

@@ -13,10 +13,10 @@ use super::ApprovalError;
 use crate::canonical::{self, Document};
 use crate::classify::{Catalogue, Drift, Surroundings, assess_among};
 use crate::diff::compare::{Side, compare_section};
-use crate::model::{Digest, State};
+use crate::model::{Digest, State, display_safe};
 use crate::sections::Table;
-use crate::trust::SignedStatement;
 use crate::trust::statement::Subject;
+use crate::trust::{self, Policy, SignedStatement};
 
 const TYPE: &str = "authdrift/proposal/v1";
 /// A proposal holds every document once; nothing near this size is one.
@@ -31,8 +31,12 @@ pub struct Proposal {
     /// What is signed.
     pub subject: Subject,
     /// What was signed before: the subject that `subject.previous` names. With its documents it shows what would change.
+    /// Left out if there is none, or if not enough people approved it: then all of it is to be approved.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous: Option<Subject>,
+    /// Who approved that: whoever signs is shown changes of what was approved, not of what somebody says was.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub previous_statements: Vec<SignedText>,
     /// What would change, for people who open the file. Not signed and not believed: see [`Proposal::drifts`].
     pub changes: Vec<Value>,
     /// The reason the proposer suggests.
@@ -61,20 +65,30 @@ impl From<SignedText> for SignedStatement {
     }
 }
 
+impl SignedText {
+    /// The statement as text, which it is if it was verified.
+    pub fn of(signed: &SignedStatement) -> Option<Self> {
+        let statement = String::from_utf8(signed.statement.clone()).ok()?;
+        Some(Self { statement, signature: signed.signature.clone() })
+    }
+}
+
 impl Proposal {
-    /// A proposal nobody has signed yet.
+    /// A proposal nobody has signed yet. `previous` comes with its signatures.
     pub fn new(
         subject: Subject,
-        previous: Option<Subject>,
+        previous: Option<(Subject, Vec<SignedText>)>,
         documents: &BTreeMap<Digest, Document>,
         catalogue: &Catalogue,
         reason: Option<String>,
     ) -> Self {
         let values = documents.iter().map(|(digest, document)| (digest.clone(), document.value().clone()));
+        let (previous, previous_statements) = previous.unzip();
         let mut proposal = Self {
             kind: TYPE.to_owned(),
             subject,
             previous,
+            previous_statements: previous_statements.unwrap_or_default(),
             changes: Vec::new(),
             reason,
             documents: values.collect(),
@@ -121,7 +135,11 @@ impl Proposal {
 
     /// Sections that would begin or cease to be compared, with what they were and what they would be.
     pub fn section_changes(&self) -> Vec<(&str, Option<State>, Option<State>)> {
-        let Some(previous) = &self.previous else { return Vec::new() };
+        self.previous.as_ref().map_or_else(Vec::new, |previous| self.section_changes_since(previous))
+    }
+
+    /// The same, since another subject than the one in the file, which nobody signed.
+    pub fn section_changes_since<'a>(&'a self, previous: &'a Subject) -> Vec<(&'a str, Option<State>, Option<State>)> {
         let names: BTreeSet<&String> = previous.sections.keys().chain(self.subject.sections.keys()).collect();
         let state = |subject: &Subject, section: &String| subject.sections.get(section).map(|mark| mark.state);
         let mut moved = Vec::new();
@@ -133,6 +151,21 @@ impl Proposal {
             }
         }
         moved
+    }
+
+    /// Who approved what the changes are shown against; nobody if they are shown against nothing.
+    ///
+    /// # Errors
+    /// Not enough people did, or their signatures are wrong: the list of changes would hide what nobody approved.
+    pub fn base_approvers(&self, policy: &Policy<'_>) -> Result<Vec<String>, ApprovalError> {
+        let Some(previous) = &self.previous else { return Ok(Vec::new()) };
+        let bad = |reason| ApprovalError::BadBase { sequence: previous.sequence, reason };
+        let statements: Vec<SignedStatement> = self.previous_statements.iter().cloned().map(Into::into).collect();
+        let approved = trust::approvals(previous, &statements, policy).map_err(bad)?;
+        match approved.shortage {
+            Some(shortage) => Err(bad(shortage)),
+            None => Ok(approved.approvals.into_iter().map(|approval| approval.approver).collect()),
+        }
     }
 
     /// Reads and checks a proposal: every document is what its digest says, and the subject's snapshot is the digest
@@ -148,12 +181,15 @@ impl Proposal {
             return Err(failed(format!("it is larger than {LARGEST} bytes")));
         }
         let bytes = fs::read(path).map_err(|error| failed(error.to_string()))?;
+        let other = |reason: String| ApprovalError::NotAProposal { path: path.to_owned(), reason };
         // Strictly first: a repeated key would show the approver one value and the machine another.
-        let value = canonical::parse(&bytes).map_err(|error| failed(error.to_string()))?;
-        let proposal: Self = serde_json::from_value(value).map_err(|error| failed(error.to_string()))?;
-        if proposal.kind != TYPE {
-            return Err(failed(format!("it is not a proposal of type {TYPE}")));
+        let value = canonical::parse(&bytes).map_err(|error| other(format!("its JSON is bad ({})", error.reason())))?;
+        match value.get("type").and_then(Value::as_str) {
+            Some(TYPE) => {}
+            Some(kind) => return Err(other(format!("its type is '{}' and not '{TYPE}'", display_safe(kind)))),
+            None => return Err(other(format!("it has no type, which would be '{TYPE}'"))),
         }
+        let proposal: Self = serde_json::from_value(value).map_err(|error| failed(error.to_string()))?;
         proposal.checked_documents().map_err(failed)?;
         Ok(proposal)
     }
@@ -166,7 +202,7 @@ impl Proposal {
                 Document::from_canonical(canonical::to_bytes(value), digest).map_err(|error| error.to_string())?;
             documents.insert(digest.clone(), document);
         }
-        if self.previous.as_ref().map(Subject::identity) != self.subject.previous {
+        if self.previous.is_some() && self.previous.as_ref().map(Subject::identity) != self.subject.previous {
             return Err("what it calls the previous baseline is not the one its subject names".to_owned());
         }
         let sections = self.previous.iter().chain([&self.subject]).flat_map(|subject| &subject.sections);

@@ -5,18 +5,20 @@ use std::str::FromStr;
 
 use serde_json::Value;
 
+use super::proposal::SignedText;
 use super::{ApprovalError, Proposal};
 use crate::canonical::{Document, to_bytes};
 use crate::classify::{Catalogue, Drift, assess_among};
-use crate::cycle::{approved_side, surroundings, verified_baseline};
+use crate::cycle::{approved_side, foundation, surroundings};
 use crate::diff::{Change, ChangeKind, compare, compare::Side};
 use crate::incident::fingerprint;
 use crate::model::{Digest, DriftId, InstanceId, Pointer, State, display_safe};
 use crate::sections::Table;
 use crate::snapshot::{Manifest, Reading, SectionMark, Snapshot, digest_of};
-use crate::store::{StoreError, Transaction, cycles, drifts, events, instances};
-use crate::trust::Baseline;
-use crate::trust::statement::Subject;
+use crate::store::high_water::{self, RolledBack};
+use crate::store::{StoreError, Transaction, baselines, cycles, drifts, events, instances};
+use crate::trust::statement::{Statement, Subject};
+use crate::trust::{Baseline, SignedStatement, Untrusted};
 use crate::trust_files::TrustFiles;
 
 /// Which differences are to be approved.
@@ -70,12 +72,16 @@ impl Named {
 pub struct Standing {
     /// The newest snapshot.
     pub snapshot: Snapshot,
-    /// The newest baseline.
-    pub baseline: Option<crate::trust::Verified<Baseline>>,
+    /// The newest baseline. From [`Standing::load_to_approve`] it may have too few approvers.
+    pub baseline: Option<Baseline>,
     /// Every difference.
     pub changes: Vec<Change>,
     /// The drift of each difference, where one is open.
     ids: Vec<Option<DriftId>>,
+    /// Every statement of the instance.
+    statements: Vec<SignedStatement>,
+    /// What the database falls short of, if it is an older copy: a new approval acknowledges that.
+    pub rolled_back: Option<RolledBack>,
 }
 
 impl Standing {
@@ -83,11 +89,34 @@ impl Standing {
     ///
     /// # Errors
     /// There is no snapshot, or the baseline cannot be trusted.
-    pub fn load(tx: &Transaction<'_>, instance: &InstanceId, trust: &TrustFiles) -> Result<Self, ApprovalError> {
+    pub fn load(
+        tx: &Transaction<'_>,
+        instance: &InstanceId,
+        trust: &TrustFiles,
+        catalogue: &Catalogue,
+    ) -> Result<Self, ApprovalError> {
+        let standing = Self::load_to_approve(tx, instance, trust, catalogue)?;
+        match (standing.shortage(), &standing.rolled_back) {
+            (Some(shortage), _) => Err(shortage.clone().into()),
+            (None, Some(reason)) => Err(Untrusted::RolledBack { reason: reason.to_string() }.into()),
+            (None, None) => Ok(standing),
+        }
+    }
+
+    /// The same, also if nothing is wrong with the baseline but that too few people approved it.
+    ///
+    /// # Errors
+    /// There is no snapshot, or the baseline cannot be trusted for another reason.
+    pub fn load_to_approve(
+        tx: &Transaction<'_>,
+        instance: &InstanceId,
+        trust: &TrustFiles,
+        catalogue: &Catalogue,
+    ) -> Result<Self, ApprovalError> {
         let none = || ApprovalError::NoSnapshot(instance.clone());
         let row = instances::find(tx, instance)?.ok_or_else(none)?;
         let (snapshot, _) = cycles::latest_snapshot(tx, row, instance)?.ok_or_else(none)?;
-        let baseline = verified_baseline(tx, &snapshot, trust)??;
+        let baseline = foundation(tx, &snapshot, trust, catalogue)??;
         let changes = match &baseline {
             Some(baseline) => {
                 let table = Table::of(instance.provider);
@@ -98,7 +127,24 @@ impl Standing {
         let known = drifts::known(tx, row)?;
         let id = |change: &Change| known.get(&fingerprint(instance, change)).map(|drift| drift.id.clone());
         let ids = changes.iter().map(id).collect();
-        Ok(Self { snapshot, baseline, changes, ids })
+        let statements = baselines::statements(tx, row)?;
+        let rolled_back = high_water::compare(tx, instance)?.err();
+        Ok(Self { snapshot, baseline, changes, ids, statements, rolled_back })
+    }
+
+    /// Why the baseline has too few approvers by the rules of today, if it has.
+    pub fn shortage(&self) -> Option<&Untrusted> {
+        self.baseline.as_ref()?.approved.shortage.as_ref()
+    }
+
+    /// The baseline that changes can be shown against, and its signatures.
+    fn base(&self) -> Option<(Subject, Vec<SignedText>)> {
+        let subject = &self.baseline.as_ref()?.approved.subject;
+        let is_of_it = |signed: &&SignedStatement| {
+            Statement::parse(&signed.statement).is_ok_and(|statement| statement.subject == *subject)
+        };
+        let signatures = self.statements.iter().filter(is_of_it).filter_map(SignedText::of);
+        self.shortage().is_none().then(|| (subject.clone(), signatures.collect()))
     }
 
     /// What each difference means.
@@ -138,10 +184,15 @@ pub fn propose(
         return Err(ApprovalError::NoResource(instance.clone()));
     }
     let (approved, new_sections) = selected(standing, selection)?;
+    let base = standing.base();
     let (sequence, previous) = match &standing.baseline {
         Some(baseline) => {
             let subject = &baseline.approved.subject;
-            if approved.is_empty() && new_sections.is_empty() {
+            if base.is_none() && *selection != Selection::All {
+                return Err(ApprovalError::Whole(subject.sequence));
+            }
+            let is_something = !approved.is_empty() || !new_sections.is_empty() || standing.rolled_back.is_some();
+            if base.is_some() && !is_something {
                 return Err(ApprovalError::Nothing { instance: instance.clone(), sequence: subject.sequence });
             }
             (subject.sequence + 1, Some(baseline.approved.identity.clone()))
@@ -150,7 +201,7 @@ pub fn propose(
     };
     let (sections, mut documents) = compose(standing, &approved, &new_sections);
     check_rest(standing, approved.len(), &sections, &documents)?;
-    let before = standing.baseline.as_ref();
+    let before = standing.baseline.as_ref().filter(|_| base.is_some());
     for document in before.iter().flat_map(|baseline| baseline.documents.values()) {
         documents.insert(document.digest().clone(), document.clone());
     }
@@ -165,8 +216,7 @@ pub fn propose(
         sections,
         sequence,
     };
-    let previous = before.map(|baseline| baseline.approved.subject.clone());
-    Ok(Proposal::new(subject, previous, &documents, catalogue, reason))
+    Ok(Proposal::new(subject, base, &documents, catalogue, reason))
 }
 
 /// The differences and the new sections that are selected.

@@ -13,6 +13,13 @@ const LARGEST: u64 = (1 << 53) - 1;
 #[error("the answer is not usable JSON: {0}")]
 pub struct Unusable(String);
 
+impl Unusable {
+    /// What is wrong with it, for whoever reads something else than an answer.
+    pub fn reason(&self) -> &str {
+        &self.0
+    }
+}
+
 /// Reads JSON from outside.
 ///
 /// # Errors

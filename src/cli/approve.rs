@@ -9,16 +9,18 @@ use dialoguer::{Confirm, MultiSelect};
 use super::CliError;
 use super::args::{ApproveOptions, ImportOptions, ProposeOptions, SignOptions, What};
 use super::context::{Catalogues, Context, find_config};
-use super::output::{Columns, count, severity_style};
+use super::output::{Columns, count, severity_style, verdict_style};
 use crate::approval::propose::Standing;
 use crate::approval::{self, ApprovalError, Imported, Named, Proposal, Selection, Signer};
 use crate::classify::{Catalogue, Drift};
 use crate::clock::{Clock, SystemClock};
+use crate::cycle::Verdict;
 use crate::delivery::Delivery;
 use crate::exit::Exit;
 use crate::message::values;
 use crate::model::{State, display_safe};
 use crate::store::Store;
+use crate::trust::Untrusted;
 use crate::trust_files::TrustFiles;
 
 /// Writes a proposal.
@@ -31,10 +33,11 @@ pub fn propose(context: &Context, options: &ProposeOptions, out: &mut dyn Write)
     let trust = TrustFiles::read(&context.config.approval);
     let catalogue = context.catalogues.of(instance.id.provider);
     let selection = named_selection(&options.what)?.unwrap_or(Selection::All);
+    let standing = store.read(|tx| Standing::load_to_approve(tx, &instance.id, &trust, catalogue))?;
+    warn_of_rollback(&standing, out)?;
     let proposal = store.read(|tx| {
-        let standing = Standing::load(tx, &instance.id, &trust)?;
         let reason = options.reason.clone();
-        approval::propose(tx, &standing, &selection, catalogue, &proposer(), reason).map_err(CliError::from)
+        approval::propose(tx, &standing, &selection, catalogue, &proposer(), reason)
     })?;
     // Somebody's signature may be in it already.
     if Proposal::read(&options.output).is_ok_and(|old| !old.statements.is_empty()) {
@@ -81,9 +84,23 @@ pub fn sign(config: Option<&Path>, options: &SignOptions, out: &mut dyn Write) -
         display_safe(&subject.proposer)
     )?;
     writeln!(out, "Snapshot {}", subject.snapshot)?;
-    match &subject.previous {
-        None => writeln!(out, "The first baseline, with {}.", count(subject.sections.len(), "section"))?,
-        Some(_) => print_drifts(&proposal.drifts(catalogues.of(subject.instance.provider)), out)?,
+    let sections = count(subject.sections.len(), "section");
+    match (&proposal.previous, &subject.previous) {
+        (None, None) => writeln!(out, "The first baseline, with {sections}.")?,
+        (None, Some(_)) => {
+            writeln!(out, "All of it is to be approved, with {sections}: too few people approved what came before.")?;
+        }
+        (Some(previous), _) => {
+            let approvers = match &trust {
+                Some(trust) => {
+                    let policy = trust.policy().map_err(ApprovalError::Untrusted)?;
+                    format!("approved by {}", display_safe(&proposal.base_approvers(&policy)?.join(", ")))
+                }
+                None => "whose approvals cannot be checked without a configuration".to_owned(),
+            };
+            print_drifts(&proposal.drifts(catalogues.of(subject.instance.provider)), out)?;
+            writeln!(out, "Compared with baseline {}, {approvers}.", previous.sequence)?;
+        }
     }
     for (section, before, after) in proposal.section_changes() {
         let words = |state: Option<State>| state.map_or("not held", State::as_str);
@@ -105,7 +122,13 @@ pub fn sign(config: Option<&Path>, options: &SignOptions, out: &mut dyn Write) -
 pub async fn import(context: &Context, options: &ImportOptions, out: &mut dyn Write) -> Result<Exit, CliError> {
     let proposal = approval::import::read_files(&options.files)?;
     let store = context.existing_store()?;
-    let imported = accept(context, &store, &proposal)?;
+    let imported = match accept(context, &store, &proposal) {
+        Err(already @ ApprovalError::Already { .. }) => {
+            writeln!(out, "Nothing to do: {already}.")?;
+            return Ok(Exit::Ok);
+        }
+        imported => imported?,
+    };
     finish(context, store, &imported, out).await
 }
 
@@ -122,7 +145,8 @@ pub async fn approve(context: &Context, options: &ApproveOptions, out: &mut dyn 
     let trust = TrustFiles::read(&context.config.approval);
     let catalogue = context.catalogues.of(instance.id.provider);
     let signers = trust.signers()?;
-    let standing = store.read(|tx| Standing::load(tx, &instance.id, &trust))?;
+    let standing = store.read(|tx| Standing::load_to_approve(tx, &instance.id, &trust, catalogue))?;
+    warn_of_rollback(&standing, out)?;
     let selection = match named_selection(&options.what)? {
         Some(selection) => selection,
         None => match ask(&standing, catalogue, out)? {
@@ -150,18 +174,33 @@ pub async fn approve(context: &Context, options: &ApproveOptions, out: &mut dyn 
     };
     approval::sign(&mut proposal, &signer, &options.reason, context.clock.now())?;
     let imported = accept(context, &store, &proposal).map_err(|error| {
+        let takes_several = matches!(error, ApprovalError::Untrusted(Untrusted::TooFewApprovers { .. }));
         let help = "with several approvers: `authdrift propose`, `sign` by each of them, then `import`";
-        if context.config.approval.threshold > 1 { error.with_help(help) } else { error }
+        let error = CliError::from(error);
+        if takes_several { error.with_help(help) } else { error }
     })?;
     warn_about_unread(&standing, out)?;
     finish(context, store, &imported, out).await
 }
 
-fn accept(context: &Context, store: &Store, proposal: &Proposal) -> Result<Imported, CliError> {
+fn accept(context: &Context, store: &Store, proposal: &Proposal) -> Result<Imported, ApprovalError> {
     let trust = TrustFiles::read(&context.config.approval);
     let catalogue = context.catalogues.of(proposal.subject.instance.provider);
     let now = context.clock.now();
-    store.write(|tx| approval::import(tx, proposal, &context.config, &trust, catalogue, now).map_err(CliError::from))
+    let imported = store.write(|tx| approval::import(tx, proposal, &context.config, &trust, catalogue, now))?;
+    // Whoever signed on top of an older copy of the database has said that it is to be so.
+    store.acknowledge(&imported.instance)?;
+    Ok(imported)
+}
+
+/// Nobody should acknowledge an older copy of the database without knowing it.
+fn warn_of_rollback(standing: &Standing, out: &mut dyn Write) -> Result<(), CliError> {
+    if let Some(reason) = &standing.rolled_back {
+        let style = verdict_style(Verdict::Untrusted);
+        writeln!(out, "{style}The database was rolled back{style:#}: {reason}.")?;
+        writeln!(out, "This approval acknowledges that. Find out first who put the copy there, and why.")?;
+    }
+    Ok(())
 }
 
 async fn finish(context: &Context, store: Store, imported: &Imported, out: &mut dyn Write) -> Result<Exit, CliError> {
@@ -197,7 +236,8 @@ fn ask(standing: &Standing, catalogue: &Catalogue, out: &mut dyn Write) -> Resul
     let mut drifts: Vec<(usize, Drift)> = standing.drifts(catalogue).into_iter().enumerate().collect();
     drifts.sort_by_key(|(_, drift)| std::cmp::Reverse(drift.severity));
     let unbaselined = standing.unbaselined();
-    if standing.baseline.is_none() || (drifts.is_empty() && unbaselined.is_empty()) {
+    let is_whole = standing.baseline.is_none() || standing.shortage().is_some();
+    if is_whole || (drifts.is_empty() && unbaselined.is_empty()) {
         // A first baseline has nothing to choose from: it is the snapshot or nothing.
         if !is_terminal {
             return Ok(Some(Selection::All));

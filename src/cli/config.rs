@@ -6,7 +6,7 @@ use std::path::Path;
 use super::CliError;
 use super::context::Context;
 use super::output::{Columns, PLAIN, count};
-use crate::config::{Auth0Credential, ReceiverKind, Source};
+use crate::config::{Approval, Auth0Credential, ReceiverKind, Source};
 use crate::exit::Exit;
 
 /// Checks the configuration and says what it means. Nothing is contacted and no secret is read.
@@ -27,7 +27,7 @@ pub fn check(file: Option<&Path>, out: &mut dyn Write) -> Result<Exit, CliError>
         out,
         "Database {}, approvals by {} of {}.",
         config.store.display(),
-        config.approval.threshold,
+        approvers(&config.approval),
         config.approval.allowed_signers.display()
     )?;
     writeln!(out)?;
@@ -58,6 +58,19 @@ pub fn check(file: Option<&Path>, out: &mut dyn Write) -> Result<Exit, CliError>
     }
     columns.write(out)?;
     Ok(Exit::Ok)
+}
+
+/// How many people it takes: `1, from critical on 2, with touch`.
+fn approvers(approval: &Approval) -> String {
+    let mut words = approval.threshold.to_string();
+    let mut most = approval.threshold;
+    for (severity, need) in approval.severity.iter().map(|(severity, need)| (severity, *need)) {
+        if need > most {
+            words.push_str(&format!(", from {severity} on {need}"));
+            most = need;
+        }
+    }
+    if approval.require_touch { words + ", with touch," } else { words }
 }
 
 fn credentials(source: &Source) -> String {

@@ -25,13 +25,14 @@ pub fn diff(context: &Context, options: &DiffOptions, out: &mut dyn Write) -> Re
     let instance = context.config.instance(&options.instance)?;
     let trust = TrustFiles::read(&context.config.approval);
     let store = context.existing_store()?;
-    let standing = store.read(|tx| Standing::load(tx, &instance.id, &trust))?;
+    let catalogue = context.catalogues.of(instance.id.provider);
+    let standing = store.read(|tx| Standing::load(tx, &instance.id, &trust, catalogue))?;
     let Some(baseline) = &standing.baseline else {
         let message = format!("{} has no baseline yet, so there is nothing to compare with", instance.id);
         let help = format!("`authdrift approve {} --reason TEXT` makes the newest snapshot the baseline", instance.id);
         return Err(CliError::new(Exit::NoBaseline, message).with_help(help));
     };
-    let drifts = standing.drifts(context.catalogues.of(instance.id.provider));
+    let drifts = standing.drifts(catalogue);
     let manifest = expected(instance.id.provider, &instance.selection, &baseline.approved.subject.sections);
     let is_blind = |section: &&String| {
         let kind = section_kind(&manifest, &standing.snapshot, section);

@@ -110,11 +110,12 @@ fn line(tx: &Transaction<'_>, context: &Context, instance: &Instance, trust: &Tr
             next: None,
         });
     };
+    let catalogue = context.catalogues.of(instance.id.provider);
     let newest = match cycles::latest_snapshot(tx, row, &instance.id) {
         Err(StoreError::Damaged(_)) => None,
         newest => newest?,
     };
-    let baseline = match Standing::load(tx, &instance.id, trust) {
+    let baseline = match Standing::load(tx, &instance.id, trust, catalogue) {
         Ok(standing) => Ok(standing.baseline.map(|baseline| BaselineReport::of(&baseline))),
         Err(crate::approval::ApprovalError::NoSnapshot(_)) => Ok(None),
         Err(crate::approval::ApprovalError::Untrusted(untrusted)) => Err(untrusted.to_string()),
@@ -124,7 +125,6 @@ fn line(tx: &Transaction<'_>, context: &Context, instance: &Instance, trust: &Tr
         }
         Err(other) => return Err(other.into()),
     };
-    let catalogue = context.catalogues.of(instance.id.provider);
     let known = drifts::known(tx, row)?;
     let open = known.values().filter(|drift| drift.status == Status::Open);
     let cycle = cycles::latest(tx, row)?;

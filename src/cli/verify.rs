@@ -8,9 +8,10 @@ use super::CliError;
 use super::args::VerifyOptions;
 use super::context::Context;
 use super::output::{DIM, count};
+use crate::classify::Catalogue;
 use crate::clock::written;
 use crate::config::Instance;
-use crate::cycle::verified_baseline;
+use crate::cycle::{ByDocuments, verified_baseline};
 use crate::exit::Exit;
 use crate::model::{Resource, display_safe};
 use crate::snapshot::Snapshot;
@@ -34,7 +35,10 @@ pub fn verify(context: &Context, options: &VerifyOptions, out: &mut dyn Write) -
     });
     let mut results = Vec::new();
     for instance in chosen {
-        results.push((instance, store.read(|tx| verify_instance(tx, instance, &trust))?));
+        results.push((
+            instance,
+            store.read(|tx| verify_instance(tx, instance, &trust, context.catalogues.of(instance.id.provider)))?,
+        ));
     }
     let is_sound = history.is_ok() && results.iter().all(|(_, result)| result.is_ok());
     if options.json {
@@ -63,6 +67,7 @@ fn verify_instance(
     tx: &Transaction<'_>,
     instance: &Instance,
     trust: &TrustFiles,
+    catalogue: &Catalogue,
 ) -> Result<Result<Vec<Approved>, Untrusted>, StoreError> {
     let Some(row) = instances::find(tx, &instance.id)? else { return Ok(Ok(Vec::new())) };
     let nothing = || Snapshot {
@@ -77,12 +82,13 @@ fn verify_instance(
         Err(StoreError::Damaged(_)) => nothing(),
         Err(error) => return Err(error),
     };
-    match verified_baseline(tx, &snapshot, trust)? {
+    match verified_baseline(tx, &snapshot, trust, catalogue)? {
         Err(untrusted) => Ok(Err(untrusted)),
         Ok(None) => Ok(Ok(Vec::new())),
         Ok(Some(_)) => {
             let statements = baselines::statements(tx, row)?;
-            let links = match trust.policy().and_then(|policy| chain(&instance.id, &statements, &policy)) {
+            let stakes = ByDocuments { catalogue, document: &|digest| documents::load(tx, digest).ok() };
+            let links = match trust.policy().and_then(|policy| chain(&instance.id, &statements, &policy, &stakes)) {
                 Ok(links) => links,
                 Err(untrusted) => return Ok(Err(untrusted)),
             };
@@ -105,6 +111,10 @@ fn print(instance: &Instance, result: &Result<Vec<Approved>, Untrusted>, out: &m
         Ok(chain) => {
             writeln!(out, "{}: {} verified", instance.id, count(chain.len(), "baseline"))?;
             for approved in chain {
+                // Rules can become stricter, and keys be revoked, after a baseline was approved.
+                if let Some(shortage) = &approved.shortage {
+                    writeln!(out, "  {}  would not be enough today: {shortage}", approved.subject.sequence)?;
+                }
                 for approval in &approved.approvals {
                     writeln!(
                         out,
@@ -134,6 +144,7 @@ fn as_json(instance: &Instance, result: &Result<Vec<Approved>, Untrusted>) -> Va
                     json!({
                         "sequence": approved.subject.sequence, "identity": approved.identity,
                         "snapshot": approved.subject.snapshot, "approvals": approved.approvals,
+                        "shortage": approved.shortage.as_ref().map(Untrusted::code),
                     })
                 })
                 .collect();

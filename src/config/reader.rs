@@ -222,7 +222,11 @@ impl<'a> Reader<'a> {
     pub(super) fn table(&mut self, key: &'static str) -> Option<Reader<'a>> {
         let value = self.value(key)?;
         match value.get_ref() {
-            DeValue::Table(table) => Some(self.inner(table, value.span(), format!("[{key}]"))),
+            DeValue::Table(table) => {
+                let outer = self.name.trim_matches(['[', ']']);
+                let name = if outer.is_empty() { format!("[{key}]") } else { format!("[{outer}.{key}]") };
+                Some(self.inner(table, value.span(), name))
+            }
             DeValue::Array(array) if array.iter().any(|item| item.get_ref().is_table()) => {
                 let problem = Problem::at(value.span(), format!("expected one [{key}], found [[{key}]]"));
                 self.report(problem.help(format!("write [{key}] in single brackets, once")));

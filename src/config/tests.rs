@@ -59,6 +59,7 @@ fn one_publishable_key_is_a_whole_configuration() {
     assert_eq!(config.store, Path::new("/var/lib/authdrift/authdrift.db"));
     assert_eq!(config.approval.allowed_signers, Path::new("/etc/authdrift/allowed_signers"));
     assert_eq!(config.approval.threshold, 1);
+    assert!(config.approval.severity.is_empty() && !config.approval.require_touch);
     assert!(config.receivers.is_empty() && config.catalogue.is_none());
     let instance = config.instance("prod").unwrap();
     assert_eq!(instance.id.to_string(), "clerk:prod");
@@ -305,6 +306,16 @@ fn bad_input_is_refused_at_its_place() {
             &["5:1 'key_id' is used only with 'private_key' [remove it]"],
         ),
         ("threshold", format!("{}[approval]\nthreshold = 0", clerk("")), &["6:13 'threshold' has to be from 1 to 100"]),
+        (
+            "threshold of a severity",
+            format!("{}[approval.severity]\ncritical = 0", clerk("")),
+            &["6:12 'critical' has to be from 1 to 100"],
+        ),
+        (
+            "unknown severity",
+            format!("{}[approval.severity]\nhihg = 2", clerk("")),
+            &["6:1 unknown key 'hihg' in [approval.severity]"],
+        ),
         ("catalogue", format!("{}[catalogue]", clerk("")), &["5:1 [catalogue] has no 'file'"]),
         ("port", email("host = \"relay.example.com\"\nport = 70000"), &["10:8 'port' has to be from 1 to 65535"]),
         (

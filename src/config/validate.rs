@@ -1,5 +1,6 @@
 //! Builds a [`Config`] from the top-level table.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use super::problem::Problem;
 use super::reader::{At, Reader};
 use super::suggest::closest;
 use super::{Approval, Config, Schedule, instance, receiver};
-use crate::model::display_safe;
+use crate::model::{Severity, display_safe};
 use crate::schedule::Cron;
 
 /// Where the signers are listed unless the configuration says otherwise.
@@ -63,7 +64,13 @@ fn store(file: &mut Reader<'_>, sources: &Sources<'_>) -> Option<PathBuf> {
 }
 
 fn approval(file: &mut Reader<'_>) -> Approval {
-    let mut approval = Approval { allowed_signers: PathBuf::from(ALLOWED_SIGNERS), revoked_keys: None, threshold: 1 };
+    let mut approval = Approval {
+        allowed_signers: PathBuf::from(ALLOWED_SIGNERS),
+        revoked_keys: None,
+        threshold: 1,
+        severity: BTreeMap::new(),
+        require_touch: false,
+    };
     let Some(mut section) = file.table("approval") else {
         return approval;
     };
@@ -71,11 +78,25 @@ fn approval(file: &mut Reader<'_>) -> Approval {
         approval.allowed_signers = path.value;
     }
     approval.revoked_keys = section.path("revoked_keys").map(|path| path.value);
-    if let Some(threshold) = section.integer("threshold", 1, 100) {
-        approval.threshold = usize::try_from(threshold.value).unwrap_or(1);
+    if let Some(threshold) = people(&mut section, "threshold") {
+        approval.threshold = threshold;
+    }
+    approval.require_touch = section.boolean("require_touch").is_some_and(|touch| touch.value);
+    if let Some(mut table) = section.table("severity") {
+        for severity in Severity::ALL {
+            if let Some(need) = people(&mut table, severity.as_str()) {
+                approval.severity.insert(*severity, need);
+            }
+        }
+        table.finish();
     }
     section.finish();
     approval
+}
+
+/// A number of approvers.
+fn people(section: &mut Reader<'_>, key: &'static str) -> Option<usize> {
+    section.integer(key, 1, 100).and_then(|number| usize::try_from(number.value).ok())
 }
 
 fn catalogue(file: &mut Reader<'_>) -> Option<PathBuf> {

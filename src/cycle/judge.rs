@@ -3,14 +3,15 @@
 use std::collections::BTreeSet;
 
 use super::Failure;
-use crate::classify::Surroundings;
+use super::stakes::ByDocuments;
+use crate::classify::{Catalogue, Surroundings};
 use crate::config::Selection;
 use crate::diff::{Change, compare, compare::Side};
-use crate::model::{Digest, Provider, State};
+use crate::model::{Digest, InstanceId, Provider, State};
 use crate::sections::Table;
 use crate::snapshot::{Manifest, Snapshot};
-use crate::store::{StoreError, Transaction, baselines, check_schema, documents, events, instances};
-use crate::trust::{Baseline, Evidence, Untrusted, Verified, baseline};
+use crate::store::{StoreError, Transaction, baselines, check_schema, documents, events, high_water, instances};
+use crate::trust::{self, Baseline, Evidence, Policy, Untrusted, Verified};
 use crate::trust_files::TrustFiles;
 
 /// What a snapshot means against the baseline.
@@ -78,8 +79,9 @@ pub fn judge(
     snapshot: &Snapshot,
     failure: &Option<Failure>,
     trust: &TrustFiles,
+    catalogue: &Catalogue,
 ) -> Result<Judged, StoreError> {
-    let baseline = match verified_baseline(tx, snapshot, trust)? {
+    let baseline = match verified_baseline(tx, snapshot, trust, catalogue)? {
         Err(untrusted) => return Ok(Judged::Untrusted(untrusted)),
         Ok(baseline) => baseline,
     };
@@ -112,7 +114,51 @@ pub fn verified_baseline(
     tx: &Transaction<'_>,
     snapshot: &Snapshot,
     trust: &TrustFiles,
+    catalogue: &Catalogue,
 ) -> Result<Result<Option<Verified<Baseline>>, Untrusted>, StoreError> {
+    // An older copy is sound in itself, and so is every baseline in it.
+    match high_water::compare(tx, &snapshot.instance)? {
+        Err(rolled_back) => Ok(Err(Untrusted::RolledBack { reason: rolled_back.to_string() })),
+        Ok(()) => sound_baseline(tx, snapshot, trust, catalogue),
+    }
+}
+
+/// The same, whether or not the database is an older copy.
+///
+/// # Errors
+/// The database cannot be read.
+pub fn sound_baseline(
+    tx: &Transaction<'_>,
+    snapshot: &Snapshot,
+    trust: &TrustFiles,
+    catalogue: &Catalogue,
+) -> Result<Result<Option<Verified<Baseline>>, Untrusted>, StoreError> {
+    verified(tx, snapshot, trust, catalogue, trust::baseline)
+}
+
+/// What a new baseline of the snapshot's instance may be put on: as [`verified_baseline`], also if it has too few
+/// approvers by the rules of today.
+///
+/// # Errors
+/// The database cannot be read.
+pub fn foundation(
+    tx: &Transaction<'_>,
+    snapshot: &Snapshot,
+    trust: &TrustFiles,
+    catalogue: &Catalogue,
+) -> Result<Result<Option<Baseline>, Untrusted>, StoreError> {
+    verified(tx, snapshot, trust, catalogue, trust::foundation)
+}
+
+type Verify<T> = fn(&InstanceId, &Evidence<'_>, &Policy<'_>) -> Result<Option<T>, Untrusted>;
+
+fn verified<T>(
+    tx: &Transaction<'_>,
+    snapshot: &Snapshot,
+    trust: &TrustFiles,
+    catalogue: &Catalogue,
+    verify: Verify<T>,
+) -> Result<Result<Option<T>, Untrusted>, StoreError> {
     let instance = &snapshot.instance;
     let statements = match instances::find(tx, instance)? {
         Some(row) => baselines::statements(tx, row)?,
@@ -138,8 +184,9 @@ pub fn verified_baseline(
         history: &|size| events::head_at(tx, size).ok().flatten(),
         approved_sequence,
         resource: &snapshot.identifiers,
+        stakes: &ByDocuments { catalogue, document: &|digest| documents::load(tx, digest).ok() },
     };
-    let verified = baseline(instance, &evidence, &policy);
+    let verified = verify(instance, &evidence, &policy);
     // Something planted in the database is a reason by itself, but what it was planted for says more.
     match (verified, check_schema(tx)) {
         (Ok(_), Err(StoreError::Schema(reason))) => Ok(Err(Untrusted::StoreTampered { reason })),

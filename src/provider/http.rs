@@ -25,9 +25,10 @@ pub struct Limits {
     pub headers: Duration,
     /// For everything, body included.
     pub total: Duration,
-    /// For a whole section, all its pages, pauses and repetitions, but not the time it waits for its turn.
-    pub section: Duration,
-    /// For all sections together; at a chosen pace, as much longer as that takes.
+    /// For one object or list, all its pages, pauses and repetitions, but not the time it waits for its turn.
+    pub address: Duration,
+    /// For all sections together, and longer by a second for each request, or by what a chosen pace takes for it: a large
+    /// tenant takes its time.
     pub reading: Duration,
     /// Bytes of a body after decompression.
     pub body: usize,
@@ -47,7 +48,7 @@ impl Default for Limits {
             connect: Duration::from_secs(5),
             headers: Duration::from_secs(10),
             total: Duration::from_secs(30),
-            section: Duration::from_secs(90),
+            address: Duration::from_secs(90),
             reading: Duration::from_secs(300),
             body: 10 << 20,
             tries: 3,
@@ -69,10 +70,7 @@ pub(super) struct Answer {
     pub(super) body: Vec<u8>,
 }
 
-/// As many requests may share the time of one section: two seconds each, with the usual limit.
-const USUAL_REQUESTS: usize = 45;
-
-/// The time one section has taken. Its own deadline: waiting for a turn does not count, so no section pays for another.
+/// The time one object or list has taken. Its own deadline: waiting for a turn does not count, so nobody pays for another.
 pub(super) struct Stopwatch {
     limit: Duration,
     spent: AtomicU64,
@@ -81,12 +79,6 @@ pub(super) struct Stopwatch {
 impl Stopwatch {
     pub(super) fn new(limit: Duration) -> Self {
         Self { limit, spent: AtomicU64::new(0) }
-    }
-
-    /// The same for a section of that many requests: they share its time up to a usual number, then it grows with them.
-    pub(super) fn for_requests(self, requests: usize) -> Self {
-        let shares = u32::try_from(requests / USUAL_REQUESTS).unwrap_or(u32::MAX);
-        Self { limit: self.limit.saturating_mul(shares.saturating_add(1)), ..self }
     }
 
     fn left(&self) -> Duration {
@@ -208,7 +200,7 @@ impl Http {
                 return Err(NoAnswer::Unwanted);
             }
             let Some((outcome, asked_pause)) = stopwatch.time(self.send(url, &family, request)).await else {
-                return Err(NoAnswer::Late(self.limits.section.as_secs()));
+                return Err(NoAnswer::Late(self.limits.address.as_secs()));
             };
             // Whoever waits to try again must not keep the others from trying.
             drop(turn);

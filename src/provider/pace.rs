@@ -46,9 +46,10 @@ impl Pace {
         Self { rate, longest, state: Mutex::default() }
     }
 
-    /// The time that many requests take at the chosen pace.
+    /// The time that many requests may take at the chosen pace; one a second when none was chosen, since the vendor may
+    /// have chosen.
     pub(super) fn time_for(&self, requests: u64) -> Duration {
-        self.rate.map_or(Duration::ZERO, |rate| Duration::from_secs_f64(requests as f64 / rate.per_second))
+        Duration::from_secs_f64(requests as f64 / self.rate.map_or(1.0, |rate| rate.per_second))
     }
 
     /// Takes the turn of one request of `family`, or says how long to wait before trying again.

@@ -30,8 +30,6 @@ pub(super) struct SectionReader {
     pub(super) section: &'static Section,
     pub(super) session: Arc<Session>,
     pub(super) now: DateTime<Utc>,
-    /// The section's own deadline.
-    pub(super) stopwatch: Stopwatch,
 }
 
 enum Trouble {
@@ -56,9 +54,7 @@ struct Page {
 impl SectionReader {
     /// Reads the section whole, or says why it could not: what is read of a part is never taken for the whole.
     pub(super) async fn read(self, addresses: Vec<Address>) -> Result<Value, Refusal> {
-        // A section of many objects may take as much longer.
-        let stopwatch = self.stopwatch.for_requests(addresses.len());
-        let reader = Arc::new(Self { stopwatch, ..self });
+        let reader = Arc::new(self);
         if reader.section.each.is_empty() {
             let Some(address) = addresses.first() else { return Ok(Value::Null) };
             return reader.answer(address).await;
@@ -101,9 +97,10 @@ impl SectionReader {
 
     /// The whole answer at one address.
     async fn answer(&self, address: &Address) -> Result<Value, Refusal> {
-        let value = match self.once(address).await {
+        let stopwatch = Stopwatch::new(self.http.limits().address);
+        let value = match self.once(address, &stopwatch).await {
             // A list that moved while it was read is not what it was: once more, from the beginning.
-            Err(Trouble::Moved(_)) => self.once(address).await,
+            Err(Trouble::Moved(_)) => self.once(address, &stopwatch).await,
             outcome => outcome,
         };
         value.map_err(|trouble| match trouble {
@@ -112,22 +109,23 @@ impl SectionReader {
         })
     }
 
-    async fn once(&self, address: &Address) -> Result<Value, Trouble> {
+    async fn once(&self, address: &Address, stopwatch: &Stopwatch) -> Result<Value, Trouble> {
         let value = match self.section.items {
-            Some(_) => Value::Array(self.items(address).await?),
-            None => self.get(address, 0, &[]).await?,
+            Some(_) => Value::Array(self.items(address, stopwatch).await?),
+            None => self.get(address, 0, &[], stopwatch).await?,
         };
         self.check_shape(&value)?;
         Ok(value)
     }
 
     /// The items of all pages.
-    async fn items(&self, address: &Address) -> Result<Vec<Value>, Trouble> {
+    async fn items(&self, address: &Address, stopwatch: &Stopwatch) -> Result<Vec<Value>, Trouble> {
         let mut items = Vec::new();
         let mut cursors: Vec<String> = Vec::new();
         let mut first_total = None;
         for page in 0..MOST_PAGES {
-            let answer = self.get(address, page, &self.page_query(page, items.len(), cursors.last())).await?;
+            let query = self.page_query(page, items.len(), cursors.last());
+            let answer = self.get(address, page, &query, stopwatch).await?;
             let Page { items: mut found, total, next } = self.unwrap(answer)?;
             let found_here = found.len();
             items.append(&mut found);
@@ -230,7 +228,13 @@ impl SectionReader {
     }
 
     /// One answer, with one new token if the vendor wants one.
-    async fn get(&self, address: &Address, page: usize, query: &[(&'static str, String)]) -> Result<Value, Refusal> {
+    async fn get(
+        &self,
+        address: &Address,
+        page: usize,
+        query: &[(&'static str, String)],
+        stopwatch: &Stopwatch,
+    ) -> Result<Value, Refusal> {
         let url = with_query(&address.url, self.section, query);
         let headers = self.session.headers(self.section);
         let mut is_renewed = false;
@@ -241,7 +245,7 @@ impl SectionReader {
             }
             let bearer = self.session.bearer(self.section).await;
             let is_wanted = || self.session.refused(self.section.api).is_none();
-            let outcome = self.http.get(&url, bearer.as_ref(), headers, &self.stopwatch, is_wanted).await;
+            let outcome = self.http.get(&url, bearer.as_ref(), headers, stopwatch, is_wanted).await;
             let answer = match outcome {
                 Ok(answer) => answer,
                 Err(NoAnswer::Unwanted) => continue,

@@ -1,8 +1,8 @@
-//! The OpenSSH files that say whose keys may approve, read strictly.
+//! The OpenSSH file that says whose keys may approve, read strictly.
 //!
-//! Everything these readers take means the same to `ssh-keygen -Y verify`; the reverse is not so. Patterns,
-//! certificate authorities, local times, key types we do not verify and options we do not know refuse the whole
-//! file: half a policy is not a policy.
+//! Everything this reader takes means the same to `ssh-keygen -Y verify`; the reverse is not so. Patterns,
+//! certificate authorities, local times, keys we do not verify and options we do not know refuse the whole file: half
+//! a policy is not a policy. A line without `namespaces` counts for every namespace, as with OpenSSH.
 
 use std::collections::BTreeSet;
 
@@ -90,7 +90,8 @@ impl AllowedSigners {
             let options = &entry.options;
             nearest = match (options.valid_after, options.valid_before) {
                 (Some(start), _) if at < start => WhyNot::NotYetValid(start),
-                (_, Some(end)) if at >= end => WhyNot::Expired(end),
+                // To the second as OpenSSH has it: the end itself is still in.
+                (_, Some(end)) if at > end => WhyNot::Expired(end),
                 _ => return Ok(()),
             };
         }
@@ -140,62 +141,8 @@ pub struct BadSigners {
     pub reason: String,
 }
 
-/// Keys that must not be believed at any time, past approvals included.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct RevokedKeys {
-    keys: BTreeSet<PublicKey>,
-}
-
-/// Why a file of revoked keys is refused.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum BadRevoked {
-    /// A binary key revocation list.
-    #[error("this is a binary KRL, which is not read here; list the revoked public keys instead, one per line")]
-    Krl,
-    /// Not text.
-    #[error("this is not UTF-8 text; list the revoked public keys, one per line")]
-    NotText,
-    /// A line is not a public key.
-    #[error(transparent)]
-    Line(#[from] BadSigners),
-}
-
-impl RevokedKeys {
-    /// Reads a list of public keys, one per line, with comments.
-    ///
-    /// Keys of types that may not sign anyway (RSA, DSA, larger curves) are passed over, so that one list can serve
-    /// `sshd` too.
-    ///
-    /// # Errors
-    /// The file is a KRL, not text, or has a line that is not a public key.
-    pub fn parse(bytes: &[u8]) -> Result<Self, BadRevoked> {
-        if bytes.starts_with(b"SSHKRL\n\0") {
-            return Err(BadRevoked::Krl);
-        }
-        let text = std::str::from_utf8(bytes).map_err(|_| BadRevoked::NotText)?;
-        let mut keys = BTreeSet::new();
-        for (line, content) in content_lines(text) {
-            match PublicKey::parse_openssh_line(content) {
-                Ok(key) => {
-                    keys.insert(key);
-                }
-                Err(BadKey::UnsupportedType(name)) if NEVER_SIGN.contains(&name.as_str()) => {}
-                Err(reason) => return Err(BadSigners { line, reason: reason.to_string() }.into()),
-            }
-        }
-        Ok(Self { keys })
-    }
-
-    /// Whether `key` is revoked.
-    pub fn contains(&self, key: &PublicKey) -> bool {
-        self.keys.contains(key)
-    }
-}
-
-const NEVER_SIGN: [&str; 4] = ["ssh-rsa", "ssh-dss", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521"];
-
 /// The lines with content and their numbers, without the blanks around them.
-fn content_lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
+pub(super) fn content_lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
     let trimmed = |(index, line): (usize, _)| (index + 1, str::trim_matches(line, [' ', '\t']));
     text.lines().enumerate().map(trimmed).filter(|(_, line)| !line.is_empty() && !line.starts_with('#'))
 }
@@ -211,7 +158,7 @@ fn parse_entry(line: &str) -> Result<Entry, String> {
         if is_options(second) { (parse_options(second)?, after_second) } else { (Options::default(), rest) };
     let key = PublicKey::parse_openssh_line(key).map_err(|error| match error {
         BadKey::NotAKey => "expected 'PRINCIPALS [OPTIONS] KEYTYPE BASE64'".to_owned(),
-        unsupported @ BadKey::UnsupportedType(_) => unsupported.to_string(),
+        refused @ (BadKey::UnsupportedType(_) | BadKey::WrongLength(_)) => refused.to_string(),
     })?;
     Ok(Entry { principals, options, key })
 }

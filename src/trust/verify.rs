@@ -7,23 +7,39 @@
 //! # Security
 //! [`Verified`] has no constructor outside this file, so code that takes a `Verified<Baseline>` cannot be given a
 //! baseline that skipped a check.
+//!
+//! How many people it takes is asked of the newest baseline, by the rules of today. Those below it may have fewer, or
+//! rules could never be made stricter, and one key that is revoked would end the chain for ever. They only have to be
+//! signed by their signers and to fit: the newest one names the one before by its digest, which names the one before
+//! that, so whoever signed the newest one signed them all. This gives nothing to somebody who can write to the store,
+//! even with one approver's key:
+//!
+//! * statements that are taken away make the newest baseline untrusted or change nothing;
+//! * a baseline with too few approvers that is put in is untrusted as the newest one. Below another one it is not what
+//!   that one is measured by: [`Stakes`] are those of everything since the last baseline that enough people approved
+//!   (nothing, if there is none), so what was put in counts again, with its severity and its authors;
+//! * and whoever signs on top of it is not shown it as something that was approved: `authdrift sign` checks the
+//!   approvals of the baseline that it compares with, and shows everything if they are not enough.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Deref;
 
 use chrono::{DateTime, Duration, Utc};
 
-use super::allowed_signers::{AllowedSigners, RevokedKeys, WhyNot};
+use super::allowed_signers::WhyNot;
+use super::policy::{Policy, Stakes};
 use super::sshsig;
 use super::statement::{Approval, NAMESPACE, Statement, Subject};
 use crate::canonical::Document;
-use crate::model::{Digest, InstanceId, Resource, State};
+use crate::model::{Digest, InstanceId, Resource, Severity, State};
 
+mod count;
 mod untrusted;
 
+use count::{Opened, count, link};
 pub use untrusted::Untrusted;
 
-/// How far an approver's clock may be ahead of ours at import.
+/// How far the clocks of approvers and ours may be apart at import.
 const CLOCK_TOLERANCE: Duration = Duration::minutes(10);
 
 /// A statement as it is stored: the signed bytes and the armoured signature.
@@ -35,26 +51,17 @@ pub struct SignedStatement {
     pub signature: String,
 }
 
-/// Who must have approved.
-#[derive(Debug, Clone, Copy)]
-pub struct Policy<'a> {
-    /// Who may approve.
-    pub signers: &'a AllowedSigners,
-    /// Keys that are not believed at any time.
-    pub revoked: &'a RevokedKeys,
-    /// How many different principals it takes; 0 counts as 1.
-    pub threshold: usize,
-}
-
-/// One link of the chain: a subject that enough principals approved.
+/// One link of the chain: a subject and who approved it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Approved {
     /// What was approved.
     pub subject: Subject,
     /// [`Subject::identity`].
     pub identity: Digest,
-    /// By whom, one per person, the earliest first.
+    /// By whom, one per person, the earliest first. If they are enough, those who count; else everybody who signed.
     pub approvals: Vec<Approval>,
+    /// Why they are not enough by the rules of today.
+    pub shortage: Option<Untrusted>,
 }
 
 /// The newest baseline and its documents.
@@ -98,6 +105,17 @@ pub struct Evidence<'a> {
     pub approved_sequence: u64,
     /// The identity that the vendor gives now.
     pub resource: &'a Resource,
+    /// What the baselines change.
+    pub stakes: &'a dyn Stakes,
+}
+
+/// The times that an import is held against.
+#[derive(Clone, Copy)]
+pub struct Times<'a> {
+    /// Our time.
+    pub now: DateTime<Utc>,
+    /// When the event was recorded that made the history that many events long.
+    pub recorded: &'a dyn Fn(u64) -> Option<DateTime<Utc>>,
 }
 
 /// Verifies the baseline that `instance` is compared with.
@@ -105,13 +123,30 @@ pub struct Evidence<'a> {
 /// `Ok(None)` means that nothing was ever approved: no statements are stored, and the history knows of none.
 ///
 /// # Errors
-/// One [`Untrusted`] per kind of attack; all of [`chain`], and those on the history, the resource and documents.
+/// As [`foundation`]; and too few people approved it.
 pub fn baseline(
     instance: &InstanceId,
     evidence: &Evidence<'_>,
     policy: &Policy<'_>,
 ) -> Result<Option<Verified<Baseline>>, Untrusted> {
-    let mut links = chain(instance, evidence.statements, policy)?;
+    let Some(baseline) = foundation(instance, evidence, policy)? else { return Ok(None) };
+    match &baseline.approved.shortage {
+        Some(shortage) => Err(shortage.clone()),
+        None => Ok(Some(Verified(baseline))),
+    }
+}
+
+/// Verifies the baseline that a new one of `instance` may be put on. Nothing may be compared with it: perhaps too few
+/// people approved it, see [`Approved::shortage`].
+///
+/// # Errors
+/// One [`Untrusted`] per kind of attack; all of [`chain`], and those on the history, the resource and documents.
+pub fn foundation(
+    instance: &InstanceId,
+    evidence: &Evidence<'_>,
+    policy: &Policy<'_>,
+) -> Result<Option<Baseline>, Untrusted> {
+    let mut links = chain(instance, evidence.statements, policy, evidence.stakes)?;
     let held = links.last().map_or(0, |link| link.subject.sequence);
     let approved = evidence.approved_sequence;
     if held < approved {
@@ -133,111 +168,151 @@ pub fn baseline(
         });
     }
     let documents = load_documents(&approved.subject, evidence.documents)?;
-    Ok(Some(Verified(Baseline { approved, documents })))
+    Ok(Some(Baseline { approved, documents }))
 }
 
-/// Verifies all baselines of `instance`, from the first to the last.
+/// Verifies all baselines of `instance`, from the first to the last. Whether the newest one has enough approvers is in
+/// its [`Approved::shortage`].
 ///
 /// # Errors
-/// The first thing that is wrong: signature, signer, time, instance, sequence, link or number of approvers.
+/// The first thing that is wrong: signature, signer, time, instance, sequence or link.
 pub fn chain(
     instance: &InstanceId,
     statements: &[SignedStatement],
     policy: &Policy<'_>,
+    stakes: &dyn Stakes,
 ) -> Result<Vec<Approved>, Untrusted> {
-    let mut by_sequence: BTreeMap<u64, Vec<Statement>> = BTreeMap::new();
-    for signed in statements {
-        let statement = open(instance, signed, policy)?;
-        by_sequence.entry(statement.subject.sequence).or_default().push(statement);
-    }
     let mut links: Vec<Approved> = Vec::new();
-    for statements in by_sequence.into_values() {
-        links.push(link(links.last(), statements, policy)?);
+    for opened in by_sequence(instance, statements, policy)?.into_values() {
+        links.push(link(&links, opened, policy, stakes)?);
     }
     Ok(links)
 }
 
-/// Verifies that `new` statements make exactly the baseline after `existing`, for import.
+/// Verifies that `new` statements make exactly the baseline after the `stored` ones, or that they are further approvals
+/// of the newest of these; for import.
 ///
 /// # Errors
-/// As [`chain`]; and statements from the future, of another sequence, or none at all.
+/// As [`chain`]; too few people approved it, or their statements are dated before what they approve or after now.
 ///
 /// # Security
-/// A statement from the future would be valid under keys that are not valid yet. An old statement that is played
-/// again has a sequence that is taken.
+/// A statement from the future would be valid under keys that are not valid yet, and a stolen key that has ended could
+/// be dated back: so the key has to be valid now too, and nobody can have approved before it was proposed. An old
+/// statement that is played again has a sequence that is taken.
 pub fn accept(
     instance: &InstanceId,
-    existing: &[Approved],
+    stored: &[SignedStatement],
     new: &[SignedStatement],
     policy: &Policy<'_>,
-    now: DateTime<Utc>,
+    stakes: &dyn Stakes,
+    times: Times<'_>,
 ) -> Result<Approved, Untrusted> {
-    let mut statements = Vec::new();
+    let mut links = chain(instance, stored, policy, stakes)?;
+    let mut opened = Vec::new();
     for signed in new {
-        let statement = open(instance, signed, policy)?;
-        let Approval { approver, at, .. } = &statement.approval;
-        if *at > now + CLOCK_TOLERANCE {
-            return Err(Untrusted::FromTheFuture { approver: approver.clone(), at: *at, now });
-        }
-        statements.push(statement);
+        let one = open(instance, signed, policy)?;
+        check_times(&one, links.last(), policy, times)?;
+        opened.push(one);
     }
-    link(existing.last(), statements, policy)
+    let is_newest =
+        |last: &Approved| !opened.is_empty() && opened.iter().all(|one| one.statement.subject == last.subject);
+    if let Some(newest) = links.pop_if(|last| is_newest(last)) {
+        let mut stored = by_sequence(instance, stored, policy)?;
+        opened.extend(stored.remove(&newest.subject.sequence).unwrap_or_default());
+    }
+    let accepted = link(&links, opened, policy, stakes)?;
+    match accepted.shortage {
+        Some(shortage) => Err(shortage),
+        None => Ok(accepted),
+    }
+}
+
+/// Who approved `subject`, for somebody who has these statements and not the chain. What it changed is not known, so
+/// the fewest that could do have to be enough.
+///
+/// # Errors
+/// A statement is wrong by itself, or of another subject.
+pub fn approvals(
+    subject: &Subject,
+    statements: &[SignedStatement],
+    policy: &Policy<'_>,
+) -> Result<Approved, Untrusted> {
+    struct Untold;
+    impl Stakes for Untold {
+        fn severity(&self, _: Option<&Subject>, _: &Subject) -> Severity {
+            Severity::Info
+        }
+        fn authors(&self, _: Option<&Subject>, _: &Subject) -> BTreeSet<String> {
+            BTreeSet::new()
+        }
+    }
+    let mut opened = Vec::new();
+    for signed in statements {
+        let one = open(&subject.instance, signed, policy)?;
+        if one.statement.subject != *subject {
+            return Err(Untrusted::DifferentSubjects { sequence: subject.sequence });
+        }
+        opened.push(one);
+    }
+    Ok(count(None, subject.clone(), opened, policy, &Untold))
+}
+
+/// Opens statements and puts them in order.
+fn by_sequence(
+    instance: &InstanceId,
+    statements: &[SignedStatement],
+    policy: &Policy<'_>,
+) -> Result<BTreeMap<u64, Vec<Opened>>, Untrusted> {
+    let mut by_sequence: BTreeMap<u64, Vec<Opened>> = BTreeMap::new();
+    for signed in statements {
+        let one = open(instance, signed, policy)?;
+        by_sequence.entry(one.statement.subject.sequence).or_default().push(one);
+    }
+    Ok(by_sequence)
 }
 
 /// Checks one statement by itself: signature first, then what it says, then whether the signer might say it.
-fn open(instance: &InstanceId, signed: &SignedStatement, policy: &Policy<'_>) -> Result<Statement, Untrusted> {
-    let key = sshsig::verify(&signed.signature, NAMESPACE, &signed.statement)
+fn open(instance: &InstanceId, signed: &SignedStatement, policy: &Policy<'_>) -> Result<Opened, Untrusted> {
+    let sshsig::Signed { key, is_touched } = sshsig::verify(&signed.signature, NAMESPACE, &signed.statement)
         .map_err(|error| Untrusted::from_signature(error, &signed.statement))?;
     let statement = Statement::parse(&signed.statement)?;
-    let approver = statement.approval.approver.clone();
-    if policy.revoked.contains(&key) {
-        return Err(Untrusted::RevokedKey { approver, key });
-    }
-    let at = statement.approval.at;
+    let (approver, at) = (statement.approval.approver.clone(), statement.approval.at);
     policy.signers.check(&approver, &key, at).map_err(|why| match why {
-        WhyNot::Unknown => Untrusted::UnknownSigner { approver, key },
-        WhyNot::OtherNamespace => Untrusted::KeyNotForBaselines { approver, key },
-        WhyNot::NotYetValid(_) | WhyNot::Expired(_) => Untrusted::KeyNotValid { approver, key, at, why },
+        WhyNot::Unknown => Untrusted::UnknownSigner { approver, key: key.clone() },
+        WhyNot::OtherNamespace => Untrusted::KeyNotForBaselines { approver, key: key.clone() },
+        WhyNot::NotYetValid(_) | WhyNot::Expired(_) => Untrusted::KeyNotValid { approver, key: key.clone(), at, why },
     })?;
     if statement.subject.instance != *instance {
         return Err(Untrusted::OtherInstance { expected: instance.clone(), found: statement.subject.instance });
     }
-    Ok(statement)
+    Ok(Opened { statement, key, is_touched })
 }
 
-/// Makes the link after `last` from statements that were opened. The only place that counts approvers.
-fn link(last: Option<&Approved>, statements: Vec<Statement>, policy: &Policy<'_>) -> Result<Approved, Untrusted> {
-    let expected = last.map_or(1, |last| last.subject.sequence.saturating_add(1));
-    let previous = last.map(|last| last.identity.clone());
-    let need = policy.threshold.max(1);
-    let Some(subject) = statements.first().map(|statement| statement.subject.clone()) else {
-        return Err(Untrusted::TooFewApprovers { sequence: expected, have: 0, need });
-    };
-    // One person counts once, however many statements, keys or names it has.
-    let mut by_person: BTreeMap<String, Approval> = BTreeMap::new();
-    for statement in statements {
-        let found = statement.subject.sequence;
-        if found != expected {
-            return Err(Untrusted::WrongSequence { expected, found });
-        }
-        if statement.subject != subject {
-            return Err(Untrusted::DifferentSubjects { sequence: expected });
-        }
-        let person = policy.signers.person_of(&statement.approval.approver).to_owned();
-        let approval = by_person.entry(person).or_insert_with(|| statement.approval.clone());
-        if statement.approval.at < approval.at {
-            *approval = statement.approval;
-        }
+/// Checks that a new statement was made between its proposal and now, with a key that is still valid.
+fn check_times(
+    opened: &Opened,
+    last: Option<&Approved>,
+    policy: &Policy<'_>,
+    times: Times<'_>,
+) -> Result<(), Untrusted> {
+    let Statement { approval: Approval { approver, at, .. }, subject, .. } = &opened.statement;
+    let (approver, at, now) = (approver.clone(), *at, times.now);
+    if at > now + CLOCK_TOLERANCE {
+        return Err(Untrusted::FromTheFuture { approver, at, now });
     }
-    if subject.previous != previous {
-        return Err(Untrusted::BrokenLink { sequence: expected, expected: previous, found: subject.previous });
+    // A proposal knows at least the history that the one before it knew.
+    let size = subject.log.size.max(last.map_or(0, |last| last.subject.log.size));
+    let cut = Untrusted::HistoryCut { sequence: subject.sequence, size };
+    let proposed = (times.recorded)(size).ok_or(cut)?;
+    if at + CLOCK_TOLERANCE < proposed {
+        return Err(Untrusted::BackDated { approver, at, proposed });
     }
-    if by_person.len() < need {
-        return Err(Untrusted::TooFewApprovers { sequence: expected, have: by_person.len(), need });
+    match policy.signers.check(&approver, &opened.key, now) {
+        // A key that begins within the tolerance was valid by the approver's clock.
+        Err(WhyNot::NotYetValid(start)) if start <= now + CLOCK_TOLERANCE => Ok(()),
+        Err(why) => Err(Untrusted::KeyNotValidNow { approver, key: opened.key.clone(), why }),
+        Ok(()) => Ok(()),
     }
-    let mut approvals: Vec<Approval> = by_person.into_values().collect();
-    approvals.sort_by(|a, b| (a.at, &a.approver).cmp(&(b.at, &b.approver)));
-    Ok(Approved { identity: subject.identity(), subject, approvals })
 }
 
 /// Loads what the signed digests name.

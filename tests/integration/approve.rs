@@ -8,11 +8,11 @@ use serde_json::{Map, Value, json};
 use crate::common::Sandbox;
 use crate::common::sandbox::{APPROVER, Ran};
 
-const SECOND: &str = "bob@example.test";
+pub(crate) const SECOND: &str = "bob@example.test";
 const NAMESPACE: &str = "baseline.v1@authdrift";
 
 /// Two people, of whom Alice has two keys; a baseline needs both people.
-async fn two_approvers() -> Sandbox {
+pub(crate) async fn two_approvers() -> Sandbox {
     let sandbox = Sandbox::new().await;
     sandbox.make_key("alice-laptop");
     sandbox.make_key("bob");
@@ -26,7 +26,7 @@ async fn two_approvers() -> Sandbox {
     sandbox
 }
 
-async fn propose(sandbox: &Sandbox, instance: &str, file: &str) -> Value {
+pub(crate) async fn propose(sandbox: &Sandbox, instance: &str, file: &str) -> Value {
     let path = sandbox.path(file).display().to_string();
     // One that is signed already would not be overwritten.
     let _ = std::fs::remove_file(&path);
@@ -34,12 +34,12 @@ async fn propose(sandbox: &Sandbox, instance: &str, file: &str) -> Value {
     json_file(sandbox, file)
 }
 
-async fn sign(sandbox: &Sandbox, file: &str, key: &str) -> Ran {
+pub(crate) async fn sign(sandbox: &Sandbox, file: &str, key: &str) -> Ran {
     let (file, key) = (sandbox.path(file).display().to_string(), sandbox.path(key).display().to_string());
     sandbox.run(&["sign", &file, "--key", &key]).await
 }
 
-async fn import(sandbox: &Sandbox, files: &[&str]) -> Ran {
+pub(crate) async fn import(sandbox: &Sandbox, files: &[&str]) -> Ran {
     let paths: Vec<String> = files.iter().map(|file| sandbox.path(file).display().to_string()).collect();
     let arguments: Vec<&str> = ["import"].into_iter().chain(paths.iter().map(String::as_str)).collect();
     sandbox.run(&arguments).await
@@ -120,7 +120,9 @@ async fn two_people_sign_and_one_is_not_enough() {
     assert_eq!(report["baseline"]["approvers"], json!([APPROVER, SECOND]));
 
     // A signed proposal is good once.
-    import(&sandbox, &["p.json", "bob.json"]).await.expect(12);
+    let again = import(&sandbox, &["p.json", "bob.json"]).await.expect(0);
+    assert!(again.out.contains("already approved as baseline 1 of auth0:acme"), "{}", again.out);
+    assert_eq!(sandbox.events("baseline.approved"), 1);
     sandbox.run(&["verify"]).await.expect(0);
 }
 

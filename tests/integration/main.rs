@@ -7,6 +7,7 @@ mod common;
 mod support;
 
 mod approve;
+mod approvers;
 mod canaries;
 mod crash;
 mod daemon;
@@ -19,6 +20,7 @@ mod noise;
 mod recall;
 mod refusals;
 mod requests;
+mod rollback;
 mod scale;
 mod shared_story;
 mod tampering;

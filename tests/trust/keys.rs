@@ -30,7 +30,7 @@ impl Keys {
         self.folder.path().join(name)
     }
 
-    fn write(&self, name: &str, content: impl AsRef<[u8]>) {
+    pub(crate) fn write(&self, name: &str, content: impl AsRef<[u8]>) {
         fs::write(self.path(name), content).unwrap();
     }
 
@@ -46,8 +46,9 @@ impl Keys {
         output.stdout
     }
 
+    /// `ed25519`, `ecdsa`, `rsa-3072` and so on.
     pub(crate) fn generate(&self, name: &str, kind: &str) {
-        let bits = if kind == "rsa" { "2048" } else { "256" };
+        let (kind, bits) = kind.split_once('-').unwrap_or((kind, "256"));
         self.run_well(&["-q", "-t", kind, "-b", bits, "-N", "", "-C", name, "-f", name]);
     }
 
@@ -61,8 +62,17 @@ impl Keys {
         String::from_utf8(self.run_well(&["-l", "-f", name])).unwrap()
     }
 
-    pub(crate) fn krl(&self, name: &str) -> Vec<u8> {
-        self.run_well(&["-q", "-k", "-f", "krl", &format!("{name}.pub")]);
+    /// A KRL made from lines of `KEY REVOCATION LISTS` in ssh-keygen(1), or from public keys.
+    pub(crate) fn krl(&self, specification: &str) -> Vec<u8> {
+        self.write("specification", format!("{specification}\n"));
+        self.run_well(&["-q", "-k", "-f", "krl", "specification"]);
+        fs::read(self.path("krl")).unwrap()
+    }
+
+    /// The same with lines about the certificates of a CA.
+    pub(crate) fn krl_of_ca(&self, ca: &str, specification: &str) -> Vec<u8> {
+        self.write("specification", format!("{specification}\n"));
+        self.run_well(&["-q", "-k", "-f", "krl", "-s", &format!("{ca}.pub"), "specification"]);
         fs::read(self.path("krl")).unwrap()
     }
 
@@ -80,7 +90,7 @@ impl Keys {
         principal: &str,
         at: &str,
         signers: &str,
-        revoked: &str,
+        revoked: &[u8],
     ) -> bool {
         self.write("allowed_signers", signers);
         self.write("revoked_keys", revoked);

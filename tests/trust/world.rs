@@ -1,12 +1,12 @@
 //! A store, its history and its policy, whole until a test breaks them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use authdrift::model::{Digest, HistoryMark, InstanceId, Resource, State};
+use authdrift::model::{Digest, HistoryMark, InstanceId, Resource, Severity, State};
 use authdrift::snapshot::{Manifest, SectionMark, digest_of};
 use authdrift::trust::{
-    AllowedSigners, Approval, Approved, Baseline, Evidence, NAMESPACE, Policy, RevokedKeys, SignedStatement, Statement,
-    Subject, Untrusted, Verified, accept, baseline, chain,
+    AllowedSigners, Approval, Approved, Baseline, Evidence, NAMESPACE, Policy, RevokedKeys, Rules, SignedStatement,
+    Stakes, Statement, Subject, Times, Untrusted, Verified, accept, baseline, chain, foundation,
 };
 use chrono::{DateTime, Utc};
 
@@ -56,8 +56,14 @@ pub(crate) fn statement(subject: &Subject, approver: &str, when: &str) -> Vec<u8
 pub(crate) struct World {
     pub(crate) keys: Keys,
     pub(crate) signers: String,
-    pub(crate) revoked: String,
-    pub(crate) threshold: usize,
+    pub(crate) revoked: Vec<u8>,
+    pub(crate) rules: Rules,
+    /// The severity of what each baseline changes against the one before it; medium where nothing is said.
+    pub(crate) severities: BTreeMap<u64, Severity>,
+    /// Who made the changes that each baseline approves.
+    pub(crate) authors: BTreeMap<u64, &'static str>,
+    /// When the last event before each proposal was recorded.
+    pub(crate) recorded: &'static str,
     pub(crate) subjects: Vec<Subject>,
     pub(crate) statements: Vec<SignedStatement>,
     pub(crate) documents: BTreeMap<Digest, Vec<u8>>,
@@ -77,8 +83,11 @@ impl World {
         let mut world = Self {
             signers: [("alice", "alice"), ("alice", "alice2"), ("bob", "bob")].map(line).concat(),
             keys,
-            revoked: String::new(),
-            threshold: 2,
+            revoked: Vec::new(),
+            rules: Rules { threshold: 2, ..Rules::default() },
+            severities: BTreeMap::new(),
+            authors: BTreeMap::new(),
+            recorded: "2026-05-04T09:30:00Z",
             subjects: Vec::new(),
             statements: Vec::new(),
             documents: BTreeMap::from([(Digest::of(DOCUMENT), DOCUMENT.to_vec())]),
@@ -121,25 +130,58 @@ impl World {
 
     fn with_policy<T>(&self, run: impl FnOnce(&Policy<'_>) -> T) -> T {
         let signers = AllowedSigners::parse(&self.signers).unwrap();
-        let revoked = RevokedKeys::parse(self.revoked.as_bytes()).unwrap();
-        run(&Policy { signers: &signers, revoked: &revoked, threshold: self.threshold })
+        let revoked = RevokedKeys::parse(&self.revoked).unwrap();
+        run(&Policy { signers: &signers, revoked: &revoked, rules: &self.rules })
     }
 
-    pub(crate) fn baseline(&self) -> Result<Option<Verified<Baseline>>, Untrusted> {
-        let evidence = Evidence {
+    fn with_evidence<T>(&self, run: impl FnOnce(&Evidence<'_>) -> T) -> T {
+        run(&Evidence {
             statements: &self.statements,
             documents: &|digest| self.documents.get(digest).cloned(),
             history: &|size| (1..=self.events).contains(&size).then(|| event(size)),
             approved_sequence: self.approved_sequence,
             resource: &self.resource,
-        };
-        self.with_policy(|policy| baseline(&instance(), &evidence, policy))
+            stakes: self,
+        })
+    }
+
+    pub(crate) fn baseline(&self) -> Result<Option<Verified<Baseline>>, Untrusted> {
+        self.with_evidence(|evidence| self.with_policy(|policy| baseline(&instance(), evidence, policy)))
+    }
+
+    /// What a new baseline may be put on.
+    pub(crate) fn foundation(&self) -> Result<Option<Baseline>, Untrusted> {
+        self.with_evidence(|evidence| self.with_policy(|policy| foundation(&instance(), evidence, policy)))
+    }
+
+    pub(crate) fn chain(&self) -> Result<Vec<Approved>, Untrusted> {
+        self.with_policy(|policy| chain(&instance(), &self.statements, policy, self))
     }
 
     pub(crate) fn accept(&self, new: &[SignedStatement], now: &str) -> Result<Approved, Untrusted> {
-        self.with_policy(|policy| {
-            let existing = chain(&instance(), &self.statements, policy)?;
-            accept(&instance(), &existing, new, policy, at(now))
-        })
+        let recorded = |size| (size <= self.events).then(|| at(self.recorded));
+        let times = Times { now: at(now), recorded: &recorded };
+        self.with_policy(|policy| accept(&instance(), &self.statements, new, policy, self, times))
+    }
+
+    /// Accepts and keeps a new baseline or further approvals.
+    pub(crate) fn import(&mut self, subject: &Subject, new: Vec<SignedStatement>) {
+        let accepted = self.accept(&new, WHEN).unwrap();
+        assert_eq!(accepted.subject, *subject);
+        self.statements.extend(new);
+        self.approved_sequence = subject.sequence;
+    }
+}
+
+impl Stakes for World {
+    fn severity(&self, base: Option<&Subject>, subject: &Subject) -> Severity {
+        let Some(base) = base else { return Severity::Critical };
+        let of = |sequence| self.severities.get(&sequence).copied().unwrap_or(Severity::Medium);
+        (base.sequence + 1..=subject.sequence).map(of).max().unwrap_or(Severity::Info)
+    }
+
+    fn authors(&self, base: Option<&Subject>, subject: &Subject) -> BTreeSet<String> {
+        let from = base.map_or(1, |base| base.sequence + 1);
+        self.authors.range(from..=subject.sequence).map(|(_, author)| (*author).to_owned()).collect()
     }
 }

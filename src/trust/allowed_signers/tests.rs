@@ -39,15 +39,15 @@ fn an_ordinary_file_is_read() {
 }
 
 #[test]
-fn validity_begins_with_its_first_second_and_ends_before_its_last() {
+fn validity_begins_with_its_first_second_and_ends_with_its_last() {
     let text = format!("alice valid-after=\"202601020304Z\",valid-before=\"20270102030405Z\" {KEY}");
     let signers = AllowedSigners::parse(&text).unwrap();
     let end = at("2027-01-02T03:04:05Z");
     let table = [
         ("2026-01-02T03:03:59Z", Err(WhyNot::NotYetValid(at("2026-01-02T03:04:00Z")))),
         ("2026-01-02T03:04:00Z", Ok(())),
-        ("2027-01-02T03:04:04Z", Ok(())),
-        ("2027-01-02T03:04:05Z", Err(WhyNot::Expired(end))),
+        ("2027-01-02T03:04:05Z", Ok(())),
+        ("2027-01-02T03:04:06Z", Err(WhyNot::Expired(end))),
     ];
     for (when, expected) in table {
         assert_eq!(signers.check("alice", &key(KEY), at(when)), expected, "{when}");
@@ -102,7 +102,7 @@ fn anything_unclear_refuses_the_file() {
         ("alice valid-before=\"19700101Z\" KEY", "YYYYMMDD"),
         ("alice valid-before=\"+2260101Z\" KEY", "YYYYMMDD"),
         ("alice valid-after=\"20260601Z\",valid-before=\"20260101Z\" KEY", "not after"),
-        ("alice ssh-rsa AAAAB3NzaC1yc2E=", "key type 'ssh-rsa' is not accepted"),
+        ("alice ssh-rsa AAAAB3NzaC1yc2E=", "expected 'PRINCIPALS"),
         ("alice ssh-dss AAAA", "key type 'ssh-dss' is not accepted"),
         ("alice ssh-ed25519-cert-v01@openssh.com AAAA", "is not accepted"),
         ("alice ssh-ed25519 AAAA", "expected 'PRINCIPALS"),
@@ -118,32 +118,10 @@ fn anything_unclear_refuses_the_file() {
     }
 }
 
-#[test]
-fn revoked_keys_are_a_list() {
-    let list = format!("# lost\n{KEY} alice\n\nssh-rsa AAAAB3NzaC1yc2E= old\n");
-    let revoked = RevokedKeys::parse(list.as_bytes()).unwrap();
-    assert!(revoked.contains(&key(KEY)));
-    assert!(!revoked.contains(&key(OTHER)));
-    assert!(!RevokedKeys::parse(b"").unwrap().contains(&key(KEY)));
-}
-
-#[test]
-fn what_is_not_a_list_of_keys_is_refused() {
-    assert_eq!(RevokedKeys::parse(b"SSHKRL\n\0\0\0\0\x01"), Err(BadRevoked::Krl));
-    assert_eq!(RevokedKeys::parse(b"\xff\xfe"), Err(BadRevoked::NotText));
-    for text in ["sha256: abc", "serial: 7", "ssh-ed25519 AAAA", "ssh-mldsa AAAA"] {
-        assert!(
-            matches!(RevokedKeys::parse(text.as_bytes()), Err(BadRevoked::Line(BadSigners { line: 1, .. }))),
-            "{text}"
-        );
-    }
-}
-
 proptest! {
     #[test]
-    fn arbitrary_text_never_panics(text in ".*", bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+    fn arbitrary_text_never_panics(text in ".*") {
         let _ = AllowedSigners::parse(&text);
-        let _ = RevokedKeys::parse(&bytes);
     }
 
     #[test]

@@ -23,6 +23,12 @@ pub enum Untrusted {
         /// What and where.
         reason: String,
     },
+    /// The database is sound, and older than it was: somebody put back a copy.
+    #[error("the database was rolled back: {reason}; a new approval acknowledges that it is so")]
+    RolledBack {
+        /// What it falls short of.
+        reason: String,
+    },
     /// The signature is none, was made with a key type that may not sign, or does not match the bytes: the
     /// statement was edited, or the signature belongs to another one.
     #[error("the signature of {claim} is refused: {reason}")]
@@ -74,6 +80,19 @@ pub enum Untrusted {
         key: PublicKey,
         /// When the statement says it was signed.
         at: DateTime<Utc>,
+        /// Not yet or not any more.
+        why: WhyNot,
+    },
+    /// The key was valid when the statement says it was signed, but is not now: whoever found it could date back.
+    #[error(
+        "the key {key} of '{}' may not approve any more: {why}; sign with a key that is valid now",
+        display_safe(.approver)
+    )]
+    KeyNotValidNow {
+        /// The principal in the statement.
+        approver: String,
+        /// The key that signed.
+        key: PublicKey,
         /// Not yet or not any more.
         why: WhyNot,
     },
@@ -156,6 +175,41 @@ pub enum Untrusted {
         /// How many it takes.
         need: usize,
     },
+    /// Somebody approves their own change.
+    #[error(
+        "'{}' made one of the changes that baseline {sequence} approves, as the vendor's log says; somebody else has to \
+         approve it",
+        display_safe(.approver)
+    )]
+    OwnChange {
+        /// The sequence of the baseline.
+        sequence: u64,
+        /// The principal in the statement.
+        approver: String,
+    },
+    /// Touch is required, and the key cannot tell.
+    #[error(
+        "the key {key} of '{}' is not on a security key, and the configuration requires that one is touched",
+        display_safe(.approver)
+    )]
+    NoSecurityKey {
+        /// The principal in the statement.
+        approver: String,
+        /// The key that signed.
+        key: PublicKey,
+    },
+    /// Touch is required, and nobody touched the key: whoever reaches the machine it is plugged into could have signed.
+    #[error(
+        "nobody touched the security key {key} of '{}' for this signature; sign again, with a key that was made without \
+         'no-touch-required'",
+        display_safe(.approver)
+    )]
+    NotTouched {
+        /// The principal in the statement.
+        approver: String,
+        /// The key that signed.
+        key: PublicKey,
+    },
     /// A baseline was deleted from the store: rollback to an older one, or to none.
     #[error("the history says that baseline {approved} was approved, but the store holds {}", held_text(*.held))]
     MissingBaseline {
@@ -210,6 +264,19 @@ pub enum Untrusted {
         /// Our time.
         now: DateTime<Utc>,
     },
+    /// The statement is older than what it approves.
+    #[error(
+        "the approval of '{}' is dated {}, but what it approves was proposed after {}; check the clocks of both machines",
+        display_safe(.approver), written(*.at), written(*.proposed)
+    )]
+    BackDated {
+        /// The principal in the statement.
+        approver: String,
+        /// When the statement says it was signed.
+        at: DateTime<Utc>,
+        /// When the last event was recorded that the proposal knows.
+        proposed: DateTime<Utc>,
+    },
 }
 
 impl Untrusted {
@@ -218,11 +285,13 @@ impl Untrusted {
         match self {
             Self::NoPolicy { .. } => "no-policy",
             Self::StoreTampered { .. } => "store-tampered",
+            Self::RolledBack { .. } => "rolled-back",
             Self::BadSignature { .. } => "bad-signature",
             Self::WrongNamespace { .. } => "wrong-namespace",
             Self::UnknownSigner { .. } => "unknown-signer",
             Self::KeyNotForBaselines { .. } => "key-not-for-baselines",
             Self::KeyNotValid { .. } => "key-not-valid",
+            Self::KeyNotValidNow { .. } => "key-not-valid-now",
             Self::RevokedKey { .. } => "revoked-key",
             Self::Malformed(_) => "malformed-statement",
             Self::NotCanonical => "not-canonical",
@@ -233,12 +302,16 @@ impl Untrusted {
             Self::BrokenLink { .. } => "broken-link",
             Self::DifferentSubjects { .. } => "different-subjects",
             Self::TooFewApprovers { .. } => "too-few-approvers",
+            Self::OwnChange { .. } => "own-change",
+            Self::NoSecurityKey { .. } => "no-security-key",
+            Self::NotTouched { .. } => "not-touched",
             Self::MissingBaseline { .. } => "missing-baseline",
             Self::Unrecorded { .. } => "unrecorded-baseline",
             Self::HistoryCut { .. } => "history-cut",
             Self::DocumentMissing { .. } => "document-missing",
             Self::DocumentDamaged { .. } => "document-damaged",
             Self::FromTheFuture { .. } => "from-the-future",
+            Self::BackDated { .. } => "back-dated",
         }
     }
 

@@ -1,0 +1,134 @@
+//! How many people it takes, through the commands; and what they are not made to sign.
+
+use serde_json::{Value, json};
+
+use crate::approve::{SECOND, import, propose, sign, two_approvers};
+use crate::common::sandbox::APPROVER;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_proposal_is_told_so() {
+    let sandbox = two_approvers().await;
+    sandbox.check().await.expect(13);
+    propose(&sandbox, "acme", "p.json").await;
+    sandbox.write("prose.txt", "I approve");
+    sandbox.write("other.json", "{\"type\":\"authdrift/baseline/v1\"}");
+    sandbox.write("list.json", "[1]");
+    sandbox.write("twice.json", "{\"a\":1,\"a\":2}");
+    for (file, phrase) in [
+        ("prose.txt", "its JSON is bad"),
+        ("other.json", "its type is 'authdrift/baseline/v1' and not 'authdrift/proposal/v1'"),
+        ("list.json", "it has no type"),
+        ("twice.json", "its JSON is bad"),
+        ("alice.pub", "its JSON is bad"),
+    ] {
+        for ran in [sign(&sandbox, file, "alice").await, import(&sandbox, &[file]).await] {
+            assert_eq!(ran.code, 74, "{ran:?}");
+            ran.saying(&["is not a proposal", phrase, "authdrift propose INSTANCE -o FILE"]);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn when_more_people_are_asked_for_the_missing_one_can_sign() {
+    let sandbox = two_approvers().await;
+    sandbox.edit_configuration("threshold = 2", "threshold = 1");
+    sandbox.check().await.expect(13);
+    propose(&sandbox, "acme", "p.json").await;
+    sign(&sandbox, "p.json", "alice").await.expect(0);
+    import(&sandbox, &["p.json"]).await.expect(0);
+    sandbox.check_one("acme", 0).await;
+
+    sandbox.edit_configuration("threshold = 1", "threshold = 2");
+    sandbox.check_one("acme", 12).await;
+    import(&sandbox, &["p.json"]).await.expect(12).saying(&["1 of 2 approvers"]);
+    sign(&sandbox, "p.json", "bob").await.expect(0);
+    let accepted = import(&sandbox, &["p.json"]).await.expect(0);
+    assert!(accepted.out.contains("Baseline 1 of auth0:acme is approved by"), "{}", accepted.out);
+    let report = sandbox.check_one("acme", 0).await;
+    assert_eq!(report["baseline"]["approvers"], json!([APPROVER, SECOND]));
+    import(&sandbox, &["p.json"]).await.expect(0).saying(&["already approved as baseline 1"]);
+    sandbox.run(&["verify"]).await.expect(0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn when_more_people_are_asked_for_a_new_baseline_is_approved_whole() {
+    let sandbox = two_approvers().await;
+    sandbox.edit_configuration("threshold = 2", "threshold = 1");
+    sandbox.check().await.expect(13);
+    sandbox.approve("acme").await;
+    sandbox.edit_configuration("threshold = 1", "threshold = 2");
+    sandbox.auth0.edit("/api/v2/guardian/policies", |policies| *policies = json!([]));
+    sandbox.check_one("acme", 12).await;
+    sandbox.run(&["diff", "acme"]).await.expect(12);
+
+    // Nothing is shown as a change of what too few people approved.
+    let file = sandbox.path("p.json").display().to_string();
+    let part = ["propose", "acme", "-o", &file, "--only", "/guardian.policies"];
+    sandbox.run(&part).await.expect(2).saying(&["approved whole", "--all"]);
+    let proposal = propose(&sandbox, "acme", "p.json").await;
+    assert_eq!((&proposal["subject"]["sequence"], &proposal["previous"]), (&json!(2), &Value::Null));
+    assert_eq!(proposal["changes"], json!([]));
+    let signed = sign(&sandbox, "p.json", "alice").await.expect(0);
+    assert!(signed.out.contains("All of it is to be approved"), "{}", signed.out);
+    import(&sandbox, &["p.json"]).await.expect(12).saying(&["1 of 2 approvers"]);
+    sign(&sandbox, "p.json", "bob").await.expect(0);
+    import(&sandbox, &["p.json"]).await.expect(0);
+    sandbox.check_one("acme", 0).await;
+    let verified = sandbox.run(&["verify", "acme", "--json"]).await.expect(0).json();
+    let shortages: Vec<&Value> =
+        verified["instances"][0]["baselines"].as_array().unwrap().iter().map(|one| &one["shortage"]).collect();
+    assert_eq!(shortages, [&json!("too-few-approvers"), &Value::Null]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_critical_change_takes_two_people_and_a_small_one_one() {
+    let sandbox = two_approvers().await;
+    sandbox.edit_configuration("threshold = 2\n", "threshold = 1\nseverity = { critical = 2 }\n");
+    sandbox.check().await.expect(13);
+    let key = sandbox.path("alice").display().to_string();
+    let alone = ["approve", "acme", "--all", "--reason", "x", "--key", &key];
+    sandbox.run(&alone).await.expect(12).saying(&["baseline 1 has 1 of 2 approvers", "propose"]);
+    propose(&sandbox, "acme", "first.json").await;
+    sign(&sandbox, "first.json", "alice").await.expect(0);
+    sign(&sandbox, "first.json", "bob").await.expect(0);
+    import(&sandbox, &["first.json"]).await.expect(0);
+
+    sandbox.auth0.edit("/api/v2/tenants/settings", |settings| settings["unheard_of"] = json!("small"));
+    sandbox.check_one("acme", 10).await;
+    sandbox.run(&alone).await.expect(0);
+    sandbox.check_one("acme", 0).await;
+
+    sandbox.auth0.edit("/api/v2/guardian/policies", |policies| *policies = json!([]));
+    sandbox.check_one("acme", 10).await;
+    sandbox.run(&alone).await.expect(12).saying(&["baseline 3 has 1 of 2 approvers"]);
+    propose(&sandbox, "acme", "third.json").await;
+    let signed = sign(&sandbox, "third.json", "alice").await.expect(0);
+    assert!(signed.out.contains(&format!("Compared with baseline 2, approved by {APPROVER}.")), "{}", signed.out);
+    sign(&sandbox, "third.json", "bob").await.expect(0);
+    import(&sandbox, &["third.json"]).await.expect(0);
+    sandbox.check_one("acme", 0).await;
+    sandbox.run(&["verify"]).await.expect(0);
+}
+
+/// Whoever signs looks at what changes since a baseline. If that one was made up, what it has would go unseen.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_proposal_against_what_nobody_approved_is_not_signed() {
+    let sandbox = two_approvers().await;
+    sandbox.check().await.expect(13);
+    propose(&sandbox, "acme", "first.json").await;
+    sign(&sandbox, "first.json", "alice").await.expect(0);
+    sign(&sandbox, "first.json", "bob").await.expect(0);
+    import(&sandbox, &["first.json"]).await.expect(0);
+    sandbox.auth0.edit("/api/v2/guardian/policies", |policies| *policies = json!([]));
+    sandbox.check_one("acme", 10).await;
+    let good = propose(&sandbox, "acme", "p.json").await;
+    assert_eq!(good["previous_statements"].as_array().unwrap().len(), 2);
+    let (none, one) = (json!([]), json!([good["previous_statements"][0]]));
+    for (statements, reason) in [(none, "baseline 1 has 0 of 2 approvers"), (one, "baseline 1 has 1 of 2 approvers")] {
+        let mut forged = good.clone();
+        forged["previous_statements"] = statements;
+        sandbox.write("forged.json", &forged.to_string());
+        sign(&sandbox, "forged.json", "bob").await.expect(12).saying(&[reason, "propose again"]);
+    }
+    sign(&sandbox, "p.json", "bob").await.expect(0);
+}

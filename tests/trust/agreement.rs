@@ -1,0 +1,205 @@
+//! The readers and the verifier against OpenSSH: on every case of a generated set both say the same.
+
+use authdrift::model::Severity;
+use authdrift::trust::sshsig::rewrap;
+use authdrift::trust::{
+    AllowedSigners, NAMESPACE, Policy, PublicKey, RevokedKeys, Rules, SignedStatement, Stakes, Subject, chain,
+};
+use proptest::prelude::*;
+
+use crate::keys::{Keys, skipped};
+use crate::software::Software;
+use crate::world::{WHEN, instance, statement, subject_after};
+
+/// Nothing is at stake: only signatures are compared.
+struct Nothing;
+
+impl Stakes for Nothing {
+    fn severity(&self, _: Option<&Subject>, _: &Subject) -> Severity {
+        Severity::Info
+    }
+
+    fn authors(&self, _: Option<&Subject>, _: &Subject) -> std::collections::BTreeSet<String> {
+        Default::default()
+    }
+}
+
+/// What this program says; `None` if it refuses a file as a whole.
+fn native(signed: &SignedStatement, signers: &str, revoked: &[u8]) -> Option<bool> {
+    let (signers, revoked) = (AllowedSigners::parse(signers).ok()?, RevokedKeys::parse(revoked).ok()?);
+    let rules = Rules::default();
+    let policy = Policy { signers: &signers, revoked: &revoked, rules: &rules };
+    let links = chain(&instance(), std::slice::from_ref(signed), &policy, &Nothing);
+    Some(links.is_ok_and(|links| links[0].shortage.is_none()))
+}
+
+/// A key of alice's: made by `ssh-keygen`, or in software.
+enum Signer {
+    Openssh,
+    Software(Software),
+}
+
+impl Signer {
+    fn new(keys: &Keys, kind: &str) -> Self {
+        match kind {
+            "ed25519" | "ecdsa" | "rsa-3072" => {
+                keys.generate("alice", kind);
+                Self::Openssh
+            }
+            kind => {
+                let key = Software::new(kind);
+                keys.write("alice.pub", key.public());
+                Self::Software(key)
+            }
+        }
+    }
+
+    fn sign(&self, keys: &Keys, namespace: &str, statement: &[u8]) -> SignedStatement {
+        match self {
+            Self::Openssh => keys.signed("alice", namespace, statement.to_vec()),
+            Self::Software(key) => {
+                SignedStatement { statement: statement.to_vec(), signature: key.signature(namespace, statement, 0) }
+            }
+        }
+    }
+}
+
+/// Lines of options, and whether a key with them may approve at [`WHEN`].
+const OPTIONS: [(&str, bool); 14] = [
+    ("", true),
+    ("namespaces=\"baseline.v1@authdrift\"", true),
+    ("NameSpaces=\"git,baseline.v1@authdrift\"", true),
+    ("namespaces=\"git\"", false),
+    ("namespaces=\"baseline.v1@authdrift2\"", false),
+    ("valid-before=\"20260504Z\"", false),
+    ("valid-before=\"20260504100000Z\"", true),
+    ("valid-before=\"20260504100001Z\"", true),
+    ("valid-before=\"20260504095959Z\"", false),
+    ("valid-after=\"20260504100000Z\"", true),
+    ("valid-after=\"20260504100001Z\"", false),
+    ("valid-after=\"20260505Z\",namespaces=\"baseline.v1@authdrift\"", false),
+    ("valid-after=\"202605041000Z\",valid-before=\"202605041001Z\"", true),
+    ("valid-after=\"20260101Z\",valid-before=\"20270101Z\",namespaces=\"baseline.v1@authdrift\"", true),
+];
+
+#[test]
+fn every_kind_of_key_and_every_option() {
+    for kind in ["ed25519", "ecdsa", "rsa-3072", "rsa-sha2-256", "rsa-sha2-512", "ed25519-sk", "ecdsa-sk"] {
+        let Some(keys) = Keys::new() else { return skipped() };
+        let alice = Signer::new(&keys, kind);
+        keys.generate("bob", "ed25519");
+        let bytes = statement(&subject_after(None), "alice", WHEN);
+        let good = alice.sign(&keys, NAMESPACE, &bytes);
+        let public = keys.public("alice");
+
+        for (options, expected) in OPTIONS {
+            let signers = format!("# approvers\nbob {}\nalice {options} {public}\n", keys.public("bob"));
+            assert_eq!(keys.verify(&good, "alice", WHEN, &signers, b""), expected, "{kind}, '{options}': ssh-keygen");
+            assert_eq!(native(&good, &signers, b""), Some(expected), "{kind}, '{options}'");
+        }
+
+        let edited = SignedStatement { statement: [bytes.as_slice(), b"\n"].concat(), ..good.clone() };
+        let garbled = SignedStatement { signature: good.signature.replacen("U1NIU0lH", "U1NIU0lI", 1), ..good.clone() };
+        let spaced = SignedStatement { signature: format!("{}\n\n", good.signature), ..good.clone() };
+        let mailed = format!("\r\n{}", good.signature.replace('\n', "\r\n"));
+        let rewrapped = SignedStatement { signature: rewrap(&mailed).unwrap(), ..good.clone() };
+        let signatures = [
+            ("good", &good, true),
+            ("blank lines after it", &spaced, true),
+            ("rewrapped", &rewrapped, true),
+            ("edited", &edited, false),
+            ("garbled", &garbled, false),
+            ("signed for git", &alice.sign(&keys, "git", &bytes), false),
+            ("signed by another key", &keys.signed("bob", NAMESPACE, bytes.clone()), false),
+        ];
+        for (name, signed, expected) in signatures {
+            for options in ["", "namespaces=\"baseline.v1@authdrift\" "] {
+                let signers = format!("alice {options}{public}\n");
+                assert_eq!(keys.verify(signed, "alice", WHEN, &signers, b""), expected, "{kind}, {name}: ssh-keygen");
+                assert_eq!(native(signed, &signers, b""), Some(expected), "{kind}, {name}");
+            }
+        }
+
+        let bob = keys.public("bob");
+        let revoked = [
+            ("a list", format!("# lost\n{public}\n").into_bytes(), false),
+            ("a list of others", format!("{bob}\n").into_bytes(), true),
+            ("nothing", Vec::new(), true),
+            ("a KRL", keys.krl(&public), false),
+            ("a KRL of the key", keys.krl(&format!("key: {public}")), false),
+            ("a KRL of its SHA-1", keys.krl(&format!("sha1: {public}")), false),
+            ("a KRL of its SHA-256", keys.krl(&format!("sha256: {public}")), false),
+            ("a KRL of others", keys.krl(&format!("{bob}\nsha256: {bob}\nsha1: {bob}")), true),
+            ("a KRL of both", keys.krl(&format!("sha256: {bob}\nkey: {public}")), false),
+            ("an empty KRL", keys.krl("# nothing"), true),
+        ];
+        for (name, revoked, expected) in revoked {
+            let signers = format!("alice {public}\n");
+            assert_eq!(keys.verify(&good, "alice", WHEN, &signers, &revoked), expected, "{kind}, {name}: ssh-keygen");
+            assert_eq!(native(&good, &signers, &revoked), Some(expected), "{kind}, {name}");
+        }
+    }
+}
+
+#[test]
+fn a_krl_with_certificates_is_read() {
+    let Some(keys) = Keys::new() else { return skipped() };
+    keys.generate("alice", "ed25519");
+    keys.generate("ca", "ed25519");
+    let specification = format!("serial: 7-9\nid: somebody\nkey: {}", keys.public("alice"));
+    let revoked = RevokedKeys::parse(&keys.krl_of_ca("ca", &specification)).unwrap();
+    let key = |name| PublicKey::parse_openssh_line(&keys.public(name)).unwrap();
+    assert!(revoked.contains(&key("alice")));
+    assert!(!revoked.contains(&key("ca")));
+}
+
+/// Keys that OpenSSH takes and this program does not, whatever they sign.
+#[test]
+fn weak_and_unknown_keys_refuse_the_file() {
+    let Some(keys) = Keys::new() else { return skipped() };
+    for (kind, expected) in [
+        ("rsa-2048", "an RSA key of 2048 bits is not accepted"),
+        ("rsa-3064", "an RSA key of 3064 bits is not accepted"),
+        ("ecdsa-384", "key type 'ecdsa-sha2-nistp384' is not accepted"),
+    ] {
+        keys.generate(kind, kind);
+        let error = AllowedSigners::parse(&format!("alice {}", keys.public(kind))).unwrap_err();
+        assert_eq!(error.line, 1);
+        assert!(error.to_string().contains(expected), "{error}");
+    }
+}
+
+#[test]
+fn fingerprints_are_those_of_ssh_keygen() {
+    for kind in ["ed25519", "ecdsa", "rsa-3072"] {
+        let Some(keys) = Keys::new() else { return skipped() };
+        keys.generate("alice", kind);
+        let key = PublicKey::parse_openssh_line(&keys.public("alice")).unwrap();
+        assert!(keys.listing("alice").contains(&key.fingerprint()), "{key}");
+    }
+}
+
+/// Where a file that was damaged by chance is still read, it means no more than it does to OpenSSH.
+#[test]
+fn a_damaged_list_of_signers_allows_no_more_than_with_openssh() {
+    let Some(keys) = Keys::new() else { return skipped() };
+    keys.generate("alice", "ed25519");
+    let signed = keys.signed("alice", NAMESPACE, statement(&subject_after(None), "alice", WHEN));
+    let options = "valid-after=\"20260101Z\",valid-before=\"20270101Z\",namespaces=\"baseline.v1@authdrift\"";
+    let signers = format!("alice,alice2 {options} {}\n", keys.public("alice"));
+    // The key itself is left alone, or nearly every case would be about it.
+    let end = signers.find("ssh-ed25519").unwrap() + 14;
+    let damage = proptest::collection::vec((0..end, "[ \\t,=\"!*?#Z0-9a-z\\\\-]?", 0..3_usize), 1..4);
+    let config = ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(400) };
+    let run = proptest::test_runner::TestRunner::new(config).run(&damage, |damage| {
+        let mut text = signers.clone();
+        for (at, with, length) in damage {
+            text.replace_range(at..(at + length).min(text.len()), &with);
+        }
+        if native(&signed, &text, b"") == Some(true) {
+            prop_assert!(keys.verify(&signed, "alice", WHEN, &text, b""), "{}", text);
+        }
+        Ok(())
+    });
+    run.unwrap();
+}
