@@ -5,15 +5,13 @@ use serde_json::{Value, json};
 use super::lantern_books;
 use crate::simulator::vendor::Documents;
 
-/// Clients for each API, role and machine that may call an API.
-const CLIENTS_OF_ONE: usize = 50;
 /// Applications that use one connection.
 const USERS_OF_CONNECTION: usize = 5;
 /// Strategies of the connections, in turn: one in ten is a database.
 const STRATEGIES: [&str; 10] =
     ["auth0", "samlp", "oidc", "waad", "okta", "google-apps", "samlp", "oidc", "adfs", "google-oauth2"];
 
-/// How many objects a tenant has. Grants, roles, APIs and what belongs to single objects come in proportion.
+/// How many objects a tenant has. Grants and what belongs to single objects come in proportion.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Size {
     /// Applications.
@@ -24,11 +22,13 @@ pub struct Size {
     pub organizations: usize,
     /// Actions.
     pub actions: usize,
+    /// APIs, and as many roles and machines that may call them.
+    pub apis: usize,
 }
 
 impl Size {
     /// As large as a tenant should be for comfort.
-    pub const LARGE: Self = Self { clients: 2_500, connections: 500, organizations: 200, actions: 100 };
+    pub const LARGE: Self = Self { clients: 2_500, connections: 500, organizations: 200, actions: 100, apis: 50 };
 
     /// The same in small.
     #[must_use]
@@ -38,12 +38,8 @@ impl Size {
             connections: self.connections / divisor,
             organizations: self.organizations / divisor,
             actions: self.actions / divisor,
+            apis: self.apis / divisor,
         }
-    }
-
-    /// APIs, and as many roles.
-    pub fn apis(self) -> usize {
-        self.clients.div_ceil(CLIENTS_OF_ONE)
     }
 }
 
@@ -77,11 +73,11 @@ pub fn tenant(size: Size) -> Documents {
         });
         changed(&client, changes)
     });
-    insert("client-grants", size.clients / CLIENTS_OF_ONE, &|number| {
-        json!({ "id": format!("cgr_{number:016}"), "client_id": client_id(number * CLIENTS_OF_ONE), "audience": audience(number),
+    insert("client-grants", size.apis, &|number| {
+        json!({ "id": format!("cgr_{number:016}"), "client_id": client_id(number), "audience": audience(number),
                 "scope": scopes(12), "subject_type": "client" })
     });
-    insert("resource-servers", size.apis(), &|number| {
+    insert("resource-servers", size.apis, &|number| {
         let all = scopes(20).into_iter().map(|value| json!({ "value": value, "description": "May do this" }));
         changed(
             &api,
@@ -91,10 +87,10 @@ pub fn tenant(size: Size) -> Documents {
     });
     insert(
         "roles",
-        size.apis(),
+        size.apis,
         &|number| json!({ "id": role_id(number), "name": format!("role-{number}"), "description": format!("What team {number} does") }),
     );
-    for role in 0..size.apis() {
+    for role in 0..size.apis {
         let permissions = scopes(10);
         insert(&format!("roles/{}/permissions", role_id(role)), permissions.len(), &|number| {
             json!({ "permission_name": permissions.get(number), "description": "May do this",
@@ -139,7 +135,7 @@ pub fn tenant(size: Size) -> Documents {
                     "is_enabled": true, "connection": { "name": format!("connection-{connection}") } })
         });
         insert(&format!("{path}/client-grants"), 1, &|_| {
-            json!({ "id": format!("cgr_{number:016}"), "client_id": client_id(number), "audience": audience(number % size.apis()),
+            json!({ "id": format!("cgr_{number:016}"), "client_id": client_id(number), "audience": audience(number % size.apis),
                     "scope": scopes(4), "organization_usage": "allow" })
         });
         insert(&format!("{path}/discovery-domains"), 2, &|which| {
