@@ -165,13 +165,13 @@ impl Store {
         let mut connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
         let transaction = connection.transaction_with_behavior(behavior).map_err(StoreError::from)?;
         let outcome = work(&transaction)?;
-        let raised = match behavior {
-            TransactionBehavior::Immediate => high_water::raised(&transaction)?,
-            _ => None,
-        };
+        let is_writing = matches!(behavior, TransactionBehavior::Immediate);
+        if is_writing {
+            high_water::expect_from_now_on(&transaction)?;
+        }
         transaction.commit().map_err(StoreError::from)?;
-        if let Some(raised) = raised {
-            high_water::write(&connection, &raised)?;
+        if is_writing {
+            high_water::raise(&connection)?;
         }
         Ok(outcome)
     }
@@ -182,8 +182,7 @@ impl Store {
     /// # Errors
     /// The database cannot be read, or the file beside it cannot be written.
     pub fn acknowledge(&self, instance: &InstanceId) -> Stored<()> {
-        let reached = self.read(|tx| high_water::acknowledged(tx, instance))?;
-        self.with_connection(|connection| reached.map_or(Ok(()), |reached| high_water::write(connection, &reached)))
+        self.with_connection(|connection| high_water::acknowledge(connection, instance))
     }
 
     /// Runs `work` outside of any transaction.

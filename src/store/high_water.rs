@@ -2,21 +2,25 @@
 //!
 //! An older genuine copy of a database is sound in itself: nothing in it can say that something is missing. This file
 //! beside it can. It is written after every commit that added to the history, and before anybody is told of it.
+//!
+//! It is never ahead of the database, or a crash would look like an older copy: it holds what was committed, and the
+//! database expects it only after it was there. Several processes write it one after the other, each what it then sees.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use rusqlite::{Connection, Transaction};
+use rusqlite::{Connection, OpenFlags, Transaction};
 use serde::{Deserialize, Serialize};
 
 use super::{StoreError, Stored, events};
 use crate::model::{HistoryMark, InstanceId};
 
 /// In `meta`: that there was such a file, so that its loss is noticed.
-const META: &str = "high-water";
+pub(super) const META: &str = "high-water";
 
 /// The highest point that was reached.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -73,6 +77,14 @@ pub fn compare(tx: &Transaction<'_>, instance: &InstanceId) -> Stored<Result<(),
         Ok(None) if !was_written(tx)? => return Ok(Ok(())),
         Ok(None) | Err(_) => return Ok(Err(RolledBack::Lost)),
     };
+    let found = held_against(tx, instance, &reached)?;
+    if found.is_err() && is_behind(tx, instance, &reached).unwrap_or(false) {
+        return Ok(Ok(()));
+    }
+    Ok(found)
+}
+
+fn held_against(tx: &Transaction<'_>, instance: &InstanceId, reached: &HighWater) -> Stored<Result<(), RolledBack>> {
     if events::head_at(tx, reached.log.size)?.as_ref() != Some(&reached.log.head) {
         return Ok(Err(RolledBack::History { reached: reached.log.size }));
     }
@@ -81,37 +93,76 @@ pub fn compare(tx: &Transaction<'_>, instance: &InstanceId) -> Stored<Result<(),
     Ok(if found < highest { Err(RolledBack::Baseline { reached: highest, found }) } else { Ok(()) })
 }
 
-/// What is to be written after the commit of `tx`: the file raised to where the database stands, or left alone if the
-/// database fell back.
-pub(super) fn raised(tx: &Transaction<'_>) -> Stored<Option<HighWater>> {
-    let (Some(path), Some(log)) = (path_of(tx), events::mark(tx)?) else { return Ok(None) };
-    let now = HighWater { log, sequences: sequences(tx)? };
-    let is_first = !was_written(tx)?;
-    let Ok(reached) = read(&path) else { return Ok(None) };
-    let raised = match reached {
-        None if !is_first => return Ok(None),
-        None => now,
-        Some(reached) => {
-            if reached == now || events::head_at(tx, reached.log.size)?.as_ref() != Some(&reached.log.head) {
-                return Ok(None);
-            }
-            let mut sequences = now.sequences;
-            for (instance, highest) in reached.sequences {
-                let sequence = sequences.entry(instance).or_default();
-                *sequence = highest.max(*sequence);
-            }
-            HighWater { log: now.log, sequences }
-        }
+/// Whether `tx` sees a state from before others added to it and raised the file: then it is only what it sees that is
+/// old, and the database has all that was reached.
+fn is_behind(tx: &Transaction<'_>, instance: &InstanceId, reached: &HighWater) -> Stored<bool> {
+    let Some(path) = tx.path() else { return Ok(false) };
+    let mut connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    connection.busy_timeout(Duration::from_secs(5))?;
+    let now = connection.transaction()?;
+    let follows = match events::mark(tx)? {
+        None => true,
+        Some(seen) => events::head_at(&now, seen.size)?.as_ref() == Some(&seen.head),
     };
-    if is_first {
-        tx.execute("INSERT INTO meta (name, value) VALUES (?1, 'written')", [META])?;
-    }
-    Ok(Some(raised))
+    Ok(follows && held_against(&now, instance, reached)?.is_ok())
 }
 
-/// What is to be written when somebody has acknowledged, with a signature, that the database is what it is: the history
-/// as it stands, and for `instance` its newest baseline. Other instances still have to be acknowledged.
-pub(super) fn acknowledged(tx: &Transaction<'_>, instance: &InstanceId) -> Stored<Option<HighWater>> {
+/// Notes in the database that the file is there, so that its loss is noticed from then on.
+pub(super) fn expect_from_now_on(tx: &Transaction<'_>) -> Stored<()> {
+    if path_of(tx).is_some_and(|path| path.exists()) && !was_written(tx)? {
+        tx.execute("INSERT INTO meta (name, value) VALUES (?1, 'written')", [META])?;
+    }
+    Ok(())
+}
+
+/// Raises the file to where the database stands, or leaves it alone if the database fell back.
+pub(super) fn raise(connection: &Connection) -> Stored<()> {
+    let raised = |connection: &Connection| raised(&connection.unchecked_transaction()?);
+    if raised(connection)?.is_none() {
+        return Ok(());
+    }
+    let _turn = turn(connection)?;
+    // Somebody else may have raised it higher while this process waited.
+    raised(connection)?.map_or(Ok(()), |raised| write(connection, &raised))
+}
+
+/// Writes that somebody has acknowledged, with a signature for `instance`, that the database is what it is.
+pub(super) fn acknowledge(connection: &Connection, instance: &InstanceId) -> Stored<()> {
+    let _turn = turn(connection)?;
+    let reached = acknowledged(&connection.unchecked_transaction()?, instance)?;
+    reached.map_or(Ok(()), |reached| write(connection, &reached))
+}
+
+/// Waits until no other process writes the file. It is the folder that is locked: the file is replaced, and a file handle
+/// on the database would end SQLite's locks when it is closed.
+fn turn(connection: &Connection) -> Stored<Option<File>> {
+    let Some(path) = path_of(connection) else { return Ok(None) };
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    let locked = File::open(folder).and_then(|folder| folder.lock().map(|()| folder));
+    locked.map(Some).map_err(|source| StoreError::File { action: "lock the folder", path: folder.to_owned(), source })
+}
+
+fn raised(tx: &Transaction<'_>) -> Stored<Option<HighWater>> {
+    let (Some(path), Some(log)) = (path_of(tx), events::mark(tx)?) else { return Ok(None) };
+    let now = HighWater { log, sequences: sequences(tx)? };
+    let Ok(reached) = read(&path) else { return Ok(None) };
+    let Some(reached) = reached else { return Ok((!was_written(tx)?).then_some(now)) };
+    if reached == now || events::head_at(tx, reached.log.size)?.as_ref() != Some(&reached.log.head) {
+        return Ok(None);
+    }
+    let mut sequences = now.sequences;
+    for (instance, highest) in reached.sequences {
+        let sequence = sequences.entry(instance).or_default();
+        *sequence = highest.max(*sequence);
+    }
+    Ok(Some(HighWater { log: now.log, sequences }))
+}
+
+/// The history as it stands, and for `instance` its newest baseline. Other instances still have to be acknowledged.
+fn acknowledged(tx: &Transaction<'_>, instance: &InstanceId) -> Stored<Option<HighWater>> {
     let (Some(path), Some(log)) = (path_of(tx), events::mark(tx)?) else { return Ok(None) };
     let now = sequences(tx)?;
     let mut sequences = match read(&path) {
@@ -125,7 +176,7 @@ pub(super) fn acknowledged(tx: &Transaction<'_>, instance: &InstanceId) -> Store
 }
 
 /// Writes the file whole, on the disk before this returns.
-pub(super) fn write(connection: &Connection, reached: &HighWater) -> Stored<()> {
+fn write(connection: &Connection, reached: &HighWater) -> Stored<()> {
     let Some(path) = path_of(connection) else { return Ok(()) };
     let failed = |source| StoreError::File { action: "write the high-water file", path: path.clone(), source };
     let part = path.with_added_extension("part");
@@ -164,4 +215,68 @@ fn sequences(tx: &Transaction<'_>) -> Stored<BTreeMap<InstanceId, u64>> {
         }
     }
     Ok(sequences)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Store;
+    use serde_json::json;
+
+    fn append(store: &Store, number: u64) {
+        let at = "2026-05-04T10:00:00Z".parse().unwrap();
+        store.write(|tx| events::append(tx, at, "test.done", None, json!({ "number": number }))).unwrap();
+    }
+
+    fn stands(store: &Store) -> Result<(), RolledBack> {
+        store.read(|tx| compare(tx, &"clerk:prod".parse().unwrap())).unwrap()
+    }
+
+    #[test]
+    fn a_crash_before_the_first_file_was_written_is_no_older_copy() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("authdrift.db");
+        let file = path.with_extension("high-water");
+        let store = Store::open(&path).unwrap();
+        append(&store, 1);
+        // The commit was made, and the file was not.
+        fs::remove_file(&file).unwrap();
+        assert_eq!(stands(&store), Ok(()));
+        append(&store, 2);
+        append(&store, 3);
+        assert_eq!(stands(&store), Ok(()));
+        fs::remove_file(&file).unwrap();
+        assert_eq!(stands(&store), Err(RolledBack::Lost));
+    }
+
+    #[test]
+    fn a_reader_that_began_before_others_wrote_sees_no_older_copy() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("authdrift.db");
+        let (store, other) = (Store::open(&path).unwrap(), Store::open(&path).unwrap());
+        append(&store, 1);
+        let seen = store.read(|tx| {
+            let before = events::mark(tx)?;
+            append(&other, 2);
+            assert_eq!(events::mark(tx)?, before);
+            compare(tx, &"clerk:prod".parse().unwrap())
+        });
+        assert_eq!(seen.unwrap(), Ok(()));
+    }
+
+    #[test]
+    fn many_writers_leave_the_highest_point_and_no_half_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("authdrift.db");
+        let _ = Store::open(&path).unwrap();
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                let store = Store::open(&path).unwrap();
+                scope.spawn(move || (0..25).for_each(|number| append(&store, number)));
+            }
+        });
+        let reached = read(&path.with_extension("high-water")).unwrap().unwrap();
+        assert_eq!(reached.log.size, 100);
+        assert_eq!(stands(&Store::open(&path).unwrap()), Ok(()));
+    }
 }
