@@ -206,6 +206,17 @@ pub struct What {
     pub only: Vec<String>,
 }
 
+/// What a person says yes to beforehand.
+#[derive(Debug, Args)]
+pub struct ConsentOptions {
+    /// Also what makes sign-in weaker, with severity high or critical; on a terminal it asks
+    #[arg(long)]
+    pub accept_weaker: bool,
+    /// Also what goes back behind what was signed on this machine: a proposal was given up, or a backup restored
+    #[arg(long)]
+    pub replace_signed: bool,
+}
+
 /// `propose`
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -233,7 +244,11 @@ pub struct ProposeOptions {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 The key may be a private key file, or a public key whose private half is in the SSH agent or on a security key.
-Without a configuration on this machine, say with --as in whose name you sign.")]
+Without a configuration on this machine, say with --as in whose name you sign.
+
+What was signed last is remembered in $XDG_STATE_HOME/authdrift/signed.json [default: ~/.local/state], and what goes back
+behind it is refused. On a terminal the number of the baseline is to be typed, after looking at what changes. Without one,
+nobody is asked: --sequence makes sure of the number, and what weakens sign-in needs --accept-weaker.")]
 pub struct SignOptions {
     /// The proposal; the signature is added to it
     #[arg(value_name = "FILE")]
@@ -247,6 +262,12 @@ pub struct SignOptions {
     /// Why you approve [default: the proposer's reason]
     #[arg(long, value_name = "TEXT")]
     pub reason: Option<String>,
+    /// The number of the baseline, instead of typing it when asked
+    #[arg(long, value_name = "NUMBER")]
+    pub sequence: Option<u64>,
+    /// What to say yes to
+    #[command(flatten)]
+    pub consent: ConsentOptions,
 }
 
 /// `import`
@@ -264,6 +285,7 @@ Examples:
   authdrift approve clerk:prod --reason \"CHG-1042 MFA for admins\"
   authdrift approve clerk:prod --reason CHG-7 --only /instance/allowed_origins
   authdrift approve clerk:prod --reason CHG-7 --all --key ~/.ssh/id_ed25519
+  authdrift approve clerk:prod --reason CHG-8 --all --accept-weaker
 
 On a terminal it asks, change by change. It approves the newest snapshot, the one `authdrift diff` shows.")]
 pub struct ApproveOptions {
@@ -282,6 +304,9 @@ pub struct ApproveOptions {
     /// What to approve
     #[command(flatten)]
     pub what: What,
+    /// What to say yes to
+    #[command(flatten)]
+    pub consent: ConsentOptions,
 }
 
 /// `verify`
