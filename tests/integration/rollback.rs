@@ -49,7 +49,7 @@ async fn an_older_copy_of_the_database_is_not_compared_with_until_somebody_signs
     // Who has signed what was lost does not sign its place again unasked.
     let refused = sandbox.run(&restore).await.expect(12);
     assert!(refused.err.contains("has signed another baseline 2"), "{}", refused.err);
-    restore.push("--replace-signed");
+    restore.extend(["--replace-signed", "--accept-weaker"]);
     let approved = sandbox.run(&restore).await.expect(0);
     assert!(approved.out.contains("rolled back"), "{}", approved.out);
     assert_eq!(sandbox.check_one("prod", 0).await["verdict"], "in_sync");
