@@ -12,7 +12,7 @@ pub mod sign;
 pub use import::{Imported, import};
 pub use memory::Memory;
 pub use proposal::Proposal;
-pub use propose::{Named, Selection, propose};
+pub use propose::{Limit, Named, Selection, propose};
 pub use sign::{Signer, sign};
 
 use std::path::PathBuf;
@@ -67,6 +67,9 @@ pub enum ApprovalError {
     /// A path that was asked for is no difference.
     #[error("'{0}' is not a difference that could be approved: `authdrift diff` lists paths, `authdrift check` drifts")]
     NoSuchPath(String),
+    /// An end was given for what can only be approved for good.
+    #[error("{0} cannot be approved for a time: leave out --until, or choose other changes with --only")]
+    NotForATime(String),
     /// The existing baseline or the new statements cannot be trusted.
     #[error("{0}")]
     Untrusted(#[from] Untrusted),

@@ -131,6 +131,7 @@ impl From<ApprovalError> for CliError {
             | ApprovalError::Already { .. }
             | ApprovalError::Whole(_)
             | ApprovalError::NoSuchPath(_)
+            | ApprovalError::NotForATime(_)
             | ApprovalError::Unsigned(_)
             | ApprovalError::Mixed(_) => Exit::Usage,
             ApprovalError::NoSnapshot(_) | ApprovalError::NoResource(_) => Exit::Unavailable,

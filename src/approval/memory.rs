@@ -179,6 +179,7 @@ mod tests {
         let instance: InstanceId = "auth0:acme".parse().unwrap();
         let sections = Manifest::new();
         Subject {
+            until: BTreeMap::new(),
             log: HistoryMark { size, head: Digest::of(history.as_bytes()) },
             previous: None,
             proposer: "carol".to_owned(),

@@ -31,15 +31,17 @@ use crate::trust_files::TrustFiles;
 /// There is nothing to propose, or the file cannot be written.
 pub fn propose(context: &Context, options: &ProposeOptions, out: &mut dyn Write) -> Result<Exit, CliError> {
     let instance = context.config.instance(&options.instance)?;
+    let now = context.clock.now();
+    let limit = consent::limit(options.what.until.as_deref(), now)?;
     let store = context.existing_store()?;
     let trust = TrustFiles::read(&context.config.approval);
     let catalogue = context.catalogues.of(instance.id.provider);
     let selection = named_selection(&options.what)?.unwrap_or(Selection::All);
-    let standing = store.read(|tx| Standing::load_to_approve(tx, &instance.id, &trust, catalogue))?;
+    let standing = store.read(|tx| Standing::load_to_approve(tx, &instance.id, &trust, catalogue, now))?;
     warn_of_rollback(&standing, out)?;
     let proposal = store.read(|tx| {
         let reason = options.reason.clone();
-        approval::propose(tx, &standing, &selection, catalogue, &proposer(), reason)
+        approval::propose(tx, &standing, &selection, catalogue, &proposer(), reason, limit)
     })?;
     // Somebody's signature may be in it already.
     if Proposal::read(&options.output).is_ok_and(|old| !old.statements.is_empty()) {
@@ -114,11 +116,12 @@ pub fn sign(config: Option<&Path>, options: &SignOptions, out: &mut dyn Write) -
         let words = |state: Option<State>| state.map_or("not held", State::as_str);
         writeln!(out, "  section {}: {} -> {}", display_safe(section), words(before), words(after))?;
     }
+    print_ends(&proposal, out)?;
     let reason = options.reason.clone().or_else(|| proposal.reason.clone());
     let reason = reason.unwrap_or_else(|| "no reason given".to_owned());
     out.flush()?;
     consent::to_sequence(subject, options.sequence, true)?;
-    consent::to_weaker(&drifts, options.consent.accept_weaker)?;
+    consent::to_weaker(&drifts, &proposal, options.consent.accept_weaker)?;
     approval::sign(&mut proposal, &signer, &reason, SystemClock.now())?;
     // A signature that is not remembered is not handed out.
     memory.remember(&proposal.subject, options.consent.replace_signed)?;
@@ -154,11 +157,13 @@ pub async fn approve(context: &Context, options: &ApproveOptions, out: &mut dyn 
     if options.reason.trim().is_empty() {
         return Err(CliError::new(Exit::Usage, "an approval needs a reason: say why with --reason"));
     }
+    let now = context.clock.now();
+    let limit = consent::limit(options.what.until.as_deref(), now)?;
     let store = context.existing_store()?;
     let trust = TrustFiles::read(&context.config.approval);
     let catalogue = context.catalogues.of(instance.id.provider);
     let signers = trust.signers()?;
-    let standing = store.read(|tx| Standing::load_to_approve(tx, &instance.id, &trust, catalogue))?;
+    let standing = store.read(|tx| Standing::load_to_approve(tx, &instance.id, &trust, catalogue, now))?;
     warn_of_rollback(&standing, out)?;
     let named = named_selection(&options.what)?;
     let is_named = named.is_some();
@@ -174,7 +179,7 @@ pub async fn approve(context: &Context, options: &ApproveOptions, out: &mut dyn 
     };
     let proposed = store.read(|tx| {
         let reason = Some(options.reason.clone());
-        approval::propose(tx, &standing, &selection, catalogue, &proposer(), reason)
+        approval::propose(tx, &standing, &selection, catalogue, &proposer(), reason, limit)
     });
     let mut proposal = match proposed {
         Err(nothing @ ApprovalError::Nothing { .. }) => {
@@ -191,7 +196,9 @@ pub async fn approve(context: &Context, options: &ApproveOptions, out: &mut dyn 
     if !options.consent.replace_signed {
         memory.check(&proposal.subject)?;
     }
-    consent::to_weaker(&proposal.drifts(catalogue), options.consent.accept_weaker)?;
+    print_ends(&proposal, out)?;
+    out.flush()?;
+    consent::to_weaker(&proposal.drifts(catalogue), &proposal, options.consent.accept_weaker)?;
     consent::to_sequence(&proposal.subject, None, !is_named)?;
     approval::sign(&mut proposal, &signer, &options.reason, context.clock.now())?;
     let imported = accept(context, &store, &proposal).map_err(|error| {
@@ -320,6 +327,21 @@ fn print_drifts(drifts: &[Drift], out: &mut dyn Write) -> Result<(), CliError> {
         );
     }
     columns.write(out)?;
+    Ok(())
+}
+
+/// What is approved for a time, and what no longer is.
+fn print_ends(proposal: &Proposal, out: &mut dyn Write) -> Result<(), CliError> {
+    for (path, end) in &proposal.subject.until {
+        writeln!(out, "  for a time: {} until {end}", display_safe(&path.to_string()))?;
+    }
+    for (path, end) in proposal.prolonged() {
+        writeln!(
+            out,
+            "  for longer, or for good: {}, which was approved until {end}",
+            display_safe(&path.to_string())
+        )?;
+    }
     Ok(())
 }
 

@@ -204,6 +204,9 @@ pub struct What {
     /// Approve only these drifts (drf_…), or what is at or under these paths; the rest stays open
     #[arg(long, value_name = "PATH|DRIFT", num_args = 1..)]
     pub only: Vec<String>,
+    /// For a time only, at most 400 days: a date, a time (2027-01-31T12:00:00Z) or how long (30d). Then it is drift again
+    #[arg(long, value_name = "DATE")]
+    pub until: Option<String>,
 }
 
 /// What a person says yes to beforehand.
@@ -286,6 +289,7 @@ Examples:
   authdrift approve clerk:prod --reason CHG-7 --only /instance/allowed_origins
   authdrift approve clerk:prod --reason CHG-7 --all --key ~/.ssh/id_ed25519
   authdrift approve clerk:prod --reason CHG-8 --all --accept-weaker
+  authdrift approve clerk:prod --reason CHG-9 --only drf_0198… --until 14d
 
 On a terminal it asks, change by change. It approves the newest snapshot, the one `authdrift diff` shows.")]
 pub struct ApproveOptions {

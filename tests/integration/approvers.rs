@@ -199,3 +199,48 @@ async fn what_makes_sign_in_much_weaker_is_signed_only_if_it_is_said() {
     sandbox.check_one("acme", 10).await;
     sandbox.run(&["approve", "acme", "--all", "--reason", "x", "--key", &key]).await.expect(0);
 }
+
+/// What was approved for a time is drift again when it is over, with the value of before; and a later approval of something
+/// else changes nothing about that.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_approved_for_a_time_opens_again_by_itself() {
+    let sandbox = Sandbox::approved().await;
+    let key = sandbox.path("alice").display().to_string();
+    let base = ["approve", "acme", "--all", "--reason", "x", "--accept-weaker", "--key", &key];
+    let with = |until: &'static str| [&base[..], &["--until", until]].concat();
+    for (until, said) in [("yesterday", "is no date"), ("2020-01-01", "not in the future"), ("500d", "400 days")] {
+        sandbox.run(&with(until)).await.expect(2).saying(&[said]);
+    }
+    sandbox.auth0.edit("/api/v2/guardian/policies", |policies| *policies = json!([]));
+    sandbox.auth0.edit("/api/v2/tenants/settings", |settings| settings["unheard_of"] = json!({ "a": 1 }));
+    let before = sandbox.check_one("acme", 10).await;
+    let began = std::time::Instant::now();
+    sandbox.run(&with("25s")).await.expect(0);
+    let report = sandbox.check_one("acme", 0).await;
+    assert_eq!(report["baseline"]["until"].as_object().unwrap().len(), 2);
+    let status = sandbox.run(&["status"]).await.expect(0);
+    assert!(status.out.contains("for a time"), "{}", status.out);
+
+    // Something else is approved for good meanwhile.
+    sandbox.auth0.edit("/api/v2/tenants/settings", |settings| settings["heard_of"] = json!(1));
+    sandbox.check_one("acme", 10).await;
+    sandbox.run(&base).await.expect(0);
+    assert_eq!(sandbox.check_one("acme", 0).await["baseline"]["until"].as_object().unwrap().len(), 2);
+
+    let over = std::time::Duration::from_secs(27).saturating_sub(began.elapsed());
+    tokio::time::sleep(over).await;
+    let after = sandbox.check_one("acme", 10).await;
+    let facts = |report: &Value| {
+        let drifts = report["drifts"].as_array().unwrap().clone();
+        drifts.iter().map(|one| (one["path"].clone(), one["before"].clone(), one["after"].clone())).collect::<Vec<_>>()
+    };
+    assert_eq!(facts(&after), facts(&before));
+    assert_eq!(after["baseline"]["sequence"], 3);
+    sandbox.run(&["verify"]).await.expect(0);
+
+    // To approve it for good is a weakening, though no signed value changes.
+    let plain = ["approve", "acme", "--all", "--reason", "x", "--key", &key];
+    sandbox.run(&plain).await.expect(2).saying(&["for longer, or for good", "/guardian.policies"]);
+    sandbox.run(&base).await.expect(0);
+    assert_eq!(sandbox.check_one("acme", 0).await["baseline"].get("until"), None);
+}
