@@ -68,11 +68,14 @@ pub enum Behind {
 }
 
 impl Memory {
-    /// The file in the person's own state folder.
+    /// The file that is `named`, or the one in the person's own state folder.
     ///
     /// # Errors
-    /// The environment names no such folder.
-    pub fn of_person() -> Result<Self, ApprovalError> {
+    /// None is named, and the environment names no such folder.
+    pub fn open(named: Option<&Path>) -> Result<Self, ApprovalError> {
+        if let Some(path) = named {
+            return Ok(Self { path: path.to_owned() });
+        }
         let folder = |name: &str| std::env::var_os(name);
         Self::below(folder("XDG_STATE_HOME"), folder("HOME")).ok_or(ApprovalError::NoMemory)
     }
@@ -97,7 +100,7 @@ impl Memory {
     /// # Errors
     /// It goes back, or the file cannot be written.
     pub fn remember(&self, subject: &Subject, replace: bool) -> Result<(), ApprovalError> {
-        let folder = self.path.parent().unwrap_or(Path::new("/"));
+        let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let failed = |error: io::Error| self.failed("write", error);
         DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed)?;
         // Two that sign at once must not forget each other.

@@ -78,7 +78,7 @@ pub fn sign(config: Option<&Path>, options: &SignOptions, out: &mut dyn Write) -
     let signers = trust.as_ref().map(TrustFiles::signers).transpose()?;
     let signer = Signer::of_key(&options.key, signers, options.principal.as_deref())?;
 
-    let memory = Memory::of_person()?;
+    let memory = Memory::open(options.consent.memory.as_deref())?;
     if !options.consent.replace_signed {
         memory.check(&proposal.subject)?;
     }
@@ -192,7 +192,7 @@ pub async fn approve(context: &Context, options: &ApproveOptions, out: &mut dyn 
         Some(key) => Signer::of_key(key, Some(signers), options.principal.as_deref())?,
         None => Signer::find(signers, options.principal.as_deref())?,
     };
-    let memory = Memory::of_person()?;
+    let memory = Memory::open(options.consent.memory.as_deref())?;
     if !options.consent.replace_signed {
         memory.check(&proposal.subject)?;
     }

@@ -218,6 +218,9 @@ pub struct ConsentOptions {
     /// Also what goes back behind what was signed on this machine: a proposal was given up, or a backup restored
     #[arg(long)]
     pub replace_signed: bool,
+    /// Remember what is signed in this file; for what is not to be remembered with the rest
+    #[arg(long, value_name = "FILE", hide = true)]
+    pub memory: Option<PathBuf>,
 }
 
 /// `propose`
