@@ -4,13 +4,15 @@
 //! statements signed so far. Whoever carries it need not be trusted: everything is checked again on import.
 
 pub mod import;
+pub mod memory;
 pub mod proposal;
 pub mod propose;
 pub mod sign;
 
 pub use import::{Imported, import};
+pub use memory::Memory;
 pub use proposal::Proposal;
-pub use propose::{Named, Selection, propose};
+pub use propose::{Limit, Named, Selection, propose};
 pub use sign::{Signer, sign};
 
 use std::path::PathBuf;
@@ -65,6 +67,9 @@ pub enum ApprovalError {
     /// A path that was asked for is no difference.
     #[error("'{0}' is not a difference that could be approved: `authdrift diff` lists paths, `authdrift check` drifts")]
     NoSuchPath(String),
+    /// An end was given for what can only be approved for good.
+    #[error("{0} cannot be approved for a time: leave out --until, or choose other changes with --only")]
+    NotForATime(String),
     /// The existing baseline or the new statements cannot be trusted.
     #[error("{0}")]
     Untrusted(#[from] Untrusted),
@@ -100,6 +105,23 @@ pub enum ApprovalError {
     /// A proposal that says something else beside its signatures.
     #[error("the proposal is not what its signatures are of: it was changed after it was signed")]
     Altered,
+    /// It goes back behind what was signed on this machine.
+    #[error(
+        "{instance}: {reason} ({}); ask who proposes it, and whether the database was put back. If it is meant, because an \
+         earlier proposal was given up or a backup restored, say --replace-signed",
+        .memory.display()
+    )]
+    Behind {
+        /// The instance.
+        instance: InstanceId,
+        /// How.
+        reason: memory::Behind,
+        /// The file that remembers.
+        memory: PathBuf,
+    },
+    /// There is no folder to remember in.
+    #[error("nowhere to remember what was signed: neither XDG_STATE_HOME nor HOME names a folder")]
+    NoMemory,
     /// Nobody has signed.
     #[error("'{0}' holds no signature: run `authdrift sign {0} --key KEY` first")]
     Unsigned(PathBuf),

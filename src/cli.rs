@@ -5,6 +5,7 @@ pub mod args;
 pub mod backup;
 pub mod check;
 pub mod config;
+pub mod consent;
 pub mod context;
 pub mod diff;
 pub mod explain;
@@ -116,16 +117,21 @@ impl From<BadReceiver> for CliError {
 impl From<ApprovalError> for CliError {
     fn from(error: ApprovalError) -> Self {
         let exit = match &error {
-            ApprovalError::Store(_) | ApprovalError::File { .. } | ApprovalError::NotAProposal { .. } => Exit::Io,
+            ApprovalError::Store(_)
+            | ApprovalError::File { .. }
+            | ApprovalError::NotAProposal { .. }
+            | ApprovalError::NoMemory => Exit::Io,
             ApprovalError::Untrusted(_)
             | ApprovalError::BadBase { .. }
             | ApprovalError::Loses(_)
+            | ApprovalError::Behind { .. }
             | ApprovalError::Altered => Exit::Untrusted,
             ApprovalError::TrustFile(_) => Exit::Configuration,
             ApprovalError::Nothing { .. }
             | ApprovalError::Already { .. }
             | ApprovalError::Whole(_)
             | ApprovalError::NoSuchPath(_)
+            | ApprovalError::NotForATime(_)
             | ApprovalError::Unsigned(_)
             | ApprovalError::Mixed(_) => Exit::Usage,
             ApprovalError::NoSnapshot(_) | ApprovalError::NoResource(_) => Exit::Unavailable,

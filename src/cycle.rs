@@ -152,7 +152,15 @@ impl Watch {
         // What is new or over is read again before anybody hears of it: vendors' reads are eventually consistent, and a
         // change that is half applied should be reported once and whole.
         let new = self.store.read(|tx| -> Result<Vec<String>, StoreError> {
-            let judged = judge(tx, &self.instance.selection, &taken.snapshot, &taken.failure, &trust, &self.catalogue)?;
+            let judged = judge(
+                tx,
+                &self.instance.selection,
+                &taken.snapshot,
+                &taken.failure,
+                &trust,
+                &self.catalogue,
+                self.clock.now(),
+            )?;
             moving_sections(tx, &self.instance, &judged)
         })?;
         let confirm_after = self.instance.schedule.confirm_after;
@@ -189,8 +197,15 @@ impl Watch {
         match keep {
             Keep::Everything => self.store.write(|tx| commit::commit(tx, self, &taken, &trust, cycle)),
             Keep::Nothing => self.store.read(|tx| {
-                let judged =
-                    judge(tx, &self.instance.selection, &taken.snapshot, &taken.failure, &trust, &self.catalogue)?;
+                let judged = judge(
+                    tx,
+                    &self.instance.selection,
+                    &taken.snapshot,
+                    &taken.failure,
+                    &trust,
+                    &self.catalogue,
+                    self.clock.now(),
+                )?;
                 report::without_record(tx, self, &taken, judged, cycle)
             }),
         }
@@ -199,7 +214,8 @@ impl Watch {
     /// Whether the vendor's id of the instance is the one that was approved: then its keys are right, and hosts that do not
     /// fit are a change like any other.
     fn is_approved_instance(&self, snapshot: &Snapshot, trust: &TrustFiles) -> Result<bool, StoreError> {
-        let baseline = self.store.read(|tx| verified_baseline(tx, snapshot, trust, &self.catalogue))?;
+        let baseline =
+            self.store.read(|tx| verified_baseline(tx, snapshot, trust, &self.catalogue, self.clock.now()))?;
         let approved = baseline.ok().flatten().map(|baseline| baseline.approved.subject.resource.clone());
         Ok(snapshot.resource.starts_with("ins_") && approved.as_ref() == Some(&snapshot.resource))
     }

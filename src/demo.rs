@@ -228,7 +228,11 @@ impl Story<'_> {
         writeln!(self.out, "{DIM}${DIM:#} {BOLD}authdrift {}{BOLD:#}", shown.join(" "))?;
         self.out.flush()?;
         let config = self.stage.config.display().to_string();
-        let line = ["authdrift", "--config", &config].into_iter().chain(words.iter().copied());
+        // What is signed here is nothing for the person's own memory of what they signed.
+        let memory = self.stage.folder.join("signed.json").display().to_string();
+        let memory = if words.first() == Some(&"approve") { &["--memory", &memory][..] } else { &[] };
+        let line =
+            ["authdrift", "--config", &config].into_iter().chain(words.iter().copied()).chain(memory.iter().copied());
         let arguments = Arguments::try_parse_from(line).map_err(|error| CliError::new(Exit::Internal, error))?;
         let exit = Box::pin(cli::run(arguments, self.out)).await?;
         writeln!(self.out, "{DIM}(exit code {}){DIM:#}", exit as u8)?;

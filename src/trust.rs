@@ -17,7 +17,7 @@ pub use allowed_signers::AllowedSigners;
 pub use policy::{Policy, Rules, Stakes};
 pub use revoked::RevokedKeys;
 pub use sshsig::PublicKey;
-pub use statement::{Approval, NAMESPACE, Statement, Subject, TYPE};
+pub use statement::{Approval, End, NAMESPACE, Statement, Subject, TYPE};
 pub use verify::{
     Approved, Baseline, Evidence, SignedStatement, Times, Untrusted, Verified, accept, approvals, baseline, chain,
     foundation,

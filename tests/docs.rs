@@ -240,6 +240,7 @@ fn signed_proposal(folder: &Path) -> Digest {
     }
     sections.insert("organizations".to_owned(), SectionMark { digest: None, state: State::NotOnPlan });
     let subject = Subject {
+        until: Default::default(),
         log: HistoryMark { size: 3, head: Digest::of(b"event") },
         previous: None,
         proposer: "carol@example.test".to_owned(),

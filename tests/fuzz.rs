@@ -91,6 +91,7 @@ static STATEMENT: LazyLock<Vec<u8>> = LazyLock::new(|| {
         ("organizations".to_owned(), SectionMark { digest: None, state: State::NotOnPlan }),
     ]);
     let subject = Subject {
+        until: Default::default(),
         log: HistoryMark { size: 412, head: Digest::of(b"head") },
         previous: Some(Digest::of(b"previous")),
         proposer: "carol@example.test".to_owned(),

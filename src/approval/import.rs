@@ -82,7 +82,7 @@ pub fn import(
     let instance = &proposal.subject.instance;
     let policy = trust.policy()?;
     // What is there has to be sound before anything is put on top of it.
-    let standing = Standing::load_to_approve(tx, instance, trust, catalogue)?;
+    let standing = Standing::load_to_approve(tx, instance, trust, catalogue, now)?;
     let row = instances::row(tx, instance)?;
     let stored = baselines::statements(tx, row)?;
     let documents = proposal.checked_documents().map_err(ApprovalError::Statement)?;
@@ -146,7 +146,7 @@ pub fn import(
     events::append(tx, now, events::APPROVED, Some(instance), data)?;
 
     // As any later cycle will see it: verified from the stored rows.
-    let baseline = sound_baseline(tx, &standing.snapshot, trust, catalogue)??
+    let baseline = sound_baseline(tx, &standing.snapshot, trust, catalogue, now)??
         .ok_or_else(|| StoreError::Damaged("the baseline that was just written is not there".to_owned()))?;
     let report = BaselineReport::of(&baseline);
     let table = Table::of(instance.provider);

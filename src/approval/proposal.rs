@@ -13,9 +13,9 @@ use super::ApprovalError;
 use crate::canonical::{self, Document};
 use crate::classify::{Catalogue, Drift, Surroundings, assess_among};
 use crate::diff::compare::{Side, compare_section};
-use crate::model::{Digest, State, display_safe};
+use crate::model::{Digest, Pointer, State, display_safe};
 use crate::sections::Table;
-use crate::trust::statement::Subject;
+use crate::trust::statement::{End, Subject};
 use crate::trust::{self, Policy, SignedStatement};
 
 const TYPE: &str = "authdrift/proposal/v1";
@@ -151,6 +151,15 @@ impl Proposal {
             }
         }
         moved
+    }
+
+    /// What was approved for a time and would be for longer, or for good. It is no change of a value.
+    pub fn prolonged(&self) -> Vec<(&Pointer, End)> {
+        let value = |subject: &Subject, path: &Pointer| {
+            let digest = subject.sections.get(path.section())?.digest.as_ref()?;
+            path.find_in_section(self.documents.get(digest)?).cloned()
+        };
+        self.previous.as_ref().map_or_else(Vec::new, |previous| self.subject.prolonged(previous, &value))
     }
 
     /// Who approved what the changes are shown against; nobody if they are shown against nothing.

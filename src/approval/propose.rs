@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;
 
+use chrono::{DateTime, Utc};
 use serde_json::Value;
 
 use super::proposal::SignedText;
@@ -17,7 +18,7 @@ use crate::sections::Table;
 use crate::snapshot::{Manifest, Reading, SectionMark, Snapshot, digest_of};
 use crate::store::high_water::{self, RolledBack};
 use crate::store::{StoreError, Transaction, baselines, cycles, drifts, events, instances};
-use crate::trust::statement::{Statement, Subject};
+use crate::trust::statement::{End, Statement, Subject};
 use crate::trust::{Baseline, SignedStatement, Untrusted};
 use crate::trust_files::TrustFiles;
 
@@ -94,8 +95,9 @@ impl Standing {
         instance: &InstanceId,
         trust: &TrustFiles,
         catalogue: &Catalogue,
+        now: DateTime<Utc>,
     ) -> Result<Self, ApprovalError> {
-        let standing = Self::load_to_approve(tx, instance, trust, catalogue)?;
+        let standing = Self::load_to_approve(tx, instance, trust, catalogue, now)?;
         match (standing.shortage(), &standing.rolled_back) {
             (Some(shortage), _) => Err(shortage.clone().into()),
             (None, Some(reason)) => Err(Untrusted::RolledBack { reason: reason.to_string() }.into()),
@@ -112,11 +114,12 @@ impl Standing {
         instance: &InstanceId,
         trust: &TrustFiles,
         catalogue: &Catalogue,
+        now: DateTime<Utc>,
     ) -> Result<Self, ApprovalError> {
         let none = || ApprovalError::NoSnapshot(instance.clone());
         let row = instances::find(tx, instance)?.ok_or_else(none)?;
         let (snapshot, _) = cycles::latest_snapshot(tx, row, instance)?.ok_or_else(none)?;
-        let baseline = foundation(tx, &snapshot, trust, catalogue)??;
+        let baseline = foundation(tx, &snapshot, trust, catalogue, now)??;
         let changes = match &baseline {
             Some(baseline) => {
                 let table = Table::of(instance.provider);
@@ -166,6 +169,51 @@ impl Standing {
     }
 }
 
+/// For how long something is approved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limit {
+    /// Our time.
+    pub now: DateTime<Utc>,
+    /// When it ends; never, if nothing is given.
+    pub until: Option<DateTime<Utc>>,
+}
+
+/// The ends of the new baseline: those of the one before that are still to come, but for what is approved anew, and the
+/// end that is given for everything that is approved now. Of a set, members that are approved for a time and others
+/// cannot be told apart, so the earlier end counts for all that is new in it: too much opens again, and nothing stays.
+fn ends(
+    standing: &Standing,
+    approved: &[&Change],
+    new_sections: &BTreeSet<String>,
+    limit: Limit,
+) -> Result<BTreeMap<Pointer, End>, ApprovalError> {
+    let base = standing.baseline.as_ref().filter(|_| standing.shortage().is_none());
+    let mut ends = BTreeMap::new();
+    for (path, end) in base.into_iter().flat_map(|base| &base.approved.subject.until) {
+        let is_anew = approved.iter().any(|change| !change.is_member && change.path.contains(path));
+        if end.0 > limit.now && !is_anew {
+            ends.insert(path.clone(), *end);
+        }
+    }
+    let Some(until) = limit.until.map(End) else { return Ok(ends) };
+    let Some(base) = base else {
+        return Err(ApprovalError::NotForATime("a baseline that is approved whole".to_owned()));
+    };
+    if let Some(section) = new_sections.first() {
+        return Err(ApprovalError::NotForATime(format!("section {section}, which was not held before,")));
+    }
+    for change in approved {
+        let section = change.section();
+        let is_read = standing.snapshot.sections.get(section).is_some_and(|reading| reading.document().is_some());
+        if base.document(section).is_none() || !is_read {
+            return Err(ApprovalError::NotForATime(format!("section {section} as a whole")));
+        }
+        let end = ends.entry(change.path.clone()).or_insert(until);
+        *end = until.min(*end);
+    }
+    Ok(ends)
+}
+
 /// Proposes a new baseline from what stands in the store.
 ///
 /// # Errors
@@ -177,6 +225,7 @@ pub fn propose(
     catalogue: &Catalogue,
     proposer: &str,
     reason: Option<String>,
+    limit: Limit,
 ) -> Result<Proposal, ApprovalError> {
     let snapshot = &standing.snapshot;
     let instance = &snapshot.instance;
@@ -201,6 +250,7 @@ pub fn propose(
     };
     let (sections, mut documents) = compose(standing, &approved, &new_sections);
     check_rest(standing, approved.len(), &sections, &documents)?;
+    let until = ends(standing, &approved, &new_sections, limit)?;
     let before = standing.baseline.as_ref().filter(|_| base.is_some());
     for document in before.iter().flat_map(|baseline| baseline.documents.values()) {
         documents.insert(document.digest().clone(), document.clone());
@@ -215,6 +265,7 @@ pub fn propose(
         snapshot: digest_of(instance, &snapshot.resource, &sections),
         sections,
         sequence,
+        until,
     };
     Ok(Proposal::new(subject, base, &documents, catalogue, reason))
 }
@@ -295,7 +346,7 @@ fn compose(
     let old_marks = old.map(|baseline| baseline.approved.subject.sections.clone()).unwrap_or_default();
     let names = old_marks.keys().chain(standing.snapshot.sections.keys());
     for section in names.collect::<BTreeSet<_>>() {
-        let old_document = old.and_then(|baseline| baseline.documents.get(section));
+        let old_document = old.and_then(|baseline| baseline.document(section));
         let old_state = old_marks.get(section).map(|mark| mark.state).filter(|state| state.is_comparable());
         let reading = standing.snapshot.sections.get(section);
         let is_read = reading.is_some_and(|reading| reading.state().is_comparable());

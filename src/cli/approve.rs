@@ -1,6 +1,7 @@
 //! `authdrift propose`, `sign`, `import` and `approve`.
 
-use std::io::{IsTerminal, Write};
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write;
 use std::path::Path;
 
 use dialoguer::console::{Term, truncate_str};
@@ -8,17 +9,18 @@ use dialoguer::{Confirm, MultiSelect};
 
 use super::CliError;
 use super::args::{ApproveOptions, ImportOptions, ProposeOptions, SignOptions, What};
+use super::consent::{self, is_terminal};
 use super::context::{Catalogues, Context, find_config};
 use super::output::{Columns, count, severity_style, verdict_style};
 use crate::approval::propose::Standing;
-use crate::approval::{self, ApprovalError, Imported, Named, Proposal, Selection, Signer};
+use crate::approval::{self, ApprovalError, Imported, Memory, Named, Proposal, Selection, Signer};
 use crate::classify::{Catalogue, Drift};
 use crate::clock::{Clock, SystemClock};
 use crate::cycle::Verdict;
 use crate::delivery::Delivery;
 use crate::exit::Exit;
 use crate::message::values;
-use crate::model::{State, display_safe};
+use crate::model::{Severity, State, display_safe};
 use crate::store::Store;
 use crate::trust::Untrusted;
 use crate::trust_files::TrustFiles;
@@ -29,15 +31,17 @@ use crate::trust_files::TrustFiles;
 /// There is nothing to propose, or the file cannot be written.
 pub fn propose(context: &Context, options: &ProposeOptions, out: &mut dyn Write) -> Result<Exit, CliError> {
     let instance = context.config.instance(&options.instance)?;
+    let now = context.clock.now();
+    let limit = consent::limit(options.what.until.as_deref(), now)?;
     let store = context.existing_store()?;
     let trust = TrustFiles::read(&context.config.approval);
     let catalogue = context.catalogues.of(instance.id.provider);
     let selection = named_selection(&options.what)?.unwrap_or(Selection::All);
-    let standing = store.read(|tx| Standing::load_to_approve(tx, &instance.id, &trust, catalogue))?;
+    let standing = store.read(|tx| Standing::load_to_approve(tx, &instance.id, &trust, catalogue, now))?;
     warn_of_rollback(&standing, out)?;
     let proposal = store.read(|tx| {
         let reason = options.reason.clone();
-        approval::propose(tx, &standing, &selection, catalogue, &proposer(), reason)
+        approval::propose(tx, &standing, &selection, catalogue, &proposer(), reason, limit)
     })?;
     // Somebody's signature may be in it already.
     if Proposal::read(&options.output).is_ok_and(|old| !old.statements.is_empty()) {
@@ -74,7 +78,13 @@ pub fn sign(config: Option<&Path>, options: &SignOptions, out: &mut dyn Write) -
     let signers = trust.as_ref().map(TrustFiles::signers).transpose()?;
     let signer = Signer::of_key(&options.key, signers, options.principal.as_deref())?;
 
+    let memory = Memory::open(options.consent.memory.as_deref())?;
+    if !options.consent.replace_signed {
+        memory.check(&proposal.subject)?;
+    }
+
     let subject = &proposal.subject;
+    let drifts = proposal.drifts(catalogues.of(subject.instance.provider));
     writeln!(
         out,
         "Baseline {} of {} ({}), proposed by {}",
@@ -98,7 +108,7 @@ pub fn sign(config: Option<&Path>, options: &SignOptions, out: &mut dyn Write) -
                 }
                 None => "whose approvals cannot be checked without a configuration".to_owned(),
             };
-            print_drifts(&proposal.drifts(catalogues.of(subject.instance.provider)), out)?;
+            print_drifts(&drifts, out)?;
             writeln!(out, "Compared with baseline {}, {approvers}.", previous.sequence)?;
         }
     }
@@ -106,9 +116,15 @@ pub fn sign(config: Option<&Path>, options: &SignOptions, out: &mut dyn Write) -
         let words = |state: Option<State>| state.map_or("not held", State::as_str);
         writeln!(out, "  section {}: {} -> {}", display_safe(section), words(before), words(after))?;
     }
+    print_ends(&proposal, out)?;
     let reason = options.reason.clone().or_else(|| proposal.reason.clone());
     let reason = reason.unwrap_or_else(|| "no reason given".to_owned());
+    out.flush()?;
+    consent::to_sequence(subject, options.sequence, true)?;
+    consent::to_weaker(&drifts, &proposal, options.consent.accept_weaker)?;
     approval::sign(&mut proposal, &signer, &reason, SystemClock.now())?;
+    // A signature that is not remembered is not handed out.
+    memory.remember(&proposal.subject, options.consent.replace_signed)?;
     proposal.write(&options.file)?;
     writeln!(out, "Signed as {}: \"{}\".", display_safe(&signer.principal), display_safe(&reason))?;
     writeln!(out, "Next: authdrift import {}", options.file.display())?;
@@ -141,13 +157,17 @@ pub async fn approve(context: &Context, options: &ApproveOptions, out: &mut dyn 
     if options.reason.trim().is_empty() {
         return Err(CliError::new(Exit::Usage, "an approval needs a reason: say why with --reason"));
     }
+    let now = context.clock.now();
+    let limit = consent::limit(options.what.until.as_deref(), now)?;
     let store = context.existing_store()?;
     let trust = TrustFiles::read(&context.config.approval);
     let catalogue = context.catalogues.of(instance.id.provider);
     let signers = trust.signers()?;
-    let standing = store.read(|tx| Standing::load_to_approve(tx, &instance.id, &trust, catalogue))?;
+    let standing = store.read(|tx| Standing::load_to_approve(tx, &instance.id, &trust, catalogue, now))?;
     warn_of_rollback(&standing, out)?;
-    let selection = match named_selection(&options.what)? {
+    let named = named_selection(&options.what)?;
+    let is_named = named.is_some();
+    let selection = match named {
         Some(selection) => selection,
         None => match ask(&standing, catalogue, out)? {
             Some(selection) => selection,
@@ -159,7 +179,7 @@ pub async fn approve(context: &Context, options: &ApproveOptions, out: &mut dyn 
     };
     let proposed = store.read(|tx| {
         let reason = Some(options.reason.clone());
-        approval::propose(tx, &standing, &selection, catalogue, &proposer(), reason)
+        approval::propose(tx, &standing, &selection, catalogue, &proposer(), reason, limit)
     });
     let mut proposal = match proposed {
         Err(nothing @ ApprovalError::Nothing { .. }) => {
@@ -172,6 +192,14 @@ pub async fn approve(context: &Context, options: &ApproveOptions, out: &mut dyn 
         Some(key) => Signer::of_key(key, Some(signers), options.principal.as_deref())?,
         None => Signer::find(signers, options.principal.as_deref())?,
     };
+    let memory = Memory::open(options.consent.memory.as_deref())?;
+    if !options.consent.replace_signed {
+        memory.check(&proposal.subject)?;
+    }
+    print_ends(&proposal, out)?;
+    out.flush()?;
+    consent::to_weaker(&proposal.drifts(catalogue), &proposal, options.consent.accept_weaker)?;
+    consent::to_sequence(&proposal.subject, None, !is_named)?;
     approval::sign(&mut proposal, &signer, &options.reason, context.clock.now())?;
     let imported = accept(context, &store, &proposal).map_err(|error| {
         let takes_several = matches!(error, ApprovalError::Untrusted(Untrusted::TooFewApprovers { .. }));
@@ -179,6 +207,8 @@ pub async fn approve(context: &Context, options: &ApproveOptions, out: &mut dyn 
         let error = CliError::from(error);
         if takes_several { error.with_help(help) } else { error }
     })?;
+    // What was not accepted is signed nowhere, so it is remembered only now.
+    memory.remember(&proposal.subject, options.consent.replace_signed)?;
     warn_about_unread(&standing, out)?;
     finish(context, store, &imported, out).await
 }
@@ -231,10 +261,18 @@ fn named_selection(what: &What) -> Result<Option<Selection>, CliError> {
 
 /// Asks on the terminal which differences to approve. None is ticked: enter alone approves nothing.
 fn ask(standing: &Standing, catalogue: &Catalogue, out: &mut dyn Write) -> Result<Option<Selection>, CliError> {
-    let is_terminal = std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
-    // The worst first, each with its place in the list of differences.
+    let is_terminal = is_terminal();
+    // Setting by setting, the worst first, each with its place in the list of differences.
     let mut drifts: Vec<(usize, Drift)> = standing.drifts(catalogue).into_iter().enumerate().collect();
-    drifts.sort_by_key(|(_, drift)| std::cmp::Reverse(drift.severity));
+    let mut worst: BTreeMap<String, Severity> = BTreeMap::new();
+    for (_, drift) in &drifts {
+        let worst = worst.entry(drift.setting.clone()).or_insert(drift.severity);
+        *worst = drift.severity.max(*worst);
+    }
+    drifts.sort_by_cached_key(|(_, drift)| {
+        let group = std::cmp::Reverse(worst.get(&drift.setting).copied());
+        (group, drift.setting.clone(), std::cmp::Reverse(drift.severity))
+    });
     let unbaselined = standing.unbaselined();
     let is_whole = standing.baseline.is_none() || standing.shortage().is_some();
     if is_whole || (drifts.is_empty() && unbaselined.is_empty()) {
@@ -252,8 +290,11 @@ fn ask(standing: &Standing, catalogue: &Catalogue, out: &mut dyn Write) -> Resul
         let message = format!("{} to choose from, and no terminal to ask on", count(choices, "difference"));
         return Err(CliError::new(Exit::Usage, message).with_help("say --all, or --only PATH or drift"));
     }
+    let mut told = BTreeSet::new();
     for (_, drift) in &drifts {
-        writeln!(out, "{}: {}", drift.title, drift.why)?;
+        if told.insert((&drift.title, &drift.why)) {
+            writeln!(out, "{}: {}", drift.title, drift.why)?;
+        }
     }
     out.flush()?;
     let mut items: Vec<String> = drifts.iter().map(|(_, drift)| choice(drift)).collect();
@@ -289,7 +330,22 @@ fn print_drifts(drifts: &[Drift], out: &mut dyn Write) -> Result<(), CliError> {
     Ok(())
 }
 
-fn choice(drift: &Drift) -> String {
+/// What is approved for a time, and what no longer is.
+fn print_ends(proposal: &Proposal, out: &mut dyn Write) -> Result<(), CliError> {
+    for (path, end) in &proposal.subject.until {
+        writeln!(out, "  for a time: {} until {end}", display_safe(&path.to_string()))?;
+    }
+    for (path, end) in proposal.prolonged() {
+        writeln!(
+            out,
+            "  for longer, or for good: {}, which was approved until {end}",
+            display_safe(&path.to_string())
+        )?;
+    }
+    Ok(())
+}
+
+pub(super) fn choice(drift: &Drift) -> String {
     let change = &drift.change;
     let words = values::change(change.kind, &change.before, &change.after, drift.unit);
     format!("{} {}: {}  {}", drift.severity, drift.direction, drift.title, words)

@@ -204,6 +204,23 @@ pub struct What {
     /// Approve only these drifts (drf_…), or what is at or under these paths; the rest stays open
     #[arg(long, value_name = "PATH|DRIFT", num_args = 1..)]
     pub only: Vec<String>,
+    /// For a time only, at most 400 days: a date, a time (2027-01-31T12:00:00Z) or how long (30d). Then it is drift again
+    #[arg(long, value_name = "DATE")]
+    pub until: Option<String>,
+}
+
+/// What a person says yes to beforehand.
+#[derive(Debug, Args)]
+pub struct ConsentOptions {
+    /// Also what makes sign-in weaker, with severity high or critical; on a terminal it asks
+    #[arg(long)]
+    pub accept_weaker: bool,
+    /// Also what goes back behind what was signed on this machine: a proposal was given up, or a backup restored
+    #[arg(long)]
+    pub replace_signed: bool,
+    /// Remember what is signed in this file; for what is not to be remembered with the rest
+    #[arg(long, value_name = "FILE", hide = true)]
+    pub memory: Option<PathBuf>,
 }
 
 /// `propose`
@@ -233,7 +250,11 @@ pub struct ProposeOptions {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 The key may be a private key file, or a public key whose private half is in the SSH agent or on a security key.
-Without a configuration on this machine, say with --as in whose name you sign.")]
+Without a configuration on this machine, say with --as in whose name you sign.
+
+What was signed last is remembered in $XDG_STATE_HOME/authdrift/signed.json [default: ~/.local/state], and what goes back
+behind it is refused. On a terminal the number of the baseline is to be typed, after looking at what changes. Without one,
+nobody is asked: --sequence makes sure of the number, and what weakens sign-in needs --accept-weaker.")]
 pub struct SignOptions {
     /// The proposal; the signature is added to it
     #[arg(value_name = "FILE")]
@@ -247,6 +268,12 @@ pub struct SignOptions {
     /// Why you approve [default: the proposer's reason]
     #[arg(long, value_name = "TEXT")]
     pub reason: Option<String>,
+    /// The number of the baseline, instead of typing it when asked
+    #[arg(long, value_name = "NUMBER")]
+    pub sequence: Option<u64>,
+    /// What to say yes to
+    #[command(flatten)]
+    pub consent: ConsentOptions,
 }
 
 /// `import`
@@ -264,6 +291,8 @@ Examples:
   authdrift approve clerk:prod --reason \"CHG-1042 MFA for admins\"
   authdrift approve clerk:prod --reason CHG-7 --only /instance/allowed_origins
   authdrift approve clerk:prod --reason CHG-7 --all --key ~/.ssh/id_ed25519
+  authdrift approve clerk:prod --reason CHG-8 --all --accept-weaker
+  authdrift approve clerk:prod --reason CHG-9 --only drf_0198… --until 14d
 
 On a terminal it asks, change by change. It approves the newest snapshot, the one `authdrift diff` shows.")]
 pub struct ApproveOptions {
@@ -282,6 +311,9 @@ pub struct ApproveOptions {
     /// What to approve
     #[command(flatten)]
     pub what: What,
+    /// What to say yes to
+    #[command(flatten)]
+    pub consent: ConsentOptions,
 }
 
 /// `verify`

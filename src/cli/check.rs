@@ -216,6 +216,7 @@ fn summary(report: &Report, context: &Context) -> String {
         let who: Vec<_> = baseline.approvers.iter().map(|approver| display_safe(approver)).collect();
         let when = day(baseline.approved_at, context.clock.now());
         parts.push(format!("baseline {} ({when}, {})", baseline.sequence, who.join(", ")));
+        parts.extend(baseline.until_words(context.clock.now()));
     }
     parts.join(", ")
 }

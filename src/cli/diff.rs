@@ -26,7 +26,7 @@ pub fn diff(context: &Context, options: &DiffOptions, out: &mut dyn Write) -> Re
     let trust = TrustFiles::read(&context.config.approval);
     let store = context.existing_store()?;
     let catalogue = context.catalogues.of(instance.id.provider);
-    let standing = store.read(|tx| Standing::load(tx, &instance.id, &trust, catalogue))?;
+    let standing = store.read(|tx| Standing::load(tx, &instance.id, &trust, catalogue, context.clock.now()))?;
     let Some(baseline) = &standing.baseline else {
         let message = format!("{} has no baseline yet, so there is nothing to compare with", instance.id);
         let help = format!("`authdrift approve {} --reason TEXT` makes the newest snapshot the baseline", instance.id);

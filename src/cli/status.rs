@@ -56,7 +56,9 @@ pub fn status(context: &Context, options: &StatusOptions, out: &mut dyn Write) -
     for (instance, line) in &lines {
         let baseline = match &line.baseline {
             Ok(Some(baseline)) => {
-                format!("{}, {}, {}", baseline.sequence, day(baseline.approved_at, now), baseline.approvers.join(" "))
+                let until = baseline.until_words(now).map(|words| format!(", {words}")).unwrap_or_default();
+                let who = baseline.approvers.join(" ");
+                format!("{}, {}, {who}{until}", baseline.sequence, day(baseline.approved_at, now))
             }
             Ok(None) => "none".to_owned(),
             Err(_) => "UNTRUSTED".to_owned(),
@@ -115,7 +117,7 @@ fn line(tx: &Transaction<'_>, context: &Context, instance: &Instance, trust: &Tr
         Err(StoreError::Damaged(_)) => None,
         newest => newest?,
     };
-    let baseline = match Standing::load(tx, &instance.id, trust, catalogue) {
+    let baseline = match Standing::load(tx, &instance.id, trust, catalogue, context.clock.now()) {
         Ok(standing) => Ok(standing.baseline.map(|baseline| BaselineReport::of(&baseline))),
         Err(crate::approval::ApprovalError::NoSnapshot(_)) => Ok(None),
         Err(crate::approval::ApprovalError::Untrusted(untrusted)) => Err(untrusted.to_string()),

@@ -9,7 +9,7 @@ use super::args::VerifyOptions;
 use super::context::Context;
 use super::output::{DIM, count};
 use crate::classify::Catalogue;
-use crate::clock::written;
+use crate::clock::{Clock, SystemClock, written};
 use crate::config::Instance;
 use crate::cycle::{ByDocuments, verified_baseline};
 use crate::exit::Exit;
@@ -82,7 +82,7 @@ fn verify_instance(
         Err(StoreError::Damaged(_)) => nothing(),
         Err(error) => return Err(error),
     };
-    match verified_baseline(tx, &snapshot, trust, catalogue)? {
+    match verified_baseline(tx, &snapshot, trust, catalogue, SystemClock.now())? {
         Err(untrusted) => Ok(Err(untrusted)),
         Ok(None) => Ok(Ok(Vec::new())),
         Ok(Some(_)) => {

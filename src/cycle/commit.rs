@@ -35,7 +35,8 @@ pub(super) fn commit(
     let row = instances::row(tx, id)?;
     let before = instances::state(tx, row)?;
     let is_first = cycles::last_reading(tx, row)?.is_none();
-    let judged = judge(tx, &watch.instance.selection, &taken.snapshot, &taken.failure, trust, &watch.catalogue)?;
+    let judged =
+        judge(tx, &watch.instance.selection, &taken.snapshot, &taken.failure, trust, &watch.catalogue, cycle.at)?;
     if is_first && taken.snapshot.seen() > 0 {
         let data = json!({ "resource": taken.snapshot.resource, "snapshot": taken.snapshot.digest() });
         events::append(tx, cycle.at, "instance.first_read", Some(id), data)?;

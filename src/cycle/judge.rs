@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use chrono::{DateTime, Utc};
+
 use super::Failure;
 use super::stakes::ByDocuments;
 use crate::classify::{Catalogue, Surroundings};
@@ -80,8 +82,9 @@ pub fn judge(
     failure: &Option<Failure>,
     trust: &TrustFiles,
     catalogue: &Catalogue,
+    now: DateTime<Utc>,
 ) -> Result<Judged, StoreError> {
-    let baseline = match verified_baseline(tx, snapshot, trust, catalogue)? {
+    let baseline = match verified_baseline(tx, snapshot, trust, catalogue, now)? {
         Err(untrusted) => return Ok(Judged::Untrusted(untrusted)),
         Ok(baseline) => baseline,
     };
@@ -115,11 +118,12 @@ pub fn verified_baseline(
     snapshot: &Snapshot,
     trust: &TrustFiles,
     catalogue: &Catalogue,
+    now: DateTime<Utc>,
 ) -> Result<Result<Option<Verified<Baseline>>, Untrusted>, StoreError> {
     // An older copy is sound in itself, and so is every baseline in it.
     match high_water::compare(tx, &snapshot.instance)? {
         Err(rolled_back) => Ok(Err(Untrusted::RolledBack { reason: rolled_back.to_string() })),
-        Ok(()) => sound_baseline(tx, snapshot, trust, catalogue),
+        Ok(()) => sound_baseline(tx, snapshot, trust, catalogue, now),
     }
 }
 
@@ -132,8 +136,9 @@ pub fn sound_baseline(
     snapshot: &Snapshot,
     trust: &TrustFiles,
     catalogue: &Catalogue,
+    now: DateTime<Utc>,
 ) -> Result<Result<Option<Verified<Baseline>>, Untrusted>, StoreError> {
-    verified(tx, snapshot, trust, catalogue, trust::baseline)
+    verified(tx, snapshot, trust, catalogue, now, trust::baseline)
 }
 
 /// What a new baseline of the snapshot's instance may be put on: as [`verified_baseline`], also if it has too few
@@ -146,8 +151,9 @@ pub fn foundation(
     snapshot: &Snapshot,
     trust: &TrustFiles,
     catalogue: &Catalogue,
+    now: DateTime<Utc>,
 ) -> Result<Result<Option<Baseline>, Untrusted>, StoreError> {
-    verified(tx, snapshot, trust, catalogue, trust::foundation)
+    verified(tx, snapshot, trust, catalogue, now, trust::foundation)
 }
 
 type Verify<T> = fn(&InstanceId, &Evidence<'_>, &Policy<'_>) -> Result<Option<T>, Untrusted>;
@@ -157,6 +163,7 @@ fn verified<T>(
     snapshot: &Snapshot,
     trust: &TrustFiles,
     catalogue: &Catalogue,
+    now: DateTime<Utc>,
     verify: Verify<T>,
 ) -> Result<Result<Option<T>, Untrusted>, StoreError> {
     let instance = &snapshot.instance;
@@ -185,6 +192,7 @@ fn verified<T>(
         approved_sequence,
         resource: &snapshot.identifiers,
         stakes: &ByDocuments { catalogue, document: &|digest| documents::load(tx, digest).ok() },
+        now,
     };
     let verified = verify(instance, &evidence, &policy);
     // Something planted in the database is a reason by itself, but what it was planted for says more.
@@ -197,13 +205,14 @@ fn verified<T>(
 
 /// What is known beside `changes` from a baseline to a snapshot.
 pub fn surroundings(baseline: &Baseline, snapshot: &Snapshot, changes: &[Change]) -> Surroundings {
-    let approved = baseline.documents.iter().map(|(section, document)| (section.as_str(), document.value()));
+    let sections = baseline.documents.keys();
+    let approved = sections.filter_map(|section| Some((section.as_str(), baseline.document(section)?.value())));
     Surroundings::new(Table::of(snapshot.instance.provider), approved, snapshot.values(), changes)
 }
 
 /// The approved side of a section.
 pub fn approved_side<'a>(baseline: &'a Baseline, section: &str) -> Side<'a> {
-    if let Some(document) = baseline.documents.get(section) {
+    if let Some(document) = baseline.document(section) {
         return Side::Document(document);
     }
     match baseline.approved.subject.sections.get(section).map(|mark| mark.state) {

@@ -1,5 +1,6 @@
 //! What a cycle found, as it is printed: one list that terminal, JSON and exit code are made from.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -10,12 +11,12 @@ use crate::classify::{Drift, assess_among};
 use crate::clock::written;
 use crate::exit::Exit;
 use crate::incident::{self, SectionKind, Status, section_kind};
-use crate::model::{Digest, DriftId, InstanceId, State};
+use crate::model::{Digest, DriftId, InstanceId, Pointer, State};
 use crate::provider::ReadError;
 use crate::snapshot::{Reading, Snapshot};
 use crate::store::cycles::Cycle;
 use crate::store::{StoreError, Transaction, drifts, instances, news};
-use crate::trust::Baseline;
+use crate::trust::{Baseline, End};
 
 /// What came of a cycle of one instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -134,6 +135,9 @@ pub struct BaselineReport {
     pub approved_at: DateTime<Utc>,
     /// What the last of them gave as the reason.
     pub approval_reason: String,
+    /// What was approved for a time, with its end.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub until: BTreeMap<Pointer, End>,
 }
 
 impl BaselineReport {
@@ -151,7 +155,17 @@ impl BaselineReport {
             approvers,
             approved_at: last.map(|approval| approval.at).unwrap_or_default(),
             approval_reason: last.map(|approval| approval.reason.clone()).unwrap_or_default(),
+            until: approved.subject.until.clone(),
         }
+    }
+
+    /// How much was approved for a time, and when the next of it ends, in words; nothing if there is none.
+    pub fn until_words(&self, now: DateTime<Utc>) -> Option<String> {
+        let (over, still): (Vec<End>, Vec<End>) = self.until.values().partition(|end| end.0 <= now);
+        let next = still.iter().min().map(|end| format!("{} for a time, until {end}", still.len()));
+        let ended = (!over.is_empty()).then(|| format!("{} no longer approved", over.len()));
+        let words: Vec<String> = next.into_iter().chain(ended).collect();
+        (!words.is_empty()).then(|| words.join(", "))
     }
 }
 

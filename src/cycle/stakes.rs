@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use crate::canonical::Document;
 use crate::classify::{Catalogue, Drift, Surroundings, assess_among};
 use crate::diff::compare::{Side, compare_section};
-use crate::model::{Digest, Severity, State};
+use crate::model::{Digest, Pointer, Severity, State};
 use crate::sections::Table;
 use crate::snapshot::SectionMark;
-use crate::trust::{Stakes, Subject};
+use crate::trust::{End, Stakes, Subject};
 
 /// Compares baselines by their documents, which are believed as far as the digests in what was signed name them.
 pub struct ByDocuments<'a> {
@@ -40,7 +40,8 @@ impl ByDocuments<'_> {
     pub fn drifts(&self, base: &Subject, subject: &Subject) -> Option<Vec<Drift>> {
         let table = Table::of(subject.instance.provider);
         let (mut changes, mut before, mut after) = (Vec::new(), Vec::new(), Vec::new());
-        if base.resource != subject.resource {
+        // What is approved for longer, or for good, shows nowhere else.
+        if base.resource != subject.resource || !self.prolonged(base, subject).is_empty() {
             return None;
         }
         let names: BTreeSet<&String> = base.sections.keys().chain(subject.sections.keys()).collect();
@@ -60,6 +61,14 @@ impl ByDocuments<'_> {
         }
         let surroundings = Surroundings::new(table, values(&before), values(&after), &changes);
         Some(changes.into_iter().map(|change| assess_among(self.catalogue, &surroundings, change)).collect())
+    }
+
+    fn prolonged<'s>(&self, base: &'s Subject, subject: &Subject) -> Vec<(&'s Pointer, End)> {
+        let value = |subject: &Subject, path: &Pointer| {
+            let digest = subject.sections.get(path.section())?.digest.as_ref()?;
+            path.find_in_section((self.document)(digest)?.value()).cloned()
+        };
+        subject.prolonged(base, &value)
     }
 
     fn read(&self, mark: &SectionMark) -> Option<Held> {
@@ -120,6 +129,7 @@ mod tests {
             }
             let instance: InstanceId = "auth0:acme".parse().unwrap();
             Subject {
+                until: BTreeMap::new(),
                 log: HistoryMark { size: 1, head: Digest::of(b"") },
                 previous: None,
                 proposer: "carol".to_owned(),
@@ -150,6 +160,25 @@ mod tests {
         assert_eq!(store.severity(Some(&strict), &renamed), Severity::Medium, "nobody knows the setting");
         assert_eq!(store.severity(Some(&strict), &lax), Severity::Critical);
         assert_eq!(store.severity(Some(&lax), &strict), Severity::Critical, "and back");
+    }
+
+    /// Else one person could make for good what two approved for a day.
+    #[test]
+    fn to_approve_for_longer_is_critical() {
+        let mut store = Store::default();
+        let until = |subject: &Subject, end: Option<&str>| {
+            let end = end.map(|end| ("/tenants.settings/unheard_of".parse().unwrap(), End(end.parse().unwrap())));
+            Subject { until: end.into_iter().collect(), ..subject.clone() }
+        };
+        let subject = store.subject(&[("tenants.settings", json!({ "unheard_of": 1 }))]);
+        let other = store.subject(&[("tenants.settings", json!({ "unheard_of": 2 }))]);
+        let (may, june) = ("2026-05-01T00:00:00Z", "2026-06-01T00:00:00Z");
+        let limited = until(&subject, Some(may));
+        assert_eq!(store.severity(Some(&limited), &until(&subject, None)), Severity::Critical);
+        assert_eq!(store.severity(Some(&limited), &until(&subject, Some(june))), Severity::Critical);
+        assert_eq!(store.severity(Some(&limited), &limited), Severity::Info);
+        assert_eq!(store.severity(Some(&until(&subject, Some(june))), &limited), Severity::Info);
+        assert_eq!(store.severity(Some(&limited), &until(&other, None)), Severity::Medium, "it shows by itself");
     }
 
     #[test]

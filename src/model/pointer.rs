@@ -12,6 +12,11 @@ use serde_json::Value;
 pub struct Pointer(Vec<String>);
 
 impl Pointer {
+    /// What is at this path, in the value of its section.
+    pub fn find_in_section<'a>(&self, section: &'a Value) -> Option<&'a Value> {
+        self.0.get(1..).unwrap_or_default().iter().try_fold(section, |place, token| place.get(token.as_str()))
+    }
+
     /// The pointer of a whole section.
     pub fn of_section(section: &str) -> Self {
         Self(vec![section.to_owned()])

@@ -4,13 +4,15 @@
 //! are; [`Statement::parse`] takes nothing but the one canonical spelling, so that what was checked, what is shown
 //! and what `jq -cjS .` prints at an auditor's are the same bytes.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::canonical;
 use crate::clock::written;
-use crate::model::{Digest, HistoryMark, InstanceId, State, display_safe};
+use crate::model::{Digest, HistoryMark, InstanceId, Pointer, State, display_safe};
 use crate::snapshot::{Manifest, digest_of};
 
 /// The SSHSIG namespace of baselines: a signature made for anything else is worth nothing here.
@@ -68,12 +70,41 @@ pub struct Subject {
     pub sequence: u64,
     /// The digest of the snapshot; see [`digest_of`].
     pub snapshot: Digest,
+    /// What is approved for a time only, by its path: from the end on, what the baseline before says of it counts again.
+    /// Left out if there is nothing.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub until: BTreeMap<Pointer, End>,
+}
+
+/// When an approval for a time ends; whole seconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct End(#[serde(with = "whole_seconds")] pub DateTime<Utc>);
+
+impl std::fmt::Display for End {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&written(self.0))
+    }
 }
 
 impl Subject {
     /// The identity of the baseline: SHA-256 of the RFC 8785 form. Two approvers of one subject sign one identity.
     pub fn identity(&self) -> Digest {
         Digest::of(&canonical::to_bytes(&json!(self)))
+    }
+
+    /// What `base` approves for a time and this approves for longer, or for good: the value is the same in both, so
+    /// nothing of it shows where the two are compared. `value` finds the value at a path.
+    pub fn prolonged<'a>(
+        &self,
+        base: &'a Self,
+        value: &dyn Fn(&Self, &Pointer) -> Option<Value>,
+    ) -> Vec<(&'a Pointer, End)> {
+        let is_prolonged = |path: &Pointer, end: End| {
+            self.until.get(path).is_none_or(|now| *now > end) && value(base, path) == value(self, path)
+        };
+        let until = base.until.iter().map(|(path, end)| (path, *end));
+        until.filter(|(path, end)| is_prolonged(path, *end)).collect()
     }
 
     /// Checks what the types leave open.
@@ -90,6 +121,20 @@ impl Subject {
             }
             if mark.digest.is_some() != (mark.state == State::Value) {
                 return Err(BadStatement::malformed(format!("section '{section}' needs a digest if it has a value")));
+            }
+        }
+        for path in self.until.keys() {
+            let text = path.to_string();
+            check_text("subject.until", &text)?;
+            // From here on, RFC 8785 and jq put keys in different orders.
+            if text.chars().any(|sign| sign >= '\u{e000}') {
+                let reason =
+                    format!("'{}' cannot be approved for a time: its name has rare signs", display_safe(&text));
+                return Err(BadStatement::malformed(reason));
+            }
+            if self.sections.get(path.section()).is_none_or(|mark| mark.digest.is_none()) {
+                let reason = format!("'{}' is approved for a time and has no value", display_safe(&text));
+                return Err(BadStatement::malformed(reason));
             }
         }
         let computed = digest_of(&self.instance, &self.resource, &self.sections);
@@ -219,6 +264,7 @@ mod tests {
         Statement::new(
             Subject {
                 snapshot: digest_of(&instance, &resource, &sections),
+                until: BTreeMap::new(),
                 log: HistoryMark { size: 412, head: Digest::of(b"event") },
                 previous: None,
                 proposer: "carol@example.test".to_owned(),
@@ -256,6 +302,26 @@ mod tests {
         assert_eq!(read.subject, statement().subject);
         assert_eq!(read.subject.identity(), statement().subject.identity());
         assert_eq!(written(read.approval.at), "2026-05-04T10:00:00Z");
+    }
+
+    #[test]
+    fn an_end_is_part_of_what_is_signed_only_where_there_is_one() {
+        assert!(!text().contains("until"));
+        let mut limited = statement();
+        let end = End("2026-06-01T00:00:00Z".parse().unwrap());
+        limited.subject.until.insert("/guardian.policies".parse().unwrap(), end);
+        let bytes = limited.to_bytes().unwrap();
+        let text = String::from_utf8(bytes.clone()).unwrap();
+        assert!(text.contains("\"until\":{\"/guardian.policies\":\"2026-06-01T00:00:00Z\"}}"), "{text}");
+        assert_eq!(Statement::parse(&bytes).unwrap(), limited);
+        assert_ne!(limited.subject.identity(), statement().subject.identity());
+        for path in ["/organizations", "/nowhere/a", "/guardian.policies/\u{1f600}", "/guardian.policies/\u{7f}"] {
+            let mut wrong = statement();
+            wrong.subject.until.insert(path.parse().unwrap(), end);
+            assert!(wrong.to_bytes().is_err(), "{path}");
+        }
+        let empty = self::text().replace("\"snapshot\":", "\"until\":{},\"snapshot\":");
+        assert!(Statement::parse(empty.as_bytes()).is_err());
     }
 
     #[test]

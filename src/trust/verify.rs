@@ -34,6 +34,7 @@ use crate::canonical::Document;
 use crate::model::{Digest, InstanceId, Resource, Severity, State};
 
 mod count;
+mod lapse;
 mod untrusted;
 
 use count::{Opened, count, link};
@@ -69,8 +70,17 @@ pub struct Approved {
 pub struct Baseline {
     /// The last link of the chain.
     pub approved: Approved,
-    /// The document of every section with a value, by section.
+    /// The document of every section with a value, by section: what was signed.
     pub documents: BTreeMap<String, Document>,
+    /// The same for sections with something that was approved for a time which is over: with what counts now.
+    pub lapsed: BTreeMap<String, Document>,
+}
+
+impl Baseline {
+    /// What counts now as the approved value of a section.
+    pub fn document(&self, section: &str) -> Option<&Document> {
+        self.lapsed.get(section).or_else(|| self.documents.get(section))
+    }
 }
 
 /// Proof that a value passed every check of this file. Only this file can make one.
@@ -107,6 +117,8 @@ pub struct Evidence<'a> {
     pub resource: &'a Resource,
     /// What the baselines change.
     pub stakes: &'a dyn Stakes,
+    /// Our time: what was approved for a time may be over.
+    pub now: DateTime<Utc>,
 }
 
 /// The times that an import is held against.
@@ -160,6 +172,7 @@ pub fn foundation(
             return Err(Untrusted::HistoryCut { sequence: subject.sequence, size: subject.log.size });
         }
     }
+    let lapsed = lapse::documents(&links, evidence.now, evidence.documents)?;
     let Some(approved) = links.pop() else { return Ok(None) };
     if !evidence.resource.may_be(&approved.subject.resource) {
         return Err(Untrusted::OtherResource {
@@ -168,7 +181,7 @@ pub fn foundation(
         });
     }
     let documents = load_documents(&approved.subject, evidence.documents)?;
-    Ok(Some(Baseline { approved, documents }))
+    Ok(Some(Baseline { approved, documents, lapsed }))
 }
 
 /// Verifies all baselines of `instance`, from the first to the last. Whether the newest one has enough approvers is in
@@ -322,12 +335,19 @@ fn load_documents(
 ) -> Result<BTreeMap<String, Document>, Untrusted> {
     let mut documents = BTreeMap::new();
     for (section, mark) in subject.sections.iter().filter(|(_, mark)| mark.state == State::Value) {
-        let missing = || Untrusted::DocumentMissing { section: section.clone() };
-        let digest = mark.digest.as_ref().ok_or_else(missing)?;
-        let bytes = stored(digest).ok_or_else(missing)?;
-        let document = Document::from_canonical(bytes, digest)
-            .map_err(|_| Untrusted::DocumentDamaged { section: section.clone(), digest: digest.clone() })?;
-        documents.insert(section.clone(), document);
+        documents.insert(section.clone(), load_document(section, mark.digest.as_ref(), stored)?);
     }
     Ok(documents)
+}
+
+fn load_document(
+    section: &str,
+    digest: Option<&Digest>,
+    stored: &dyn Fn(&Digest) -> Option<Vec<u8>>,
+) -> Result<Document, Untrusted> {
+    let missing = || Untrusted::DocumentMissing { section: section.to_owned() };
+    let digest = digest.ok_or_else(missing)?;
+    let bytes = stored(digest).ok_or_else(missing)?;
+    Document::from_canonical(bytes, digest)
+        .map_err(|_| Untrusted::DocumentDamaged { section: section.to_owned(), digest: digest.clone() })
 }

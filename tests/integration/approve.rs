@@ -36,7 +36,7 @@ pub(crate) async fn propose(sandbox: &Sandbox, instance: &str, file: &str) -> Va
 
 pub(crate) async fn sign(sandbox: &Sandbox, file: &str, key: &str) -> Ran {
     let (file, key) = (sandbox.path(file).display().to_string(), sandbox.path(key).display().to_string());
-    sandbox.run(&["sign", &file, "--key", &key]).await
+    sandbox.run(&["sign", &file, "--accept-weaker", "--key", &key]).await
 }
 
 pub(crate) async fn import(sandbox: &Sandbox, files: &[&str]) -> Ran {
@@ -235,7 +235,7 @@ async fn what_was_not_approved_stays_open_and_nothing_else() {
         let (chosen, rest): (Vec<String>, Vec<String>) = before.into_iter().partition(is_chosen);
         assert!(chosen.len() >= 2 && rest.len() >= 2, "{chosen:?} {rest:?}");
 
-        let mut arguments = vec!["approve", name, "--reason", "CHG-7", "--key", &key, "--only"];
+        let mut arguments = vec!["approve", name, "--reason", "CHG-7", "--accept-weaker", "--key", &key, "--only"];
         arguments.extend(&only);
         let approved = sandbox.run(&arguments).await.expect(0);
         assert!(approved.out.contains(&format!("{} stay open", count(rest.len()))), "{}", approved.out);

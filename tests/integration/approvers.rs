@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::approve::{SECOND, import, propose, sign, two_approvers};
+use crate::common::Sandbox;
 use crate::common::sandbox::APPROVER;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -86,7 +87,7 @@ async fn a_critical_change_takes_two_people_and_a_small_one_one() {
     sandbox.edit_configuration("threshold = 2\n", "threshold = 1\nseverity = { critical = 2 }\n");
     sandbox.check().await.expect(13);
     let key = sandbox.path("alice").display().to_string();
-    let alone = ["approve", "acme", "--all", "--reason", "x", "--key", &key];
+    let alone = ["approve", "acme", "--all", "--accept-weaker", "--reason", "x", "--key", &key];
     sandbox.run(&alone).await.expect(12).saying(&["baseline 1 has 1 of 2 approvers", "propose"]);
     propose(&sandbox, "acme", "first.json").await;
     sign(&sandbox, "first.json", "alice").await.expect(0);
@@ -131,4 +132,115 @@ async fn a_proposal_against_what_nobody_approved_is_not_signed() {
         sign(&sandbox, "forged.json", "bob").await.expect(12).saying(&[reason, "propose again"]);
     }
     sign(&sandbox, "p.json", "bob").await.expect(0);
+}
+
+/// The machine of whoever signs remembers: an older proposal, or another one in the same place, is not signed unasked.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_goes_back_behind_what_was_signed_is_not_signed_unasked() {
+    let sandbox = two_approvers().await;
+    sandbox.check().await.expect(13);
+    propose(&sandbox, "acme", "first.json").await;
+    for key in ["alice", "bob", "alice"] {
+        sign(&sandbox, "first.json", key).await.expect(0);
+    }
+    let memory = sandbox.path(".local/state/authdrift/signed.json");
+    let remembered: Value = serde_json::from_slice(&std::fs::read(&memory).unwrap()).unwrap();
+    let resources = remembered["signed"]["auth0:acme"].as_object().unwrap();
+    assert_eq!(resources.values().map(|last| &last["sequence"]).collect::<Vec<_>>(), [&json!(1)]);
+
+    // Something else happened before it was imported, so it is proposed anew.
+    sandbox.auth0.edit("/api/v2/tenants/settings", |settings| settings["session_lifetime"] = json!(9));
+    sandbox.check_one("acme", 13).await;
+    propose(&sandbox, "acme", "again.json").await;
+    let said = ["this machine has signed another baseline 1", "signed.json", "--replace-signed"];
+    sign(&sandbox, "again.json", "alice").await.expect(12).saying(&said);
+    let (file, key) = (sandbox.path("again.json").display().to_string(), sandbox.path("alice").display().to_string());
+    let proposal: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+    assert_eq!(proposal["statements"], json!([]));
+    sandbox.run(&["sign", &file, "--key", &key, "--replace-signed"]).await.expect(0);
+    sign(&sandbox, "first.json", "alice").await.expect(12);
+
+    // The wrong number signs nothing; the right one does.
+    let numbered = |number: &'static str| ["sign", &file, "--key", &key, "--sequence", number].map(str::to_owned);
+    for (number, code) in [("2", 2), ("1", 0)] {
+        let arguments = numbered(number);
+        sandbox.run(&arguments.iter().map(String::as_str).collect::<Vec<_>>()).await.expect(code);
+    }
+
+    std::fs::write(&memory, "{}").unwrap();
+    sign(&sandbox, "again.json", "alice").await.expect(74).saying(&["signed.json", "damaged"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_makes_sign_in_much_weaker_is_signed_only_if_it_is_said() {
+    let sandbox = Sandbox::approved().await;
+    sandbox.auth0.edit("/api/v2/guardian/policies", |policies| *policies = json!([]));
+    sandbox.check_one("acme", 10).await;
+    let (file, key) = (sandbox.path("p.json").display().to_string(), sandbox.path("alice").display().to_string());
+    propose(&sandbox, "acme", "p.json").await;
+    for arguments in [
+        &["sign", &file, "--key", &key][..],
+        &["approve", "acme", "--all", "--reason", "x", "--key", &key],
+        &["approve", "acme", "--only", "/guardian.policies", "--reason", "x", "--key", &key],
+    ] {
+        sandbox.run(arguments).await.expect(2).saying(&["nothing is signed", "critical weaker", "--accept-weaker"]);
+        let report = sandbox.check_one("acme", 10).await;
+        assert_eq!(report["baseline"]["sequence"], 1);
+        let mut accepted = arguments.to_vec();
+        if arguments[0] == "approve" && arguments[2] == "--only" {
+            accepted.push("--accept-weaker");
+            sandbox.run(&accepted).await.expect(0);
+        }
+    }
+    sandbox.check_one("acme", 0).await;
+
+    // The way back is no weakening.
+    sandbox.auth0.edit("/api/v2/guardian/policies", |policies| *policies = json!(["all-applications"]));
+    sandbox.check_one("acme", 10).await;
+    sandbox.run(&["approve", "acme", "--all", "--reason", "x", "--key", &key]).await.expect(0);
+}
+
+/// What was approved for a time is drift again when it is over, with the value of before; and a later approval of something
+/// else changes nothing about that.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_approved_for_a_time_opens_again_by_itself() {
+    let sandbox = Sandbox::approved().await;
+    let key = sandbox.path("alice").display().to_string();
+    let base = ["approve", "acme", "--all", "--reason", "x", "--accept-weaker", "--key", &key];
+    let with = |until: &'static str| [&base[..], &["--until", until]].concat();
+    for (until, said) in [("yesterday", "is no date"), ("2020-01-01", "not in the future"), ("500d", "400 days")] {
+        sandbox.run(&with(until)).await.expect(2).saying(&[said]);
+    }
+    sandbox.auth0.edit("/api/v2/guardian/policies", |policies| *policies = json!([]));
+    sandbox.auth0.edit("/api/v2/tenants/settings", |settings| settings["unheard_of"] = json!({ "a": 1 }));
+    let before = sandbox.check_one("acme", 10).await;
+    let began = std::time::Instant::now();
+    sandbox.run(&with("25s")).await.expect(0);
+    let report = sandbox.check_one("acme", 0).await;
+    assert_eq!(report["baseline"]["until"].as_object().unwrap().len(), 2);
+    let status = sandbox.run(&["status"]).await.expect(0);
+    assert!(status.out.contains("for a time"), "{}", status.out);
+
+    // Something else is approved for good meanwhile.
+    sandbox.auth0.edit("/api/v2/tenants/settings", |settings| settings["heard_of"] = json!(1));
+    sandbox.check_one("acme", 10).await;
+    sandbox.run(&base).await.expect(0);
+    assert_eq!(sandbox.check_one("acme", 0).await["baseline"]["until"].as_object().unwrap().len(), 2);
+
+    let over = std::time::Duration::from_secs(27).saturating_sub(began.elapsed());
+    tokio::time::sleep(over).await;
+    let after = sandbox.check_one("acme", 10).await;
+    let facts = |report: &Value| {
+        let drifts = report["drifts"].as_array().unwrap().clone();
+        drifts.iter().map(|one| (one["path"].clone(), one["before"].clone(), one["after"].clone())).collect::<Vec<_>>()
+    };
+    assert_eq!(facts(&after), facts(&before));
+    assert_eq!(after["baseline"]["sequence"], 3);
+    sandbox.run(&["verify"]).await.expect(0);
+
+    // To approve it for good is a weakening, though no signed value changes.
+    let plain = ["approve", "acme", "--all", "--reason", "x", "--key", &key];
+    sandbox.run(&plain).await.expect(2).saying(&["for longer, or for good", "/guardian.policies"]);
+    sandbox.run(&base).await.expect(0);
+    assert_eq!(sandbox.check_one("acme", 0).await["baseline"].get("until"), None);
 }

@@ -34,7 +34,7 @@ async fn exported() -> Sandbox {
         sandbox.run(&["propose", "prod", "-o", &file, "--reason", &format!("CHG-{round}")]).await.expect(0);
         for key in ["alice", "bob"] {
             let key = sandbox.path(key).display().to_string();
-            sandbox.run(&["sign", &file, "--key", &key]).await.expect(0);
+            sandbox.run(&["sign", &file, "--accept-weaker", "--key", &key]).await.expect(0);
         }
         sandbox.run(&["import", &file]).await.expect(0);
     }

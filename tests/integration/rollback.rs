@@ -45,7 +45,12 @@ async fn an_older_copy_of_the_database_is_not_compared_with_until_somebody_signs
     sandbox.run(&["verify"]).await.expect(12);
 
     let key = sandbox.path("alice").display().to_string();
-    let approved = sandbox.run(&["approve", "prod", "--reason", "restored", "--all", "--key", &key]).await.expect(0);
+    let mut restore = vec!["approve", "prod", "--reason", "restored", "--all", "--key", &key];
+    // Who has signed what was lost does not sign its place again unasked.
+    let refused = sandbox.run(&restore).await.expect(12);
+    assert!(refused.err.contains("has signed another baseline 2"), "{}", refused.err);
+    restore.extend(["--replace-signed", "--accept-weaker"]);
+    let approved = sandbox.run(&restore).await.expect(0);
     assert!(approved.out.contains("rolled back"), "{}", approved.out);
     assert_eq!(sandbox.check_one("prod", 0).await["verdict"], "in_sync");
     assert_eq!(sandbox.check_one("acme", 0).await["verdict"], "in_sync");
@@ -68,7 +73,10 @@ async fn acknowledging_one_instance_does_not_take_another_back() {
     }
     put_back(&copy, &sandbox.database());
     sandbox.check_one("acme", 12).await;
-    sandbox.approve("acme").await;
+    let key = sandbox.path("alice").display().to_string();
+    let restore =
+        ["approve", "acme", "--reason", "restored", "--all", "--key", &key, "--accept-weaker", "--replace-signed"];
+    sandbox.run(&restore).await.expect(0);
     assert_eq!(sandbox.check_one("acme", 0).await["verdict"], "in_sync");
     assert_eq!(sandbox.check_one("prod", 12).await["reason"]["code"], "rolled-back");
 }

@@ -36,6 +36,7 @@ pub(crate) fn subject_after(last: Option<&Subject>) -> Subject {
         ("organizations".to_owned(), SectionMark { digest: None, state }),
     ]);
     Subject {
+        until: Default::default(),
         log: HistoryMark { size: sequence, head: event(sequence) },
         previous: last.map(Subject::identity),
         proposer: "carol".to_owned(),
@@ -142,6 +143,7 @@ impl World {
             approved_sequence: self.approved_sequence,
             resource: &self.resource,
             stakes: self,
+            now: "2026-11-22T00:00:00Z".parse().unwrap(),
         })
     }
 

@@ -176,7 +176,7 @@ impl Sandbox {
     /// Approves everything that was read from `instance`.
     pub async fn approve(&self, instance: &str) {
         let key = self.path("alice").display().to_string();
-        self.run(&["approve", instance, "--reason", "test", "--all", "--key", &key]).await.expect(0);
+        self.run(&["approve", instance, "--reason", "test", "--all", "--accept-weaker", "--key", &key]).await.expect(0);
     }
 
     /// One `check --json`.

@@ -1,0 +1,117 @@
+//! What a person has to say yes to before something is signed.
+
+use std::io::IsTerminal;
+
+use chrono::{DateTime, Duration, NaiveDate, NaiveTime, SubsecRound, Utc};
+use dialoguer::{Confirm, Input};
+
+use super::CliError;
+use super::approve::choice;
+use crate::approval::{Limit, Proposal};
+use crate::classify::Drift;
+use crate::exit::Exit;
+use crate::model::{Direction, Severity, display_safe};
+use crate::trust::Subject;
+
+/// Whether there is somebody to ask.
+pub fn is_terminal() -> bool {
+    std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
+}
+
+/// Makes sure that what weakens sign-in a great deal is meant: by `accepted`, or by asking.
+///
+/// # Errors
+/// The person says no, or there is nobody to ask. Nothing may be signed then.
+pub fn to_weaker(drifts: &[Drift], proposal: &Proposal, accepted: bool) -> Result<(), CliError> {
+    let is_grave = |drift: &&Drift| drift.direction == Direction::Weaker && drift.severity >= Severity::High;
+    let mut weaker: Vec<String> = drifts.iter().filter(is_grave).map(|drift| format!("  {}", choice(drift))).collect();
+    // Which way that goes cannot be told: the value that counted before is not in the proposal.
+    let prolonged = proposal.prolonged().into_iter();
+    weaker.extend(prolonged.map(|(path, _)| format!("  for longer, or for good: {}", display_safe(&path.to_string()))));
+    if weaker.is_empty() || accepted {
+        return Ok(());
+    }
+    let list = weaker.join("\n");
+    if !is_terminal() {
+        let message = format!("nothing is signed: this makes sign-in weaker\n{list}");
+        return Err(CliError::new(Exit::Usage, message).with_help("if it is meant, say --accept-weaker"));
+    }
+    let question = format!("This makes sign-in weaker:\n{list}\nSign it all the same?");
+    let yes = Confirm::new().with_prompt(question).default(false).interact().map_err(nobody)?;
+    if yes { Ok(()) } else { Err(CliError::new(Exit::Usage, "nothing is signed")) }
+}
+
+/// Makes sure that the person knows which baseline this is: by the `given` number or, where there is a terminal and it is
+/// `asked` for, by typing it.
+///
+/// # Errors
+/// It is another number. Nothing may be signed then.
+pub fn to_sequence(subject: &Subject, given: Option<u64>, asked: bool) -> Result<(), CliError> {
+    let typed = match given {
+        Some(given) => given.to_string(),
+        None if asked && is_terminal() => {
+            let question = format!("Type the number of the baseline of {} to sign it", subject.instance);
+            Input::<String>::new().with_prompt(question).allow_empty(true).interact_text().map_err(nobody)?
+        }
+        None => return Ok(()),
+    };
+    if typed.trim() == subject.sequence.to_string() {
+        return Ok(());
+    }
+    Err(CliError::new(Exit::Usage, format!("nothing is signed: this is baseline {}", subject.sequence)))
+}
+
+/// When an approval ends: a date, a time or a length.
+///
+/// # Errors
+/// It is none of them, not in the future, or too far away.
+pub fn limit(text: Option<&str>, now: DateTime<Utc>) -> Result<Limit, CliError> {
+    let Some(text) = text else { return Ok(Limit { now, until: None }) };
+    let bad = |reason: &str| {
+        let message = format!("--until '{}' {reason}", display_safe(text));
+        CliError::new(Exit::Usage, message).with_help("for example 2027-01-31, 2027-01-31T12:00:00Z or 30d")
+    };
+    let date = || Some(text.parse::<NaiveDate>().ok()?.and_time(NaiveTime::MIN).and_utc());
+    let time = || Some(DateTime::parse_from_rfc3339(text).ok()?.to_utc());
+    let length = || now.checked_add_signed(Duration::from_std(humantime::parse_duration(text).ok()?).ok()?);
+    let until = date().or_else(time).or_else(length).ok_or_else(|| bad("is no date, time or length"))?.trunc_subsecs(0);
+    if until <= now {
+        return Err(bad("is not in the future"));
+    }
+    if until > now + Duration::days(400) {
+        return Err(bad("is more than 400 days away"));
+    }
+    Ok(Limit { now, until: Some(until) })
+}
+
+fn nobody(error: dialoguer::Error) -> CliError {
+    CliError::new(Exit::Usage, format!("nothing is signed: cannot ask on the terminal: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_end_is_a_date_a_time_or_a_length_and_near() {
+        let now: DateTime<Utc> = "2026-11-22T10:00:00.5Z".parse().unwrap();
+        for (text, expected) in [
+            ("2026-12-01", Some("2026-12-01T00:00:00Z")),
+            ("2026-12-01T12:30:00+01:00", Some("2026-12-01T11:30:00Z")),
+            ("30d", Some("2026-12-22T10:00:00Z")),
+            ("90m", Some("2026-11-22T11:30:00Z")),
+            ("400d", Some("2027-12-27T10:00:00Z")),
+            ("401d", None),
+            ("2026-11-22", None),
+            ("2026-11-22T10:00:00Z", None),
+            ("0s", None),
+            ("9999999999999y", None),
+            ("tomorrow", None),
+            ("", None),
+        ] {
+            let found = limit(Some(text), now).ok().map(|limit| limit.until.unwrap());
+            assert_eq!(found, expected.map(|time| time.parse().unwrap()), "{text}");
+        }
+        assert_eq!(limit(None, now).unwrap().until, None);
+    }
+}
