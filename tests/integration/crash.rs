@@ -132,7 +132,7 @@ async fn a_first_run_killed_at_any_moment_can_be_run_again() {
     sandbox.write("config.toml", &sandbox.configuration_of_clerk());
     let mut dice = Dice(1);
     for round in 0..15 {
-        for file in ["authdrift.db", "authdrift.db-wal", "authdrift.db-shm", "authdrift.key"] {
+        for file in ["authdrift.db", "authdrift.db-wal", "authdrift.db-shm", "authdrift.key", "authdrift.high-water"] {
             let _ = std::fs::remove_file(sandbox.path(file));
         }
         let mut child = sandbox.command().arg("check").stdout(std::process::Stdio::null()).spawn().unwrap();
@@ -143,7 +143,7 @@ async fn a_first_run_killed_at_any_moment_can_be_run_again() {
         assert_eq!(ran.code, 13, "round {round}: {ran:?}");
     }
     // The moment that is hardest to hit: half a key is written, and the database does not know of it yet.
-    for file in ["authdrift.db", "authdrift.db-wal", "authdrift.db-shm", "authdrift.key"] {
+    for file in ["authdrift.db", "authdrift.db-wal", "authdrift.db-shm", "authdrift.key", "authdrift.high-water"] {
         let _ = std::fs::remove_file(sandbox.path(file));
     }
     sandbox.write("authdrift.key.part", "half");
