@@ -4,6 +4,7 @@
 //! short `BEGIN IMMEDIATE` transactions, so the command line and the daemon can work on one file. Nothing is cached:
 //! every read sees what the last transaction of any process left.
 
+mod audit;
 mod backup;
 pub mod baselines;
 pub mod cycles;

@@ -13,9 +13,9 @@ use crate::clock::{Clock, SystemClock, written};
 use crate::config::Instance;
 use crate::cycle::{ByDocuments, verified_baseline};
 use crate::exit::Exit;
-use crate::model::{Resource, display_safe};
+use crate::model::{HistoryMark, Resource, display_safe};
 use crate::snapshot::Snapshot;
-use crate::store::{StoreError, Transaction, baselines, check_schema, cycles, documents, events, instances};
+use crate::store::{Store, StoreError, Transaction, baselines, check_schema, cycles, documents, events, instances};
 use crate::trust::{Approved, Untrusted, chain};
 use crate::trust_files::TrustFiles;
 
@@ -29,25 +29,19 @@ pub fn verify(context: &Context, options: &VerifyOptions, out: &mut dyn Write) -
     let store = context.existing_store()?;
     let trust = TrustFiles::read(&context.config.approval);
 
-    let history = store.read(|tx| {
-        let walk = events::verify(tx)?;
-        check_schema(tx).map(|()| walk.mark)
-    });
-    let mut results = Vec::new();
-    for instance in chosen {
-        results.push((
-            instance,
-            store.read(|tx| verify_instance(tx, instance, &trust, context.catalogues.of(instance.id.provider)))?,
-        ));
-    }
-    let is_sound = history.is_ok() && results.iter().all(|(_, result)| result.is_ok());
+    // One state, or what the daemon writes meanwhile would not fit what was looked at before.
+    let Found { results, history, wrong } = store.read(|tx| examine(tx, context, &store, &chosen, &trust))?;
+    let is_sound = history.is_ok() && wrong.is_empty() && results.iter().all(|(_, result)| result.is_ok());
     if options.json {
         let instances: Vec<Value> = results.iter().map(|(instance, result)| as_json(instance, result)).collect();
         let history = match &history {
             Ok(mark) => json!({ "verified": true, "mark": mark }),
             Err(error) => json!({ "verified": false, "reason": error.to_string() }),
         };
-        serde_json::to_writer_pretty(&mut *out, &json!({ "instances": instances, "history": history }))?;
+        serde_json::to_writer_pretty(
+            &mut *out,
+            &json!({ "instances": instances, "history": history, "wrong": wrong }),
+        )?;
         writeln!(out)?;
     } else {
         for (instance, result) in &results {
@@ -58,8 +52,41 @@ pub fn verify(context: &Context, options: &VerifyOptions, out: &mut dyn Write) -
             Ok(None) => writeln!(out, "History: empty")?,
             Err(error) => writeln!(out, "History: NOT SOUND: {error}")?,
         }
+        for sentence in &wrong {
+            writeln!(out, "Database: NOT SOUND: {sentence}")?;
+        }
     }
     Ok(if is_sound { Exit::Ok } else { Exit::Untrusted })
+}
+
+/// What a look at everything found.
+pub struct Found<'a> {
+    /// The chain of every instance, or why it is not trusted.
+    pub results: Vec<(&'a Instance, Result<Vec<Approved>, Untrusted>)>,
+    /// Where the history stands, or where it is broken; whether something was planted.
+    pub history: Result<Option<HistoryMark>, StoreError>,
+    /// What else does not fit, one sentence each.
+    pub wrong: Vec<String>,
+}
+
+/// Walks everything.
+///
+/// # Errors
+/// The store cannot be read.
+pub fn examine<'a>(
+    tx: &Transaction<'_>,
+    context: &Context,
+    store: &Store,
+    instances: &[&'a Instance],
+    trust: &TrustFiles,
+) -> Result<Found<'a>, StoreError> {
+    let history = events::verify(tx).and_then(|walk| check_schema(tx).map(|()| walk.mark));
+    let mut results = Vec::new();
+    for instance in instances {
+        let catalogue = context.catalogues.of(instance.id.provider);
+        results.push((*instance, verify_instance(tx, instance, trust, catalogue)?));
+    }
+    Ok(Found { results, history, wrong: store.audit(tx)? })
 }
 
 /// The whole chain of one instance, and its newest baseline with every document.

@@ -28,6 +28,7 @@ impl Store {
         let mut wrong = Findings::new();
         meta(tx, &self.fingerprint_key().id(), &mut wrong)?;
         references(tx, &mut wrong)?;
+        statements(tx, &mut wrong)?;
         let documents = documents_of(tx, &mut wrong)?;
         snapshots(tx, &documents, &mut wrong)?;
         // A history that cannot be read is told by whoever verifies it, and nothing can be held against it.
@@ -122,6 +123,21 @@ fn references(tx: &Transaction<'_>, wrong: &mut Findings) -> Stored<()> {
     while let Some(row) = rows.next()? {
         let (table, count): (String, i64) = (row.get(0)?, row.get(1)?);
         wrong.push(format!("{count} rows of {} refer to rows that are not there", display_safe(&table)));
+    }
+    Ok(())
+}
+
+/// Statements are verified as they were signed; what is beside them orders them, and the high-water file trusts it.
+fn statements(tx: &Transaction<'_>, wrong: &mut Findings) -> Stored<()> {
+    let mut query = tx.prepare("SELECT sequence, statement FROM statements ORDER BY rowid")?;
+    let mut rows = query.query([])?;
+    while let Some(row) = rows.next()? {
+        let (sequence, statement): (i64, Vec<u8>) = (row.get(0)?, row.get(1)?);
+        let signed = serde_json::from_slice::<Value>(&statement).ok();
+        let signed = signed.and_then(|statement| statement.pointer("/subject/sequence")?.as_i64());
+        if signed != Some(sequence) {
+            wrong.push(format!("a statement is kept as baseline {sequence}, which is not what was signed"));
+        }
     }
     Ok(())
 }

@@ -10,10 +10,13 @@ use serde_json::{Value, json};
 use super::{StoreError, Stored};
 use crate::canonical;
 use crate::clock::written;
-use crate::model::{Digest, HistoryMark, InstanceId};
+use crate::model::{Digest, HistoryMark, InstanceId, display_safe};
 
 /// The kind of event that says that a baseline was accepted.
 pub const APPROVED: &str = "baseline.approved";
+
+/// The kind of event that says that a message was put into the outbox.
+pub const QUEUED: &str = "alert.queued";
 
 /// One event, as it was written.
 #[derive(Debug, Clone, Deserialize, Serialize)]
@@ -136,9 +139,12 @@ pub fn verify(tx: &Transaction<'_>) -> Stored<Walk> {
     let mut query = tx.prepare_cached("SELECT seq, body, digest FROM events ORDER BY seq")?;
     let mut rows = query.query([])?;
     let mut walk = Walk::default();
+    let mut last_sound = String::new();
     while let Some(row) = rows.next()? {
         let seq: i64 = row.get(0)?;
-        let broken = |what: &str| StoreError::History(format!("the history is broken at event {seq}: {what}"));
+        let broken = |what: &str| {
+            StoreError::History(format!("the history is broken at event {seq}: {what}{}", since(&last_sound)))
+        };
         let body: Vec<u8> = row.get(1).map_err(|_| broken("it cannot be read"))?;
         let digest: String = row.get(2).map_err(|_| broken("it cannot be read"))?;
         let expected = walk.mark.as_ref().map_or(1, |mark| mark.size + 1);
@@ -159,6 +165,12 @@ pub fn verify(tx: &Transaction<'_>) -> Stored<Walk> {
             *highest = sequence.max(*highest);
         }
         walk.mark = Some(HistoryMark { size: expected, head: computed });
+        last_sound = event.at;
     }
     Ok(walk)
+}
+
+/// Up to when a history is sound that is broken after an event of that time.
+fn since(last_sound: &str) -> String {
+    if last_sound.is_empty() { String::new() } else { format!("; it is sound up to {}", display_safe(last_sound)) }
 }

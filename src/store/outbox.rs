@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use rusqlite::{OptionalExtension, Row, Transaction};
+use serde_json::json;
 
 use super::instances::InstanceRow;
-use super::{Stored, from_millis, read_json, to_millis, write_json};
+use super::{Stored, events, from_millis, read_json, to_millis, write_json};
 use crate::message::Message;
-use crate::model::{MessageId, Severity};
+use crate::model::{Digest, MessageId, Severity};
 
 /// How one try ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,7 +35,7 @@ pub struct ReceiverState {
     pub trouble: Option<String>,
 }
 
-/// Keeps a new message.
+/// Keeps a new message, and says so in the history.
 ///
 /// # Errors
 /// The database cannot be written.
@@ -52,7 +53,31 @@ pub fn keep(tx: &Transaction<'_>, message: &Message) -> Stored<()> {
         &message.subject,
         to_millis(message.created_at),
     ))?;
+    // Who removes or rewrites the message cannot do so in the history.
+    let content = content(tx, message.id.as_str())?;
+    let data = json!({ "message": message.id, "receiver": message.receiver, "content": content });
+    events::append(tx, message.created_at, events::QUEUED, Some(&message.alert.instance), data)?;
     Ok(())
+}
+
+/// The digest of what a message says and to whom, from its row. Nothing that changes while it is delivered is in it.
+///
+/// # Errors
+/// The database cannot be read, or there is no such message.
+pub fn content(tx: &Transaction<'_>, id: &str) -> Stored<Digest> {
+    let content = tx
+        .prepare_cached(
+            "SELECT id, receiver, instance, alert, coalesce(thread, ''), subject, created_at FROM outbox WHERE id = ?1",
+        )?
+        .query_row([id], |row| {
+            let mut parts = Vec::new();
+            for column in 0..6 {
+                parts.push(row.get::<_, String>(column)?);
+            }
+            parts.push(row.get::<_, i64>(6)?.to_string());
+            Ok(parts)
+        })?;
+    Ok(Digest::of(write_json(&content)?.as_bytes()))
 }
 
 /// Takes the next message for `receiver` that is due, so that no other process tries it for `hold`.

@@ -16,6 +16,7 @@ mod faults;
 mod first_run;
 mod hour;
 mod knowledge;
+mod mutation;
 mod noise;
 mod recall;
 mod refusals;

@@ -53,7 +53,7 @@ async fn a_baseline_that_was_tampered_with_is_untrusted_and_told_once() {
             &["signature"],
             12,
         ),
-        ("deleted statements", "DELETE FROM statements", &["the history says that baseline 1 was approved"], 12),
+        ("deleted statements", "DELETE FROM statements", &["baseline 1 was approved on this machine"], 12),
         ("deleted documents", "DELETE FROM documents", &["approved document of section", "is missing"], 74),
         ("a damaged document", "UPDATE documents SET body = zeroblob(length(body))", &["document of section"], 74),
         (
@@ -117,7 +117,7 @@ async fn a_history_that_was_tampered_with_does_not_verify() {
         ("UPDATE events SET body = x'00' WHERE seq = 1", "event 1"),
         ("UPDATE events SET digest = 'sha256:' || hex(zeroblob(32)) WHERE seq = 1", "event 1"),
         ("DELETE FROM events WHERE seq = 1", "event 1 is missing"),
-        ("DELETE FROM events", "history knows of"),
+        ("DELETE FROM events", "ends earlier"),
         ("UPDATE events SET seq = seq + 10", "event 1 is missing"),
     ];
     for (statement, phrase) in table {
