@@ -327,7 +327,7 @@ async fn what_happened_can_be_seen_as_text_and_as_json() {
     let history = sandbox.run(&["history", "acme", "--json"]).await.expect(0).json();
     let kinds: Vec<_> =
         history["events"].as_array().unwrap().iter().map(|event| event["kind"].as_str().unwrap()).collect();
-    let is_story = |kind: &&&str| !kind.starts_with("delivery.");
+    let is_story = |kind: &&&str| !["delivery.", "alert."].iter().any(|other| kind.starts_with(other));
     let story: Vec<_> = kinds.iter().filter(is_story).copied().collect();
     let expected = ["instance.first_read", "baseline.approved", "drift.opened", "baseline.approved", "drift.approved"];
     assert_eq!(story, expected);
