@@ -147,7 +147,7 @@ impl Watch {
         {
             taken = Taken { snapshot: self.nothing(), failure: Some(mismatch), ..taken };
         }
-        self.read_doubtful_again(&mut taken).await?;
+        self.read_doubtful_again(&mut taken, &trust).await?;
 
         // What is new or over is read again before anybody hears of it: vendors' reads are eventually consistent, and a
         // change that is half applied should be reported once and whole.
@@ -181,7 +181,7 @@ impl Watch {
                 taken.snapshot.sections.insert(section, reading);
             }
             // What is read the second time has to be believed like the first.
-            self.read_doubtful_again(&mut taken).await?;
+            self.read_doubtful_again(&mut taken, &trust).await?;
         }
         self.keep_at_hand(&taken.snapshot);
 

@@ -259,6 +259,7 @@ impl Reader {
         drop(receivers);
 
         let mut outcomes: BTreeMap<&str, Outcome> = BTreeMap::new();
+        let mut broken = None;
         let start = Instant::now();
         loop {
             // The reading ends in time, whatever one endpoint does.
@@ -270,12 +271,14 @@ impl Reader {
             tell(Progress { done: outcomes.len(), sections: all, requests: self.http.requests() - before });
             match tokio::time::timeout(left, tasks.join_next()).await {
                 Ok(Some(Ok((name, outcome)))) => _ = outcomes.insert(name, outcome),
-                Ok(Some(Err(error))) => return Err(ReadError::Client(error.to_string())),
+                // A defect of ours in one section is no reason to be blind in all of them.
+                Ok(Some(Err(error))) => broken = Some(display_safe(&format!("internal: {error}"))),
                 Ok(None) => break,
                 Err(_) => {}
             }
         }
-        let late = || Refusal::unreachable(format!("not read within {} s", start.elapsed().as_secs()));
+        let late = || format!("not read within {} s", start.elapsed().as_secs());
+        let late = || Refusal::unreachable(broken.clone().unwrap_or_else(late));
         let sections = asked.iter().filter(|section| is_wanted(section)).map(|section| {
             let outcome = outcomes.remove(section.name.as_str());
             (section.name.clone(), outcome.map_or_else(|| Err(late()), Arc::unwrap_or_clone))
@@ -288,8 +291,7 @@ impl Reader {
         };
         let mut collection = self.http.take_notes();
         collection.sort_by(|one, other| (&one.path, one.page).cmp(&(&other.path, other.page)));
-        let dead = session.dead().clone().into_iter().filter(|(_, refusal)| refusal.is_credential);
-        let refused = dead.map(|(api, refusal)| (api, refusal.reason)).collect();
+        let refused = session.dead_credentials();
         let left_out = session.left_out().clone();
         let requests = self.http.requests() - before;
         Ok(Fetched { sections, resource, mismatch, left_out, refused, requests, collection })
@@ -330,10 +332,33 @@ async fn read_section(
 /// The credentials of one cycle.
 struct Session {
     vendor: VendorSession,
-    /// APIs of which nothing can be read in this cycle, and why: mostly that the vendor does not accept the credential.
-    dead: Mutex<BTreeMap<Api, Refusal>>,
+    /// What the vendor makes of each API's credential.
+    standings: Mutex<BTreeMap<Api, Standing>>,
     /// Objects that were refused as if they were not there.
     left_out: Mutex<LeftOut>,
+}
+
+/// What the vendor makes of a credential, as far as this cycle knows.
+#[derive(Default)]
+struct Standing {
+    /// It was accepted somewhere: an address that refuses it speaks for itself only.
+    is_accepted: bool,
+    /// There is none to try.
+    is_final: bool,
+    /// The addresses that refused it.
+    refused_at: BTreeSet<String>,
+    /// What the first of them said.
+    refusal: Option<Refusal>,
+}
+
+/// Addresses that refuse a credential before nobody else is asked. One alone may be out of order.
+const ENOUGH_REFUSALS: usize = 2;
+
+impl Standing {
+    /// Why the credential is dead, if no address accepted it and one at least refused it.
+    fn dead(&self) -> Option<&Refusal> {
+        self.refusal.as_ref().filter(|_| self.is_final || !self.is_accepted)
+    }
 }
 
 #[allow(clippy::large_enum_variant, reason = "one for each cycle, behind an Arc")]
@@ -344,7 +369,7 @@ enum VendorSession {
 
 impl Session {
     fn new(vendor: VendorSession) -> Self {
-        Self { vendor, dead: Mutex::default(), left_out: Mutex::default() }
+        Self { vendor, standings: Mutex::default(), left_out: Mutex::default() }
     }
 
     fn left_out(&self) -> std::sync::MutexGuard<'_, LeftOut> {
@@ -356,18 +381,44 @@ impl Session {
         self.left_out().entry(section.name.clone()).or_default().insert(keys);
     }
 
-    fn dead(&self) -> std::sync::MutexGuard<'_, BTreeMap<Api, Refusal>> {
-        self.dead.lock().unwrap_or_else(PoisonError::into_inner)
+    fn standings(&self) -> std::sync::MutexGuard<'_, BTreeMap<Api, Standing>> {
+        self.standings.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Remembers that nothing of `api` can be read.
+    /// Remembers that there is no credential for `api`.
     fn refuse(&self, api: Api, refusal: Refusal) {
-        self.dead().entry(api).or_insert(refusal);
+        let mut standings = self.standings();
+        let standing = standings.entry(api).or_default();
+        standing.is_final = true;
+        standing.refusal.get_or_insert(refusal);
     }
 
-    /// Why nothing of `api` can be read, if that is known.
+    /// Remembers that `path` refused the credential of `api`.
+    fn refuse_at(&self, api: Api, path: &str, refusal: Refusal) {
+        let mut standings = self.standings();
+        let standing = standings.entry(api).or_default();
+        standing.refused_at.insert(path.to_owned());
+        standing.refusal.get_or_insert(refusal);
+    }
+
+    /// Remembers that the vendor knows the credential of `api`.
+    fn accept(&self, api: Api) {
+        self.standings().entry(api).or_default().is_accepted = true;
+    }
+
+    /// Why nobody has to be asked for anything of `api` any more, if that is known.
     fn refused(&self, api: Api) -> Option<Refusal> {
-        self.dead().get(&api).cloned()
+        let standings = self.standings();
+        let standing =
+            standings.get(&api).filter(|known| known.is_final || known.refused_at.len() >= ENOUGH_REFUSALS)?;
+        standing.dead().cloned()
+    }
+
+    /// The credentials that the vendor does not accept, and what it says about each.
+    fn dead_credentials(&self) -> BTreeMap<Api, String> {
+        let standings = self.standings();
+        let dead = standings.iter().filter_map(|(api, standing)| Some((*api, standing.dead()?)));
+        dead.filter(|(_, refusal)| refusal.is_credential).map(|(api, refusal)| (api, refusal.reason.clone())).collect()
     }
 
     /// Where the section's API is, and what stands in for the names in braces that the configuration knows.

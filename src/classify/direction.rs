@@ -30,6 +30,7 @@ pub(super) fn direction(setting: &Setting, change: &Change) -> Direction {
             WeakerRule::False => by_switch(before, after, false),
             WeakerRule::Added => by_presence(change, Direction::Weaker, Direction::Stronger),
             WeakerRule::Removed => by_presence(change, Direction::Stronger, Direction::Weaker),
+            WeakerRule::Changed if is_nothing(before) && is_nothing(after) => Direction::Neutral,
             WeakerRule::Changed => Direction::Weaker,
         },
     }
@@ -188,6 +189,7 @@ mod tests {
             ("weaker = 'removed'", json!("a"), json!("b"), Unknown),
             ("weaker = 'changed'", json!("a"), json!("b"), Weak),
             ("weaker = 'changed'", json!(null), json!("b"), Weak),
+            ("weaker = 'changed'", json!([]), json!(null), Neutral),
             ("weaker = ['a', 'b', 'c']", json!("a"), json!("c"), Weak),
             ("weaker = ['a', 'b', 'c']", json!("c"), json!("b"), Stronger),
             ("weaker = ['a', 'b', 'c']", json!("a"), json!("z"), Unknown),

@@ -31,13 +31,21 @@ impl Surroundings {
             return surroundings;
         }
         let after: Vec<_> = after.into_iter().collect();
+        let mut named: BTreeMap<(&str, &String), &str> = BTreeMap::new();
         for (section, value) in before.into_iter().chain(after.iter().copied()) {
-            let label = table.section(section).and_then(|section| section.label.as_ref());
-            let (Some(label), Some(objects)) = (label, value.as_object()) else { continue };
-            for (id, object) in objects {
-                if let Some(name) = object.get(label).and_then(Value::as_str).filter(|name| !name.is_empty()) {
-                    surroundings.names.insert(id.clone(), name.to_owned());
-                }
+            let Some(row) = table.section(section).filter(|row| row.shape == Shape::List && row.each.is_empty()) else {
+                continue;
+            };
+            for (id, object) in value.as_object().into_iter().flatten() {
+                let name = row.label.as_ref().and_then(|label| object.get(label)).and_then(Value::as_str);
+                named.insert((section, id), name.filter(|name| !name.is_empty()).unwrap_or(id));
+            }
+        }
+        // Some ids are chosen by people: one that means something else in another section has no name of its own.
+        for ((_, id), name) in named {
+            let known = surroundings.names.entry(id.clone()).or_insert_with(|| name.to_owned());
+            if known != name {
+                id.clone_into(known);
             }
         }
         let mut seen: BTreeMap<Pointer, usize> = BTreeMap::new();
@@ -112,6 +120,17 @@ mod tests {
         assert!(titles[0].ends_with("(Storefront)"), "{titles:?}");
         assert!(titles[1].ends_with("(def)"), "{titles:?}");
         assert!(titles[2].contains("Storefront"), "{titles:?}");
+    }
+
+    #[test]
+    fn an_id_that_somebody_chose_gives_no_other_object_a_name() {
+        let clients = json!({ "abc": { "name": "Storefront" } });
+        let apis = json!({ "abc": { "name": "Toy" }, "users": { "name": "Toy" } });
+        let connections = json!({ "users": {} });
+        let after = [("clients", &clients), ("connections", &connections), ("resource-servers", &apis)];
+        let changes = [added("/clients/abc/callbacks", json!(["x"])), added("/connections/users/options/x", json!(1))];
+        let surroundings = Surroundings::new(Table::of(Provider::Auth0), [], after, &changes);
+        assert_eq!((surroundings.name_of("abc"), surroundings.name_of("users")), ("abc", "users"));
     }
 
     #[test]

@@ -45,7 +45,7 @@ pub(super) fn commit(
     let mut told = Told::default();
     if let Judged::Compared(compared) = &judged {
         told.transitions = keep_drifts(tx, row, id, compared, cycle.at)?;
-        told.sections = keep_sections(tx, row, id, taken, compared, cycle.at)?;
+        told.sections = keep_sections(tx, row, watch, taken, compared, cycle.at)?;
     }
     let code = match &judged {
         Judged::Untrusted(untrusted) => Some(untrusted.code()),
@@ -161,11 +161,12 @@ pub fn keep_transitions(
 fn keep_sections(
     tx: &Transaction<'_>,
     row: InstanceRow,
-    id: &InstanceId,
+    watch: &Watch,
     taken: &Taken,
     compared: &Compared,
     at: DateTime<Utc>,
 ) -> Result<Vec<SectionNews>, StoreError> {
+    let id = &watch.instance.id;
     let known = news::known(tx, row)?;
     // A dead credential is one thing to tell, not one for each section that is read with it.
     let table = Table::of(id.provider);
@@ -211,6 +212,10 @@ fn keep_sections(
             }
             SectionStep::Over(incident) => {
                 news::forget(tx, row, &section)?;
+                // Somebody chose not to read it any more: nobody sees it again.
+                if table.section(&section).is_some_and(|row| watch.instance.selection.has(row).is_err()) {
+                    continue;
+                }
                 let (kind, what, change) = match incident.kind {
                     SectionKind::Blind | SectionKind::Suspect => {
                         ("section.seeing_again", "section", SectionChange::SeeingAgain)

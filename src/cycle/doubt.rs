@@ -2,21 +2,27 @@
 
 use std::collections::BTreeMap;
 
-use super::{Taken, Watch};
+use super::{Taken, Watch, verified_baseline};
+use crate::incident::SectionKind;
 use crate::model::{Digest, State};
 use crate::provider::{LeftOut, Wanted};
 use crate::sections::Table;
 use crate::snapshot::{Reading, Snapshot};
 use crate::store::{self, StoreError, cycles, documents, instances, news};
 use crate::suspicion;
+use crate::trust_files::TrustFiles;
+
+/// Cycles for which a section is held back at most. Whoever changes something in each of them cannot hide the rest.
+const MOST_CYCLES: u32 = 3;
 
 /// Why each doubtful section is hard to believe, and what was read of it.
 type Doubts = BTreeMap<String, (String, Option<Digest>)>;
 
 impl Watch {
     /// Reads what is hard to believe a second time. What still is becomes [`State::Suspect`], unless the cycle before
-    /// read the very same: then it is what the vendor says.
-    pub(super) async fn read_doubtful_again(&self, taken: &mut Taken) -> Result<(), StoreError> {
+    /// read the very same: then it is what the vendor says. What no baseline holds is read again, and believed: nothing
+    /// is concluded from it.
+    pub(super) async fn read_doubtful_again(&self, taken: &mut Taken, trust: &TrustFiles) -> Result<(), StoreError> {
         let doubts = self.doubts(&taken.snapshot, &taken.left_out)?;
         if doubts.is_empty() {
             return Ok(());
@@ -32,7 +38,16 @@ impl Watch {
             taken.keep_left_out(&section, &mut again.left_out);
             taken.snapshot.sections.insert(section, reading);
         }
-        for (section, (reason, digest)) in self.doubts(&taken.snapshot, &taken.left_out)? {
+        let baseline = self.store.read(|tx| verified_baseline(tx, &taken.snapshot, trust, &self.catalogue))?;
+        let is_held = |section: &String| match &baseline {
+            Ok(baseline) => baseline.as_ref().is_some_and(|baseline| {
+                baseline.approved.subject.sections.get(section).is_some_and(|mark| mark.state.is_comparable())
+            }),
+            // Nobody knows.
+            Err(_) => true,
+        };
+        let doubts = self.doubts(&taken.snapshot, &taken.left_out)?;
+        for (section, (reason, digest)) in doubts.into_iter().filter(|(section, _)| is_held(section)) {
             if let Some(digest) = digest {
                 taken.suspected.insert(section.clone(), digest);
             }
@@ -54,7 +69,11 @@ impl Watch {
                 if latest.get(name).is_some_and(|mark| mark.digest.as_ref() == Some(document.digest())) {
                     continue;
                 }
-                let suspected = known.get(name).and_then(|incident| incident.suspected.as_ref());
+                let incident = known.get(name).filter(|incident| incident.kind == SectionKind::Suspect);
+                if incident.is_some_and(|incident| incident.cycles >= MOST_CYCLES) {
+                    continue;
+                }
+                let suspected = incident.and_then(|incident| incident.suspected.as_ref());
                 let before = cycles::last_value_of(tx, row, name)?.filter(|before| before != document.digest());
                 let Some(before) = before.filter(|_| suspected != Some(document.digest())) else { continue };
                 let before = documents::load(tx, &before)?;

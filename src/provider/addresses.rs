@@ -39,7 +39,10 @@ pub(super) fn addresses(
         let objects = objects(parents, &when.of)?;
         if !objects.iter().any(|object| has(object, &when.fields)) {
             let fields: Vec<_> = when.fields.iter().map(|(name, value)| format!("{name} = {value}")).collect();
-            let reason = format!("nothing in {} has {}", when.of, fields.join(" and "));
+            let reason = match fields.is_empty() {
+                true => format!("there is nothing in {}", when.of),
+                false => format!("nothing in {} has {}", when.of, fields.join(" and ")),
+            };
             return Err(Refusal::of(State::Off, reason));
         }
     }

@@ -68,7 +68,12 @@ pub(super) struct Answer {
     /// The vendor's `Date`, as sent.
     pub(super) date: Option<String>,
     pub(super) body: Vec<u8>,
+    /// The credential it was asked with.
+    pub(super) sent: Bearer,
 }
+
+/// A token or key, where one is needed.
+pub(super) type Bearer = Option<SecretString>;
 
 /// The time one object or list has taken. Its own deadline: waiting for a turn does not count, so nobody pays for another.
 pub(super) struct Stopwatch {
@@ -175,33 +180,35 @@ impl Http {
         self.limits.reading + self.pace.time_for(requests)
     }
 
-    /// Reads `url`, patiently, for as long as `stopwatch` allows, and unless nobody wants it any more when its turn comes.
-    pub(super) async fn get(
+    /// Reads `url`, patiently, for as long as `stopwatch` allows, with the `bearer` that is there when its turn comes. Nothing
+    /// is sent when there is no use in asking any more.
+    pub(super) async fn get<Now: Future<Output = Option<Bearer>>>(
         &self,
         url: &Url,
-        bearer: Option<&SecretString>,
+        bearer: impl Fn() -> Now,
         headers: &[(&'static str, &str)],
         stopwatch: &Stopwatch,
-        is_wanted: impl Fn() -> bool,
     ) -> Result<Answer, NoAnswer> {
         let family: String = url.path().split_inclusive('/').take(4).collect();
         let mut failures = 0;
         let mut busy = 0;
         loop {
+            let turn = self.turn(&family).await;
+            // Whoever waited may know better by now.
+            let Some(bearer) = bearer().await else { return Err(NoAnswer::Unwanted) };
             let mut request = self.client.get(url.clone()).header("accept", "application/json");
-            if let Some(bearer) = bearer {
+            if let Some(bearer) = &bearer {
                 request = request.bearer_auth(bearer.expose_secret());
             }
             for (name, value) in headers {
                 request = request.header(*name, *value);
             }
-            let turn = self.turn(&family).await;
-            if !is_wanted() {
-                return Err(NoAnswer::Unwanted);
-            }
-            let Some((outcome, asked_pause)) = stopwatch.time(self.send(url, &family, request)).await else {
+            let Some((mut outcome, asked_pause)) = stopwatch.time(self.send(url, &family, request)).await else {
                 return Err(NoAnswer::Late(self.limits.address.as_secs()));
             };
+            if let Ok(answer) = &mut outcome {
+                answer.sent = bearer;
+            }
             // Whoever waits to try again must not keep the others from trying.
             drop(turn);
             let pause = match &outcome {
@@ -269,7 +276,7 @@ impl Http {
         let content_type = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
         let date = text("date");
         let body = self.body(response).await;
-        (body.map(|body| Answer { status: status.as_u16(), content_type, date, body }), asked_pause)
+        (body.map(|body| Answer { status: status.as_u16(), content_type, date, body, sent: None }), asked_pause)
     }
 
     async fn body(&self, mut response: Response) -> Result<Vec<u8>, NoAnswer> {
@@ -312,7 +319,7 @@ fn until_reset(headers: &HeaderMap) -> Option<Duration> {
     let reset: u64 = text("x-ratelimit-reset")?.trim().parse().ok()?;
     let now = date.duration_since(std::time::UNIX_EPOCH).ok()?.as_secs();
     // Both are whole seconds: one more makes sure that the reset has come.
-    Some(Duration::from_secs(reset.saturating_sub(now) + 1))
+    Some(Duration::from_secs(reset.saturating_sub(now).saturating_add(1)))
 }
 
 /// How long the vendor asks us to wait: `Retry-After` first, then `x-ratelimit-reset`.
@@ -371,6 +378,7 @@ mod tests {
             (429, headers(&[date, ("x-ratelimit-reset", "103")]), Some(4)),
             (429, headers(&[date, ("retry-after", "Thu, 01 Jan 1970 00:01:45 GMT")]), Some(5)),
             (429, headers(&[("x-ratelimit-reset", "103")]), None),
+            (429, headers(&[date, ("x-ratelimit-reset", "18446744073709551615")]), Some(u64::MAX - 99)),
             (200, headers(&[("retry-after", "7")]), None),
         ];
         for (status, headers, expected) in table {

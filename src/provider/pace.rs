@@ -10,6 +10,9 @@ use tokio::time::Instant;
 
 use crate::config::Rate;
 
+/// Nobody is believed who wants to be left alone for longer.
+const LONGEST_RESET: Duration = Duration::from_secs(24 * 3_600);
+
 /// What the vendor said about one family of endpoints, and what was sent since.
 #[derive(Debug, Clone, Copy)]
 struct Budget {
@@ -87,7 +90,8 @@ impl Pace {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         match budget {
             Some((limit, remaining, wait)) => {
-                state.budgets.insert(family.to_owned(), Budget { limit, remaining, resets_at: now + wait });
+                let resets_at = now + wait.min(LONGEST_RESET);
+                state.budgets.insert(family.to_owned(), Budget { limit, remaining, resets_at });
             }
             None => _ = state.budgets.remove(family),
         }
@@ -136,6 +140,8 @@ mod tests {
         assert_eq!(times(&pace, now, 1), [9000]);
         pace.hear("/api/v2/clients", Some((1, 0, Duration::from_secs(3600))), now);
         assert_eq!(pace.take("/api/v2/clients", now), Some(Duration::from_secs(60)), "bounded");
+        pace.hear("/api/v2/clients", Some((1, 0, Duration::MAX)), now);
+        assert_eq!(pace.take("/api/v2/clients", now), Some(Duration::from_secs(60)), "whatever was asked");
         pace.hear("/api/v2/clients", None, now);
         assert_eq!(times(&pace, now, 3), [0, 0, 0], "an answer without a word about it ends it");
     }

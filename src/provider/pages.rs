@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use secrecy::SecretString;
 use serde_json::{Map, Value};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -15,7 +14,7 @@ use super::http::{Answer, Http, NoAnswer, Stopwatch};
 use super::{Collected, Refusal, Session, quoted};
 use crate::canonical;
 use crate::model::{Digest, State};
-use crate::sections::{Paging, Section, Shape, Table};
+use crate::sections::{Api, Paging, Section, Shape, Table};
 
 /// Pages of one list at most: a list that never ends is the reader's fault or the vendor's.
 const MOST_PAGES: usize = 200;
@@ -139,6 +138,10 @@ impl SectionReader {
                 Paging::Checkpoint => next.is_none(),
                 Paging::Offset | Paging::Page => match total {
                     Some(total) => items.len() >= total || found_here == 0,
+                    // Auth0 leaves the total out of an empty list only.
+                    None if self.section.paging == Paging::Page && found_here > 0 => {
+                        return Err(self.unexpected("it does not say how many items there are").into());
+                    }
                     // Without a total only a page that is not full ends the list.
                     None => found_here < self.page_size(),
                 },
@@ -239,28 +242,37 @@ impl SectionReader {
         let headers = self.session.headers(self.section);
         let mut is_renewed = false;
         loop {
-            // Once one answer has said that the credential is dead, every other would only say it again.
-            if let Some(refusal) = self.session.refused(self.section.api) {
-                return Err(refusal);
-            }
-            let bearer = self.session.bearer(self.section).await;
-            let is_wanted = || self.session.refused(self.section.api).is_none();
-            let outcome = self.http.get(&url, bearer.as_ref(), headers, stopwatch, is_wanted).await;
-            let answer = match outcome {
+            // Once the credential is known to be dead, every other answer would only say it again.
+            let refused = || self.session.refused(self.section.api);
+            let bearer = || async {
+                match refused() {
+                    None => Some(self.session.bearer(self.section).await),
+                    Some(_) => None,
+                }
+            };
+            let answer = match self.http.get(&url, bearer, headers, stopwatch).await {
                 Ok(answer) => answer,
-                Err(NoAnswer::Unwanted) => continue,
+                Err(NoAnswer::Unwanted) => {
+                    return Err(refused().unwrap_or_else(|| Refusal::unreachable(NoAnswer::Unwanted.to_string())));
+                }
                 Err(no_answer) => {
                     self.http.note(Collected::failed(url.path(), page, &no_answer));
                     return Err(Refusal::unreachable(no_answer.to_string()));
                 }
             };
-            if answer.status == 401 && !is_renewed && self.session.renew(&self.http, bearer.as_ref(), self.now).await? {
+            if matches!(answer.status, 200..=399 | 403 | 404) {
+                self.session.accept(self.section.api);
+            }
+            if answer.status == 401
+                && !is_renewed
+                && self.session.renew(&self.http, answer.sent.as_ref(), self.now).await?
+            {
                 is_renewed = true;
                 continue;
             }
             let value = match answer.status {
                 200 => self.parse(&answer),
-                _ => Err(self.refusal(&answer, bearer.as_ref())),
+                _ => Err(self.refusal(url.path(), &answer)),
             };
             self.http.note(Collected {
                 method: "GET",
@@ -293,8 +305,8 @@ impl SectionReader {
     }
 
     /// What an answer other than 200 says about the section, and about the credential.
-    fn refusal(&self, answer: &Answer, sent: Option<&SecretString>) -> Refusal {
-        let status = answer.status;
+    fn refusal(&self, path: &str, answer: &Answer) -> Refusal {
+        let (status, sent) = (answer.status, answer.sent.as_ref());
         let body = serde_json::from_slice::<Value>(&answer.body).unwrap_or_default();
         // Clerk: {"errors":[{"code","long_message","meta"}]}; Auth0: {"errorCode","message"}.
         let first = body.pointer("/errors/0");
@@ -317,10 +329,15 @@ impl SectionReader {
             reason = format!("{reason} (needs {})", names.join(", "));
         }
         let meaning = self.table.meaning_of(self.section, status, code, message);
+        // The APIs say what is off or not in the plan in JSON: a page of a proxy with the same status says nothing.
+        let is_vendors = body.is_object() || status == 204 || self.section.api == Api::Frontend;
+        if meaning.state.is_comparable() && !is_vendors {
+            return Refusal::unreachable(format!("{reason}, and not in the words of the vendor"));
+        }
         let is_of_object = meaning.is_of_object;
         let refusal = Refusal { state: meaning.state, reason, is_credential: status == 401, is_of_object };
         if meaning.is_credential {
-            self.session.refuse(self.section.api, refusal.clone());
+            self.session.refuse_at(self.section.api, path, refusal.clone());
         }
         refusal
     }

@@ -146,6 +146,85 @@ async fn a_refused_token_is_renewed_exactly_once_and_the_cycle_succeeds() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_dead_token_costs_few_requests_and_one_address_that_refuses_it_is_alone() {
+    let sandbox = Sandbox::approved().await;
+    sandbox.auth0.fail("/api/v2/*", auth0::failure(401, "", "Invalid token"));
+    let requests = sandbox.check_one("acme", 77).await["requests"].as_u64().unwrap();
+    assert!(requests <= 16, "{requests} requests with a token that is dead");
+    sandbox.auth0.heal_all();
+    sandbox.auth0.fail("/api/v2/guardian/policies", auth0::failure(401, "", "Invalid token"));
+    let report = sandbox.check_one("acme", 11).await;
+    let blind: Vec<_> = all_sections(&report).iter().filter(|section| section["state"] == "unreachable").collect();
+    assert_eq!(blind.len(), 1, "{blind:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_of_a_proxy_says_nothing_about_the_plan_and_no_wish_of_one_address_ends_the_others() {
+    let sandbox = Sandbox::approved().await;
+    for status in [402, 404, 501] {
+        let page = Fault::status(status, json!("<html>")).with_header("content-type", "text/html");
+        sandbox.auth0.fail("/api/v2/organizations", page);
+        assert_eq!(sandbox.check_one("acme", 11).await["drifts"], json!([]), "{status}");
+    }
+    sandbox.auth0.heal_all();
+    let reset =
+        [("x-ratelimit-limit", "10"), ("x-ratelimit-remaining", "9"), ("x-ratelimit-reset", "18446744073709551615")];
+    let prompts = sandbox.auth0.get("/api/v2/prompts").unwrap();
+    let fault = reset.iter().fold(Fault::status(200, prompts), |fault, (name, value)| fault.with_header(name, value));
+    sandbox.auth0.fail("/api/v2/prompts", fault);
+    sandbox.check_one("acme", 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_of_a_list_that_is_not_counted_is_not_the_whole_list() {
+    let sandbox = Sandbox::approved().await;
+    let half = sandbox.auth0.get("/api/v2/clients").unwrap().as_array().unwrap()[1..].to_vec();
+    sandbox.auth0.fail("/api/v2/clients", Fault::status(200, json!({ "clients": half, "start": 0, "limit": 100 })));
+    let report = sandbox.check_one("acme", 11).await;
+    assert_eq!(report["drifts"], json!([]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_held_back_for_ever() {
+    let without_most = |sandbox: &Sandbox, note: &str| {
+        let note = note.to_owned();
+        sandbox.auth0.edit("/api/v2/clients", move |clients| {
+            let clients = clients.as_array_mut().unwrap();
+            let mut kept = 0;
+            clients.retain(|client| client["global"] == true || std::mem::replace(&mut kept, 1) == 0);
+            let own = clients.iter_mut().filter(|client| client["global"] != true);
+            own.for_each(|client| client["description"] = json!(note));
+        });
+    };
+    let is_suspect = |report: &Value| all_sections(report).iter().any(|section| section["state"] == "suspect");
+    // Somebody who changes something in every cycle.
+    let sandbox = Sandbox::approved().await;
+    for note in ["a", "b", "c"] {
+        without_most(&sandbox, note);
+        assert!(is_suspect(&sandbox.check_one("acme", 11).await), "{note}");
+    }
+    without_most(&sandbox, "d");
+    assert!(!is_suspect(&sandbox.check_one("acme", 10).await));
+    // Nobody has approved anything: there is nothing that could be taken for removed.
+    let sandbox = Sandbox::new().await;
+    sandbox.check_one("acme", 13).await;
+    without_most(&sandbox, "a");
+    assert!(!is_suspect(&sandbox.check_one("acme", 13).await));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_left_out_is_not_readable_again() {
+    let sandbox = Sandbox::approved().await;
+    sandbox.auth0.fail("/api/v2/guardian/policies", Fault::status(503, json!({})));
+    sandbox.check_one("acme", 11).await;
+    sandbox.check_one("acme", 11).await;
+    sandbox.edit_configuration("name = \"acme\"", "name = \"acme\"\nleave_out = [\"guardian.policies\"]");
+    sandbox.check_one("acme", 0).await;
+    let history = sandbox.run(&["history", "acme"]).await.expect(0).out;
+    assert!(history.contains("section.blind") && !history.contains("section.seeing_again"), "{history}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_dead_credential_is_an_error_of_its_own_and_never_a_drift() {
     let sandbox = Sandbox::approved().await;
     sandbox.auth0.rotate_client_secret("CANARY-new-secret");
