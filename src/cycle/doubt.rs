@@ -38,7 +38,8 @@ impl Watch {
             taken.keep_left_out(&section, &mut again.left_out);
             taken.snapshot.sections.insert(section, reading);
         }
-        let baseline = self.store.read(|tx| verified_baseline(tx, &taken.snapshot, trust, &self.catalogue))?;
+        let baseline =
+            self.store.read(|tx| verified_baseline(tx, &taken.snapshot, trust, &self.catalogue, self.clock.now()))?;
         let is_held = |section: &String| match &baseline {
             Ok(baseline) => baseline.as_ref().is_some_and(|baseline| {
                 baseline.approved.subject.sections.get(section).is_some_and(|mark| mark.state.is_comparable())

@@ -4,7 +4,7 @@
 //! commands. Tables and columns are read from the schema, so a new one has to be bound to the history or to a digest, or
 //! to be listed here with the reason why not.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use authdrift::cli::context::Context;
@@ -267,7 +267,6 @@ async fn whatever_is_changed_in_a_database_in_use_is_named_or_does_no_harm() {
     let subject = Subject::new(&sandbox);
     let began = Instant::now();
     let mut tally: BTreeMap<Outcome, usize> = BTreeMap::new();
-    let mut harmless: BTreeSet<(&str, &str)> = BTreeSet::new();
     let mut findings: BTreeMap<String, usize> = BTreeMap::new();
     for table in &tables {
         let this_row = table.this_row();
@@ -281,9 +280,8 @@ async fn whatever_is_changed_in_a_database_in_use_is_named_or_does_no_harm() {
                     let outcome =
                         subject.try_out(|tx| tx.execute(&update, params_from_iter(row.iter().chain([&other]))));
                     *tally.entry(outcome.clone()).or_default() += 1;
-                    if outcome == Outcome::Sound && HARMLESS.iter().any(|(t, c, _)| (*t, *c) == (&table.name, name)) {
-                        harmless.insert((&table.name, name));
-                    } else if matches!(outcome, Outcome::Sound | Outcome::Accepted) {
+                    let is_listed = HARMLESS.iter().any(|(t, c, _)| (*t, *c) == (&table.name, name));
+                    if outcome == Outcome::Accepted || outcome == Outcome::Sound && !is_listed {
                         *findings.entry(format!("{outcome:?}: {}.{name}", table.name)).or_default() += 1;
                     }
                 }
@@ -302,8 +300,6 @@ async fn whatever_is_changed_in_a_database_in_use_is_named_or_does_no_harm() {
     }
     eprintln!("{} mutations in {:?}: {tally:?}", tally.values().sum::<usize>(), began.elapsed());
     assert!(findings.is_empty(), "nobody notices {findings:#?}");
-    let stale: Vec<_> = HARMLESS.iter().filter(|(table, column, _)| !harmless.contains(&(*table, *column))).collect();
-    assert!(stale.is_empty(), "these are noticed and need not be listed: {stale:#?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

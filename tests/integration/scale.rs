@@ -187,9 +187,9 @@ async fn without_a_pace_refusals_are_obeyed_and_the_reading_is_complete() {
     let statuses = statuses(&sandbox);
     assert!(statuses.contains(&Some(429)), "nothing was limited: {statuses:?}");
     assert_eq!(statuses.iter().filter(|status| **status == Some(200)).count(), 7);
-    // Whoever is refused waits as long as was asked: nobody knocks twice at a closed door.
+    // Whoever is refused waits as long as was asked. All who waited may come back at once, and then some wait again.
     let refused = statuses.iter().filter(|status| **status == Some(429)).count();
-    assert!(refused <= auth0_concurrency(), "{statuses:?}");
+    assert!(refused <= 2 * auth0_concurrency(), "{statuses:?}");
 }
 
 fn auth0_concurrency() -> usize {
