@@ -59,6 +59,9 @@ impl Default for Limits {
     }
 }
 
+/// What Auth0 says when its allowance for everything is spent.
+const GLOBAL: &[u8] = b"Global limit has been reached";
+
 /// What the vendor answered.
 #[derive(Debug)]
 pub(super) struct Answer {
@@ -276,6 +279,11 @@ impl Http {
         let content_type = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
         let date = text("date");
         let body = self.body(response).await;
+        // Auth0 names the group where it is one group of endpoints that was asked too often.
+        let is_global = |body: &Vec<u8>| body.windows(GLOBAL.len()).any(|part| part == GLOBAL);
+        if status == StatusCode::TOO_MANY_REQUESTS && body.as_ref().is_ok_and(is_global) {
+            self.pace.hear_of_all(asked_pause.unwrap_or(Duration::from_secs(1)), Instant::now());
+        }
         (body.map(|body| Answer { status: status.as_u16(), content_type, date, body, sent: None }), asked_pause)
     }
 

@@ -34,7 +34,12 @@ struct State {
     /// When the next request may go at the chosen pace, without a burst.
     due: Option<Instant>,
     budgets: BTreeMap<String, Budget>,
+    /// The pace that the vendor taught, where none was chosen.
+    learned: Option<Rate>,
 }
+
+/// The pace of somebody who was told that all of it is too much.
+const SLOWEST: Rate = Rate { burst: 1, per_second: 1.0 };
 
 /// Holds requests back.
 pub(super) struct Pace {
@@ -68,7 +73,7 @@ impl Pace {
                 return Some((budget.resets_at - now).min(self.longest));
             }
         }
-        if let Some(rate) = self.rate {
+        if let Some(rate) = self.rate.or(state.learned) {
             let step = Duration::from_secs_f64(1.0 / rate.per_second);
             let due = state.due.unwrap_or(now).max(now);
             let ahead = due - now;
@@ -82,6 +87,14 @@ impl Pace {
             budget.remaining = budget.remaining.saturating_sub(1);
         }
         None
+    }
+
+    /// Hears that it was not one family but everything that was too much, and when to go on. Whoever chose no pace keeps the
+    /// slowest from then on: so small an allowance is a free tenant's.
+    pub(super) fn hear_of_all(&self, wait: Duration, now: Instant) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.learned = Some(SLOWEST);
+        state.due = Some(now + wait.min(self.longest));
     }
 
     /// Hears from an answer how many requests of `family` are left of how many, and in what time more are added. An answer
