@@ -52,11 +52,12 @@ impl Pointer {
 
 impl fmt::Display for Pointer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for token in &self.0 {
-            write!(f, "/{}", token.replace('~', "~0").replace('/', "~1"))?;
-        }
-        Ok(())
+        write_tokens(&self.0, f)
     }
+}
+
+fn write_tokens(tokens: &[String], f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    tokens.iter().try_for_each(|token| write!(f, "/{}", token.replace('~', "~0").replace('/', "~1")))
 }
 
 /// A text that is not a JSON Pointer.
@@ -98,18 +99,28 @@ impl From<Pointer> for String {
 /// with it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct Pattern(Pointer);
+pub struct Pattern {
+    tokens: Vec<String>,
+    /// It has a `**`, so what it describes may have any depth.
+    is_deep: bool,
+}
 
 impl Pattern {
     /// Whether the pattern describes exactly these tokens.
     pub fn matches<T: AsRef<str>>(&self, tokens: &[T]) -> bool {
-        matches(&self.0.0, tokens)
+        if self.is_deep {
+            return matches(&self.tokens, tokens);
+        }
+        // This is asked of every value that is read, about every pattern of its section: most are ruled out by their
+        // depth, and most of the others by their last token.
+        let mut pairs = self.tokens.iter().zip(tokens).rev();
+        self.tokens.len() == tokens.len() && pairs.all(|(wanted, token)| fits(wanted, token.as_ref()))
     }
 
     /// Every value of `value` at a place that the pattern describes; `*` stands for every field and every item.
     pub fn find<'a>(&self, value: &'a Value) -> Vec<&'a Value> {
         let mut found = vec![value];
-        for wanted in &self.0.0 {
+        for wanted in &self.tokens {
             let step = |value: &'a Value| -> Vec<&'a Value> {
                 match value {
                     Value::Object(fields) if wanted == "*" => fields.values().collect(),
@@ -124,17 +135,21 @@ impl Pattern {
 
     /// Whether the pattern can describe anything in the section of that name.
     pub fn is_in(&self, section: &str) -> bool {
-        self.0.0.first().is_some_and(|wanted| wanted == "**" || fits(wanted, section))
+        self.tokens.first().is_some_and(|wanted| wanted == "**" || fits(wanted, section))
     }
 
     /// The tokens of `pointer` that stand where the pattern has a single `*`: the names of the things it is about.
     /// Empty when the pattern has `**` or does not match.
     pub fn names<'a>(&self, pointer: &'a Pointer) -> Vec<&'a str> {
-        let pattern = &self.0.0;
-        if pattern.len() != pointer.0.len() || !self.matches(&pointer.0) {
+        if self.tokens.len() != pointer.0.len() || !self.matches(&pointer.0) {
             return Vec::new();
         }
-        pattern.iter().zip(&pointer.0).filter(|(wanted, _)| *wanted == "*").map(|(_, token)| token.as_str()).collect()
+        self.tokens
+            .iter()
+            .zip(&pointer.0)
+            .filter(|(wanted, _)| *wanted == "*")
+            .map(|(_, token)| token.as_str())
+            .collect()
     }
 }
 
@@ -152,16 +167,16 @@ fn matches<T: AsRef<str>>(pattern: &[String], tokens: &[T]) -> bool {
 }
 
 fn fits(wanted: &str, token: &str) -> bool {
-    match (wanted.strip_suffix('*'), wanted.strip_prefix('*')) {
-        (Some(prefix), _) => token.starts_with(prefix),
-        (None, Some(suffix)) => token.ends_with(suffix),
-        (None, None) => wanted == token,
+    match wanted.as_bytes() {
+        [prefix @ .., b'*'] => token.as_bytes().starts_with(prefix),
+        [b'*', suffix @ ..] => token.as_bytes().ends_with(suffix),
+        exact => token.as_bytes() == exact,
     }
 }
 
 impl fmt::Display for Pattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        write_tokens(&self.tokens, f)
     }
 }
 
@@ -169,7 +184,9 @@ impl FromStr for Pattern {
     type Err = NotAPointer;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        text.parse().map(Self)
+        let Pointer(tokens) = text.parse()?;
+        let is_deep = tokens.iter().any(|token| token == "**");
+        Ok(Self { tokens, is_deep })
     }
 }
 
@@ -211,6 +228,10 @@ mod tests {
             ("/**/id", "/id", true),
             ("/a/oauth_*/x", "/a/oauth_google/x", true),
             ("/a/oauth_*/x", "/a/saml/x", false),
+            ("/a/*_html/x", "/a/page_html/x", true),
+            ("/a/*_html/x", "/a/page_html", false),
+            ("/a/*_html/x", "/a/page/x", false),
+            ("/a/b", "/a/b/c", false),
             ("", "", true),
         ];
         for (pattern, pointer, expected) in table {
