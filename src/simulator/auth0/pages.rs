@@ -56,8 +56,7 @@ const LISTS: &[(&str, &str, Style)] = &[
 pub(super) fn serve(request: &Request, document: &Value, max_page_size: usize) -> Result<Answer, String> {
     let Some(items) = document.as_array() else { return Ok(Answer::json(200, &choose(request, document))) };
     let Some((name, style)) = list(&request.path) else { return Ok(Answer::json(200, document)) };
-    let items: Vec<Value> =
-        items.iter().filter(|item| is_wanted(request, item)).map(|item| choose(request, item)).collect();
+    let items: Vec<&Value> = items.iter().filter(|item| is_wanted(request, item)).collect();
     let checkpoint = request.parameter("take").is_some() || request.parameter("from").is_some();
     match (style, checkpoint) {
         (Style::Offset | Style::Actions, true) => Err("'Additional properties not allowed: take'".to_owned()),
@@ -92,7 +91,12 @@ fn choose(request: &Request, item: &Value) -> Value {
     Value::Object(chosen)
 }
 
-fn offset_page(request: &Request, name: &str, items: &[Value], max: usize) -> Result<Answer, String> {
+/// One page of `items`, with the fields that were asked for.
+fn chosen(request: &Request, items: &[&Value], start: usize, limit: usize) -> Vec<Value> {
+    items.iter().skip(start).take(limit).map(|item| choose(request, item)).collect()
+}
+
+fn offset_page(request: &Request, name: &str, items: &[&Value], max: usize) -> Result<Answer, String> {
     let page = number(request, "page", 0, 0, usize::MAX)?;
     let asked = number(request, "per_page", 50, 1, 100)?;
     if matches!(name, "connections" | "organizations") && page.saturating_add(1).saturating_mul(asked) > 1000 {
@@ -100,24 +104,24 @@ fn offset_page(request: &Request, name: &str, items: &[Value], max: usize) -> Re
     }
     let limit = asked.min(max);
     let start = page.saturating_mul(limit);
-    let shown: Vec<&Value> = items.iter().skip(start).take(limit).collect();
+    let shown = chosen(request, items, start, limit);
     if request.parameter("include_totals").as_deref() != Some("true") {
         return Ok(Answer::json(200, &json!(shown)));
     }
     Ok(Answer::json(200, &json!({ "start": start, "limit": limit, "total": items.len(), name: shown })))
 }
 
-fn actions_page(request: &Request, name: &str, items: &[Value], max: usize) -> Result<Answer, String> {
+fn actions_page(request: &Request, name: &str, items: &[&Value], max: usize) -> Result<Answer, String> {
     let page = number(request, "page", 0, 0, usize::MAX)?;
     let limit = number(request, "per_page", 20, 1, 100)?.min(max);
-    let shown: Vec<&Value> = items.iter().skip(page.saturating_mul(limit)).take(limit).collect();
+    let shown = chosen(request, items, page.saturating_mul(limit), limit);
     let mut answer = Map::from_iter([(name.to_owned(), json!(shown)), ("per_page".to_owned(), json!(limit))]);
     let unless_zero = [("page", page), ("total", items.len())].into_iter().filter(|(_, number)| *number > 0);
     answer.extend(unless_zero.map(|(name, number)| (name.to_owned(), json!(number))));
     Ok(Answer::json(200, &Value::Object(answer)))
 }
 
-fn checkpoint_page(request: &Request, name: &str, items: &[Value], max: usize) -> Result<Answer, String> {
+fn checkpoint_page(request: &Request, name: &str, items: &[&Value], max: usize) -> Result<Answer, String> {
     let most = match name {
         "clients" => 1000,
         "connection_profiles" | "user_attribute_profiles" => 10,
@@ -128,7 +132,7 @@ fn checkpoint_page(request: &Request, name: &str, items: &[Value], max: usize) -
         Some(cursor) => read_cursor(&cursor).ok_or("'Invalid cursor' on property from")?,
         None => 0,
     };
-    let shown: Vec<&Value> = items.iter().skip(start).take(limit).collect();
+    let shown = chosen(request, items, start, limit);
     let end = start.saturating_add(shown.len());
     if end == items.len() || shown.is_empty() {
         return Ok(Answer::json(200, &json!({ name: shown })));
