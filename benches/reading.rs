@@ -53,6 +53,9 @@ const TENANTS: [(&str, u64); 6] = [
     ("auth0, large, with latency", 50),
 ];
 
+const DAEMON: &str = "daemon";
+const INSTANCES: i64 = 20;
+
 /// What one step cost the process that did it.
 #[derive(Debug, Serialize, Deserialize)]
 struct Cost {
@@ -89,12 +92,57 @@ fn measure_all(wanted: &str) -> Outcome<()> {
         let costs = measure(name, latency)?;
         rows.extend(costs.into_iter().map(|cost| cells(name, latency, &cost)));
     }
-    let table = aligned(&rows);
-    say(&table)?;
+    let mut said = aligned(&rows);
+    if DAEMON.contains(wanted) {
+        writeln!(
+            said,
+            "\nA daemon with {INSTANCES} instances of the built-in Auth0 tenant holds {} between its cycles.",
+            daemon()?
+        )?;
+    }
+    say(&said)?;
     if env::var_os("UPDATE_DOCS").is_some() {
-        write_into_docs(&table)?;
+        write_into_docs(&said)?;
     }
     Ok(())
+}
+
+/// The resident memory of a daemon whose instances have all been read.
+fn daemon() -> Outcome<String> {
+    let vendor = Process::start(&["serve", "auth0, built in", "0"])?;
+    let folder = tempfile::tempdir()?;
+    prepare(folder.path(), "auth0", &vendor.first_line)?;
+    let file = folder.path().join("config.toml");
+    let text = fs::read_to_string(&file)?;
+    let (head, instance) = text.split_once("[[auth0]]").ok_or("no instance")?;
+    let instances =
+        (0..INSTANCES).map(|number| format!("[[auth0]]{}", instance.replace("bench", &format!("bench-{number}"))));
+    fs::write(&file, format!("{head}{}", instances.collect::<String>()))?;
+    let log = fs::File::create(folder.path().join("log"))?;
+    let mut command = Command::new(PROGRAM);
+    command.arg("--config").arg(&file).arg("run").stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+    let mut child = command.spawn()?;
+    let database = folder.path().join("authdrift.db");
+    let read = || -> Outcome<i64> {
+        let query = "SELECT count(DISTINCT instance_id) FROM cycles";
+        Ok(rusqlite::Connection::open(&database)?.query_row(query, [], |row| row.get(0))?)
+    };
+    let start = Instant::now();
+    while read().unwrap_or_default() < INSTANCES && start.elapsed() < Duration::from_secs(180) {
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    std::thread::sleep(Duration::from_secs(3));
+    let resident = memory(&child.id().to_string(), "VmRSS:");
+    child.kill()?;
+    child.wait()?;
+    if read()? < INSTANCES {
+        return Err(fs::read_to_string(folder.path().join("log"))?.into());
+    }
+    Ok(megabytes(resident?))
+}
+
+fn megabytes(bytes: u64) -> String {
+    format!("{:.1} MB", bytes as f64 / 1e6)
 }
 
 fn say(text: &str) -> Outcome<()> {
@@ -113,7 +161,7 @@ fn cells(name: &str, latency: u64, cost: &Cost) -> [String; 9] {
         cost.requests.to_string(),
         millis(cost.wall),
         millis(cost.cpu),
-        format!("{:.1} MB", cost.peak as f64 / 1e6),
+        megabytes(cost.peak),
         format!("{} B", cost.documents),
         format!("{} B", cost.rest),
     ]
@@ -148,8 +196,8 @@ fn write_into_docs(table: &str) -> Outcome<()> {
     let (before, rest) = text.split_once(begin).ok_or("docs/performance.md has no generated part")?;
     let (_, after) = rest.split_once("<!-- end -->").ok_or("the generated part has no end")?;
     let date = SystemClock.now().format("%Y-%m-%d");
-    let size = fs::metadata(PROGRAM)?.len() as f64 / 1e6;
-    let said = format!("Measured on {date} on {}. The program has {size:.1} MB.", machine()?);
+    let size = megabytes(fs::metadata(PROGRAM)?.len());
+    let said = format!("Measured on {date} on {}. The program has {size}.", machine()?);
     fs::write(&path, format!("{before}{begin}\n{said}\n\n{table}\n<!-- end -->{after}"))?;
     Ok(())
 }
@@ -362,7 +410,7 @@ fn cost(folder: &Path, step: &str, work: impl FnOnce() -> Outcome<u64>) -> Outco
     let (start, cpu) = (Instant::now(), cpu());
     let requests = work()?;
     let (wall, cpu) = (start.elapsed(), self::cpu() - cpu);
-    let peak = peak()?;
+    let peak = memory("self", "VmHWM:")?;
     let after = stored(&database)?;
     let (documents, rest) = (after.0 - before.0, after.1 - before.1);
     Ok(Cost { step: step.to_owned(), requests, wall, cpu, peak, documents, rest })
@@ -373,9 +421,10 @@ fn cpu() -> Duration {
     Duration::new(u64::try_from(spent.tv_sec).unwrap(), u32::try_from(spent.tv_nsec).unwrap())
 }
 
-fn peak() -> Outcome<u64> {
-    let status = fs::read_to_string("/proc/self/status")?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).ok_or("no VmHWM")?;
+/// What the system says about the memory of a process, in bytes.
+fn memory(process: &str, name: &str) -> Outcome<u64> {
+    let status = fs::read_to_string(format!("/proc/{process}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix(name)).ok_or("no such line")?;
     Ok(line.trim().trim_end_matches(" kB").parse::<u64>()? * 1024)
 }
 
