@@ -50,12 +50,17 @@ pub enum ApprovalError {
         /// The baseline.
         sequence: u64,
     },
-    /// Part of the differences was to be approved on top of a baseline that not enough people approved.
+    /// Part of the differences was to be approved on top of a baseline that nothing may be compared with.
     #[error(
-        "baseline {0} has too few approvers, so the next one is approved whole, as a first one is: say --all and look at \
-         all of it, or let somebody sign the proposal of baseline {0} and import it again"
+        "nothing can be compared with baseline {sequence} ({reason}), so the next one is approved whole, as a first one is: \
+         say --all and look at all of it"
     )]
-    Whole(u64),
+    Whole {
+        /// The baseline.
+        sequence: u64,
+        /// Why not.
+        reason: Untrusted,
+    },
     /// The proposal compares with something that was not approved as it should be.
     #[error("the proposal shows what changes since baseline {sequence}, but {reason}; propose again")]
     BadBase {

@@ -129,7 +129,7 @@ impl From<ApprovalError> for CliError {
             ApprovalError::TrustFile(_) => Exit::Configuration,
             ApprovalError::Nothing { .. }
             | ApprovalError::Already { .. }
-            | ApprovalError::Whole(_)
+            | ApprovalError::Whole { .. }
             | ApprovalError::NoSuchPath(_)
             | ApprovalError::NotForATime(_)
             | ApprovalError::Unsigned(_)

@@ -117,7 +117,7 @@ pub fn import(
     }
 
     // `propose` never drops a section, so whoever made this one wants something not to be looked at any more.
-    let before = standing.baseline.as_ref().map(|baseline| &baseline.approved.subject);
+    let before = standing.predecessor().map(|baseline| &baseline.approved.subject);
     let lost: Vec<&str> = before
         .map_or_else(Vec::new, |before| proposal.section_changes_since(before))
         .into_iter()

@@ -73,7 +73,7 @@ impl Named {
 pub struct Standing {
     /// The newest snapshot.
     pub snapshot: Snapshot,
-    /// The newest baseline. From [`Standing::load_to_approve`] it may have too few approvers.
+    /// The newest baseline. From [`Standing::load_to_approve`] it may not be compared with, see [`Standing::shortage`].
     pub baseline: Option<Baseline>,
     /// Every difference.
     pub changes: Vec<Change>,
@@ -105,7 +105,8 @@ impl Standing {
         }
     }
 
-    /// The same, also if nothing is wrong with the baseline but that too few people approved it.
+    /// The same, also if nothing is wrong with the baseline but that too few people approved it, or that the vendor has
+    /// another instance under this name now.
     ///
     /// # Errors
     /// There is no snapshot, or the baseline cannot be trusted for another reason.
@@ -135,9 +136,18 @@ impl Standing {
         Ok(Self { snapshot, baseline, changes, ids, statements, rolled_back })
     }
 
-    /// Why the baseline has too few approvers by the rules of today, if it has.
+    /// Why nothing may be compared with the baseline today, though it is genuine: see [`Approved::shortage`].
+    ///
+    /// [`Approved::shortage`]: crate::trust::Approved::shortage
     pub fn shortage(&self) -> Option<&Untrusted> {
         self.baseline.as_ref()?.approved.shortage.as_ref()
+    }
+
+    /// The newest baseline, if it was approved for the instance that the vendor has under this name now. Nothing of
+    /// another one is carried over.
+    pub fn predecessor(&self) -> Option<&Baseline> {
+        let is_another = matches!(self.shortage(), Some(Untrusted::OtherResource { .. }));
+        self.baseline.as_ref().filter(|_| !is_another)
     }
 
     /// The baseline that changes can be shown against, and its signatures.
@@ -232,14 +242,17 @@ pub fn propose(
     if snapshot.resource.is_empty() {
         return Err(ApprovalError::NoResource(instance.clone()));
     }
+    if let (Some(baseline), Some(reason), true) =
+        (&standing.baseline, standing.shortage(), *selection != Selection::All)
+    {
+        let sequence = baseline.approved.subject.sequence;
+        return Err(ApprovalError::Whole { sequence, reason: reason.clone() });
+    }
     let (approved, new_sections) = selected(standing, selection)?;
     let base = standing.base();
     let (sequence, previous) = match &standing.baseline {
         Some(baseline) => {
             let subject = &baseline.approved.subject;
-            if base.is_none() && *selection != Selection::All {
-                return Err(ApprovalError::Whole(subject.sequence));
-            }
             let is_something = !approved.is_empty() || !new_sections.is_empty() || standing.rolled_back.is_some();
             if base.is_some() && !is_something {
                 return Err(ApprovalError::Nothing { instance: instance.clone(), sequence: subject.sequence });
@@ -310,7 +323,7 @@ fn check_rest(
     sections: &Manifest,
     documents: &BTreeMap<Digest, Document>,
 ) -> Result<(), ApprovalError> {
-    let Some(_) = &standing.baseline else { return Ok(()) };
+    let Some(_) = standing.predecessor() else { return Ok(()) };
     let side = |section: &str| match sections.get(section) {
         Some(mark) => match mark.digest.as_ref().and_then(|digest| documents.get(digest)) {
             Some(document) => Side::Document(document),
@@ -342,7 +355,7 @@ fn compose(
         }
         manifest.insert(section.to_owned(), SectionMark { digest, state });
     };
-    let old = standing.baseline.as_ref();
+    let old = standing.predecessor();
     let old_marks = old.map(|baseline| baseline.approved.subject.sections.clone()).unwrap_or_default();
     let names = old_marks.keys().chain(standing.snapshot.sections.keys());
     for section in names.collect::<BTreeSet<_>>() {

@@ -61,7 +61,7 @@ pub struct Approved {
     pub identity: Digest,
     /// By whom, one per person, the earliest first. If they are enough, those who count; else everybody who signed.
     pub approvals: Vec<Approval>,
-    /// Why they are not enough by the rules of today.
+    /// Why that is not enough today: by the rules, or because the vendor has another instance under this name.
     pub shortage: Option<Untrusted>,
 }
 
@@ -135,7 +135,7 @@ pub struct Times<'a> {
 /// `Ok(None)` means that nothing was ever approved: no statements are stored, and the history knows of none.
 ///
 /// # Errors
-/// As [`foundation`]; and too few people approved it.
+/// As [`foundation`]; and too few people approved it, or it was approved for another resource.
 pub fn baseline(
     instance: &InstanceId,
     evidence: &Evidence<'_>,
@@ -149,10 +149,10 @@ pub fn baseline(
 }
 
 /// Verifies the baseline that a new one of `instance` may be put on. Nothing may be compared with it: perhaps too few
-/// people approved it, see [`Approved::shortage`].
+/// people approved it, or it was for another resource, see [`Approved::shortage`].
 ///
 /// # Errors
-/// One [`Untrusted`] per kind of attack; all of [`chain`], and those on the history, the resource and documents.
+/// One [`Untrusted`] per kind of attack; all of [`chain`], and those on the history and documents.
 pub fn foundation(
     instance: &InstanceId,
     evidence: &Evidence<'_>,
@@ -173,10 +173,11 @@ pub fn foundation(
         }
     }
     let lapsed = lapse::documents(&links, evidence.now, evidence.documents)?;
-    let Some(approved) = links.pop() else { return Ok(None) };
+    let Some(mut approved) = links.pop() else { return Ok(None) };
     if !evidence.resource.may_be(&approved.subject.resource) {
-        return Err(Untrusted::OtherResource {
-            approved: approved.subject.resource,
+        // What was approved stands for nothing here. Who recreated the instance on purpose begins anew on top of it.
+        approved.shortage = Some(Untrusted::OtherResource {
+            approved: approved.subject.resource.clone(),
             found: evidence.resource.known.join(", "),
         });
     }

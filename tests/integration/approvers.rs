@@ -2,6 +2,8 @@
 
 use serde_json::{Value, json};
 
+use authdrift::simulator::fault::Fault;
+
 use crate::approve::{SECOND, import, propose, sign, two_approvers};
 use crate::common::Sandbox;
 use crate::common::sandbox::APPROVER;
@@ -79,6 +81,29 @@ async fn when_more_people_are_asked_for_a_new_baseline_is_approved_whole() {
     let shortages: Vec<&Value> =
         verified["instances"][0]["baselines"].as_array().unwrap().iter().map(|one| &one["shortage"]).collect();
     assert_eq!(shortages, [&json!("too-few-approvers"), &Value::Null]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_instance_that_was_recreated_is_approved_whole_and_keeps_nothing_of_the_old_one() {
+    let sandbox = Sandbox::clerk_approved().await;
+    sandbox.clerk.edit("/v1/instance", |instance| instance["id"] = json!("ins_2recreated"));
+    sandbox.set_lifetime(3600);
+    let report = sandbox.check_one("prod", 12).await;
+    assert_eq!(report["reason"]["code"], "other-resource");
+    let key = sandbox.path("alice").display().to_string();
+    let part = ["approve", "prod", "--only", "/jwt_templates", "--reason", "x", "--key", &key];
+    sandbox.run(&part).await.expect(2).saying(&["approved whole", "calls this instance 'ins_2recreated'", "--all"]);
+    // What cannot be read now is unknown, and not what the old instance had.
+    sandbox.clerk.fail("/v1/redirect_urls", Fault::status(403, json!({})));
+    sandbox.check_one("prod", 12).await;
+    let whole = ["approve", "prod", "--all", "--accept-weaker", "--reason", "recreated", "--key", &key];
+    sandbox.run(&whole).await.expect(0).saying(&["Baseline 2 of clerk:prod"]);
+    let report = sandbox.check_one("prod", 0).await;
+    assert_eq!(report["resource"], "ins_2recreated");
+    let section =
+        |name: &str| report["sections"].as_array().unwrap().iter().find(|one| one["section"] == name).cloned();
+    assert_eq!(section("redirect_urls").unwrap()["state"], "not_permitted");
+    sandbox.run(&["verify"]).await.expect(0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,6 +1,7 @@
 //! How many people it takes, and the ways forward when it takes more than it did.
 
-use authdrift::model::Severity;
+use authdrift::model::{Resource, Severity};
+use authdrift::snapshot::digest_of;
 use authdrift::trust::{NAMESPACE, SignedStatement};
 
 use crate::keys::skipped;
@@ -133,4 +134,19 @@ fn a_first_baseline_needs_the_highest_number() {
     let alone = world.signed(&first, "alice", "alice");
     assert_eq!(world.accept(std::slice::from_ref(&alone), WHEN).unwrap_err().code(), "too-few-approvers");
     assert!(world.accept(&[alone, world.signed(&first, "bob", "bob")], WHEN).is_ok());
+}
+
+#[test]
+fn an_instance_that_was_recreated_begins_anew_on_top_of_the_old_chain() {
+    let Some(mut world) = World::new() else { return skipped() };
+    world.resource = Resource::new(["ins_2"]);
+    assert_eq!(world.baseline().unwrap_err().code(), "other-resource");
+    assert_eq!(world.foundation().unwrap().unwrap().approved.shortage.unwrap().code(), "other-resource");
+    let mut next = subject_after(world.subjects.last());
+    next.resource = "ins_2".to_owned();
+    next.snapshot = digest_of(&next.instance, &next.resource, &next.sections);
+    world.import(&next, vec![world.signed(&next, "alice", "alice"), world.signed(&next, "bob", "bob")]);
+    assert_eq!(world.baseline().unwrap().unwrap().into_inner().approved.subject.resource, "ins_2");
+    world.resource = Resource::new(["ins_1", "app_1"]);
+    assert_eq!(world.baseline().unwrap_err().code(), "other-resource", "and not back");
 }

@@ -129,7 +129,7 @@ pub enum Untrusted {
     /// The name is the same, but the vendor says it is another instance: it was recreated or exchanged.
     #[error(
         "the baseline was approved for '{}', but the vendor calls this instance '{}'; if it was recreated on purpose, \
-         approve a new baseline",
+         approve a new baseline with --all",
         display_safe(.approved), display_safe(.found)
     )]
     OtherResource {
