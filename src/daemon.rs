@@ -68,6 +68,9 @@ pub enum DaemonError {
 /// How often the whole database file is looked at.
 const CHECK_EVERY: TimeDelta = TimeDelta::days(1);
 
+/// How far a clock may go back without a word: time servers correct less than that.
+const SET_BACK: TimeDelta = TimeDelta::seconds(60);
+
 /// A daemon that is ready to run.
 pub struct Daemon {
     watches: Vec<Arc<Watch>>,
@@ -171,6 +174,9 @@ impl Daemon {
         let watchdog = sd_notify::watchdog_enabled().map(|interval| interval / 2);
         let mut last_ping = Instant::now();
         let mut last_check = self.clock.now();
+        let mut last_seen = self.store.read(|tx| -> Result<_, StoreError> {
+            events::mark(tx)?.map_or(Ok(None), |mark| events::recorded_at(tx, mark.size))
+        })?;
         loop {
             tokio::select! {
                 _ = terminate.recv() => break,
@@ -178,6 +184,7 @@ impl Daemon {
                 () = self.stop.cancelled() => break,
                 tick = ticking.recv() => if tick.is_none() { break },
             }
+            last_seen = Some(self.notice_clock(last_seen)?);
             // A file that is damaged is never written to again: whoever starts the daemon anew is told at once.
             if self.clock.now() - last_check >= CHECK_EVERY {
                 self.store.full_check()?;
@@ -219,7 +226,7 @@ impl Daemon {
             let instance = watch.instance();
             let (next_due, open_here) = self.store.read(|tx| -> Result<_, StoreError> {
                 let Some(row) = instances::find(tx, &instance.id)? else { return Ok((None, 0)) };
-                Ok((instances::state(tx, row)?.next_due, drifts::count_open(tx, row)?))
+                Ok((instances::next_due(tx, row)?, drifts::count_open(tx, row)?))
             })?;
             open += open_here;
             next = match (next, next_due) {
@@ -238,6 +245,16 @@ impl Daemon {
         }
         let next = next.map_or("now".to_owned(), written);
         Ok(format!("{} watched, {open} open, next cycle {next}", self.watches.len()))
+    }
+
+    /// Says so in the history when the time is long before one that was there already: approvals are held against the clock.
+    fn notice_clock(&self, last_seen: Option<DateTime<Utc>>) -> Result<DateTime<Utc>, StoreError> {
+        let now = self.clock.now();
+        if let Some(before) = last_seen.filter(|before| now + SET_BACK < *before) {
+            tracing::warn!(was = written(before), is = written(now), "the clock was set back");
+            self.record("clock.set_back", json!({ "was": written(before), "is": written(now) }))?;
+        }
+        Ok(now)
     }
 
     fn record(&self, kind: &str, data: serde_json::Value) -> Result<(), StoreError> {

@@ -16,10 +16,12 @@ pub mod instances;
 pub mod news;
 mod open;
 pub mod outbox;
+mod told;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+pub use audit::contradiction;
 use chrono::{DateTime, Utc};
 pub use open::{check_schema, make_folder};
 pub use rusqlite::Transaction;

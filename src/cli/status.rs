@@ -147,7 +147,7 @@ fn line(tx: &Transaction<'_>, context: &Context, instance: &Instance, trust: &Tr
         open,
         baseline,
         cycle,
-        next: instances::state(tx, row)?.next_due,
+        next: instances::next_due(tx, row)?,
     })
 }
 

@@ -13,7 +13,7 @@ use crate::message::{
 use crate::model::{Digest, Direction, HistoryMark, InstanceId, MessageId, Severity};
 use crate::store::instances::InstanceRow;
 use crate::store::outbox;
-use crate::store::{StoreError, Transaction, drifts, events, instances, news};
+use crate::store::{StoreError, Transaction, drifts, events, news};
 
 /// What every message of one commit has in common.
 pub struct Origin<'a> {
@@ -67,7 +67,7 @@ pub fn announce(tx: &Transaction<'_>, row: InstanceRow, origin: &Origin<'_>, tol
     // A story goes on as long as something is open, blind or untrusted.
     let is_blind =
         news::known(tx, row)?.values().any(|section| section.kind != SectionKind::Unbaselined && section.is_told);
-    if open == 0 && !is_blind && instances::state(tx, row)?.untrusted.is_none() {
+    if open == 0 && !is_blind && events::untrusted(tx, origin.instance)?.is_none() {
         outbox::end_threads(tx, row)?;
     }
     Ok(())

@@ -33,7 +33,7 @@ pub(super) fn commit(
 ) -> Result<Report, StoreError> {
     let id = &watch.instance.id;
     let row = instances::row(tx, id)?;
-    let before = instances::state(tx, row)?;
+    let was_untrusted = events::untrusted(tx, id)?;
     let is_first = cycles::last_reading(tx, row)?.is_none();
     let judged =
         judge(tx, &watch.instance.selection, &taken.snapshot, &taken.failure, trust, &watch.catalogue, cycle.at)?;
@@ -47,24 +47,17 @@ pub(super) fn commit(
         told.transitions = keep_drifts(tx, row, id, compared, cycle.at)?;
         told.sections = keep_sections(tx, row, watch, taken, compared, cycle.at)?;
     }
-    let code = match &judged {
-        Judged::Untrusted(untrusted) => Some(untrusted.code()),
-        _ => None,
-    };
     match &judged {
-        Judged::Untrusted(untrusted) if before.untrusted.as_deref() != code => {
+        Judged::Untrusted(untrusted) if was_untrusted.as_deref() != Some(untrusted.code()) => {
             let data = json!({ "code": untrusted.code(), "reason": untrusted.to_string() });
             events::append(tx, cycle.at, "baseline.untrusted", Some(id), data)?;
             told.untrusted = Some(untrusted.to_string());
         }
-        Judged::Compared(_) if before.untrusted.is_some() => {
-            events::append(tx, cycle.at, "baseline.trusted", Some(id), json!({ "was": before.untrusted }))?;
+        Judged::Compared(_) if was_untrusted.is_some() => {
+            events::append(tx, cycle.at, "baseline.trusted", Some(id), json!({ "was": was_untrusted }))?;
             told.trusted_again = true;
         }
         _ => {}
-    }
-    if !matches!(judged, Judged::Failed(_)) {
-        instances::set_untrusted(tx, row, code)?;
     }
 
     let report = report::build(tx, watch, taken, &judged, &cycle)?;
@@ -214,6 +207,9 @@ fn keep_sections(
                 news::forget(tx, row, &section)?;
                 // Somebody chose not to read it any more: nobody sees it again.
                 if table.section(&section).is_some_and(|row| watch.instance.selection.has(row).is_err()) {
+                    if incident.is_told {
+                        events::append(tx, at, "section.left_out", Some(id), json!({ "section": section }))?;
+                    }
                     continue;
                 }
                 let (kind, what, change) = match incident.kind {

@@ -12,7 +12,9 @@ use crate::diff::{Change, compare, compare::Side};
 use crate::model::{Digest, InstanceId, Provider, State};
 use crate::sections::Table;
 use crate::snapshot::{Manifest, Snapshot};
-use crate::store::{StoreError, Transaction, baselines, check_schema, documents, events, high_water, instances};
+use crate::store::{
+    StoreError, Transaction, baselines, check_schema, contradiction, documents, events, high_water, instances,
+};
 use crate::trust::{self, Baseline, Evidence, Policy, Untrusted, Verified};
 use crate::trust_files::TrustFiles;
 
@@ -172,11 +174,12 @@ fn verified<T>(
         None => Vec::new(),
     };
     // Whoever can edit the history can hide that something was approved, so it is walked every time.
-    let approved_sequence = match events::verify(tx) {
-        Ok(walk) => walk.approved.get(instance).copied().unwrap_or_default(),
+    let walk = match events::verify(tx) {
+        Ok(walk) => walk,
         Err(StoreError::History(reason)) => return Ok(Err(Untrusted::StoreTampered { reason })),
         Err(error) => return Err(error),
     };
+    let approved_sequence = walk.approved.get(instance).copied().unwrap_or_default();
     if statements.is_empty() && approved_sequence == 0 {
         return Ok(Ok(None));
     }
@@ -199,7 +202,11 @@ fn verified<T>(
     match (verified, check_schema(tx)) {
         (Ok(_), Err(StoreError::Schema(reason))) => Ok(Err(Untrusted::StoreTampered { reason })),
         (Ok(_), Err(error)) => Err(error),
-        (verified, _) => Ok(verified),
+        (Ok(verified), Ok(())) => Ok(match contradiction(tx, instance, &walk)? {
+            Some(reason) => Err(Untrusted::StoreTampered { reason }),
+            None => Ok(verified),
+        }),
+        (Err(untrusted), _) => Ok(Err(untrusted)),
     }
 }
 

@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn hostile_text_is_inert() {
+    fn t9_hostile_text_is_inert() {
         for alert in [samples::hostile(), samples::enormous()] {
             let page = render(&alert).unwrap();
             for forbidden in

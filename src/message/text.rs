@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn hostile_text_stays_text() {
+    fn t9_hostile_text_stays_text() {
         for alert in [samples::hostile(), samples::enormous()] {
             let text = render(&alert).unwrap();
             assert!(text.chars().all(|c| c == '\n' || !c.is_control()), "control character");

@@ -8,7 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use rusqlite::Transaction;
 use serde_json::Value;
 
-use super::events::{self, Event};
+use super::events::{self, Walk};
+use super::instances::InstanceRow;
+use super::told::{Told, ToldMessage, since};
 use super::{Store, Stored, cycles, documents, drifts, instances, news, outbox};
 use crate::canonical::{Document, to_bytes};
 use crate::incident::{Known, SectionKind, Status, fingerprint};
@@ -32,71 +34,28 @@ impl Store {
         let documents = documents_of(tx, &mut wrong)?;
         snapshots(tx, &documents, &mut wrong)?;
         // A history that cannot be read is told by whoever verifies it, and nothing can be held against it.
-        if events::verify(tx).is_ok() {
-            let told = Told::of(&events::all(tx, None)?);
-            each_instance(tx, &told, &mut wrong)?;
-            messages(tx, &told, &mut wrong)?;
+        if let Ok(walk) = events::verify(tx) {
+            each_instance(tx, &walk.told, &mut wrong)?;
+            messages(tx, &walk.told, None, &mut wrong)?;
+            threads(tx, &mut wrong)?;
         }
         Ok(wrong)
     }
 }
 
-/// What the history says that the tables should hold.
-#[derive(Default)]
-struct Told {
-    /// Drifts by instance and id: the last event of each, and how often it was opened again.
-    drifts: BTreeMap<InstanceId, BTreeMap<String, (Event, u32)>>,
-    /// Sections and credentials that were told of and are not over.
-    sections: BTreeMap<InstanceId, BTreeMap<String, Event>>,
-    /// Instances whose baseline cannot be trusted.
-    untrusted: BTreeMap<InstanceId, Event>,
-    /// Messages by id: the event that made each, and the kind of the last one.
-    messages: BTreeMap<String, (Event, String)>,
-}
-
-impl Told {
-    fn of(events: &[Event]) -> Self {
-        let mut told = Self::default();
-        for event in events {
-            let text = |name: &str| event.data.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
-            let kind = event.kind.as_str();
-            if kind == events::QUEUED {
-                told.messages.insert(text("message"), (event.clone(), kind.to_owned()));
-            }
-            if let ("delivery.done" | "delivery.given_up", Some((_, last))) =
-                (kind, told.messages.get_mut(&text("message")))
-            {
-                kind.clone_into(last);
-            }
-            let Some(instance) = &event.instance else { continue };
-            match kind {
-                "baseline.untrusted" => drop(told.untrusted.insert(instance.clone(), event.clone())),
-                "baseline.trusted" => drop(told.untrusted.remove(instance)),
-                "section.blind" | "section.suspect" | "section.unbaselined" => {
-                    told.sections.entry(instance.clone()).or_default().insert(text("section"), event.clone());
-                }
-                "credential.refused" => {
-                    told.sections.entry(instance.clone()).or_default().insert(text("credential"), event.clone());
-                }
-                "section.seeing_again" | "credential.accepted" => {
-                    let name = if kind == "credential.accepted" { "credential" } else { "section" };
-                    told.sections.entry(instance.clone()).or_default().remove(&text(name));
-                }
-                _ if kind.starts_with("drift.") => {
-                    let drifts = told.drifts.entry(instance.clone()).or_default();
-                    let before = drifts.get(&text("drift")).map_or(0, |(_, reopened)| *reopened);
-                    let reopened = before + u32::from(kind == "drift.reopened");
-                    drifts.insert(text("drift"), (event.clone(), reopened));
-                }
-                _ => {}
-            }
-        }
-        told
+/// The first thing about `instance` that is not in the tables as the history tells it: a drift that was planted as known
+/// would never be told, and neither would a message that was taken away.
+///
+/// # Errors
+/// The database cannot be read.
+pub fn contradiction(tx: &Transaction<'_>, instance: &InstanceId, walk: &Walk) -> Stored<Option<String>> {
+    let mut wrong = Findings::new();
+    match instances::find(tx, instance)? {
+        Some(row) => told_of(tx, instance, row, &walk.told, &mut wrong)?,
+        None => missing(&walk.told, &BTreeSet::new(), |id| id == instance, &mut wrong),
     }
-}
-
-fn since(event: &Event) -> String {
-    format!("event {} of {}", event.seq, display_safe(&event.at))
+    messages(tx, &walk.told, Some(instance), &mut wrong)?;
+    Ok(wrong.into_iter().next())
 }
 
 fn meta(tx: &Transaction<'_>, key: &str, wrong: &mut Findings) -> Stored<()> {
@@ -213,25 +172,29 @@ fn each_instance(tx: &Transaction<'_>, told: &Told, wrong: &mut Findings) -> Sto
             continue;
         };
         let Some(row) = instances::find(tx, &id)? else { continue };
-        let is_untrusted = told.untrusted.get(&id);
-        let state = instances::state(tx, row)?.untrusted;
-        let code = is_untrusted.and_then(|event| event.data.get("code")).and_then(Value::as_str);
-        if state.as_deref() != code {
-            wrong.push(format!("{id} remembers another reason for not being trusted than the history"));
-        }
-        compare_drifts(&id, &drifts::known(tx, row)?, told, wrong);
-        compare_sections(&id, &news::known(tx, row)?, told, wrong);
+        told_of(tx, &id, row, told, wrong)?;
         // What was read leaves cycles.
         if cycles::latest(tx, row)?.is_none() {
             wrong.push(format!("every cycle of {id} is gone"));
         }
         known.insert(id);
     }
-    let spoken_of = told.drifts.keys().chain(told.untrusted.keys()).chain(told.sections.keys());
-    for id in spoken_of.filter(|id| !known.contains(*id)).collect::<BTreeSet<_>>() {
+    missing(told, &known, |_| true, wrong);
+    Ok(())
+}
+
+fn told_of(tx: &Transaction<'_>, id: &InstanceId, row: InstanceRow, told: &Told, wrong: &mut Findings) -> Stored<()> {
+    compare_drifts(id, &drifts::known(tx, row)?, told, wrong);
+    compare_sections(id, &news::known(tx, row)?, told, wrong);
+    Ok(())
+}
+
+/// Instances that the history speaks of and that are not `known`.
+fn missing(told: &Told, known: &BTreeSet<InstanceId>, asked: impl Fn(&InstanceId) -> bool, wrong: &mut Findings) {
+    let spoken_of: BTreeSet<&InstanceId> = told.drifts.keys().chain(told.sections.keys()).collect();
+    for id in spoken_of.into_iter().filter(|id| asked(id) && !known.contains(*id)) {
         wrong.push(format!("the history speaks of {id}, and it is not there"));
     }
-    Ok(())
 }
 
 fn compare_drifts(id: &InstanceId, known: &BTreeMap<Digest, Known>, told: &Told, wrong: &mut Findings) {
@@ -293,9 +256,12 @@ fn compare_sections(
     }
 }
 
-fn messages(tx: &Transaction<'_>, told: &Told, wrong: &mut Findings) -> Stored<()> {
-    let mut query = tx.prepare("SELECT id, state, instance, alert FROM outbox ORDER BY id")?;
-    let mut rows = query.query([])?;
+/// Messages about one instance, or all.
+fn messages(tx: &Transaction<'_>, told: &Told, only: Option<&InstanceId>, wrong: &mut Findings) -> Stored<()> {
+    let mut query = tx.prepare_cached(
+        "SELECT id, state, instance, alert FROM outbox WHERE ?1 IS NULL OR instance = ?1 ORDER BY id",
+    )?;
+    let mut rows = query.query([only.map(ToString::to_string)])?;
     let mut seen = BTreeSet::new();
     while let Some(row) = rows.next()? {
         let (id, state, instance, alert): (String, String, String, String) =
@@ -308,27 +274,26 @@ fn messages(tx: &Transaction<'_>, told: &Told, wrong: &mut Findings) -> Stored<(
         if !is_whole {
             wrong.push(format!("message {name} is not what was written"));
         }
-        if let Some((event, last)) = told.messages.get(&id) {
-            let content = outbox::content(tx, &id)?;
-            if event.data.get("content").and_then(Value::as_str) != Some(content.as_str()) {
-                wrong.push(format!("message {name} is not the one that was queued by {}", since(event)));
+        if let Some(message) = told.messages.get(&id) {
+            if outbox::content(tx, &id)?.as_str() != message.content {
+                wrong.push(format!("message {name} is not the one that was queued by {}", message.since));
             }
-            let expected = match last.as_str() {
-                "delivery.done" => "delivered",
-                "delivery.given_up" => "dead",
-                _ => "waiting",
-            };
-            if state != expected {
-                wrong.push(format!("message {name} is marked '{}', and it is {expected}", display_safe(&state)));
+            if state != message.state {
+                wrong.push(format!("message {name} is marked '{}', and it is {}", display_safe(&state), message.state));
             }
         } else {
             wrong.push(format!("message {name} is not in the history"));
         }
         seen.insert(id);
     }
-    for (id, (event, _)) in told.messages.iter().filter(|(id, _)| !seen.contains(*id)) {
-        wrong.push(format!("message {} was removed; it was queued by {}", display_safe(id), since(event)));
+    let asked = |message: &ToldMessage| only.is_none() || message.instance.as_ref() == only;
+    for (id, message) in told.messages.iter().filter(|(id, message)| asked(message) && !seen.contains(*id)) {
+        wrong.push(format!("message {} was removed; it was queued by {}", display_safe(id), message.since));
     }
+    Ok(())
+}
+
+fn threads(tx: &Transaction<'_>, wrong: &mut Findings) -> Stored<()> {
     let mut query = tx.prepare(
         "SELECT t.receiver, t.severity, o.id IS NOT NULL FROM threads t JOIN instances i ON i.id = t.instance_id
          LEFT JOIN outbox o ON o.id = t.root AND o.receiver = t.receiver AND o.subject = t.subject AND o.instance = i.name",

@@ -7,6 +7,7 @@ use rusqlite::{OptionalExtension, Transaction};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::told::Told;
 use super::{StoreError, Stored};
 use crate::canonical;
 use crate::clock::written;
@@ -102,6 +103,29 @@ pub fn recorded_at(tx: &Transaction<'_>, size: u64) -> Stored<Option<DateTime<Ut
     Ok(event.and_then(|event| event.at.parse().ok()))
 }
 
+/// Code of the reason why the baseline of `instance` cannot be trusted, if that was the last thing said of it. Asked of the
+/// history and kept nowhere else: who plants a reason in a table could keep it from being told.
+///
+/// # Errors
+/// The database cannot be read.
+pub fn untrusted(tx: &Transaction<'_>, instance: &InstanceId) -> Stored<Option<String>> {
+    let mut query = tx.prepare_cached(
+        "SELECT body FROM events WHERE instr(CAST(body AS TEXT), '\"kind\":\"baseline.') > 0 ORDER BY seq DESC",
+    )?;
+    let mut rows = query.query([])?;
+    while let Some(row) = rows.next()? {
+        let body: Vec<u8> = row.get(0)?;
+        let Ok(event) = serde_json::from_slice::<Event>(&body) else { continue };
+        match event.kind.as_str() {
+            _ if event.instance.as_ref() != Some(instance) => {}
+            "baseline.trusted" => return Ok(None),
+            "baseline.untrusted" => return Ok(event.data.get("code").and_then(Value::as_str).map(str::to_owned)),
+            _ => {}
+        }
+    }
+    Ok(None)
+}
+
 /// Every event, or those of one instance, oldest first.
 ///
 /// # Errors
@@ -129,6 +153,8 @@ pub struct Walk {
     pub mark: Option<HistoryMark>,
     /// The highest sequence of a baseline that was accepted, by instance.
     pub approved: BTreeMap<InstanceId, u64>,
+    /// What it says that the tables should hold.
+    pub(super) told: Told,
 }
 
 /// Walks the whole history, event by event.
@@ -159,6 +185,7 @@ pub fn verify(tx: &Transaction<'_>) -> Stored<Walk> {
         if event.prev != walk.mark.map(|mark| mark.head) {
             return Err(broken("it does not follow the one before"));
         }
+        walk.told.take(&event);
         if let (APPROVED, Some(instance)) = (event.kind.as_str(), event.instance) {
             let sequence = event.data.get("sequence").and_then(Value::as_u64).unwrap_or_default();
             let highest = walk.approved.entry(instance).or_default();

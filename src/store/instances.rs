@@ -10,15 +10,6 @@ use crate::model::InstanceId;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct InstanceRow(pub(super) i64);
 
-/// What is remembered about an instance.
-#[derive(Debug, Clone, Default)]
-pub struct InstanceState {
-    /// When the next cycle is due.
-    pub next_due: Option<DateTime<Utc>>,
-    /// Code of the reason while the baseline cannot be trusted.
-    pub untrusted: Option<String>,
-}
-
 /// The row of `instance`, made if there is none.
 ///
 /// # Errors
@@ -43,17 +34,15 @@ pub fn find(tx: &Transaction<'_>, instance: &InstanceId) -> Stored<Option<Instan
     Ok(id.map(InstanceRow))
 }
 
-/// What is remembered about `instance`.
+/// When the next cycle of `instance` is due.
 ///
 /// # Errors
 /// The database cannot be read.
-pub fn state(tx: &Transaction<'_>, instance: InstanceRow) -> Stored<InstanceState> {
-    let state = tx
-        .prepare_cached("SELECT next_due_at, untrusted FROM instances WHERE id = ?1")?
-        .query_row([instance.0], |row| {
-            Ok(InstanceState { next_due: row.get::<_, Option<i64>>(0)?.map(from_millis), untrusted: row.get(1)? })
-        })?;
-    Ok(state)
+pub fn next_due(tx: &Transaction<'_>, instance: InstanceRow) -> Stored<Option<DateTime<Utc>>> {
+    let due: Option<i64> = tx
+        .prepare_cached("SELECT next_due_at FROM instances WHERE id = ?1")?
+        .query_row([instance.0], |row| row.get(0))?;
+    Ok(due.map(from_millis))
 }
 
 /// Remembers when the next cycle is due.
@@ -62,14 +51,5 @@ pub fn state(tx: &Transaction<'_>, instance: InstanceRow) -> Stored<InstanceStat
 /// The database cannot be written.
 pub fn set_next_due(tx: &Transaction<'_>, instance: InstanceRow, at: DateTime<Utc>) -> Stored<()> {
     tx.execute("UPDATE instances SET next_due_at = ?2 WHERE id = ?1", (instance.0, to_millis(at)))?;
-    Ok(())
-}
-
-/// Remembers why the baseline cannot be trusted, or that it can.
-///
-/// # Errors
-/// The database cannot be written.
-pub fn set_untrusted(tx: &Transaction<'_>, instance: InstanceRow, code: Option<&str>) -> Stored<()> {
-    tx.execute("UPDATE instances SET untrusted = ?2 WHERE id = ?1", (instance.0, code))?;
     Ok(())
 }

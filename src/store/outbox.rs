@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use rusqlite::{OptionalExtension, Row, Transaction};
 use serde_json::json;
 
@@ -10,6 +10,9 @@ use super::instances::InstanceRow;
 use super::{Stored, events, from_millis, read_json, to_millis, write_json};
 use crate::message::Message;
 use crate::model::{Digest, MessageId, Severity};
+
+/// Longer than any pause between two tries: the longest is a day, and a fifth of it for scatter.
+const LONGEST_WAIT: TimeDelta = TimeDelta::hours(30);
 
 /// How one try ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,28 +86,32 @@ pub fn content(tx: &Transaction<'_>, id: &str) -> Stored<Digest> {
 /// Takes the next message for `receiver` that is due, so that no other process tries it for `hold`.
 ///
 /// Messages about one instance go in the order they were made: nothing is taken while an older one still waits. Those
-/// about other instances do not wait for them. A message that cannot be read is given up, not tried for ever.
+/// about other instances do not wait for them. A message that cannot be read is given up, not tried for ever. One that is
+/// to wait longer than anything waits was written so by somebody else, or by a clock that was wrong: it is due.
 ///
 /// # Errors
 /// The database cannot be written.
 pub fn claim(tx: &Transaction<'_>, receiver: &str, now: DateTime<Utc>, hold: Duration) -> Stored<Option<Message>> {
+    let until = to_millis(now) + i64::try_from(hold.as_millis()).unwrap_or(i64::MAX);
     loop {
         let next = tx
             .prepare_cached(
                 "SELECT id, receiver, alert, thread, subject, created_at, attempts FROM outbox AS mine
-                 WHERE receiver = ?1 AND state = 'waiting' AND next_at <= ?2 AND claimed_to <= ?2
+                 WHERE receiver = ?1 AND state = 'waiting'
+                   AND (next_at <= ?2 OR next_at > ?3) AND (claimed_to <= ?2 OR claimed_to > ?4)
                    AND NOT EXISTS (SELECT 1 FROM outbox AS older
                                    WHERE older.receiver = mine.receiver AND older.instance = mine.instance
                                      AND older.state = 'waiting'
                                      AND (older.created_at, older.id) < (mine.created_at, mine.id))
                  ORDER BY created_at, id LIMIT 1",
             )?
-            .query_row((receiver, to_millis(now)), |row| Ok((row.get::<_, String>(0)?, message(row))))
+            .query_row((receiver, to_millis(now), to_millis(now + LONGEST_WAIT), until), |row| {
+                Ok((row.get::<_, String>(0)?, message(row)))
+            })
             .optional()?;
         let Some((id, message)) = next else { return Ok(None) };
         match message {
             Ok(message) => {
-                let until = to_millis(now) + i64::try_from(hold.as_millis()).unwrap_or(i64::MAX);
                 tx.execute("UPDATE outbox SET claimed_to = ?2 WHERE id = ?1", (&id, until))?;
                 return Ok(Some(message));
             }

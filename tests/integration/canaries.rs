@@ -166,7 +166,7 @@ fn the_search_finds_what_it_should() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_secret_is_left_anywhere_by_a_whole_life() {
+async fn t3_no_secret_is_left_anywhere_by_a_whole_life() {
     let mut world = World::new().await;
     world.run("-vv check", 13).await;
     let proposal = world.sandbox.path("proposal.json").display().to_string();
@@ -203,6 +203,10 @@ async fn no_secret_is_left_anywhere_by_a_whole_life() {
     }
     let id = world.rotated_secret();
     world.run(&format!("show {id}"), 0).await;
+    let copies = world.sandbox.path("copies");
+    std::fs::create_dir(&copies).unwrap();
+    world.run(&format!("backup {}", copies.join("authdrift.db").display()), 0).await;
+    world.run(&format!("export acme {}", copies.join("acme").display()), 0).await;
     world.assert_no_leak();
     world.approve("prod").await;
     world.run("-vv check acme --json", 10).await;
@@ -216,7 +220,7 @@ async fn no_secret_is_left_anywhere_by_a_whole_life() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_vendor_that_repeats_the_secret_in_its_refusal_is_not_quoted() {
+async fn t3_a_vendor_that_repeats_the_secret_in_its_refusal_is_not_quoted() {
     let mut world = World::new().await;
     world.run("check", 13).await;
     world.approve("prod").await;

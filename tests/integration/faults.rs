@@ -184,12 +184,12 @@ fn fate_of_other(scene: &Scene, round: &Round, section: &str) -> Fate {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_answer_of_clerk_makes_a_section_change_that_could_not_be_read() {
+async fn t9_no_answer_of_clerk_makes_a_section_change_that_could_not_be_read() {
     assert_no_fault_is_a_change(Provider::Clerk).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_answer_of_auth0_makes_a_section_change_that_could_not_be_read() {
+async fn t9_no_answer_of_auth0_makes_a_section_change_that_could_not_be_read() {
     assert_no_fault_is_a_change(Provider::Auth0).await;
 }
 

@@ -205,3 +205,18 @@ async fn a_baseline_approved_by_the_command_line_is_noticed_by_the_running_daemo
     let closing = sandbox.smtp.mails()[1].text().unwrap();
     assert!(closing.contains("alice@example.test"), "the closing says who approved: {closing}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn t12_a_clock_that_is_set_back_is_an_event_and_one_that_is_corrected_is_not() {
+    let work = Clockwork::start().await;
+    work.clock.advance(TimeDelta::seconds(-20));
+    work.clock.advance(TimeDelta::seconds(20));
+    work.minute().await;
+    assert_eq!(work.sandbox.events("clock.set_back"), 0);
+    work.clock.advance(TimeDelta::hours(-3));
+    eventually("the event", || work.sandbox.events("clock.set_back") == 1).await;
+    // Settings are watched by the time there is.
+    work.minutes(2).await;
+    assert_eq!(work.sandbox.events("clock.set_back"), 1);
+    work.stop().await;
+}

@@ -261,7 +261,7 @@ async fn in_use() -> Sandbox {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whatever_is_changed_in_a_database_in_use_is_named_or_does_no_harm() {
+async fn t4_whatever_is_changed_in_a_database_in_use_is_named_or_does_no_harm() {
     let sandbox = in_use().await;
     let tables = tables(&sandbox.sql());
     let subject = Subject::new(&sandbox);
@@ -303,7 +303,7 @@ async fn whatever_is_changed_in_a_database_in_use_is_named_or_does_no_harm() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whatever_is_planted_exchanged_or_invented_is_named() {
+async fn t4_whatever_is_planted_exchanged_or_invented_is_named() {
     let sandbox = in_use().await;
     let subject = Subject::new(&sandbox);
     for (what, sql) in [
@@ -332,7 +332,6 @@ async fn whatever_is_planted_exchanged_or_invented_is_named() {
             "INSERT INTO drifts SELECT 'planted', instance_id, 'sha256:' || hex(zeroblob(32)), path, kind, before, after,
              is_member, 'open', first_seen, last_good, NULL, '[]', 0 FROM drifts LIMIT 1",
         ),
-        ("a code that was told already", "UPDATE instances SET untrusted = 'store-tampered'"),
         (
             "a message that nobody wrote",
             "INSERT INTO outbox SELECT 'planted', receiver, instance, alert, thread, subject, created_at, 'waiting', 0, 0, 0,

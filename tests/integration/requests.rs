@@ -104,7 +104,7 @@ fn api_of(path: &str) -> Api {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_redirect_is_followed_and_a_token_goes_nowhere_else() {
+async fn t9_no_redirect_is_followed_and_a_token_goes_nowhere_else() {
     let sandbox = Sandbox::approved().await;
     sandbox.webhook.forget_requests();
     let elsewhere = sandbox.webhook.url();
@@ -159,7 +159,7 @@ async fn a_dead_token_costs_few_requests_and_one_address_that_refuses_it_is_alon
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_page_of_a_proxy_says_nothing_about_the_plan_and_no_wish_of_one_address_ends_the_others() {
+async fn t9_a_page_of_a_proxy_says_nothing_about_the_plan_and_no_wish_of_one_address_ends_the_others() {
     let sandbox = Sandbox::approved().await;
     for status in [402, 404, 501] {
         let page = Fault::status(status, json!("<html>")).with_header("content-type", "text/html");

@@ -30,7 +30,7 @@ async fn advanced() -> (Sandbox, std::path::PathBuf) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_older_copy_of_the_database_is_not_compared_with_until_somebody_signs_for_it() {
+async fn t5_an_older_copy_of_the_database_is_not_compared_with_until_somebody_signs_for_it() {
     let (sandbox, copy) = advanced().await;
     put_back(&copy, &sandbox.database());
     let mails = sandbox.smtp.mails().len();
@@ -82,7 +82,7 @@ async fn acknowledging_one_instance_does_not_take_another_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_lost_or_damaged_memory_is_noticed_and_a_new_database_needs_none() {
+async fn t5_a_lost_or_damaged_memory_is_noticed_and_a_new_database_needs_none() {
     let sandbox = Sandbox::approved().await;
     let memory = sandbox.path("authdrift.high-water");
     let good = fs::read(&memory).unwrap();

@@ -44,7 +44,7 @@ const EDIT_STATEMENT: &str =
     "UPDATE statements SET statement = CAST(replace(CAST(statement AS TEXT), 'alice', 'malta') AS BLOB)";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_baseline_that_was_tampered_with_is_untrusted_and_told_once() {
+async fn t4_a_baseline_that_was_tampered_with_is_untrusted_and_told_once() {
     let table: [(&str, &str, &[&str], i32); 6] = [
         ("an edited statement", EDIT_STATEMENT, &["the signature of", "is refused"], 12),
         (
@@ -111,7 +111,7 @@ async fn a_baseline_that_is_put_back_is_trusted_again_and_that_is_told_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_history_that_was_tampered_with_does_not_verify() {
+async fn t4_a_history_that_was_tampered_with_does_not_verify() {
     let table = [
         ("UPDATE events SET body = CAST(replace(CAST(body AS TEXT), 'alice', 'malta') AS BLOB)", "was edited"),
         ("UPDATE events SET body = x'00' WHERE seq = 1", "event 1"),
@@ -131,12 +131,45 @@ async fn a_history_that_was_tampered_with_does_not_verify() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_database_without_its_guards_is_not_trusted() {
+async fn t4_a_database_without_its_guards_is_not_trusted() {
     let sandbox = Sandbox::clerk_approved().await;
     sandbox.sql().execute_batch("DROP TRIGGER events_are_never_changed").unwrap();
     sandbox.run(&["verify"]).await.expect(12).saying(&["schema", "events_are_never_changed"]);
     sandbox.check().await.expect(12).saying(&["schema"]);
     assert_eq!(sandbox.webhook.deliveries().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn t4_what_was_planted_as_told_and_what_was_taken_away_is_told_all_the_same() {
+    let table: [(&str, &[&str], &[&str]); 3] = [
+        (
+            "a drift that is known is not told again",
+            &["INSERT INTO drifts (id, instance_id, fingerprint, path, kind, before, after, is_member, status, first_seen,
+                                   closed_by, reopened)
+               SELECT 'drf_planted', id, 'sha256:' || lower(hex(zeroblob(32))), '/jwt_templates/supabase/lifetime', 'changed',
+                      '60', '3600', 0, 'open', 0, '[]', 0 FROM instances"],
+            &["drift drf_planted of clerk:prod is not in the history"],
+        ),
+        ("a message that was taken away", &["DELETE FROM threads", "DELETE FROM outbox"], &["was removed"]),
+        ("a message that is marked as sent", &["UPDATE outbox SET state = 'delivered'"], &["is marked 'delivered'"]),
+    ];
+    for (what, statements, phrases) in table {
+        let sandbox = Sandbox::clerk_approved().await;
+        let is_message = what.contains("message");
+        if is_message {
+            sandbox.webhook.script(&[503]);
+            sandbox.set_lifetime(120);
+            sandbox.check().await.expect(10);
+        }
+        for statement in statements {
+            sandbox.tamper(statement, []);
+        }
+        sandbox.set_lifetime(3600);
+        let ran = sandbox.check().await.expect(12).saying(phrases);
+        assert_eq!(ran.json()["instances"][0]["reason"]["code"], "store-tampered", "{what}");
+        let alert = sandbox.webhook.deliveries().last().unwrap().json();
+        assert_eq!(alert["type"], "baseline.untrusted", "{what}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

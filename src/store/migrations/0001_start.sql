@@ -14,8 +14,7 @@ CREATE TABLE documents (
 CREATE TABLE instances (
     id             INTEGER PRIMARY KEY,
     name           TEXT NOT NULL UNIQUE,
-    next_due_at    INTEGER,
-    untrusted      TEXT               -- code of the reason while the baseline cannot be trusted
+    next_due_at    INTEGER
 ) STRICT;
 
 -- What the settings were; equal settings are one row, however often they were read.

@@ -1,0 +1,78 @@
+//! What the history says that the tables should hold.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::events::{self, Event};
+use crate::model::{InstanceId, display_safe};
+
+/// Drifts, sections and messages as the events left them.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Told {
+    /// Drifts by instance and id: the last event of each, and how often it was opened again.
+    pub(super) drifts: BTreeMap<InstanceId, BTreeMap<String, (Event, u32)>>,
+    /// Sections and credentials that were told of and are not over.
+    pub(super) sections: BTreeMap<InstanceId, BTreeMap<String, Event>>,
+    /// Messages by id.
+    pub(super) messages: BTreeMap<String, ToldMessage>,
+}
+
+/// A message that was queued.
+#[derive(Debug, Clone)]
+pub(super) struct ToldMessage {
+    /// About which instance.
+    pub(super) instance: Option<InstanceId>,
+    /// The digest of what it says.
+    pub(super) content: String,
+    /// The state of its row in the outbox.
+    pub(super) state: &'static str,
+    /// The event that queued it, in words.
+    pub(super) since: String,
+}
+
+impl Told {
+    /// Takes the next event into account.
+    pub(super) fn take(&mut self, event: &Event) {
+        let text = |name: &str| event.data.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let kind = event.kind.as_str();
+        match kind {
+            events::QUEUED => {
+                let (instance, content) = (event.instance.clone(), text("content"));
+                let message = ToldMessage { instance, content, state: "waiting", since: since(event) };
+                self.messages.insert(text("message"), message);
+            }
+            "delivery.done" | "delivery.given_up" => {
+                if let Some(message) = self.messages.get_mut(&text("message")) {
+                    message.state = if kind == "delivery.done" { "delivered" } else { "dead" };
+                }
+            }
+            _ => {}
+        }
+        let Some(instance) = &event.instance else { return };
+        match kind {
+            "section.blind" | "section.suspect" | "section.unbaselined" => {
+                self.sections.entry(instance.clone()).or_default().insert(text("section"), event.clone());
+            }
+            "credential.refused" => {
+                self.sections.entry(instance.clone()).or_default().insert(text("credential"), event.clone());
+            }
+            "section.seeing_again" | "section.left_out" | "credential.accepted" => {
+                let name = if kind == "credential.accepted" { "credential" } else { "section" };
+                self.sections.entry(instance.clone()).or_default().remove(&text(name));
+            }
+            _ if kind.starts_with("drift.") => {
+                let drifts = self.drifts.entry(instance.clone()).or_default();
+                let before = drifts.get(&text("drift")).map_or(0, |(_, reopened)| *reopened);
+                let reopened = before + u32::from(kind == "drift.reopened");
+                drifts.insert(text("drift"), (event.clone(), reopened));
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Where in the history to look.
+pub(super) fn since(event: &Event) -> String {
+    format!("event {} of {}", event.seq, display_safe(&event.at))
+}
