@@ -11,7 +11,9 @@ pub mod diff;
 pub mod explain;
 pub mod export;
 pub mod history;
+pub mod init;
 pub mod output;
+pub mod prompt;
 pub mod run;
 pub mod sections;
 pub mod settings;
@@ -168,6 +170,7 @@ pub async fn run(arguments: Arguments, out: &mut dyn Write) -> Result<Exit, CliE
     let file = arguments.config.as_deref();
     match &arguments.command {
         Command::Demo(options) => run::demo(options, out).await,
+        Command::Init(options) => init::init(file, options, out),
         Command::Config { command: ConfigCommand::Check } => config::check(file, out),
         Command::Run => run::daemon(Context::load(file)?).await,
         Command::Check(options) => check::check(&Context::load(file)?, options, out).await,

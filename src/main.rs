@@ -9,6 +9,7 @@ use authdrift::cli::{self, CliError};
 use authdrift::exit::Exit;
 use authdrift::logging;
 use clap::Parser;
+use tokio::signal::unix::{SignalKind, signal};
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
@@ -36,9 +37,25 @@ fn run(arguments: Arguments) -> Result<Exit, CliError> {
         .build()
         .map_err(|error| CliError::new(Exit::Internal, format!("cannot start the runtime: {error}")))?;
     let mut out = Patient(AutoStream::auto(std::io::stdout()));
-    let outcome = runtime.block_on(cli::run(arguments, &mut out));
+    let outcome = runtime.block_on(answered(arguments, &mut out));
     out.flush()?;
     outcome
+}
+
+/// Runs a command. Ctrl-C at a question ends it as an answer would, with the terminal as it was: by itself the signal
+/// would leave it without a cursor.
+async fn answered(arguments: Arguments, out: &mut dyn Write) -> Result<Exit, CliError> {
+    if !(arguments.command.asks() && cli::prompt::is_terminal()) {
+        return cli::run(arguments, out).await;
+    }
+    let interrupt = signal(SignalKind::interrupt());
+    let mut interrupt =
+        interrupt.map_err(|error| CliError::new(Exit::Internal, format!("cannot listen for Ctrl-C: {error}")))?;
+    tokio::select! {
+        biased;
+        outcome = Box::pin(cli::run(arguments, out)) => outcome,
+        _ = interrupt.recv() => Err(CliError::new(Exit::Interrupted, "stopped")),
+    }
 }
 
 /// An output whose reader may go when it has seen enough, as `head` does: the rest goes nowhere, and the command goes

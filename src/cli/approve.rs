@@ -4,14 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::path::Path;
 
-use dialoguer::console::{Term, truncate_str};
-use dialoguer::{Confirm, MultiSelect};
-
-use super::CliError;
 use super::args::{ApproveOptions, ImportOptions, ProposeOptions, SignOptions, What};
-use super::consent::{self, is_terminal};
 use super::context::{Catalogues, Context, find_config};
 use super::output::{Columns, count, severity_style, verdict_style};
+use super::{CliError, consent, prompt};
 use crate::approval::propose::Standing;
 use crate::approval::{self, ApprovalError, Imported, Memory, Named, Proposal, Selection, Signer};
 use crate::classify::{Catalogue, Drift};
@@ -261,7 +257,7 @@ fn named_selection(what: &What) -> Result<Option<Selection>, CliError> {
 
 /// Asks on the terminal which differences to approve. None is ticked: enter alone approves nothing.
 fn ask(standing: &Standing, catalogue: &Catalogue, out: &mut dyn Write) -> Result<Option<Selection>, CliError> {
-    let is_terminal = is_terminal();
+    let is_terminal = prompt::is_terminal();
     // Setting by setting, the worst first, each with its place in the list of differences.
     let mut drifts: Vec<(usize, Drift)> = standing.drifts(catalogue).into_iter().enumerate().collect();
     let mut worst: BTreeMap<String, Severity> = BTreeMap::new();
@@ -282,8 +278,7 @@ fn ask(standing: &Standing, catalogue: &Catalogue, out: &mut dyn Write) -> Resul
         }
         let seen = standing.snapshot.seen();
         let question = format!("Approve all {} of the newest snapshot?", count(seen, "section"));
-        let yes = Confirm::new().with_prompt(question).default(false).interact().map_err(no_terminal)?;
-        return Ok(yes.then_some(Selection::All));
+        return Ok(prompt::confirm(&question)?.then_some(Selection::All));
     }
     if !is_terminal {
         let choices = drifts.len() + unbaselined.len();
@@ -299,14 +294,7 @@ fn ask(standing: &Standing, catalogue: &Catalogue, out: &mut dyn Write) -> Resul
     out.flush()?;
     let mut items: Vec<String> = drifts.iter().map(|(_, drift)| choice(drift)).collect();
     items.extend(unbaselined.iter().map(|section| format!("new: hold section {section} from now on")));
-    // Longer than a line, a choice could not be drawn again in its place.
-    let width = usize::from(Term::stderr().size().1).saturating_sub(6).max(40);
-    let items: Vec<String> = items.iter().map(|item| truncate_str(item, width, "…").into_owned()).collect();
-    let chosen = MultiSelect::new()
-        .with_prompt("Approve which? (space ticks, enter goes on; what is not ticked stays open)")
-        .items(&items)
-        .interact_opt()
-        .map_err(no_terminal)?;
+    let chosen = prompt::tick("Approve which? (space ticks, enter goes on; what is not ticked stays open)", &items)?;
     Ok(chosen.filter(|chosen| !chosen.is_empty()).map(|chosen| {
         let (changes, sections): (Vec<usize>, Vec<usize>) = chosen.into_iter().partition(|place| *place < drifts.len());
         let section = |place: usize| unbaselined.get(place - drifts.len()).map(|section| (*section).to_owned());
@@ -349,10 +337,6 @@ pub(super) fn choice(drift: &Drift) -> String {
     let change = &drift.change;
     let words = values::change(change.kind, &change.before, &change.after, drift.unit);
     format!("{} {}: {}  {}", drift.severity, drift.direction, drift.title, words)
-}
-
-fn no_terminal(error: dialoguer::Error) -> CliError {
-    CliError::new(Exit::Usage, format!("cannot ask on the terminal: {error}")).with_help("say --all, or --only PATH")
 }
 
 /// What could not be read is not watched until it can be: that has to be said once, where it is decided.

@@ -1,0 +1,84 @@
+//! Questions on the terminal. They go to standard error, so that the output stays what a program would get.
+
+use std::io::{ErrorKind, IsTerminal};
+
+use dialoguer::console::{Term, truncate_str};
+use dialoguer::{Confirm, Input, MultiSelect, Select};
+
+use super::CliError;
+use crate::exit::Exit;
+
+/// Whether there is somebody to ask.
+pub fn is_terminal() -> bool {
+    std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
+}
+
+/// Asks for yes or no; enter alone is no.
+///
+/// # Errors
+/// The person gives up, or the terminal is gone.
+pub fn confirm(question: &str) -> Result<bool, CliError> {
+    Confirm::new().with_prompt(question).default(false).interact().map_err(no_answer)
+}
+
+/// Asks for a line of text until `check` takes it.
+///
+/// # Errors
+/// The person gives up, or the terminal is gone.
+pub fn text(
+    question: &str,
+    default: Option<String>,
+    check: impl Fn(&str) -> Result<(), String>,
+) -> Result<String, CliError> {
+    let input = Input::<String>::new().with_prompt(question).allow_empty(true);
+    let input = match default {
+        Some(default) => input.default(default),
+        None => input,
+    };
+    let text = input.validate_with(|text: &String| check(text.trim())).interact_text().map_err(no_answer)?;
+    Ok(text.trim().to_owned())
+}
+
+/// Asks for one of several; the first is marked.
+///
+/// # Errors
+/// The person gives up, or the terminal is gone.
+pub fn choose(question: &str, items: &[String]) -> Result<usize, CliError> {
+    let items = shortened(items, 2);
+    let chosen = Select::new().with_prompt(question).items(&items).default(0).interact_opt().map_err(no_answer)?;
+    chosen.ok_or_else(given_up)
+}
+
+/// Asks for any of several, none of which is ticked: enter alone chooses none. `None` if the person presses escape.
+///
+/// # Errors
+/// The person gives up, or the terminal is gone.
+pub fn tick(question: &str, items: &[String]) -> Result<Option<Vec<usize>>, CliError> {
+    let items = shortened(items, 6);
+    // What was ticked is not repeated: it would be one long line.
+    let prompt = MultiSelect::new().with_prompt(question).items(&items).report(false);
+    prompt.interact_opt().map_err(no_answer)
+}
+
+/// The items, each short enough for a line with a mark of `mark` characters: what is longer than a line could not be drawn
+/// again in its place.
+fn shortened(items: &[String], mark: usize) -> Vec<String> {
+    let width = usize::from(Term::stderr().size().1).saturating_sub(mark + 1).max(30);
+    items.iter().map(|item| truncate_str(item, width, "…").into_owned()).collect()
+}
+
+/// What Ctrl-C ends with.
+pub fn given_up() -> CliError {
+    CliError::new(Exit::Interrupted, "stopped; nothing was signed or written")
+}
+
+fn no_answer(error: dialoguer::Error) -> CliError {
+    // A question that is given up leaves the cursor hidden.
+    let _ = Term::stderr().show_cursor();
+    let dialoguer::Error::IO(error) = error;
+    if error.kind() == ErrorKind::Interrupted {
+        let _ = Term::stderr().write_line("");
+        return given_up();
+    }
+    CliError::new(Exit::Usage, format!("cannot ask on the terminal: {error}"))
+}
