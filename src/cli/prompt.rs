@@ -8,6 +8,9 @@ use dialoguer::{Confirm, Input, MultiSelect, Select};
 use super::CliError;
 use crate::exit::Exit;
 
+/// What stands before the reason why an answer is not taken.
+const ERROR: &str = "error: ";
+
 /// Whether there is somebody to ask.
 pub fn is_terminal() -> bool {
     std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
@@ -21,7 +24,7 @@ pub fn confirm(question: &str) -> Result<bool, CliError> {
     Confirm::new().with_prompt(question).default(false).interact().map_err(no_answer)
 }
 
-/// Asks for a line of text until `check` takes it.
+/// Asks for a line of text until `check` takes it. All lines of the question but the last say what is asked for.
 ///
 /// # Errors
 /// The person gives up, or the terminal is gone.
@@ -30,12 +33,28 @@ pub fn text(
     default: Option<String>,
     check: impl Fn(&str) -> Result<(), String>,
 ) -> Result<String, CliError> {
+    let term = Term::stderr();
+    let question = match question.rsplit_once('\n') {
+        Some((explained, question)) => {
+            // A prompt of several lines could not be drawn again in its place.
+            term.write_line(&textwrap::fill(explained, usize::from(term.size().1)))
+                .map_err(|error| no_answer(error.into()))?;
+            question
+        }
+        None => question,
+    };
     let input = Input::<String>::new().with_prompt(question).allow_empty(true);
     let input = match default {
         Some(default) => input.default(default),
         None => input,
     };
-    let text = input.validate_with(|text: &String| check(text.trim())).interact_text().map_err(no_answer)?;
+    let checked = |text: &String| {
+        check(text.trim()).map_err(|reason| {
+            // In the lines that it is drawn in; what is longer would be cut off.
+            textwrap::fill(&reason, usize::from(term.size().1).saturating_sub(ERROR.len()).max(30))
+        })
+    };
+    let text = input.validate_with(checked).interact_text().map_err(no_answer)?;
     Ok(text.trim().to_owned())
 }
 

@@ -53,8 +53,7 @@ impl Answers {
         let watch_clerk = if !is_asked {
             options.clerk.is_some()
         } else if prompt::is_terminal() {
-            prompt::choose("What is to be watched?", &["a Clerk instance".to_owned(), "an Auth0 tenant".to_owned()])?
-                == 0
+            prompt::choose("To watch", &["a Clerk instance".to_owned(), "an Auth0 tenant".to_owned()])? == 0
         } else {
             return Err(CliError::new(Exit::Usage, "there is nothing to watch, and no terminal to ask on")
                 .with_help("say --clerk NAME --publishable-key KEY, or --auth0 NAME --domain DOMAIN --client-id ID"));
@@ -80,7 +79,7 @@ impl Approver {
 
 fn clerk(options: &InitOptions) -> Result<Clerk, CliError> {
     let name = name(options.clerk.as_ref(), "--clerk")?;
-    let question = "Its publishable key (Clerk Dashboard > Configure > API keys; not a secret)";
+    let question = "Clerk Dashboard > Configure > API keys; it is not a secret.\nPublishable key";
     let check = |key: &str| PublishableKey::decode(key).map(drop).map_err(|error| format!("it {error}"));
     let publishable_key = given_or_asked(options.publishable_key.as_ref(), "--publishable-key", question, None, check)?;
     Ok(Clerk { name, publishable_key })
@@ -88,13 +87,13 @@ fn clerk(options: &InitOptions) -> Result<Clerk, CliError> {
 
 fn auth0(options: &InitOptions) -> Result<Auth0, CliError> {
     let name = name(options.auth0.as_ref(), "--auth0")?;
-    let question = "The tenant's own domain, not a custom one (like acme.eu.auth0.com)";
+    let question = "The tenant's own domain, like acme.eu.auth0.com, not a custom one.\nDomain";
     let check = |domain: &str| {
         let is_good = is_domain(&domain.to_ascii_lowercase());
         is_good.then_some(()).ok_or_else(|| "it is not a host name like acme.eu.auth0.com".to_owned())
     };
     let domain = given_or_asked(options.domain.as_ref(), "--domain", question, None, check)?;
-    let question = "The client ID of its machine-to-machine application (not the client secret)";
+    let question = "Of the machine-to-machine application that authdrift signs in as.\nClient ID";
     let check = |id: &str| match id.len() {
         0 => Err("it is empty".to_owned()),
         // Client secrets have 64.
@@ -110,7 +109,7 @@ fn name(given: Option<&String>, flag: &str) -> Result<String, CliError> {
         let rule = "it may have 1 to 64 of a-z, 0-9, '.', '_' and '-', beginning with a letter or digit";
         is_valid_name(name).then_some(()).ok_or_else(|| rule.to_owned())
     };
-    given_or_asked(given, flag, "What shall it be called here?", Some("prod".to_owned()), check)
+    given_or_asked(given, flag, "Name for it", Some("prod".to_owned()), check)
 }
 
 fn approver(options: &InitOptions, now: DateTime<Utc>) -> Result<Approver, CliError> {
@@ -139,7 +138,7 @@ fn approver(options: &InitOptions, now: DateTime<Utc>) -> Result<Approver, CliEr
             match comment {
                 Some(comment) if !prompt::is_terminal() || options.key.is_some() => comment,
                 comment => {
-                    let question = format!("Whose key is it, as alerts will name them? It may approve until {until}");
+                    let question = format!("The key can approve until {until}. Alerts will name its owner.\nApprover");
                     given_or_asked(None, "--approver", &question, comment, check_principal)?
                 }
             }
@@ -160,7 +159,7 @@ fn choose_key() -> Result<(Option<PathBuf>, Option<PublicLine>), CliError> {
         .collect();
     items.push("another file".to_owned());
     items.push("make a key for trying out, on this machine only".to_owned());
-    let chosen = prompt::choose("Which SSH key may approve?", &items)?;
+    let chosen = prompt::choose("SSH key that may approve", &items)?;
     if chosen < known.len() {
         let (path, line) = known.swap_remove(chosen);
         return Ok((Some(path), Some(line)));
@@ -169,12 +168,10 @@ fn choose_key() -> Result<(Option<PathBuf>, Option<PublicLine>), CliError> {
         return Ok((None, None));
     }
     let check = |path: &str| {
-        PublicLine::read_file(&expanded(path)).map(drop).map_err(|error| match error.help {
-            Some(help) => format!("{}; {help}", error.message),
-            None => error.message,
-        })
+        let read = PublicLine::read_file(&expanded(path)).map(drop);
+        read.map_err(|error| error.help.unwrap_or(error.message))
     };
-    let path = expanded(&prompt::text("The file of the public key", None, check)?);
+    let path = expanded(&prompt::text("File of the public key", None, check)?);
     let line = PublicLine::read_file(&path)?;
     Ok((Some(path), Some(line)))
 }
@@ -202,7 +199,7 @@ fn given_or_asked(
             Err(reason) => Err(CliError::new(Exit::Usage, format!("{flag} cannot be used: {reason}"))),
         },
         None if prompt::is_terminal() => prompt::text(question, default, check),
-        None => Err(missing(flag, question)),
+        None => Err(missing(flag, question.lines().next().unwrap_or_default())),
     }
 }
 

@@ -74,9 +74,9 @@ impl PublicLine {
             }
             let public = format!("{shown}.pub");
             let help = if path.with_added_extension("pub").exists() {
-                format!("the public one is {public}")
+                format!("the public one is '{public}'")
             } else {
-                format!("the public one would be {public}; `ssh-keygen -y -f {shown} > {public}` writes it")
+                format!("`ssh-keygen -y -f '{shown}' > '{public}'` writes the public one")
             };
             bad("that is the private key, which nobody but its owner needs".to_owned()).with_help(help)
         })
