@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::args::{ApproveOptions, ImportOptions, ProposeOptions, SignOptions, What};
 use super::context::{Catalogues, Context, find_config};
-use super::output::{Columns, count, severity_style, verdict_style};
+use super::output::{Columns, count, severity_style, terminal_width, verdict_style};
 use super::{CliError, consent, prompt};
 use crate::approval::propose::Standing;
 use crate::approval::{self, ApprovalError, Imported, Memory, Named, Proposal, Selection, Signer};
@@ -192,6 +192,12 @@ pub async fn approve(context: &Context, options: &ApproveOptions, out: &mut dyn 
     if !options.consent.replace_signed {
         memory.check(&proposal.subject)?;
     }
+    if !is_named && prompt::is_terminal() {
+        // Its number is about to be asked for.
+        let subject = &proposal.subject;
+        let changes = count(proposal.changes.len(), "change");
+        writeln!(out, "This will be baseline {} of {}, with {changes}.", subject.sequence, subject.instance)?;
+    }
     print_ends(&proposal, out)?;
     out.flush()?;
     consent::to_weaker(&proposal.drifts(catalogue), &proposal, options.consent.accept_weaker)?;
@@ -288,11 +294,23 @@ fn ask(standing: &Standing, catalogue: &Catalogue, out: &mut dyn Write) -> Resul
     let mut told = BTreeSet::new();
     for (_, drift) in &drifts {
         if told.insert((&drift.title, &drift.why)) {
-            writeln!(out, "{}: {}", drift.title, drift.why)?;
+            let words = format!("{}: {}", drift.title, drift.why);
+            let lines = match terminal_width() {
+                Some(width) => textwrap::fill(&words, textwrap::Options::new(width).subsequent_indent("  ")),
+                None => words,
+            };
+            writeln!(out, "{lines}")?;
         }
     }
     out.flush()?;
     let mut items: Vec<String> = drifts.iter().map(|(_, drift)| choice(drift)).collect();
+    // One click can show in two APIs. Two lines that look the same could not be told apart.
+    let plain = items.clone();
+    for (item, (_, drift)) in items.iter_mut().zip(&drifts) {
+        if plain.iter().filter(|other| *other == item).count() > 1 {
+            *item = choice_in(drift, Some(drift.change.path.section()));
+        }
+    }
     items.extend(unbaselined.iter().map(|section| format!("new: hold section {section} from now on")));
     let chosen = prompt::tick("Approve which? (space ticks, enter goes on; what is not ticked stays open)", &items)?;
     Ok(chosen.filter(|chosen| !chosen.is_empty()).map(|chosen| {
@@ -333,10 +351,16 @@ fn print_ends(proposal: &Proposal, out: &mut dyn Write) -> Result<(), CliError> 
     Ok(())
 }
 
+/// One drift in one line.
 pub(super) fn choice(drift: &Drift) -> String {
+    choice_in(drift, None)
+}
+
+fn choice_in(drift: &Drift, section: Option<&str>) -> String {
     let change = &drift.change;
     let words = values::change(change.kind, &change.before, &change.after, drift.unit);
-    format!("{} {}: {}  {}", drift.severity, drift.direction, drift.title, words)
+    let place = section.map(|section| format!(" in {}", display_safe(section))).unwrap_or_default();
+    format!("{} {}: {}{place}  {words}", drift.severity, drift.direction, drift.title)
 }
 
 /// What could not be read is not watched until it can be: that has to be said once, where it is decided.

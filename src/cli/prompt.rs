@@ -16,12 +16,15 @@ pub fn is_terminal() -> bool {
     std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
 }
 
-/// Asks for yes or no; enter alone is no.
+/// Asks for yes or no; enter alone is no. All lines of the question but the last say what is asked.
 ///
 /// # Errors
 /// The person gives up, or the terminal is gone.
 pub fn confirm(question: &str) -> Result<bool, CliError> {
-    Confirm::new().with_prompt(question).default(false).interact().map_err(no_answer)
+    let question = explained(&Term::stderr(), question)?;
+    // Who types "y" and enter has answered one question, not two.
+    let prompt = Confirm::new().with_prompt(question).default(false).wait_for_newline(true);
+    prompt.interact().map_err(no_answer)
 }
 
 /// Asks for a line of text until `check` takes it. All lines of the question but the last say what is asked for.
@@ -34,15 +37,7 @@ pub fn text(
     check: impl Fn(&str) -> Result<(), String>,
 ) -> Result<String, CliError> {
     let term = Term::stderr();
-    let question = match question.rsplit_once('\n') {
-        Some((explained, question)) => {
-            // A prompt of several lines could not be drawn again in its place.
-            term.write_line(&textwrap::fill(explained, usize::from(term.size().1)))
-                .map_err(|error| no_answer(error.into()))?;
-            question
-        }
-        None => question,
-    };
+    let question = explained(&term, question)?;
     let input = Input::<String>::new().with_prompt(question).allow_empty(true);
     let input = match default {
         Some(default) => input.default(default),
@@ -77,6 +72,14 @@ pub fn tick(question: &str, items: &[String]) -> Result<Option<Vec<usize>>, CliE
     // What was ticked is not repeated: it would be one long line.
     let prompt = MultiSelect::new().with_prompt(question).items(&items).report(false);
     prompt.interact_opt().map_err(no_answer)
+}
+
+/// Writes all lines of a question but the last, which it answers: a prompt of several could not be drawn again in its place.
+fn explained<'a>(term: &Term, question: &'a str) -> Result<&'a str, CliError> {
+    let Some((lines, question)) = question.rsplit_once('\n') else { return Ok(question) };
+    let lines = textwrap::fill(lines, usize::from(term.size().1));
+    term.write_line(&lines).map_err(|error| no_answer(error.into()))?;
+    Ok(question)
 }
 
 /// The items, each short enough for a line with a mark of `mark` characters: what is longer than a line could not be drawn
