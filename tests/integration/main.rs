@@ -15,6 +15,7 @@ mod export;
 mod faults;
 mod first_run;
 mod hour;
+mod init;
 mod knowledge;
 mod mutation;
 mod noise;
