@@ -16,6 +16,7 @@ mod faults;
 mod first_run;
 mod hour;
 mod init;
+mod keys;
 mod knowledge;
 mod mutation;
 mod noise;

@@ -1,6 +1,7 @@
 //! What every test stands on.
 
 pub mod daemon;
+pub mod pages;
 pub mod replay;
 pub mod sandbox;
 
