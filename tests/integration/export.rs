@@ -54,9 +54,13 @@ fn verify(sandbox: &Sandbox, folder: &Path, arguments: &[&str]) -> Ran {
 
 const PAGE: &str = "docs/check-an-export.md";
 
+/// The first piece of code on the page runs the script of the folder, the others do without it.
+const SCRIPT: fn(usize) -> bool = |place| place == 0;
+const STEPS: fn(usize) -> bool = |place| place > 0;
+
 /// Types what the page tells to type, on a machine of its own: a copy of the folder, the auditor's own `allowed_signers`, and
-/// no program but those that the page names. Answers what its script says, and what its single steps say.
-fn by_the_page(sandbox: &Sandbox, folder: &Path) -> (Ran, Ran) {
+/// no program but those that the page names.
+fn by_the_page(sandbox: &Sandbox, folder: &Path, part: fn(usize) -> bool) -> Ran {
     let machine = tempfile::tempdir().unwrap();
     let work = machine.path().join("work");
     fs::create_dir(&work).unwrap();
@@ -65,16 +69,13 @@ fn by_the_page(sandbox: &Sandbox, folder: &Path) -> (Ran, Ran) {
     fs::copy(sandbox.path("allowed_signers"), work.join("allowed_signers")).unwrap();
     let usual = ["cat", "cut", "dirname", "mktemp", "rm", "sha256sum", "sort", "tail", "touch", "tr", "wc"];
     let path = only_programs(machine.path(), &[&usual[..], &["sh", "jq", "ssh-keygen"]].concat());
-    let run = |script: &str| -> Ran {
-        let mut command = Command::new(path.join("sh"));
-        command.args(["-c", script]).current_dir(&work).env_clear().env("PATH", &path).stdin(Stdio::null());
-        command.output().unwrap().into()
-    };
     let blocks = blocks(PAGE, "sh");
     assert!(blocks.iter().all(|block| block.needs.is_none()), "all of it can be run");
-    let (script, steps) = blocks.split_first().unwrap();
-    let steps: String = steps.iter().map(|block| block.text.as_str()).collect();
-    (run(&script.text), run(&steps))
+    let parts = blocks.iter().enumerate().filter(|(place, _)| part(*place));
+    let script: String = parts.map(|(_, block)| block.text.as_str()).collect();
+    let mut command = Command::new(path.join("sh"));
+    command.args(["-c", &script]).current_dir(&work).env_clear().env("PATH", &path).stdin(Stdio::null());
+    command.output().unwrap().into()
 }
 
 /// A copy of the folder that somebody worked on.
@@ -109,8 +110,8 @@ async fn a_stranger_can_check_an_export_and_every_tampering_has_its_name() {
     for expected in ["baseline 3, approved by alice@example.test bob@example.test", "everything holds"] {
         assert!(good.out.contains(expected), "{}", good.out);
     }
-    let (script, steps) = by_the_page(&sandbox, &sandbox.path("evidence"));
-    let (script, steps) = (script.expect(0), steps.expect(0));
+    let script = by_the_page(&sandbox, &sandbox.path("evidence"), SCRIPT).expect(0);
+    let steps = by_the_page(&sandbox, &sandbox.path("evidence"), STEPS).expect(0);
     // After the digest of the script. How many documents there are changes with what can be read.
     let shown = script.out.split_once('\n').unwrap().1.replace(" \n", "\n");
     let words = |text: &str| text.replace(|sign: char| sign.is_ascii_digit(), "");
@@ -210,10 +211,9 @@ async fn a_stranger_can_check_an_export_and_every_tampering_has_its_name() {
         let folder = tampered(&sandbox, name, work);
         let ran = verify(&sandbox, &folder, arguments).expect(1);
         assert!(ran.out.contains(&format!("FAULT  {expected}")) || ran.out.contains(expected), "{name}: {}", ran.out);
-        // The page brings its own revoked keys, if any, and asks for the instance that it is.
-        if !["key-revoked", "another-instance"].contains(&name) {
-            let (script, steps) = by_the_page(&sandbox, &folder);
-            assert!(script.code == 1 && script.out.contains("FAULT"), "{name}: {script:?}");
+        // One of each kind by hand, too: a signature, a count of people, the chain, the settings.
+        if ["reason-edited", "one-person-two-keys", "newest-dropped", "document-edited"].contains(&name) {
+            let steps = by_the_page(&sandbox, &folder, STEPS);
             assert!(steps.out.contains("WRONG: ") && !steps.out.contains("nothing wrong"), "{name}: {steps:?}");
         }
     }

@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 
 use authdrift::simulator::clerk;
 
+use crate::common::terminal::on_a_terminal;
 use crate::common::{Ran, Sandbox};
 
 /// The program as a new user has it: no configuration, and a home of its own.
@@ -256,4 +257,40 @@ async fn a_trial_key_is_enough_for_the_first_baseline_and_says_what_it_is() {
     let second = run(&["--config", &file, "check", "--json"]).await.expect(0).json();
     assert_eq!(second["instances"][0]["baseline"]["approvers"][0], "trial@localhost");
     run(&["--config", &file, "verify"]).await.expect(0);
+}
+
+#[test]
+fn on_a_terminal_it_asks_for_what_is_missing() {
+    let home = home_with_key();
+    fs::create_dir(home.path().join(".ssh")).unwrap();
+    for name in ["alice", "alice.pub"] {
+        fs::rename(home.path().join(name), home.path().join(".ssh").join(name)).unwrap();
+    }
+    let key = format!("{}\r", clerk::PUBLISHABLE_KEY);
+    let typed = [
+        ("To watch", "\r"),
+        ("Name for it", "\r"),
+        ("Publishable key", "sk_test_x\r"),
+        ("is a secret key", &key),
+        ("SSH key that may approve", "\r"),
+        ("Approver", "\r"),
+    ];
+    let Some(ran) = on_a_terminal(home.path(), "init new", &typed) else { return };
+    let ran = ran.expect(0);
+    assert!(ran.out.contains("alice@example.test may approve"), "{}", ran.out);
+    let config = fs::read_to_string(home.path().join("new/config.toml")).unwrap();
+    assert!(config.contains(clerk::PUBLISHABLE_KEY) && !config.contains("sk_test"), "{config}");
+}
+
+#[test]
+fn ctrl_c_at_a_question_writes_nothing_and_gives_the_cursor_back() {
+    for typed in [&[("To watch", "\u{3}")][..], &[("To watch", "\r"), ("Name for it", "\u{3}")]] {
+        let home = home_with_key();
+        let Some(ran) = on_a_terminal(home.path(), "init new", typed) else { return };
+        let ran = ran.expect(130);
+        assert!(ran.out.contains("stopped"), "{}", ran.out);
+        let (hidden, shown) = (ran.out.rfind("\u{1b}[?25l"), ran.out.rfind("\u{1b}[?25h"));
+        assert!(hidden <= shown, "the cursor stays hidden: {:?}", ran.out);
+        assert!(!home.path().join("new").exists());
+    }
 }

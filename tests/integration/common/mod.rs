@@ -4,5 +4,6 @@ pub mod daemon;
 pub mod pages;
 pub mod replay;
 pub mod sandbox;
+pub mod terminal;
 
 pub use sandbox::{Ran, Sandbox};
