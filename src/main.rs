@@ -5,11 +5,10 @@ use std::process::ExitCode;
 
 use anstream::{AutoStream, ColorChoice};
 use authdrift::cli::args::{Arguments, ColorWhen, Command};
-use authdrift::cli::{self, CliError};
+use authdrift::cli::{self, CliError, prompt};
 use authdrift::exit::Exit;
 use authdrift::logging;
 use clap::Parser;
-use tokio::signal::unix::{SignalKind, signal};
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
@@ -45,16 +44,14 @@ fn run(arguments: Arguments) -> Result<Exit, CliError> {
 /// Runs a command. Ctrl-C at a question ends it as an answer would, with the terminal as it was: by itself the signal
 /// would leave it without a cursor.
 async fn answered(arguments: Arguments, out: &mut dyn Write) -> Result<Exit, CliError> {
-    if !(arguments.command.asks() && cli::prompt::is_terminal()) {
+    if !(arguments.command.asks() && prompt::is_terminal()) {
         return cli::run(arguments, out).await;
     }
-    let interrupt = signal(SignalKind::interrupt());
-    let mut interrupt =
-        interrupt.map_err(|error| CliError::new(Exit::Internal, format!("cannot listen for Ctrl-C: {error}")))?;
+    let ctrl_c = prompt::listen_for_ctrl_c()?;
     tokio::select! {
         biased;
         outcome = Box::pin(cli::run(arguments, out)) => outcome,
-        _ = interrupt.recv() => Err(CliError::new(Exit::Interrupted, "stopped")),
+        _ = ctrl_c => Err(CliError::new(Exit::Interrupted, "stopped")),
     }
 }
 

@@ -1,9 +1,12 @@
 //! Questions on the terminal. They go to standard error, so that the output stays what a program would get.
 
 use std::io::{ErrorKind, IsTerminal};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use dialoguer::console::{Term, truncate_str};
 use dialoguer::{Confirm, Input, MultiSelect, Select};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinHandle;
 
 use super::CliError;
 use crate::exit::Exit;
@@ -16,6 +19,33 @@ pub fn is_terminal() -> bool {
     std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
 }
 
+/// Whether Ctrl-C was pressed, for questions: those that wait for an answer hold up the thread that would hear of it.
+static IS_STOPPED: AtomicBool = AtomicBool::new(false);
+
+/// Takes Ctrl-C from now on. What is answered ends when it was pressed.
+///
+/// # Errors
+/// The signal cannot be listened for.
+pub fn listen_for_ctrl_c() -> Result<JoinHandle<()>, CliError> {
+    let listening = signal(SignalKind::interrupt());
+    let mut listening =
+        listening.map_err(|error| CliError::new(Exit::Internal, format!("cannot listen for Ctrl-C: {error}")))?;
+    Ok(tokio::spawn(async move {
+        listening.recv().await;
+        IS_STOPPED.store(true, Ordering::SeqCst);
+    }))
+}
+
+/// Asks, unless Ctrl-C was pressed before, and takes no answer if it was pressed meanwhile.
+fn ask<T>(question: impl FnOnce() -> dialoguer::Result<T>) -> Result<T, CliError> {
+    let is_stopped = || IS_STOPPED.load(Ordering::SeqCst);
+    if is_stopped() {
+        return Err(given_up());
+    }
+    let answer = question().map_err(no_answer)?;
+    if is_stopped() { Err(given_up()) } else { Ok(answer) }
+}
+
 /// Asks for yes or no; enter alone is no. All lines of the question but the last say what is asked.
 ///
 /// # Errors
@@ -24,7 +54,7 @@ pub fn confirm(question: &str) -> Result<bool, CliError> {
     let question = explained(&Term::stderr(), question)?;
     // Who types "y" and enter has answered one question, not two.
     let prompt = Confirm::new().with_prompt(question).default(false).wait_for_newline(true);
-    prompt.interact().map_err(no_answer)
+    ask(|| prompt.interact())
 }
 
 /// Asks for a line of text until `check` takes it. All lines of the question but the last say what is asked for.
@@ -49,7 +79,7 @@ pub fn text(
             textwrap::fill(&reason, usize::from(term.size().1).saturating_sub(ERROR.len()).max(30))
         })
     };
-    let text = input.validate_with(checked).interact_text().map_err(no_answer)?;
+    let text = ask(|| input.validate_with(checked).interact_text())?;
     Ok(text.trim().to_owned())
 }
 
@@ -59,7 +89,8 @@ pub fn text(
 /// The person gives up, or the terminal is gone.
 pub fn choose(question: &str, items: &[String]) -> Result<usize, CliError> {
     let items = shortened(items, 2);
-    let chosen = Select::new().with_prompt(question).items(&items).default(0).interact_opt().map_err(no_answer)?;
+    let prompt = Select::new().with_prompt(question).items(&items).default(0);
+    let chosen = ask(|| prompt.interact_opt())?;
     chosen.ok_or_else(given_up)
 }
 
@@ -71,7 +102,7 @@ pub fn tick(question: &str, items: &[String]) -> Result<Option<Vec<usize>>, CliE
     let items = shortened(items, 6);
     // What was ticked is not repeated: it would be one long line.
     let prompt = MultiSelect::new().with_prompt(question).items(&items).report(false);
-    prompt.interact_opt().map_err(no_answer)
+    ask(|| prompt.interact_opt())
 }
 
 /// Writes all lines of a question but the last, which it answers: a prompt of several could not be drawn again in its place.

@@ -255,7 +255,7 @@ async fn on_a_terminal_every_step_can_be_stopped_and_the_last_one_approves() {
     sandbox.auth0.edit("/api/v2/tenants/settings", |settings| settings["unheard_of"] = json!("small"));
     sandbox.check_one("acme", 10).await;
     let home = sandbox.folder.path().to_owned();
-    let approve = |typed: &'static [(&str, &str)]| {
+    let approve = |typed: &'static [(&'static str, &'static str)]| {
         let home = home.clone();
         let arguments = "--config config.toml approve acme --reason seen --key alice";
         tokio::task::spawn_blocking(move || -> Option<Ran> { on_a_terminal(&home, arguments, typed) })
@@ -263,7 +263,8 @@ async fn on_a_terminal_every_step_can_be_stopped_and_the_last_one_approves() {
     const WHICH: &str = "Approve which?";
     const WEAKER: &str = "all the same?";
     const NUMBER: &str = "Type the number";
-    let tries: [(&[(&str, &str)], i32, &str); 6] = [
+    type Typed = &'static [(&'static str, &'static str)];
+    let tries: [(Typed, i32, &str); 6] = [
         (&[(WHICH, "\u{3}")], 130, "stopped; nothing was signed"),
         (&[(WHICH, "\r")], 0, "Nothing was approved."),
         (&[(WHICH, "\u{1b}")], 0, "Nothing was approved."),

@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use super::Ran;
 
@@ -36,6 +37,8 @@ pub fn on_a_terminal(home: &Path, arguments: &str, typed: &[(&str, &str)]) -> Op
             screen.extend_from_slice(&piece[..length]);
         }
         from = screen.len();
+        // Nobody answers before the question is read; the program needs a moment to listen for single keys.
+        std::thread::sleep(Duration::from_millis(200));
         input.write_all(answer.as_bytes()).unwrap();
     }
     output.read_to_end(&mut screen).unwrap();
