@@ -40,7 +40,7 @@ pub(super) struct Approver {
     /// None: a key for trying out is made.
     pub(super) key: Option<PublicLine>,
     /// Where the public key was read.
-    file: Option<PathBuf>,
+    pub(super) file: Option<PathBuf>,
 }
 
 /// In whose name a key for trying out signs. Nobody's, so that no alert looks as if a person had approved.

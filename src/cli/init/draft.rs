@@ -218,7 +218,11 @@ fn read_example() -> Vec<Words> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
+    use super::super::answers::{Approver, Auth0};
     use super::*;
+    use crate::config::{self, Auth0Credential, SecretRef, Source, Sources};
 
     #[test]
     fn every_key_that_needs_words_has_them_in_the_example() {
@@ -239,5 +243,44 @@ mod tests {
         }
         assert!(header().starts_with("# Relative paths") && header().contains("Secrets are never written"));
         assert!(header().ends_with('\n') && header().lines().all(|line| line.starts_with('#')), "{}", header());
+    }
+
+    #[test]
+    fn each_kind_of_folder_has_its_place_for_database_and_secrets() {
+        let key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIEWcOr7Aei1lLuTjnVpEJtFE8ZLMNfnPqSVyJ7BCI1Sg";
+        let public = PublicLine::read(key).unwrap();
+        let approver = Approver { principal: "alice@example.com".to_owned(), key: Some(public.clone()), file: None };
+        let auth0 = Auth0 {
+            name: "acme".to_owned(),
+            domain: "acme.eu.auth0.com".to_owned(),
+            client_id: "aBcDeFgHiJkLmNoP".to_owned(),
+        };
+        let answers = Answers { clerk: None, auth0: Some(auth0), approver };
+        let credential = || SecretRef::Credential("auth0-acme".to_owned());
+        let file = |path: &str| SecretRef::File(path.into());
+        for (path, kind, database, secret) in [
+            ("/etc/authdrift", Kind::System, "/var/lib/authdrift/authdrift.db", credential()),
+            (
+                "/h/.config/authdrift",
+                Kind::Own,
+                "/h/state/authdrift/authdrift.db",
+                file("/h/.config/authdrift/auth0-acme"),
+            ),
+            ("/h/try", Kind::Whole, "/h/try/authdrift.db", file("/h/try/auth0-acme")),
+        ] {
+            let folder = Folder { path: path.into(), kind };
+            let today = "2026-11-22".parse().unwrap();
+            let draft = Draft { folder: &folder, answers: &answers, public: &public, today };
+            let now = "2026-11-22T04:00:00Z".parse().unwrap();
+            let (text, file) = (draft.config(), format!("{path}/config.toml"));
+            let xdg_state = Some("/h/state".into());
+            let sources = Sources { file: &file, text: &text, state_directory: None, xdg_state, now };
+            let config = config::parse(&sources).unwrap_or_else(|problems| panic!("{problems}"));
+            assert_eq!(config.store, Path::new(database));
+            assert_eq!(config.approval.allowed_signers, folder.file(SIGNERS));
+            let Source::Auth0(auth0) = &config.instances[0].source else { panic!() };
+            let Auth0Credential::ClientSecret { secret: found, .. } = &auth0.credential else { panic!() };
+            assert_eq!(*found, secret);
+        }
     }
 }
