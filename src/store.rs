@@ -17,6 +17,8 @@ pub mod news;
 mod open;
 pub mod outbox;
 
+use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -201,6 +203,12 @@ impl Store {
             Ok(connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?)
         })
     }
+}
+
+/// Waits until names in the folder of `path` are on the disk: a file that was synchronised can still lose its name.
+fn sync_folder_of(path: &Path) -> io::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
 }
 
 /// An instant as it is stored: Unix milliseconds.

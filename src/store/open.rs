@@ -11,7 +11,7 @@ use std::time::Duration;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
 
-use super::{Store, StoreError, Stored};
+use super::{Store, StoreError, Stored, sync_folder_of};
 use crate::canonical::FingerprintKey;
 use crate::model::display_safe;
 
@@ -55,8 +55,11 @@ pub fn make_folder(path: &Path) -> Stored<()> {
     let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty() && !folder.exists()) else {
         return Ok(());
     };
-    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
-    made.map_err(|source| file_error("create the folder", folder, source))
+    let failed = |source| file_error("create the folder", folder, source);
+    let missing: Vec<&Path> = folder.ancestors().take_while(|folder| !folder.exists()).collect();
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed)?;
+    // A power cut may not take the folder away with everything that was recorded in it.
+    missing.iter().filter(|folder| !folder.as_os_str().is_empty()).try_for_each(|folder| sync_folder_of(folder)).map_err(failed)
 }
 
 /// Makes the folder and an empty file that only this user can read: SQLite's side files take the mode of the main
@@ -221,9 +224,7 @@ fn make_key(path: &Path) -> Stored<FingerprintKey> {
     file.write_all(&bytes).and_then(|()| file.sync_all()).map_err(failed)?;
     // Whole or not at all, and on the disk before the database says that it is there.
     fs::rename(&temporary, path).map_err(failed)?;
-    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)?;
-    }
+    sync_folder_of(path).map_err(failed)?;
     Ok(FingerprintKey::new(bytes))
 }
 

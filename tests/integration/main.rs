@@ -11,6 +11,7 @@ mod approvers;
 mod canaries;
 mod crash;
 mod daemon;
+mod disk;
 mod export;
 mod faults;
 mod first_run;
