@@ -50,6 +50,14 @@ pub struct Config {
     pub receivers: Vec<Receiver>,
 }
 
+impl Config {
+    /// An instance that `receiver` listens to, for messages that are about none.
+    pub fn instance_for(&self, receiver: &Receiver) -> Option<&InstanceId> {
+        let listens = |id: &&InstanceId| receiver.filter.instances.as_ref().is_none_or(|wanted| wanted.contains(*id));
+        self.instances.iter().map(|instance| &instance.id).find(listens)
+    }
+}
+
 /// Who may approve a baseline.
 #[derive(Debug, Clone)]
 pub struct Approval {

@@ -8,6 +8,7 @@ pub mod html;
 pub mod json;
 #[cfg(test)]
 mod samples;
+mod storage;
 pub mod subject;
 pub mod text;
 pub mod values;
@@ -17,6 +18,7 @@ mod words;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+pub use storage::{StorageChange, StorageNews};
 
 use crate::diff::ChangeKind;
 use crate::model::{Category, Direction, DriftId, HistoryMark, InstanceId, MessageId, Pointer, Severity, State, Unit};
@@ -36,6 +38,9 @@ pub struct Alert {
     pub untrusted: Option<String>,
     /// True when the baseline can be trusted again, when that is the news.
     pub trusted_again: bool,
+    /// What happened to the database, in a message of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub storage: Option<StorageNews>,
     /// The last reading of the instance without the new differences, and the first with them.
     pub window: Option<Window>,
     /// What changed its status in this cycle, most severe first; one entry per setting and status.
@@ -219,11 +224,13 @@ impl Alert {
     pub fn severity(&self) -> Severity {
         let of_sections = self.sections.iter().map(|section| section.news.severity());
         let of_trust = self.untrusted.iter().map(|_| Severity::Critical);
+        let of_storage = self.storage.iter().map(|storage| storage.news.severity());
         self.entries
             .iter()
             .map(|entry| entry.severity)
             .chain(of_sections)
             .chain(of_trust)
+            .chain(of_storage)
             .max()
             .unwrap_or(Severity::Info)
     }
@@ -232,6 +239,7 @@ impl Alert {
     pub fn is_all_clear(&self) -> bool {
         let is_end = |news| matches!(news, News::Reverted | News::Approved);
         self.untrusted.is_none()
+            && self.storage.iter().all(|storage| storage.news == StorageChange::Recovered)
             && self.entries.iter().all(|entry| is_end(entry.news))
             && self.sections.iter().all(|section| !section.news.is_blindness())
     }

@@ -16,6 +16,7 @@ pub mod instances;
 pub mod news;
 mod open;
 pub mod outbox;
+pub mod space;
 
 use std::fs::File;
 use std::io;
@@ -25,7 +26,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use chrono::{DateTime, Utc};
 pub use open::{check_schema, make_folder};
 pub use rusqlite::Transaction;
-use rusqlite::{Connection, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 use tokio::runtime::{Handle, RuntimeFlavor};
 
 use crate::canonical::FingerprintKey;
@@ -80,6 +81,30 @@ pub enum StoreError {
     /// A row holds what this program never wrote.
     #[error("the database is damaged: {0}")]
     Damaged(String),
+}
+
+impl StoreError {
+    /// Whether there was no room on the disk: it goes away when there is.
+    pub fn is_full(&self) -> bool {
+        match self {
+            Self::Sqlite(error) => error.sqlite_error_code() == Some(ErrorCode::DiskFull),
+            Self::File { source, .. } => source.kind() == io::ErrorKind::StorageFull,
+            _ => false,
+        }
+    }
+
+    /// Whether the file or the disk cannot be relied on any more, so that nothing may be written.
+    pub fn is_broken(&self) -> bool {
+        use ErrorCode::{CannotOpen, DatabaseCorrupt, NotADatabase, ReadOnly, SystemIoFailure};
+        match self {
+            Self::Sqlite(error) => matches!(
+                error.sqlite_error_code(),
+                Some(DatabaseCorrupt | NotADatabase | SystemIoFailure | ReadOnly | CannotOpen)
+            ),
+            Self::File { .. } => !self.is_full(),
+            _ => false,
+        }
+    }
 }
 
 /// An open store. Cheap to clone; all clones share one connection.

@@ -50,6 +50,7 @@ pub fn announce(tx: &Transaction<'_>, row: InstanceRow, origin: &Origin<'_>, tol
             baseline: origin.baseline.as_ref().map(approved_baseline),
             untrusted: told.untrusted,
             trusted_again: told.trusted_again,
+            storage: None,
             window: window(&told.transitions),
             entries,
             sections: told.sections,
@@ -217,6 +218,6 @@ fn approved_baseline(baseline: &BaselineReport) -> ApprovedBaseline {
     }
 }
 
-fn hostname() -> String {
+pub(super) fn hostname() -> String {
     hostname::get().map_or_else(|_| "unknown host".to_owned(), |name| name.to_string_lossy().into_owned())
 }

@@ -22,13 +22,16 @@ const COUNTS: usize = 60;
 
 /// The event a receiver can filter by; these names never change.
 ///
-/// An alert with several kinds of news carries the most important one: `baseline.untrusted`, `drift.opened` (opened,
+/// What happened to the database is a message of its own: `storage.low`, `storage.full`, `storage.failed`,
+/// `storage.recovered`. An alert with several kinds of news carries the most important one: `baseline.untrusted`, `drift.opened` (opened,
 /// reopened or moved on), `credential.refused`, `section.suspect`, `section.blind`, `baseline.trusted`, `drift.closed`,
 /// `credential.accepted`, `section.seeing_again`, `section.unbaselined`.
 pub fn event_type(alert: &Alert) -> &'static str {
     let has_section = |kind| alert.sections.iter().any(|section| section.news == kind);
     let has_drifted = |news| matches!(news, News::Opened | News::Reopened | News::Changed);
-    if alert.untrusted.is_some() {
+    if let Some(storage) = &alert.storage {
+        storage.news.event_type()
+    } else if alert.untrusted.is_some() {
         "baseline.untrusted"
     } else if alert.entries.iter().any(|entry| has_drifted(entry.news)) {
         "drift.opened"

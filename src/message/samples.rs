@@ -48,6 +48,7 @@ fn bare(instance: &str, resource: &str) -> Alert {
         baseline: None,
         untrusted: None,
         trusted_again: false,
+        storage: None,
         window: None,
         entries: Vec::new(),
         sections: Vec::new(),

@@ -28,6 +28,9 @@ fn news(alert: &Alert) -> (String, String) {
     let suspect = count_of(alert, SectionChange::Suspect);
     let blind = count_of(alert, SectionChange::Blind) + suspect;
     let refused = alert.sections.iter().find(|section| section.news == SectionChange::Refused);
+    if let Some(storage) = &alert.storage {
+        return (storage.headline().to_owned(), String::new());
+    }
     if alert.untrusted.is_some() {
         return ("baseline cannot be trusted, nothing is compared".to_owned(), String::new());
     }

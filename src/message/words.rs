@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 
 use super::view::{Fact, Step, is_over, label_of};
-use super::{Alert, Entry, News, SectionChange, Window};
+use super::{Alert, Entry, News, SectionChange, StorageChange, Window};
 use crate::model::{Provider, Severity, State, display_safe};
 
 /// Names listed before the rest is counted.
@@ -15,16 +15,24 @@ pub(super) fn label(alert: &Alert) -> &'static str {
     let blind = alert.sections.iter().map(|section| section.news).filter(|news| news.is_blindness());
     let blind = blind.map(SectionChange::severity).max();
     let untrusted = alert.untrusted.as_ref().map(|_| Severity::Critical);
-    if let Some(worst) = drifted.chain(blind).chain(untrusted).max() {
+    let storage = alert.storage.as_ref().map(|storage| storage.news);
+    let is_recovered = storage == Some(StorageChange::Recovered);
+    let storage = storage.filter(|_| !is_recovered).map(StorageChange::severity);
+    if let Some(worst) = drifted.chain(blind).chain(untrusted).chain(storage).max() {
         return label_of(worst);
     }
-    let is_end =
-        alert.trusted_again || !alert.entries.is_empty() || alert.sections.iter().any(|section| section.news.is_end());
+    let is_end = is_recovered
+        || alert.trusted_again
+        || !alert.entries.is_empty()
+        || alert.sections.iter().any(|section| section.news.is_end());
     if is_end { "RESOLVED" } else { "INFO" }
 }
 
 /// Everything that is news, in one sentence.
 pub(super) fn headline(alert: &Alert) -> String {
+    if let Some(storage) = &alert.storage {
+        return format!("{}: {}", display_safe(&alert.host), storage.headline());
+    }
     let mut clauses = Vec::new();
     if alert.untrusted.is_some() {
         clauses.push("the approved state cannot be trusted".to_owned());
@@ -79,6 +87,11 @@ fn credentials(alert: &Alert, kind: SectionChange) -> String {
 pub(super) fn facts(alert: &Alert) -> Vec<Fact> {
     let mut facts = Vec::new();
     let mut fact = |label, lines| facts.push(Fact { label, lines });
+    if let Some(storage) = &alert.storage {
+        fact("Database", storage.lines());
+        fact("Noticed", vec![moment(alert.at)]);
+        return facts;
+    }
     fact("Instance", vec![format!("{}, {}", alert.instance, display_safe(&alert.resource))]);
     fact("Open now", vec![open_now(alert)]);
     if let Some(baseline) = &alert.baseline {
@@ -174,6 +187,12 @@ pub(super) fn steps(alert: &Alert) -> Vec<Step> {
     let instance = &alert.instance;
     let mut steps = Vec::new();
     let mut step = |question, command, effect| steps.push(Step { question, command, effect });
+    if let Some(storage) = &alert.storage {
+        if let Some((question, command, effect)) = storage.step() {
+            step(question, command, effect);
+        }
+        return steps;
+    }
     if alert.untrusted.is_some() {
         step("What is wrong?", format!("authdrift verify {instance}"), "checks every signature and names what fails");
         return steps;

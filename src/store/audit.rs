@@ -36,6 +36,7 @@ impl Store {
             let told = Told::of(&events::all(tx, None)?);
             each_instance(tx, &told, &mut wrong)?;
             messages(tx, &told, &mut wrong)?;
+            storage(tx, &told, &mut wrong)?;
         }
         Ok(wrong)
     }
@@ -52,6 +53,8 @@ struct Told {
     untrusted: BTreeMap<InstanceId, Event>,
     /// Messages by id: the event that made each, and the kind of the last one.
     messages: BTreeMap<String, (Event, String)>,
+    /// The last thing that was said about the room on the disk.
+    storage: Option<Event>,
 }
 
 impl Told {
@@ -67,6 +70,9 @@ impl Told {
                 (kind, told.messages.get_mut(&text("message")))
             {
                 kind.clone_into(last);
+            }
+            if kind.starts_with("storage.") {
+                told.storage = Some(event.clone());
             }
             let Some(instance) = &event.instance else { continue };
             match kind {
@@ -108,11 +114,30 @@ fn meta(tx: &Transaction<'_>, key: &str, wrong: &mut Findings) -> Stored<()> {
         match name.as_str() {
             "fingerprint-key" if value == key => is_named = true,
             super::high_water::META if value == "written" => {}
+            // What it says is held against the history.
+            super::space::META => {}
             _ => wrong.push(format!("meta holds '{}', which is not what this program writes", display_safe(&name))),
         }
     }
     if !is_named {
         wrong.push("meta does not name the fingerprint key any more".to_owned());
+    }
+    Ok(())
+}
+
+/// What is remembered about the room on the disk decides who is told.
+fn storage(tx: &Transaction<'_>, told: &Told, wrong: &mut Findings) -> Stored<()> {
+    let known: Option<String> =
+        tx.query_row("SELECT max(value) FROM meta WHERE name = ?1", [super::space::META], |row| row.get(0))?;
+    let expected = match told.storage.as_ref().map(|event| event.kind.as_str()) {
+        Some("storage.low") => Some("low"),
+        Some("storage.full") => Some("full"),
+        _ => None,
+    };
+    if known.as_deref() != expected {
+        let known = known.as_deref().map_or("nothing".to_owned(), |known| format!("'{}'", display_safe(known)));
+        let since = told.storage.as_ref().map(|event| format!(", told otherwise in {}", since(event)));
+        wrong.push(format!("meta holds {known} about the room on the disk{}", since.unwrap_or_default()));
     }
     Ok(())
 }

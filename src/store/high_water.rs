@@ -203,9 +203,7 @@ fn read(path: &Path) -> Stored<Remembered> {
     match fs::read(path) {
         Ok(text) => Ok(serde_json::from_slice(&text).map_or(Remembered::Damaged, Remembered::Reached)),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(Remembered::Nothing),
-        Err(source) => {
-            Err(StoreError::File { action: "read the high-water file", path: path.to_owned(), source })
-        }
+        Err(source) => Err(StoreError::File { action: "read the high-water file", path: path.to_owned(), source }),
     }
 }
 

@@ -59,7 +59,11 @@ pub fn make_folder(path: &Path) -> Stored<()> {
     let missing: Vec<&Path> = folder.ancestors().take_while(|folder| !folder.exists()).collect();
     fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed)?;
     // A power cut may not take the folder away with everything that was recorded in it.
-    missing.iter().filter(|folder| !folder.as_os_str().is_empty()).try_for_each(|folder| sync_folder_of(folder)).map_err(failed)
+    missing
+        .iter()
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .try_for_each(|folder| sync_folder_of(folder))
+        .map_err(failed)
 }
 
 /// Makes the folder and an empty file that only this user can read: SQLite's side files take the mode of the main

@@ -2,7 +2,9 @@
 //!
 //! `disk/shim.c` is loaded into the real program and plays the first two.
 
+mod broken;
 mod fails;
+mod full;
 mod power_cut;
 
 use std::fs;

@@ -143,7 +143,8 @@ async fn an_import_that_meets_a_failing_disk_can_be_run_again() {
     let sandbox = Sandbox::clerk_approved().await;
     sandbox.clerk.edit("/v1/instance", |instance| instance["allowed_origins"] = json!(["app://one"]));
     sandbox.check().await.expect(10);
-    let (file, key) = (sandbox.path("proposal.json").display().to_string(), sandbox.path("alice").display().to_string());
+    let (file, key) =
+        (sandbox.path("proposal.json").display().to_string(), sandbox.path("alice").display().to_string());
     sandbox.run(&["propose", "prod", "-o", &file, "--reason", "x"]).await.expect(0);
     sandbox.run(&["sign", &file, "--key", &key, "--accept-weaker"]).await.expect(0);
     every_fault("import", &sandbox, &["import", &file], 0, async |sandbox, _, context| {
