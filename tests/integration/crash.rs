@@ -9,10 +9,10 @@ use crate::common::Sandbox;
 use crate::common::daemon::{eventually, eventually_within};
 
 /// A reproducible sequence of numbers below `below`.
-struct Dice(u64);
+pub struct Dice(pub u64);
 
 impl Dice {
-    fn roll(&mut self, below: u64) -> u64 {
+    pub fn roll(&mut self, below: u64) -> u64 {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % below
     }
