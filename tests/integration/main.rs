@@ -16,6 +16,7 @@ mod export;
 mod faults;
 mod first_run;
 mod hour;
+mod kills;
 mod knowledge;
 mod mutation;
 mod noise;
