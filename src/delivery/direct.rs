@@ -1,8 +1,9 @@
 //! Messages that are sent without the database, because it is the database they are about.
 
-use tokio::task::JoinSet;
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
+use tokio::task::JoinSet;
 
 use crate::config::Config;
 use crate::message::subject::subject;
@@ -33,10 +34,10 @@ impl Herald {
     }
 
     /// Tells everybody, all at the same time, and waits for their answers.
-    pub async fn tell(self: std::sync::Arc<Self>, news: StorageNews, event: HistoryMark, now: DateTime<Utc>) {
+    pub async fn tell(self: Arc<Self>, news: StorageNews, event: HistoryMark, now: DateTime<Utc>) {
         let mut tries = JoinSet::new();
         for at in 0..self.receivers.len() {
-            let (herald, news, event) = (std::sync::Arc::clone(&self), news.clone(), event.clone());
+            let (herald, news, event) = (Arc::clone(&self), news.clone(), event.clone());
             tries.spawn(async move {
                 let Some((name, instance, sender)) = herald.receivers.get(at) else { return };
                 let alert = Alert::of_storage(news, instance.clone(), now, event, herald.host.clone());

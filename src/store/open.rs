@@ -10,9 +10,11 @@ use std::time::Duration;
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
+use serde_json::json;
 
-use super::{Store, StoreError, Stored, sync_folder_of};
+use super::{Store, StoreError, Stored, events, sync_folder_of};
 use crate::canonical::FingerprintKey;
+use crate::clock::{Clock, SystemClock};
 use crate::model::display_safe;
 
 /// `adft`: says whose file it is.
@@ -136,6 +138,10 @@ fn migrate(connection: &mut Connection, path: &Path) -> Stored<()> {
     if found < known {
         transaction.pragma_update(None, "user_version", known)?;
         transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+    }
+    // A new file has no history that could have been told otherwise before.
+    if (1..known).contains(&found) {
+        events::append(&transaction, SystemClock.now(), "store.migrated", None, json!({ "from": found, "to": known }))?;
     }
     transaction.commit()?;
     Ok(())
@@ -265,6 +271,26 @@ mod tests {
         fs::remove_file(&key).unwrap();
         assert!(matches!(Store::open(&path), Err(StoreError::Key(_))));
         assert!(!key.exists());
+    }
+
+    #[test]
+    fn a_migration_is_kept_in_the_history_and_a_new_database_has_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("authdrift.db");
+        let old = Connection::open(&path).unwrap();
+        old.execute_batch(MIGRATIONS[0]).unwrap();
+        old.pragma_update(None, "user_version", 1).unwrap();
+        old.pragma_update(None, "application_id", APPLICATION_ID).unwrap();
+        drop(old);
+        for _ in 0..2 {
+            let store = Store::open(&path).unwrap();
+            let events = store.read(|tx| events::all(tx, None)).unwrap();
+            assert_eq!(events.iter().map(|event| event.kind.as_str()).collect::<Vec<_>>(), ["store.migrated"]);
+            assert_eq!(events[0].data, json!({ "from": 1, "to": MIGRATIONS.len() }));
+            store.read(|tx| events::verify(tx).map(drop)).unwrap();
+        }
+        let new = Store::open(&folder.path().join("new.db")).unwrap();
+        assert!(new.read(|tx| events::all(tx, None)).unwrap().is_empty());
     }
 
     #[test]

@@ -1,6 +1,13 @@
 //! The real binary against simulated vendors, a mail server and a webhook receiver on loopback.
 
-#![allow(missing_docs, unreachable_pub, clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    reason = "tests; what they measured is said"
+)]
 
 mod common;
 #[path = "../support/mod.rs"]

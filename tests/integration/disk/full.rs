@@ -76,7 +76,7 @@ impl Small {
     /// Fills it until `left` bytes are left.
     fn leave(&self, left: u64) {
         let _ = fs::remove_file(self.path("ballast"));
-        let found = rustix::fs::statvfs(&self.path("")).unwrap();
+        let found = rustix::fs::statvfs(self.path("")).unwrap();
         let size = (found.f_bavail * found.f_frsize).saturating_sub(left);
         let made =
             Command::new("fallocate").args(["-l", &size.to_string()]).arg(self.path("ballast")).status().unwrap();
