@@ -1,5 +1,6 @@
 //! Where alerts go. Each receiver makes one try and says how it ended; when to try again is not its business.
 
+pub mod heartbeat;
 mod mail;
 mod webhook;
 

@@ -84,7 +84,7 @@ fn retry_after(response: &reqwest::Response) -> Option<Duration> {
     value.trim().parse().ok().map(Duration::from_secs)
 }
 
-fn reason(error: &reqwest::Error) -> String {
+pub(super) fn reason(error: &reqwest::Error) -> String {
     let mut cause: &dyn std::error::Error = error;
     while let Some(source) = cause.source() {
         cause = source;

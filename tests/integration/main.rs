@@ -22,6 +22,7 @@ mod disk;
 mod export;
 mod faults;
 mod first_run;
+mod health;
 mod hour;
 mod init;
 mod keys;
