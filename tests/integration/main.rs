@@ -28,6 +28,7 @@ mod init;
 mod keys;
 mod kills;
 mod knowledge;
+mod mail;
 mod mutation;
 mod noise;
 mod recall;
