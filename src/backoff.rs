@@ -1,5 +1,7 @@
 //! How long to wait before the next try. Pure but for the dice.
 
+pub mod breaker;
+
 use std::time::Duration;
 
 /// `first` doubled for every failure after the first, times 0.8 to 1.2, so that many waiting programs do not come back

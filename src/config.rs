@@ -264,8 +264,10 @@ pub enum Tls {
 pub struct Webhook {
     /// https, or http on loopback.
     pub url: Url,
-    /// `whsec_…`
-    pub secret: SecretRef,
+    /// `whsec_…` or `whsk_…`, at least one; every one of them signs, so that a receiver can change over in its own time.
+    pub secrets: Vec<SecretRef>,
+    /// CloudEvents instead of the body of Standard Webhooks.
+    pub is_cloud_event: bool,
 }
 
 /// A mail address with an optional display name.

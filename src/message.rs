@@ -1,9 +1,10 @@
 //! One model of an alert, and its renderings.
 //!
-//! An [`Alert`] is made once per instance, cycle and receiver, stored in the outbox as JSON and rendered when it is
-//! sent. It holds everything a reader needs and no secret: values come from canonical documents, where secrets are
+//! An [`Alert`] is made once per instance, cycle and receiver, and stored in the outbox as JSON with the body that is to be
+//! sent; mail alone is rendered when it is sent. It holds everything a reader needs and no secret: values come from canonical documents, where secrets are
 //! fingerprints. Text from outside is made safe when it is rendered, never before, so that the JSON stays exact.
 
+mod format;
 pub mod html;
 pub mod json;
 #[cfg(test)]
@@ -13,6 +14,8 @@ pub mod text;
 pub mod values;
 mod view;
 mod words;
+
+pub use format::{Body, Format};
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -65,6 +68,8 @@ pub struct Message {
     pub thread: Option<MessageId>,
     /// Its subject.
     pub subject: String,
+    /// What is sent, unless it is mail; the same on every try.
+    pub body: Option<Body>,
     /// When it was made.
     pub created_at: DateTime<Utc>,
     /// Tries so far.

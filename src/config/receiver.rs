@@ -146,6 +146,11 @@ fn webhook(table: &mut Reader<'_>) -> Option<Webhook> {
     table.require("url");
     let url = table.url("url", UrlUse::Whole).map(|url| url.value);
     table.require("secret");
-    let secret = table.secret("secret").map(|secret| secret.value);
-    Some(Webhook { url: url?, secret: secret? })
+    let secrets = table.secrets("secret");
+    let format = table.word("format", &["standard", "cloudevents"]);
+    Some(Webhook {
+        url: url?,
+        secrets: secrets?,
+        is_cloud_event: format.is_some_and(|format| format.value == "cloudevents"),
+    })
 }

@@ -1,4 +1,4 @@
-//! The body of a webhook: Standard Webhooks 1.0, `{"type":…,"timestamp":…,"data":{…}}`.
+//! The body of a webhook: Standard Webhooks 1.0, `{"type":…,"timestamp":…,"data":{…}}`, or the same as a CloudEvent.
 //!
 //! `data` is the [`Alert`] itself with its `severity`. The specification asks for less than 20 KB; what does not fit is
 //! left out whole and counted: first long values and places of one entry (`before_omitted_bytes`,
@@ -6,7 +6,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Alert, News, SectionChange};
+use super::{Alert, Message, News, SectionChange};
 use crate::clock::written;
 
 /// Bytes of a body.
@@ -19,6 +19,8 @@ const LONGEST_TEXT: usize = 300;
 const MOST_CHANGES: usize = 10;
 /// Bytes kept for the counts of what was left out.
 const COUNTS: usize = 60;
+/// Bytes around `data` in its envelope.
+const FRAME: usize = 16;
 
 /// The event a receiver can filter by; these names never change.
 ///
@@ -53,7 +55,7 @@ pub fn event_type(alert: &Alert) -> &'static str {
     }
 }
 
-/// The bytes to sign and send: JSON, under 20 KB.
+/// The event of Standard Webhooks: `type`, `timestamp`, `data`; under 20 KB.
 ///
 /// # Errors
 /// The alert has no JSON form, which its types do not allow.
@@ -61,30 +63,52 @@ pub fn event_type(alert: &Alert) -> &'static str {
 /// # Security
 /// Text is exact, not made safe for display: JSON escapes control characters, and a receiver that shows the text has
 /// to make it safe itself.
-pub fn body(alert: &Alert) -> Result<Vec<u8>, serde_json::Error> {
+pub fn event(alert: &Alert) -> Result<Value, serde_json::Error> {
+    let envelope = json!({ "type": event_type(alert), "timestamp": written(alert.at) });
+    with_data(envelope, alert)
+}
+
+/// The same as a CloudEvent 1.0: `id` is the message's, `subject` the instance; under 20 KB.
+///
+/// # Errors
+/// As [`event`].
+pub fn cloud_event(message: &Message) -> Result<Value, serde_json::Error> {
+    let alert = &message.alert;
+    let envelope = json!({
+        "specversion": "1.0",
+        "id": message.id,
+        "source": "/authdrift",
+        "type": format!("authdrift.{}", event_type(alert)),
+        "subject": alert.instance,
+        "time": written(alert.at),
+        "datacontenttype": "application/json",
+    });
+    with_data(envelope, alert)
+}
+
+fn with_data(mut envelope: Value, alert: &Alert) -> Result<Value, serde_json::Error> {
+    let room = LIMIT.saturating_sub(serde_json::to_vec(&envelope)?.len() + FRAME);
     let mut data = serde_json::to_value(alert)?;
     if let Some(data) = data.as_object_mut() {
         data.insert("severity".to_owned(), json!(alert.severity()));
+        if serde_json::to_vec(data)?.len() > room {
+            shrink(data, room)?;
+        }
     }
-    let mut body = json!({ "type": event_type(alert), "timestamp": written(alert.at), "data": data });
-    let bytes = serde_json::to_vec(&body)?;
-    if bytes.len() < LIMIT {
-        return Ok(bytes);
+    if let Some(envelope) = envelope.as_object_mut() {
+        envelope.insert("data".to_owned(), data);
     }
-    if let Some(data) = body.get_mut("data").and_then(Value::as_object_mut) {
-        shrink(data)?;
-    }
-    serde_json::to_vec(&body)
+    Ok(envelope)
 }
 
 /// Leaves out of `data` what makes a body too long.
-fn shrink(data: &mut Map<String, Value>) -> Result<(), serde_json::Error> {
+fn shrink(data: &mut Map<String, Value>, room: usize) -> Result<(), serde_json::Error> {
     let entries = taken(data, "entries");
     let sections = taken(data, "sections");
     for value in data.values_mut() {
         cut_texts(value);
     }
-    let mut room = LIMIT.saturating_sub(200 + 2 * COUNTS + serde_json::to_vec(data)?.len());
+    let mut room = room.saturating_sub(2 * COUNTS + serde_json::to_vec(data)?.len());
     let mut kept = Vec::new();
     let mut omitted = 0;
     for mut entry in entries {
@@ -180,9 +204,9 @@ mod tests {
     use super::*;
 
     fn parsed(alert: &Alert) -> Value {
-        let bytes = body(alert).unwrap();
-        assert!(bytes.len() < LIMIT, "{} bytes", bytes.len());
-        serde_json::from_slice(&bytes).unwrap()
+        let text = event(alert).unwrap().to_string();
+        assert!(text.len() < LIMIT, "{} bytes", text.len());
+        serde_json::from_str(&text).unwrap()
     }
 
     #[test]
@@ -232,9 +256,26 @@ mod tests {
 
     #[test]
     fn hostile_text_is_escaped_and_exact() {
-        let bytes = body(&samples::hostile()).unwrap();
-        assert!(!bytes.iter().any(u8::is_ascii_control));
-        let body: Value = serde_json::from_slice(&bytes).unwrap();
+        let text = event(&samples::hostile()).unwrap().to_string();
+        assert!(!text.bytes().any(|byte| byte.is_ascii_control()));
+        let body: Value = serde_json::from_str(&text).unwrap();
         assert_eq!(body["data"]["entries"][0]["why"], samples::EVIL);
+    }
+
+    #[test]
+    fn a_cloud_event_has_what_the_specification_requires() {
+        for alert in [samples::drift(), samples::many(), samples::enormous()] {
+            let message = samples::message(alert);
+            let event = cloud_event(&message).unwrap();
+            assert!(event.to_string().len() < LIMIT);
+            assert_eq!(event["specversion"], "1.0");
+            assert_eq!(event["id"], message.id.as_str());
+            assert_eq!(event["source"], "/authdrift");
+            assert_eq!(event["type"], "authdrift.drift.opened");
+            assert_eq!(event["subject"], "clerk:prod");
+            assert_eq!(event["time"], "2026-11-22T04:00:36Z");
+            assert_eq!(event["datacontenttype"], "application/json");
+            assert_eq!(event["data"]["severity"], message.alert.severity().as_str());
+        }
     }
 }

@@ -58,6 +58,20 @@ fn bare(instance: &str, resource: &str) -> Alert {
     }
 }
 
+/// A message about `alert`.
+pub(super) fn message(alert: Alert) -> Message {
+    Message {
+        id: MessageId::from_text("msg_019a9f3c5b7e7c1a8d2e4f6071829301"),
+        receiver: "security".to_owned(),
+        subject: super::subject::subject(&alert),
+        created_at: alert.at,
+        alert,
+        thread: None,
+        body: None,
+        attempts: 0,
+    }
+}
+
 /// Three settings weakened and one section lost, as in the documentation.
 pub(super) fn drift() -> Alert {
     let mut mfa = entry(
