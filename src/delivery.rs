@@ -117,7 +117,7 @@ impl Line {
             outbox::record(tx, &message.id, outcome, now)?;
             if let Some(kind) = kind {
                 let data = json!({ "message": message.id, "receiver": receiver, "attempts": message.attempts + 1 });
-                events::append(tx, now, kind, Some(&message.alert.instance), data)?;
+                events::append(tx, now, kind, message.alert.instance.as_ref(), data)?;
             }
             let breaker = receivers::health(tx, receiver, &self.target)?.breaker;
             match attempt {

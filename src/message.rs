@@ -22,15 +22,20 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::diff::ChangeKind;
-use crate::model::{Category, Direction, DriftId, HistoryMark, InstanceId, MessageId, Pointer, Severity, State, Unit};
+use crate::model::{
+    Category, Direction, DriftId, HistoryMark, InstanceId, MessageId, Pointer, Severity, State, Unit, display_safe,
+};
 
 /// What one receiver is told about one cycle of one instance.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Alert {
-    /// The instance.
-    pub instance: InstanceId,
+    /// The instance; none if it is about the program itself.
+    pub instance: Option<InstanceId>,
     /// The vendor's own identity of it (`ins_…`, tenant domain).
     pub resource: String,
+    /// True for a sample that somebody asked for: nothing of it happened.
+    #[serde(default)]
+    pub sample: bool,
     /// When the cycle ended.
     pub at: DateTime<Utc>,
     /// The approved state the entries differ from. Absent while it cannot be trusted.
@@ -45,6 +50,9 @@ pub struct Alert {
     pub entries: Vec<Entry>,
     /// Sections that cannot be read, or can be read again.
     pub sections: Vec<SectionNews>,
+    /// News about the watch itself.
+    #[serde(default)]
+    pub notices: Vec<Notice>,
     /// Drifts open after this cycle.
     pub open: usize,
     /// The last event of the history: its number and the digest that names the whole history up to it.
@@ -108,10 +116,23 @@ pub enum News {
     Reopened,
     /// It was open and moved to yet another value.
     Changed,
+    /// A reminder: it is open, as was told before.
+    StillOpen,
+    /// It begins and ends again and again; nothing more is said until it stays as it is.
+    Flapping,
+    /// It began and ended while this receiver could not be told.
+    Passed,
     /// It is back at the approved value.
     Reverted,
     /// A new baseline contains it.
     Approved,
+}
+
+impl News {
+    /// Whether it says that the drift ended.
+    pub fn is_over(self) -> bool {
+        matches!(self, Self::Reverted | Self::Approved | Self::Passed)
+    }
 }
 
 /// One setting in an alert: one click in a dashboard, however many paths it moved.
@@ -219,7 +240,112 @@ impl SectionChange {
     }
 }
 
+/// News about the watch itself and not about a setting.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Notice {
+    /// What happened.
+    pub kind: NoticeKind,
+    /// To what: a receiver, a file, a path. Empty where the kind says it all.
+    pub subject: String,
+    /// How, in one sentence.
+    pub text: String,
+}
+
+/// What happened to the watch itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NoticeKind {
+    /// The files that say who may approve changed.
+    TrustChanged,
+    /// The disk is so full that snapshots are not kept any more.
+    StorageFull,
+    /// The disk is nearly full.
+    StorageLow,
+    /// An instance was not read for three intervals.
+    Unread,
+    /// A receiver does not take messages, and some were given up.
+    ReceiverFailed,
+    /// What was approved for a time will be a drift again soon.
+    ApprovalEnding,
+    /// A new baseline was approved, and no drift ended with it.
+    Approved,
+    /// A silence ended; what it kept quiet.
+    SilenceEnded,
+    /// How everything is, as somebody wants to hear it regularly.
+    Digest,
+    /// There is room on the disk again.
+    StorageRecovered,
+    /// The instance is read again.
+    ReadAgain,
+    /// The receiver takes messages again.
+    ReceiverRecovered,
+}
+
+impl NoticeKind {
+    /// Every one, the worst first.
+    pub const ALL: [Self; 12] = [
+        Self::TrustChanged,
+        Self::StorageFull,
+        Self::StorageLow,
+        Self::Unread,
+        Self::ReceiverFailed,
+        Self::ApprovalEnding,
+        Self::Approved,
+        Self::SilenceEnded,
+        Self::Digest,
+        Self::StorageRecovered,
+        Self::ReadAgain,
+        Self::ReceiverRecovered,
+    ];
+
+    /// How much it matters.
+    pub fn severity(self) -> Severity {
+        match self {
+            Self::StorageFull => Severity::Critical,
+            Self::TrustChanged | Self::StorageLow | Self::Unread | Self::ReceiverFailed => Severity::High,
+            Self::ApprovalEnding => Severity::Medium,
+            Self::Approved
+            | Self::SilenceEnded
+            | Self::Digest
+            | Self::StorageRecovered
+            | Self::ReadAgain
+            | Self::ReceiverRecovered => Severity::Info,
+        }
+    }
+
+    /// Whether it ends some trouble.
+    pub fn is_end(self) -> bool {
+        matches!(self, Self::StorageRecovered | Self::ReadAgain | Self::ReceiverRecovered)
+    }
+
+    /// The event that a receiver can filter by.
+    pub fn event_type(self) -> &'static str {
+        match self {
+            Self::TrustChanged => "trust.changed",
+            Self::StorageFull => "storage.full",
+            Self::StorageLow => "storage.low",
+            Self::Unread => "instance.unread",
+            Self::ReceiverFailed => "receiver.failed",
+            Self::ApprovalEnding => "approval.ending",
+            Self::Approved => "baseline.approved",
+            Self::SilenceEnded => "silence.ended",
+            Self::Digest => "digest",
+            Self::StorageRecovered => "storage.recovered",
+            Self::ReadAgain => "instance.read_again",
+            Self::ReceiverRecovered => "receiver.recovered",
+        }
+    }
+}
+
 impl Alert {
+    /// What it is about: the instance, or the program on this machine.
+    pub fn about(&self) -> String {
+        match &self.instance {
+            Some(instance) => instance.to_string(),
+            None => format!("authdrift on {}", display_safe(&self.host)),
+        }
+    }
+
     /// The most severe thing in it: an untrusted baseline is critical, blindness high.
     pub fn severity(&self) -> Severity {
         let of_sections = self.sections.iter().map(|section| section.news.severity());
@@ -229,15 +355,16 @@ impl Alert {
             .map(|entry| entry.severity)
             .chain(of_sections)
             .chain(of_trust)
+            .chain(self.notices.iter().map(|notice| notice.kind.severity()))
             .max()
             .unwrap_or(Severity::Info)
     }
 
     /// Whether it says only that something is over.
     pub fn is_all_clear(&self) -> bool {
-        let is_end = |news| matches!(news, News::Reverted | News::Approved);
         self.untrusted.is_none()
-            && self.entries.iter().all(|entry| is_end(entry.news))
+            && self.entries.iter().all(|entry| entry.news.is_over())
+            && self.notices.iter().all(|notice| notice.kind.is_end())
             && self.sections.iter().all(|section| !section.news.is_blindness())
     }
 }

@@ -45,7 +45,8 @@ pub fn announce(tx: &Transaction<'_>, row: InstanceRow, origin: &Origin<'_>, tol
     if is_news {
         let mark = events::mark(tx)?;
         let alert = Alert {
-            instance: origin.instance.clone(),
+            instance: Some(origin.instance.clone()),
+            sample: false,
             resource: origin.resource.to_owned(),
             at: origin.at,
             baseline: origin.baseline.as_ref().map(approved_baseline),
@@ -54,6 +55,7 @@ pub fn announce(tx: &Transaction<'_>, row: InstanceRow, origin: &Origin<'_>, tol
             window: window(&told.transitions),
             entries,
             sections: told.sections,
+            notices: Vec::new(),
             open,
             event: mark.unwrap_or_else(|| HistoryMark { size: 0, head: Digest::of(b"") }),
             host: hostname(),
@@ -110,7 +112,10 @@ fn post(
 
 /// The part of `alert` that a receiver with `filter` wants to hear, if there is any.
 fn filtered(alert: &Alert, filter: &Filter) -> Option<Alert> {
-    if filter.instances.as_ref().is_some_and(|instances| !instances.contains(&alert.instance)) {
+    // What is about the program itself matters to everybody.
+    if let (Some(instances), Some(instance)) = (&filter.instances, &alert.instance)
+        && !instances.contains(instance)
+    {
         return None;
     }
     let mut wanted = alert.clone();
@@ -123,8 +128,11 @@ fn filtered(alert: &Alert, filter: &Filter) -> Option<Alert> {
         SectionChange::Unbaselined => filter.min_severity == Severity::Info,
         _ => true,
     });
-    let is_something =
-        !wanted.entries.is_empty() || !wanted.sections.is_empty() || wanted.untrusted.is_some() || wanted.trusted_again;
+    let is_something = !wanted.entries.is_empty()
+        || !wanted.sections.is_empty()
+        || !wanted.notices.is_empty()
+        || wanted.untrusted.is_some()
+        || wanted.trusted_again;
     is_something.then_some(wanted)
 }
 

@@ -73,6 +73,8 @@ mod tests {
             samples::drift(),
             samples::all_clear(),
             samples::untrusted(),
+            samples::reminder(),
+            samples::watch(),
             samples::hostile(),
             samples::many(),
             samples::enormous(),
@@ -100,6 +102,7 @@ mod tests {
             }
             pieces.extend(view.steps.into_iter().map(|step| step.command));
             pieces.extend(view.untrusted);
+            pieces.extend(view.notices.into_iter().flat_map(|notice| [notice.title, notice.text]));
             let flowing = text.split_whitespace().collect::<Vec<_>>().join(" ");
             for piece in pieces {
                 let words = piece.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -141,6 +144,8 @@ mod tests {
             ("drift", samples::drift()),
             ("all-clear", samples::all_clear()),
             ("untrusted", samples::untrusted()),
+            ("reminder", samples::reminder()),
+            ("watch", samples::watch()),
             ("hostile", samples::hostile()),
         ] {
             let path = std::path::Path::new(&folder).join(format!("{name}.html"));

@@ -25,11 +25,14 @@ const FRAME: usize = 16;
 /// The event a receiver can filter by; these names never change.
 ///
 /// An alert with several kinds of news carries the most important one: `baseline.untrusted`, `drift.opened` (opened,
-/// reopened or moved on), `credential.refused`, `section.suspect`, `section.blind`, `baseline.trusted`, `drift.closed`,
-/// `credential.accepted`, `section.seeing_again`, `section.unbaselined`.
+/// reopened or moved on), `credential.refused`, `section.suspect`, `section.blind`, `drift.flapping`, `drift.still_open`, that
+/// of the worst notice (see [`super::NoticeKind::event_type`]), `baseline.trusted`, `drift.closed`, `credential.accepted`,
+/// `section.seeing_again`, `section.unbaselined`, that of a notice which ends something.
 pub fn event_type(alert: &Alert) -> &'static str {
     let has_section = |kind| alert.sections.iter().any(|section| section.news == kind);
     let has_drifted = |news| matches!(news, News::Opened | News::Reopened | News::Changed);
+    let has_news = |news| alert.entries.iter().any(|entry| entry.news == news);
+    let trouble = alert.notices.iter().map(|notice| notice.kind).filter(|kind| !kind.is_end()).min();
     if alert.untrusted.is_some() {
         "baseline.untrusted"
     } else if alert.entries.iter().any(|entry| has_drifted(entry.news)) {
@@ -40,6 +43,12 @@ pub fn event_type(alert: &Alert) -> &'static str {
         "section.suspect"
     } else if has_section(SectionChange::Blind) {
         "section.blind"
+    } else if has_news(News::Flapping) {
+        "drift.flapping"
+    } else if has_news(News::StillOpen) {
+        "drift.still_open"
+    } else if let Some(kind) = trouble {
+        kind.event_type()
     } else if alert.trusted_again {
         "baseline.trusted"
     } else if !alert.entries.is_empty() {
@@ -50,6 +59,8 @@ pub fn event_type(alert: &Alert) -> &'static str {
         "section.seeing_again"
     } else if has_section(SectionChange::Unbaselined) {
         "section.unbaselined"
+    } else if let Some(notice) = alert.notices.first() {
+        notice.kind.event_type()
     } else {
         "drift.closed"
     }

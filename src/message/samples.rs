@@ -42,7 +42,8 @@ fn entry(title: &str, severity: Severity, changes: Vec<EntryChange>) -> Entry {
 
 fn bare(instance: &str, resource: &str) -> Alert {
     Alert {
-        instance: instance.parse().unwrap(),
+        instance: Some(instance.parse().unwrap()),
+        sample: false,
         resource: resource.to_owned(),
         at: at("2026-11-22T04:00:36Z"),
         baseline: None,
@@ -51,6 +52,7 @@ fn bare(instance: &str, resource: &str) -> Alert {
         window: None,
         entries: Vec::new(),
         sections: Vec::new(),
+        notices: Vec::new(),
         open: 0,
         event: HistoryMark { size: 412, head: Digest::of(b"event 412") },
         host: "auth-mon-1".to_owned(),
@@ -207,6 +209,31 @@ pub(super) fn untrusted() -> Alert {
     alert
 }
 
+/// [`drift`] a day later: nothing new, but for a setting that goes back and forth.
+pub(super) fn reminder() -> Alert {
+    let mut alert = drift();
+    alert.at = at("2026-11-23T04:00:36Z");
+    alert.window = None;
+    alert.event.size = 455;
+    alert.sections.clear();
+    for entry in &mut alert.entries {
+        entry.news = if entry.reopened > 0 { News::Flapping } else { News::StillOpen };
+    }
+    alert
+}
+
+/// What the watch has to say of itself.
+pub(super) fn watch() -> Alert {
+    let mut alert = Alert { instance: None, ..bare("clerk:prod", "") };
+    let notice = |kind, subject: &str, text: &str| Notice { kind, subject: subject.to_owned(), text: text.to_owned() };
+    alert.notices = vec![
+        notice(NoticeKind::StorageLow, "", "/var/lib/authdrift has 201 MiB left"),
+        notice(NoticeKind::ReceiverFailed, "siem", "2 messages were given up, the last because of: 410 Gone"),
+        notice(NoticeKind::ReceiverRecovered, "pager", "it took a message at 04:00"),
+    ];
+    alert
+}
+
 /// [`drift`], with hostile text wherever text can come from outside.
 pub(super) fn hostile() -> Alert {
     let mut alert = drift();
@@ -232,6 +259,8 @@ pub(super) fn hostile() -> Alert {
         section.section = EVIL.to_owned();
         section.reason = EVIL.to_owned();
     }
+    alert.notices =
+        NoticeKind::ALL.map(|kind| Notice { kind, subject: EVIL.to_owned(), text: EVIL.to_owned() }).to_vec();
     alert
 }
 

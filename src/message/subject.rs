@@ -1,7 +1,6 @@
 //! The subject line of a mail.
 
-use super::view::is_over;
-use super::words::{count_of, counted, label, people};
+use super::words::{count_of, counted, label, notice_clause, people};
 use super::{Alert, News, SectionChange};
 use crate::model::{Direction, display_safe};
 
@@ -15,7 +14,8 @@ const LONGEST: usize = 120;
 /// # Security
 /// Names from outside cannot break the line or hide in it (T9).
 pub fn subject(alert: &Alert) -> String {
-    let start = format!("[authdrift] {} {}: ", label(alert), alert.instance);
+    let sample = if alert.sample { "SAMPLE " } else { "" };
+    let start = format!("[authdrift] {sample}{} {}: ", label(alert), plain(&alert.about()));
     let (what, rest) = news(alert);
     // What was left out must stay readable, so a long name gives way to it.
     let rest = plain(&rest);
@@ -31,9 +31,12 @@ fn news(alert: &Alert) -> (String, String) {
     if alert.untrusted.is_some() {
         return ("baseline cannot be trusted, nothing is compared".to_owned(), String::new());
     }
-    let mut drifted = alert.entries.iter().filter(|entry| !is_over(entry));
+    let mut drifted = alert.entries.iter().filter(|entry| !entry.news.is_over());
     if let Some(worst) = drifted.next() {
         let way = match (worst.news, worst.direction) {
+            (News::Flapping, _) => "changes back and forth",
+            (News::StillOpen, Direction::Weaker) => "still weaker",
+            (News::StillOpen, _) => "still different",
             (News::Reopened, Direction::Weaker) => "weaker again",
             (_, Direction::Weaker) => "weaker",
             (_, Direction::Stronger) => "stronger",
@@ -60,6 +63,9 @@ fn news(alert: &Alert) -> (String, String) {
     if blind > 0 {
         return (format!("cannot read {}", counted(blind, "section")), String::new());
     }
+    if let Some(notice) = alert.notices.iter().filter(|notice| !notice.kind.is_end()).min_by_key(|notice| notice.kind) {
+        return (notice_clause(notice), String::new());
+    }
     let still_open = if alert.open > 0 { format!(", {} still open", alert.open) } else { String::new() };
     if alert.trusted_again {
         return ("baseline can be trusted again".to_owned(), still_open);
@@ -68,6 +74,7 @@ fn news(alert: &Alert) -> (String, String) {
         let end = match first.news {
             News::Approved if !first.approved_by.is_empty() => format!("approved by {}", people(&first.approved_by)),
             News::Approved => "approved".to_owned(),
+            News::Passed => "drifted and went back meanwhile".to_owned(),
             _ => "back to the approved state".to_owned(),
         };
         let more = match alert.entries.len() - 1 {
@@ -82,6 +89,9 @@ fn news(alert: &Alert) -> (String, String) {
     let again = count_of(alert, SectionChange::SeeingAgain);
     if again > 0 {
         return (format!("{} readable again", counted(again, "section")), still_open);
+    }
+    if let Some(notice) = alert.notices.first() {
+        return (notice_clause(notice), still_open);
     }
     let unbaselined = count_of(alert, SectionChange::Unbaselined);
     (format!("{} not in the approved state yet", counted(unbaselined, "section")), String::new())

@@ -6,7 +6,7 @@ use askama::Template;
 
 use super::Alert;
 use super::values::Line;
-use super::view::{Block, Group, SectionGroup, SectionRow, Step, View};
+use super::view::{Block, Group, NoticeBlock, SectionGroup, SectionRow, Step, View};
 
 /// Columns of the text.
 const WIDTH: usize = 76;
@@ -76,6 +76,10 @@ impl Page {
         format!("{:<10}{}", group.label, group.title)
     }
 
+    fn notice_title(&self, notice: &NoticeBlock) -> String {
+        hanging(&format!("{:<10}", notice.label), &notice.title, 10)
+    }
+
     fn section(&self, row: &SectionRow) -> String {
         format!("  {}\n{}", row.name, hanging("    ", &row.story, 4))
     }
@@ -127,10 +131,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn three_alerts_read_as_agreed() {
-        for (name, alert) in
-            [("drift", samples::drift()), ("all-clear", samples::all_clear()), ("untrusted", samples::untrusted())]
-        {
+    fn alerts_read_as_agreed() {
+        for (name, alert) in [
+            ("drift", samples::drift()),
+            ("all-clear", samples::all_clear()),
+            ("untrusted", samples::untrusted()),
+            ("reminder", samples::reminder()),
+            ("watch", samples::watch()),
+        ] {
             let path = format!("{}/tests/golden/{name}.txt", env!("CARGO_MANIFEST_DIR"));
             let text = render(&alert).unwrap();
             if std::env::var_os("UPDATE_GOLDEN").is_some() {
@@ -143,7 +151,14 @@ mod tests {
 
     #[test]
     fn prose_keeps_to_76_columns() {
-        for alert in [samples::drift(), samples::all_clear(), samples::untrusted(), samples::many()] {
+        for alert in [
+            samples::drift(),
+            samples::all_clear(),
+            samples::untrusted(),
+            samples::reminder(),
+            samples::watch(),
+            samples::many(),
+        ] {
             for line in render(&alert).unwrap().lines() {
                 let fixed = line.trim_start().trim_start_matches("Path ").trim_start();
                 let may_be_long = fixed.starts_with('/') || line.contains("authdrift ") || !fixed.contains(' ');

@@ -5,7 +5,7 @@
 
 use super::values::{self, Line};
 use super::words::{self, moment};
-use super::{Alert, Entry, EntryChange, News, SectionChange};
+use super::{Alert, Entry, EntryChange, News, Notice, SectionChange};
 use crate::diff::ChangeKind;
 use crate::model::{Direction, Severity, Unit, display_safe};
 
@@ -32,6 +32,7 @@ pub(super) struct View {
     pub(super) over: Vec<Block>,
     pub(super) more_over: usize,
     pub(super) sections: Vec<SectionGroup>,
+    pub(super) notices: Vec<NoticeBlock>,
     pub(super) who: Option<String>,
     pub(super) steps: Vec<Step>,
     pub(super) footer: String,
@@ -71,6 +72,15 @@ pub(super) struct SectionGroup {
     pub(super) more: usize,
 }
 
+/// News about the watch itself.
+pub(super) struct NoticeBlock {
+    pub(super) label: &'static str,
+    pub(super) title: String,
+    pub(super) text: String,
+    /// What it means, or what to do.
+    pub(super) note: &'static str,
+}
+
 /// One section.
 pub(super) struct SectionRow {
     pub(super) name: String,
@@ -94,11 +104,13 @@ impl View {
         for kind in SectionChange::ALL {
             sections.extend(section_group(alert, kind, &mut budget));
         }
+        let mut notices: Vec<NoticeBlock> = alert.notices.iter().map(notice_block).collect();
+        notices.retain(|notice| budget.takes(SECTION_COST + escaped(&notice.title) + escaped(&notice.text)));
         let (mut drifted, mut over) = (Vec::new(), Vec::new());
         let (mut more_drifted, mut more_over) = (0, 0);
         for (index, entry) in alert.entries.iter().enumerate() {
             let fitting = (index < MOST_ENTRIES).then(|| block(entry)).filter(|block| budget.takes(block.cost()));
-            let (blocks, more) = match is_over(entry) {
+            let (blocks, more) = match entry.news.is_over() {
                 true => (&mut over, &mut more_over),
                 false => (&mut drifted, &mut more_drifted),
             };
@@ -117,16 +129,12 @@ impl View {
             over,
             more_over,
             sections,
+            notices,
             who: words::who(alert),
             steps: words::steps(alert),
             footer,
         }
     }
-}
-
-/// Whether the entry says that a drift ended.
-pub(super) fn is_over(entry: &Entry) -> bool {
-    matches!(entry.news, News::Reverted | News::Approved)
 }
 
 /// A severity as a label.
@@ -166,7 +174,7 @@ fn block(entry: &Entry) -> Block {
     if let Some(history) = history(entry) {
         fact("Since", history);
     }
-    if !is_over(entry) {
+    if !entry.news.is_over() {
         if let Some(place) = &entry.dashboard {
             fact("Where", display_safe(place));
         }
@@ -180,7 +188,10 @@ fn block(entry: &Entry) -> Block {
     let (label, outcome) = match entry.news {
         News::Reverted => ("REVERTED", was(entry.severity)),
         News::Approved => ("APPROVED", was(entry.severity)),
-        News::Opened | News::Reopened | News::Changed => (label_of(entry.severity), way(entry.direction)),
+        News::Passed => ("CAME AND WENT", was(entry.severity)),
+        News::Opened | News::Reopened | News::Changed | News::StillOpen | News::Flapping => {
+            (label_of(entry.severity), way(entry.direction))
+        }
     };
     Block {
         label,
@@ -188,7 +199,7 @@ fn block(entry: &Entry) -> Block {
         outcome,
         groups: groups(entry, shown),
         more_changes: entry.changes.len().saturating_sub(MOST_CHANGES),
-        why: if is_over(entry) { String::new() } else { display_safe(&entry.why) },
+        why: if entry.news.is_over() { String::new() } else { display_safe(&entry.why) },
         facts,
     }
 }
@@ -204,6 +215,11 @@ fn history(entry: &Entry) -> Option<String> {
         News::Opened => None,
         News::Reopened => Some(format!("{first}, back after being closed {times}")),
         News::Changed => Some(format!("{first}, and now at yet another value")),
+        News::StillOpen => Some(format!("{first}, as told before")),
+        News::Flapping => {
+            Some(format!("{first}, and it began and ended {times} more; nothing more is said until it stays as it is"))
+        }
+        News::Passed => Some(format!("{first}, over before this could be delivered")),
         News::Reverted => Some(format!("{first}, now back at the approved value")),
         News::Approved => Some(format!("{first}, approved by {}", words::people(&entry.approved_by))),
     }
@@ -245,6 +261,15 @@ fn way_back(change: &EntryChange, unit: Option<Unit>) -> Line {
             values::line(ChangeKind::Changed, &change.after, &change.before, unit)
         }
     }
+}
+
+fn notice_block(notice: &Notice) -> NoticeBlock {
+    let severity = label_of(notice.kind.severity());
+    let label = if notice.kind.is_end() { "RESOLVED" } else { severity };
+    let (title, note) = words::notice(notice.kind);
+    let subject = display_safe(&notice.subject);
+    let title = if subject.is_empty() { title.to_owned() } else { format!("{title}: {subject}") };
+    NoticeBlock { label, title, text: display_safe(&notice.text), note }
 }
 
 fn section_group(alert: &Alert, kind: SectionChange, budget: &mut Budget) -> Option<SectionGroup> {

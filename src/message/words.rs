@@ -2,8 +2,8 @@
 
 use chrono::{DateTime, Utc};
 
-use super::view::{Fact, Step, is_over, label_of};
-use super::{Alert, Entry, News, SectionChange, Window};
+use super::view::{Fact, Step, label_of};
+use super::{Alert, Entry, News, Notice, NoticeKind, SectionChange, Window};
 use crate::model::{Provider, Severity, State, display_safe};
 
 /// Names listed before the rest is counted.
@@ -11,15 +11,18 @@ const MOST_NAMES: usize = 5;
 
 /// How bad it is: the worst thing that is the case now. What ended does not count.
 pub(super) fn label(alert: &Alert) -> &'static str {
-    let drifted = alert.entries.iter().filter(|entry| !is_over(entry)).map(|entry| entry.severity);
+    let drifted = alert.entries.iter().filter(|entry| !entry.news.is_over()).map(|entry| entry.severity);
     let blind = alert.sections.iter().map(|section| section.news).filter(|news| news.is_blindness());
     let blind = blind.map(SectionChange::severity).max();
     let untrusted = alert.untrusted.as_ref().map(|_| Severity::Critical);
-    if let Some(worst) = drifted.chain(blind).chain(untrusted).max() {
+    let trouble = alert.notices.iter().filter(|notice| !notice.kind.is_end()).map(|notice| notice.kind.severity());
+    if let Some(worst) = drifted.chain(blind).chain(untrusted).chain(trouble).max() {
         return label_of(worst);
     }
-    let is_end =
-        alert.trusted_again || !alert.entries.is_empty() || alert.sections.iter().any(|section| section.news.is_end());
+    let is_end = alert.trusted_again
+        || !alert.entries.is_empty()
+        || alert.sections.iter().any(|section| section.news.is_end())
+        || alert.notices.iter().any(|notice| notice.kind.is_end());
     if is_end { "RESOLVED" } else { "INFO" }
 }
 
@@ -36,6 +39,20 @@ pub(super) fn headline(alert: &Alert) -> String {
     let drifted = of_news(&[News::Opened, News::Reopened, News::Changed]);
     if drifted > 0 {
         clauses.push(format!("{} drifted from the approved state", counted(drifted, "setting")));
+    }
+    let still = of_news(&[News::StillOpen]);
+    if still > 0 {
+        let differ = if still == 1 { "differs" } else { "differ" };
+        clauses.push(format!("a reminder, {} still {differ} from the approved state", counted(still, "setting")));
+    }
+    let flapping = of_news(&[News::Flapping]);
+    if flapping > 0 {
+        let change = if flapping == 1 { "changes" } else { "change" };
+        clauses.push(format!("{} {change} back and forth", counted(flapping, "setting")));
+    }
+    let passed = of_news(&[News::Passed]);
+    if passed > 0 {
+        clauses.push(format!("{} drifted and went back meanwhile", counted(passed, "setting")));
     }
     let reverted = of_news(&[News::Reverted]);
     if reverted > 0 {
@@ -63,10 +80,19 @@ pub(super) fn headline(alert: &Alert) -> String {
         };
         clauses.push(clause);
     }
+    for kind in NoticeKind::ALL {
+        let mut notices = alert.notices.iter().filter(|notice| notice.kind == kind);
+        let Some(first) = notices.next() else { continue };
+        clauses.push(match notices.count() {
+            0 => notice_clause(first),
+            more => format!("{}, and {more} more", notice_clause(first)),
+        });
+    }
     if clauses.is_empty() {
         clauses.push("nothing new".to_owned());
     }
-    format!("{}: {}", alert.instance, clauses.join(", "))
+    let sample = if alert.sample { "this is only a sample. " } else { "" };
+    format!("{}: {sample}{}", alert.about(), clauses.join(", "))
 }
 
 /// The credentials to which `kind` happened; there are few.
@@ -79,8 +105,13 @@ fn credentials(alert: &Alert, kind: SectionChange) -> String {
 pub(super) fn facts(alert: &Alert) -> Vec<Fact> {
     let mut facts = Vec::new();
     let mut fact = |label, lines| facts.push(Fact { label, lines });
-    fact("Instance", vec![format!("{}, {}", alert.instance, display_safe(&alert.resource))]);
-    fact("Open now", vec![open_now(alert)]);
+    if alert.sample {
+        fact("Sample", vec!["Somebody tried this receiver out. Nothing of this happened.".to_owned()]);
+    }
+    if let Some(instance) = &alert.instance {
+        fact("Instance", vec![format!("{instance}, {}", display_safe(&alert.resource))]);
+        fact("Open now", vec![open_now(alert)]);
+    }
     if let Some(baseline) = &alert.baseline {
         let signed = format!(
             "baseline {}, {}, {}",
@@ -119,7 +150,9 @@ fn open_now(alert: &Alert) -> String {
         (&[News::Opened][..], "new"),
         (&[News::Reopened], "came back"),
         (&[News::Changed], "moved on"),
-        (&[News::Reverted, News::Approved], "over"),
+        (&[News::StillOpen], "told before"),
+        (&[News::Flapping], "back and forth"),
+        (&[News::Reverted, News::Approved, News::Passed], "over"),
     ] {
         match places(news) {
             0 => {}
@@ -145,7 +178,7 @@ fn happened(window: Window) -> Vec<String> {
 
 /// Where the name of the person can be found, when something drifted.
 pub(super) fn who(alert: &Alert) -> Option<String> {
-    let has_drifted = alert.entries.iter().any(|entry| !is_over(entry));
+    let has_drifted = alert.entries.iter().any(|entry| !entry.news.is_over());
     let window = alert.window.filter(|_| has_drifted)?;
     let until = moment(window.first_different);
     let time = match window.last_good {
@@ -155,9 +188,9 @@ pub(super) fn who(alert: &Alert) -> Option<String> {
         Some(good) => format!("from {} to {until}", moment(good)),
         None => format!("before {until}"),
     };
-    let has_events = alert.entries.iter().any(|entry| !is_over(entry) && entry.event.is_some());
+    let has_events = alert.entries.iter().any(|entry| !entry.news.is_over() && entry.event.is_some());
     let what = if has_events { "for the events named above" } else { "for changes" };
-    Some(match alert.instance.provider {
+    Some(match alert.instance.as_ref()?.provider {
         Provider::Clerk => format!(
             "Clerk's API does not say. Look in Clerk Dashboard > Logs > Admin logs (Business plan and up) {what}, \
              {time}."
@@ -171,14 +204,17 @@ pub(super) fn who(alert: &Alert) -> Option<String> {
 
 /// What the reader can do, as commands that can be copied.
 pub(super) fn steps(alert: &Alert) -> Vec<Step> {
-    let instance = &alert.instance;
     let mut steps = Vec::new();
     let mut step = |question, command, effect| steps.push(Step { question, command, effect });
+    let Some(instance) = &alert.instance else {
+        step("Look closer", "authdrift status".to_owned(), "shows instances, receivers and what waits for them");
+        return steps;
+    };
     if alert.untrusted.is_some() {
         step("What is wrong?", format!("authdrift verify {instance}"), "checks every signature and names what fails");
         return steps;
     }
-    let worst: Option<&Entry> = alert.entries.iter().find(|entry| !is_over(entry));
+    let worst: Option<&Entry> = alert.entries.iter().find(|entry| !entry.news.is_over());
     if let Some(change) = worst.and_then(|entry| entry.changes.first()) {
         let id = display_safe(change.id.as_str());
         step("Look closer", format!("authdrift show {id}"), "explains the first one; each has its own number");
@@ -205,10 +241,63 @@ pub(super) fn steps(alert: &Alert) -> Vec<Step> {
     if count_of(alert, SectionChange::Blind) > 0 {
         step("Access mended?", format!("authdrift check {instance}"), "reads everything again at once");
     }
-    if worst.is_none() && alert.sections.is_empty() && alert.open > 0 {
+    let has_trouble = alert.notices.iter().any(|notice| !notice.kind.is_end());
+    if worst.is_none() && alert.sections.is_empty() && (alert.open > 0 || has_trouble) {
         step("Still open", "authdrift status".to_owned(), "lists what is left");
     }
     steps
+}
+
+/// What a notice is called, and what it means or what to do about it.
+pub(super) fn notice(kind: NoticeKind) -> (&'static str, &'static str) {
+    match kind {
+        NoticeKind::TrustChanged => (
+            "Who may approve has changed",
+            "If nobody of you did that, take the machine for compromised: whoever writes this file decides whose signature counts.",
+        ),
+        NoticeKind::StorageFull => (
+            "Disk full",
+            "Nothing is recorded until there is room: what is read is not kept, and changes are not told. Make room.",
+        ),
+        NoticeKind::StorageLow => ("Disk nearly full", "Make room before readings cannot be kept any more."),
+        NoticeKind::Unread => (
+            "Not read for a long time",
+            "A change made there now would not be noticed. Look at the log of the service.",
+        ),
+        NoticeKind::ReceiverFailed => (
+            "Receiver does not take messages",
+            "Its alerts reach nobody there. They are kept: `authdrift outbox list` shows them, `outbox retry` sends them again.",
+        ),
+        NoticeKind::ApprovalEnding => (
+            "Approved for a time that ends soon",
+            "After it, this is a drift again. Change it back, or approve it anew.",
+        ),
+        NoticeKind::Approved => ("New baseline", "Everything is compared with it from now on."),
+        NoticeKind::SilenceEnded => ("Silence ended", "From now on this is told again."),
+        NoticeKind::Digest => ("How it stands", ""),
+        NoticeKind::StorageRecovered => ("Room on the disk again", "Everything is recorded as before."),
+        NoticeKind::ReadAgain => ("Read again", "Everything is compared as before."),
+        NoticeKind::ReceiverRecovered => ("Receiver takes messages again", ""),
+    }
+}
+
+/// A notice in the middle of a sentence.
+pub(super) fn notice_clause(notice: &Notice) -> String {
+    let subject = display_safe(&notice.subject);
+    match notice.kind {
+        NoticeKind::TrustChanged => "who may approve has changed".to_owned(),
+        NoticeKind::StorageFull => "the disk is full, nothing is recorded".to_owned(),
+        NoticeKind::StorageLow => "the disk is nearly full".to_owned(),
+        NoticeKind::Unread => "it was not read for a long time".to_owned(),
+        NoticeKind::ReceiverFailed => format!("receiver '{subject}' does not take messages"),
+        NoticeKind::ApprovalEnding => "what was approved for a time is a drift again soon".to_owned(),
+        NoticeKind::Approved => "a new baseline was approved".to_owned(),
+        NoticeKind::SilenceEnded => "a silence ended".to_owned(),
+        NoticeKind::Digest => "how it stands".to_owned(),
+        NoticeKind::StorageRecovered => "there is room on the disk again".to_owned(),
+        NoticeKind::ReadAgain => "it is read again".to_owned(),
+        NoticeKind::ReceiverRecovered => format!("receiver '{subject}' takes messages again"),
+    }
 }
 
 /// Where in the history this is, and who says it.

@@ -112,7 +112,7 @@ impl Mailer {
             ("Auto-Submitted", "auto-generated".to_owned()),
             ("X-Auto-Response-Suppress", "All".to_owned()),
             ("List-Id", format!("<authdrift.{}>", self.domain)),
-            ("X-Authdrift-Instance", alert.instance.to_string()),
+            ("X-Authdrift-Instance", alert.instance.as_ref().map_or("none".to_owned(), ToString::to_string)),
             ("X-Authdrift-Event", alert.event.size.to_string()),
             ("X-Authdrift-History", alert.event.head.to_string()),
         ];

@@ -269,7 +269,8 @@ fn messages(tx: &Transaction<'_>, told: &Told, only: Option<&InstanceId>, wrong:
         let name = display_safe(&id);
         let is_whole = serde_json::from_str::<Alert>(&alert).is_ok_and(|alert| {
             let HistoryMark { size, head } = &alert.event;
-            alert.instance.to_string() == instance && events::head_at(tx, *size).ok().flatten().as_ref() == Some(head)
+            let about = alert.instance.as_ref().map(ToString::to_string).unwrap_or_default();
+            about == instance && events::head_at(tx, *size).ok().flatten().as_ref() == Some(head)
         });
         if !is_whole {
             wrong.push(format!("message {name} is not what was written"));

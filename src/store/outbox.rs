@@ -50,7 +50,7 @@ pub fn keep(tx: &Transaction<'_>, message: &Message) -> Stored<()> {
     .execute((
         message.id.as_str(),
         &message.receiver,
-        message.alert.instance.to_string(),
+        message.alert.instance.as_ref().map(ToString::to_string).unwrap_or_default(),
         write_json(&message.alert)?,
         message.thread.as_ref().map(MessageId::as_str),
         &message.subject,
@@ -61,7 +61,7 @@ pub fn keep(tx: &Transaction<'_>, message: &Message) -> Stored<()> {
     // Who removes or rewrites the message cannot do so in the history.
     let content = content(tx, message.id.as_str())?;
     let data = json!({ "message": message.id, "receiver": message.receiver, "content": content });
-    events::append(tx, message.created_at, events::QUEUED, Some(&message.alert.instance), data)?;
+    events::append(tx, message.created_at, events::QUEUED, message.alert.instance.as_ref(), data)?;
     Ok(())
 }
 
