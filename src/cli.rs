@@ -12,6 +12,7 @@ pub mod explain;
 pub mod export;
 pub mod history;
 pub mod output;
+pub mod receivers;
 pub mod run;
 pub mod sections;
 pub mod settings;
@@ -21,7 +22,7 @@ pub mod verify;
 
 use std::io::{self, Write};
 
-use args::{Arguments, Command, ConfigCommand};
+use args::{Arguments, Command, ConfigCommand, ReceiversCommand};
 use context::Context;
 
 use crate::approval::ApprovalError;
@@ -184,6 +185,15 @@ pub async fn run(arguments: Arguments, out: &mut dyn Write) -> Result<Exit, CliE
         Command::Export(options) => export::export(&Context::load(file)?, options, out),
         Command::Sections(options) => sections::sections(file, options, out),
         Command::Settings(options) => settings::settings(file, options, out),
+        Command::Receivers { command: ReceiversCommand::List(options) } => {
+            receivers::list(&Context::load(file)?, options, out)
+        }
+        Command::Receivers { command: ReceiversCommand::Test(options) } => {
+            receivers::test(&Context::load(file)?, options, out).await
+        }
+        Command::Receivers { command: ReceiversCommand::Enable(options) } => {
+            receivers::enable(&Context::load(file)?, options, out)
+        }
         Command::Explain(options) => explain::explain(file, options, out),
     }
 }

@@ -4,12 +4,20 @@
 //! sent; mail alone is rendered when it is sent. It holds everything a reader needs and no secret: values come from canonical documents, where secrets are
 //! fingerprints. Text from outside is made safe when it is rendered, never before, so that the JSON stays exact.
 
+mod card;
+mod discord;
 mod format;
 pub mod html;
 pub mod json;
+mod pagerduty;
+pub mod sample;
 #[cfg(test)]
 mod samples;
+mod slack;
 pub mod subject;
+mod teams;
+#[cfg(test)]
+mod tests;
 pub mod text;
 pub mod values;
 mod view;

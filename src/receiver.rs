@@ -1,6 +1,8 @@
 //! Where alerts go. Each receiver makes one try and says how it ended; when to try again is not its business.
 
+mod chat;
 mod mail;
+mod pagerduty;
 mod post;
 mod signing;
 mod webhook;
@@ -37,6 +39,8 @@ pub struct Sender {
 enum Way {
     Mail(mail::Mailer),
     Webhook(webhook::Hook),
+    Chat(chat::Channel),
+    PagerDuty(pagerduty::Pager),
 }
 
 /// A receiver that cannot be prepared.
@@ -53,6 +57,10 @@ pub fn format_of(kind: &ReceiverKind) -> Option<Format> {
         ReceiverKind::Email(_) => None,
         ReceiverKind::Webhook(hook) if hook.is_cloud_event => Some(Format::CloudEvents),
         ReceiverKind::Webhook(_) => Some(Format::Standard),
+        ReceiverKind::Slack(_) => Some(Format::Slack),
+        ReceiverKind::Teams(_) => Some(Format::Teams),
+        ReceiverKind::Discord(_) => Some(Format::Discord),
+        ReceiverKind::PagerDuty(_) => Some(Format::PagerDuty),
     }
 }
 
@@ -80,6 +88,10 @@ impl Sender {
         let way = match &receiver.kind {
             ReceiverKind::Email(email) => mail::Mailer::new(email).map(Way::Mail),
             ReceiverKind::Webhook(hook) => webhook::Hook::new(hook).map(Way::Webhook),
+            ReceiverKind::Slack(place) | ReceiverKind::Teams(place) | ReceiverKind::Discord(place) => {
+                chat::Channel::new(place).map(Way::Chat)
+            }
+            ReceiverKind::PagerDuty(pager) => pagerduty::Pager::new(pager).map(Way::PagerDuty),
         };
         let way = way.map_err(|reason| BadReceiver { name: receiver.name.clone(), reason })?;
         Ok(Self { format: format_of(&receiver.kind), way })
@@ -97,8 +109,12 @@ impl Sender {
         };
         match (&self.way, &body) {
             (Way::Webhook(hook), Some(body)) => hook.send(message, body, now).await,
+            (Way::Chat(channel), Some(body)) => channel.send(body, now).await,
+            (Way::PagerDuty(pager), Some(body)) => pager.send(message, body, now).await,
             (Way::Mail(mailer), _) => mailer.send(message, now).await,
-            (Way::Webhook(_), None) => Attempt::Permanent("there is no body".to_owned()),
+            (Way::Webhook(_) | Way::Chat(_) | Way::PagerDuty(_), None) => {
+                Attempt::Permanent("there is no body".to_owned())
+            }
         }
     }
 }

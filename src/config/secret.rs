@@ -67,7 +67,8 @@ impl<'a> Reader<'a> {
 
     /// Whether somebody wrote the secret where its place belongs; then it is refused.
     fn is_secret_itself(&self, key: &str, text: &At<String>) -> bool {
-        let is_secret = looks_like_secret(&text.value) && !text.value.starts_with('/');
+        // The address of a chat's webhook is a secret too, and no path.
+        let is_secret = (looks_like_secret(&text.value) && !text.value.starts_with('/')) || text.value.contains("://");
         if is_secret {
             let message = format!("'{key}' has to say where the secret is, and this looks like the secret itself");
             let problem = Problem::at(text.span.clone(), message);

@@ -1,18 +1,24 @@
 //! The bodies that receivers other than mail understand.
 
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Message, json};
+use super::{Message, discord, json, pagerduty, slack, teams};
 
 /// How a body is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
     /// Standard Webhooks.
     Standard,
     /// CloudEvents 1.0, structured mode.
     CloudEvents,
+    /// An incoming webhook of Slack.
+    Slack,
+    /// A workflow of Microsoft Teams.
+    Teams,
+    /// A webhook of Discord.
+    Discord,
+    /// Events of PagerDuty, without the routing key.
+    PagerDuty,
 }
 
 /// What goes to a receiver, byte for byte, on every try. No secret is in it.
@@ -26,13 +32,18 @@ pub struct Body {
 
 impl Format {
     /// Every one.
-    pub const ALL: [Self; 2] = [Self::Standard, Self::CloudEvents];
+    pub const ALL: [Self; 6] =
+        [Self::Standard, Self::CloudEvents, Self::Slack, Self::Teams, Self::Discord, Self::PagerDuty];
 
     /// Its name.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Standard => "standard",
             Self::CloudEvents => "cloudevents",
+            Self::Slack => "slack",
+            Self::Teams => "teams",
+            Self::Discord => "discord",
+            Self::PagerDuty => "pagerduty",
         }
     }
 
@@ -59,6 +70,10 @@ impl Body {
         let value: Value = match format {
             Format::Standard => json::event(&message.alert)?,
             Format::CloudEvents => json::cloud_event(message)?,
+            Format::Slack => slack::message(&message.alert),
+            Format::Teams => teams::message(&message.alert),
+            Format::Discord => discord::message(&message.alert),
+            Format::PagerDuty => pagerduty::events(&message.alert),
         };
         Ok(Self { format, text: serde_json::to_string(&value)? })
     }

@@ -2,7 +2,8 @@
 //!
 //! `data` is the [`Alert`] itself with its `severity`. The specification asks for less than 20 KB; what does not fit is
 //! left out whole and counted: first long values and places of one entry (`before_omitted_bytes`,
-//! `after_omitted_bytes`, `changes_omitted`), then entries (`omitted`), then sections (`sections_omitted`).
+//! `after_omitted_bytes`, `changes_omitted`), then entries (`omitted`), sections (`sections_omitted`) and notices
+//! (`notices_omitted`).
 
 use serde_json::{Map, Value, json};
 
@@ -85,15 +86,17 @@ pub fn event(alert: &Alert) -> Result<Value, serde_json::Error> {
 /// As [`event`].
 pub fn cloud_event(message: &Message) -> Result<Value, serde_json::Error> {
     let alert = &message.alert;
-    let envelope = json!({
+    let mut envelope = json!({
         "specversion": "1.0",
         "id": message.id,
         "source": "/authdrift",
         "type": format!("authdrift.{}", event_type(alert)),
-        "subject": alert.instance,
         "time": written(alert.at),
         "datacontenttype": "application/json",
     });
+    if let (Some(instance), Some(envelope)) = (&alert.instance, envelope.as_object_mut()) {
+        envelope.insert("subject".to_owned(), json!(instance));
+    }
     with_data(envelope, alert)
 }
 
@@ -115,11 +118,11 @@ fn with_data(mut envelope: Value, alert: &Alert) -> Result<Value, serde_json::Er
 /// Leaves out of `data` what makes a body too long.
 fn shrink(data: &mut Map<String, Value>, room: usize) -> Result<(), serde_json::Error> {
     let entries = taken(data, "entries");
-    let sections = taken(data, "sections");
+    let (sections, notices) = (taken(data, "sections"), taken(data, "notices"));
     for value in data.values_mut() {
         cut_texts(value);
     }
-    let mut room = room.saturating_sub(2 * COUNTS + serde_json::to_vec(data)?.len());
+    let mut room = room.saturating_sub(3 * COUNTS + serde_json::to_vec(data)?.len());
     let mut kept = Vec::new();
     let mut omitted = 0;
     for mut entry in entries {
@@ -130,15 +133,17 @@ fn shrink(data: &mut Map<String, Value>, room: usize) -> Result<(), serde_json::
     if omitted > 0 {
         data.insert("omitted".to_owned(), json!(omitted));
     }
-    let mut kept = Vec::new();
-    let mut omitted = 0;
-    for mut section in sections {
-        cut_texts(&mut section);
-        keep(section, &mut kept, &mut room, &mut omitted)?;
-    }
-    data.insert("sections".to_owned(), Value::Array(kept));
-    if omitted > 0 {
-        data.insert("sections_omitted".to_owned(), json!(omitted));
+    for (name, count, items) in [("sections", "sections_omitted", sections), ("notices", "notices_omitted", notices)] {
+        let mut kept = Vec::new();
+        let mut omitted = 0;
+        for mut item in items {
+            cut_texts(&mut item);
+            keep(item, &mut kept, &mut room, &mut omitted)?;
+        }
+        data.insert(name.to_owned(), Value::Array(kept));
+        if omitted > 0 {
+            data.insert(count.to_owned(), json!(omitted));
+        }
     }
     Ok(())
 }

@@ -6,8 +6,9 @@ use serde_json::{Value, json};
 use super::*;
 use crate::model::{Category, Digest, Direction, Severity, State, Unit};
 
-/// Text that tries to run, to colour, to break the line and to turn it around.
-pub(super) const EVIL: &str = "<img src=x onerror=alert(1)>\u{1b}[31m\r\nBcc: a@b.example\u{202e}gnp";
+/// Text that tries to run, to colour, to break the line, to turn it around, to call everybody, to link and to compute.
+pub(super) const EVIL: &str = "=cmd()<img src=x onerror=alert(1)>\u{1b}[31m\r\nBcc: a@b.example\u{202e}gnp <!channel> @everyone \
+                               `[x](http://evil.example)`";
 
 fn at(text: &str) -> DateTime<Utc> {
     text.parse().unwrap()

@@ -26,7 +26,7 @@ pub(super) struct Answer {
     pub(super) words: String,
     /// How long the receiver asks us to wait.
     pub(super) wait: Option<Duration>,
-    /// The beginning of the body. It may repeat what was sent, the address with it.
+    /// The beginning of the body, unless the message was taken. It may repeat what was sent, the address with it.
     pub(super) body: String,
 }
 
@@ -60,12 +60,22 @@ impl Post {
         }
         let mut response = request.body(body).send().await.map_err(reason)?;
         let (status, wait) = (response.status(), retry_after(&response, now));
-        let body = beginning(&mut response).await;
+        // Who took the message can say no more that matters, and may never stop saying it.
+        let body = if status.is_success() { String::new() } else { beginning(&mut response).await };
         Ok(Answer { status: status.as_u16(), words: words(status), wait, body })
     }
 }
 
 impl Answer {
+    /// The status and the beginning of what was said with it, unless that repeats one of `secrets`.
+    pub(super) fn said(&self, secrets: &[String]) -> String {
+        let body = self.body.trim();
+        if body.is_empty() || secrets.iter().any(|secret| body.contains(secret.as_str())) {
+            return self.words.clone();
+        }
+        format!("{}: {}", self.words, display_safe(body))
+    }
+
     /// What the answer means where the receiver has no rules of its own.
     pub(super) fn attempt(self) -> Attempt {
         let words = self.words;
