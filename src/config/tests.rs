@@ -387,7 +387,7 @@ fn bad_input_is_refused_at_its_place() {
             webhook("secret = [{ env = \"X\" }, { env = \"X\", file = \"x\" }, \"x\"]"),
             &[
                 "7:26 'secret' has more than one of 'credential', 'file' and 'env' [write one of { credential = \"NAME\" }, { file = \"PATH\" } or { env = \"NAME\" }]",
-                "7:55 'secret' has to say where the secret is, not what it is [put it in a file and write { file = \"…\" }]",
+                "7:53 'secret' has to say where the secret is, not what it is [put it in a file and write { file = \"…\" }]",
             ],
         ),
         (

@@ -19,6 +19,7 @@ mod knowledge;
 mod mutation;
 mod noise;
 mod recall;
+mod receivers;
 mod refusals;
 mod requests;
 mod rollback;
