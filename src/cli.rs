@@ -11,7 +11,9 @@ pub mod diff;
 pub mod explain;
 pub mod export;
 pub mod history;
+pub mod init;
 pub mod output;
+pub mod prompt;
 pub mod receivers;
 pub mod run;
 pub mod sections;
@@ -20,7 +22,7 @@ pub mod show;
 pub mod status;
 pub mod verify;
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 
 use args::{Arguments, Command, ConfigCommand, ReceiversCommand};
 use context::Context;
@@ -65,12 +67,29 @@ impl CliError {
         let bold_red = anstyle::Style::new().bold().fg_color(Some(anstyle::AnsiColor::Red.into()));
         // The configuration's problems bring their own headings.
         let message = self.message.strip_prefix("error: ").unwrap_or(&self.message).trim_end();
+        let (message, help) = (wrapped(message, "error: "), self.help.as_deref().map(|help| wrapped(help, "help: ")));
         writeln!(out, "{bold_red}error:{bold_red:#} {message}")?;
-        if let Some(help) = &self.help {
+        if let Some(help) = help {
             writeln!(out, "help: {help}")?;
         }
         Ok(())
     }
+}
+
+/// The text in lines of the terminal, after `start`. What has lines already, as the places in a configuration, and what a
+/// program reads stays as it is.
+fn wrapped(text: &str, start: &str) -> String {
+    if text.contains('\n') || !io::stderr().is_terminal() {
+        return text.to_owned();
+    }
+    // Paths and commands stay whole.
+    let options = textwrap::Options::new(textwrap::termwidth())
+        .initial_indent(start)
+        .break_words(false)
+        .word_splitter(textwrap::WordSplitter::NoHyphenation)
+        .word_separator(textwrap::WordSeparator::AsciiSpace);
+    let lines = textwrap::fill(text, options);
+    lines.strip_prefix(start).unwrap_or(&lines).to_owned()
 }
 
 impl From<StoreError> for CliError {
@@ -169,6 +188,7 @@ pub async fn run(arguments: Arguments, out: &mut dyn Write) -> Result<Exit, CliE
     let file = arguments.config.as_deref();
     match &arguments.command {
         Command::Demo(options) => run::demo(options, out).await,
+        Command::Init(options) => init::init(file, options, out),
         Command::Config { command: ConfigCommand::Check } => config::check(file, out),
         Command::Run => run::daemon(Context::load(file)?).await,
         Command::Check(options) => check::check(&Context::load(file)?, options, out).await,

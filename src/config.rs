@@ -19,6 +19,7 @@ mod suggest;
 mod tests;
 mod validate;
 
+pub use address::is_domain;
 pub use load::{Sources, parse};
 pub use lookup::NoInstance;
 pub use problem::{Problem, Problems};

@@ -4,6 +4,7 @@ mod announce;
 mod commit;
 mod doubt;
 mod judge;
+mod notices;
 pub mod report;
 mod stakes;
 
@@ -13,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 
-pub use announce::{Origin, announce};
+pub use announce::{Origin, announce, tell};
 pub use commit::{Told, keep_transitions};
 pub use judge::{Judged, approved_side, expected, foundation, judge, sound_baseline, surroundings, verified_baseline};
 pub use report::{BaselineReport, Failure, Report, Verdict};

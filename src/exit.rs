@@ -30,6 +30,8 @@ pub enum Exit {
     Credentials = 77,
     /// The configuration is wrong.
     Configuration = 78,
+    /// A question was answered with Ctrl-C.
+    Interrupted = 130,
 }
 
 impl From<Exit> for ExitCode {

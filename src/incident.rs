@@ -4,15 +4,19 @@
 //! on, and ends when the value equals the baseline again or a new baseline holds it. What could not be read changes
 //! nothing.
 
+mod sections;
+mod story;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
+pub use sections::{SectionIncident, SectionKind, SectionStep, advance_sections, section_kind, section_kinds};
 use serde_json::{Value, json};
+pub use story::{Story, Telling, telling};
 
 use crate::canonical;
 use crate::diff::{Change, ChangeKind};
-use crate::model::{Digest, DriftId, InstanceId, State};
-use crate::snapshot::{Manifest, Snapshot};
+use crate::model::{Digest, DriftId, InstanceId};
 
 /// What tells one drift from another: the instance, the path, and for a set the member.
 pub fn fingerprint(instance: &InstanceId, change: &Change) -> Digest {
@@ -99,6 +103,16 @@ pub struct Transition {
     pub fingerprint: Digest,
     /// The drift after the step.
     pub drift: Known,
+    /// What people are told of it.
+    pub telling: Telling,
+}
+
+impl Transition {
+    /// A step that is told if it is one.
+    pub fn new(step: Step, fingerprint: Digest, drift: Known) -> Self {
+        let telling = if step == Step::Unchanged { Telling::Nothing } else { Telling::Step };
+        Self { step, fingerprint, drift, telling }
+    }
 }
 
 /// What a reading means for the drifts of an instance.
@@ -141,7 +155,7 @@ pub fn advance(
             }
         };
         seen.insert(fingerprint.clone());
-        transitions.push(Transition { step, fingerprint, drift });
+        transitions.push(Transition::new(step, fingerprint, drift));
     }
     let open = known.iter().filter(|(_, drift)| drift.status == Status::Open);
     for (fingerprint, drift) in open.filter(|(fingerprint, _)| !seen.contains(*fingerprint)) {
@@ -156,7 +170,7 @@ pub fn advance(
             Ending::Approved(by) => (Status::Approved, by.clone()),
         };
         let drift = Known { status, closed_at: Some(now), closed_by, ..drift.clone() };
-        transitions.push(Transition { step: Step::Ended, fingerprint: fingerprint.clone(), drift });
+        transitions.push(Transition::new(Step::Ended, fingerprint.clone(), drift));
     }
     transitions
 }
@@ -166,113 +180,6 @@ fn covers(larger: &Change, smaller: &Change) -> bool {
     let is_under = larger.path != smaller.path && larger.path.contains(&smaller.path);
     let is_member = larger.path == smaller.path && smaller.is_member && !larger.is_member;
     is_under || is_member
-}
-
-/// What is remembered about a section that is blind, suspect or unknown to the baseline, or about a credential.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SectionIncident {
-    /// Which of the two.
-    pub kind: SectionKind,
-    /// Since when.
-    pub since: DateTime<Utc>,
-    /// Cycles in a row.
-    pub cycles: u32,
-    /// Somebody was told.
-    pub is_told: bool,
-    /// What was read and not believed.
-    pub suspected: Option<Digest>,
-}
-
-/// Why a section is remembered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SectionKind {
-    /// The baseline holds it and it cannot be read.
-    Blind,
-    /// The baseline holds it and what was read is not believed.
-    Suspect,
-    /// It can be read and the baseline does not hold it.
-    Unbaselined,
-    /// It is no section but a credential that the vendor refuses.
-    Refused,
-}
-
-impl SectionKind {
-    /// Every one.
-    pub const ALL: [Self; 4] = [Self::Blind, Self::Suspect, Self::Unbaselined, Self::Refused];
-
-    /// The word used in the store.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Blind => "blind",
-            Self::Suspect => "suspect",
-            Self::Unbaselined => "unbaselined",
-            Self::Refused => "refused",
-        }
-    }
-
-    /// Cycles in a row before people are told: one failed read is noise, everything else is said plainly.
-    fn tell_after(self) -> u32 {
-        if self == Self::Blind { 2 } else { 1 }
-    }
-}
-
-/// What one cycle means for one section.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum SectionStep {
-    /// To be told now.
-    Tell(SectionIncident),
-    /// To be remembered.
-    Remember(SectionIncident),
-    /// Over; told if its beginning was.
-    Over(SectionIncident),
-}
-
-/// What is wrong with the sections of an instance right now, compared with what the baseline holds.
-///
-/// A section in `excused` cannot be read for a reason that is told by itself.
-pub fn section_kinds(
-    baseline: &Manifest,
-    snapshot: &Snapshot,
-    excused: &BTreeSet<String>,
-) -> BTreeMap<String, SectionKind> {
-    let sections: BTreeSet<&String> = baseline.keys().chain(snapshot.sections.keys()).collect();
-    let asked = sections.into_iter().filter(|section| !excused.contains(*section));
-    asked.filter_map(|section| Some((section.clone(), section_kind(baseline, snapshot, section)?))).collect()
-}
-
-/// What that means for what is `known` of sections and credentials. What is known of one in `excused` stays as it is.
-pub fn advance_sections(
-    known: &BTreeMap<String, SectionIncident>,
-    current: &BTreeMap<String, SectionKind>,
-    excused: &BTreeSet<String>,
-    now: DateTime<Utc>,
-) -> BTreeMap<String, SectionStep> {
-    let over = known.iter().filter(|(name, _)| !current.contains_key(*name) && !excused.contains(*name));
-    let mut steps: BTreeMap<_, _> =
-        over.map(|(name, incident)| (name.clone(), SectionStep::Over(incident.clone()))).collect();
-    for (name, kind) in current {
-        let before = known.get(name).filter(|incident| incident.kind == *kind);
-        let cycles = before.map_or(0, |incident| incident.cycles) + 1;
-        let since = before.map_or(now, |incident| incident.since);
-        let was_told = before.is_some_and(|incident| incident.is_told);
-        let is_time = cycles >= kind.tell_after();
-        let incident = SectionIncident { kind: *kind, since, cycles, is_told: was_told || is_time, suspected: None };
-        let step = if is_time && !was_told { SectionStep::Tell(incident) } else { SectionStep::Remember(incident) };
-        steps.insert(name.clone(), step);
-    }
-    steps
-}
-
-/// Whether `section` is blind or unbaselined right now.
-pub fn section_kind(baseline: &Manifest, snapshot: &Snapshot, section: &str) -> Option<SectionKind> {
-    let approved = baseline.get(section).map(|mark| mark.state).filter(|state| state.is_comparable());
-    let read = snapshot.sections.get(section).map(|reading| reading.state());
-    match (approved, read) {
-        (Some(_), Some(State::Suspect)) => Some(SectionKind::Suspect),
-        (Some(_), None | Some(State::NotPermitted | State::Unreachable)) => Some(SectionKind::Blind),
-        (None, Some(state)) if state.is_comparable() => Some(SectionKind::Unbaselined),
-        _ => None,
-    }
 }
 
 /// The values of a change as one JSON object, for the history.
@@ -288,8 +195,6 @@ pub fn as_json(change: &Change) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::canonical::Document;
-    use crate::snapshot::{Reading, SectionMark};
     use proptest::prelude::*;
 
     fn instance() -> InstanceId {
@@ -369,54 +274,6 @@ mod tests {
         };
         assert_ne!(fingerprint(&instance(), &member("p")), fingerprint(&instance(), &member("q")));
         assert_eq!(fingerprint(&instance(), &change("/a/x", 1)), fingerprint(&instance(), &change("/a/x", 2)));
-    }
-
-    #[test]
-    fn blindness_is_told_at_the_second_cycle_and_once() {
-        let mark = |state| SectionMark { digest: None, state };
-        let baseline: Manifest =
-            [("a".to_owned(), mark(State::Off)), ("b".to_owned(), mark(State::NotPermitted))].into();
-        let snapshot = |readings: &[(&str, State)]| Snapshot {
-            instance: instance(),
-            resource: String::new(),
-            identifiers: crate::model::Resource::default(),
-            sections: readings
-                .iter()
-                .map(|(section, state)| {
-                    let reading = match state {
-                        State::Value => Reading::Value(Document::new(&json!({}))),
-                        state => Reading::without(*state, ""),
-                    };
-                    ((*section).to_owned(), reading)
-                })
-                .collect(),
-        };
-        let blind = snapshot(&[("a", State::Unreachable), ("b", State::NotPermitted)]);
-        let seeing = snapshot(&[("a", State::Off), ("b", State::Value)]);
-        let mut known = BTreeMap::new();
-        let mut told = Vec::new();
-        for (minute, snapshot) in [&blind, &blind, &blind, &seeing, &seeing].into_iter().enumerate() {
-            let now = at(i64::try_from(minute).unwrap());
-            let mut line = Vec::new();
-            let kinds = section_kinds(&baseline, snapshot, &BTreeSet::new());
-            for (section, step) in advance_sections(&known, &kinds, &BTreeSet::new(), now) {
-                match step {
-                    SectionStep::Tell(incident) => {
-                        line.push(format!("{section} {:?}", incident.kind));
-                        known.insert(section, incident);
-                    }
-                    SectionStep::Remember(incident) => {
-                        known.insert(section, incident);
-                    }
-                    SectionStep::Over(incident) => {
-                        line.push(format!("{section} over {}", incident.is_told));
-                        known.remove(&section);
-                    }
-                }
-            }
-            told.push(line.join(", "));
-        }
-        assert_eq!(told, ["", "a Blind", "", "a over true, b Unbaselined", ""]);
     }
 
     proptest! {

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anstream::{AutoStream, ColorChoice};
 use authdrift::cli::args::{Arguments, ColorWhen, Command};
-use authdrift::cli::{self, CliError};
+use authdrift::cli::{self, CliError, prompt};
 use authdrift::exit::Exit;
 use authdrift::logging;
 use clap::Parser;
@@ -36,9 +36,23 @@ fn run(arguments: Arguments) -> Result<Exit, CliError> {
         .build()
         .map_err(|error| CliError::new(Exit::Internal, format!("cannot start the runtime: {error}")))?;
     let mut out = Patient(AutoStream::auto(std::io::stdout()));
-    let outcome = runtime.block_on(cli::run(arguments, &mut out));
+    let outcome = runtime.block_on(answered(arguments, &mut out));
     out.flush()?;
     outcome
+}
+
+/// Runs a command. Ctrl-C at a question ends it as an answer would, with the terminal as it was: by itself the signal
+/// would leave it without a cursor.
+async fn answered(arguments: Arguments, out: &mut dyn Write) -> Result<Exit, CliError> {
+    if !(arguments.command.asks() && prompt::is_terminal()) {
+        return cli::run(arguments, out).await;
+    }
+    let ctrl_c = prompt::listen_for_ctrl_c()?;
+    tokio::select! {
+        biased;
+        outcome = Box::pin(cli::run(arguments, out)) => outcome,
+        _ = ctrl_c => Err(CliError::new(Exit::Interrupted, "stopped")),
+    }
 }
 
 /// An output whose reader may go when it has seen enough, as `head` does: the rest goes nowhere, and the command goes

@@ -55,6 +55,13 @@ impl Cron {
         (next > instant).then_some(next)
     }
 
+    /// The time between the next two times after `instant`; an hour if there are no two.
+    pub fn interval(&self, instant: DateTime<Utc>) -> TimeDelta {
+        let next = self.next_after(instant);
+        let pause = next.and_then(|next| Some(self.next_after(next)? - next));
+        pause.unwrap_or(TimeDelta::hours(1))
+    }
+
     /// The pattern in words, as the parser understands it.
     pub fn describe(&self) -> String {
         format!("{} ({})", self.pattern.describe(), self.zone)

@@ -5,12 +5,17 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::config::Approval;
+use crate::model::Digest;
 use crate::trust::{AllowedSigners, Policy, RevokedKeys, Rules, Untrusted};
 
 /// What the files say, or why they cannot be used.
 #[derive(Debug)]
 pub struct TrustFiles {
     content: Result<Content, BadTrustFile>,
+    /// The digest of the allowed signers, if they can be read.
+    pub allowed_signers: Option<Digest>,
+    /// The digest of the revoked keys, if there are any that can be read.
+    pub revoked_keys: Option<Digest>,
 }
 
 #[derive(Debug)]
@@ -33,7 +38,12 @@ pub struct BadTrustFile {
 impl TrustFiles {
     /// Reads the files. That one cannot be used is kept for when it matters.
     pub fn read(approval: &Approval) -> Self {
-        Self { content: read(approval) }
+        let digest = |path: &Path| fs::read(path).ok().map(|bytes| Digest::of(&bytes));
+        Self {
+            content: read(approval),
+            allowed_signers: digest(&approval.allowed_signers),
+            revoked_keys: approval.revoked_keys.as_deref().and_then(digest),
+        }
     }
 
     /// The policy they state.

@@ -85,7 +85,11 @@ const FENCES: &[(Of, Only, &str)] = &[
     (Package("tracing"), FromLayer(2), "decisions answer, they do not log"),
     (Package("std::fs"), FromLayer(2), "decisions touch nothing"),
     (Package("std::env"), FromLayer(2), "decisions touch nothing"),
-    (Package("std::process::Command"), In(&["approval/sign.rs", "demo/stage.rs"]), "only signing starts a program"),
+    (
+        Package("std::process::Command"),
+        In(&["approval/sign.rs", "cli/init/public_key.rs"]),
+        "only making a key and signing start a program",
+    ),
     (Package("rusqlite"), In(&["store.rs", "store/", "demo/attacker.rs"]), "all SQL is in the store"),
     (Package("zstd"), In(&["store/documents.rs"]), "documents are digested before they are compressed"),
     (Package("reqwest"), In(&["provider/http.rs", "receiver/post.rs"]), "two clients, both with every limit set"),

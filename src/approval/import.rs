@@ -15,6 +15,7 @@ use crate::cycle::{
 };
 use crate::diff::{compare, compare::comparable};
 use crate::incident::{Ending, advance};
+use crate::message::{Notice, NoticeKind};
 use crate::model::{Digest, InstanceId, State, display_safe};
 use crate::sections::Table;
 use crate::store::{StoreError, Transaction, baselines, documents, drifts, events, instances};
@@ -166,6 +167,10 @@ pub fn import(
         at: now,
         baseline: Some(report.clone()),
     };
-    announce(tx, row, &origin, Told { transitions, ..Told::default() })?;
+    // Before the first one there was nothing to protect.
+    let text = format!("baseline {sequence}, approved by {}", report.approvers.join(", "));
+    let notice = Notice { kind: NoticeKind::Approved, subject: String::new(), text };
+    let notices = if sequence > 1 { vec![notice] } else { Vec::new() };
+    announce(tx, row, &origin, Told { transitions, notices, ..Told::default() })?;
     Ok(Imported { instance: instance.clone(), baseline: report, closed, open: changes.len() })
 }

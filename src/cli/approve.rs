@@ -4,14 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::path::Path;
 
-use dialoguer::console::{Term, truncate_str};
-use dialoguer::{Confirm, MultiSelect};
-
-use super::CliError;
 use super::args::{ApproveOptions, ImportOptions, ProposeOptions, SignOptions, What};
-use super::consent::{self, is_terminal};
 use super::context::{Catalogues, Context, find_config};
-use super::output::{Columns, count, severity_style, verdict_style};
+use super::output::{Columns, count, severity_style, terminal_width, verdict_style};
+use super::{CliError, consent, prompt};
 use crate::approval::propose::Standing;
 use crate::approval::{self, ApprovalError, Imported, Memory, Named, Proposal, Selection, Signer};
 use crate::classify::{Catalogue, Drift};
@@ -196,6 +192,12 @@ pub async fn approve(context: &Context, options: &ApproveOptions, out: &mut dyn 
     if !options.consent.replace_signed {
         memory.check(&proposal.subject)?;
     }
+    if !is_named && prompt::is_terminal() {
+        // Its number is about to be asked for.
+        let subject = &proposal.subject;
+        let changes = count(proposal.changes.len(), "change");
+        writeln!(out, "This will be baseline {} of {}, with {changes}.", subject.sequence, subject.instance)?;
+    }
     print_ends(&proposal, out)?;
     out.flush()?;
     consent::to_weaker(&proposal.drifts(catalogue), &proposal, options.consent.accept_weaker)?;
@@ -261,7 +263,7 @@ fn named_selection(what: &What) -> Result<Option<Selection>, CliError> {
 
 /// Asks on the terminal which differences to approve. None is ticked: enter alone approves nothing.
 fn ask(standing: &Standing, catalogue: &Catalogue, out: &mut dyn Write) -> Result<Option<Selection>, CliError> {
-    let is_terminal = is_terminal();
+    let is_terminal = prompt::is_terminal();
     // Setting by setting, the worst first, each with its place in the list of differences.
     let mut drifts: Vec<(usize, Drift)> = standing.drifts(catalogue).into_iter().enumerate().collect();
     let mut worst: BTreeMap<String, Severity> = BTreeMap::new();
@@ -282,8 +284,7 @@ fn ask(standing: &Standing, catalogue: &Catalogue, out: &mut dyn Write) -> Resul
         }
         let seen = standing.snapshot.seen();
         let question = format!("Approve all {} of the newest snapshot?", count(seen, "section"));
-        let yes = Confirm::new().with_prompt(question).default(false).interact().map_err(no_terminal)?;
-        return Ok(yes.then_some(Selection::All));
+        return Ok(prompt::confirm(&question)?.then_some(Selection::All));
     }
     if !is_terminal {
         let choices = drifts.len() + unbaselined.len();
@@ -293,20 +294,25 @@ fn ask(standing: &Standing, catalogue: &Catalogue, out: &mut dyn Write) -> Resul
     let mut told = BTreeSet::new();
     for (_, drift) in &drifts {
         if told.insert((&drift.title, &drift.why)) {
-            writeln!(out, "{}: {}", drift.title, drift.why)?;
+            let words = format!("{}: {}", drift.title, drift.why);
+            let lines = match terminal_width() {
+                Some(width) => textwrap::fill(&words, textwrap::Options::new(width).subsequent_indent("  ")),
+                None => words,
+            };
+            writeln!(out, "{lines}")?;
         }
     }
     out.flush()?;
     let mut items: Vec<String> = drifts.iter().map(|(_, drift)| choice(drift)).collect();
+    // One click can show in two APIs. Two lines that look the same could not be told apart.
+    let plain = items.clone();
+    for (item, (_, drift)) in items.iter_mut().zip(&drifts) {
+        if plain.iter().filter(|other| *other == item).count() > 1 {
+            *item = choice_in(drift, Some(drift.change.path.section()));
+        }
+    }
     items.extend(unbaselined.iter().map(|section| format!("new: hold section {section} from now on")));
-    // Longer than a line, a choice could not be drawn again in its place.
-    let width = usize::from(Term::stderr().size().1).saturating_sub(6).max(40);
-    let items: Vec<String> = items.iter().map(|item| truncate_str(item, width, "…").into_owned()).collect();
-    let chosen = MultiSelect::new()
-        .with_prompt("Approve which? (space ticks, enter goes on; what is not ticked stays open)")
-        .items(&items)
-        .interact_opt()
-        .map_err(no_terminal)?;
+    let chosen = prompt::tick("Approve which? (space ticks, enter goes on; what is not ticked stays open)", &items)?;
     Ok(chosen.filter(|chosen| !chosen.is_empty()).map(|chosen| {
         let (changes, sections): (Vec<usize>, Vec<usize>) = chosen.into_iter().partition(|place| *place < drifts.len());
         let section = |place: usize| unbaselined.get(place - drifts.len()).map(|section| (*section).to_owned());
@@ -345,14 +351,16 @@ fn print_ends(proposal: &Proposal, out: &mut dyn Write) -> Result<(), CliError> 
     Ok(())
 }
 
+/// One drift in one line.
 pub(super) fn choice(drift: &Drift) -> String {
-    let change = &drift.change;
-    let words = values::change(change.kind, &change.before, &change.after, drift.unit);
-    format!("{} {}: {}  {}", drift.severity, drift.direction, drift.title, words)
+    choice_in(drift, None)
 }
 
-fn no_terminal(error: dialoguer::Error) -> CliError {
-    CliError::new(Exit::Usage, format!("cannot ask on the terminal: {error}")).with_help("say --all, or --only PATH")
+fn choice_in(drift: &Drift, section: Option<&str>) -> String {
+    let change = &drift.change;
+    let words = values::change(change.kind, &change.before, &change.after, drift.unit);
+    let place = section.map(|section| format!(" in {}", display_safe(section))).unwrap_or_default();
+    format!("{} {}: {}{place}  {words}", drift.severity, drift.direction, drift.title)
 }
 
 /// What could not be read is not watched until it can be: that has to be said once, where it is decided.

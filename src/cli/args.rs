@@ -6,6 +6,7 @@ use clap::builder::styling::{AnsiColor, Styles};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub use super::init::InitOptions;
 use crate::message::sample::SampleKind;
 use crate::model::{Category, Provider, Severity};
 
@@ -18,6 +19,7 @@ const STYLES: Styles = Styles::styled()
 const EXAMPLES: &str = "\
 Examples:
   authdrift demo                              the whole story in a minute, without an account
+  authdrift init                              write a configuration, and who may approve
   authdrift check                             read everything now and compare
   authdrift approve clerk:prod --reason CHG-7 make what was read the new baseline
   authdrift show drf_0198…                    explain one drift
@@ -25,13 +27,15 @@ Examples:
   authdrift run                               watch on schedule (the systemd service does this)
 
 Exit codes: 0 in sync, 10 drift, 11 blind, 12 untrusted baseline, 13 no baseline yet, 2 usage,
-69 nothing readable, 70 internal, 74 file, database or receiver, 75 already running, 77 credentials, 78 configuration";
+69 nothing readable, 70 internal, 74 file, database or receiver, 75 already running, 77 credentials,
+78 configuration, 130 stopped with Ctrl-C";
 
 /// Watches the security settings of Clerk and Auth0 and reports every drift from a signed baseline.
 #[derive(Debug, Parser)]
 #[command(name = "authdrift", version, styles = STYLES, after_help = EXAMPLES, max_term_width = 100)]
 pub struct Arguments {
-    /// The configuration file [default: $CONFIGURATION_DIRECTORY/config.toml, then /etc/authdrift/config.toml]
+    /// The configuration file [default: $CONFIGURATION_DIRECTORY/config.toml, then /etc/authdrift/config.toml,
+    /// then ~/.config/authdrift/config.toml]
     #[arg(long, global = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// When to use colour
@@ -61,6 +65,8 @@ pub enum ColorWhen {
 pub enum Command {
     /// Tell the whole story in a minute on built-in simulators: no account, no set-up
     Demo(DemoOptions),
+    /// Write a configuration, and who may approve, for a start
+    Init(InitOptions),
     /// Watch on schedule until told to stop
     Run,
     /// Read now, compare with the baseline, and tell the receivers what is new
@@ -105,6 +111,13 @@ pub enum Command {
         #[command(subcommand)]
         command: ConfigCommand,
     },
+}
+
+impl Command {
+    /// Whether it may ask questions.
+    pub fn asks(&self) -> bool {
+        matches!(self, Self::Init(_) | Self::Sign(_) | Self::Approve(_))
+    }
 }
 
 /// Work on the configuration.

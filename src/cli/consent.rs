@@ -1,22 +1,14 @@
 //! What a person has to say yes to before something is signed.
 
-use std::io::IsTerminal;
-
 use chrono::{DateTime, Duration, NaiveDate, NaiveTime, SubsecRound, Utc};
-use dialoguer::{Confirm, Input};
 
-use super::CliError;
 use super::approve::choice;
+use super::{CliError, prompt};
 use crate::approval::{Limit, Proposal};
 use crate::classify::Drift;
 use crate::exit::Exit;
 use crate::model::{Direction, Severity, display_safe};
 use crate::trust::Subject;
-
-/// Whether there is somebody to ask.
-pub fn is_terminal() -> bool {
-    std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
-}
 
 /// Makes sure that what weakens sign-in a great deal is meant: by `accepted`, or by asking.
 ///
@@ -32,13 +24,12 @@ pub fn to_weaker(drifts: &[Drift], proposal: &Proposal, accepted: bool) -> Resul
         return Ok(());
     }
     let list = weaker.join("\n");
-    if !is_terminal() {
+    if !prompt::is_terminal() {
         let message = format!("nothing is signed: this makes sign-in weaker\n{list}");
         return Err(CliError::new(Exit::Usage, message).with_help("if it is meant, say --accept-weaker"));
     }
     let question = format!("This makes sign-in weaker:\n{list}\nSign it all the same?");
-    let yes = Confirm::new().with_prompt(question).default(false).interact().map_err(nobody)?;
-    if yes { Ok(()) } else { Err(CliError::new(Exit::Usage, "nothing is signed")) }
+    if prompt::confirm(&question)? { Ok(()) } else { Err(CliError::new(Exit::Usage, "nothing is signed")) }
 }
 
 /// Makes sure that the person knows which baseline this is: by the `given` number or, where there is a terminal and it is
@@ -49,9 +40,9 @@ pub fn to_weaker(drifts: &[Drift], proposal: &Proposal, accepted: bool) -> Resul
 pub fn to_sequence(subject: &Subject, given: Option<u64>, asked: bool) -> Result<(), CliError> {
     let typed = match given {
         Some(given) => given.to_string(),
-        None if asked && is_terminal() => {
+        None if asked && prompt::is_terminal() => {
             let question = format!("Type the number of the baseline of {} to sign it", subject.instance);
-            Input::<String>::new().with_prompt(question).allow_empty(true).interact_text().map_err(nobody)?
+            prompt::text(&question, None, |_| Ok(()))?
         }
         None => return Ok(()),
     };
@@ -82,10 +73,6 @@ pub fn limit(text: Option<&str>, now: DateTime<Utc>) -> Result<Limit, CliError> 
         return Err(bad("is more than 400 days away"));
     }
     Ok(Limit { now, until: Some(until) })
-}
-
-fn nobody(error: dialoguer::Error) -> CliError {
-    CliError::new(Exit::Usage, format!("nothing is signed: cannot ask on the terminal: {error}"))
 }
 
 #[cfg(test)]

@@ -84,7 +84,7 @@ impl Context {
             file: &absolute.display().to_string(),
             text: &text,
             state_directory: first_of_list("STATE_DIRECTORY"),
-            xdg_state: xdg_state(),
+            xdg_state: xdg("XDG_STATE_HOME", ".local/state"),
             now: clock.now(),
         };
         let config = config::parse(&sources).map_err(|problems| CliError::new(Exit::Configuration, problems))?;
@@ -154,15 +154,28 @@ pub fn find_config(named: Option<&Path>) -> Result<PathBuf, CliError> {
     places.iter().find(|path| path.exists()).cloned().ok_or_else(|| {
         let names: Vec<_> = places.iter().map(|path| path.display().to_string()).collect();
         CliError::new(Exit::Configuration, format!("there is no configuration at {}", names.join(" or "))).with_help(
-            "name one with --config FILE; config.example.toml explains every key; `authdrift demo` needs none",
+            "`authdrift init` writes one, --config FILE names another place, and `authdrift demo` needs none",
         )
     })
 }
 
 /// Where the configuration is looked for when none is named, in this order.
 fn usual_places() -> Vec<PathBuf> {
-    let of_unit = first_of_list("CONFIGURATION_DIRECTORY").map(|folder| folder.join("config.toml"));
-    of_unit.into_iter().chain([PathBuf::from("/etc/authdrift/config.toml")]).collect()
+    let folders = [configuration_directory(), Some(PathBuf::from(SYSTEM_FOLDER)), own_folder()];
+    folders.into_iter().flatten().map(|folder| folder.join("config.toml")).collect()
+}
+
+/// Where a service has its configuration.
+pub(super) const SYSTEM_FOLDER: &str = "/etc/authdrift";
+
+/// The folder that systemd gives to a unit for its configuration.
+pub(super) fn configuration_directory() -> Option<PathBuf> {
+    first_of_list("CONFIGURATION_DIRECTORY")
+}
+
+/// Where a user has a configuration of their own.
+pub(super) fn own_folder() -> Option<PathBuf> {
+    Some(xdg("XDG_CONFIG_HOME", ".config")?.join("authdrift"))
 }
 
 /// The first entry of a list systemd gives; a unit can have several directories of a kind.
@@ -171,7 +184,8 @@ fn first_of_list(variable: &str) -> Option<PathBuf> {
     list.split(':').next().filter(|first| !first.is_empty()).map(PathBuf::from)
 }
 
-fn xdg_state() -> Option<PathBuf> {
-    let set = std::env::var_os("XDG_STATE_HOME").filter(|value| !value.is_empty()).map(PathBuf::from);
-    set.or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/state")))
+fn xdg(variable: &str, below_home: &str) -> Option<PathBuf> {
+    // The specification wants relative ones to be ignored.
+    let set = std::env::var_os(variable).map(PathBuf::from).filter(|folder| folder.is_absolute());
+    set.or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(below_home)))
 }

@@ -87,7 +87,7 @@ fn protected(url: Url) -> Result<Url, BadUrl> {
 }
 
 /// Whether the text is the name of a host, with a dot in it and in lower case: no address, no scheme, port or path.
-pub(super) fn is_domain(text: &str) -> bool {
+pub fn is_domain(text: &str) -> bool {
     text.contains('.') && is_host_name(text) && !text.bytes().any(|byte| byte.is_ascii_uppercase())
 }
 

@@ -6,9 +6,9 @@ use super::commit::Told;
 use super::report::BaselineReport;
 use crate::classify::{Catalogue, Drift, Surroundings, assess_among};
 use crate::config::{Config, Filter, Receiver};
-use crate::incident::{Known, SectionKind, Status, Step, Transition};
+use crate::incident::{Known, SectionKind, Status, Step, Telling, Transition};
 use crate::message::{
-    Alert, ApprovedBaseline, Entry, EntryChange, Message, News, SectionChange, Window, subject::subject,
+    Alert, ApprovedBaseline, Entry, EntryChange, Message, News, Notice, SectionChange, Window, subject::subject,
 };
 use crate::model::{Digest, Direction, HistoryMark, InstanceId, MessageId, Severity};
 use crate::receiver;
@@ -41,25 +41,24 @@ pub struct Origin<'a> {
 pub fn announce(tx: &Transaction<'_>, row: InstanceRow, origin: &Origin<'_>, told: Told) -> Result<(), StoreError> {
     let open = drifts::count_open(tx, row)?;
     let entries = entries(origin, &told.transitions);
-    let is_news = !entries.is_empty() || !told.sections.is_empty() || told.untrusted.is_some() || told.trusted_again;
+    let is_news = !entries.is_empty()
+        || !told.sections.is_empty()
+        || !told.notices.is_empty()
+        || told.untrusted.is_some()
+        || told.trusted_again;
     if is_news {
-        let mark = events::mark(tx)?;
         let alert = Alert {
             instance: Some(origin.instance.clone()),
-            sample: false,
             resource: origin.resource.to_owned(),
-            at: origin.at,
             baseline: origin.baseline.as_ref().map(approved_baseline),
             untrusted: told.untrusted,
             trusted_again: told.trusted_again,
             window: window(&told.transitions),
             entries,
             sections: told.sections,
-            notices: Vec::new(),
+            notices: told.notices,
             open,
-            event: mark.unwrap_or_else(|| HistoryMark { size: 0, head: Digest::of(b"") }),
-            host: hostname(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
+            ..about_nothing(tx, origin.at)?
         };
         for receiver in &origin.config.receivers {
             if let Some(alert) = filtered(&alert, &receiver.filter) {
@@ -74,6 +73,61 @@ pub fn announce(tx: &Transaction<'_>, row: InstanceRow, origin: &Origin<'_>, tol
         outbox::end_threads(tx, row)?;
     }
     Ok(())
+}
+
+/// Puts messages about the program itself into the outbox, for every receiver but `except`.
+///
+/// # Errors
+/// The database cannot be written.
+pub fn tell(
+    tx: &Transaction<'_>,
+    config: &Config,
+    notices: &[Notice],
+    except: Option<&str>,
+    at: DateTime<Utc>,
+) -> Result<(), StoreError> {
+    let alert = Alert { notices: notices.to_vec(), ..about_nothing(tx, at)? };
+    for receiver in config.receivers.iter().filter(|receiver| except != Some(receiver.name.as_str())) {
+        let (alert, subject) = (alert.clone(), subject(&alert));
+        let message = Message {
+            id: MessageId::new(),
+            receiver: receiver.name.clone(),
+            alert,
+            thread: None,
+            subject,
+            body: None,
+            created_at: at,
+            attempts: 0,
+        };
+        outbox::keep(tx, &with_body(receiver, message))?;
+    }
+    Ok(())
+}
+
+/// The message with what is to be sent, so that every try sends the same.
+fn with_body(receiver: &Receiver, message: Message) -> Message {
+    Message { body: receiver::body(&receiver.kind, &message), ..message }
+}
+
+/// An alert that says nothing yet, with where the history stands.
+fn about_nothing(tx: &Transaction<'_>, at: DateTime<Utc>) -> Result<Alert, StoreError> {
+    Ok(Alert {
+        instance: None,
+        resource: String::new(),
+        sample: false,
+        at,
+        baseline: None,
+        untrusted: None,
+        trusted_again: false,
+        window: None,
+        entries: Vec::new(),
+        sections: Vec::new(),
+        notices: Vec::new(),
+        open: 0,
+        event: events::mark(tx)?.unwrap_or_else(|| HistoryMark { size: 0, head: Digest::of(b"") }),
+        host: hostname(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    })
 }
 
 /// Keeps one message, in the thread of its instance at this receiver.
@@ -92,7 +146,7 @@ fn post(
         Some(thread) => format!("Re: {}", thread.subject),
         None => subject(&alert),
     };
-    let mut message = Message {
+    let message = Message {
         id: MessageId::new(),
         receiver: receiver.name.clone(),
         alert,
@@ -102,7 +156,7 @@ fn post(
         created_at: at,
         attempts: 0,
     };
-    message.body = receiver::body(&receiver.kind, &message);
+    let message = with_body(receiver, message);
     outbox::keep(tx, &message)?;
     if message.thread.is_none() {
         outbox::begin_thread(tx, row, &message)?;
@@ -190,6 +244,14 @@ fn entry(news: News, drift: Drift, known: &Known, change: EntryChange) -> Entry 
 }
 
 fn news_of(transition: &Transition) -> Option<News> {
+    match transition.telling {
+        Telling::Nothing => return None,
+        Telling::Reminder => return Some(News::StillOpen),
+        Telling::Flapping => return Some(News::Flapping),
+        Telling::Settled if transition.drift.status == Status::Open => return Some(News::StillOpen),
+        Telling::Settled => return Some(News::Reverted),
+        Telling::Step => {}
+    }
     match (&transition.step, transition.drift.status) {
         (Step::Opened, _) => Some(News::Opened),
         (Step::Reopened, _) => Some(News::Reopened),

@@ -5,15 +5,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, Utc};
 use serde_json::json;
 
-use super::announce::{Origin, announce};
+use super::announce::{Origin, announce, tell};
 use super::judge::{Compared, Judged, judge};
 use super::report::{self, BaselineReport, Report};
-use super::{Taken, Watch, next_due};
+use super::{Taken, Watch, next_due, notices};
+use crate::classify::{Surroundings, assess_among};
 use crate::incident::{
-    self, Ending, SectionIncident, SectionKind, SectionStep, Step, Transition, advance, advance_sections, section_kinds,
+    self, Ending, Known, SectionIncident, SectionKind, SectionStep, Status, Step, Story, Telling, Transition, advance,
+    advance_sections, section_kinds, telling,
 };
-use crate::message::{SectionChange, SectionNews};
-use crate::model::{InstanceId, State};
+use crate::message::{Notice, SectionChange, SectionNews};
+use crate::model::{Digest, InstanceId, State};
 use crate::sections::{Section, Table};
 use crate::snapshot::Reading;
 use crate::store::cycles::{self, Cycle};
@@ -42,9 +44,14 @@ pub(super) fn commit(
         events::append(tx, cycle.at, "instance.first_read", Some(id), data)?;
     }
 
+    if let Some(notice) = notices::of_trust(tx, trust, cycle.at)? {
+        tell(tx, &watch.config, &[notice], None, cycle.at)?;
+    }
     let mut told = Told::default();
     if let Judged::Compared(compared) = &judged {
-        told.transitions = keep_drifts(tx, row, id, compared, cycle.at)?;
+        let surroundings = judged.surroundings(&taken.snapshot);
+        told.notices = notices::of_ends(tx, id, &compared.baseline.approved, cycle.at)?;
+        told.transitions = keep_drifts(tx, row, watch, compared, &surroundings, cycle.at)?;
         told.sections = keep_sections(tx, row, watch, taken, compared, cycle.at)?;
     }
     match &judged {
@@ -94,22 +101,39 @@ pub struct Told {
     pub untrusted: Option<String>,
     /// The baseline can be trusted again.
     pub trusted_again: bool,
+    /// News about the watch of this instance.
+    pub notices: Vec<Notice>,
 }
 
 fn keep_drifts(
     tx: &Transaction<'_>,
     row: InstanceRow,
-    id: &InstanceId,
+    watch: &Watch,
     compared: &Compared,
+    surroundings: &Surroundings,
     at: DateTime<Utc>,
 ) -> Result<Vec<Transition>, StoreError> {
+    let id = &watch.instance.id;
     let known = drifts::known(tx, row)?;
     let mut steps = advance(id, &known, &compared.changes, &compared.sections, &Ending::Reverted, at);
-    for Transition { step, drift, .. } in &mut steps {
+    let stories = if known.is_empty() { BTreeMap::new() } else { events::stories(tx, id)? };
+    // One that went back and forth and is over is told of when it has been over for a while.
+    let is_quiet = |drift: &Known| stories.get(drift.id.as_str()).is_some_and(Story::is_flapping);
+    let moved: BTreeSet<Digest> = steps.iter().map(|step| step.fingerprint.clone()).collect();
+    let over = known.iter().filter(|(named, drift)| drift.status != Status::Open && !moved.contains(*named));
+    steps.extend(
+        over.filter(|(_, drift)| is_quiet(drift))
+            .map(|(named, drift)| Transition::new(Step::Unchanged, named.clone(), drift.clone())),
+    );
+    let (interval, none) = (watch.instance.schedule.cron.interval(at), Story::default());
+    for Transition { step, drift, telling: told, .. } in &mut steps {
         if matches!(step, Step::Opened | Step::Reopened) {
             // This cycle is not recorded yet, so the newest reading is the last one without the difference.
             drift.last_good = cycles::last_reading_of(tx, row, drift.change.section())?;
         }
+        let story = stories.get(drift.id.as_str()).unwrap_or(&none);
+        let severity = assess_among(&watch.catalogue, surroundings, drift.change.clone()).severity;
+        *told = telling(story, step, false, severity, interval, at);
     }
     keep_transitions(tx, row, id, at, steps)
 }
@@ -127,28 +151,45 @@ pub fn keep_transitions(
 ) -> Result<Vec<Transition>, StoreError> {
     let mut news = Vec::new();
     for transition in steps {
-        let kind = match transition.step {
-            Step::Unchanged => continue,
-            Step::Opened => "drift.opened",
-            Step::Reopened => "drift.reopened",
-            Step::Changed => "drift.changed",
-            Step::Ended => match transition.drift.status {
-                incident::Status::Approved => "drift.approved",
-                _ => "drift.reverted",
-            },
+        let only_told = match transition.telling {
+            Telling::Reminder => Some("drift.reminded"),
+            Telling::Flapping => Some("drift.flapping"),
+            Telling::Settled => Some("drift.settled"),
+            Telling::Step | Telling::Nothing => None,
         };
-        drifts::keep(tx, row, &transition)?;
-        let mut data = incident::as_json(&transition.drift.change);
-        if let Some(data) = data.as_object_mut() {
-            data.insert("drift".to_owned(), json!(transition.drift.id));
-            if !transition.drift.closed_by.is_empty() {
-                data.insert("by".to_owned(), json!(transition.drift.closed_by));
+        if let Some(kind) = step_kind(&transition) {
+            drifts::keep(tx, row, &transition)?;
+            let mut data = incident::as_json(&transition.drift.change);
+            if let Some(data) = data.as_object_mut() {
+                data.insert("drift".to_owned(), json!(transition.drift.id));
+                if !transition.drift.closed_by.is_empty() {
+                    data.insert("by".to_owned(), json!(transition.drift.closed_by));
+                }
             }
+            events::append(tx, at, kind, Some(id), data)?;
         }
-        events::append(tx, at, kind, Some(id), data)?;
-        news.push(transition);
+        if let Some(kind) = only_told {
+            events::append(tx, at, kind, Some(id), json!({ "drift": transition.drift.id }))?;
+        }
+        if transition.telling != Telling::Nothing {
+            news.push(transition);
+        }
     }
     Ok(news)
+}
+
+/// The event that says which step a drift took.
+fn step_kind(transition: &Transition) -> Option<&'static str> {
+    Some(match transition.step {
+        Step::Unchanged => return None,
+        Step::Opened => "drift.opened",
+        Step::Reopened => "drift.reopened",
+        Step::Changed => "drift.changed",
+        Step::Ended => match transition.drift.status {
+            incident::Status::Approved => "drift.approved",
+            _ => "drift.reverted",
+        },
+    })
 }
 
 fn keep_sections(

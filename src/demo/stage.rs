@@ -4,10 +4,10 @@ use std::fs;
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
 
 use crate::cli::CliError;
+use crate::cli::init::public_key;
 use crate::exit::Exit;
 use crate::simulator::auth0::{self, Auth0};
 use crate::simulator::clerk::{self, Clerk};
@@ -41,7 +41,7 @@ impl Stage {
         let webhook = Webhook::start(WEBHOOK_SECRET).await.map_err(failed)?;
 
         let key = folder.join("approver_ed25519");
-        let public = make_key(&key)?;
+        let public = public_key::make(&key, "authdrift demo")?;
         write_private(&folder.join("allowed_signers"), format!("alice@lantern-books.example {public}\n").as_bytes())
             .map_err(failed)?;
         for (name, secret) in [
@@ -128,24 +128,6 @@ secret = {{ file = "webhook-secret" }}
         smtp_port = smtp.port(),
         hook_url = webhook.hook_url(),
     )
-}
-
-/// Makes a key without a passphrase and answers its public half.
-fn make_key(path: &Path) -> Result<String, CliError> {
-    let failed = |reason: String| {
-        CliError::new(Exit::Unavailable, format!("cannot make a key for the demo: {reason}"))
-            .with_help("the demo signs with OpenSSH; install openssh-client")
-    };
-    let output = Command::new("ssh-keygen")
-        .args(["-q", "-t", "ed25519", "-N", "", "-C", "authdrift demo", "-f"])
-        .arg(path)
-        .output()
-        .map_err(|error| failed(format!("ssh-keygen cannot be run: {error}")))?;
-    if !output.status.success() {
-        return Err(failed(String::from_utf8_lossy(&output.stderr).trim().to_owned()));
-    }
-    let public = fs::read_to_string(path.with_extension("pub")).map_err(|error| failed(error.to_string()))?;
-    Ok(public.trim().to_owned())
 }
 
 /// Makes a folder only this user can enter.

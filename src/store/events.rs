@@ -11,6 +11,7 @@ use super::told::Told;
 use super::{StoreError, Stored};
 use crate::canonical;
 use crate::clock::written;
+use crate::incident::Story;
 use crate::model::{Digest, HistoryMark, InstanceId, display_safe};
 
 /// The kind of event that says that a baseline was accepted.
@@ -103,27 +104,58 @@ pub fn recorded_at(tx: &Transaction<'_>, size: u64) -> Stored<Option<DateTime<Ut
     Ok(event.and_then(|event| event.at.parse().ok()))
 }
 
-/// Code of the reason why the baseline of `instance` cannot be trusted, if that was the last thing said of it. Asked of the
-/// history and kept nowhere else: who plants a reason in a table could keep it from being told.
+/// The newest event that is `wanted`, of those whose kind begins with `group` (`baseline.`). What is asked of the history and
+/// kept nowhere else cannot be planted in a table.
+///
+/// # Errors
+/// The database cannot be read.
+pub fn newest(tx: &Transaction<'_>, group: &str, wanted: impl Fn(&Event) -> bool) -> Stored<Option<Event>> {
+    let mut query =
+        tx.prepare_cached("SELECT body FROM events WHERE instr(CAST(body AS TEXT), ?1) > 0 ORDER BY seq DESC")?;
+    let mut rows = query.query([format!("\"kind\":\"{group}")])?;
+    while let Some(row) = rows.next()? {
+        let body: Vec<u8> = row.get(0)?;
+        let event = serde_json::from_slice::<Event>(&body).ok();
+        if let Some(event) = event.filter(|event| event.kind.starts_with(group) && wanted(event)) {
+            return Ok(Some(event));
+        }
+    }
+    Ok(None)
+}
+
+/// Code of the reason why the baseline of `instance` cannot be trusted, if that was the last thing said of it.
 ///
 /// # Errors
 /// The database cannot be read.
 pub fn untrusted(tx: &Transaction<'_>, instance: &InstanceId) -> Stored<Option<String>> {
+    let is_about_trust = |event: &Event| {
+        event.instance.as_ref() == Some(instance)
+            && matches!(event.kind.as_str(), "baseline.untrusted" | "baseline.trusted")
+    };
+    let last = newest(tx, "baseline.", is_about_trust)?.filter(|event| event.kind == "baseline.untrusted");
+    Ok(last.and_then(|event| Some(event.data.get("code")?.as_str()?.to_owned())))
+}
+
+/// What people were told of every drift of `instance`, by its id.
+///
+/// # Errors
+/// The database cannot be read.
+pub fn stories(tx: &Transaction<'_>, instance: &InstanceId) -> Stored<BTreeMap<String, Story>> {
     let mut query = tx.prepare_cached(
-        "SELECT body FROM events WHERE instr(CAST(body AS TEXT), '\"kind\":\"baseline.') > 0 ORDER BY seq DESC",
+        "SELECT body FROM events WHERE instr(CAST(body AS TEXT), '\"kind\":\"drift.') > 0 ORDER BY seq",
     )?;
     let mut rows = query.query([])?;
+    let mut stories: BTreeMap<String, Story> = BTreeMap::new();
     while let Some(row) = rows.next()? {
         let body: Vec<u8> = row.get(0)?;
         let Ok(event) = serde_json::from_slice::<Event>(&body) else { continue };
-        match event.kind.as_str() {
-            _ if event.instance.as_ref() != Some(instance) => {}
-            "baseline.trusted" => return Ok(None),
-            "baseline.untrusted" => return Ok(event.data.get("code").and_then(Value::as_str).map(str::to_owned)),
-            _ => {}
+        let drift =
+            event.data.get("drift").and_then(Value::as_str).filter(|_| event.instance.as_ref() == Some(instance));
+        if let (Some(drift), Ok(at)) = (drift, event.at.parse()) {
+            stories.entry(drift.to_owned()).or_default().take(&event.kind, at);
         }
     }
-    Ok(None)
+    Ok(stories)
 }
 
 /// Every event, or those of one instance, oldest first.

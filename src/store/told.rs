@@ -61,7 +61,7 @@ impl Told {
                 let name = if kind == "credential.accepted" { "credential" } else { "section" };
                 self.sections.entry(instance.clone()).or_default().remove(&text(name));
             }
-            _ if kind.starts_with("drift.") => {
+            "drift.opened" | "drift.reopened" | "drift.changed" | "drift.reverted" | "drift.approved" => {
                 let drifts = self.drifts.entry(instance.clone()).or_default();
                 let before = drifts.get(&text("drift")).map_or(0, |(_, reopened)| *reopened);
                 let reopened = before + u32::from(kind == "drift.reopened");

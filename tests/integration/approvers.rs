@@ -5,8 +5,9 @@ use serde_json::{Value, json};
 use authdrift::simulator::fault::Fault;
 
 use crate::approve::{SECOND, import, propose, sign, two_approvers};
-use crate::common::Sandbox;
 use crate::common::sandbox::APPROVER;
+use crate::common::terminal::on_a_terminal;
+use crate::common::{Ran, Sandbox};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_no_proposal_is_told_so() {
@@ -268,4 +269,43 @@ async fn what_is_approved_for_a_time_opens_again_by_itself() {
     sandbox.run(&plain).await.expect(2).saying(&["for longer, or for good", "/guardian.policies"]);
     sandbox.run(&base).await.expect(0);
     assert_eq!(sandbox.check_one("acme", 0).await["baseline"].get("until"), None);
+}
+
+/// On a terminal nothing is ticked, what weakens needs a yes, and the number has to be typed; whoever stops on the way has
+/// changed nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn on_a_terminal_every_step_can_be_stopped_and_the_last_one_approves() {
+    let sandbox = Sandbox::approved().await;
+    sandbox.auth0.edit("/api/v2/guardian/policies", |policies| *policies = json!([]));
+    sandbox.auth0.edit("/api/v2/tenants/settings", |settings| settings["unheard_of"] = json!("small"));
+    sandbox.check_one("acme", 10).await;
+    let home = sandbox.folder.path().to_owned();
+    let approve = |typed: &'static [(&'static str, &'static str)]| {
+        let home = home.clone();
+        let arguments = "--config config.toml approve acme --reason seen --key alice";
+        tokio::task::spawn_blocking(move || -> Option<Ran> { on_a_terminal(&home, arguments, typed) })
+    };
+    const WHICH: &str = "Approve which?";
+    const WEAKER: &str = "all the same?";
+    const NUMBER: &str = "Type the number";
+    type Typed = &'static [(&'static str, &'static str)];
+    let tries: [(Typed, i32, &str); 6] = [
+        (&[(WHICH, "\u{3}")], 130, "stopped; nothing was signed"),
+        (&[(WHICH, "\r")], 0, "Nothing was approved."),
+        (&[(WHICH, "\u{1b}")], 0, "Nothing was approved."),
+        (&[(WHICH, " \r"), (WEAKER, "n\r")], 2, "nothing is signed"),
+        (&[(WHICH, " \r"), (WEAKER, "y\r"), (NUMBER, "\u{3}")], 130, "stopped; nothing was signed"),
+        (&[(WHICH, " \r"), (WEAKER, "y\r"), (NUMBER, "1\r")], 2, "nothing is signed: this is baseline 2"),
+    ];
+    for (typed, code, said) in tries {
+        let Some(ran) = approve(typed).await.unwrap() else { return };
+        let ran = ran.expect(code);
+        assert!(ran.out.contains(said), "{typed:?}: {}", ran.out);
+        assert_eq!(sandbox.check_one("acme", 10).await["baseline"]["sequence"], 1, "{typed:?}");
+    }
+    let all: &[(&str, &str)] = &[(WHICH, " \r"), (WEAKER, "y\r"), (NUMBER, "2\r")];
+    let ran = approve(all).await.unwrap().unwrap().expect(0);
+    assert!(ran.out.contains("This will be baseline 2 of auth0:acme, with 1 change."), "{}", ran.out);
+    assert!(ran.out.contains("1 difference stays open"), "{}", ran.out);
+    sandbox.check_one("acme", 10).await;
 }

@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 use serde_json::{Value, json};
 
 use crate::common::Sandbox;
+use crate::common::pages::{blocks, only_programs};
 use crate::common::sandbox::{APPROVER, Ran};
 
 const SECOND: &str = "bob@example.test";
@@ -51,6 +52,32 @@ fn verify(sandbox: &Sandbox, folder: &Path, arguments: &[&str]) -> Ran {
     command.output().unwrap().into()
 }
 
+const PAGE: &str = "docs/check-an-export.md";
+
+/// The first piece of code on the page runs the script of the folder, the others do without it.
+const SCRIPT: fn(usize) -> bool = |place| place == 0;
+const STEPS: fn(usize) -> bool = |place| place > 0;
+
+/// Types what the page tells to type, on a machine of its own: a copy of the folder, the auditor's own `allowed_signers`, and
+/// no program but those that the page names.
+fn by_the_page(sandbox: &Sandbox, folder: &Path, part: fn(usize) -> bool) -> Ran {
+    let machine = tempfile::tempdir().unwrap();
+    let work = machine.path().join("work");
+    fs::create_dir(&work).unwrap();
+    let copied = Command::new("cp").arg("-r").arg(folder).arg(work.join("evidence")).status().unwrap();
+    assert!(copied.success());
+    fs::copy(sandbox.path("allowed_signers"), work.join("allowed_signers")).unwrap();
+    let usual = ["cat", "cut", "dirname", "mktemp", "rm", "sha256sum", "sort", "tail", "touch", "tr", "wc"];
+    let path = only_programs(machine.path(), &[&usual[..], &["sh", "jq", "ssh-keygen"]].concat());
+    let blocks = blocks(PAGE, "sh");
+    assert!(blocks.iter().all(|block| block.needs.is_none()), "all of it can be run");
+    let parts = blocks.iter().enumerate().filter(|(place, _)| part(*place));
+    let script: String = parts.map(|(_, block)| block.text.as_str()).collect();
+    let mut command = Command::new(path.join("sh"));
+    command.args(["-c", &script]).current_dir(&work).env_clear().env("PATH", &path).stdin(Stdio::null());
+    command.output().unwrap().into()
+}
+
 /// A copy of the folder that somebody worked on.
 fn tampered(sandbox: &Sandbox, name: &str, work: impl FnOnce(&Path)) -> std::path::PathBuf {
     let copy = sandbox.path(name);
@@ -83,6 +110,14 @@ async fn a_stranger_can_check_an_export_and_every_tampering_has_its_name() {
     for expected in ["baseline 3, approved by alice@example.test bob@example.test", "everything holds"] {
         assert!(good.out.contains(expected), "{}", good.out);
     }
+    let script = by_the_page(&sandbox, &sandbox.path("evidence"), SCRIPT).expect(0);
+    let steps = by_the_page(&sandbox, &sandbox.path("evidence"), STEPS).expect(0);
+    // After the digest of the script. How many documents there are changes with what can be read.
+    let shown = script.out.split_once('\n').unwrap().1.replace(" \n", "\n");
+    let words = |text: &str| text.replace(|sign: char| sign.is_ascii_digit(), "");
+    assert_eq!(words(&shown), words(&blocks(PAGE, "text")[0].text), "{PAGE} shows something else");
+    assert_eq!((script.err.as_str(), steps.err.as_str()), ("", ""));
+    assert!(steps.out.ends_with("all steps done, nothing wrong\n") && steps.out.contains("CHG-2"), "{}", steps.out);
 
     let statement = |folder: &Path, name: &str| folder.join("statements").join(name);
     type Work<'a> = Box<dyn FnOnce(&Path) + 'a>;
@@ -176,6 +211,11 @@ async fn a_stranger_can_check_an_export_and_every_tampering_has_its_name() {
         let folder = tampered(&sandbox, name, work);
         let ran = verify(&sandbox, &folder, arguments).expect(1);
         assert!(ran.out.contains(&format!("FAULT  {expected}")) || ran.out.contains(expected), "{name}: {}", ran.out);
+        // One of each kind by hand, too: a signature, a count of people, the chain, the settings.
+        if ["reason-edited", "one-person-two-keys", "newest-dropped", "document-edited"].contains(&name) {
+            let steps = by_the_page(&sandbox, &folder, STEPS);
+            assert!(steps.out.contains("WRONG: ") && !steps.out.contains("nothing wrong"), "{name}: {steps:?}");
+        }
     }
 }
 

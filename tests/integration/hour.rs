@@ -184,7 +184,8 @@ async fn a_baseline_approved_by_the_command_line_is_noticed_by_the_running_daemo
     // look as if it had been held for too long.
     let sandbox = Sandbox::clerk_approved().await;
     sandbox.set_lifetime(3600);
-    let work = Clockwork::start_at(sandbox, SystemClock.now()).await;
+    let minute = SystemClock.now().duration_trunc(TimeDelta::minutes(1)).unwrap();
+    let work = Clockwork::start_at(sandbox, minute + TimeDelta::seconds(90)).await;
     let sandbox = &work.sandbox;
     sandbox.smtp.wait_for(1, PATIENCE).await.expect("the alert");
     sandbox.webhook.wait_for(1, PATIENCE).await.expect("the alert");
@@ -219,4 +220,102 @@ async fn t12_a_clock_that_is_set_back_is_an_event_and_one_that_is_corrected_is_n
     work.minutes(2).await;
     assert_eq!(work.sandbox.events("clock.set_back"), 1);
     work.stop().await;
+}
+
+fn kinds(sandbox: &Sandbox) -> Vec<String> {
+    let deliveries = sandbox.webhook.deliveries();
+    deliveries.iter().map(|delivery| delivery.json()["type"].as_str().unwrap().to_owned()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_open_drift_is_told_once_and_then_in_reminders_that_say_so() {
+    let work = Clockwork::start().await;
+    let sandbox = &work.sandbox;
+    sandbox.set_lifetime(3600);
+    work.minute().await;
+    sandbox.webhook.wait_for(1, PATIENCE).await.expect("the alert");
+    for (minutes, expected) in [(120, 1), (121, 2), (600, 2), (841, 3), (1_441, 4)] {
+        work.minutes(minutes).await;
+        sandbox.webhook.wait_for(expected, PATIENCE).await.expect("a reminder");
+        sandbox.smtp.wait_for(expected, PATIENCE).await.expect("a mail");
+        work.minute().await;
+        assert_eq!(sandbox.webhook.deliveries().len(), expected, "after {minutes} more minutes");
+    }
+    sandbox.set_lifetime(60);
+    work.minute().await;
+    sandbox.webhook.wait_for(5, PATIENCE).await.expect("the end");
+    let sandbox = work.stop().await;
+    let still_open = "drift.still_open";
+    assert_eq!(kinds(&sandbox), ["drift.opened", still_open, still_open, still_open, "drift.closed"]);
+    let mails = sandbox.smtp.mails();
+    assert!(mails[1].text().unwrap().contains("a reminder, 1 setting still differs"), "{}", mails[1].text().unwrap());
+    assert!(mails[1].header("Subject").unwrap().starts_with("Re: "));
+    assert_eq!(mails[1].header("In-Reply-To"), mails[0].header("Message-ID"));
+    assert_eq!(sandbox.events("drift.reminded"), 3);
+    sandbox.run(&["verify"]).await.expect(0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_goes_back_and_forth_is_told_as_such_and_again_when_it_is_stable() {
+    let work = Clockwork::start().await;
+    let sandbox = &work.sandbox;
+    for lifetime in [3600, 60, 3600, 60, 3600, 60, 3600] {
+        sandbox.set_lifetime(lifetime);
+        work.minute().await;
+    }
+    for _ in 0..6 {
+        work.minute().await;
+    }
+    sandbox.webhook.wait_for(6, PATIENCE).await.expect("all messages");
+    let sandbox = work.stop().await;
+    let expected =
+        ["drift.opened", "drift.closed", "drift.opened", "drift.closed", "drift.flapping", "drift.still_open"];
+    assert_eq!(kinds(&sandbox), expected);
+    assert_eq!((sandbox.events("drift.reopened"), sandbox.events("drift.reverted")), (3, 3), "all of it is recorded");
+    sandbox.run(&["verify"]).await.expect(0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_may_approve_is_told_to_everybody_when_it_changes() {
+    let work = Clockwork::start().await;
+    let sandbox = &work.sandbox;
+    let signers = std::fs::read_to_string(sandbox.path("allowed_signers")).unwrap();
+    sandbox.write("allowed_signers", &format!("{signers}# a new line\n"));
+    work.minute().await;
+    work.minute().await;
+    sandbox.webhook.wait_for(1, PATIENCE).await.expect("the notice");
+    sandbox.smtp.wait_for(1, PATIENCE).await.expect("the notice");
+    let sandbox = work.stop().await;
+    assert_eq!(kinds(&sandbox), ["trust.changed"]);
+    let notice = &sandbox.webhook.deliveries()[0].json()["data"]["notices"][0];
+    assert!(notice["text"].as_str().unwrap().starts_with("allowed_signers was sha256:"), "{notice}");
+    assert_eq!((sandbox.events("trust.known"), sandbox.events("trust.changed")), (1, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_approved_for_a_time_is_told_a_day_before_it_ends_and_when_it_has() {
+    let sandbox = Sandbox::clerk_approved().await;
+    sandbox.set_lifetime(3600);
+    sandbox.check().await.expect(10);
+    let key = sandbox.path("alice").display().to_string();
+    let until = ["--all", "--accept-weaker", "--until", "4d", "--reason", "migration", "--key", &key];
+    sandbox.run(&[&["approve", "prod"][..], &until].concat()).await.expect(0);
+    let minute = SystemClock.now().duration_trunc(TimeDelta::minutes(1)).unwrap();
+    let work = Clockwork::start_at(sandbox, minute + TimeDelta::seconds(90)).await;
+    let sandbox = &work.sandbox;
+    let ending = |count: usize| {
+        eventually("that it ends", move || {
+            kinds(sandbox).iter().filter(|kind| *kind == "approval.ending").count() == count
+        })
+    };
+    work.minutes(3 * 1_440 - 60).await;
+    assert_eq!(sandbox.events("approval.ending"), 0);
+    work.minutes(120).await;
+    ending(1).await;
+    work.minute().await;
+    work.minutes(1_440).await;
+    eventually("the drift", || kinds(sandbox).last().unwrap() == "drift.opened").await;
+    let sandbox = work.stop().await;
+    assert_eq!(sandbox.events("approval.ending"), 1);
+    assert_eq!(sandbox.events("drift.reopened"), 1);
 }

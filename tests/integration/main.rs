@@ -15,6 +15,8 @@ mod export;
 mod faults;
 mod first_run;
 mod hour;
+mod init;
+mod keys;
 mod knowledge;
 mod mutation;
 mod noise;

@@ -28,7 +28,7 @@ case $threshold$seen in *[!0-9]* | '') usage ;; esac
 dir=${1:-$(dirname "$0")}
 [ -n "$signers" ] || signers=$dir/allowed_signers
 [ -n "$revoked" ] || { [ -e "$dir/revoked_keys" ] && revoked=$dir/revoked_keys; }
-for tool in jq sha256sum ssh-keygen cmp; do
+for tool in jq sha256sum ssh-keygen; do
   command -v "$tool" >/dev/null || { echo "cannot check: '$tool' is not here" >&2; exit 2; }
 done
 [ -r "$signers" ] || { echo "cannot check: no allowed signers at '$signers'" >&2; exit 2; }
@@ -43,7 +43,7 @@ digest() { printf 'sha256:'; sha256sum | cut -d' ' -f1; }
 # One statement: its signature, its form, its place. Leaves its subject's digest in $subject and its signer in $who.
 check() {
   file=$1 name=${1##*/}
-  jq -cjS . "$file" 2>/dev/null | cmp -s - "$file" || { fault "$name: not canonical: it is not what was signed"; return 1; }
+  [ "$(jq -cjS . "$file" 2>/dev/null | digest)" = "$(digest <"$file")" ] || { fault "$name: not canonical: it is not what was signed"; return 1; }
   [ "$(jq -r .type "$file")" = authdrift/baseline/v1 ] || { fault "$name: not a baseline statement"; return 1; }
   who=$(jq -r .approval.approver "$file")
   at=$(jq -r '.approval.at | fromdate | strftime("%Y%m%d%H%M%SZ")' "$file" 2>/dev/null) || { fault "$name: no time"; return 1; }
@@ -73,9 +73,9 @@ while set -- "$dir"/statements/"$number"-*.json && [ -e "$1" ]; do
     agreed=$subject good=$statement
     printf '%s\n' "$who" >>"$work/people"
   done
-  people=$(sort -u "$work/people" | grep -c .)
+  people=$(sort -u "$work/people" | wc -l)
   if [ "$people" -lt "$threshold" ]; then
-    fault "baseline $number: $people of $threshold approvers"
+    fault "baseline $number: $((people)) of $threshold approvers"
   else
     printf 'ok     baseline %s, approved by %s\n' "$number" "$(sort -u "$work/people" | tr '\n' ' ')"
   fi
@@ -98,7 +98,7 @@ if [ -n "${newest:-}" ]; then
     [ -e "$file" ] || { fault "section $section: its document is missing"; continue; }
     [ "$(digest <"$file")" = "$wanted" ] || fault "section $section: its document was changed"
   done <"$work/documents"
-  printf 'ok     %s documents of baseline %s looked at\n' "$(grep -c . "$work/documents")" "$newest_number"
+  printf 'ok     %s documents of baseline %s looked at\n' "$(($(wc -l <"$work/documents")))" "$newest_number"
 fi
 
 [ "$faults" -eq 0 ] || { echo "$faults faults"; exit 1; }

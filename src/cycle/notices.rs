@@ -1,0 +1,68 @@
+//! What the watch has to say of itself.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::{Value, json};
+
+use crate::clock::written;
+use crate::message::{Notice, NoticeKind};
+use crate::model::{Digest, InstanceId};
+use crate::store::events::{self, Event};
+use crate::store::{StoreError, Transaction};
+use crate::trust::Approved;
+use crate::trust_files::TrustFiles;
+
+/// How long before its end people hear that an approval ends: a working day, or a quarter of the time it was given for.
+const ENDING: TimeDelta = TimeDelta::hours(24);
+
+/// Notes in the history which files say who may approve; if they are not the ones of before, everybody is to hear it.
+pub(super) fn of_trust(
+    tx: &Transaction<'_>,
+    trust: &TrustFiles,
+    at: DateTime<Utc>,
+) -> Result<Option<Notice>, StoreError> {
+    let now = json!({ "allowed_signers": trust.allowed_signers, "revoked_keys": trust.revoked_keys });
+    let Some(before) = events::newest(tx, "trust.", |_| true)? else {
+        events::append(tx, at, "trust.known", None, now)?;
+        return Ok(None);
+    };
+    let changed: Vec<String> = ["allowed_signers", "revoked_keys"]
+        .into_iter()
+        .filter(|file| before.data.get(*file) != now.get(*file))
+        .map(|file| format!("{file} was {} and is {}", short(before.data.get(file)), short(now.get(file))))
+        .collect();
+    if changed.is_empty() {
+        return Ok(None);
+    }
+    events::append(tx, at, "trust.changed", None, now)?;
+    Ok(Some(Notice { kind: NoticeKind::TrustChanged, subject: String::new(), text: changed.join("; ") }))
+}
+
+fn short(digest: Option<&Value>) -> String {
+    let digest = digest.and_then(Value::as_str).and_then(|text| text.parse::<Digest>().ok());
+    digest.map_or("not readable".to_owned(), |digest| digest.short().to_owned())
+}
+
+/// What was approved for a time that is nearly over, each told once.
+pub(super) fn of_ends(
+    tx: &Transaction<'_>,
+    instance: &InstanceId,
+    approved: &Approved,
+    at: DateTime<Utc>,
+) -> Result<Vec<Notice>, StoreError> {
+    let mut notices = Vec::new();
+    let since = approved.approvals.iter().map(|approval| approval.at).max().unwrap_or(at);
+    for (path, end) in &approved.subject.until {
+        let notice_from = end.0 - ENDING.min((end.0 - since) / 4);
+        if at < notice_from || at >= end.0 {
+            continue;
+        }
+        let data = json!({ "path": path, "until": written(end.0) });
+        let is_told = |event: &Event| event.instance.as_ref() == Some(instance) && event.data == data;
+        if events::newest(tx, "approval.ending", is_told)?.is_none() {
+            events::append(tx, at, "approval.ending", Some(instance), data.clone())?;
+            let text = format!("{path} is approved until {}", written(end.0));
+            notices.push(Notice { kind: NoticeKind::ApprovalEnding, subject: String::new(), text });
+        }
+    }
+    Ok(notices)
+}

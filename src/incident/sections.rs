@@ -1,0 +1,181 @@
+//! Sections that are blind, suspect or unknown to the baseline, and credentials that are refused, over time.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{DateTime, Utc};
+
+use crate::model::{Digest, State};
+use crate::snapshot::{Manifest, Snapshot};
+
+/// What is remembered about a section that is blind, suspect or unknown to the baseline, or about a credential.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SectionIncident {
+    /// Which of the two.
+    pub kind: SectionKind,
+    /// Since when.
+    pub since: DateTime<Utc>,
+    /// Cycles in a row.
+    pub cycles: u32,
+    /// Somebody was told.
+    pub is_told: bool,
+    /// What was read and not believed.
+    pub suspected: Option<Digest>,
+}
+
+/// Why a section is remembered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SectionKind {
+    /// The baseline holds it and it cannot be read.
+    Blind,
+    /// The baseline holds it and what was read is not believed.
+    Suspect,
+    /// It can be read and the baseline does not hold it.
+    Unbaselined,
+    /// It is no section but a credential that the vendor refuses.
+    Refused,
+}
+
+impl SectionKind {
+    /// Every one.
+    pub const ALL: [Self; 4] = [Self::Blind, Self::Suspect, Self::Unbaselined, Self::Refused];
+
+    /// The word used in the store.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Blind => "blind",
+            Self::Suspect => "suspect",
+            Self::Unbaselined => "unbaselined",
+            Self::Refused => "refused",
+        }
+    }
+
+    /// Cycles in a row before people are told: one failed read is noise, everything else is said plainly.
+    fn tell_after(self) -> u32 {
+        if self == Self::Blind { 2 } else { 1 }
+    }
+}
+
+/// What one cycle means for one section.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SectionStep {
+    /// To be told now.
+    Tell(SectionIncident),
+    /// To be remembered.
+    Remember(SectionIncident),
+    /// Over; told if its beginning was.
+    Over(SectionIncident),
+}
+
+/// What is wrong with the sections of an instance right now, compared with what the baseline holds.
+///
+/// A section in `excused` cannot be read for a reason that is told by itself.
+pub fn section_kinds(
+    baseline: &Manifest,
+    snapshot: &Snapshot,
+    excused: &BTreeSet<String>,
+) -> BTreeMap<String, SectionKind> {
+    let sections: BTreeSet<&String> = baseline.keys().chain(snapshot.sections.keys()).collect();
+    let asked = sections.into_iter().filter(|section| !excused.contains(*section));
+    asked.filter_map(|section| Some((section.clone(), section_kind(baseline, snapshot, section)?))).collect()
+}
+
+/// What that means for what is `known` of sections and credentials. What is known of one in `excused` stays as it is.
+pub fn advance_sections(
+    known: &BTreeMap<String, SectionIncident>,
+    current: &BTreeMap<String, SectionKind>,
+    excused: &BTreeSet<String>,
+    now: DateTime<Utc>,
+) -> BTreeMap<String, SectionStep> {
+    let over = known.iter().filter(|(name, _)| !current.contains_key(*name) && !excused.contains(*name));
+    let mut steps: BTreeMap<_, _> =
+        over.map(|(name, incident)| (name.clone(), SectionStep::Over(incident.clone()))).collect();
+    for (name, kind) in current {
+        let before = known.get(name).filter(|incident| incident.kind == *kind);
+        let cycles = before.map_or(0, |incident| incident.cycles) + 1;
+        let since = before.map_or(now, |incident| incident.since);
+        let was_told = before.is_some_and(|incident| incident.is_told);
+        let is_time = cycles >= kind.tell_after();
+        let incident = SectionIncident { kind: *kind, since, cycles, is_told: was_told || is_time, suspected: None };
+        let step = if is_time && !was_told { SectionStep::Tell(incident) } else { SectionStep::Remember(incident) };
+        steps.insert(name.clone(), step);
+    }
+    steps
+}
+
+/// Whether `section` is blind or unbaselined right now.
+pub fn section_kind(baseline: &Manifest, snapshot: &Snapshot, section: &str) -> Option<SectionKind> {
+    let approved = baseline.get(section).map(|mark| mark.state).filter(|state| state.is_comparable());
+    let read = snapshot.sections.get(section).map(|reading| reading.state());
+    match (approved, read) {
+        (Some(_), Some(State::Suspect)) => Some(SectionKind::Suspect),
+        (Some(_), None | Some(State::NotPermitted | State::Unreachable)) => Some(SectionKind::Blind),
+        (None, Some(state)) if state.is_comparable() => Some(SectionKind::Unbaselined),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::canonical::Document;
+    use crate::model::InstanceId;
+    use crate::snapshot::{Reading, SectionMark};
+
+    fn instance() -> InstanceId {
+        "clerk:test".parse().unwrap()
+    }
+
+    fn at(minute: i64) -> DateTime<Utc> {
+        DateTime::from_timestamp(minute * 60, 0).unwrap()
+    }
+
+    #[test]
+    fn blindness_is_told_at_the_second_cycle_and_once() {
+        let mark = |state| SectionMark { digest: None, state };
+        let baseline: Manifest =
+            [("a".to_owned(), mark(State::Off)), ("b".to_owned(), mark(State::NotPermitted))].into();
+        let snapshot = |readings: &[(&str, State)]| Snapshot {
+            instance: instance(),
+            resource: String::new(),
+            identifiers: crate::model::Resource::default(),
+            sections: readings
+                .iter()
+                .map(|(section, state)| {
+                    let reading = match state {
+                        State::Value => Reading::Value(Document::new(&json!({}))),
+                        state => Reading::without(*state, ""),
+                    };
+                    ((*section).to_owned(), reading)
+                })
+                .collect(),
+        };
+        let blind = snapshot(&[("a", State::Unreachable), ("b", State::NotPermitted)]);
+        let seeing = snapshot(&[("a", State::Off), ("b", State::Value)]);
+        let mut known = BTreeMap::new();
+        let mut told = Vec::new();
+        for (minute, snapshot) in [&blind, &blind, &blind, &seeing, &seeing].into_iter().enumerate() {
+            let now = at(i64::try_from(minute).unwrap());
+            let mut line = Vec::new();
+            let kinds = section_kinds(&baseline, snapshot, &BTreeSet::new());
+            for (section, step) in advance_sections(&known, &kinds, &BTreeSet::new(), now) {
+                match step {
+                    SectionStep::Tell(incident) => {
+                        line.push(format!("{section} {:?}", incident.kind));
+                        known.insert(section, incident);
+                    }
+                    SectionStep::Remember(incident) => {
+                        known.insert(section, incident);
+                    }
+                    SectionStep::Over(incident) => {
+                        line.push(format!("{section} over {}", incident.is_told));
+                        known.remove(&section);
+                    }
+                }
+            }
+            told.push(line.join(", "));
+        }
+        assert_eq!(told, ["", "a Blind", "", "a over true, b Unbaselined", ""]);
+    }
+}
