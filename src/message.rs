@@ -6,6 +6,7 @@
 
 mod card;
 mod discord;
+pub mod event_types;
 mod format;
 pub mod html;
 pub mod json;

@@ -7,7 +7,8 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Alert, Message, News, SectionChange};
+use super::event_types::event_type;
+use super::{Alert, Message};
 use crate::clock::written;
 
 /// Bytes of a body.
@@ -22,50 +23,6 @@ const MOST_CHANGES: usize = 10;
 const COUNTS: usize = 60;
 /// Bytes around `data` in its envelope.
 const FRAME: usize = 16;
-
-/// The event a receiver can filter by; these names never change.
-///
-/// An alert with several kinds of news carries the most important one: `baseline.untrusted`, `drift.opened` (opened,
-/// reopened or moved on), `credential.refused`, `section.suspect`, `section.blind`, `drift.flapping`, `drift.still_open`, that
-/// of the worst notice (see [`super::NoticeKind::event_type`]), `baseline.trusted`, `drift.closed`, `credential.accepted`,
-/// `section.seeing_again`, `section.unbaselined`, that of a notice which ends something.
-pub fn event_type(alert: &Alert) -> &'static str {
-    let has_section = |kind| alert.sections.iter().any(|section| section.news == kind);
-    let has_drifted = |news| matches!(news, News::Opened | News::Reopened | News::Changed);
-    let has_news = |news| alert.entries.iter().any(|entry| entry.news == news);
-    let trouble = alert.notices.iter().map(|notice| notice.kind).filter(|kind| !kind.is_end()).min();
-    if alert.untrusted.is_some() {
-        "baseline.untrusted"
-    } else if alert.entries.iter().any(|entry| has_drifted(entry.news)) {
-        "drift.opened"
-    } else if has_section(SectionChange::Refused) {
-        "credential.refused"
-    } else if has_section(SectionChange::Suspect) {
-        "section.suspect"
-    } else if has_section(SectionChange::Blind) {
-        "section.blind"
-    } else if has_news(News::Flapping) {
-        "drift.flapping"
-    } else if has_news(News::StillOpen) {
-        "drift.still_open"
-    } else if let Some(kind) = trouble {
-        kind.event_type()
-    } else if alert.trusted_again {
-        "baseline.trusted"
-    } else if !alert.entries.is_empty() {
-        "drift.closed"
-    } else if has_section(SectionChange::Accepted) {
-        "credential.accepted"
-    } else if has_section(SectionChange::SeeingAgain) {
-        "section.seeing_again"
-    } else if has_section(SectionChange::Unbaselined) {
-        "section.unbaselined"
-    } else if let Some(notice) = alert.notices.first() {
-        notice.kind.event_type()
-    } else {
-        "drift.closed"
-    }
-}
 
 /// The event of Standard Webhooks: `type`, `timestamp`, `data`; under 20 KB.
 ///
@@ -233,24 +190,6 @@ mod tests {
         assert_eq!(body["data"]["severity"], "critical");
         assert_eq!(body["data"]["entries"][1]["changes"][0]["after"], 86400);
         assert_eq!(serde_json::from_value::<Alert>(body["data"].clone()).unwrap(), samples::drift());
-    }
-
-    #[test]
-    fn the_most_important_news_names_the_event() {
-        let mut alert = samples::untrusted();
-        assert_eq!(event_type(&alert), "baseline.untrusted");
-        alert.untrusted = None;
-        assert_eq!(event_type(&alert), "section.blind");
-        alert.sections[0].news = SectionChange::SeeingAgain;
-        alert.sections[1].news = SectionChange::Unbaselined;
-        assert_eq!(event_type(&alert), "section.seeing_again");
-        alert.trusted_again = true;
-        assert_eq!(event_type(&alert), "baseline.trusted");
-        alert.trusted_again = false;
-        alert.sections.remove(0);
-        assert_eq!(event_type(&alert), "section.unbaselined");
-        assert_eq!(event_type(&samples::all_clear()), "drift.closed");
-        assert_eq!(event_type(&samples::drift()), "drift.opened");
     }
 
     #[test]

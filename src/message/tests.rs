@@ -4,6 +4,8 @@ use serde_json::Value;
 
 use super::*;
 
+mod schema;
+
 /// Reads `tests/golden/NAME`, or writes it with UPDATE_GOLDEN=1.
 fn agrees(name: &str, value: &Value) {
     let path = format!("{}/tests/golden/{name}", env!("CARGO_MANIFEST_DIR"));
