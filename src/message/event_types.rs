@@ -1,6 +1,6 @@
 //! The events that a receiver can filter by. These names never change; new ones may come.
 
-use super::{Alert, News, NoticeKind, SectionChange};
+use super::{Alert, News, SectionChange};
 
 /// Every event and what it says, the most important first: an alert with several kinds of news carries the first of them.
 pub const EVENT_TYPES: &[(&str, &str)] = &[
@@ -71,7 +71,7 @@ pub fn event_type(alert: &Alert) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use super::super::samples;
+    use super::super::{NoticeKind, samples};
     use super::*;
 
     #[test]

@@ -14,6 +14,7 @@ mod daemon;
 mod export;
 mod faults;
 mod first_run;
+mod hostile;
 mod hour;
 mod init;
 mod keys;

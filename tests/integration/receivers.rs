@@ -176,11 +176,17 @@ struct Line {
 
 impl Line {
     fn new(urls: &[(&str, String)]) -> Self {
+        Self::with(&webhooks(urls))
+    }
+
+    /// The receivers of these tables; the file `secret` holds that of the webhooks, `key` that of PagerDuty.
+    fn with(tables: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("secret"), WEBHOOK_SECRET).unwrap();
+        std::fs::write(folder.path().join("key"), ROUTING_KEY).unwrap();
         let clock = Arc::new(FakeClock::at(SystemClock.now()));
         let store = Store::open(&folder.path().join("authdrift.db")).unwrap();
-        let config = configuration(&folder, urls);
+        let config = configuration(&folder, tables);
         Self { store, config, clock, folder }
     }
 
@@ -234,15 +240,19 @@ impl Line {
     }
 }
 
-fn configuration(folder: &tempfile::TempDir, urls: &[(&str, String)]) -> Config {
+fn webhooks(urls: &[(&str, String)]) -> String {
+    let table = |(name, url): &(&str, String)| {
+        format!("[[webhook]]\nname = \"{name}\"\nurl = \"{url}\"\nsecret = {{ file = \"secret\" }}\n")
+    };
+    urls.iter().map(table).collect()
+}
+
+fn configuration(folder: &tempfile::TempDir, tables: &str) -> Config {
     let file = folder.path().join("config.toml").display().to_string();
-    let mut text =
-        "[[clerk]]\nname = \"x\"\npublishable_key = \"pk_test_bGl2ZWx5LW90dGVyLTEyLmNsZXJrLmFjY291bnRzLmRldiQ\"\n\
-                    [store]\npath = \"authdrift.db\"\n"
-            .to_owned();
-    for (name, url) in urls {
-        text.push_str(&format!("[[webhook]]\nname = \"{name}\"\nurl = \"{url}\"\nsecret = {{ file = \"secret\" }}\n"));
-    }
+    let text = format!(
+        "[store]\npath = \"authdrift.db\"\n[[clerk]]\nname = \"x\"\n\
+         publishable_key = \"pk_test_bGl2ZWx5LW90dGVyLTEyLmNsZXJrLmFjY291bnRzLmRldiQ\"\n{tables}"
+    );
     let sources = Sources { file: &file, text: &text, state_directory: None, xdg_state: None, now: SystemClock.now() };
     config::parse(&sources).unwrap_or_else(|problems| panic!("{problems}"))
 }
@@ -293,7 +303,7 @@ async fn a_receiver_that_wants_nothing_more_gets_nothing_until_somebody_says_so(
     line.keep("siem", 7, None);
     line.deliver().await;
     assert_eq!(line.state("siem").waiting, 1);
-    line.config = configuration(&line.folder, &[("siem", format!("{}/anew", hook.hook_url()))]);
+    line.config = configuration(&line.folder, &webhooks(&[("siem", format!("{}/anew", hook.hook_url()))]));
     line.deliver().await;
     assert_eq!(line.state("siem").waiting, 0);
 }
@@ -358,4 +368,26 @@ async fn no_receiver_delays_another() {
     assert_eq!((waiting("hangs"), waiting("refuses")), (3, 3));
     assert_eq!(line.state("leads-away").dead, 3);
     assert!(hooks[3].requests().iter().all(|request| request.path == "/hooks/authdrift"), "a redirect was followed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_of_several_events_goes_on_where_it_was_held_up() {
+    let pager = Receiver::start(Chat::PagerDuty).await.unwrap();
+    let line = Line::with(&format!(
+        "[[pagerduty]]\nname = \"pager\"\nurl = \"{}\"\nrouting_key = {{ file = \"key\" }}\n",
+        pager.hook_url()
+    ));
+    line.keep("pager", 1, None);
+    pager.fail_all(Fault::Sequence(vec![Fault::status(429, json!({})).after(1)]));
+    let clock: Arc<dyn Clock> = line.clock.clone();
+    let delivery = Delivery::new(&line.store, &clock, &line.config.receivers).unwrap();
+    delivery.deliver().await.unwrap();
+    assert_eq!((pager.requests().len(), line.state("pager").waiting), (2, 1));
+    line.clock.advance(TimeDelta::seconds(119));
+    delivery.deliver().await.unwrap();
+    assert_eq!(pager.requests().len(), 2, "it asked for more time than that");
+    line.clock.advance(TimeDelta::seconds(60));
+    delivery.deliver().await.unwrap();
+    assert_eq!((pager.requests().len(), line.state("pager").waiting), (3, 0));
+    assert_eq!(pager.open_alerts().len(), 2);
 }
