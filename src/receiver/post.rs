@@ -38,7 +38,7 @@ impl Post {
             .timeout(TIMEOUT)
             .no_proxy()
             .build()
-            .map_err(|error| reason(error))?;
+            .map_err(reason)?;
         Ok(Self { client })
     }
 

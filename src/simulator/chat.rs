@@ -60,9 +60,9 @@ impl Receiver {
     pub fn open_alerts(&self) -> Vec<String> {
         let mut open: Vec<String> = Vec::new();
         for event in self.taken() {
-            let key = event["dedup_key"].as_str().unwrap_or_default().to_owned();
+            let key = at(&event, "/dedup_key").as_str().unwrap_or_default().to_owned();
             open.retain(|known| *known != key);
-            if event["event_action"] == "trigger" {
+            if *at(&event, "/event_action") == "trigger" {
                 open.push(key);
             }
         }
@@ -100,9 +100,14 @@ fn answer(chat: Chat, request: &Request) -> Answer {
         (Chat::Discord, None) => Answer::text(204, ""),
         (Chat::PagerDuty, None) => Answer::json(
             202,
-            &json!({ "status": "success", "message": "Event processed", "dedup_key": body["dedup_key"] }),
+            &json!({ "status": "success", "message": "Event processed", "dedup_key": at(&body, "/dedup_key") }),
         ),
     }
+}
+
+/// What is at `pointer`; null when there is nothing.
+fn at<'a>(value: &'a Value, pointer: &str) -> &'a Value {
+    value.pointer(pointer).unwrap_or(&Value::Null)
 }
 
 /// Whether the value is a text of 1 to `most` characters.
@@ -115,23 +120,23 @@ fn list(value: &Value) -> &[Value] {
 }
 
 fn slack(body: &Value, size: usize) -> Option<&'static str> {
-    let is_object = |text: &Value, most| match text["type"].as_str() {
-        Some("plain_text" | "mrkdwn") => is_text(&text["text"], most),
+    let is_object = |text: &Value, most| match at(text, "/type").as_str() {
+        Some("plain_text" | "mrkdwn") => is_text(at(text, "/text"), most),
         _ => false,
     };
-    let is_block = |block: &Value| match block["type"].as_str() {
-        Some("header") => block["text"]["type"] == "plain_text" && is_object(&block["text"], 150),
-        Some("section") => is_object(&block["text"], 3_000),
+    let is_block = |block: &Value| match at(block, "/type").as_str() {
+        Some("header") => *at(block, "/text/type") == "plain_text" && is_object(at(block, "/text"), 150),
+        Some("section") => is_object(at(block, "/text"), 3_000),
         Some("context") => {
-            (1..=10).contains(&list(&block["elements"]).len())
-                && list(&block["elements"]).iter().all(|text| is_object(text, 3_000))
+            (1..=10).contains(&list(at(block, "/elements")).len())
+                && list(at(block, "/elements")).iter().all(|text| is_object(text, 3_000))
         }
         _ => false,
     };
-    let blocks = list(&body["blocks"]);
+    let blocks = list(at(body, "/blocks"));
     match () {
         () if size > 13_000 * 2 || body.to_string().encode_utf16().count() > 13_000 => Some("msg_blocks_too_long"),
-        () if !is_text(&body["text"], 40_000) => Some("no_text"),
+        () if !is_text(at(body, "/text"), 40_000) => Some("no_text"),
         () if blocks.len() > 50 || !blocks.iter().all(is_block) => Some("invalid_blocks"),
         () => None,
     }
@@ -139,43 +144,50 @@ fn slack(body: &Value, size: usize) -> Option<&'static str> {
 
 fn teams(body: &Value, size: usize) -> Option<&'static str> {
     fn is_element(element: &Value) -> bool {
-        match element["type"].as_str() {
-            Some("TextBlock") => element["text"].is_string(),
+        match at(element, "/type").as_str() {
+            Some("TextBlock") => at(element, "/text").is_string(),
             Some("RichTextBlock") => {
-                let inlines = list(&element["inlines"]);
-                !inlines.is_empty() && inlines.iter().all(|run| run["type"] == "TextRun" && run["text"].is_string())
+                let inlines = list(at(element, "/inlines"));
+                !inlines.is_empty()
+                    && inlines.iter().all(|run| *at(run, "/type") == "TextRun" && at(run, "/text").is_string())
             }
-            Some("Container") => !list(&element["items"]).is_empty() && list(&element["items"]).iter().all(is_element),
+            Some("Container") => {
+                !list(at(element, "/items")).is_empty() && list(at(element, "/items")).iter().all(is_element)
+            }
             _ => false,
         }
     }
-    let [attachment] = list(&body["attachments"]) else { return Some("one attachment") };
-    let card = &attachment["content"];
+    let [attachment] = list(at(body, "/attachments")) else { return Some("one attachment") };
+    let card = at(attachment, "/content");
     match () {
         () if size > 28 * 1024 => Some("too large"),
-        () if body["type"] != "message" => Some("not a message"),
-        () if attachment["contentType"] != "application/vnd.microsoft.card.adaptive" => Some("not a card"),
-        () if card["type"] != "AdaptiveCard" || !card["version"].is_string() => Some("not an adaptive card"),
-        () if list(&card["body"]).is_empty() || !list(&card["body"]).iter().all(is_element) => Some("bad element"),
+        () if *at(body, "/type") != "message" => Some("not a message"),
+        () if *at(attachment, "/contentType") != "application/vnd.microsoft.card.adaptive" => Some("not a card"),
+        () if *at(card, "/type") != "AdaptiveCard" || !at(card, "/version").is_string() => Some("not an adaptive card"),
+        () if list(at(card, "/body")).is_empty() || !list(at(card, "/body")).iter().all(is_element) => {
+            Some("bad element")
+        }
         () => None,
     }
 }
 
 fn discord(body: &Value) -> Option<&'static str> {
-    let embeds = list(&body["embeds"]);
+    let embeds = list(at(body, "/embeds"));
     let length = |value: &Value| value.as_str().map_or(0, |text| text.encode_utf16().count());
     let is_embed = |embed: &Value| {
-        is_text(&embed["title"], 256)
-            && is_text(&embed["description"], 4_096)
-            && is_text(&embed["footer"]["text"], 2_048)
-            && embed["color"].as_u64().is_some_and(|colour| colour <= 0xFF_FF_FF)
+        is_text(at(embed, "/title"), 256)
+            && is_text(at(embed, "/description"), 4_096)
+            && is_text(at(embed, "/footer/text"), 2_048)
+            && at(embed, "/color").as_u64().is_some_and(|colour| colour <= 0xFF_FF_FF)
     };
     let all: usize = embeds
         .iter()
-        .map(|embed| length(&embed["title"]) + length(&embed["description"]) + length(&embed["footer"]["text"]))
+        .map(|embed| {
+            length(at(embed, "/title")) + length(at(embed, "/description")) + length(at(embed, "/footer/text"))
+        })
         .sum();
     match () {
-        () if length(&body["content"]) > 2_000 => Some("content is too long"),
+        () if length(at(body, "/content")) > 2_000 => Some("content is too long"),
         () if !(1..=10).contains(&embeds.len()) || !embeds.iter().all(is_embed) => Some("bad embed"),
         () if all > 6_000 => Some("embeds are too long"),
         () => None,
@@ -186,22 +198,22 @@ fn pagerduty(body: &Value, size: usize) -> Option<&'static str> {
     if size > 512 * 1024 {
         return Some("too large");
     }
-    if body["routing_key"] != ROUTING_KEY {
+    if *at(body, "/routing_key") != ROUTING_KEY {
         return Some("'routing_key' is invalid (must be 32 characters of a known integration)");
     }
-    if !is_text(&body["dedup_key"], 255) {
+    if !is_text(at(body, "/dedup_key"), 255) {
         return Some("'dedup_key' is invalid");
     }
-    if body["event_action"] == "resolve" {
+    if *at(body, "/event_action") == "resolve" {
         return None;
     }
-    let payload = &body["payload"];
+    let payload = at(body, "/payload");
     let severities = ["critical", "error", "warning", "info"];
     match () {
-        () if body["event_action"] != "trigger" => Some("'event_action' is invalid"),
-        () if !is_text(&payload["summary"], 1_024) => Some("'payload.summary' is invalid"),
-        () if !is_text(&payload["source"], 1_024) => Some("'payload.source' is missing or blank"),
-        () if !payload["severity"].as_str().is_some_and(|word| severities.contains(&word)) => {
+        () if *at(body, "/event_action") != "trigger" => Some("'event_action' is invalid"),
+        () if !is_text(at(payload, "/summary"), 1_024) => Some("'payload.summary' is invalid"),
+        () if !is_text(at(payload, "/source"), 1_024) => Some("'payload.source' is missing or blank"),
+        () if !at(payload, "/severity").as_str().is_some_and(|word| severities.contains(&word)) => {
             Some("'payload.severity' is invalid")
         }
         () => None,

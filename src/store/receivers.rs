@@ -33,7 +33,9 @@ pub fn health(tx: &Transaction<'_>, name: &str, target: &Digest) -> Stored<Healt
         .prepare_cached("SELECT failures, failed_at, disabled_by FROM receivers WHERE name = ?1 AND target = ?2")?
         .query_row((name, target.as_str()), |row| {
             let failed_at = row.get::<_, Option<i64>>(1)?.map(from_millis);
-            Ok((Breaker { failures: row.get(0)?, failed_at }, row.get(2)?))
+            // A number that this program never wrote must not hold messages back.
+            let failures = u32::try_from(row.get::<_, i64>(0)?).unwrap_or_default();
+            Ok((Breaker { failures, failed_at }, row.get(2)?))
         })
         .optional()?;
     let Some((breaker, disabled_by)) = row else { return Ok(Health::default()) };
