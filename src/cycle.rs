@@ -7,6 +7,7 @@ mod judge;
 mod notices;
 pub mod report;
 mod stakes;
+mod storage;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -141,6 +142,7 @@ impl Watch {
     /// The store cannot be used. Whatever goes wrong at the vendor or with the baseline is part of the report.
     pub async fn cycle(&self, keep: Keep) -> Result<Report, StoreError> {
         let timer = Instant::now();
+        let free = self.store.free_space()?;
         let mut taken = self.take(Wanted { at_hand: Some(&self.at_hand()), ..Wanted::default() }).await;
         let trust = TrustFiles::read(&self.config.approval);
         if let Some(mismatch) = taken.mismatch.take()
@@ -196,7 +198,7 @@ impl Watch {
                 .unwrap_or_else(|error| unreachable!("internal: a record of requests has no JSON form: {error}")),
         };
         match keep {
-            Keep::Everything => self.store.write(|tx| commit::commit(tx, self, &taken, &trust, cycle)),
+            Keep::Everything => self.store.write(|tx| commit::commit(tx, self, &taken, &trust, cycle, free)),
             Keep::Nothing => self.store.read(|tx| {
                 let judged = judge(
                     tx,

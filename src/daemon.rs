@@ -3,6 +3,8 @@
 //! The scheduler is only the metronome: it says that a second has passed. What is due is decided from what is stored,
 //! so a tick that comes late, twice or not at all changes nothing but latency.
 
+mod alarm;
+
 use std::fs::{File, OpenOptions, TryLockError};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -10,6 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use alarm::{Alarm, Trouble};
 use chrono::{DateTime, TimeDelta, Utc};
 use sd_notify::NotifyState;
 use serde_json::json;
@@ -29,6 +32,7 @@ use crate::model::Provider;
 use crate::provider::{Limits, ReadError};
 use crate::receiver::BadReceiver;
 use crate::schedule::{is_due, spread};
+use crate::store::space::Space;
 use crate::store::{Store, StoreError, drifts, events, instances, make_folder};
 
 /// How long a stop waits for what is under way: a delivery takes at most its time-outs.
@@ -75,6 +79,7 @@ const SET_BACK: TimeDelta = TimeDelta::seconds(60);
 pub struct Daemon {
     watches: Vec<Arc<Watch>>,
     delivery: Delivery,
+    alarm: Alarm,
     store: Store,
     clock: Arc<dyn Clock>,
     tracker: TaskTracker,
@@ -131,9 +136,11 @@ impl Daemon {
             watches.push(Arc::new(Watch::new(config, instance, catalogue, store.clone(), clock, limits.clone())?));
         }
         let delivery = Delivery::new(&store, &clock, &config.receivers)?;
+        let alarm = Alarm::new(&config, &clock)?;
         Ok(Self {
             watches,
             delivery,
+            alarm,
             store,
             clock,
             tracker: TaskTracker::new(),
@@ -166,7 +173,11 @@ impl Daemon {
         metronome.start().await?;
 
         let version = env!("CARGO_PKG_VERSION");
-        self.record("daemon.started", json!({ "version": version, "instances": self.watches.len() }))?;
+        if let Err(error) =
+            self.record("daemon.started", json!({ "version": version, "instances": self.watches.len() }))
+        {
+            self.met(error).await?;
+        }
         tracing::info!(version, instances = self.watches.len(), "watching");
         notify(&[NotifyState::Ready]);
         let mut cycles: Vec<Slot> = self.watches.iter().map(|_| Slot::default()).collect();
@@ -177,21 +188,36 @@ impl Daemon {
         let mut last_seen = self.store.read(|tx| -> Result<_, StoreError> {
             events::mark(tx)?.map_or(Ok(None), |mark| events::recorded_at(tx, mark.size))
         })?;
+        let (failures, mut failed) = mpsc::unbounded_channel::<StoreError>();
         loop {
             tokio::select! {
                 _ = terminate.recv() => break,
                 _ = interrupt.recv() => break,
                 () = self.stop.cancelled() => break,
                 tick = ticking.recv() => if tick.is_none() { break },
+                Some(error) = failed.recv() => {
+                    self.met(error).await?;
+                    continue;
+                }
             }
             last_seen = Some(self.notice_clock(last_seen)?);
             // A file that is damaged is never written to again: whoever starts the daemon anew is told at once.
             if self.clock.now() - last_check >= CHECK_EVERY {
-                self.store.full_check()?;
                 last_check = self.clock.now();
-                self.record("store.checked", json!({ "sound": true }))?;
+                if let Err(error) = self.store.full_check() {
+                    return Err(self.gave_up(error).await);
+                }
+                if let Err(error) = self.record("store.checked", json!({ "sound": true })) {
+                    self.met(error).await?;
+                }
             }
-            match self.tick(&mut cycles, &mut lines) {
+            if let Ok(Some(free)) = self.store.free_space()
+                && Space::of(free) == Space::Full
+                && let Some(message) = self.alarm.full(&self.store, String::new())
+            {
+                self.tracker.spawn(message);
+            }
+            match self.tick(&mut cycles, &mut lines, &failures) {
                 Ok(status) => {
                     notify(&[NotifyState::Status(&status)]);
                     // Only a tick that could read the database proves that the service is alive.
@@ -200,7 +226,10 @@ impl Daemon {
                         last_ping = Instant::now();
                     }
                 }
-                Err(error) => tracing::error!(%error, "cannot look at what is due"),
+                Err(error) => {
+                    tracing::error!(%error, "cannot look at what is due");
+                    self.met(error).await?;
+                }
             }
         }
 
@@ -217,8 +246,35 @@ impl Daemon {
         Ok(())
     }
 
+    /// Decides what an error of the store means: to go on, to tell people and go on, or to end.
+    async fn met(&self, error: StoreError) -> Result<(), DaemonError> {
+        match Alarm::trouble(&self.store, &error) {
+            Trouble::Passing => Ok(()),
+            Trouble::Full => {
+                if let Some(message) = self.alarm.full(&self.store, error.to_string()) {
+                    self.tracker.spawn(message);
+                }
+                Ok(())
+            }
+            Trouble::Broken => Err(self.gave_up(error).await),
+        }
+    }
+
+    /// Tells people that nothing is watched any more. The file is left as it is, and nothing more is written.
+    async fn gave_up(&self, error: StoreError) -> DaemonError {
+        tracing::error!(%error, "the database cannot be used");
+        self.stop.cancel();
+        self.alarm.failed(self.store.path().display().to_string(), error.to_string(), Some(&self.store)).await;
+        error.into()
+    }
+
     /// Starts whatever is due and not under way; answers the state in one line.
-    fn tick(&self, cycles: &mut [Slot], lines: &mut [Slot]) -> Result<String, StoreError> {
+    fn tick(
+        &self,
+        cycles: &mut [Slot],
+        lines: &mut [Slot],
+        failures: &mpsc::UnboundedSender<StoreError>,
+    ) -> Result<String, StoreError> {
         let now = self.clock.now();
         let mut next: Option<DateTime<Utc>> = None;
         let mut open = 0;
@@ -235,12 +291,12 @@ impl Daemon {
             };
             let delay = spread(&instance.id.to_string(), &instance.schedule.cron, now);
             if is_due(&instance.schedule.cron, now, next_due, delay) && slot.is_free(now) {
-                slot.begin(now, &self.tracker, cycle(Arc::clone(watch), self.stop.clone()));
+                slot.begin(now, &self.tracker, cycle(Arc::clone(watch), self.stop.clone(), failures.clone()));
             }
         }
         for (line, slot) in self.delivery.lines().iter().zip(lines) {
             if slot.is_free(now) {
-                slot.begin(now, &self.tracker, deliver(Arc::clone(line)));
+                slot.begin(now, &self.tracker, deliver(Arc::clone(line), failures.clone()));
             }
         }
         let next = next.map_or("now".to_owned(), written);
@@ -263,26 +319,49 @@ impl Daemon {
     }
 }
 
+/// Tells people that a daemon could not start because of its database: nobody would notice the silence.
+pub async fn tell_failed_start(config: &Config, clock: &Arc<dyn Clock>, error: &DaemonError) {
+    let DaemonError::Store(error) = error else { return };
+    // A database of a newer program is left alone by whoever went back to this one, and sees it.
+    if matches!(error, StoreError::Newer { .. }) {
+        return;
+    }
+    match Alarm::new(config, clock) {
+        Ok(alarm) => alarm.failed(config.store.display().to_string(), error.to_string(), None).await,
+        Err(error) => tracing::error!(%error, "nobody can be told"),
+    }
+}
+
 /// One cycle, unless the daemon stops first. A cycle that is dropped then was reading or waiting: commits do not wait, so
 /// they are never cut.
-async fn cycle(watch: Arc<Watch>, stop: CancellationToken) -> bool {
+async fn cycle(watch: Arc<Watch>, stop: CancellationToken, failures: mpsc::UnboundedSender<StoreError>) -> bool {
     let outcome = tokio::select! {
         () = stop.cancelled() => return true,
         outcome = watch.cycle(Keep::Everything) => outcome,
     };
-    match &outcome {
-        Ok(report) => log(report),
-        Err(error) => tracing::error!(instance = %watch.instance().id, %error, "cycle failed"),
+    match outcome {
+        Ok(report) => {
+            log(&report);
+            true
+        }
+        Err(error) => {
+            tracing::error!(instance = %watch.instance().id, %error, "cycle failed");
+            // At the end nobody listens any more.
+            let _ = failures.send(error);
+            false
+        }
     }
-    outcome.is_ok()
 }
 
-async fn deliver(line: Arc<Line>) -> bool {
-    let outcome = line.deliver().await;
-    if let Err(error) = &outcome {
-        tracing::error!(%error, "cannot deliver");
+async fn deliver(line: Arc<Line>, failures: mpsc::UnboundedSender<StoreError>) -> bool {
+    match line.deliver().await {
+        Ok(()) => true,
+        Err(error) => {
+            tracing::error!(%error, "cannot deliver");
+            let _ = failures.send(error);
+            false
+        }
     }
-    outcome.is_ok()
 }
 
 fn log(report: &Report) {

@@ -1,5 +1,7 @@
 //! From the outbox to the receivers: at least once, in order per instance, no receiver waiting for another.
 
+pub mod direct;
+
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -260,12 +260,28 @@ pub struct Notice {
     pub text: String,
 }
 
+impl Notice {
+    /// About the database at `path`, with the bytes that are free there, and an error if there was one.
+    pub fn of_storage(kind: NoticeKind, path: &str, free: Option<u64>, reason: &str) -> Self {
+        let mut text = path.to_owned();
+        if let Some(free) = free {
+            text.push_str(&format!(": {} MiB are free there", free >> 20));
+        }
+        if !reason.is_empty() {
+            text.push_str(&format!("; {reason}"));
+        }
+        Self { kind, subject: String::new(), text }
+    }
+}
+
 /// What happened to the watch itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum NoticeKind {
     /// The files that say who may approve changed.
     TrustChanged,
+    /// The database cannot be used: nothing is watched.
+    StorageFailed,
     /// The disk is so full that snapshots are not kept any more.
     StorageFull,
     /// The disk is nearly full.
@@ -292,8 +308,9 @@ pub enum NoticeKind {
 
 impl NoticeKind {
     /// Every one, the worst first.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::TrustChanged,
+        Self::StorageFailed,
         Self::StorageFull,
         Self::StorageLow,
         Self::Unread,
@@ -310,7 +327,7 @@ impl NoticeKind {
     /// How much it matters.
     pub fn severity(self) -> Severity {
         match self {
-            Self::StorageFull => Severity::Critical,
+            Self::StorageFailed | Self::StorageFull => Severity::Critical,
             Self::TrustChanged | Self::StorageLow | Self::Unread | Self::ReceiverFailed => Severity::High,
             Self::ApprovalEnding => Severity::Medium,
             Self::Approved
@@ -331,6 +348,7 @@ impl NoticeKind {
     pub fn event_type(self) -> &'static str {
         match self {
             Self::TrustChanged => "trust.changed",
+            Self::StorageFailed => "storage.failed",
             Self::StorageFull => "storage.full",
             Self::StorageLow => "storage.low",
             Self::Unread => "instance.unread",
@@ -347,6 +365,27 @@ impl NoticeKind {
 }
 
 impl Alert {
+    /// One about the program itself, at that point of the history.
+    pub fn of_watch(notices: Vec<Notice>, at: DateTime<Utc>, event: HistoryMark, host: String) -> Self {
+        Self {
+            instance: None,
+            resource: String::new(),
+            sample: false,
+            at,
+            baseline: None,
+            untrusted: None,
+            trusted_again: false,
+            window: None,
+            entries: Vec::new(),
+            sections: Vec::new(),
+            notices,
+            open: 0,
+            event,
+            host,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        }
+    }
+
     /// What it is about: the instance, or the program on this machine.
     pub fn about(&self) -> String {
         match &self.instance {

@@ -17,8 +17,11 @@ pub mod news;
 mod open;
 pub mod outbox;
 pub mod receivers;
+pub mod space;
 mod told;
 
+use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -26,7 +29,7 @@ pub use audit::contradiction;
 use chrono::{DateTime, Utc};
 pub use open::{check_schema, make_folder};
 pub use rusqlite::Transaction;
-use rusqlite::{Connection, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 use tokio::runtime::{Handle, RuntimeFlavor};
 
 use crate::canonical::FingerprintKey;
@@ -81,6 +84,30 @@ pub enum StoreError {
     /// A row holds what this program never wrote.
     #[error("the database is damaged: {0}")]
     Damaged(String),
+}
+
+impl StoreError {
+    /// Whether there was no room on the disk: it goes away when there is.
+    pub fn is_full(&self) -> bool {
+        match self {
+            Self::Sqlite(error) => error.sqlite_error_code() == Some(ErrorCode::DiskFull),
+            Self::File { source, .. } => source.kind() == io::ErrorKind::StorageFull,
+            _ => false,
+        }
+    }
+
+    /// Whether the file or the disk cannot be relied on any more, so that nothing may be written.
+    pub fn is_broken(&self) -> bool {
+        use ErrorCode::{CannotOpen, DatabaseCorrupt, NotADatabase, ReadOnly, SystemIoFailure};
+        match self {
+            Self::Sqlite(error) => matches!(
+                error.sqlite_error_code(),
+                Some(DatabaseCorrupt | NotADatabase | SystemIoFailure | ReadOnly | CannotOpen)
+            ),
+            Self::File { .. } => !self.is_full(),
+            _ => false,
+        }
+    }
 }
 
 /// An open store. Cheap to clone; all clones share one connection.
@@ -204,6 +231,12 @@ impl Store {
             Ok(connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?)
         })
     }
+}
+
+/// Waits until names in the folder of `path` are on the disk: a file that was synchronised can still lose its name.
+fn sync_folder_of(path: &Path) -> io::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
 }
 
 /// An instant as it is stored: Unix milliseconds.

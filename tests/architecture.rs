@@ -91,6 +91,7 @@ const FENCES: &[(Of, Only, &str)] = &[
         "only making a key and signing start a program",
     ),
     (Package("rusqlite"), In(&["store.rs", "store/", "demo/attacker.rs"]), "all SQL is in the store"),
+    (Package("rustix"), In(&["store/space.rs"]), "one place asks how full the disk is"),
     (Package("zstd"), In(&["store/documents.rs"]), "documents are digested before they are compressed"),
     (Package("reqwest"), In(&["provider/http.rs", "receiver/post.rs"]), "two clients, both with every limit set"),
     (Package("jsonwebtoken"), In(&["provider/auth0.rs"]), "one place makes assertions"),

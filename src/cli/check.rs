@@ -17,6 +17,7 @@ use crate::exit::Exit;
 use crate::message::values;
 use crate::model::{InstanceId, State, display_safe};
 use crate::store::Store;
+use crate::store::space::{self, Space};
 
 /// Reads the instances side by side, prints what was found, and delivers what is new.
 ///
@@ -65,8 +66,17 @@ pub async fn check(context: &Context, options: &CheckOptions, out: &mut dyn Writ
     }
     match failed {
         Some(error) => Err(error),
+        None if keep == Keep::Everything => room(&store).map(|()| exit_of(&reports)),
         None => Ok(exit_of(&reports)),
     }
+}
+
+/// Fails when there was no room to keep what was read.
+fn room(store: &Store) -> Result<(), CliError> {
+    let Some(free) = store.free_space()?.filter(|free| Space::of(*free) == Space::Full) else { return Ok(()) };
+    let (path, free, needed) = (store.path().display(), free >> 20, space::FULL >> 20);
+    let message = format!("no snapshot was kept: {free} MiB are free where '{path}' lies, and {needed} have to be");
+    Err(CliError::new(Exit::Io, message).with_help("free some space there and run it again"))
 }
 
 /// Says what is going on: half a minute of silence would look like a program that hangs.

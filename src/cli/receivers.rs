@@ -187,23 +187,9 @@ fn frame(context: &Context, receiver: &Receiver, now: DateTime<Utc>) -> Result<A
         true => context.existing_store()?.read(events::mark)?,
         false => None,
     };
-    Ok(Alert {
-        instance: wanted,
-        sample: true,
-        notices: Vec::new(),
-        resource: "sample".to_owned(),
-        at: now,
-        baseline: None,
-        untrusted: None,
-        trusted_again: false,
-        window: None,
-        entries: Vec::new(),
-        sections: Vec::new(),
-        open: 0,
-        event: mark.unwrap_or_else(|| HistoryMark { size: 0, head: Digest::of(b"") }),
-        host: hostname::get().map_or_else(|_| "unknown host".to_owned(), |name| name.to_string_lossy().into_owned()),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-    })
+    let event = mark.unwrap_or_else(|| HistoryMark { size: 0, head: Digest::of(b"") });
+    let host = hostname::get().map_or_else(|_| "unknown host".to_owned(), |name| name.to_string_lossy().into_owned());
+    Ok(Alert { instance: wanted, resource: "sample".to_owned(), ..Alert::of_watch(Vec::new(), now, event, host) })
 }
 
 /// `from high; clerk:prod; mfa, keys`

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::CliError;
 use super::args::DemoOptions;
 use super::context::Context;
-use crate::daemon::Daemon;
+use crate::daemon::{Daemon, tell_failed_start};
 use crate::exit::Exit;
 use crate::model::Provider;
 
@@ -16,7 +16,14 @@ use crate::model::Provider;
 /// It cannot begin, or the store fails while it runs.
 pub async fn daemon(context: Context) -> Result<Exit, CliError> {
     let catalogue = |provider: Provider| Arc::clone(context.catalogues.of(provider));
-    let daemon = Daemon::start(Arc::clone(&context.config), catalogue, Arc::clone(&context.clock), context.limits)?;
+    let (config, clock) = (Arc::clone(&context.config), Arc::clone(&context.clock));
+    let daemon = match Daemon::start(config, catalogue, clock, context.limits) {
+        Ok(daemon) => daemon,
+        Err(error) => {
+            tell_failed_start(&context.config, &context.clock, &error).await;
+            return Err(error.into());
+        }
+    };
     daemon.run().await?;
     Ok(Exit::Ok)
 }

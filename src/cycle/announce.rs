@@ -111,23 +111,8 @@ fn with_body(receiver: &Receiver, message: Message) -> Message {
 
 /// An alert that says nothing yet, with where the history stands.
 fn about_nothing(tx: &Transaction<'_>, at: DateTime<Utc>) -> Result<Alert, StoreError> {
-    Ok(Alert {
-        instance: None,
-        resource: String::new(),
-        sample: false,
-        at,
-        baseline: None,
-        untrusted: None,
-        trusted_again: false,
-        window: None,
-        entries: Vec::new(),
-        sections: Vec::new(),
-        notices: Vec::new(),
-        open: 0,
-        event: events::mark(tx)?.unwrap_or_else(|| HistoryMark { size: 0, head: Digest::of(b"") }),
-        host: hostname(),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-    })
+    let event = events::mark(tx)?.unwrap_or_else(|| HistoryMark { size: 0, head: Digest::of(b"") });
+    Ok(Alert::of_watch(Vec::new(), at, event, hostname()))
 }
 
 /// Keeps one message, in the thread of its instance at this receiver.
@@ -290,6 +275,6 @@ fn approved_baseline(baseline: &BaselineReport) -> ApprovedBaseline {
     }
 }
 
-fn hostname() -> String {
+pub(super) fn hostname() -> String {
     hostname::get().map_or_else(|_| "unknown host".to_owned(), |name| name.to_string_lossy().into_owned())
 }

@@ -8,6 +8,7 @@ use serde_json::json;
 use super::announce::{Origin, announce, tell};
 use super::judge::{Compared, Judged, judge};
 use super::report::{self, BaselineReport, Report};
+use super::storage::has_room;
 use super::{Taken, Watch, next_due, notices};
 use crate::classify::{Surroundings, assess_among};
 use crate::incident::{
@@ -32,11 +33,13 @@ pub(super) fn commit(
     taken: &Taken,
     trust: &TrustFiles,
     cycle: Cycle,
+    free: Option<u64>,
 ) -> Result<Report, StoreError> {
     let id = &watch.instance.id;
     let row = instances::row(tx, id)?;
     let was_untrusted = events::untrusted(tx, id)?;
-    let is_first = cycles::last_reading(tx, row)?.is_none();
+    let has_room = has_room(tx, watch, cycle.at, free)?;
+    let is_first = has_room && cycles::last_reading(tx, row)?.is_none();
     let judged =
         judge(tx, &watch.instance.selection, &taken.snapshot, &taken.failure, trust, &watch.catalogue, cycle.at)?;
     if is_first && taken.snapshot.seen() > 0 {
@@ -68,7 +71,7 @@ pub(super) fn commit(
     }
 
     let report = report::build(tx, watch, taken, &judged, &cycle)?;
-    let snapshot = (taken.snapshot.seen() > 0).then_some(&taken.snapshot);
+    let snapshot = (has_room && taken.snapshot.seen() > 0).then_some(&taken.snapshot);
     cycles::keep(tx, row, snapshot, &Cycle { verdict: report.verdict.as_str().to_owned(), ..cycle.clone() })?;
     if let Some(next) = next_due(&watch.instance, cycle.at) {
         instances::set_next_due(tx, row, next)?;

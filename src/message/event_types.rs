@@ -12,6 +12,7 @@ pub const EVENT_TYPES: &[(&str, &str)] = &[
     ("drift.flapping", "a setting goes back and forth; nothing more is said until it stays as it is"),
     ("drift.still_open", "a reminder: a setting still differs"),
     ("trust.changed", "the files that say who may approve changed"),
+    ("storage.failed", "the database cannot be used: nothing is watched"),
     ("storage.full", "the disk is full: nothing is recorded"),
     ("storage.low", "the disk is nearly full"),
     ("instance.unread", "an instance was not read for three intervals"),

@@ -109,7 +109,9 @@ fn notice(alert: &Alert, news: &Notice, topic: &str, key: &str) -> Value {
 fn topic(notice: &Notice) -> Option<&'static str> {
     match notice.kind {
         NoticeKind::TrustChanged => Some("trust"),
-        NoticeKind::StorageFull | NoticeKind::StorageLow | NoticeKind::StorageRecovered => Some("storage"),
+        NoticeKind::StorageFailed | NoticeKind::StorageFull | NoticeKind::StorageLow | NoticeKind::StorageRecovered => {
+            Some("storage")
+        }
         NoticeKind::Unread | NoticeKind::ReadAgain => Some("unread"),
         NoticeKind::ReceiverFailed | NoticeKind::ReceiverRecovered => Some("receiver"),
         NoticeKind::ApprovalEnding => Some("approval"),

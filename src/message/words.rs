@@ -255,10 +255,13 @@ pub(super) fn notice(kind: NoticeKind) -> (&'static str, &'static str) {
             "Who may approve has changed",
             "If nobody of you did that, take the machine for compromised: whoever writes this file decides whose signature counts.",
         ),
-        NoticeKind::StorageFull => (
-            "Disk full",
-            "Nothing is recorded until there is room: what is read is not kept, and changes are not told. Make room.",
+        NoticeKind::StorageFailed => (
+            "Database not usable",
+            "Nothing is watched. Look at it with `authdrift verify`, which changes nothing, and keep the file; if it is damaged, restore a backup.",
         ),
+        NoticeKind::StorageFull => {
+            ("Disk full", "Snapshots are not kept, and soon nothing is. Make room there; the daemon goes on by itself.")
+        }
         NoticeKind::StorageLow => ("Disk nearly full", "Make room before readings cannot be kept any more."),
         NoticeKind::Unread => (
             "Not read for a long time",
@@ -286,7 +289,8 @@ pub(super) fn notice_clause(notice: &Notice) -> String {
     let subject = display_safe(&notice.subject);
     match notice.kind {
         NoticeKind::TrustChanged => "who may approve has changed".to_owned(),
-        NoticeKind::StorageFull => "the disk is full, nothing is recorded".to_owned(),
+        NoticeKind::StorageFailed => "the database cannot be used, nothing is watched".to_owned(),
+        NoticeKind::StorageFull => "the disk is full, snapshots are not kept".to_owned(),
         NoticeKind::StorageLow => "the disk is nearly full".to_owned(),
         NoticeKind::Unread => "it was not read for a long time".to_owned(),
         NoticeKind::ReceiverFailed => format!("receiver '{subject}' does not take messages"),

@@ -67,6 +67,7 @@ fn meta(tx: &Transaction<'_>, key: &str, wrong: &mut Findings) -> Stored<()> {
         match name.as_str() {
             "fingerprint-key" if value == key => is_named = true,
             super::high_water::META if value == "written" => {}
+            // What it says is held against the history.
             _ => wrong.push(format!("meta holds '{}', which is not what this program writes", display_safe(&name))),
         }
     }

@@ -35,16 +35,21 @@ impl Store {
             return Err(failed(to)(io::ErrorKind::AlreadyExists.into()));
         }
         let key = fs::read(self.path.with_extension("key")).map_err(failed(&backup.key))?;
-        new_file(&backup.key, &key).map_err(failed(&backup.key))?;
         let part = to.with_added_extension("part");
-        let copied = new_file(&part, b"").map_err(failed(&part)).and_then(|()| {
+        // What is there already is somebody's, and is not removed below.
+        let mut key_file = create(&backup.key).map_err(failed(&backup.key))?;
+        let copied = key_file.write_all(&key).and_then(|()| key_file.sync_all()).map_err(failed(&backup.key));
+        let copied = copied.and_then(|()| {
+            create(&part).map_err(failed(&part))?;
             self.copy_into(&part)?;
-            fs::rename(&part, to).map_err(failed(to))
+            fs::rename(&part, to).map_err(failed(to))?;
+            super::sync_folder_of(to).map_err(failed(to))
         });
         if copied.is_err() {
             // Half a backup would be taken for a whole one.
-            let _ = fs::remove_file(&part);
-            let _ = fs::remove_file(&backup.key);
+            for path in [&part, to, &backup.key] {
+                let _ = fs::remove_file(path);
+            }
         }
         copied.map(|()| backup)
     }
@@ -92,10 +97,8 @@ fn check(connection: &Connection, pragma: &str) -> Stored<()> {
     if said == "ok" { Ok(()) } else { Err(StoreError::Damaged(crate::model::display_safe(&said))) }
 }
 
-fn new_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-    file.write_all(bytes)?;
-    file.sync_all()
+fn create(path: &Path) -> io::Result<File> {
+    OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
 }
 
 #[cfg(test)]

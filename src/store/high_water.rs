@@ -72,10 +72,10 @@ fn path_of(connection: &Connection) -> Option<PathBuf> {
 /// The database cannot be read.
 pub fn compare(tx: &Transaction<'_>, instance: &InstanceId) -> Stored<Result<(), RolledBack>> {
     let Some(path) = path_of(tx) else { return Ok(Ok(())) };
-    let reached = match read(&path) {
-        Ok(Some(reached)) => reached,
-        Ok(None) if !was_written(tx)? => return Ok(Ok(())),
-        Ok(None) | Err(_) => return Ok(Err(RolledBack::Lost)),
+    let reached = match read(&path)? {
+        Remembered::Reached(reached) => reached,
+        Remembered::Nothing if !was_written(tx)? => return Ok(Ok(())),
+        Remembered::Nothing | Remembered::Damaged => return Ok(Err(RolledBack::Lost)),
     };
     let found = held_against(tx, instance, &reached)?;
     if found.is_err() && is_behind(tx, instance, &reached).unwrap_or(false) {
@@ -148,8 +148,11 @@ fn turn(connection: &Connection) -> Stored<Option<File>> {
 fn raised(tx: &Transaction<'_>) -> Stored<Option<HighWater>> {
     let (Some(path), Some(log)) = (path_of(tx), events::mark(tx)?) else { return Ok(None) };
     let now = HighWater { log, sequences: sequences(tx)? };
-    let Ok(reached) = read(&path) else { return Ok(None) };
-    let Some(reached) = reached else { return Ok((!was_written(tx)?).then_some(now)) };
+    let reached = match read(&path)? {
+        Remembered::Reached(reached) => reached,
+        Remembered::Nothing => return Ok((!was_written(tx)?).then_some(now)),
+        Remembered::Damaged => return Ok(None),
+    };
     if reached == now || events::head_at(tx, reached.log.size)?.as_ref() != Some(&reached.log.head) {
         return Ok(None);
     }
@@ -165,9 +168,9 @@ fn raised(tx: &Transaction<'_>) -> Stored<Option<HighWater>> {
 fn acknowledged(tx: &Transaction<'_>, instance: &InstanceId) -> Stored<Option<HighWater>> {
     let (Some(path), Some(log)) = (path_of(tx), events::mark(tx)?) else { return Ok(None) };
     let now = sequences(tx)?;
-    let mut sequences = match read(&path) {
-        Ok(Some(reached)) => reached.sequences,
-        Ok(None) | Err(_) => now.clone(),
+    let mut sequences = match read(&path)? {
+        Remembered::Reached(reached) => reached.sequences,
+        Remembered::Nothing | Remembered::Damaged => now.clone(),
     };
     if let Some(sequence) = now.get(instance) {
         sequences.insert(instance.clone(), *sequence);
@@ -185,15 +188,22 @@ fn write(connection: &Connection, reached: &HighWater) -> Stored<()> {
         OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&part).map_err(failed)?;
     file.write_all(&text).and_then(|()| file.sync_all()).map_err(failed)?;
     fs::rename(&part, &path).map_err(failed)?;
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    folder.map_or(Ok(()), |folder| File::open(folder)?.sync_all()).map_err(failed)
+    super::sync_folder_of(&path).map_err(failed)
 }
 
-fn read(path: &Path) -> io::Result<Option<HighWater>> {
+/// What the file says.
+enum Remembered {
+    Nothing,
+    Damaged,
+    Reached(HighWater),
+}
+
+/// Reads the file. A disk that cannot be read is no proof that somebody took the file away.
+fn read(path: &Path) -> Stored<Remembered> {
     match fs::read(path) {
-        Ok(text) => serde_json::from_slice(&text).map(Some).map_err(io::Error::other),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error),
+        Ok(text) => Ok(serde_json::from_slice(&text).map_or(Remembered::Damaged, Remembered::Reached)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Remembered::Nothing),
+        Err(source) => Err(StoreError::File { action: "read the high-water file", path: path.to_owned(), source }),
     }
 }
 
@@ -275,7 +285,9 @@ mod tests {
                 scope.spawn(move || (0..25).for_each(|number| append(&store, number)));
             }
         });
-        let reached = read(&path.with_extension("high-water")).unwrap().unwrap();
+        let Remembered::Reached(reached) = read(&path.with_extension("high-water")).unwrap() else {
+            panic!("it is there")
+        };
         assert_eq!(reached.log.size, 100);
         assert_eq!(stands(&Store::open(&path).unwrap()), Ok(()));
     }

@@ -10,9 +10,11 @@ use std::time::Duration;
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
+use serde_json::json;
 
-use super::{Store, StoreError, Stored};
+use super::{Store, StoreError, Stored, events, sync_folder_of};
 use crate::canonical::FingerprintKey;
+use crate::clock::{Clock, SystemClock};
 use crate::model::display_safe;
 
 /// `adft`: says whose file it is.
@@ -59,8 +61,15 @@ pub fn make_folder(path: &Path) -> Stored<()> {
     let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty() && !folder.exists()) else {
         return Ok(());
     };
-    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
-    made.map_err(|source| file_error("create the folder", folder, source))
+    let failed = |source| file_error("create the folder", folder, source);
+    let missing: Vec<&Path> = folder.ancestors().take_while(|folder| !folder.exists()).collect();
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed)?;
+    // A power cut may not take the folder away with everything that was recorded in it.
+    missing
+        .iter()
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .try_for_each(|folder| sync_folder_of(folder))
+        .map_err(failed)
 }
 
 /// Makes the folder and an empty file that only this user can read: SQLite's side files take the mode of the main
@@ -133,6 +142,10 @@ fn migrate(connection: &mut Connection, path: &Path) -> Stored<()> {
     if found < known {
         transaction.pragma_update(None, "user_version", known)?;
         transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+    }
+    // A new file has no history that could have been told otherwise before.
+    if (1..known).contains(&found) {
+        events::append(&transaction, SystemClock.now(), "store.migrated", None, json!({ "from": found, "to": known }))?;
     }
     transaction.commit()?;
     Ok(())
@@ -225,9 +238,7 @@ fn make_key(path: &Path) -> Stored<FingerprintKey> {
     file.write_all(&bytes).and_then(|()| file.sync_all()).map_err(failed)?;
     // Whole or not at all, and on the disk before the database says that it is there.
     fs::rename(&temporary, path).map_err(failed)?;
-    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)?;
-    }
+    sync_folder_of(path).map_err(failed)?;
     Ok(FingerprintKey::new(bytes))
 }
 
@@ -264,6 +275,26 @@ mod tests {
         fs::remove_file(&key).unwrap();
         assert!(matches!(Store::open(&path), Err(StoreError::Key(_))));
         assert!(!key.exists());
+    }
+
+    #[test]
+    fn a_migration_is_kept_in_the_history_and_a_new_database_has_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("authdrift.db");
+        let old = Connection::open(&path).unwrap();
+        old.execute_batch(MIGRATIONS[0]).unwrap();
+        old.pragma_update(None, "user_version", 1).unwrap();
+        old.pragma_update(None, "application_id", APPLICATION_ID).unwrap();
+        drop(old);
+        for _ in 0..2 {
+            let store = Store::open(&path).unwrap();
+            let events = store.read(|tx| events::all(tx, None)).unwrap();
+            assert_eq!(events.iter().map(|event| event.kind.as_str()).collect::<Vec<_>>(), ["store.migrated"]);
+            assert_eq!(events[0].data, json!({ "from": 1, "to": MIGRATIONS.len() }));
+            store.read(|tx| events::verify(tx).map(drop)).unwrap();
+        }
+        let new = Store::open(&folder.path().join("new.db")).unwrap();
+        assert!(new.read(|tx| events::all(tx, None)).unwrap().is_empty());
     }
 
     #[test]

@@ -9,10 +9,10 @@ use crate::common::Sandbox;
 use crate::common::daemon::{eventually, eventually_within};
 
 /// A reproducible sequence of numbers below `below`.
-struct Dice(u64);
+pub struct Dice(pub u64);
 
 impl Dice {
-    fn roll(&mut self, below: u64) -> u64 {
+    pub fn roll(&mut self, below: u64) -> u64 {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % below
     }
@@ -20,7 +20,7 @@ impl Dice {
 
 impl Sandbox {
     /// One of a few states of the vendor, chosen by dice.
-    fn turn_something(&self, dice: &mut Dice) {
+    pub fn turn_something(&self, dice: &mut Dice) {
         match dice.roll(4) {
             0 => self.set_lifetime(60),
             1 => self.set_lifetime(60 * (2 + dice.roll(3))),
@@ -41,7 +41,7 @@ impl Sandbox {
         self.clerk.load(authdrift::simulator::clerk::lantern_books());
     }
 
-    fn assert_database_is_sound(&self) {
+    pub fn assert_database_is_sound(&self) {
         let check: String = self.sql().query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
         assert_eq!(check, "ok");
         assert_eq!(self.count("SELECT count(*) FROM pragma_foreign_key_check"), 0);
@@ -49,7 +49,7 @@ impl Sandbox {
     }
 
     /// Every delivery in the history is one row of the outbox, and every drift was opened as often as it was closed.
-    fn assert_stories_are_whole(&self) {
+    pub fn assert_stories_are_whole(&self) {
         let delivered = self.count("SELECT count(*) FROM outbox WHERE state = 'delivered'");
         assert_eq!(self.events("delivery.done"), delivered, "each delivery is recorded once");
         let begun = self.events("drift.opened") + self.events("drift.reopened");

@@ -1,6 +1,13 @@
 //! The real binary against simulated vendors, a mail server and a webhook receiver on loopback.
 
-#![allow(missing_docs, unreachable_pub, clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    reason = "tests; what they measured is said"
+)]
 
 mod common;
 #[path = "../support/mod.rs"]
@@ -11,6 +18,7 @@ mod approvers;
 mod canaries;
 mod crash;
 mod daemon;
+mod disk;
 mod export;
 mod faults;
 mod first_run;
@@ -18,6 +26,7 @@ mod hostile;
 mod hour;
 mod init;
 mod keys;
+mod kills;
 mod knowledge;
 mod mutation;
 mod noise;

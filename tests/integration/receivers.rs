@@ -198,22 +198,10 @@ impl Line {
     /// Keeps a message about an instance of its own, so that none waits for another.
     fn keep(&self, receiver: &str, number: usize, body: Option<&str>) {
         let now = self.clock.now();
+        let event = HistoryMark { size: 0, head: Digest::of(b"") };
         let frame = Alert {
             instance: Some(format!("clerk:i{number}").parse().unwrap()),
-            sample: false,
-            notices: Vec::new(),
-            resource: String::new(),
-            at: now,
-            baseline: None,
-            untrusted: None,
-            trusted_again: false,
-            window: None,
-            entries: Vec::new(),
-            sections: Vec::new(),
-            open: 0,
-            event: HistoryMark { size: 0, head: Digest::of(b"") },
-            host: "test".to_owned(),
-            version: "0".to_owned(),
+            ..Alert::of_watch(Vec::new(), now, event, "test".to_owned())
         };
         let mut alert = sample(frame, SampleKind::Drift);
         alert.sample = false;

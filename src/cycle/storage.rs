@@ -1,0 +1,27 @@
+//! What a cycle does about the room that is left for the database.
+
+use chrono::{DateTime, Utc};
+
+use super::{Watch, tell};
+use crate::message::{Notice, NoticeKind};
+use crate::store::space::{self, Space};
+use crate::store::{StoreError, Transaction};
+
+/// Notes how much room is left, tells everybody once when it is little and when it is enough again, and answers whether
+/// a snapshot may be kept.
+///
+/// That it is full is not told from here: the outbox may be the next thing that finds no room.
+pub(super) fn has_room(
+    tx: &Transaction<'_>,
+    watch: &Watch,
+    at: DateTime<Utc>,
+    free: Option<u64>,
+) -> Result<bool, StoreError> {
+    let Some(free) = free else { return Ok(true) };
+    if let Some(kind @ (NoticeKind::StorageLow | NoticeKind::StorageRecovered)) = space::note(tx, at, free)? {
+        let path = watch.store.path().display().to_string();
+        tracing::warn!(path, free, "{}", kind.event_type());
+        tell(tx, &watch.config, &[Notice::of_storage(kind, &path, Some(free), "")], None, at)?;
+    }
+    Ok(Space::of(free) != Space::Full)
+}

@@ -1,0 +1,80 @@
+//! What the daemon does when its database cannot be written, or not be trusted to hold what is written.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::delivery::direct::Herald;
+use crate::message::{Notice, NoticeKind};
+use crate::model::{Digest, HistoryMark};
+use crate::receiver::BadReceiver;
+use crate::store::space::Space;
+use crate::store::{Store, StoreError, events};
+
+/// How often people are told that the disk is full.
+const EVERY: TimeDelta = TimeDelta::hours(1);
+
+/// Tells people about the database without writing to it.
+pub(super) struct Alarm {
+    herald: Arc<Herald>,
+    clock: Arc<dyn Clock>,
+    told: Mutex<Option<DateTime<Utc>>>,
+}
+
+/// What an error of the store means for the daemon.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Trouble {
+    /// It may go away by itself.
+    Passing,
+    /// It goes away when there is room again.
+    Full,
+    /// Nothing may be written any more.
+    Broken,
+}
+
+impl Alarm {
+    pub(super) fn new(config: &Config, clock: &Arc<dyn Clock>) -> Result<Self, BadReceiver> {
+        Ok(Self { herald: Arc::new(Herald::new(config)?), clock: Arc::clone(clock), told: Mutex::default() })
+    }
+
+    /// What `error` means. A disk without room also answers with errors that are not about room.
+    pub(super) fn trouble(store: &Store, error: &StoreError) -> Trouble {
+        let is_full = || store.free_space().is_ok_and(|free| free.is_some_and(|free| Space::of(free) == Space::Full));
+        match (error.is_full(), error.is_broken()) {
+            (true, _) => Trouble::Full,
+            (false, true) if is_full() => Trouble::Full,
+            (false, true) => Trouble::Broken,
+            (false, false) => Trouble::Passing,
+        }
+    }
+
+    /// The message that the disk is full, if an hour has passed since the last.
+    pub(super) fn full(&self, store: &Store, reason: String) -> Option<impl Future<Output = ()> + Send + 'static> {
+        let now = self.clock.now();
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.is_some_and(|told| now - told < EVERY && told <= now) {
+            return None;
+        }
+        *told = Some(now);
+        let free = store.free_space().ok().flatten();
+        tracing::error!(path = %store.path().display(), free, reason, "the disk is full");
+        let path = store.path().display().to_string();
+        let news = Notice::of_storage(NoticeKind::StorageFull, &path, free, &reason);
+        Some(Arc::clone(&self.herald).tell(news, mark(Some(store)), now))
+    }
+
+    /// Tells that the database at `path` cannot be used, and waits until that was tried.
+    pub(super) async fn failed(&self, path: String, reason: String, store: Option<&Store>) {
+        let free = store.and_then(|store| store.free_space().ok().flatten());
+        let news = Notice::of_storage(NoticeKind::StorageFailed, &path, free, &reason);
+        Arc::clone(&self.herald).tell(news, mark(store), self.clock.now()).await;
+    }
+}
+
+/// Where the history stands, as far as it can still be read.
+fn mark(store: Option<&Store>) -> HistoryMark {
+    let read = store.and_then(|store| store.read(events::mark).ok().flatten());
+    read.unwrap_or_else(|| HistoryMark { size: 0, head: Digest::of(b"") })
+}

@@ -1,0 +1,64 @@
+//! Messages that are sent without the database, because it is the database they are about.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use tokio::task::JoinSet;
+
+use crate::config::Config;
+use crate::message::subject::subject;
+use crate::message::{Alert, Message, Notice};
+use crate::model::{HistoryMark, MessageId};
+use crate::receiver::{Attempt, BadReceiver, Sender};
+
+/// Tells every receiver at once, and once: what it does not take is lost.
+pub struct Herald {
+    receivers: Vec<(String, Sender)>,
+    host: String,
+}
+
+impl Herald {
+    /// Prepares to tell the receivers of `config`. Nothing is contacted.
+    ///
+    /// # Errors
+    /// A receiver cannot be prepared.
+    pub fn new(config: &Config) -> Result<Self, BadReceiver> {
+        let mut receivers = Vec::new();
+        for receiver in &config.receivers {
+            receivers.push((receiver.name.clone(), Sender::new(receiver)?));
+        }
+        let host = hostname::get().map_or_else(|_| String::new(), |name| name.to_string_lossy().into_owned());
+        Ok(Self { receivers, host })
+    }
+
+    /// Tells everybody, all at the same time, and waits for their answers.
+    pub async fn tell(self: Arc<Self>, news: Notice, event: HistoryMark, now: DateTime<Utc>) {
+        let mut tries = JoinSet::new();
+        for at in 0..self.receivers.len() {
+            let (herald, news, event) = (Arc::clone(&self), news.clone(), event.clone());
+            tries.spawn(async move {
+                let Some((name, sender)) = herald.receivers.get(at) else { return };
+                let alert = Alert::of_watch(vec![news], now, event, herald.host.clone());
+                let message = Message {
+                    id: MessageId::new(),
+                    receiver: name.clone(),
+                    subject: subject(&alert),
+                    alert,
+                    thread: None,
+                    body: None,
+                    created_at: now,
+                    attempts: 0,
+                };
+                match sender.send(&message, now).await {
+                    Attempt::Delivered(answer) => {
+                        tracing::info!(receiver = name, delivery = %message.id, answer, "told directly");
+                    }
+                    Attempt::Transient(error, _) | Attempt::Permanent(error) | Attempt::Gone(error) => {
+                        tracing::error!(receiver = name, delivery = %message.id, error, "could not be told directly");
+                    }
+                }
+            });
+        }
+        while tries.join_next().await.is_some() {}
+    }
+}

@@ -1,0 +1,110 @@
+//! How much room the file system has on which the database lies.
+//!
+//! Below [`LOW`] people are told once; below [`FULL`] snapshots are not kept any more, so that what is small can still
+//! be: drifts, the history, messages. Both end when there is room again.
+
+use chrono::{DateTime, Utc};
+use rusqlite::Transaction;
+use serde_json::json;
+
+use super::{Store, StoreError, Stored, events};
+use crate::message::NoticeKind;
+
+/// Bytes below which there is little room.
+pub const LOW: u64 = 256 << 20;
+/// Bytes below which snapshots are not kept.
+pub const FULL: u64 = 64 << 20;
+/// Bytes from which on there is enough room again: more than [`LOW`], or every file that comes and goes were news.
+pub const ENOUGH: u64 = 288 << 20;
+
+/// What the room that is left allows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Space {
+    /// Everything.
+    Ample,
+    /// Everything, for now.
+    Low,
+    /// Only what is small.
+    Full,
+}
+
+impl Space {
+    /// What `free` bytes allow.
+    pub fn of(free: u64) -> Self {
+        match free {
+            ..FULL => Self::Full,
+            FULL..LOW => Self::Low,
+            LOW.. => Self::Ample,
+        }
+    }
+}
+
+impl Store {
+    /// Bytes that are free where the database lies; nothing for one in memory.
+    ///
+    /// # Errors
+    /// The file system does not say.
+    pub fn free_space(&self) -> Stored<Option<u64>> {
+        if !self.path.exists() {
+            return Ok(None);
+        }
+        let found = rustix::fs::statvfs(&*self.path);
+        let found = found.map_err(|error| StoreError::File {
+            action: "ask for the free space at",
+            path: self.path.to_path_buf(),
+            source: error.into(),
+        })?;
+        Ok(Some(found.f_bavail.saturating_mul(found.f_frsize)))
+    }
+}
+
+/// Keeps in the history that the room became too little or enough; answers what is news.
+///
+/// # Errors
+/// The database cannot be written.
+pub fn note(tx: &Transaction<'_>, at: DateTime<Utc>, free: u64) -> Stored<Option<NoticeKind>> {
+    let known = events::newest(tx, "storage.", |_| true)?.map(|event| event.kind);
+    let known = known.as_deref().filter(|kind| *kind != "storage.recovered");
+    let kind = match (known, Space::of(free)) {
+        (Some("storage.full"), Space::Full) | (Some("storage.low"), Space::Low) | (None, Space::Ample) => {
+            return Ok(None);
+        }
+        (_, Space::Full) => NoticeKind::StorageFull,
+        (_, Space::Low) => NoticeKind::StorageLow,
+        (_, Space::Ample) if free >= ENOUGH => NoticeKind::StorageRecovered,
+        (Some("storage.low"), Space::Ample) => return Ok(None),
+        (_, Space::Ample) => NoticeKind::StorageLow,
+    };
+    events::append(tx, at, kind.event_type(), None, json!({ "free": free }))?;
+    Ok(Some(kind))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_step_is_news_once_and_the_edge_is_wide() {
+        let store = Store::temporary().unwrap();
+        let mib = |mib: u64| mib << 20;
+        let note = |free| store.write(|tx| note(tx, DateTime::default(), mib(free))).unwrap();
+        let steps = [
+            (300, None),
+            (255, Some(NoticeKind::StorageLow)),
+            (100, None),
+            (270, None),
+            (63, Some(NoticeKind::StorageFull)),
+            (10, None),
+            (70, Some(NoticeKind::StorageLow)),
+            (287, None),
+            (288, Some(NoticeKind::StorageRecovered)),
+            (288, None),
+            (1, Some(NoticeKind::StorageFull)),
+            (260, Some(NoticeKind::StorageLow)),
+            (900, Some(NoticeKind::StorageRecovered)),
+        ];
+        for (free, expected) in steps {
+            assert_eq!(note(free), expected, "{free} MiB");
+        }
+    }
+}

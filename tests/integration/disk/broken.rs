@@ -1,0 +1,66 @@
+//! A database that cannot be relied on any more: the daemon writes nothing to it, tells people and ends with 74.
+
+use std::fs;
+use std::io::{Seek, SeekFrom, Write};
+
+use crate::common::Sandbox;
+
+use super::{on_the_disk, run, shim};
+
+fn told(sandbox: &Sandbox) -> Vec<String> {
+    let kind = |body: serde_json::Value| body["type"].as_str().unwrap().to_owned();
+    sandbox.webhook.deliveries().iter().map(|delivery| kind(delivery.json())).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_daemon_whose_database_is_damaged_or_another_file_tells_it_and_leaves_the_file_alone() {
+    for is_text in [true, false] {
+        let sandbox = Sandbox::clerk_approved().await;
+        sandbox.sql().query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
+        if is_text {
+            fs::write(sandbox.database(), "somebody's notes, which are no database\n".repeat(200)).unwrap();
+        } else {
+            let pages = fs::metadata(sandbox.database()).unwrap().len() / 4096;
+            let mut file = fs::File::options().write(true).open(sandbox.database()).unwrap();
+            file.seek(SeekFrom::Start(pages / 2 * 4096)).unwrap();
+            file.write_all(&b"CORRUPT!".repeat(512)).unwrap();
+        }
+        let before = fs::read(sandbox.database()).unwrap();
+        let ran = sandbox.run(&["run"]).await.expect(74);
+        assert!(ran.err.contains("database"), "{}", ran.err);
+        assert_eq!(told(&sandbox), ["storage.failed"]);
+        assert_eq!(sandbox.smtp.mails().len(), 1);
+        let subject = sandbox.smtp.mails()[0].header("Subject").unwrap();
+        assert!(subject.contains("CRITICAL") && subject.contains("nothing is watched"), "{subject}");
+        assert!(fs::read(sandbox.database()).unwrap() == before, "it is left as it is");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_daemon_whose_disk_fails_while_it_runs_tells_it_and_ends_and_nothing_is_lost() {
+    let sandbox = Sandbox::clerk_approved().await;
+    shim(&sandbox);
+    let mut said = 0;
+    // At the start, in a cycle, and while messages are sent. Later ones would wait for the next minute.
+    for at in [5, 30, 45, 60, 75] {
+        sandbox.set_lifetime(1000 + at);
+        sandbox.make_due();
+        let before = told(&sandbox).iter().filter(|kind| *kind == "storage.failed").count();
+        let mut command = sandbox.command();
+        command.arg("run");
+        on_the_disk(&sandbox, &mut command);
+        command.env("DISK_FAIL_AT", at.to_string()).env("DISK_ERRNO", "5").env("DISK_STICKY", "1");
+        // A disk that never fails would mean a daemon that never ends.
+        let ran = tokio::time::timeout(std::time::Duration::from_secs(90), run(command)).await.unwrap();
+        assert_eq!(ran.code, 74, "{at}: {ran:?}");
+        assert!(!ran.err.contains("panicked"), "{at}: {ran:?}");
+        let after = told(&sandbox).iter().filter(|kind| *kind == "storage.failed").count();
+        said += after - before;
+        sandbox.run(&["verify"]).await.expect(0);
+        sandbox.let_claims_expire();
+    }
+    assert!(said >= 3, "people were told: {said}");
+    sandbox.check().await.expect(10);
+    assert_eq!(sandbox.waiting(), 0);
+    sandbox.run(&["verify"]).await.expect(0);
+}
