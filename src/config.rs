@@ -49,6 +49,8 @@ pub struct Config {
     pub instances: Vec<Instance>,
     /// Who is told, in the order of the file; names are unique.
     pub receivers: Vec<Receiver>,
+    /// Where the address is kept that misses the program when it says nothing.
+    pub heartbeat: Option<SecretRef>,
 }
 
 /// Who may approve a baseline.

@@ -4,6 +4,7 @@
 //! so a tick that comes late, twice or not at all changes nothing but latency.
 
 mod alarm;
+mod health;
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::os::unix::fs::OpenOptionsExt;
@@ -14,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use alarm::{Alarm, Trouble};
 use chrono::{DateTime, TimeDelta, Utc};
+use health::Health;
 use sd_notify::NotifyState;
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
@@ -80,6 +82,7 @@ pub struct Daemon {
     watches: Vec<Arc<Watch>>,
     delivery: Delivery,
     alarm: Alarm,
+    health: Health,
     store: Store,
     clock: Arc<dyn Clock>,
     tracker: TaskTracker,
@@ -137,10 +140,12 @@ impl Daemon {
         }
         let delivery = Delivery::new(&store, &clock, &config.receivers)?;
         let alarm = Alarm::new(&config, &clock)?;
+        let health = Health::new(&config, &store, &clock)?;
         Ok(Self {
             watches,
             delivery,
             alarm,
+            health,
             store,
             clock,
             tracker: TaskTracker::new(),
@@ -158,7 +163,7 @@ impl Daemon {
     ///
     /// # Errors
     /// The scheduler or the signals cannot be set up, or the store fails at the end.
-    pub async fn run(self) -> Result<(), DaemonError> {
+    pub async fn run(mut self) -> Result<(), DaemonError> {
         let signals =
             |kind| signal(kind).map_err(|source| DaemonError::Io { action: "wait for signals".to_owned(), source });
         let (mut terminate, mut interrupt) = (signals(SignalKind::terminate())?, signals(SignalKind::interrupt())?);
@@ -216,6 +221,10 @@ impl Daemon {
                 && let Some(message) = self.alarm.full(&self.store, String::new())
             {
                 self.tracker.spawn(message);
+            }
+            if let Err(error) = self.health.look(&self.tracker) {
+                tracing::error!(%error, "cannot look after the watch");
+                self.met(error).await?;
             }
             match self.tick(&mut cycles, &mut lines, &failures) {
                 Ok(status) => {

@@ -1,6 +1,7 @@
 //! Where alerts go. Each receiver makes one try and says how it ended; when to try again is not its business.
 
 mod chat;
+pub mod heartbeat;
 mod mail;
 mod pagerduty;
 mod post;

@@ -30,6 +30,10 @@ pub fn check(file: Option<&Path>, out: &mut dyn Write) -> Result<Exit, CliError>
         approvers(&config.approval),
         config.approval.allowed_signers.display()
     )?;
+    match &config.heartbeat {
+        Some(_) => writeln!(out, "A service elsewhere misses it when it falls silent.")?,
+        None => writeln!(out, "Nobody notices when this machine dies: no [heartbeat] is configured.")?,
+    }
     writeln!(out)?;
     let mut columns = Columns::new(0);
     for instance in &config.instances {

@@ -11,7 +11,7 @@ use super::load::Sources;
 use super::problem::Problem;
 use super::reader::{At, Reader};
 use super::suggest::closest;
-use super::{Approval, Config, Schedule, instance, receiver};
+use super::{Approval, Config, Schedule, SecretRef, instance, receiver};
 use crate::model::{Severity, display_safe};
 use crate::schedule::Cron;
 
@@ -35,8 +35,17 @@ pub(super) fn config(mut file: Reader<'_>, sources: &Sources<'_>) -> Option<Conf
     let defaults = schedule_section(&mut file, sources.now);
     let (ids, instances) = instance::read(&mut file, &defaults, sources);
     let receivers = receiver::read(&mut file, &ids, sources.text);
+    let heartbeat = heartbeat(&mut file);
     file.finish();
-    Some(Config { store: store?, approval, catalogue, instances, receivers })
+    Some(Config { store: store?, approval, catalogue, instances, receivers, heartbeat })
+}
+
+fn heartbeat(file: &mut Reader<'_>) -> Option<SecretRef> {
+    let mut section = file.table("heartbeat")?;
+    section.require("url");
+    let url = section.secret("url").map(|url| url.value);
+    section.finish();
+    url
 }
 
 fn store(file: &mut Reader<'_>, sources: &Sources<'_>) -> Option<PathBuf> {

@@ -75,20 +75,22 @@ pub fn announce(tx: &Transaction<'_>, row: InstanceRow, origin: &Origin<'_>, tol
     Ok(())
 }
 
-/// Puts messages about the program itself into the outbox, for every receiver but `except`.
+/// Puts messages about the watch itself into the outbox, of `instance` or of everything, for every receiver but `except`.
 ///
 /// # Errors
 /// The database cannot be written.
 pub fn tell(
     tx: &Transaction<'_>,
     config: &Config,
+    instance: Option<&InstanceId>,
     notices: &[Notice],
     except: Option<&str>,
     at: DateTime<Utc>,
 ) -> Result<(), StoreError> {
-    let alert = Alert { notices: notices.to_vec(), ..about_nothing(tx, at)? };
+    let alert = Alert { instance: instance.cloned(), notices: notices.to_vec(), ..about_nothing(tx, at)? };
     for receiver in config.receivers.iter().filter(|receiver| except != Some(receiver.name.as_str())) {
-        let (alert, subject) = (alert.clone(), subject(&alert));
+        let Some(alert) = filtered(&alert, &receiver.filter) else { continue };
+        let subject = subject(&alert);
         let message = Message {
             id: MessageId::new(),
             receiver: receiver.name.clone(),

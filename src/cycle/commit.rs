@@ -48,7 +48,7 @@ pub(super) fn commit(
     }
 
     if let Some(notice) = notices::of_trust(tx, trust, cycle.at)? {
-        tell(tx, &watch.config, &[notice], None, cycle.at)?;
+        tell(tx, &watch.config, None, &[notice], None, cycle.at)?;
     }
     let mut told = Told::default();
     if let Judged::Compared(compared) = &judged {

@@ -21,7 +21,7 @@ pub(super) fn has_room(
     if let Some(kind @ (NoticeKind::StorageLow | NoticeKind::StorageRecovered)) = space::note(tx, at, free)? {
         let path = watch.store.path().display().to_string();
         tracing::warn!(path, free, "{}", kind.event_type());
-        tell(tx, &watch.config, &[Notice::of_storage(kind, &path, Some(free), "")], None, at)?;
+        tell(tx, &watch.config, None, &[Notice::of_storage(kind, &path, Some(free), "")], None, at)?;
     }
     Ok(Space::of(free) != Space::Full)
 }

@@ -172,6 +172,43 @@ pub fn record(tx: &Transaction<'_>, id: &MessageId, outcome: &Outcome, now: Date
     Ok(())
 }
 
+/// A receiver that does not take what is sent to it.
+#[derive(Debug, Clone)]
+pub struct Failing {
+    /// Since when.
+    pub since: DateTime<Utc>,
+    /// Messages that were given up since it took one.
+    pub given_up: u64,
+    /// Why the last try failed.
+    pub reason: String,
+}
+
+/// Whether `receiver` takes nothing: it refused, or failed to take, everything that was tried since the last delivery.
+///
+/// # Errors
+/// The database cannot be read.
+pub fn failing(tx: &Transaction<'_>, receiver: &str) -> Stored<Option<Failing>> {
+    let failing = tx
+        .prepare_cached(
+            "SELECT min(created_at), count(done_at), (SELECT last_outcome FROM outbox WHERE receiver = ?1
+                 AND state IN ('waiting', 'dead') AND attempts > 0 ORDER BY coalesce(done_at, next_at) DESC LIMIT 1)
+             FROM outbox WHERE receiver = ?1 AND state IN ('waiting', 'dead') AND attempts > 0
+               AND coalesce(done_at, next_at) >= coalesce((SELECT max(done_at) FROM outbox
+                                                          WHERE receiver = ?1 AND state = 'delivered'), 0)",
+        )?
+        .query_row([receiver], |row| {
+            let since: Option<i64> = row.get(0)?;
+            let given_up: i64 = row.get(1)?;
+            Ok((since, given_up, row.get::<_, Option<String>>(2)?))
+        })?;
+    let (since, given_up, reason) = failing;
+    Ok(since.map(|since| Failing {
+        since: from_millis(since),
+        given_up: u64::try_from(given_up).unwrap_or_default(),
+        reason: reason.unwrap_or_default(),
+    }))
+}
+
 /// How `receiver` is doing.
 ///
 /// # Errors

@@ -1,0 +1,284 @@
+//! Whether the watch does its work, asked of what is recorded and not of those who should have recorded it: people are
+//! told of instances that are not read and of receivers that take nothing, and a service elsewhere gets signs of life.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::json;
+use tokio_util::task::TaskTracker;
+
+use crate::clock::{Clock, written};
+use crate::config::{Config, Instance};
+use crate::cycle::tell;
+use crate::incident::{SectionIncident, SectionKind};
+use crate::message::{Notice, NoticeKind};
+use crate::model::InstanceId;
+use crate::receiver::BadReceiver;
+use crate::receiver::heartbeat::{Beat, Heartbeat};
+use crate::store::events::{self, Event};
+use crate::store::{self, Store, StoreError, Transaction, cycles, instances, outbox};
+
+/// Time between two looks, and so between two signs of life.
+const EVERY: TimeDelta = TimeDelta::seconds(60);
+/// Intervals without a reading after which people are told.
+const UNREAD_AFTER: i32 = 3;
+/// How long a receiver may take nothing before the others are told.
+const PATIENCE: TimeDelta = TimeDelta::hours(1);
+/// Pauses before a sign of life is tried again; the next one comes with the next cycle.
+const AGAIN: [Duration; 2] = [Duration::from_secs(2), Duration::from_secs(10)];
+
+/// Looks after the watch.
+pub(super) struct Health {
+    config: Arc<Config>,
+    store: Store,
+    clock: Arc<dyn Clock>,
+    heartbeat: Option<Arc<Heartbeat>>,
+    began: DateTime<Utc>,
+    looked: Option<DateTime<Utc>>,
+    /// The end of the newest cycle that a sign of life was sent for, or that another process made.
+    beat_for: Option<DateTime<Utc>>,
+}
+
+impl Health {
+    pub(super) fn new(config: &Arc<Config>, store: &Store, clock: &Arc<dyn Clock>) -> Result<Self, BadReceiver> {
+        let heartbeat = config.heartbeat.as_ref().map(Heartbeat::new).transpose()?.map(Arc::new);
+        if heartbeat.is_none() {
+            tracing::warn!("no [heartbeat] is configured: if this machine dies, nobody is told");
+        }
+        let (config, clock) = (Arc::clone(config), Arc::clone(clock));
+        let began = clock.now();
+        Ok(Self { config, store: store.clone(), clock, heartbeat, began, looked: None, beat_for: Some(began) })
+    }
+
+    /// Looks, if it is time to, and tells whoever has to know.
+    ///
+    /// # Errors
+    /// The database cannot be read or written; the service elsewhere is told of that too.
+    pub(super) fn look(&mut self, tracker: &TaskTracker) -> Result<(), StoreError> {
+        let now = self.clock.now();
+        if self.looked.is_some_and(|looked| looked + EVERY > now && looked <= now) {
+            return Ok(());
+        }
+        self.looked = Some(now);
+        let looked = self.look_now(now);
+        let beat = match &looked {
+            // Only a cycle is a sign of life.
+            Ok((_, newest)) if *newest <= self.beat_for => None,
+            Ok((beat, newest)) => {
+                self.beat_for = *newest;
+                Some(beat.clone())
+            }
+            Err(error) => Some(Beat::Unwell(vec![error.to_string()])),
+        };
+        if let (Some(heartbeat), Some(beat)) = (&self.heartbeat, beat) {
+            let status = self.store.read(|tx| status(tx, &self.config, now)).unwrap_or_default();
+            tracker.spawn(send(Arc::clone(heartbeat), beat, status));
+        }
+        looked.map(drop)
+    }
+
+    fn look_now(&self, now: DateTime<Utc>) -> Result<(Beat, Option<DateTime<Utc>>), StoreError> {
+        let (troubles, newest) = self.store.read(|tx| -> Result<_, StoreError> {
+            Ok((troubles(tx, &self.config, self.began, now)?, newest_cycle(tx, &self.config)?))
+        })?;
+        let is_news =
+            self.store.read(|tx| -> Result<_, StoreError> { Ok(!news(tx, &self.config, &troubles)?.is_empty()) })?;
+        if is_news {
+            self.store.write(|tx| tell_news(tx, &self.config, &troubles, now))?;
+        }
+        let reasons: Vec<String> =
+            troubles.iter().map(|trouble| format!("{}: {}", trouble.of(), trouble.text)).collect();
+        Ok((if reasons.is_empty() { Beat::Well } else { Beat::Unwell(reasons) }, newest))
+    }
+}
+
+async fn send(heartbeat: Arc<Heartbeat>, beat: Beat, status: String) {
+    for pause in AGAIN {
+        match heartbeat.send(&beat, &status).await {
+            Ok(()) => return,
+            Err(error) => tracing::warn!(error, "the sign of life was not taken"),
+        }
+        tokio::time::sleep(pause).await;
+    }
+    if let Err(error) = heartbeat.send(&beat, &status).await {
+        tracing::error!(error, "the sign of life was not taken, the next one comes after the next cycle");
+    }
+}
+
+/// What keeps the watch from doing its work.
+struct Trouble {
+    subject: Subject,
+    text: String,
+    /// People know it already, by another name.
+    is_known: bool,
+}
+
+#[derive(PartialEq)]
+enum Subject {
+    Instance(InstanceId),
+    Receiver(String),
+}
+
+impl Trouble {
+    fn of(&self) -> String {
+        self.subject.name()
+    }
+}
+
+impl Subject {
+    fn name(&self) -> String {
+        match self {
+            Self::Instance(id) => id.to_string(),
+            Self::Receiver(name) => format!("receiver {name}"),
+        }
+    }
+
+    fn kinds(&self) -> [NoticeKind; 2] {
+        match self {
+            Self::Instance(_) => [NoticeKind::Unread, NoticeKind::ReadAgain],
+            Self::Receiver(_) => [NoticeKind::ReceiverFailed, NoticeKind::ReceiverRecovered],
+        }
+    }
+
+    /// Whether people were told last that it is in trouble.
+    fn was_told(&self, tx: &Transaction<'_>) -> Result<bool, StoreError> {
+        let [trouble, end] = self.kinds().map(NoticeKind::event_type);
+        let is_about_it = |event: &Event| {
+            (event.kind == trouble || event.kind == end)
+                && match self {
+                    Self::Instance(id) => event.instance.as_ref() == Some(id),
+                    Self::Receiver(name) => event.data.get("receiver").is_some_and(|receiver| receiver == name),
+                }
+        };
+        let group = trouble.split_once('.').map_or(trouble, |(group, _)| group);
+        Ok(events::newest(tx, &format!("{group}."), is_about_it)?.is_some_and(|event| event.kind == trouble))
+    }
+}
+
+fn troubles(
+    tx: &Transaction<'_>,
+    config: &Config,
+    began: DateTime<Utc>,
+    now: DateTime<Utc>,
+) -> Result<Vec<Trouble>, StoreError> {
+    let mut troubles = Vec::new();
+    for instance in &config.instances {
+        let known = known_trouble(tx, &instance.id)?;
+        let is_known = known.is_some();
+        if let Some(text) = unread(tx, instance, began, now)?.or(known) {
+            troubles.push(Trouble { subject: Subject::Instance(instance.id.clone()), text, is_known });
+        }
+    }
+    for receiver in &config.receivers {
+        let failing = outbox::failing(tx, &receiver.name)?;
+        if let Some(failing) = failing.filter(|failing| failing.given_up > 0 || failing.since + PATIENCE < now) {
+            let text = match failing.given_up {
+                0 => format!("takes nothing since {}: {}", written(failing.since), failing.reason),
+                count => format!("{count} messages were given up, the last because of: {}", failing.reason),
+            };
+            troubles.push(Trouble { subject: Subject::Receiver(receiver.name.clone()), text, is_known: false });
+        }
+    }
+    Ok(troubles)
+}
+
+/// Since when `instance` was not read, and how the last try ended, if that is too long ago.
+fn unread(
+    tx: &Transaction<'_>,
+    instance: &Instance,
+    began: DateTime<Utc>,
+    now: DateTime<Utc>,
+) -> Result<Option<String>, StoreError> {
+    let row = instances::find(tx, &instance.id)?;
+    let read = row.map_or(Ok(None), |row| cycles::last_reading(tx, row))?;
+    // What was not running could not read.
+    let since = read.map_or(began, |read| read.max(began));
+    // A reading takes its time, and a difference is read again.
+    let slack = TimeDelta::from_std(instance.schedule.confirm_after).unwrap_or_default() + TimeDelta::minutes(1);
+    if since + instance.schedule.cron.interval(since) * UNREAD_AFTER + slack >= now {
+        return Ok(None);
+    }
+    let latest = row.map_or(Ok(None), |row| cycles::latest(tx, row))?;
+    let last = latest.map_or(String::new(), |cycle| format!("; the last try ended with '{}'", cycle.verdict));
+    Ok(Some(format!("no reading since {}{last}", written(since))))
+}
+
+/// What people were told already that keeps the instance from being compared whole.
+fn known_trouble(tx: &Transaction<'_>, id: &InstanceId) -> Result<Option<String>, StoreError> {
+    let Some(row) = instances::find(tx, id)? else { return Ok(None) };
+    if let Some(code) = events::untrusted(tx, id)? {
+        return Ok(Some(format!("the baseline cannot be trusted ({code})")));
+    }
+    let sections = store::news::known(tx, row)?;
+    let is_blind = |section: &&SectionIncident| section.is_told && section.kind != SectionKind::Unbaselined;
+    let blind = sections.values().filter(is_blind).count();
+    Ok((blind > 0).then(|| format!("{blind} sections or credentials cannot be read")))
+}
+
+fn newest_cycle(tx: &Transaction<'_>, config: &Config) -> Result<Option<DateTime<Utc>>, StoreError> {
+    let mut newest = None;
+    for instance in &config.instances {
+        if let Some(row) = instances::find(tx, &instance.id)? {
+            newest = newest.max(cycles::latest(tx, row)?.map(|cycle| cycle.at));
+        }
+    }
+    Ok(newest)
+}
+
+/// What began, with what is to be said of it, and what is over.
+fn news(
+    tx: &Transaction<'_>,
+    config: &Config,
+    troubles: &[Trouble],
+) -> Result<Vec<(Subject, NoticeKind, String)>, StoreError> {
+    let instances = config.instances.iter().map(|instance| Subject::Instance(instance.id.clone()));
+    let receivers = config.receivers.iter().map(|receiver| Subject::Receiver(receiver.name.clone()));
+    let mut found = Vec::new();
+    for subject in instances.chain(receivers) {
+        let trouble = troubles.iter().find(|trouble| trouble.subject == subject);
+        let [begin, end] = subject.kinds();
+        match (trouble, subject.was_told(tx)?) {
+            (Some(trouble), false) if !trouble.is_known => found.push((subject, begin, trouble.text.clone())),
+            (None, true) => found.push((subject, end, "everything is as it should be again".to_owned())),
+            _ => {}
+        }
+    }
+    Ok(found)
+}
+
+fn tell_news(
+    tx: &Transaction<'_>,
+    config: &Config,
+    troubles: &[Trouble],
+    now: DateTime<Utc>,
+) -> Result<(), StoreError> {
+    for (subject, kind, text) in news(tx, config, troubles)? {
+        let (instance, receiver) = match &subject {
+            Subject::Instance(id) => (Some(id), None),
+            Subject::Receiver(name) => (None, Some(name.as_str())),
+        };
+        let data = json!({ "receiver": receiver, "reason": text });
+        events::append(tx, now, kind.event_type(), instance, data)?;
+        let notice = Notice { kind, subject: receiver.unwrap_or_default().to_owned(), text };
+        // Who takes nothing need not be told so; that it does again, it sees.
+        tell(tx, config, instance, &[notice], receiver, now)?;
+    }
+    Ok(())
+}
+
+/// A few lines for whoever looks at the signs of life: where the history stands is what nobody can take back then.
+fn status(tx: &Transaction<'_>, config: &Config, now: DateTime<Utc>) -> Result<String, StoreError> {
+    let mut lines = vec![format!("authdrift {} at {}", env!("CARGO_PKG_VERSION"), written(now))];
+    if let Some(mark) = events::mark(tx)? {
+        lines.push(format!("history {} {}", mark.size, mark.head));
+    }
+    for instance in &config.instances {
+        let row = instances::find(tx, &instance.id)?;
+        let latest = row.map_or(Ok(None), |row| cycles::latest(tx, row))?;
+        let verdict =
+            latest.map_or("never read".to_owned(), |cycle| format!("{} {}", cycle.verdict, written(cycle.at)));
+        lines.push(format!("{} {verdict}", instance.id));
+    }
+    Ok(lines.join("\n"))
+}

@@ -1,0 +1,68 @@
+//! A sign of life for a service outside of this machine that misses it, by the rules of healthchecks: the address alone
+//! means well, `/fail` behind it means not well, and the body says more.
+//!
+//! It is the only word that still comes when the machine itself is gone: by not coming.
+
+use chrono::{DateTime, Utc};
+use secrecy::ExposeSecret;
+use url::Url;
+
+use super::BadReceiver;
+use super::post::Post;
+use crate::config::{SecretRef, secret_url};
+use crate::secrets;
+
+/// Sends signs of life.
+pub struct Heartbeat {
+    url: SecretRef,
+    post: Post,
+}
+
+/// How the watch is doing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Beat {
+    /// It does its work.
+    Well,
+    /// It does not, because of these.
+    Unwell(Vec<String>),
+}
+
+impl Heartbeat {
+    /// Prepares to send to the address that is kept at `url`. Nothing is sent and no secret is read yet.
+    ///
+    /// # Errors
+    /// The TLS trust store is missing.
+    pub fn new(url: &SecretRef) -> Result<Self, BadReceiver> {
+        let post = Post::new().map_err(|reason| BadReceiver { name: "heartbeat".to_owned(), reason })?;
+        Ok(Self { url: url.clone(), post })
+    }
+
+    /// Sends one sign of life; `status` is for whoever looks at it there.
+    ///
+    /// # Errors
+    /// Why it did not arrive. The address is a secret, so it is not in it.
+    pub async fn send(&self, beat: &Beat, status: &str) -> Result<(), String> {
+        let url = self.address(beat)?;
+        let body = match beat {
+            Beat::Well => status.to_owned(),
+            Beat::Unwell(reasons) => format!("{}\n{status}", reasons.join("\n")),
+        };
+        // The time matters only for how long the other side asks to wait, and the next sign of life comes when it comes.
+        let now = DateTime::<Utc>::UNIX_EPOCH;
+        let answer = self.post.send(&url, "text/plain; charset=utf-8", Vec::new(), body.into_bytes(), now).await?;
+        match answer.status {
+            200..=299 => Ok(()),
+            _ => Err(format!("it answered {}", answer.words)),
+        }
+    }
+
+    fn address(&self, beat: &Beat) -> Result<Url, String> {
+        let text = secrets::read(&self.url).map_err(|error| error.to_string())?;
+        let mut url = secret_url(text.expose_secret().trim())?;
+        if *beat != Beat::Well {
+            let path = format!("{}/fail", url.path().trim_end_matches('/'));
+            url.set_path(&path);
+        }
+        Ok(url)
+    }
+}
