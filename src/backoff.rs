@@ -1,5 +1,7 @@
 //! How long to wait before the next try. Pure but for the dice.
 
+pub mod breaker;
+
 use std::time::Duration;
 
 /// `first` doubled for every failure after the first, times 0.8 to 1.2, so that many waiting programs do not come back
@@ -9,8 +11,8 @@ pub fn jittered(first: Duration, failures: u32) -> Duration {
     doubled.mul_f64(0.8 + 0.4 * fastrand::f64())
 }
 
-/// Pauses between the tries to deliver one message, as Standard Webhooks proposes: more than three days in all.
-const DELIVERY_PAUSES: [u64; 9] = [5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400];
+/// Pauses in seconds between the tries to deliver one message, as Standard Webhooks proposes: more than three days in all.
+pub const DELIVERY_PAUSES: [u64; 9] = [5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400];
 
 /// How long to wait after the `attempts`-th failed delivery, or nothing when it is time to give up. A receiver's own
 /// wish (`Retry-After`) counts when it is longer, up to a day.

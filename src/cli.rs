@@ -14,6 +14,7 @@ pub mod history;
 pub mod init;
 pub mod output;
 pub mod prompt;
+pub mod receivers;
 pub mod run;
 pub mod sections;
 pub mod settings;
@@ -23,7 +24,7 @@ pub mod verify;
 
 use std::io::{self, IsTerminal, Write};
 
-use args::{Arguments, Command, ConfigCommand};
+use args::{Arguments, Command, ConfigCommand, ReceiversCommand};
 use context::Context;
 
 use crate::approval::ApprovalError;
@@ -204,6 +205,15 @@ pub async fn run(arguments: Arguments, out: &mut dyn Write) -> Result<Exit, CliE
         Command::Export(options) => export::export(&Context::load(file)?, options, out),
         Command::Sections(options) => sections::sections(file, options, out),
         Command::Settings(options) => settings::settings(file, options, out),
+        Command::Receivers { command: ReceiversCommand::List(options) } => {
+            receivers::list(&Context::load(file)?, options, out)
+        }
+        Command::Receivers { command: ReceiversCommand::Test(options) } => {
+            receivers::test(&Context::load(file)?, options, out).await
+        }
+        Command::Receivers { command: ReceiversCommand::Enable(options) } => {
+            receivers::enable(&Context::load(file)?, options, out)
+        }
         Command::Explain(options) => explain::explain(file, options, out),
     }
 }

@@ -232,6 +232,28 @@ pub enum ReceiverKind {
     Email(Email),
     /// Standard Webhooks.
     Webhook(Webhook),
+    /// A channel of Slack.
+    Slack(SecretUrl),
+    /// A channel of Microsoft Teams.
+    Teams(SecretUrl),
+    /// A channel of Discord.
+    Discord(SecretUrl),
+    /// A service of PagerDuty.
+    PagerDuty(PagerDuty),
+}
+
+impl ReceiverKind {
+    /// What its table is called.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Email(_) => "email",
+            Self::Webhook(_) => "webhook",
+            Self::Slack(_) => "slack",
+            Self::Teams(_) => "teams",
+            Self::Discord(_) => "discord",
+            Self::PagerDuty(_) => "pagerduty",
+        }
+    }
 }
 
 /// A mail receiver.
@@ -267,8 +289,26 @@ pub enum Tls {
 pub struct Webhook {
     /// https, or http on loopback.
     pub url: Url,
-    /// `whsec_…`
-    pub secret: SecretRef,
+    /// `whsec_…` or `whsk_…`, at least one; every one of them signs, so that a receiver can change over in its own time.
+    pub secrets: Vec<SecretRef>,
+    /// CloudEvents instead of the body of Standard Webhooks.
+    pub is_cloud_event: bool,
+}
+
+/// A chat's webhook: whoever knows its address can write there, so the address is the secret.
+#[derive(Debug, Clone)]
+pub struct SecretUrl {
+    /// https, or http on loopback.
+    pub url: SecretRef,
+}
+
+/// A PagerDuty receiver.
+#[derive(Debug, Clone)]
+pub struct PagerDuty {
+    /// Where events go.
+    pub url: Url,
+    /// The integration's key.
+    pub routing_key: SecretRef,
 }
 
 /// A mail address with an optional display name.
@@ -278,6 +318,14 @@ pub struct Mailbox {
     pub name: Option<String>,
     /// `local@domain`
     pub address: String,
+}
+
+/// Reads an address that was kept as a secret: https, or http of this machine.
+///
+/// # Errors
+/// Why not; nothing of the text is repeated.
+pub fn secret_url(text: &str) -> Result<Url, String> {
+    address::secret_url(text).map_err(|error| format!("the address in the secret {error}"))
 }
 
 /// Whether the host of `url` can only be this machine.

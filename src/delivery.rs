@@ -1,4 +1,4 @@
-//! From the outbox to the receivers: at least once, in order per receiver, none waiting for another.
+//! From the outbox to the receivers: at least once, in order per instance, no receiver waiting for another.
 
 pub mod direct;
 
@@ -12,9 +12,10 @@ use crate::backoff::next_delivery;
 use crate::clock::Clock;
 use crate::config::Receiver;
 use crate::message::Message;
+use crate::model::Digest;
 use crate::receiver::{Attempt, BadReceiver, Sender};
 use crate::store::outbox::{self, Outcome};
-use crate::store::{Store, StoreError, events};
+use crate::store::{Store, StoreError, events, receivers};
 
 /// How long a claimed message belongs to one process: longer than any try takes. A process that dies in between leaves
 /// the message to the next one after this time, with the same id.
@@ -28,6 +29,7 @@ pub struct Delivery {
 /// The way to one receiver.
 pub struct Line {
     name: String,
+    target: Digest,
     sender: Sender,
     store: Store,
     clock: Arc<dyn Clock>,
@@ -41,8 +43,8 @@ impl Delivery {
     pub fn new(store: &Store, clock: &Arc<dyn Clock>, receivers: &[Receiver]) -> Result<Self, BadReceiver> {
         let mut lines = Vec::new();
         for receiver in receivers {
-            let (name, sender) = (receiver.name.clone(), Sender::new(receiver)?);
-            lines.push(Arc::new(Line { name, sender, store: store.clone(), clock: Arc::clone(clock) }));
+            let (name, target, sender) = (receiver.name.clone(), target(receiver), Sender::new(receiver)?);
+            lines.push(Arc::new(Line { name, target, sender, store: store.clone(), clock: Arc::clone(clock) }));
         }
         Ok(Self { lines })
     }
@@ -72,24 +74,31 @@ impl Delivery {
 }
 
 impl Line {
-    /// Delivers what is due, until nothing is or a try fails.
+    /// Delivers what is due, until nothing is, a try fails, or the receiver is left alone for a while.
     ///
     /// # Errors
     /// The store cannot be used. The receiver's failure is recorded, not an error.
     pub async fn deliver(&self) -> Result<(), StoreError> {
         loop {
             let now = self.clock.now();
-            let Some(message) = self.store.write(|tx| outbox::claim(tx, &self.name, now, HOLD))? else { return Ok(()) };
+            let claimed = self.store.write(|tx| {
+                let health = receivers::health(tx, &self.name, &self.target)?;
+                if health.disabled.is_some() || health.breaker.closed_until(now).is_some() {
+                    return Ok::<_, StoreError>(None);
+                }
+                outbox::claim(tx, &self.name, now, HOLD)
+            })?;
+            let Some(message) = claimed else { return Ok(()) };
             let attempt = self.sender.send(&message, now).await;
             let outcome = outcome(&message, &attempt, self.clock.as_ref());
-            self.record(&message, &outcome)?;
-            if matches!(outcome, Outcome::Again(..)) {
+            self.record(&message, &attempt, &outcome)?;
+            if matches!(attempt, Attempt::Transient(..) | Attempt::Gone(_)) {
                 return Ok(());
             }
         }
     }
 
-    fn record(&self, message: &Message, outcome: &Outcome) -> Result<(), StoreError> {
+    fn record(&self, message: &Message, attempt: &Attempt, outcome: &Outcome) -> Result<(), StoreError> {
         let (receiver, delivery) = (&self.name, &message.id);
         let kind = match outcome {
             Outcome::Delivered(answer) => {
@@ -112,15 +121,37 @@ impl Line {
                 let data = json!({ "message": message.id, "receiver": receiver, "attempts": message.attempts + 1 });
                 events::append(tx, now, kind, message.alert.instance.as_ref(), data)?;
             }
-            Ok(())
+            let breaker = receivers::health(tx, receiver, &self.target)?.breaker;
+            match attempt {
+                Attempt::Transient(..) => receivers::record(tx, receiver, &self.target, breaker.failed(now)),
+                Attempt::Gone(reason) => {
+                    tracing::error!(
+                        receiver,
+                        error = reason,
+                        "the receiver wants nothing any more: nothing is sent until its configuration changes or \
+                         `authdrift receivers enable` says so"
+                    );
+                    receivers::disable(tx, receiver, &self.target, reason, now)
+                }
+                Attempt::Delivered(_) | Attempt::Permanent(_) if breaker.failures > 0 => {
+                    receivers::record(tx, receiver, &self.target, breaker.answered())
+                }
+                Attempt::Delivered(_) | Attempt::Permanent(_) => Ok(()),
+            }
         })
     }
+}
+
+/// How a receiver is configured, as far as reaching it goes: secrets are references there, so none is in it. What a new
+/// version of the program writes otherwise counts as configured anew, which costs one more try.
+pub fn target(receiver: &Receiver) -> Digest {
+    Digest::of(format!("{:?}", receiver.kind).as_bytes())
 }
 
 fn outcome(message: &Message, attempt: &Attempt, clock: &dyn Clock) -> Outcome {
     match attempt {
         Attempt::Delivered(answer) => Outcome::Delivered(answer.clone()),
-        Attempt::Permanent(reason) => Outcome::Dead(reason.clone()),
+        Attempt::Permanent(reason) | Attempt::Gone(reason) => Outcome::Dead(reason.clone()),
         Attempt::Transient(reason, asked) => match next_delivery(message.attempts + 1, *asked) {
             Some(pause) => Outcome::Again(clock.now() + pause, reason.clone()),
             None => Outcome::Dead(format!("given up after {} tries: {reason}", message.attempts + 1)),

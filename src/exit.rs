@@ -22,7 +22,7 @@ pub enum Exit {
     Unavailable = 69,
     /// A fault in the program.
     Internal = 70,
-    /// A file or the database could not be read or written.
+    /// A file or the database could not be read or written, or a receiver did not take a sample.
     Io = 74,
     /// Another daemon works on the same state.
     AlreadyRunning = 75,

@@ -1,18 +1,30 @@
 //! One model of an alert, and its renderings.
 //!
-//! An [`Alert`] is made once per instance, cycle and receiver, stored in the outbox as JSON and rendered when it is
-//! sent. It holds everything a reader needs and no secret: values come from canonical documents, where secrets are
+//! An [`Alert`] is made once per instance, cycle and receiver, and stored in the outbox as JSON with the body that is to be
+//! sent; mail alone is rendered when it is sent. It holds everything a reader needs and no secret: values come from canonical documents, where secrets are
 //! fingerprints. Text from outside is made safe when it is rendered, never before, so that the JSON stays exact.
 
+mod card;
+mod discord;
+pub mod event_types;
+mod format;
 pub mod html;
 pub mod json;
+mod pagerduty;
+pub mod sample;
 #[cfg(test)]
 mod samples;
+mod slack;
 pub mod subject;
+mod teams;
+#[cfg(test)]
+mod tests;
 pub mod text;
 pub mod values;
 mod view;
 mod words;
+
+pub use format::{Body, Format};
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -73,6 +85,8 @@ pub struct Message {
     pub thread: Option<MessageId>,
     /// Its subject.
     pub subject: String,
+    /// What is sent, unless it is mail; the same on every try.
+    pub body: Option<Body>,
     /// When it was made.
     pub created_at: DateTime<Utc>,
     /// Tries so far.

@@ -1,17 +1,22 @@
 //! Where alerts go. Each receiver makes one try and says how it ended; when to try again is not its business.
 
+mod chat;
 pub mod heartbeat;
 mod mail;
+mod pagerduty;
+mod post;
+mod signing;
 mod webhook;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-pub use webhook::{BadWebhookSecret, signature};
+pub use signing::{BadWebhookSecret, public_key, signature};
 
 use crate::config::{Receiver, ReceiverKind};
-use crate::message::Message;
+use crate::message::{Body, Format, Message};
 
 /// How one try ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,14 +27,21 @@ pub enum Attempt {
     Transient(String, Option<Duration>),
     /// It will never work: why.
     Permanent(String),
+    /// The receiver wants nothing any more: its words.
+    Gone(String),
 }
 
 /// A receiver that messages can be sent to.
-pub enum Sender {
-    /// Mail.
+pub struct Sender {
+    format: Option<Format>,
+    way: Way,
+}
+
+enum Way {
     Mail(mail::Mailer),
-    /// Standard Webhooks.
     Webhook(webhook::Hook),
+    Chat(chat::Channel),
+    PagerDuty(pagerduty::Pager),
 }
 
 /// A receiver that cannot be prepared.
@@ -40,24 +52,70 @@ pub struct BadReceiver {
     reason: String,
 }
 
+/// How what goes to `kind` is written; nothing for mail, which is written when it is sent.
+pub fn format_of(kind: &ReceiverKind) -> Option<Format> {
+    match kind {
+        ReceiverKind::Email(_) => None,
+        ReceiverKind::Webhook(hook) if hook.is_cloud_event => Some(Format::CloudEvents),
+        ReceiverKind::Webhook(_) => Some(Format::Standard),
+        ReceiverKind::Slack(_) => Some(Format::Slack),
+        ReceiverKind::Teams(_) => Some(Format::Teams),
+        ReceiverKind::Discord(_) => Some(Format::Discord),
+        ReceiverKind::PagerDuty(_) => Some(Format::PagerDuty),
+    }
+}
+
+/// What goes to `kind`, to be kept with the message: every try sends the same bytes, whatever version of the program
+/// makes it. A message that cannot be written is kept all the same, and given up when it is sent.
+pub fn body(kind: &ReceiverKind, message: &Message) -> Option<Body> {
+    written(message, format_of(kind)?).ok()
+}
+
+/// One message that cannot be written must not stop the others.
+fn written(message: &Message, format: Format) -> Result<Body, String> {
+    match catch_unwind(AssertUnwindSafe(|| Body::of(message, format))) {
+        Ok(Ok(body)) => Ok(body),
+        Ok(Err(error)) => Err(format!("the body cannot be made: {error}")),
+        Err(_) => Err("the body cannot be made: the renderer failed".to_owned()),
+    }
+}
+
 impl Sender {
     /// Prepares to send to `receiver`. Nothing is sent and no secret is read yet.
     ///
     /// # Errors
     /// The TLS trust store is missing, or the sender's address is unusable.
     pub fn new(receiver: &Receiver) -> Result<Self, BadReceiver> {
-        let bad = |reason: String| BadReceiver { name: receiver.name.clone(), reason };
-        match &receiver.kind {
-            ReceiverKind::Email(email) => mail::Mailer::new(email).map(Self::Mail).map_err(bad),
-            ReceiverKind::Webhook(hook) => webhook::Hook::new(hook).map(Self::Webhook).map_err(bad),
-        }
+        let way = match &receiver.kind {
+            ReceiverKind::Email(email) => mail::Mailer::new(email).map(Way::Mail),
+            ReceiverKind::Webhook(hook) => webhook::Hook::new(hook).map(Way::Webhook),
+            ReceiverKind::Slack(place) | ReceiverKind::Teams(place) | ReceiverKind::Discord(place) => {
+                chat::Channel::new(place).map(Way::Chat)
+            }
+            ReceiverKind::PagerDuty(pager) => pagerduty::Pager::new(pager).map(Way::PagerDuty),
+        };
+        let way = way.map_err(|reason| BadReceiver { name: receiver.name.clone(), reason })?;
+        Ok(Self { format: format_of(&receiver.kind), way })
     }
 
-    /// Tries to deliver `message` once.
+    /// Tries to deliver `message` once: the body it was kept with, unless the receiver is of another kind by now.
     pub async fn send(&self, message: &Message, now: DateTime<Utc>) -> Attempt {
-        match self {
-            Self::Mail(mailer) => mailer.send(message, now).await,
-            Self::Webhook(hook) => hook.send(message, now).await,
+        let body = match (self.format, &message.body) {
+            (None, _) => None,
+            (Some(format), Some(kept)) if kept.format == format => Some(kept.clone()),
+            (Some(format), _) => match written(message, format) {
+                Ok(body) => Some(body),
+                Err(reason) => return Attempt::Permanent(reason),
+            },
+        };
+        match (&self.way, &body) {
+            (Way::Webhook(hook), Some(body)) => hook.send(message, body, now).await,
+            (Way::Chat(channel), Some(body)) => channel.send(body, now).await,
+            (Way::PagerDuty(pager), Some(body)) => pager.send(message, body, now).await,
+            (Way::Mail(mailer), _) => mailer.send(message, now).await,
+            (Way::Webhook(_) | Way::Chat(_) | Way::PagerDuty(_), None) => {
+                Attempt::Permanent("there is no body".to_owned())
+            }
         }
     }
 }

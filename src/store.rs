@@ -16,6 +16,7 @@ pub mod instances;
 pub mod news;
 mod open;
 pub mod outbox;
+pub mod receivers;
 pub mod space;
 mod told;
 

@@ -10,12 +10,15 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Mutex;
+use std::time::Duration;
 use std::{env, fs};
 
 use authdrift::approval::{Proposal, Signer, sign};
+use authdrift::backoff::DELIVERY_PAUSES;
 use authdrift::canonical::{self, Document};
 use authdrift::classify::Catalogue;
 use authdrift::config::{self, Sources};
+use authdrift::message::event_types::EVENT_TYPES;
 use authdrift::model::{Digest, HistoryMark, InstanceId, Pattern, Provider, State};
 use authdrift::sections::{Depth, Table};
 use authdrift::snapshot::{Manifest, SectionMark, digest_of};
@@ -83,6 +86,42 @@ fn the_sections_that_are_read_are_listed() {
         }
         check_generated("docs/coverage.md", &format!("{provider}-sections"), &table);
     }
+}
+
+#[test]
+fn the_events_and_the_pauses_of_receivers_are_listed() {
+    let mut table = "| `type` | What happened |\n|---|---|\n".to_owned();
+    for (name, meaning) in EVENT_TYPES {
+        writeln!(table, "| `{name}` | {meaning} |").unwrap();
+    }
+    check_generated("docs/receivers.md", "events", &table);
+    let pauses = DELIVERY_PAUSES.map(|seconds| humantime::format_duration(Duration::from_secs(seconds)).to_string());
+    check_generated("docs/receivers.md", "pauses", &format!("```text\n{}\n```\n", pauses.join(", ")));
+}
+
+#[test]
+fn the_signatures_of_webhooks_can_be_checked_in_a_shell() {
+    let has = |program: &str| Command::new(program).arg("--help").output().is_ok();
+    if !(has("openssl") && has("base64") && has("od")) {
+        // The harness shows this also when the test passes.
+        let _ = writeln!(std::io::stderr(), "SKIPPED: the check of a webhook's signature needs openssl, base64 and od");
+        return;
+    }
+    let document = read("docs/receivers.md");
+    let scripts: Vec<&str> =
+        document.split("<!-- tried -->\n```sh\n").skip(1).map(|rest| rest.split_once("\n```").unwrap().0).collect();
+    let folder = tempfile::tempdir().unwrap();
+    let body = r#"{"type":"drift.opened","timestamp":"2026-01-01T00:00:00Z","data":{"instance":"auth0:acme","incident":"inc_1","severity":"high"}}"#;
+    let run = |script: &str, body: &str| {
+        fs::write(folder.path().join("body"), body).unwrap();
+        let output = Command::new("sh").arg("-c").arg(script).current_dir(folder.path()).output().unwrap();
+        (output.status.success(), String::from_utf8(output.stdout).unwrap())
+    };
+    let expected = (true, "wjrvZ8rCMxY2rJNSFMr/BiDzvgDkTd6MhKq8swJdJbM=\n".to_owned());
+    assert_eq!(run(scripts[0], body), expected);
+    assert_ne!(run(scripts[0], "{}"), expected);
+    assert!(run(scripts[1], body).0, "{:?}", run(scripts[1], body));
+    assert!(!run(scripts[1], "{}").0);
 }
 
 #[test]

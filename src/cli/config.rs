@@ -53,12 +53,16 @@ pub fn check(file: Option<&Path>, out: &mut dyn Write) -> Result<Exit, CliError>
     writeln!(out)?;
     let mut columns = Columns::new(0);
     for receiver in &config.receivers {
-        let (kind, place) = match &receiver.kind {
-            ReceiverKind::Email(email) => ("email", format!("{}:{}", email.host, email.port)),
-            ReceiverKind::Webhook(webhook) => ("webhook", webhook.url.host_str().unwrap_or_default().to_owned()),
+        let place = match &receiver.kind {
+            ReceiverKind::Email(email) => format!("{}:{}", email.host, email.port),
+            ReceiverKind::Webhook(webhook) => webhook.url.host_str().unwrap_or_default().to_owned(),
+            ReceiverKind::PagerDuty(pager) => pager.url.host_str().unwrap_or_default().to_owned(),
+            ReceiverKind::Slack(_) | ReceiverKind::Teams(_) | ReceiverKind::Discord(_) => {
+                "address in its secret".to_owned()
+            }
         };
         let filter = format!("from {}", receiver.filter.min_severity);
-        columns.row(PLAIN, [receiver.name.clone(), kind.to_owned(), place, filter]);
+        columns.row(PLAIN, [receiver.name.clone(), receiver.kind.as_str().to_owned(), place, filter]);
     }
     columns.write(out)?;
     Ok(Exit::Ok)

@@ -8,6 +8,7 @@ use super::CliError;
 use super::args::StatusOptions;
 use super::context::Context;
 use super::output::{BOLD, Columns, PLAIN, day, severity_style, time};
+use super::receivers::{health_json, health_of, state_words};
 use crate::approval::propose::Standing;
 use crate::classify::assess;
 use crate::clock::written;
@@ -88,7 +89,12 @@ pub fn status(context: &Context, options: &StatusOptions, out: &mut dyn Write) -
         let mut columns = Columns::new(0);
         columns.row(BOLD, ["RECEIVER", "LAST DELIVERY", "WAITING", "FAILED", "TROUBLE"]);
         for receiver in &context.config.receivers {
-            let state = store.read(|tx| outbox::receiver_state(tx, &receiver.name))?;
+            let mut state = store.read(|tx| outbox::receiver_state(tx, &receiver.name))?;
+            let health = health_of(&store, receiver)?;
+            if health.disabled.is_some() || health.breaker.closed_until(now).is_some() {
+                let words = state_words(&health, now);
+                state.trouble = Some(state.trouble.map_or(words.clone(), |trouble| format!("{words}: {trouble}")));
+            }
             columns.row(PLAIN, receiver_cells(&receiver.name, &state, now));
         }
         columns.write(out)?;
@@ -205,13 +211,17 @@ fn as_json(store: &Store, context: &Context, lines: &[(&Instance, Line)]) -> Res
     let mut receivers = Vec::new();
     for receiver in &context.config.receivers {
         let state = store.read(|tx| outbox::receiver_state(tx, &receiver.name))?;
-        receivers.push(json!({
+        let mut fields = json!({
             "receiver": receiver.name,
             "waiting": state.waiting,
             "failed": state.dead,
             "last_delivery": state.last_delivery.map(|(at, answer)| json!({ "at": written(at), "answer": answer })),
             "trouble": state.trouble,
-        }));
+        });
+        if let Some(fields) = fields.as_object_mut() {
+            fields.extend(health_json(&health_of(store, receiver)?, context.clock.now()));
+        }
+        receivers.push(fields);
     }
     let history = store.read(events::mark)?;
     Ok(json!({ "instances": instances, "receivers": receivers, "history": history }))

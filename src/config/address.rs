@@ -45,12 +45,35 @@ pub(super) fn url(text: &str, used_as: UrlUse) -> Result<Url, BadUrl> {
     if text.contains(char::is_whitespace) {
         return Err(BadUrl::NotAUrl);
     }
-    let mut url = Url::parse(text).map_err(|_| BadUrl::NotAUrl)?;
+    let url = Url::parse(text).map_err(|_| BadUrl::NotAUrl)?;
     if !url.username().is_empty() || url.password().is_some() {
         return Err(BadUrl::Login);
     }
     if url.query().is_some() {
         return Err(BadUrl::Query);
+    }
+    let mut url = protected(url)?;
+    if used_as == UrlUse::Base {
+        let path = url.path().trim_end_matches('/').to_owned();
+        url.set_path(&path);
+    }
+    Ok(url)
+}
+
+/// Reads the address of a chat's webhook, which may have a query.
+///
+/// # Security
+/// As [`url`]: what is sent there tells how somebody's sign-in is protected.
+pub(super) fn secret_url(text: &str) -> Result<Url, BadUrl> {
+    if text.contains(char::is_whitespace) {
+        return Err(BadUrl::NotAUrl);
+    }
+    protected(Url::parse(text).map_err(|_| BadUrl::NotAUrl)?)
+}
+
+fn protected(url: Url) -> Result<Url, BadUrl> {
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(BadUrl::Login);
     }
     if url.fragment().is_some() {
         return Err(BadUrl::Fragment);
@@ -59,10 +82,6 @@ pub(super) fn url(text: &str, used_as: UrlUse) -> Result<Url, BadUrl> {
         "https" => {}
         "http" if super::is_loopback(&url) => {}
         _ => return Err(BadUrl::NotProtected),
-    }
-    if used_as == UrlUse::Base {
-        let path = url.path().trim_end_matches('/').to_owned();
-        url.set_path(&path);
     }
     Ok(url)
 }

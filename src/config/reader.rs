@@ -264,7 +264,7 @@ impl<'a> Reader<'a> {
     }
 
     /// An inline table that is the value of a key; the table is called by what it holds.
-    pub(super) fn value_table(&mut self, value: &'a Spanned<DeValue<'a>>, name: &str) -> Option<Reader<'a>> {
+    pub(super) fn value_table(&self, value: &'a Spanned<DeValue<'a>>, name: &str) -> Option<Reader<'a>> {
         let table = value.get_ref().as_table()?;
         Some(self.inner(table, value.span(), name.to_owned()))
     }

@@ -1,28 +1,38 @@
-//! Reads `[[email]]` and `[[webhook]]`.
+//! Reads `[[email]]`, `[[webhook]]`, `[[slack]]`, `[[teams]]`, `[[discord]]` and `[[pagerduty]]`.
+
+use url::Url;
 
 use super::address::{self, UrlUse};
 use super::instance::Names;
 use super::lookup::{self, NoInstance};
 use super::problem::Problem;
 use super::reader::{At, Reader};
-use super::{Email, Filter, Mailbox, Receiver, ReceiverKind, SecretRef, Tls, Webhook};
+use super::{Email, Filter, Mailbox, PagerDuty, Receiver, ReceiverKind, SecretRef, SecretUrl, Tls, Webhook};
 use crate::model::{Category, InstanceId, Severity, display_safe};
+
+/// Where PagerDuty takes events; EU accounts have an address of their own.
+const PAGERDUTY: &str = "https://events.pagerduty.com/v2/enqueue";
 
 /// Reads all receivers; `ids` are the instances they may name.
 pub(super) fn read(file: &mut Reader<'_>, ids: &[InstanceId], text: &str) -> Vec<Receiver> {
-    let mut tables: Vec<(bool, Reader<'_>)> = Vec::new();
-    tables.extend(file.tables("email").into_iter().map(|table| (true, table)));
-    tables.extend(file.tables("webhook").into_iter().map(|table| (false, table)));
+    let mut tables: Vec<(&str, Reader<'_>)> = Vec::new();
+    for kind in ["email", "webhook", "slack", "teams", "discord", "pagerduty"] {
+        tables.extend(file.tables(kind).into_iter().map(|table| (kind, table)));
+    }
     tables.sort_by_key(|(_, table)| table.place.start);
 
     let mut names = Names::default();
     let mut receivers = Vec::new();
-    for (is_email, mut table) in tables {
+    for (kind, mut table) in tables {
         let name = names.read(&mut table, "receiver", text);
         let filter = filter(&mut table, ids);
-        let kind = match is_email {
-            true => email(&mut table).map(ReceiverKind::Email),
-            false => webhook(&mut table).map(ReceiverKind::Webhook),
+        let kind = match kind {
+            "email" => email(&mut table).map(ReceiverKind::Email),
+            "webhook" => webhook(&mut table).map(ReceiverKind::Webhook),
+            "slack" => secret_url(&mut table).map(ReceiverKind::Slack),
+            "teams" => secret_url(&mut table).map(ReceiverKind::Teams),
+            "discord" => secret_url(&mut table).map(ReceiverKind::Discord),
+            _ => pagerduty(&mut table).map(ReceiverKind::PagerDuty),
         };
         table.finish();
         if let (Some(name), Some(kind)) = (name, kind) {
@@ -146,6 +156,27 @@ fn webhook(table: &mut Reader<'_>) -> Option<Webhook> {
     table.require("url");
     let url = table.url("url", UrlUse::Whole).map(|url| url.value);
     table.require("secret");
-    let secret = table.secret("secret").map(|secret| secret.value);
-    Some(Webhook { url: url?, secret: secret? })
+    let secrets = table.secrets("secret");
+    let format = table.word("format", &["standard", "cloudevents"]);
+    Some(Webhook {
+        url: url?,
+        secrets: secrets?,
+        is_cloud_event: format.is_some_and(|format| format.value == "cloudevents"),
+    })
+}
+
+/// The address of a chat's webhook is as good as a password, so it stands where secrets do.
+fn secret_url(table: &mut Reader<'_>) -> Option<SecretUrl> {
+    table.require("url");
+    let url = table.secret("url")?;
+    Some(SecretUrl { url: url.value })
+}
+
+fn pagerduty(table: &mut Reader<'_>) -> Option<PagerDuty> {
+    let is_given = table.has("url");
+    let url = table.url("url", UrlUse::Whole).map(|url| url.value);
+    table.require("routing_key");
+    let routing_key = table.secret("routing_key").map(|key| key.value);
+    let url = if is_given { url } else { Url::parse(PAGERDUTY).ok() };
+    Some(PagerDuty { url: url?, routing_key: routing_key? })
 }

@@ -1,12 +1,18 @@
 //! Reads where a secret is. The secret itself is refused, and never repeated.
 
+use toml::Spanned;
+use toml::de::DeValue;
+
 use super::SecretRef;
 use super::problem::{Problem, looks_like_secret};
 use super::reader::{At, Reader};
 
 const ONE_OF: &str = "{ credential = \"NAME\" }, { file = \"PATH\" } or { env = \"NAME\" }";
 
-impl Reader<'_> {
+/// Signatures of one message: two during a change, and one more of the other kind.
+const MOST_SECRETS: usize = 4;
+
+impl<'a> Reader<'a> {
     /// A reference to a secret: an inline table with exactly one of `credential`, `file` and `env`.
     ///
     /// # Security
@@ -14,6 +20,24 @@ impl Reader<'_> {
     /// the message does not show the line it is in.
     pub(super) fn secret(&mut self, key: &'static str) -> Option<At<SecretRef>> {
         let value = self.value(key)?;
+        Some(At { value: self.secret_of(key, value)?, span: value.span() })
+    }
+
+    /// One reference to a secret or a list of some, while a new one replaces an old one.
+    pub(super) fn secrets(&mut self, key: &'static str) -> Option<Vec<SecretRef>> {
+        let value = self.value(key)?;
+        let Some(array) = value.get_ref().as_array() else {
+            return Some(vec![self.secret_of(key, value)?]);
+        };
+        if array.is_empty() || array.len() > MOST_SECRETS {
+            let message = format!("'{key}' has {} secrets: it takes 1 to {MOST_SECRETS}", array.len());
+            self.report(Problem::at(value.span(), message).without_source());
+            return None;
+        }
+        Some(array.iter().filter_map(|item| self.secret_of(key, item)).collect())
+    }
+
+    fn secret_of(&self, key: &str, value: &'a Spanned<DeValue<'a>>) -> Option<SecretRef> {
         let Some(mut inner) = self.value_table(value, "a secret") else {
             let problem = Problem::at(value.span(), format!("'{key}' has to say where the secret is, not what it is"));
             self.report(problem.help("put it in a file and write { file = \"…\" }").without_source());
@@ -29,8 +53,7 @@ impl Reader<'_> {
             inner.report(Problem::at(value.span(), message).help(format!("write one of {ONE_OF}")).without_source());
         }
         inner.finish();
-        let reference = credential.or(file).or(env)?;
-        Some(At { value: reference, span: value.span() })
+        credential.or(file).or(env)
     }
 
     /// The path of a file.
@@ -44,7 +67,8 @@ impl Reader<'_> {
 
     /// Whether somebody wrote the secret where its place belongs; then it is refused.
     fn is_secret_itself(&self, key: &str, text: &At<String>) -> bool {
-        let is_secret = looks_like_secret(&text.value) && !text.value.starts_with('/');
+        // The address of a chat's webhook is a secret too, and no path.
+        let is_secret = (looks_like_secret(&text.value) && !text.value.starts_with('/')) || text.value.contains("://");
         if is_secret {
             let message = format!("'{key}' has to say where the secret is, and this looks like the secret itself");
             let problem = Problem::at(text.span.clone(), message);

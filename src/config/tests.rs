@@ -53,6 +53,14 @@ fn email(lines: &str) -> String {
     format!("{}[[email]]\nname = \"m\"\nfrom = \"a@example.com\"\nto = [\"b@example.com\"]\n{lines}\n", clerk(""))
 }
 
+fn webhook(lines: &str) -> String {
+    format!("{}[[webhook]]\nname = \"w\"\nurl = \"https://a.example/\"\n{lines}\n", clerk("").trim_end()).replacen(
+        "[[webhook]]",
+        "\n[[webhook]]",
+        1,
+    )
+}
+
 #[test]
 fn one_publishable_key_is_a_whole_configuration() {
     let config = load(&clerk("")).unwrap();
@@ -107,7 +115,7 @@ fn the_example_loads_and_holds_every_key() {
     let findings = Findings::new();
     let asked = std::rc::Rc::clone(&findings.asked);
     let config = parse_into(findings, &sources(EXAMPLE)).unwrap();
-    assert_eq!((config.instances.len(), config.receivers.len()), (5, 2));
+    assert_eq!((config.instances.len(), config.receivers.len()), (5, 6));
     let order: Vec<String> = config.instances.iter().map(|instance| instance.id.to_string()).collect();
     assert_eq!(order, ["clerk:shop", "clerk:prod", "auth0:acme", "auth0:acme-staging", "auth0:first-try"]);
     for ((table, key), is_there) in asked.borrow().iter() {
@@ -373,6 +381,44 @@ fn bad_input_is_refused_at_its_place() {
             format!("{}[[webhook]]\nname = \"w\"", clerk("")),
             &["5:1 [[webhook]] has no 'url'", "5:1 [[webhook]] has no 'secret'"],
         ),
+        ("webhook secrets", webhook("secret = []"), &["7:10 'secret' has 0 secrets: it takes 1 to 4"]),
+        (
+            "webhook secrets one by one",
+            webhook("secret = [{ env = \"X\" }, { env = \"X\", file = \"x\" }, \"x\"]"),
+            &[
+                "7:26 'secret' has more than one of 'credential', 'file' and 'env' [write one of { credential = \"NAME\" }, { file = \"PATH\" } or { env = \"NAME\" }]",
+                "7:53 'secret' has to say where the secret is, not what it is [put it in a file and write { file = \"…\" }]",
+            ],
+        ),
+        (
+            "webhook format",
+            webhook("secret = { env = \"X\" }\nformat = \"cloudevent\""),
+            &["8:10 'cloudevent' is not one of standard, cloudevents [did you mean 'cloudevents'?]"],
+        ),
+        (
+            "chats",
+            format!(
+                "{}[[slack]]\nname = \"s\"\n[[teams]]\nname = \"t\"\nurl = \"https://x.example\"\n[[discord]]\nname = \"d\"\nurl = {{ file = \"https://x.example/y\" }}",
+                clerk("")
+            ),
+            &[
+                "5:1 [[slack]] has no 'url'",
+                "9:7 'url' has to say where the secret is, not what it is [put it in a file and write { file = \"…\" }]",
+                "12:16 'file' has to say where the secret is, and this looks like the secret itself [put it in a file and write { file = \"…\" }]",
+            ],
+        ),
+        (
+            "pagerduty",
+            format!(
+                "{}[[pagerduty]]\nname = \"p\"\nurl = \"http://x.example\"\nrouting_keys = {{ env = \"X\" }}",
+                clerk("")
+            ),
+            &[
+                "5:1 [[pagerduty]] has no 'routing_key'",
+                "7:7 'url' has to begin with 'https://' ('http://' is for loopback only)",
+                "8:1 unknown key 'routing_keys' in [[pagerduty]] [did you mean 'routing_key'?]",
+            ],
+        ),
         ("key twice", clerk("keep_code = true\nkeep_code = true"), &["5:1 duplicate key"]),
     ];
     for (name, text, expected) in table {
@@ -474,6 +520,10 @@ fn secrets_are_never_repeated() {
         auth0("token = \"CANARY\""),
         email("host = \"r\"\nusername = \"x\"\npassword = \"CANARY\""),
         format!("{}[[webhook]]\nname = \"w\"\nurl = \"https://a.example\"\nsecret = \"whsec_CANARY\"", clerk("")),
+        format!("{}[[slack]]\nname = \"w\"\nurl = \"https://hooks.slack.com/services/T0/B0/CANARY\"", clerk("")),
+        format!("{}[[teams]]\nname = \"w\"\nurl = {{ file = \"https://x.example/CANARY\" }}", clerk("")),
+        format!("{}[[pagerduty]]\nname = \"w\"\nrouting_key = \"CANARY\"", clerk("")),
+        format!("{}[[webhook]]\nname = \"w\"\nurl = \"https://a.example\"\nsecret = [\"whsec_CANARY\"]", clerk("")),
         "clerk = [{ name = 1, secret_key = \"CANARY\" }]".to_owned(),
         "clerk = [{ name = 1, pw = \"CANARY\" }]".to_owned(),
         "clerk = [{ pw = \"CANARY\" }]".to_owned(),

@@ -5,12 +5,13 @@ use chrono::{DateTime, Utc};
 use super::commit::Told;
 use super::report::BaselineReport;
 use crate::classify::{Catalogue, Drift, Surroundings, assess_among};
-use crate::config::{Config, Filter};
+use crate::config::{Config, Filter, Receiver};
 use crate::incident::{Known, SectionKind, Status, Step, Telling, Transition};
 use crate::message::{
     Alert, ApprovedBaseline, Entry, EntryChange, Message, News, Notice, SectionChange, Window, subject::subject,
 };
 use crate::model::{Digest, Direction, HistoryMark, InstanceId, MessageId, Severity};
+use crate::receiver;
 use crate::store::instances::InstanceRow;
 use crate::store::outbox;
 use crate::store::{StoreError, Transaction, drifts, events, news};
@@ -61,7 +62,7 @@ pub fn announce(tx: &Transaction<'_>, row: InstanceRow, origin: &Origin<'_>, tol
         };
         for receiver in &origin.config.receivers {
             if let Some(alert) = filtered(&alert, &receiver.filter) {
-                post(tx, row, &receiver.name, alert, origin.at)?;
+                post(tx, row, receiver, alert, origin.at)?;
             }
         }
     }
@@ -96,12 +97,18 @@ pub fn tell(
             alert,
             thread: None,
             subject,
+            body: None,
             created_at: at,
             attempts: 0,
         };
-        outbox::keep(tx, &message)?;
+        outbox::keep(tx, &with_body(receiver, message))?;
     }
     Ok(())
+}
+
+/// The message with what is to be sent, so that every try sends the same.
+fn with_body(receiver: &Receiver, message: Message) -> Message {
+    Message { body: receiver::body(&receiver.kind, &message), ..message }
 }
 
 /// An alert that says nothing yet, with where the history stands.
@@ -114,13 +121,13 @@ fn about_nothing(tx: &Transaction<'_>, at: DateTime<Utc>) -> Result<Alert, Store
 fn post(
     tx: &Transaction<'_>,
     row: InstanceRow,
-    receiver: &str,
+    receiver: &Receiver,
     alert: Alert,
     at: DateTime<Utc>,
 ) -> Result<(), StoreError> {
     // News that is worse than the story it would follow begins a story of its own: nobody should find a critical change
     // under the subject of a small one.
-    let thread = outbox::thread(tx, row, receiver)?;
+    let thread = outbox::thread(tx, row, &receiver.name)?;
     let thread = thread.filter(|thread| alert.is_all_clear() || alert.severity() <= thread.severity);
     let subject = match &thread {
         Some(thread) => format!("Re: {}", thread.subject),
@@ -128,13 +135,15 @@ fn post(
     };
     let message = Message {
         id: MessageId::new(),
-        receiver: receiver.to_owned(),
+        receiver: receiver.name.clone(),
         alert,
         thread: thread.map(|thread| thread.root),
         subject,
+        body: None,
         created_at: at,
         attempts: 0,
     };
+    let message = with_body(receiver, message);
     outbox::keep(tx, &message)?;
     if message.thread.is_none() {
         outbox::begin_thread(tx, row, &message)?;

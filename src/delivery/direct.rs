@@ -45,6 +45,7 @@ impl Herald {
                     subject: subject(&alert),
                     alert,
                     thread: None,
+                    body: None,
                     created_at: now,
                     attempts: 0,
                 };
@@ -52,7 +53,7 @@ impl Herald {
                     Attempt::Delivered(answer) => {
                         tracing::info!(receiver = name, delivery = %message.id, answer, "told directly");
                     }
-                    Attempt::Transient(error, _) | Attempt::Permanent(error) => {
+                    Attempt::Transient(error, _) | Attempt::Permanent(error) | Attempt::Gone(error) => {
                         tracing::error!(receiver = name, delivery = %message.id, error, "could not be told directly");
                     }
                 }

@@ -1,12 +1,14 @@
-//! The body of a webhook: Standard Webhooks 1.0, `{"type":…,"timestamp":…,"data":{…}}`.
+//! The body of a webhook: Standard Webhooks 1.0, `{"type":…,"timestamp":…,"data":{…}}`, or the same as a CloudEvent.
 //!
 //! `data` is the [`Alert`] itself with its `severity`. The specification asks for less than 20 KB; what does not fit is
 //! left out whole and counted: first long values and places of one entry (`before_omitted_bytes`,
-//! `after_omitted_bytes`, `changes_omitted`), then entries (`omitted`), then sections (`sections_omitted`).
+//! `after_omitted_bytes`, `changes_omitted`), then entries (`omitted`), sections (`sections_omitted`) and notices
+//! (`notices_omitted`).
 
 use serde_json::{Map, Value, json};
 
-use super::{Alert, News, SectionChange};
+use super::event_types::event_type;
+use super::{Alert, Message};
 use crate::clock::written;
 
 /// Bytes of a body.
@@ -19,52 +21,10 @@ const LONGEST_TEXT: usize = 300;
 const MOST_CHANGES: usize = 10;
 /// Bytes kept for the counts of what was left out.
 const COUNTS: usize = 60;
+/// Bytes around `data` in its envelope.
+const FRAME: usize = 16;
 
-/// The event a receiver can filter by; these names never change.
-///
-/// An alert with several kinds of news carries the most important one: `baseline.untrusted`, `drift.opened` (opened,
-/// reopened or moved on), `credential.refused`, `section.suspect`, `section.blind`, `drift.flapping`, `drift.still_open`, that
-/// of the worst notice (see [`super::NoticeKind::event_type`]), `baseline.trusted`, `drift.closed`, `credential.accepted`,
-/// `section.seeing_again`, `section.unbaselined`, that of a notice which ends something.
-pub fn event_type(alert: &Alert) -> &'static str {
-    let has_section = |kind| alert.sections.iter().any(|section| section.news == kind);
-    let has_drifted = |news| matches!(news, News::Opened | News::Reopened | News::Changed);
-    let has_news = |news| alert.entries.iter().any(|entry| entry.news == news);
-    let trouble = alert.notices.iter().map(|notice| notice.kind).filter(|kind| !kind.is_end()).min();
-    if alert.untrusted.is_some() {
-        "baseline.untrusted"
-    } else if alert.entries.iter().any(|entry| has_drifted(entry.news)) {
-        "drift.opened"
-    } else if has_section(SectionChange::Refused) {
-        "credential.refused"
-    } else if has_section(SectionChange::Suspect) {
-        "section.suspect"
-    } else if has_section(SectionChange::Blind) {
-        "section.blind"
-    } else if has_news(News::Flapping) {
-        "drift.flapping"
-    } else if has_news(News::StillOpen) {
-        "drift.still_open"
-    } else if let Some(kind) = trouble {
-        kind.event_type()
-    } else if alert.trusted_again {
-        "baseline.trusted"
-    } else if !alert.entries.is_empty() {
-        "drift.closed"
-    } else if has_section(SectionChange::Accepted) {
-        "credential.accepted"
-    } else if has_section(SectionChange::SeeingAgain) {
-        "section.seeing_again"
-    } else if has_section(SectionChange::Unbaselined) {
-        "section.unbaselined"
-    } else if let Some(notice) = alert.notices.first() {
-        notice.kind.event_type()
-    } else {
-        "drift.closed"
-    }
-}
-
-/// The bytes to sign and send: JSON, under 20 KB.
+/// The event of Standard Webhooks: `type`, `timestamp`, `data`; under 20 KB.
 ///
 /// # Errors
 /// The alert has no JSON form, which its types do not allow.
@@ -72,30 +32,54 @@ pub fn event_type(alert: &Alert) -> &'static str {
 /// # Security
 /// Text is exact, not made safe for display: JSON escapes control characters, and a receiver that shows the text has
 /// to make it safe itself.
-pub fn body(alert: &Alert) -> Result<Vec<u8>, serde_json::Error> {
+pub fn event(alert: &Alert) -> Result<Value, serde_json::Error> {
+    let envelope = json!({ "type": event_type(alert), "timestamp": written(alert.at) });
+    with_data(envelope, alert)
+}
+
+/// The same as a CloudEvent 1.0: `id` is the message's, `subject` the instance; under 20 KB.
+///
+/// # Errors
+/// As [`event`].
+pub fn cloud_event(message: &Message) -> Result<Value, serde_json::Error> {
+    let alert = &message.alert;
+    let mut envelope = json!({
+        "specversion": "1.0",
+        "id": message.id,
+        "source": "/authdrift",
+        "type": format!("authdrift.{}", event_type(alert)),
+        "time": written(alert.at),
+        "datacontenttype": "application/json",
+    });
+    if let (Some(instance), Some(envelope)) = (&alert.instance, envelope.as_object_mut()) {
+        envelope.insert("subject".to_owned(), json!(instance));
+    }
+    with_data(envelope, alert)
+}
+
+fn with_data(mut envelope: Value, alert: &Alert) -> Result<Value, serde_json::Error> {
+    let room = LIMIT.saturating_sub(serde_json::to_vec(&envelope)?.len() + FRAME);
     let mut data = serde_json::to_value(alert)?;
     if let Some(data) = data.as_object_mut() {
         data.insert("severity".to_owned(), json!(alert.severity()));
+        if serde_json::to_vec(data)?.len() > room {
+            shrink(data, room)?;
+        }
     }
-    let mut body = json!({ "type": event_type(alert), "timestamp": written(alert.at), "data": data });
-    let bytes = serde_json::to_vec(&body)?;
-    if bytes.len() < LIMIT {
-        return Ok(bytes);
+    if let Some(envelope) = envelope.as_object_mut() {
+        envelope.insert("data".to_owned(), data);
     }
-    if let Some(data) = body.get_mut("data").and_then(Value::as_object_mut) {
-        shrink(data)?;
-    }
-    serde_json::to_vec(&body)
+    Ok(envelope)
 }
 
 /// Leaves out of `data` what makes a body too long.
-fn shrink(data: &mut Map<String, Value>) -> Result<(), serde_json::Error> {
+fn shrink(data: &mut Map<String, Value>, room: usize) -> Result<(), serde_json::Error> {
     let entries = taken(data, "entries");
-    let sections = taken(data, "sections");
+    let (sections, notices) = (taken(data, "sections"), taken(data, "notices"));
     for value in data.values_mut() {
         cut_texts(value);
     }
-    let mut room = LIMIT.saturating_sub(200 + 2 * COUNTS + serde_json::to_vec(data)?.len());
+    let mut room = room.saturating_sub(3 * COUNTS + serde_json::to_vec(data)?.len());
     let mut kept = Vec::new();
     let mut omitted = 0;
     for mut entry in entries {
@@ -106,15 +90,17 @@ fn shrink(data: &mut Map<String, Value>) -> Result<(), serde_json::Error> {
     if omitted > 0 {
         data.insert("omitted".to_owned(), json!(omitted));
     }
-    let mut kept = Vec::new();
-    let mut omitted = 0;
-    for mut section in sections {
-        cut_texts(&mut section);
-        keep(section, &mut kept, &mut room, &mut omitted)?;
-    }
-    data.insert("sections".to_owned(), Value::Array(kept));
-    if omitted > 0 {
-        data.insert("sections_omitted".to_owned(), json!(omitted));
+    for (name, count, items) in [("sections", "sections_omitted", sections), ("notices", "notices_omitted", notices)] {
+        let mut kept = Vec::new();
+        let mut omitted = 0;
+        for mut item in items {
+            cut_texts(&mut item);
+            keep(item, &mut kept, &mut room, &mut omitted)?;
+        }
+        data.insert(name.to_owned(), Value::Array(kept));
+        if omitted > 0 {
+            data.insert(count.to_owned(), json!(omitted));
+        }
     }
     Ok(())
 }
@@ -191,9 +177,9 @@ mod tests {
     use super::*;
 
     fn parsed(alert: &Alert) -> Value {
-        let bytes = body(alert).unwrap();
-        assert!(bytes.len() < LIMIT, "{} bytes", bytes.len());
-        serde_json::from_slice(&bytes).unwrap()
+        let text = event(alert).unwrap().to_string();
+        assert!(text.len() < LIMIT, "{} bytes", text.len());
+        serde_json::from_str(&text).unwrap()
     }
 
     #[test]
@@ -204,24 +190,6 @@ mod tests {
         assert_eq!(body["data"]["severity"], "critical");
         assert_eq!(body["data"]["entries"][1]["changes"][0]["after"], 86400);
         assert_eq!(serde_json::from_value::<Alert>(body["data"].clone()).unwrap(), samples::drift());
-    }
-
-    #[test]
-    fn the_most_important_news_names_the_event() {
-        let mut alert = samples::untrusted();
-        assert_eq!(event_type(&alert), "baseline.untrusted");
-        alert.untrusted = None;
-        assert_eq!(event_type(&alert), "section.blind");
-        alert.sections[0].news = SectionChange::SeeingAgain;
-        alert.sections[1].news = SectionChange::Unbaselined;
-        assert_eq!(event_type(&alert), "section.seeing_again");
-        alert.trusted_again = true;
-        assert_eq!(event_type(&alert), "baseline.trusted");
-        alert.trusted_again = false;
-        alert.sections.remove(0);
-        assert_eq!(event_type(&alert), "section.unbaselined");
-        assert_eq!(event_type(&samples::all_clear()), "drift.closed");
-        assert_eq!(event_type(&samples::drift()), "drift.opened");
     }
 
     #[test]
@@ -243,9 +211,26 @@ mod tests {
 
     #[test]
     fn hostile_text_is_escaped_and_exact() {
-        let bytes = body(&samples::hostile()).unwrap();
-        assert!(!bytes.iter().any(u8::is_ascii_control));
-        let body: Value = serde_json::from_slice(&bytes).unwrap();
+        let text = event(&samples::hostile()).unwrap().to_string();
+        assert!(!text.bytes().any(|byte| byte.is_ascii_control()));
+        let body: Value = serde_json::from_str(&text).unwrap();
         assert_eq!(body["data"]["entries"][0]["why"], samples::EVIL);
+    }
+
+    #[test]
+    fn a_cloud_event_has_what_the_specification_requires() {
+        for alert in [samples::drift(), samples::many(), samples::enormous()] {
+            let message = samples::message(alert);
+            let event = cloud_event(&message).unwrap();
+            assert!(event.to_string().len() < LIMIT);
+            assert_eq!(event["specversion"], "1.0");
+            assert_eq!(event["id"], message.id.as_str());
+            assert_eq!(event["source"], "/authdrift");
+            assert_eq!(event["type"], "authdrift.drift.opened");
+            assert_eq!(event["subject"], "clerk:prod");
+            assert_eq!(event["time"], "2026-11-22T04:00:36Z");
+            assert_eq!(event["datacontenttype"], "application/json");
+            assert_eq!(event["data"]["severity"], message.alert.severity().as_str());
+        }
     }
 }

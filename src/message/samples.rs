@@ -6,8 +6,9 @@ use serde_json::{Value, json};
 use super::*;
 use crate::model::{Category, Digest, Direction, Severity, State, Unit};
 
-/// Text that tries to run, to colour, to break the line and to turn it around.
-pub(super) const EVIL: &str = "<img src=x onerror=alert(1)>\u{1b}[31m\r\nBcc: a@b.example\u{202e}gnp";
+/// Text that tries to run, to colour, to break the line, to turn it around, to call everybody, to link and to compute.
+pub(super) const EVIL: &str = "=cmd()<img src=x onerror=alert(1)>\u{1b}[31m\r\nBcc: a@b.example\u{202e}gnp <!channel> @everyone \
+                               `[x](http://evil.example)`";
 
 fn at(text: &str) -> DateTime<Utc> {
     text.parse().unwrap()
@@ -57,6 +58,20 @@ fn bare(instance: &str, resource: &str) -> Alert {
         event: HistoryMark { size: 412, head: Digest::of(b"event 412") },
         host: "auth-mon-1".to_owned(),
         version: "0.1.0".to_owned(),
+    }
+}
+
+/// A message about `alert`.
+pub(super) fn message(alert: Alert) -> Message {
+    Message {
+        id: MessageId::from_text("msg_019a9f3c5b7e7c1a8d2e4f6071829301"),
+        receiver: "security".to_owned(),
+        subject: super::subject::subject(&alert),
+        created_at: alert.at,
+        alert,
+        thread: None,
+        body: None,
+        attempts: 0,
     }
 }
 

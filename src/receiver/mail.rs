@@ -21,7 +21,7 @@ use crate::secrets;
 const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Sends mail for one receiver.
-pub struct Mailer {
+pub(super) struct Mailer {
     email: Email,
     from: Mailbox,
     to: Vec<Mailbox>,
@@ -154,7 +154,7 @@ fn all_recipients(attempts: Vec<(&Mailbox, Attempt)>) -> Attempt {
     for (to, attempt) in attempts {
         match attempt {
             Attempt::Transient(..) => return attempt,
-            Attempt::Permanent(reason) => refused.push(format!("{}: {reason}", to.email)),
+            Attempt::Permanent(reason) | Attempt::Gone(reason) => refused.push(format!("{}: {reason}", to.email)),
             Attempt::Delivered(answer) => delivered = Some(answer),
         }
     }

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::instances::InstanceRow;
 use super::{Stored, events, from_millis, read_json, to_millis, write_json};
-use crate::message::Message;
+use crate::message::{Body, Format, Message};
 use crate::model::{Digest, MessageId, Severity};
 
 /// Longer than any pause between two tries: the longest is a day, and a fifth of it for scatter.
@@ -44,8 +44,8 @@ pub struct ReceiverState {
 /// The database cannot be written.
 pub fn keep(tx: &Transaction<'_>, message: &Message) -> Stored<()> {
     tx.prepare_cached(
-        "INSERT INTO outbox (id, receiver, instance, alert, thread, subject, created_at, state, next_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 'waiting', ?7)",
+        "INSERT INTO outbox (id, receiver, instance, alert, thread, subject, created_at, state, next_at, format, body)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 'waiting', ?7, ?8, ?9)",
     )?
     .execute((
         message.id.as_str(),
@@ -55,6 +55,8 @@ pub fn keep(tx: &Transaction<'_>, message: &Message) -> Stored<()> {
         message.thread.as_ref().map(MessageId::as_str),
         &message.subject,
         to_millis(message.created_at),
+        message.body.as_ref().map(|body| body.format.as_str()),
+        message.body.as_ref().map(|body| &body.text),
     ))?;
     // Who removes or rewrites the message cannot do so in the history.
     let content = content(tx, message.id.as_str())?;
@@ -70,7 +72,8 @@ pub fn keep(tx: &Transaction<'_>, message: &Message) -> Stored<()> {
 pub fn content(tx: &Transaction<'_>, id: &str) -> Stored<Digest> {
     let content = tx
         .prepare_cached(
-            "SELECT id, receiver, instance, alert, coalesce(thread, ''), subject, created_at FROM outbox WHERE id = ?1",
+            "SELECT id, receiver, instance, alert, coalesce(thread, ''), subject, created_at, format, body
+             FROM outbox WHERE id = ?1",
         )?
         .query_row([id], |row| {
             let mut parts = Vec::new();
@@ -78,6 +81,10 @@ pub fn content(tx: &Transaction<'_>, id: &str) -> Stored<Digest> {
                 parts.push(row.get::<_, String>(column)?);
             }
             parts.push(row.get::<_, i64>(6)?.to_string());
+            // Mail has no body here, and messages of the first versions had none.
+            for column in 7..9 {
+                parts.extend(row.get::<_, Option<String>>(column)?);
+            }
             Ok(parts)
         })?;
     Ok(Digest::of(write_json(&content)?.as_bytes()))
@@ -96,7 +103,7 @@ pub fn claim(tx: &Transaction<'_>, receiver: &str, now: DateTime<Utc>, hold: Dur
     loop {
         let next = tx
             .prepare_cached(
-                "SELECT id, receiver, alert, thread, subject, created_at, attempts FROM outbox AS mine
+                "SELECT id, receiver, alert, thread, subject, created_at, attempts, format, body FROM outbox AS mine
                  WHERE receiver = ?1 AND state = 'waiting'
                    AND (next_at <= ?2 OR next_at > ?3) AND (claimed_to <= ?2 OR claimed_to > ?4)
                    AND NOT EXISTS (SELECT 1 FROM outbox AS older
@@ -124,12 +131,15 @@ pub fn claim(tx: &Transaction<'_>, receiver: &str, now: DateTime<Utc>, hold: Dur
 }
 
 fn message(row: &Row<'_>) -> Stored<Message> {
+    let format = row.get::<_, Option<String>>(7)?.as_deref().and_then(Format::from_word);
+    let text: Option<String> = row.get(8)?;
     Ok(Message {
         id: MessageId::from_text(row.get::<_, String>(0)?),
         receiver: row.get(1)?,
         alert: read_json(&row.get::<_, String>(2)?)?,
         thread: row.get::<_, Option<String>>(3)?.map(MessageId::from_text),
         subject: row.get(4)?,
+        body: format.zip(text).map(|(format, text)| Body { format, text }),
         created_at: from_millis(row.get(5)?),
         attempts: row.get(6)?,
     })

@@ -39,6 +39,11 @@ const HARMLESS: &[(&str, &str, &str)] = &[
     ("outbox", "next_at", "holds a message back; the dead-man's switch and `status` show what waits"),
     ("outbox", "last_outcome", "shown; the history says what was delivered"),
     ("outbox", "done_at", "shown; the history says when it was delivered"),
+    ("receivers", "name", "forgets failures: the receiver is tried at once"),
+    ("receivers", "target", "forgets failures: the receiver is tried at once"),
+    ("receivers", "failures", "a pause of a quarter of an hour at most, or none"),
+    ("receivers", "failed_at", "a pause of a quarter of an hour at most, or none"),
+    ("receivers", "disabled_by", "a receiver is disabled only if the history says so too"),
     ("section_news", "since", "shown; the history says when it was told"),
     ("section_news", "is_told", "every number but 0 means yes; from yes to no and back is noticed"),
     ("section_news", "cycles", "how long something that was told goes on"),
@@ -51,6 +56,7 @@ const HARMLESS: &[(&str, &str, &str)] = &[
 const HARMLESS_ROWS: &[(&str, &str)] = &[
     ("cycles", "one reading fewer of settings that others have read as well"),
     ("collections", "the oldest only: a database from before version 2 has none of its first snapshots"),
+    ("receivers", "forgets failures: the receiver is tried at once"),
     ("section_news", "the next cycle tells of a section that is new to the baseline once more"),
     ("threads", "the next mail begins a new thread"),
     ("meta", "that there is a high-water file is noted again by the next write"),
@@ -335,7 +341,7 @@ async fn t4_whatever_is_planted_exchanged_or_invented_is_named() {
         (
             "a message that nobody wrote",
             "INSERT INTO outbox SELECT 'planted', receiver, instance, alert, thread, subject, created_at, 'waiting', 0, 0, 0,
-             '', NULL FROM outbox LIMIT 1",
+             '', NULL, format, body FROM outbox LIMIT 1",
         ),
     ] {
         let outcome = subject.try_out(|tx| tx.execute_batch(sql).map(|()| 1));

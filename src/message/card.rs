@@ -1,0 +1,226 @@
+//! The short form of an alert that chats show: a headline, one item for each piece of news, what to do.
+//!
+//! Every text is one line that is safe to show, and still foreign: each chat keeps it from its own markup.
+
+use super::Alert;
+use super::view::{Block, Group, NoticeBlock, SectionGroup, Step, View, label_of};
+use crate::model::Severity;
+
+/// Characters of one line.
+const LONGEST: usize = 160;
+/// Characters of a sentence.
+const LONGEST_PROSE: usize = 600;
+/// Lines of one item that say what changed and where.
+const MOST_LINES: usize = 8;
+/// Sections named in one item.
+const MOST_ROWS: usize = 5;
+
+/// A message in short.
+pub(super) struct Card {
+    /// How bad it is.
+    pub(super) label: String,
+    pub(super) tone: Tone,
+    /// The instance, or the program on a machine.
+    pub(super) about: String,
+    pub(super) headline: String,
+    pub(super) facts: Vec<(&'static str, String)>,
+    pub(super) items: Vec<Item>,
+    /// News without an item.
+    pub(super) more: usize,
+    pub(super) who: Option<String>,
+    pub(super) steps: Vec<Step>,
+    pub(super) footer: String,
+}
+
+/// How a message or an item looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Tone {
+    Bad,
+    Warning,
+    Good,
+    Plain,
+}
+
+/// One piece of news.
+pub(super) struct Item {
+    /// How bad it is or how it ended, and which way it went: our own words.
+    pub(super) label: String,
+    pub(super) tone: Tone,
+    pub(super) title: String,
+    /// What changed, and where.
+    pub(super) lines: Vec<String>,
+    /// Why it matters, where to look.
+    pub(super) notes: Vec<String>,
+}
+
+impl Card {
+    pub(super) fn of(alert: &Alert) -> Self {
+        let view = View::of(alert);
+        let mut items = Vec::new();
+        if let Some(reason) = &view.untrusted {
+            items.push(Item {
+                label: "CRITICAL".to_owned(),
+                tone: Tone::Bad,
+                title: "The approved state cannot be trusted".to_owned(),
+                lines: vec![cut(reason, LONGEST)],
+                notes: vec!["Nothing is compared until that is mended.".to_owned()],
+            });
+        }
+        items.extend(view.drifted.iter().map(of_block));
+        items.extend(view.sections.iter().map(of_sections));
+        items.extend(view.notices.iter().map(of_notice));
+        items.extend(view.over.iter().map(of_block));
+        let left_out = alert.notices.len().saturating_sub(view.notices.len());
+        let sample = if alert.sample { "SAMPLE " } else { "" };
+        Self {
+            label: format!("{sample}{}", view.label),
+            tone: tone(view.label),
+            about: cut(&alert.about(), LONGEST),
+            headline: cut(&view.headline, LONGEST_PROSE),
+            facts: view
+                .facts
+                .iter()
+                .filter(|fact| fact.label != "Instance")
+                .map(|fact| (fact.label, cut(&fact.lines.join("; ").replace("  ", " "), LONGEST_PROSE)))
+                .collect(),
+            items,
+            more: view.more_drifted + view.more_over + left_out,
+            who: view.who,
+            steps: view.steps,
+            footer: cut(&view.footer, LONGEST_PROSE),
+        }
+    }
+
+    /// Lays out items one after the other until `fits` refuses one, and answers how many pieces of news are left out.
+    pub(super) fn whole_items(&self, mut fits: impl FnMut(&Item) -> bool) -> usize {
+        let shown = self.items.iter().take_while(|item| fits(item)).count();
+        self.items.len() - shown + self.more
+    }
+}
+
+impl Item {
+    /// The largest part of the item of which `layout` is not longer than `most`: lines give way before notes, and the title
+    /// is always there.
+    pub(super) fn within(&self, most: usize, layout: impl Fn(&Self) -> String) -> String {
+        let mut part = Self {
+            label: self.label.clone(),
+            tone: self.tone,
+            title: self.title.clone(),
+            lines: self.lines.clone(),
+            notes: self.notes.clone(),
+        };
+        let mut dropped = 0;
+        loop {
+            let text = layout(&part);
+            if length(&text) <= most || (part.lines.is_empty() && part.notes.is_empty()) {
+                return text;
+            }
+            if dropped > 0 {
+                part.lines.pop();
+            }
+            if part.lines.pop().is_some() {
+                dropped += 1;
+                part.lines.push(more_lines(dropped));
+            } else {
+                part.notes.pop();
+                dropped = 0;
+            }
+        }
+    }
+}
+
+/// Length as chats count it: a character outside of the first plane counts twice.
+pub(super) fn length(text: &str) -> usize {
+    text.encode_utf16().count()
+}
+
+/// Foreign text that no backtick can lead out of a code span or block.
+pub(super) fn without_backticks(text: &str) -> String {
+    text.replace('`', "'")
+}
+
+/// What tells that something is left out, with where to find it.
+pub(super) fn more_words(more: usize) -> String {
+    format!("and {more} more: authdrift status")
+}
+
+fn more_lines(count: usize) -> String {
+    if count == 1 { "and 1 more line".to_owned() } else { format!("and {count} more lines") }
+}
+
+fn of_block(block: &Block) -> Item {
+    let mut lines = Vec::new();
+    for group in &block.groups {
+        lines.extend(of_group(group));
+    }
+    let more = lines.len().saturating_sub(MOST_LINES);
+    lines.truncate(MOST_LINES);
+    if more > 0 {
+        lines.push(more_lines(more));
+    }
+    if block.more_changes > 0 {
+        lines.push(format!("and {} more places", block.more_changes));
+    }
+    let mut notes = Vec::new();
+    if !block.why.is_empty() {
+        notes.push(cut(&block.why, LONGEST_PROSE));
+    }
+    notes.extend(block.facts.iter().map(|fact| cut(&format!("{}: {}", fact.label, fact.lines.join("; ")), LONGEST)));
+    Item {
+        label: format!("{}, {}", block.label, block.outcome),
+        tone: tone(block.label),
+        title: cut(&block.title, LONGEST),
+        lines,
+        notes,
+    }
+}
+
+fn of_group(group: &Group) -> Vec<String> {
+    let lines = group.lines.iter().map(|line| cut(&line.to_string(), LONGEST));
+    lines.chain(group.paths.iter().map(|path| format!("at {}", cut(path, LONGEST)))).collect()
+}
+
+fn of_sections(group: &SectionGroup) -> Item {
+    let mut lines: Vec<String> =
+        group.rows.iter().take(MOST_ROWS).map(|row| cut(&format!("{}: {}", row.name, row.story), LONGEST)).collect();
+    let more = group.rows.len().saturating_sub(MOST_ROWS) + group.more;
+    if more > 0 {
+        lines.push(format!("and {more} more"));
+    }
+    Item {
+        label: group.label.to_owned(),
+        tone: tone(group.label),
+        title: group.title.to_owned(),
+        lines,
+        notes: vec![group.note.to_owned()],
+    }
+}
+
+fn of_notice(notice: &NoticeBlock) -> Item {
+    let notes = if notice.note.is_empty() { Vec::new() } else { vec![notice.note.to_owned()] };
+    Item {
+        label: notice.label.to_owned(),
+        tone: tone(notice.label),
+        title: cut(&notice.title, LONGEST),
+        lines: vec![cut(&notice.text, LONGEST)],
+        notes,
+    }
+}
+
+fn tone(label: &str) -> Tone {
+    match label {
+        _ if label == label_of(Severity::Critical) || label == label_of(Severity::High) => Tone::Bad,
+        _ if label == label_of(Severity::Medium) => Tone::Warning,
+        "RESOLVED" | "REVERTED" | "APPROVED" | "CAME AND WENT" => Tone::Good,
+        _ => Tone::Plain,
+    }
+}
+
+/// Cuts at a character, with a mark.
+pub(super) fn cut(text: &str, longest: usize) -> String {
+    if text.chars().count() <= longest {
+        return text.to_owned();
+    }
+    let kept: String = text.chars().take(longest.saturating_sub(1)).collect();
+    format!("{}…", kept.trim_end())
+}

@@ -1,0 +1,102 @@
+//! The events that a receiver can filter by. These names never change; new ones may come.
+
+use super::{Alert, News, SectionChange};
+
+/// Every event and what it says, the most important first: an alert with several kinds of news carries the first of them.
+pub const EVENT_TYPES: &[(&str, &str)] = &[
+    ("baseline.untrusted", "the approved state cannot be trusted, so nothing is compared"),
+    ("drift.opened", "a setting drifted, drifted again, or moved on to yet another value"),
+    ("credential.refused", "the vendor refuses a credential; nothing that is read with it is watched"),
+    ("section.suspect", "what was read looks like a fault in reading and is not believed yet"),
+    ("section.blind", "a section of the approved state cannot be read"),
+    ("drift.flapping", "a setting goes back and forth; nothing more is said until it stays as it is"),
+    ("drift.still_open", "a reminder: a setting still differs"),
+    ("trust.changed", "the files that say who may approve changed"),
+    ("storage.failed", "the database cannot be used: nothing is watched"),
+    ("storage.full", "the disk is full: nothing is recorded"),
+    ("storage.low", "the disk is nearly full"),
+    ("instance.unread", "an instance was not read for three intervals"),
+    ("receiver.failed", "another receiver does not take messages"),
+    ("approval.ending", "what was approved for a time is a drift again soon"),
+    ("baseline.approved", "a new baseline was approved, and no drift ended with it"),
+    ("silence.ended", "a silence ended, and what it kept quiet"),
+    ("digest", "how everything is, as a regular message"),
+    ("baseline.trusted", "the approved state can be trusted again"),
+    ("drift.closed", "drifts ended: reverted, approved, or over before they could be told"),
+    ("credential.accepted", "the vendor accepts a credential again"),
+    ("section.seeing_again", "a section can be read again"),
+    ("section.unbaselined", "a section is not in the approved state yet"),
+    ("storage.recovered", "there is room on the disk again"),
+    ("instance.read_again", "an instance is read again"),
+    ("receiver.recovered", "another receiver takes messages again"),
+];
+
+/// The event that `alert` is.
+pub fn event_type(alert: &Alert) -> &'static str {
+    let has_section = |kind| alert.sections.iter().any(|section| section.news == kind);
+    let has_drifted = |news| matches!(news, News::Opened | News::Reopened | News::Changed);
+    let has_news = |news| alert.entries.iter().any(|entry| entry.news == news);
+    let trouble = alert.notices.iter().map(|notice| notice.kind).filter(|kind| !kind.is_end()).min();
+    if alert.untrusted.is_some() {
+        "baseline.untrusted"
+    } else if alert.entries.iter().any(|entry| has_drifted(entry.news)) {
+        "drift.opened"
+    } else if has_section(SectionChange::Refused) {
+        "credential.refused"
+    } else if has_section(SectionChange::Suspect) {
+        "section.suspect"
+    } else if has_section(SectionChange::Blind) {
+        "section.blind"
+    } else if has_news(News::Flapping) {
+        "drift.flapping"
+    } else if has_news(News::StillOpen) {
+        "drift.still_open"
+    } else if let Some(kind) = trouble {
+        kind.event_type()
+    } else if alert.trusted_again {
+        "baseline.trusted"
+    } else if !alert.entries.is_empty() {
+        "drift.closed"
+    } else if has_section(SectionChange::Accepted) {
+        "credential.accepted"
+    } else if has_section(SectionChange::SeeingAgain) {
+        "section.seeing_again"
+    } else if has_section(SectionChange::Unbaselined) {
+        "section.unbaselined"
+    } else if let Some(notice) = alert.notices.first() {
+        notice.kind.event_type()
+    } else {
+        "drift.closed"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{NoticeKind, samples};
+    use super::*;
+
+    #[test]
+    fn the_most_important_news_names_the_event() {
+        let mut alert = samples::untrusted();
+        assert_eq!(event_type(&alert), "baseline.untrusted");
+        alert.untrusted = None;
+        assert_eq!(event_type(&alert), "section.blind");
+        alert.sections[0].news = SectionChange::SeeingAgain;
+        alert.sections[1].news = SectionChange::Unbaselined;
+        assert_eq!(event_type(&alert), "section.seeing_again");
+        alert.trusted_again = true;
+        assert_eq!(event_type(&alert), "baseline.trusted");
+        alert.trusted_again = false;
+        alert.sections.remove(0);
+        assert_eq!(event_type(&alert), "section.unbaselined");
+        assert_eq!(event_type(&samples::all_clear()), "drift.closed");
+        assert_eq!(event_type(&samples::drift()), "drift.opened");
+    }
+
+    #[test]
+    fn every_notice_has_an_event_that_is_listed_in_the_order_of_its_weight() {
+        let place = |name: &str| EVENT_TYPES.iter().position(|(known, _)| *known == name).unwrap();
+        let places: Vec<usize> = NoticeKind::ALL.iter().map(|kind| place(kind.event_type())).collect();
+        assert!(places.is_sorted(), "{places:?}");
+    }
+}

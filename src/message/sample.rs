@@ -1,0 +1,86 @@
+//! What a receiver gets when somebody tries it out. It is marked as a sample in every rendering.
+
+use chrono::TimeDelta;
+use serde_json::json;
+
+use super::{Alert, Entry, EntryChange, News, SectionChange, SectionNews, Window};
+use crate::diff::ChangeKind;
+use crate::model::{Category, Direction, DriftId, Pointer, Severity, State, Unit};
+
+/// What the sample tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SampleKind {
+    /// Two settings drifted.
+    Drift,
+    /// They are back.
+    Reverted,
+    /// A section cannot be read.
+    Blind,
+}
+
+/// Fills `frame`, which says about what, when and from where, with a sample.
+pub fn sample(frame: Alert, kind: SampleKind) -> Alert {
+    let last_good = frame.at - TimeDelta::minutes(5);
+    let mut alert = Alert { sample: true, ..frame };
+    if kind == SampleKind::Blind {
+        alert.sections = vec![SectionNews {
+            section: "sample.section".to_owned(),
+            news: SectionChange::Blind,
+            state: State::NotPermitted,
+            reason: "403 a sample of a refusal".to_owned(),
+            since: alert.at,
+        }];
+        return alert;
+    }
+    let news = if kind == SampleKind::Reverted { News::Reverted } else { News::Opened };
+    let entry = |number: u32, setting: &str, title: &str, category, severity, unit, before, after| Entry {
+        news,
+        setting: setting.to_owned(),
+        title: title.to_owned(),
+        why: "This is a sample of the reason why a setting matters.".to_owned(),
+        dashboard: Some("Dashboard > Sample".to_owned()),
+        event: Some("sample.updated".to_owned()),
+        category,
+        severity,
+        direction: Direction::Weaker,
+        unit,
+        first_seen: alert.at,
+        reopened: 0,
+        approved_by: Vec::new(),
+        changes: vec![EntryChange {
+            id: DriftId::from_text(format!("drf_{number:032}")),
+            path: Pointer::of_section("sample").child(setting),
+            kind: ChangeKind::Changed,
+            before,
+            after,
+        }],
+    };
+    let entries = vec![
+        entry(
+            1,
+            "sample-mfa",
+            "Second factor required",
+            Category::Mfa,
+            Severity::Critical,
+            None,
+            json!(true),
+            json!(false),
+        ),
+        entry(
+            2,
+            "sample-timeout",
+            "Session inactivity timeout",
+            Category::Timeouts,
+            Severity::High,
+            Some(Unit::Seconds),
+            json!(1_800),
+            json!(86_400),
+        ),
+    ];
+    alert.entries = entries;
+    if kind == SampleKind::Drift {
+        alert.open = 2;
+        alert.window = Some(Window { last_good: Some(last_good), first_different: alert.at });
+    }
+    alert
+}

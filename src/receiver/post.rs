@@ -1,0 +1,156 @@
+//! One POST with every limit set: no redirects, no proxy, one deadline, and never more of an answer than is needed.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use reqwest::{Client, Response, StatusCode, redirect};
+use url::Url;
+
+use super::Attempt;
+use crate::model::display_safe;
+
+/// Connect, send and answer within this time.
+const TIMEOUT: Duration = Duration::from_secs(15);
+/// What is read of an answer: it may have no end.
+const MOST_READ: usize = 16 << 10;
+
+/// A client of receivers.
+pub(super) struct Post {
+    client: Client,
+}
+
+/// What came back.
+pub(super) struct Answer {
+    pub(super) status: u16,
+    /// The status with its name: `503 Service Unavailable`.
+    pub(super) words: String,
+    /// How long the receiver asks us to wait.
+    pub(super) wait: Option<Duration>,
+    /// The beginning of the body, unless the message was taken. It may repeat what was sent, the address with it.
+    pub(super) body: String,
+}
+
+impl Post {
+    pub(super) fn new() -> Result<Self, String> {
+        let client = Client::builder()
+            .user_agent(concat!("authdrift/", env!("CARGO_PKG_VERSION")))
+            .redirect(redirect::Policy::none())
+            .timeout(TIMEOUT)
+            .no_proxy()
+            .build()
+            .map_err(reason)?;
+        Ok(Self { client })
+    }
+
+    /// Posts `body` to `url` once.
+    ///
+    /// # Errors
+    /// There was no answer. The reason never holds the address, which may be a secret.
+    pub(super) async fn send(
+        &self,
+        url: &Url,
+        content_type: &str,
+        headers: Vec<(&'static str, String)>,
+        body: Vec<u8>,
+        now: DateTime<Utc>,
+    ) -> Result<Answer, String> {
+        let mut request = self.client.post(url.clone()).header("content-type", content_type);
+        for (name, value) in headers {
+            request = request.header(name, value);
+        }
+        let mut response = request.body(body).send().await.map_err(reason)?;
+        let (status, wait) = (response.status(), retry_after(&response, now));
+        // Who took the message can say no more that matters, and may never stop saying it.
+        let body = if status.is_success() { String::new() } else { beginning(&mut response).await };
+        Ok(Answer { status: status.as_u16(), words: words(status), wait, body })
+    }
+}
+
+impl Answer {
+    /// The status and the beginning of what was said with it, unless that repeats one of `secrets`.
+    pub(super) fn said(&self, secrets: &[String]) -> String {
+        let body = self.body.trim();
+        if body.is_empty() || secrets.iter().any(|secret| body.contains(secret.as_str())) {
+            return self.words.clone();
+        }
+        format!("{}: {}", self.words, display_safe(body))
+    }
+
+    /// What the answer means where the receiver has no rules of its own.
+    pub(super) fn attempt(self) -> Attempt {
+        let words = self.words;
+        match self.status {
+            200..=299 => Attempt::Delivered(words),
+            // A receiver that is being moved or given new credentials answers 401, 403 or 404 for a while.
+            401 | 403 | 404 | 408 | 425 | 429 | 500..=599 => Attempt::Transient(words, self.wait),
+            410 => Attempt::Gone(words),
+            300..=399 => {
+                Attempt::Permanent(format!("{words}: redirects are not followed, configure the final address"))
+            }
+            _ => Attempt::Permanent(words),
+        }
+    }
+}
+
+/// The beginning of the body; what does not come in time is left.
+async fn beginning(response: &mut Response) -> String {
+    let mut bytes = Vec::new();
+    while bytes.len() < MOST_READ {
+        match response.chunk().await {
+            Ok(Some(chunk)) => bytes.extend(chunk.iter().take(MOST_READ - bytes.len())),
+            Ok(None) | Err(_) => break,
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+fn words(status: StatusCode) -> String {
+    match status.canonical_reason() {
+        Some(name) => format!("{} {name}", status.as_u16()),
+        None => status.as_u16().to_string(),
+    }
+}
+
+fn retry_after(response: &Response, now: DateTime<Utc>) -> Option<Duration> {
+    let value = response.headers().get(reqwest::header::RETRY_AFTER)?.to_str().ok()?.trim();
+    match value.parse() {
+        Ok(seconds) => Some(Duration::from_secs(seconds)),
+        Err(_) => (DateTime::<Utc>::from(httpdate::parse_http_date(value).ok()?) - now).to_std().ok(),
+    }
+}
+
+/// The innermost cause: the outer ones repeat the address.
+fn reason(error: reqwest::Error) -> String {
+    let error = error.without_url();
+    if error.is_timeout() {
+        return format!("no answer within {} s", TIMEOUT.as_secs());
+    }
+    let mut cause: &dyn std::error::Error = &error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    display_safe(&cause.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_tried_again_and_what_is_not() {
+        let attempt = |status: u16| {
+            let status = StatusCode::from_u16(status).unwrap();
+            Answer { status: status.as_u16(), words: words(status), wait: None, body: String::new() }.attempt()
+        };
+        for status in [401, 403, 404, 408, 425, 429, 500, 503] {
+            assert!(matches!(attempt(status), Attempt::Transient(..)), "{status}");
+        }
+        for status in [302, 400, 413, 422] {
+            assert!(matches!(attempt(status), Attempt::Permanent(_)), "{status}");
+        }
+        for status in [200, 202, 204] {
+            assert!(matches!(attempt(status), Attempt::Delivered(_)), "{status}");
+        }
+        assert_eq!(attempt(410), Attempt::Gone("410 Gone".to_owned()));
+    }
+}
