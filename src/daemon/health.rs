@@ -21,6 +21,8 @@ use crate::store::{self, Store, StoreError, Transaction, cycles, instances, outb
 
 /// Time between two looks, and so between two signs of life.
 const EVERY: TimeDelta = TimeDelta::seconds(60);
+/// Time without a look after which the program was not running.
+const SLEPT: TimeDelta = TimeDelta::minutes(3);
 /// Intervals without a reading after which people are told.
 const UNREAD_AFTER: i32 = 3;
 /// How long a receiver may take nothing before the others are told.
@@ -59,6 +61,10 @@ impl Health {
         let now = self.clock.now();
         if self.looked.is_some_and(|looked| looked + EVERY > now && looked <= now) {
             return Ok(());
+        }
+        // A machine that slept has not read, and will: that is no trouble.
+        if self.looked.is_some_and(|looked| looked + SLEPT < now) {
+            self.began = now;
         }
         self.looked = Some(now);
         let looked = self.look_now(now);

@@ -108,6 +108,7 @@ async fn assert_never_drifted(scene: &Scene) {
 
 /// Exactly the failing sections are what the rules say, and nothing else differs from what it was.
 fn assert_as_expected(scene: &Scene, report: &Report, round: &Round) {
+    assert_ne!(report.verdict, Verdict::Untrusted, "{:?}", report.reason);
     let mut off = BTreeSet::new();
     for read in &report.sections {
         let trial = round.trials.iter().find(|trial| trial.section.name == read.section);
