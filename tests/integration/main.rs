@@ -28,6 +28,7 @@ mod init;
 mod keys;
 mod kills;
 mod knowledge;
+mod legitimate;
 mod mutation;
 mod noise;
 mod recall;
