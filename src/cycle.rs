@@ -198,8 +198,13 @@ impl Watch {
                 .unwrap_or_else(|error| unreachable!("internal: a record of requests has no JSON form: {error}")),
         };
         match keep {
-            Keep::Everything => self.store.write(|tx| commit::commit(tx, self, &taken, &trust, cycle, free)),
+            // Somebody may have been let in, and have approved, while the cycle read and waited.
+            Keep::Everything => self.store.write(|tx| {
+                let trust = TrustFiles::read(&self.config.approval);
+                commit::commit(tx, self, &taken, &trust, cycle, free)
+            }),
             Keep::Nothing => self.store.read(|tx| {
+                let trust = TrustFiles::read(&self.config.approval);
                 let judged = judge(
                     tx,
                     &self.instance.selection,

@@ -116,8 +116,9 @@ impl Line {
         };
         let now = self.clock.now();
         self.store.write(|tx| {
-            outbox::record(tx, &message.id, outcome, now)?;
-            if let Some(kind) = kind {
+            let is_recorded = outbox::record(tx, &message.id, outcome, now)?;
+            // Another process had it meanwhile, and what that said is what happened.
+            if let Some(kind) = kind.filter(|_| is_recorded) {
                 let data = json!({ "message": message.id, "receiver": receiver, "attempts": message.attempts + 1 });
                 events::append(tx, now, kind, message.alert.instance.as_ref(), data)?;
             }

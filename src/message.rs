@@ -127,7 +127,7 @@ pub enum News {
     Changed,
     /// A reminder: it is open, as was told before.
     StillOpen,
-    /// It begins and ends again and again; nothing more is said until it stays as it is.
+    /// It begins and ends again and again; the same again is not told until it stays as it is.
     Flapping,
     /// It began and ended while this receiver could not be told.
     Passed,

@@ -55,6 +55,11 @@ impl Cron {
         (next > instant).then_some(next)
     }
 
+    /// The time that comes as the `count`th after `instant`, if there are so many.
+    pub fn nth_after(&self, instant: DateTime<Utc>, count: usize) -> Option<DateTime<Utc>> {
+        (0..count).try_fold(instant, |last, _| self.next_after(last))
+    }
+
     /// The time between the next two times after `instant`; an hour if there are no two.
     pub fn interval(&self, instant: DateTime<Utc>) -> TimeDelta {
         let next = self.next_after(instant);
@@ -126,6 +131,14 @@ mod tests {
         for (pattern, now, expected) in table {
             assert_eq!(cron(pattern, zone).next_after(at(now)), Some(at(expected)), "{pattern} after {now}");
         }
+    }
+
+    #[test]
+    fn office_hours_leave_a_night_between_two_readings() {
+        let office = cron("0 9-17 * * 1-5", Tz::UTC);
+        let friday = at("2026-01-02T17:00:20Z");
+        assert_eq!(office.nth_after(friday, 3), Some(at("2026-01-05T11:00:00Z")));
+        assert_eq!(office.nth_after(friday, 0), Some(friday));
     }
 
     #[test]

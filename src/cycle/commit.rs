@@ -124,8 +124,10 @@ fn keep_drifts(
     let is_quiet = |drift: &Known| stories.get(drift.id.as_str()).is_some_and(Story::is_flapping);
     let moved: BTreeSet<Digest> = steps.iter().map(|step| step.fingerprint.clone()).collect();
     let over = known.iter().filter(|(named, drift)| drift.status != Status::Open && !moved.contains(*named));
+    // Of what cannot be read nobody knows that it stays as it was.
+    let is_read = |drift: &Known| compared.sections.contains(drift.change.section());
     steps.extend(
-        over.filter(|(_, drift)| is_quiet(drift))
+        over.filter(|(_, drift)| is_read(drift) && is_quiet(drift))
             .map(|(named, drift)| Transition::new(Step::Unchanged, named.clone(), drift.clone())),
     );
     let (interval, none) = (watch.instance.schedule.cron.interval(at), Story::default());
@@ -136,7 +138,7 @@ fn keep_drifts(
         }
         let story = stories.get(drift.id.as_str()).unwrap_or(&none);
         let severity = assess_among(&watch.catalogue, surroundings, drift.change.clone()).severity;
-        *told = telling(story, step, false, severity, interval, at);
+        *told = telling(story, step, drift, severity, interval, at);
     }
     keep_transitions(tx, row, id, at, steps)
 }

@@ -23,8 +23,8 @@ use crate::store::{self, Store, StoreError, Transaction, cycles, instances, outb
 const EVERY: TimeDelta = TimeDelta::seconds(60);
 /// Time without a look after which the program was not running.
 const SLEPT: TimeDelta = TimeDelta::minutes(3);
-/// Intervals without a reading after which people are told.
-const UNREAD_AFTER: i32 = 3;
+/// Readings that did not happen after which people are told.
+const UNREAD_AFTER: usize = 3;
 /// How long a receiver may take nothing before the others are told.
 const PATIENCE: TimeDelta = TimeDelta::hours(1);
 /// Pauses before a sign of life is tried again; the next one comes with the next cycle.
@@ -69,8 +69,8 @@ impl Health {
         self.looked = Some(now);
         let looked = self.look_now(now);
         let beat = match &looked {
-            // Only a cycle is a sign of life.
-            Ok((_, newest)) if *newest <= self.beat_for => None,
+            // Only a cycle is a sign of life. After the clock was set back they are counted anew.
+            Ok((_, newest)) if *newest <= self.beat_for.filter(|beat_for| *beat_for <= now) => None,
             Ok((beat, newest)) => {
                 self.beat_for = *newest;
                 Some(beat.clone())
@@ -86,7 +86,7 @@ impl Health {
 
     fn look_now(&self, now: DateTime<Utc>) -> Result<(Beat, Option<DateTime<Utc>>), StoreError> {
         let (troubles, newest) = self.store.read(|tx| -> Result<_, StoreError> {
-            Ok((troubles(tx, &self.config, self.began, now)?, newest_cycle(tx, &self.config)?))
+            Ok((troubles(tx, &self.config, self.began, now)?, newest_cycle(tx, &self.config, now)?))
         })?;
         let is_news =
             self.store.read(|tx| -> Result<_, StoreError> { Ok(!news(tx, &self.config, &troubles)?.is_empty()) })?;
@@ -202,7 +202,9 @@ fn unread(
     let since = read.map_or(began, |read| read.max(began));
     // A reading takes its time, and a difference is read again.
     let slack = TimeDelta::from_std(instance.schedule.confirm_after).unwrap_or_default() + TimeDelta::minutes(1);
-    if since + instance.schedule.cron.interval(since) * UNREAD_AFTER + slack >= now {
+    // Counted by the pattern: one for office hours leaves a night and a weekend between two readings.
+    let missed = instance.schedule.cron.nth_after(since, UNREAD_AFTER);
+    if missed.is_none_or(|missed| missed + slack >= now) {
         return Ok(None);
     }
     let latest = row.map_or(Ok(None), |row| cycles::latest(tx, row))?;
@@ -222,11 +224,16 @@ fn known_trouble(tx: &Transaction<'_>, id: &InstanceId) -> Result<Option<String>
     Ok((blind > 0).then(|| format!("{blind} sections or credentials cannot be read")))
 }
 
-fn newest_cycle(tx: &Transaction<'_>, config: &Config) -> Result<Option<DateTime<Utc>>, StoreError> {
+/// When the newest cycle was, of those that were: a clock that went ahead leaves some that are still to come.
+fn newest_cycle(
+    tx: &Transaction<'_>,
+    config: &Config,
+    now: DateTime<Utc>,
+) -> Result<Option<DateTime<Utc>>, StoreError> {
     let mut newest = None;
     for instance in &config.instances {
         if let Some(row) = instances::find(tx, &instance.id)? {
-            newest = newest.max(cycles::latest(tx, row)?.map(|cycle| cycle.at));
+            newest = newest.max(cycles::latest(tx, row)?.map(|cycle| cycle.at).filter(|at| *at <= now));
         }
     }
     Ok(newest)

@@ -94,7 +94,9 @@ pub fn advance_sections(
         let cycles = before.map_or(0, |incident| incident.cycles) + 1;
         let since = before.map_or(now, |incident| incident.since);
         let was_told = before.is_some_and(|incident| incident.is_told);
-        let is_time = cycles >= kind.tell_after();
+        // Who was told of other trouble there is not left with that: what was not believed and now cannot be read at all.
+        let is_other = known.get(name).is_some_and(|known| known.is_told && known.kind == SectionKind::Suspect);
+        let is_time = cycles >= kind.tell_after() || (is_other && before.is_none());
         let incident = SectionIncident { kind: *kind, since, cycles, is_told: was_told || is_time, suspected: None };
         let step = if is_time && !was_told { SectionStep::Tell(incident) } else { SectionStep::Remember(incident) };
         steps.insert(name.clone(), step);
@@ -129,6 +131,21 @@ mod tests {
 
     fn at(minute: i64) -> DateTime<Utc> {
         DateTime::from_timestamp(minute * 60, 0).unwrap()
+    }
+
+    #[test]
+    fn what_was_not_believed_and_cannot_be_read_then_is_told_at_once() {
+        let steps = |known: &BTreeMap<String, SectionIncident>, kind| {
+            advance_sections(known, &[("a".to_owned(), kind)].into(), &BTreeSet::new(), at(1))
+        };
+        let suspect = steps(&BTreeMap::new(), SectionKind::Suspect).remove("a");
+        let Some(SectionStep::Tell(suspect)) = suspect else { panic!("{suspect:?}") };
+        let known = [("a".to_owned(), suspect)].into();
+        let blind = steps(&known, SectionKind::Blind).remove("a");
+        let Some(SectionStep::Tell(blind)) = blind else { panic!("{blind:?}") };
+        assert!(blind.is_told);
+        let known = [("a".to_owned(), blind)].into();
+        assert!(matches!(steps(&known, SectionKind::Blind).remove("a"), Some(SectionStep::Remember(_))));
     }
 
     #[test]

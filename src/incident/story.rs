@@ -7,8 +7,9 @@
 use std::collections::VecDeque;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::Value;
 
-use super::Step;
+use super::{Known, Status, Step};
 use crate::model::Severity;
 
 /// Turns within [`FLAPPING_WITHIN`] intervals that make a drift one that goes back and forth.
@@ -17,16 +18,19 @@ const FLAPPING_TURNS: usize = 5;
 const FLAPPING_WITHIN: i32 = 6;
 /// Intervals without a turn after which it is told again.
 const STABLE_AFTER: i32 = 3;
+/// How far ahead of us something may have happened: cycles side by side end in any order. What is further ahead was dated
+/// by a clock that was wrong, and nobody waits for that time to come.
+const AHEAD: TimeDelta = TimeDelta::hours(1);
 
 /// What people were told of one drift, as far as the next word depends on it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Story {
     /// When they last heard of it.
     told_at: Option<DateTime<Utc>>,
-    /// How often they were reminded since it last moved.
+    /// How often they were reminded since it last moved, or since they were told that it goes back and forth.
     reminders: usize,
-    /// The last times it began, moved or went back.
-    turns: VecDeque<DateTime<Utc>>,
+    /// The last times it began, moved or went back, and the value that was about.
+    turns: VecDeque<(DateTime<Utc>, Value)>,
     /// They were told that it goes back and forth.
     is_flapping: bool,
 }
@@ -38,7 +42,7 @@ pub enum Telling {
     Step,
     /// That it is still open.
     Reminder,
-    /// That it goes back and forth, and that nothing more is said until it is stable.
+    /// That it goes back and forth, and that no turn is told until it is stable.
     Flapping,
     /// How it stands, now that it is stable again.
     Settled,
@@ -47,19 +51,24 @@ pub enum Telling {
 }
 
 impl Story {
-    /// Takes an event of the drift into account, oldest first. Others change nothing.
-    pub fn take(&mut self, kind: &str, at: DateTime<Utc>) {
+    /// Takes an event of the drift into account, oldest first; `after` is the value it is about. Others change nothing.
+    pub fn take(&mut self, kind: &str, after: &Value, at: DateTime<Utc>) {
         match kind {
             "drift.opened" | "drift.reopened" | "drift.changed" | "drift.reverted" => {
-                self.turns.push_back(at);
+                self.turns.push_back((at, after.clone()));
                 if self.turns.len() > FLAPPING_TURNS {
                     self.turns.pop_front();
                 }
-                (self.told_at, self.reminders) = (Some(at), 0);
+                if !self.is_flapping {
+                    (self.told_at, self.reminders) = (Some(at), 0);
+                }
             }
             "drift.approved" => *self = Self::default(),
             "drift.reminded" => (self.told_at, self.reminders) = (Some(at), self.reminders + 1),
-            "drift.flapping" => self.is_flapping = true,
+            "drift.flapping" => {
+                self.reminders = if self.is_flapping { self.reminders + 1 } else { 0 };
+                (self.told_at, self.is_flapping) = (Some(at), true);
+            }
             "drift.settled" => {
                 *self = Self { told_at: Some(at), ..Self::default() };
             }
@@ -73,33 +82,53 @@ impl Story {
     }
 }
 
-/// What people are told when a drift takes `step` after `story`. `interval` lies between two readings.
+/// What people are told when a drift takes `step` after `story`, which makes it `drift`. `interval` lies between two readings.
+///
+/// # Security
+/// Only what they heard before is held back while it goes back and forth, and not for ever: somebody who makes noise on
+/// purpose can hide neither another value in it nor that it still goes on.
 pub fn telling(
     story: &Story,
     step: &Step,
-    is_approved: bool,
+    drift: &Known,
     severity: Severity,
     interval: TimeDelta,
     now: DateTime<Utc>,
 ) -> Telling {
+    let is_due = story.told_at.is_some_and(|told_at| is_over(told_at, pause(severity, story.reminders), now));
+    let is_known = || story.turns.iter().any(|(_, after)| *after == drift.change.after);
     match step {
         // Somebody decided about it: that is said whatever went before.
-        Step::Ended if is_approved => Telling::Step,
-        Step::Unchanged if story.is_flapping => {
-            let is_stable = story.turns.back().is_none_or(|last| *last + interval * STABLE_AFTER <= now);
-            if is_stable { Telling::Settled } else { Telling::Nothing }
+        Step::Ended if drift.status == Status::Approved => Telling::Step,
+        Step::Unchanged if !story.is_flapping => {
+            if is_due {
+                Telling::Reminder
+            } else {
+                Telling::Nothing
+            }
         }
-        Step::Unchanged => {
-            let is_due = story.told_at.is_some_and(|told_at| told_at + pause(severity, story.reminders) <= now);
-            if is_due { Telling::Reminder } else { Telling::Nothing }
+        Step::Unchanged if story.turns.back().is_none_or(|(last, _)| is_over(*last, interval * STABLE_AFTER, now)) => {
+            Telling::Settled
         }
-        _ if story.is_flapping => Telling::Nothing,
+        Step::Opened | Step::Reopened | Step::Changed if story.is_flapping && !is_known() => Telling::Step,
+        _ if story.is_flapping => {
+            if is_due {
+                Telling::Flapping
+            } else {
+                Telling::Nothing
+            }
+        }
         _ => {
             let since = now - interval * FLAPPING_WITHIN;
-            let turns = 1 + story.turns.iter().filter(|turn| **turn > since).count();
+            let turns = 1 + story.turns.iter().filter(|(turn, _)| *turn > since && *turn <= now + AHEAD).count();
             if turns >= FLAPPING_TURNS { Telling::Flapping } else { Telling::Step }
         }
     }
+}
+
+/// Whether `pause` after `since` is over, or never began by the clock that counts now.
+fn is_over(since: DateTime<Utc>, pause: TimeDelta, now: DateTime<Utc>) -> bool {
+    since + pause <= now || since > now + AHEAD
 }
 
 /// How long after the last word the next reminder is due.
@@ -110,7 +139,11 @@ fn pause(severity: Severity, reminders: usize) -> TimeDelta {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+    use crate::diff::{Change, ChangeKind};
+    use crate::model::DriftId;
 
     const INTERVAL: TimeDelta = TimeDelta::minutes(5);
 
@@ -118,27 +151,65 @@ mod tests {
         DateTime::from_timestamp(minute * 60, 0).unwrap()
     }
 
-    /// Lives through steps at minutes and answers what was told, keeping the story as the history would.
-    fn lived(severity: Severity, steps: &[(i64, Step)]) -> Vec<Telling> {
+    /// The drift that all of it is about, with the value it has.
+    fn drift(status: Status, after: i64) -> Known {
+        let change = Change {
+            path: "/a/x".parse().unwrap(),
+            kind: ChangeKind::Changed,
+            before: json!(0),
+            after: json!(after),
+            is_member: false,
+        };
+        Known {
+            id: DriftId::from_text("drf_x"),
+            change,
+            status,
+            first_seen: at(0),
+            last_good: None,
+            closed_at: None,
+            closed_by: Vec::new(),
+            reopened: 0,
+        }
+    }
+
+    /// Lives through steps at minutes, each with the value then, and answers what was told, keeping the story as the
+    /// history would.
+    fn lived_with_values(severity: Severity, steps: &[(i64, Step, i64)]) -> Vec<Telling> {
         let mut story = Story::default();
         let mut told = Vec::new();
-        for (minute, step) in steps {
-            let telling = telling(&story, step, false, severity, INTERVAL, at(*minute));
-            let kinds: &[&str] = match (step, telling) {
-                (Step::Opened, _) => &["drift.opened"],
-                (Step::Reopened, Telling::Flapping) => &["drift.reopened", "drift.flapping"],
-                (Step::Reopened, _) => &["drift.reopened"],
-                (Step::Changed, _) => &["drift.changed"],
-                (Step::Ended, Telling::Flapping) => &["drift.reverted", "drift.flapping"],
-                (Step::Ended, _) => &["drift.reverted"],
-                (Step::Unchanged, Telling::Reminder) => &["drift.reminded"],
-                (Step::Unchanged, Telling::Settled) => &["drift.settled"],
-                (Step::Unchanged, _) => &[],
+        for (minute, step, value) in steps {
+            let status = if *step == Step::Ended { Status::Reverted } else { Status::Open };
+            let drift = drift(status, *value);
+            let telling = telling(&story, step, &drift, severity, INTERVAL, at(*minute));
+            let moved = match step {
+                Step::Opened => Some("drift.opened"),
+                Step::Reopened => Some("drift.reopened"),
+                Step::Changed => Some("drift.changed"),
+                Step::Ended => Some("drift.reverted"),
+                Step::Unchanged => None,
             };
-            kinds.iter().for_each(|kind| story.take(kind, at(*minute)));
+            let said = match telling {
+                Telling::Reminder => Some("drift.reminded"),
+                Telling::Flapping => Some("drift.flapping"),
+                Telling::Settled => Some("drift.settled"),
+                Telling::Step | Telling::Nothing => None,
+            };
+            moved.into_iter().for_each(|kind| story.take(kind, &drift.change.after, at(*minute)));
+            said.into_iter().for_each(|kind| story.take(kind, &Value::Null, at(*minute)));
             told.push(telling);
         }
         told
+    }
+
+    fn lived(severity: Severity, steps: &[(i64, Step)]) -> Vec<Telling> {
+        let steps: Vec<_> = steps.iter().map(|(minute, step)| (*minute, step.clone(), 1)).collect();
+        lived_with_values(severity, &steps)
+    }
+
+    /// Begins and ends every five minutes, `count` times.
+    fn toggled(count: i64) -> Vec<(i64, Step, i64)> {
+        let step = |turn: i64| if turn % 2 == 0 { Step::Reopened } else { Step::Ended };
+        (0..count).map(|turn| (turn * 5, step(turn), 1)).collect()
     }
 
     fn reminded_after_hours(severity: Severity, days: i64) -> Vec<i64> {
@@ -210,10 +281,41 @@ mod tests {
     #[test]
     fn an_approval_is_told_although_it_went_back_and_forth() {
         let mut story = Story::default();
-        story.take("drift.flapping", at(0));
+        story.take("drift.flapping", &Value::Null, at(0));
         assert!(story.is_flapping());
-        assert_eq!(telling(&story, &Step::Ended, true, Severity::Low, INTERVAL, at(1)), Telling::Step);
-        story.take("drift.approved", at(1));
+        let approved = drift(Status::Approved, 1);
+        assert_eq!(telling(&story, &Step::Ended, &approved, Severity::Low, INTERVAL, at(1)), Telling::Step);
+        story.take("drift.approved", &json!(1), at(1));
         assert_eq!(story, Story::default());
+    }
+
+    #[test]
+    fn another_value_cannot_be_hidden_among_many_turns() {
+        let mut steps = toggled(8);
+        steps.extend([(40, Step::Reopened, 9_999), (45, Step::Changed, 1), (50, Step::Changed, 9_999)]);
+        let told = lived_with_values(Severity::High, &steps);
+        assert_eq!(told[4..8], [Telling::Flapping, Telling::Nothing, Telling::Nothing, Telling::Nothing]);
+        assert_eq!(told[8..], [Telling::Step, Telling::Nothing, Telling::Nothing], "what is new is told, and once");
+    }
+
+    #[test]
+    fn whoever_never_lets_it_rest_is_told_of_again_and_again() {
+        let told = lived_with_values(Severity::Critical, &toggled(3 * 288));
+        let again: Vec<_> = (0..).zip(&told).filter(|(_, telling)| **telling == Telling::Flapping).collect();
+        assert_eq!(again.iter().map(|(turn, _)| (turn * 5 - 20) / 60).collect::<Vec<i64>>(), [0, 4, 28, 52]);
+    }
+
+    #[test]
+    fn nobody_waits_for_a_time_that_a_wrong_clock_named() {
+        let year = 525_600;
+        let steps = [(year, Step::Opened), (10, Step::Unchanged), (15, Step::Unchanged), (250, Step::Unchanged)];
+        let expected = [Telling::Step, Telling::Reminder, Telling::Nothing, Telling::Nothing];
+        assert_eq!(lived(Severity::High, &steps), expected);
+        let mut steps: Vec<_> = toggled(5).into_iter().map(|(minute, step, _)| (year + minute, step)).collect();
+        steps.push((5, Step::Unchanged));
+        assert_eq!(lived(Severity::High, &steps).last(), Some(&Telling::Settled));
+        let mut steps = steps[..4].to_vec();
+        steps.push((5, Step::Reopened));
+        assert_eq!(lived(Severity::High, &steps).last(), Some(&Telling::Step), "those turns are not of these minutes");
     }
 }

@@ -216,9 +216,9 @@ fn history(entry: &Entry) -> Option<String> {
         News::Reopened => Some(format!("{first}, back after being closed {times}")),
         News::Changed => Some(format!("{first}, and now at yet another value")),
         News::StillOpen => Some(format!("{first}, as told before")),
-        News::Flapping => {
-            Some(format!("{first}, and it began and ended {times} more; nothing more is said until it stays as it is"))
-        }
+        News::Flapping => Some(format!(
+            "{first}, and it began and ended {times} more; the same again is not told until it stays as it is"
+        )),
         News::Passed => Some(format!("{first}, over before this could be delivered")),
         News::Reverted => Some(format!("{first}, now back at the approved value")),
         News::Approved => Some(format!("{first}, approved by {}", words::people(&entry.approved_by))),

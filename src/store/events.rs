@@ -152,7 +152,8 @@ pub fn stories(tx: &Transaction<'_>, instance: &InstanceId) -> Stored<BTreeMap<S
         let drift =
             event.data.get("drift").and_then(Value::as_str).filter(|_| event.instance.as_ref() == Some(instance));
         if let (Some(drift), Ok(at)) = (drift, event.at.parse()) {
-            stories.entry(drift.to_owned()).or_default().take(&event.kind, at);
+            let after = event.data.get("after").unwrap_or(&Value::Null);
+            stories.entry(drift.to_owned()).or_default().take(&event.kind, after, at);
         }
     }
     Ok(stories)

@@ -145,22 +145,23 @@ fn message(row: &Row<'_>) -> Stored<Message> {
     })
 }
 
-/// Records how a try ended.
+/// Records how a try ended; answers whether it was still open how the message ends.
 ///
 /// # Errors
 /// The database cannot be written.
-pub fn record(tx: &Transaction<'_>, id: &MessageId, outcome: &Outcome, now: DateTime<Utc>) -> Stored<()> {
+pub fn record(tx: &Transaction<'_>, id: &MessageId, outcome: &Outcome, now: DateTime<Utc>) -> Stored<bool> {
     let (state, next, words, done) = match outcome {
         Outcome::Delivered(words) => ("delivered", now, words, Some(to_millis(now))),
         Outcome::Again(next, words) => ("waiting", *next, words, None),
         Outcome::Dead(words) => ("dead", now, words, Some(to_millis(now))),
     };
-    tx.prepare_cached(
-        "UPDATE outbox SET state = ?2, next_at = ?3, last_outcome = ?4, done_at = ?5, claimed_to = 0,
+    let recorded = tx
+        .prepare_cached(
+            "UPDATE outbox SET state = ?2, next_at = ?3, last_outcome = ?4, done_at = ?5, claimed_to = 0,
                            attempts = attempts + 1
          WHERE id = ?1 AND state = 'waiting'",
-    )?
-    .execute((id.as_str(), state, to_millis(next), words, done))?;
+        )?
+        .execute((id.as_str(), state, to_millis(next), words, done))?;
     if matches!(outcome, Outcome::Delivered(_)) {
         // The receiver is there again: what waits for it need not wait any longer.
         tx.prepare_cached(
@@ -169,7 +170,7 @@ pub fn record(tx: &Transaction<'_>, id: &MessageId, outcome: &Outcome, now: Date
         )?
         .execute((id.as_str(), to_millis(now)))?;
     }
-    Ok(())
+    Ok(recorded > 0)
 }
 
 /// A receiver that does not take what is sent to it.

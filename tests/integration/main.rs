@@ -30,6 +30,7 @@ mod init;
 mod keys;
 mod kills;
 mod knowledge;
+mod legitimate;
 mod mail;
 mod mutation;
 mod noise;
