@@ -5,6 +5,7 @@ mod commit;
 mod doubt;
 mod judge;
 mod notices;
+pub mod quiet;
 pub mod report;
 mod stakes;
 

@@ -4,6 +4,7 @@
 //! sent. It holds everything a reader needs and no secret: values come from canonical documents, where secrets are
 //! fingerprints. Text from outside is made safe when it is rendered, never before, so that the JSON stays exact.
 
+pub mod fold;
 pub mod html;
 pub mod json;
 #[cfg(test)]
@@ -159,6 +160,9 @@ pub struct Entry {
     pub reopened: u32,
     /// Who approved it, for [`News::Approved`].
     pub approved_by: Vec<String>,
+    /// What was announced while this happened, and this is not: it is more severe for that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unannounced: Option<String>,
     /// Every path that moved.
     pub changes: Vec<EntryChange>,
 }
@@ -264,8 +268,14 @@ pub enum NoticeKind {
     ApprovalEnding,
     /// A new baseline was approved, and no drift ended with it.
     Approved,
+    /// Somebody asked for quiet about something.
+    Silenced,
+    /// Somebody announced changes.
+    WindowOpened,
     /// A silence ended; what it kept quiet.
     SilenceEnded,
+    /// The time for announced changes is over; what changed, and what is still different.
+    WindowEnded,
     /// How everything is, as somebody wants to hear it regularly.
     Digest,
     /// There is room on the disk again.
@@ -278,7 +288,7 @@ pub enum NoticeKind {
 
 impl NoticeKind {
     /// Every one, the worst first.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 15] = [
         Self::TrustChanged,
         Self::StorageFull,
         Self::StorageLow,
@@ -286,7 +296,10 @@ impl NoticeKind {
         Self::ReceiverFailed,
         Self::ApprovalEnding,
         Self::Approved,
+        Self::Silenced,
+        Self::WindowOpened,
         Self::SilenceEnded,
+        Self::WindowEnded,
         Self::Digest,
         Self::StorageRecovered,
         Self::ReadAgain,
@@ -300,7 +313,10 @@ impl NoticeKind {
             Self::TrustChanged | Self::StorageLow | Self::Unread | Self::ReceiverFailed => Severity::High,
             Self::ApprovalEnding => Severity::Medium,
             Self::Approved
+            | Self::Silenced
+            | Self::WindowOpened
             | Self::SilenceEnded
+            | Self::WindowEnded
             | Self::Digest
             | Self::StorageRecovered
             | Self::ReadAgain
@@ -323,7 +339,10 @@ impl NoticeKind {
             Self::ReceiverFailed => "receiver.failed",
             Self::ApprovalEnding => "approval.ending",
             Self::Approved => "baseline.approved",
+            Self::Silenced => "silence.added",
+            Self::WindowOpened => "window.opened",
             Self::SilenceEnded => "silence.ended",
+            Self::WindowEnded => "window.ended",
             Self::Digest => "digest",
             Self::StorageRecovered => "storage.recovered",
             Self::ReadAgain => "instance.read_again",

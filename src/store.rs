@@ -16,6 +16,7 @@ pub mod instances;
 pub mod news;
 mod open;
 pub mod outbox;
+pub mod silences;
 mod told;
 
 use std::path::{Path, PathBuf};

@@ -2,14 +2,17 @@
 
 use super::address::{self, UrlUse};
 use super::instance::Names;
+use super::load::Sources;
 use super::lookup::{self, NoInstance};
 use super::problem::Problem;
 use super::reader::{At, Reader};
+use super::validate::Times;
 use super::{Email, Filter, Mailbox, Receiver, ReceiverKind, SecretRef, Tls, Webhook};
 use crate::model::{Category, InstanceId, Severity, display_safe};
+use crate::schedule::Cron;
 
 /// Reads all receivers; `ids` are the instances they may name.
-pub(super) fn read(file: &mut Reader<'_>, ids: &[InstanceId], text: &str) -> Vec<Receiver> {
+pub(super) fn read(file: &mut Reader<'_>, ids: &[InstanceId], times: &Times, sources: &Sources<'_>) -> Vec<Receiver> {
     let mut tables: Vec<(bool, Reader<'_>)> = Vec::new();
     tables.extend(file.tables("email").into_iter().map(|table| (true, table)));
     tables.extend(file.tables("webhook").into_iter().map(|table| (false, table)));
@@ -17,19 +20,42 @@ pub(super) fn read(file: &mut Reader<'_>, ids: &[InstanceId], text: &str) -> Vec
 
     let mut names = Names::default();
     let mut receivers = Vec::new();
+    let mut default: Option<String> = None;
     for (is_email, mut table) in tables {
-        let name = names.read(&mut table, "receiver", text);
+        let name = names.read(&mut table, "receiver", sources.text);
         let filter = filter(&mut table, ids);
+        let is_default = is_default(&mut table, &mut default, name.as_deref());
+        let digest = digest(&mut table, times, sources);
         let kind = match is_email {
             true => email(&mut table).map(ReceiverKind::Email),
             false => webhook(&mut table).map(ReceiverKind::Webhook),
         };
         table.finish();
         if let (Some(name), Some(kind)) = (name, kind) {
-            receivers.push(Receiver { name, filter, kind });
+            receivers.push(Receiver { name, filter, is_default, digest, kind });
         }
     }
     receivers
+}
+
+/// Whether it gets what nobody takes. Two would be two answers to one question.
+fn is_default(table: &mut Reader<'_>, default: &mut Option<String>, name: Option<&str>) -> bool {
+    let Some(given) = table.boolean("default").filter(|given| given.value) else { return false };
+    if let Some(other) = default {
+        let message = format!("'{}' is the default receiver already", display_safe(other));
+        table.report(Problem::at(given.span, message).help("leave 'default' out of all but one"));
+    }
+    *default = Some(name.unwrap_or("another").to_owned());
+    true
+}
+
+/// When it wants to hear how everything stands.
+fn digest(table: &mut Reader<'_>, times: &Times, sources: &Sources<'_>) -> Option<Cron> {
+    let pattern = match table.word("digest", &["daily", "weekly"])?.value {
+        "weekly" => "0 8 * * MON",
+        _ => "0 8 * * *",
+    };
+    Cron::parse(pattern, times.zone(), sources.now).ok()
 }
 
 fn filter(table: &mut Reader<'_>, ids: &[InstanceId]) -> Filter {

@@ -29,6 +29,10 @@ pub struct Story {
     turns: VecDeque<DateTime<Utc>>,
     /// They were told that it goes back and forth.
     is_flapping: bool,
+    /// What it did last, while it is open.
+    last: Option<Step>,
+    /// What it did while it was kept quiet, and nobody heard of.
+    untold: Option<Step>,
 }
 
 /// What people are told of a drift now.
@@ -42,6 +46,8 @@ pub enum Telling {
     Flapping,
     /// How it stands, now that it is stable again.
     Settled,
+    /// What it did while it was kept quiet.
+    Late(Step),
     /// Nothing.
     Nothing,
 }
@@ -56,7 +62,19 @@ impl Story {
                     self.turns.pop_front();
                 }
                 (self.told_at, self.reminders) = (Some(at), 0);
+                self.last = match kind {
+                    "drift.opened" => Some(Step::Opened),
+                    "drift.reopened" => Some(Step::Reopened),
+                    "drift.changed" => Some(Step::Changed),
+                    _ => None,
+                };
+                if self.last.is_none() {
+                    self.untold = None;
+                }
             }
+            // That it began is the news, wherever it moved to since.
+            "drift.silenced" => self.untold = self.untold.or(self.last),
+            "drift.told" => (self.told_at, self.reminders, self.untold) = (Some(at), 0, None),
             "drift.approved" => *self = Self::default(),
             "drift.reminded" => (self.told_at, self.reminders) = (Some(at), self.reminders + 1),
             "drift.flapping" => self.is_flapping = true,
@@ -70,6 +88,11 @@ impl Story {
     /// Whether they were told that it goes back and forth.
     pub fn is_flapping(&self) -> bool {
         self.is_flapping
+    }
+
+    /// What it did while it was kept quiet, if it is open and nobody heard of that yet.
+    pub fn untold(&self) -> Option<Step> {
+        self.untold
     }
 }
 
