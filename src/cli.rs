@@ -11,7 +11,9 @@ pub mod diff;
 pub mod explain;
 pub mod export;
 pub mod history;
+pub mod outbox;
 pub mod output;
+pub mod quiet;
 pub mod run;
 pub mod sections;
 pub mod settings;
@@ -182,6 +184,9 @@ pub async fn run(arguments: Arguments, out: &mut dyn Write) -> Result<Exit, CliE
         Command::Verify(options) => verify::verify(&Context::load(file)?, options, out),
         Command::Backup(options) => backup::backup(&Context::load(file)?, options, out),
         Command::Export(options) => export::export(&Context::load(file)?, options, out),
+        Command::Silence { command } => quiet::silence(&Context::load(file)?, command, out).await,
+        Command::Window { command } => quiet::window(&Context::load(file)?, command, out).await,
+        Command::Outbox { command } => outbox::outbox(&Context::load(file)?, command, out).await,
         Command::Sections(options) => sections::sections(file, options, out),
         Command::Settings(options) => settings::settings(file, options, out),
         Command::Explain(options) => explain::explain(file, options, out),

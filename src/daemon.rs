@@ -3,6 +3,7 @@
 //! The scheduler is only the metronome: it says that a second has passed. What is due is decided from what is stored,
 //! so a tick that comes late, twice or not at all changes nothing but latency.
 
+use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -23,7 +24,7 @@ use tokio_util::task::TaskTracker;
 use crate::classify::Catalogue;
 use crate::clock::{Clock, written};
 use crate::config::Config;
-use crate::cycle::{Keep, Report, Verdict, Watch};
+use crate::cycle::{Keep, Report, Verdict, Watch, upkeep};
 use crate::delivery::{Delivery, Line};
 use crate::model::Provider;
 use crate::provider::{Limits, ReadError};
@@ -68,11 +69,15 @@ pub enum DaemonError {
 /// How often the whole database file is looked at.
 const CHECK_EVERY: TimeDelta = TimeDelta::days(1);
 
+/// How often it is looked after digests and after what waits.
+const UPKEEP_EVERY: TimeDelta = TimeDelta::minutes(1);
+
 /// How far a clock may go back without a word: time servers correct less than that.
 const SET_BACK: TimeDelta = TimeDelta::seconds(60);
 
 /// A daemon that is ready to run.
 pub struct Daemon {
+    config: Arc<Config>,
     watches: Vec<Arc<Watch>>,
     delivery: Delivery,
     store: Store,
@@ -131,7 +136,11 @@ impl Daemon {
             watches.push(Arc::new(Watch::new(config, instance, catalogue, store.clone(), clock, limits.clone())?));
         }
         let delivery = Delivery::new(&store, &clock, &config.receivers)?;
+        for warning in config.taken_by_nobody() {
+            tracing::warn!("{warning}; mark a receiver with `default = true` to let it have them");
+        }
         Ok(Self {
+            config,
             watches,
             delivery,
             store,
@@ -174,6 +183,7 @@ impl Daemon {
         let watchdog = sd_notify::watchdog_enabled().map(|interval| interval / 2);
         let mut last_ping = Instant::now();
         let mut last_check = self.clock.now();
+        let mut last_upkeep = None;
         let mut last_seen = self.store.read(|tx| -> Result<_, StoreError> {
             events::mark(tx)?.map_or(Ok(None), |mark| events::recorded_at(tx, mark.size))
         })?;
@@ -190,6 +200,9 @@ impl Daemon {
                 self.store.full_check()?;
                 last_check = self.clock.now();
                 self.record("store.checked", json!({ "sound": true }))?;
+            }
+            if let Err(error) = self.upkeep(&mut last_upkeep) {
+                tracing::error!(%error, "cannot look after what waits");
             }
             match self.tick(&mut cycles, &mut lines) {
                 Ok(status) => {
@@ -245,6 +258,18 @@ impl Daemon {
         }
         let next = next.map_or("now".to_owned(), written);
         Ok(format!("{} watched, {open} open, next cycle {next}", self.watches.len()))
+    }
+
+    /// Sends digests and bounds the outbox, if that is due.
+    fn upkeep(&self, last: &mut Option<DateTime<Utc>>) -> Result<(), StoreError> {
+        let now = self.clock.now();
+        if last.is_some_and(|last| last <= now && now < last + UPKEEP_EVERY) {
+            return Ok(());
+        }
+        *last = Some(now);
+        let watches = self.watches.iter().map(|watch| (watch.instance().id.provider, watch.catalogue()));
+        let catalogues: BTreeMap<Provider, Arc<Catalogue>> = watches.collect();
+        self.store.write(|tx| upkeep(tx, &self.config, &catalogues, now))
     }
 
     /// Says so in the history when the time is long before one that was there already: approvals are held against the clock.

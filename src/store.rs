@@ -5,6 +5,7 @@
 //! every read sees what the last transaction of any process left.
 
 mod audit;
+pub mod backlog;
 mod backup;
 pub mod baselines;
 pub mod cycles;

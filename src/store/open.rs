@@ -19,7 +19,11 @@ use crate::model::display_safe;
 const APPLICATION_ID: i64 = 0x6164_6674;
 
 /// One entry per version; a released one never changes.
-const MIGRATIONS: &[&str] = &[include_str!("migrations/0001_start.sql"), include_str!("migrations/0002_reading.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("migrations/0001_start.sql"),
+    include_str!("migrations/0002_reading.sql"),
+    include_str!("migrations/0003_folded.sql"),
+];
 
 /// The first SQLite without the WAL-reset fault that can corrupt a file with two connections.
 const OLDEST_SQLITE: i32 = 3_051_003;
