@@ -11,7 +11,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use outbox::{OutboxCommand, OutboxDropOptions, OutboxListOptions, OutboxRetryOptions, OutboxShowOptions};
 pub use quiet::{
-    QuietEndOptions, QuietListOptions, QuietOptions, SilenceAddOptions, SilenceCommand, WindowCommand, WindowOpenOptions,
+    QuietEndOptions, QuietListOptions, QuietOptions, SilenceAddOptions, SilenceCommand, WindowCommand,
+    WindowOpenOptions,
 };
 
 use crate::model::{Category, Provider, Severity};

@@ -116,9 +116,9 @@ fn matcher(context: &Context, text: &str) -> Result<Matcher, CliError> {
         Ok(Matcher::Instance(_)) => Ok(Matcher::Instance(context.config.instance(text)?.id.clone())),
         Ok(Matcher::Setting(setting)) => {
             let is_known = [UNCLASSIFIED, NEW_FIELD, SECTION_STATE].contains(&setting.as_str())
-                || Provider::ALL.into_iter().any(|provider| {
-                    context.catalogues.of(provider).settings().iter().any(|known| known.id == setting)
-                });
+                || Provider::ALL
+                    .into_iter()
+                    .any(|provider| context.catalogues.of(provider).settings().iter().any(|known| known.id == setting));
             match context.config.instance(text) {
                 _ if is_known => Ok(Matcher::Setting(setting)),
                 Ok(instance) => Ok(Matcher::Instance(instance.id.clone())),
@@ -132,12 +132,7 @@ fn matcher(context: &Context, text: &str) -> Result<Matcher, CliError> {
     }
 }
 
-fn list(
-    context: &Context,
-    options: &QuietListOptions,
-    is_window: bool,
-    out: &mut dyn Write,
-) -> Result<Exit, CliError> {
+fn list(context: &Context, options: &QuietListOptions, is_window: bool, out: &mut dyn Write) -> Result<Exit, CliError> {
     let now = context.clock.now();
     let all = context.existing_store()?.read(silences::all)?;
     let wanted = |silence: &Silence| silence.is_window == is_window && (options.all || !silence.is_over(now));

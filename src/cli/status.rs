@@ -94,7 +94,8 @@ pub fn status(context: &Context, options: &StatusOptions, out: &mut dyn Write) -
         columns.write(out)?;
     }
     let silences = store.read(silences::all)?;
-    let in_force: Vec<&Silence> = silences.iter().map(|(silence, _)| silence).filter(|one| one.is_active(now)).collect();
+    let in_force: Vec<&Silence> =
+        silences.iter().map(|(silence, _)| silence).filter(|one| one.is_active(now)).collect();
     if !in_force.is_empty() {
         writeln!(out)?;
     }

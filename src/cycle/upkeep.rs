@@ -20,6 +20,9 @@ use crate::store::{StoreError, Transaction, backlog, cycles, drifts, instances};
 /// Messages that wait for one receiver. Beyond that, those that were never tried are folded.
 const MOST_WAITING: usize = 1_000;
 
+/// What is said of an instance without a baseline.
+const NO_BASELINE: &str = "no baseline";
+
 /// Sends the digests that are due, folds what waits in crowds, and prunes what nobody needs any more.
 ///
 /// # Errors
@@ -55,7 +58,8 @@ fn send_digest(
 ) -> Result<(), StoreError> {
     let before = last.and_then(|last| last.data.get("number")?.as_u64()).unwrap_or_default();
     let number = before + 1;
-    let is_of_it = |instance: &&Instance| receiver.filter.instances.as_ref().is_none_or(|some| some.contains(&instance.id));
+    let is_of_it =
+        |instance: &&Instance| receiver.filter.instances.as_ref().is_none_or(|some| some.contains(&instance.id));
     let mut verdicts: BTreeMap<String, usize> = BTreeMap::new();
     let mut notices = Vec::new();
     for instance in config.instances.iter().filter(is_of_it) {
@@ -92,23 +96,31 @@ fn standing(
     let never = || ("never read".to_owned(), "never read".to_owned());
     let Some(row) = instances::find(tx, instance)? else { return Ok(never()) };
     let Some(cycle) = cycles::latest(tx, row)? else { return Ok(never()) };
-    let verdict = display_safe(&cycle.verdict).replace('_', " ");
     let known = drifts::known(tx, row)?;
     let open = known.values().filter(|drift| drift.status == Status::Open);
     let open: Vec<Severity> = open.map(|drift| assess(catalogue, drift.change.clone()).severity).collect();
     let of = |severity: &Severity| open.iter().filter(|one| *one == severity).count();
     let counts = Severity::ALL.iter().rev().map(|severity| (severity, of(severity))).filter(|(_, count)| *count > 0);
     let counts: Vec<String> = counts.map(|(severity, count)| format!("{count} {severity}")).collect();
+    let is_open = !open.is_empty();
     let open = if counts.is_empty() { "nothing open".to_owned() } else { format!("open: {}", counts.join(", ")) };
     let is_approval = |event: &Event| event.kind == events::APPROVED && event.instance.as_ref() == Some(instance);
     let baseline = match events::newest(tx, events::APPROVED, is_approval)? {
-        None => "no baseline".to_owned(),
+        None => NO_BASELINE.to_owned(),
         Some(event) => {
             let sequence = event.data.get("sequence").and_then(Value::as_u64).unwrap_or_default();
             let age = event.at.parse::<DateTime<Utc>>().map(|at| (now - at).num_days()).unwrap_or_default();
             let days = if age == 1 { "day" } else { "days" };
             format!("baseline {sequence}, {age} {days} old")
         }
+    };
+    // A baseline may have been approved since the last cycle.
+    let verdict = match cycle.verdict.as_str() {
+        verdict @ ("untrusted" | "error") => verdict.to_owned(),
+        _ if baseline == NO_BASELINE => NO_BASELINE.to_owned(),
+        _ if is_open => "drift".to_owned(),
+        "blind" => "blind".to_owned(),
+        _ => "in sync".to_owned(),
     };
     let read = match cycles::last_reading(tx, row)? {
         Some(at) => format!("last read {}", written(at)),

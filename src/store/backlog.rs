@@ -206,12 +206,8 @@ fn fold_instance(tx: &Transaction<'_>, receiver: &str, instance: &str, now: Date
         let data = json!({ "message": message.id, "receiver": receiver, "into": one.id });
         events::append(tx, now, "delivery.folded", message.alert.instance.as_ref(), data)?;
         // What follows up a message that is never sent follows up the one that is.
-        tx.prepare_cached("UPDATE threads SET root = ?2, subject = ?3 WHERE root = ?1 AND receiver = ?4")?.execute((
-            message.id.as_str(),
-            one.id.as_str(),
-            &one.subject,
-            receiver,
-        ))?;
+        tx.prepare_cached("UPDATE threads SET root = ?2, subject = ?3 WHERE root = ?1 AND receiver = ?4")?
+            .execute((message.id.as_str(), one.id.as_str(), &one.subject, receiver))?;
     }
     Ok(())
 }

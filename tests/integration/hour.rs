@@ -18,9 +18,9 @@ use crate::common::daemon::{PATIENCE, eventually};
 use crate::common::sandbox::WEBHOOK_SECRET;
 
 /// A daemon whose time stands still.
-struct Clockwork {
-    sandbox: Sandbox,
-    clock: Arc<FakeClock>,
+pub struct Clockwork {
+    pub sandbox: Sandbox,
+    pub clock: Arc<FakeClock>,
     stop: CancellationToken,
     running: JoinHandle<Result<(), DaemonError>>,
 }
@@ -33,12 +33,17 @@ impl Clockwork {
     }
 
     /// Starts on a state that is due, at a time, and waits for its first cycle.
-    async fn start_at(mut sandbox: Sandbox, time: DateTime<Utc>) -> Self {
+    async fn start_at(sandbox: Sandbox, time: DateTime<Utc>) -> Self {
+        Self::start_with(sandbox, time, |text| text).await
+    }
+
+    /// The same, with an edited configuration.
+    pub async fn start_with(mut sandbox: Sandbox, time: DateTime<Utc>, edit: impl FnOnce(String) -> String) -> Self {
         sandbox.make_due();
         let clock = Arc::new(FakeClock::at(time));
         let now: Arc<dyn Clock> = clock.clone();
         sandbox.webhook = Webhook::start_at(WEBHOOK_SECRET, Arc::clone(&now)).await.unwrap();
-        sandbox.write("config.toml", &sandbox.configuration_of_clerk());
+        sandbox.write("config.toml", &edit(sandbox.configuration_of_clerk()));
         let context = Context::load(Some(&sandbox.path("config.toml"))).unwrap();
         let catalogue = |provider| Arc::clone(context.catalogues.of(provider));
         let daemon = Daemon::start(Arc::clone(&context.config), catalogue, now, context.limits.clone()).unwrap();
@@ -50,30 +55,30 @@ impl Clockwork {
     }
 
     /// Lets a minute pass and its cycle happen.
-    async fn minute(&self) {
+    pub async fn minute(&self) {
         self.minutes(1).await;
     }
 
     /// Lets minutes pass at once and the one cycle for them happen.
-    async fn minutes(&self, count: i64) {
+    pub async fn minutes(&self, count: i64) {
         let cycles = self.sandbox.cycles();
         self.clock.advance(TimeDelta::minutes(count));
         eventually("the cycle of this minute", || self.sandbox.cycles() > cycles).await;
         assert_eq!(self.sandbox.cycles(), cycles + 1);
     }
 
-    async fn stop(self) -> Sandbox {
+    pub async fn stop(self) -> Sandbox {
         self.stop.cancel();
         self.running.await.unwrap().unwrap();
         self.sandbox
     }
 
-    fn delivered(&self, receiver: &str) -> i64 {
+    pub fn delivered(&self, receiver: &str) -> i64 {
         let query = "SELECT count(*) FROM outbox WHERE receiver = ?1 AND state = 'delivered'";
         self.sandbox.sql().query_row(query, [receiver], |row| row.get(0)).unwrap()
     }
 
-    fn tries(&self, receiver: &str) -> i64 {
+    pub fn tries(&self, receiver: &str) -> i64 {
         let query = "SELECT sum(attempts) FROM outbox WHERE receiver = ?1";
         self.sandbox.sql().query_row(query, [receiver], |row| row.get(0)).unwrap()
     }
@@ -222,7 +227,7 @@ async fn t12_a_clock_that_is_set_back_is_an_event_and_one_that_is_corrected_is_n
     work.stop().await;
 }
 
-fn kinds(sandbox: &Sandbox) -> Vec<String> {
+pub fn kinds(sandbox: &Sandbox) -> Vec<String> {
     let deliveries = sandbox.webhook.deliveries();
     deliveries.iter().map(|delivery| delivery.json()["type"].as_str().unwrap().to_owned()).collect()
 }

@@ -18,6 +18,8 @@ mod hour;
 mod knowledge;
 mod mutation;
 mod noise;
+mod outbox;
+mod quiet;
 mod recall;
 mod refusals;
 mod requests;
