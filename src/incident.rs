@@ -227,7 +227,7 @@ mod tests {
             let compared = compared.iter().map(|section| (*section).to_owned()).collect();
             let now = at(i64::try_from(minute).unwrap());
             let transitions = advance(&instance(), &known, changes, &compared, &Ending::Reverted, now);
-            steps.push(transitions.iter().map(|transition| transition.step.clone()).collect());
+            steps.push(transitions.iter().map(|transition| transition.step).collect());
             for transition in transitions {
                 known.insert(transition.fingerprint, transition.drift);
             }

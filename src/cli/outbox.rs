@@ -90,7 +90,9 @@ fn show(context: &Context, options: &OutboxShowOptions, out: &mut dyn Write) -> 
     let kept = context.existing_store()?.read(|tx| one(tx, &options.id))?;
     if options.json {
         let mut value = as_json(&kept);
-        value["alert"] = serde_json::to_value(&kept.message.alert)?;
+        if let Some(fields) = value.as_object_mut() {
+            fields.insert("alert".to_owned(), serde_json::to_value(&kept.message.alert)?);
+        }
         serde_json::to_writer_pretty(&mut *out, &value)?;
         writeln!(out)?;
         return Ok(Exit::Ok);

@@ -225,7 +225,8 @@ pub(super) fn steps(alert: &Alert) -> Vec<Step> {
         let command = format!("authdrift diff {instance} --format revert");
         step("Not intended?", command, "prints the way back; authdrift itself changes nothing");
     }
-    if worst.is_some() || count_of(alert, SectionChange::Unbaselined) > 0 {
+    let is_window_over = alert.notices.iter().any(|notice| notice.kind == NoticeKind::WindowEnded);
+    if worst.is_some() || count_of(alert, SectionChange::Unbaselined) > 0 || is_window_over && alert.open > 0 {
         let command = format!("authdrift approve {instance} --reason \"...\"");
         step("Intended?", command, "asks change by change, then signs the next baseline");
     }
