@@ -99,11 +99,11 @@ impl End {
             part(&self.open, "announced change is still different", "announced changes are still different");
             part(&self.over, "announced change was made and is over", "announced changes were made and are over");
             part(&self.unexpected, "change was not announced", "changes were not announced");
-            ("in the change window", "nothing changed")
+            ("In the change window", "nothing changed")
         } else {
             part(&self.open, "drift is still open", "drifts are still open");
             part(&self.over, "came and went, or was approved", "came and went, or were approved");
-            ("kept quiet", "nothing")
+            ("Kept quiet", "nothing")
         };
         let parts = if parts.is_empty() { none.to_owned() } else { parts.join("; ") };
         let end = match &silence.expired {

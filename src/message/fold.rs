@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Alert, Entry, News, Window};
+use super::{Alert, Entry, News, Notice, NoticeKind, Window};
 use crate::model::{Direction, DriftId};
 
 /// One entry per setting and kind of news, most severe first. Each of `entries` may be about a part of a setting.
@@ -70,6 +70,10 @@ pub fn fold(alerts: Vec<Alert>) -> Option<Alert> {
             folded.sections.retain(|known| known.section != section.section);
             folded.sections.push(section);
         }
+        // Of several digests the last one counts; the number of each is said.
+        let digest: Vec<&str> =
+            alert.notices.iter().filter(|one| is_digest(one)).map(|one| one.subject.as_str()).collect();
+        folded.notices.retain(|known| !(is_digest(known) && digest.contains(&known.subject.as_str())));
         for notice in alert.notices {
             if !folded.notices.contains(&notice) {
                 folded.notices.push(notice);
@@ -78,6 +82,10 @@ pub fn fold(alerts: Vec<Alert>) -> Option<Alert> {
     }
     folded.entries = grouped(drifts.into_values().filter_map(|story| as_one(&story)));
     Some(folded)
+}
+
+fn is_digest(notice: &Notice) -> bool {
+    notice.kind == NoticeKind::Digest
 }
 
 /// What several entries about one drift say together.
@@ -103,7 +111,7 @@ fn as_one(story: &[Entry]) -> Option<Entry> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Notice, NoticeKind, SectionChange, SectionNews, samples};
+    use super::super::{SectionChange, SectionNews, samples};
     use super::*;
     use crate::model::{Severity, State};
 
@@ -194,5 +202,20 @@ mod tests {
         assert_eq!(sections, [("b", SectionChange::Blind), ("a", SectionChange::SeeingAgain)]);
         assert_eq!(folded.notices, [notice("x"), notice("y"), notice("z")]);
         assert_eq!(fold(vec![alert(&[]), one]).unwrap().untrusted.as_deref(), Some("why"));
+    }
+
+    #[test]
+    fn of_several_digests_the_last_one_counts() {
+        let digest = |subject: &str, text: &str| {
+            let (subject, text) = (subject.to_owned(), text.to_owned());
+            Notice { kind: NoticeKind::Digest, subject, text }
+        };
+        let mut one = alert(&[]);
+        one.notices = vec![digest("digest 3", "first"), digest("clerk:prod", "drift")];
+        let mut two = alert(&[]);
+        two.notices = vec![digest("digest 4", "second"), digest("clerk:prod", "in sync")];
+        let folded = fold(vec![one, two]).unwrap().notices;
+        let told: Vec<(&str, &str)> = folded.iter().map(|one| (one.subject.as_str(), one.text.as_str())).collect();
+        assert_eq!(told, [("digest 3", "first"), ("digest 4", "second"), ("clerk:prod", "in sync")]);
     }
 }

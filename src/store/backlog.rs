@@ -219,7 +219,7 @@ fn fold_instance(tx: &Transaction<'_>, receiver: &str, instance: &str, now: Date
 /// The database cannot be written.
 pub fn prune(tx: &Transaction<'_>, now: DateTime<Utc>) -> Stored<()> {
     let mut query = tx.prepare_cached(
-        "SELECT id FROM outbox WHERE (state IN ('delivered', 'folded') AND done_at < ?1 OR state = 'dead' AND done_at < ?2)
+        "SELECT id FROM outbox WHERE state <> 'waiting' AND done_at < ?1 AND (state <> 'dead' OR done_at < ?2)
             AND id NOT IN (SELECT root FROM threads) ORDER BY done_at, id LIMIT ?3",
     )?;
     let ends = (to_millis(now - KEEP_DELIVERED), to_millis(now - KEEP_DEAD), PRUNED_AT_ONCE);

@@ -53,6 +53,7 @@ async fn a_message_is_looked_at_tried_again_and_given_up_and_the_history_agrees(
     for (arguments, phrase) in [
         (&["outbox", "drop", id, "--reason", "x"][..], "is delivered: there is nothing to do"),
         (&["outbox", "retry", "--receiver", "nobody"], "no receiver is called 'nobody'"),
+        (&["outbox", "retry", "--as", "ann"], "required"),
         (&["outbox", "show", "msg_none"], "there is no message"),
         (&["outbox", "show", "msg_"], "the beginning of several"),
     ] {

@@ -1,14 +1,15 @@
 //! `outbox`.
 
-use clap::{Args, Subcommand};
+use clap::{ArgGroup, Args, Subcommand};
 
 /// Look at messages that wait, and at those that were given up.
 #[derive(Debug, Subcommand)]
 #[command(after_help = "\
-A message waits until its receiver takes it, and is given up when the receiver refuses it for good or after some three days.
-Both stay to be looked at; who retried or dropped one is in the history. When a receiver is back after an outage and more than
-three messages about one instance wait that were never tried, it gets one that says what they say. What was delivered is
-kept for 30 days, what was given up for 90.
+A message waits until its receiver takes it, and is given up when the receiver refuses it for good
+or after some three days. Both stay to be looked at; who retried or dropped one is in the history.
+When a receiver is back after an outage and more than three messages about one instance wait that
+were never tried, it gets one that says what they say. What was delivered is kept for 30 days, what
+was given up for 90.
 
 Examples:
   authdrift outbox list
@@ -50,16 +51,24 @@ pub struct OutboxShowOptions {
 
 /// `outbox retry`
 #[derive(Debug, Args)]
-#[group(id = "which", required = true, multiple = true)]
+#[group(skip)]
+#[command(
+    group = ArgGroup::new("which").args(["id", "receiver", "dead"]).required(true).multiple(true),
+    after_help = "\
+Examples:
+  authdrift outbox retry msg_0198…
+  authdrift outbox retry --receiver siem
+  authdrift outbox retry --dead --receiver siem"
+)]
 pub struct OutboxRetryOptions {
     /// One message
-    #[arg(value_name = "ID", conflicts_with_all = ["receiver", "dead"], group = "which")]
+    #[arg(value_name = "ID", conflicts_with_all = ["receiver", "dead"])]
     pub id: Option<String>,
     /// Everything that waits for this receiver, or was given up there
-    #[arg(long, value_name = "NAME", group = "which")]
+    #[arg(long, value_name = "NAME")]
     pub receiver: Option<String>,
     /// Only what was given up; of every receiver, unless one is named
-    #[arg(long, group = "which")]
+    #[arg(long)]
     pub dead: bool,
     /// In whose name [default: the user and the machine]
     #[arg(long = "as", value_name = "NAME")]
