@@ -5,6 +5,6 @@ pub mod catalogue;
 mod direction;
 mod surroundings;
 
-pub use assess::{Drift, NEW_FIELD, UNCLASSIFIED, assess, assess_among};
+pub use assess::{Drift, NEW_FIELD, SECTION_STATE, UNCLASSIFIED, assess, assess_among};
 pub use catalogue::{Catalogue, Setting, Weaker, WeakerRule, Zero};
 pub use surroundings::Surroundings;

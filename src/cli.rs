@@ -12,8 +12,10 @@ pub mod explain;
 pub mod export;
 pub mod history;
 pub mod init;
+pub mod outbox;
 pub mod output;
 pub mod prompt;
+pub mod quiet;
 pub mod receivers;
 pub mod run;
 pub mod sections;
@@ -203,6 +205,9 @@ pub async fn run(arguments: Arguments, out: &mut dyn Write) -> Result<Exit, CliE
         Command::Verify(options) => verify::verify(&Context::load(file)?, options, out),
         Command::Backup(options) => backup::backup(&Context::load(file)?, options, out),
         Command::Export(options) => export::export(&Context::load(file)?, options, out),
+        Command::Silence { command } => quiet::silence(&Context::load(file)?, command, out).await,
+        Command::Window { command } => quiet::window(&Context::load(file)?, command, out).await,
+        Command::Outbox { command } => outbox::outbox(&Context::load(file)?, command, out).await,
         Command::Sections(options) => sections::sections(file, options, out),
         Command::Settings(options) => settings::settings(file, options, out),
         Command::Receivers { command: ReceiversCommand::List(options) } => {

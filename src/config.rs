@@ -13,6 +13,7 @@ mod reader;
 mod reading;
 mod reads;
 mod receiver;
+mod routes;
 mod secret;
 mod suggest;
 #[cfg(test)]
@@ -210,6 +211,10 @@ pub struct Receiver {
     pub name: String,
     /// What it wants to hear.
     pub filter: Filter,
+    /// It also gets what no receiver's filter takes.
+    pub is_default: bool,
+    /// When it wants to hear how everything stands.
+    pub digest: Option<Cron>,
     /// How it is reached.
     pub kind: ReceiverKind,
 }

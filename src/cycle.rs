@@ -5,9 +5,11 @@ mod commit;
 mod doubt;
 mod judge;
 mod notices;
+pub mod quiet;
 pub mod report;
 mod stakes;
 mod storage;
+mod upkeep;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -20,6 +22,7 @@ pub use commit::{Told, keep_transitions};
 pub use judge::{Judged, approved_side, expected, foundation, judge, sound_baseline, surroundings, verified_baseline};
 pub use report::{BaselineReport, Failure, Report, Verdict};
 pub use stakes::ByDocuments;
+pub use upkeep::upkeep;
 
 use crate::canonical::{self, Redaction};
 use crate::classify::Catalogue;
@@ -134,6 +137,11 @@ impl Watch {
     /// The instance.
     pub fn instance(&self) -> &Instance {
         &self.instance
+    }
+
+    /// What its settings mean.
+    pub fn catalogue(&self) -> Arc<Catalogue> {
+        Arc::clone(&self.catalogue)
     }
 
     /// Reads, compares, confirms what is new, and commits.

@@ -6,6 +6,7 @@
 mod alarm;
 mod health;
 
+use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -28,7 +29,7 @@ use tokio_util::task::TaskTracker;
 use crate::classify::Catalogue;
 use crate::clock::{Clock, written};
 use crate::config::Config;
-use crate::cycle::{Keep, Report, Verdict, Watch};
+use crate::cycle::{Keep, Report, Verdict, Watch, upkeep};
 use crate::delivery::{Delivery, Line};
 use crate::model::Provider;
 use crate::provider::{Limits, ReadError};
@@ -74,11 +75,15 @@ pub enum DaemonError {
 /// How often the whole database file is looked at.
 const CHECK_EVERY: TimeDelta = TimeDelta::days(1);
 
+/// How often it is looked after digests and after what waits.
+const UPKEEP_EVERY: TimeDelta = TimeDelta::minutes(1);
+
 /// How far a clock may go back without a word: time servers correct less than that.
 const SET_BACK: TimeDelta = TimeDelta::seconds(60);
 
 /// A daemon that is ready to run.
 pub struct Daemon {
+    config: Arc<Config>,
     watches: Vec<Arc<Watch>>,
     delivery: Delivery,
     alarm: Alarm,
@@ -141,7 +146,11 @@ impl Daemon {
         let delivery = Delivery::new(&store, &clock, &config.receivers)?;
         let alarm = Alarm::new(&config, &clock)?;
         let health = Health::new(&config, &store, &clock)?;
+        for warning in config.taken_by_nobody() {
+            tracing::warn!("{warning}; mark a receiver with `default = true` to let it have them");
+        }
         Ok(Self {
+            config,
             watches,
             delivery,
             alarm,
@@ -190,6 +199,7 @@ impl Daemon {
         let watchdog = sd_notify::watchdog_enabled().map(|interval| interval / 2);
         let mut last_ping = Instant::now();
         let mut last_check = self.clock.now();
+        let mut last_upkeep = None;
         let mut last_seen = self.store.read(|tx| -> Result<_, StoreError> {
             events::mark(tx)?.map_or(Ok(None), |mark| events::recorded_at(tx, mark.size))
         })?;
@@ -224,6 +234,10 @@ impl Daemon {
             }
             if let Err(error) = self.health.look(&self.tracker) {
                 tracing::error!(%error, "cannot look after the watch");
+                self.met(error).await?;
+            }
+            if let Err(error) = self.upkeep(&mut last_upkeep) {
+                tracing::error!(%error, "cannot look after what waits");
                 self.met(error).await?;
             }
             match self.tick(&mut cycles, &mut lines, &failures) {
@@ -310,6 +324,18 @@ impl Daemon {
         }
         let next = next.map_or("now".to_owned(), written);
         Ok(format!("{} watched, {open} open, next cycle {next}", self.watches.len()))
+    }
+
+    /// Sends digests and bounds the outbox, if that is due.
+    fn upkeep(&self, last: &mut Option<DateTime<Utc>>) -> Result<(), StoreError> {
+        let now = self.clock.now();
+        if last.is_some_and(|last| last <= now && now < last + UPKEEP_EVERY) {
+            return Ok(());
+        }
+        *last = Some(now);
+        let watches = self.watches.iter().map(|watch| (watch.instance().id.provider, watch.catalogue()));
+        let catalogues: BTreeMap<Provider, Arc<Catalogue>> = watches.collect();
+        self.store.write(|tx| upkeep(tx, &self.config, &catalogues, now))
     }
 
     /// Says so in the history when the time is long before one that was there already: approvals are held against the clock.

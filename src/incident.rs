@@ -5,6 +5,7 @@
 //! nothing.
 
 mod sections;
+pub mod silence;
 mod story;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,6 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, Utc};
 pub use sections::{SectionIncident, SectionKind, SectionStep, advance_sections, section_kind, section_kinds};
 use serde_json::{Value, json};
+pub use silence::{Hearing, Matcher, Silence};
 pub use story::{Story, Telling, telling};
 
 use crate::canonical;
@@ -80,7 +82,7 @@ pub enum Ending {
 }
 
 /// What one cycle means for one drift.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
     /// First seen.
     Opened,
@@ -105,13 +107,15 @@ pub struct Transition {
     pub drift: Known,
     /// What people are told of it.
     pub telling: Telling,
+    /// Whether somebody asked for quiet about it, or announced something else.
+    pub hearing: Hearing,
 }
 
 impl Transition {
     /// A step that is told if it is one.
     pub fn new(step: Step, fingerprint: Digest, drift: Known) -> Self {
         let telling = if step == Step::Unchanged { Telling::Nothing } else { Telling::Step };
-        Self { step, fingerprint, drift, telling }
+        Self { step, fingerprint, drift, telling, hearing: Hearing::Aloud }
     }
 }
 
@@ -223,7 +227,7 @@ mod tests {
             let compared = compared.iter().map(|section| (*section).to_owned()).collect();
             let now = at(i64::try_from(minute).unwrap());
             let transitions = advance(&instance(), &known, changes, &compared, &Ending::Reverted, now);
-            steps.push(transitions.iter().map(|transition| transition.step.clone()).collect());
+            steps.push(transitions.iter().map(|transition| transition.step).collect());
             for transition in transitions {
                 known.insert(transition.fingerprint, transition.drift);
             }

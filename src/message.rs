@@ -7,6 +7,7 @@
 mod card;
 mod discord;
 pub mod event_types;
+pub mod fold;
 mod format;
 pub mod html;
 pub mod json;
@@ -173,6 +174,9 @@ pub struct Entry {
     pub reopened: u32,
     /// Who approved it, for [`News::Approved`].
     pub approved_by: Vec<String>,
+    /// What was announced while this happened, and this is not: it is more severe for that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unannounced: Option<String>,
     /// Every path that moved.
     pub changes: Vec<EntryChange>,
 }
@@ -294,8 +298,14 @@ pub enum NoticeKind {
     ApprovalEnding,
     /// A new baseline was approved, and no drift ended with it.
     Approved,
+    /// Somebody asked for quiet about something.
+    Silenced,
+    /// Somebody announced changes.
+    WindowOpened,
     /// A silence ended; what it kept quiet.
     SilenceEnded,
+    /// The time for announced changes is over; what changed, and what is still different.
+    WindowEnded,
     /// How everything is, as somebody wants to hear it regularly.
     Digest,
     /// There is room on the disk again.
@@ -308,7 +318,7 @@ pub enum NoticeKind {
 
 impl NoticeKind {
     /// Every one, the worst first.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 16] = [
         Self::TrustChanged,
         Self::StorageFailed,
         Self::StorageFull,
@@ -317,7 +327,10 @@ impl NoticeKind {
         Self::ReceiverFailed,
         Self::ApprovalEnding,
         Self::Approved,
+        Self::Silenced,
+        Self::WindowOpened,
         Self::SilenceEnded,
+        Self::WindowEnded,
         Self::Digest,
         Self::StorageRecovered,
         Self::ReadAgain,
@@ -331,7 +344,10 @@ impl NoticeKind {
             Self::TrustChanged | Self::StorageLow | Self::Unread | Self::ReceiverFailed => Severity::High,
             Self::ApprovalEnding => Severity::Medium,
             Self::Approved
+            | Self::Silenced
+            | Self::WindowOpened
             | Self::SilenceEnded
+            | Self::WindowEnded
             | Self::Digest
             | Self::StorageRecovered
             | Self::ReadAgain
@@ -355,7 +371,10 @@ impl NoticeKind {
             Self::ReceiverFailed => "receiver.failed",
             Self::ApprovalEnding => "approval.ending",
             Self::Approved => "baseline.approved",
+            Self::Silenced => "silence.added",
+            Self::WindowOpened => "window.opened",
             Self::SilenceEnded => "silence.ended",
+            Self::WindowEnded => "window.ended",
             Self::Digest => "digest",
             Self::StorageRecovered => "storage.recovered",
             Self::ReadAgain => "instance.read_again",

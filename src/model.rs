@@ -9,7 +9,7 @@ pub mod resource;
 pub mod state;
 
 pub use display_safe::display_safe;
-pub use ids::{Digest, DriftId, HistoryMark, MessageId};
+pub use ids::{Digest, DriftId, HistoryMark, MessageId, SilenceId};
 pub use instance::{InstanceId, Provider};
 pub use judgement::{Category, Direction, Severity, Unit};
 pub use pointer::{Pattern, Pointer};

@@ -81,6 +81,12 @@ pub fn is_due(cron: &Cron, now: DateTime<Utc>, next_due: Option<DateTime<Utc>>, 
     next_due.is_none_or(|next| next + delay <= now || latest.is_some_and(|latest| next > latest))
 }
 
+/// Whether what comes regularly is due: it never came, or its time has come since it last did. However many times passed, it
+/// comes once.
+pub fn is_time_again(cron: &Cron, last: Option<DateTime<Utc>>, now: DateTime<Utc>) -> bool {
+    last.is_none_or(|last| cron.next_after(last).is_some_and(|next| next <= now))
+}
+
 /// How long after its time an instance is read: always the same for one name and different for most, so that many
 /// instances and many installations do not all ask at the full minute. At most a tenth of the period and 30 seconds.
 pub fn spread(name: &str, cron: &Cron, now: DateTime<Utc>) -> TimeDelta {
@@ -103,6 +109,25 @@ mod tests {
 
     fn cron(pattern: &str, zone: Tz) -> Cron {
         Cron::parse(pattern, zone, at("2026-01-01T00:00:00Z")).unwrap()
+    }
+
+    #[test]
+    fn what_comes_regularly_comes_once_and_not_before_its_time() {
+        let (daily, weekly) = ("0 8 * * *", "0 8 * * MON");
+        for (pattern, last, now, expected) in [
+            (daily, None, "2026-11-22T07:00:00Z", true),
+            (daily, Some("2026-11-22T07:00:00Z"), "2026-11-22T06:59:59Z", false),
+            (daily, Some("2026-11-22T06:59:59Z"), "2026-11-22T07:00:00Z", true),
+            (daily, Some("2026-11-22T07:00:00Z"), "2026-11-22T07:00:01Z", false),
+            (daily, Some("2026-11-19T07:00:00Z"), "2026-11-22T12:00:00Z", true),
+            // A clock that was set back makes nothing due.
+            (daily, Some("2026-11-22T07:00:00Z"), "2026-11-20T12:00:00Z", false),
+            (weekly, Some("2026-11-16T07:00:00Z"), "2026-11-22T12:00:00Z", false),
+            (weekly, Some("2026-11-16T07:00:00Z"), "2026-11-23T07:00:00Z", true),
+        ] {
+            let cron = cron(pattern, Tz::Europe__Zurich);
+            assert_eq!(is_time_again(&cron, last.map(at), at(now)), expected, "{pattern} {last:?} {now}");
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! every read sees what the last transaction of any process left.
 
 mod audit;
+pub mod backlog;
 mod backup;
 pub mod baselines;
 pub mod cycles;
@@ -17,6 +18,7 @@ pub mod news;
 mod open;
 pub mod outbox;
 pub mod receivers;
+pub mod silences;
 pub mod space;
 mod told;
 

@@ -377,7 +377,7 @@ fn warn_about_unread(standing: &Standing, out: &mut dyn Write) -> Result<(), Cli
 }
 
 /// Who proposes: the user and the machine, which is all that is known about them.
-fn proposer() -> String {
+pub(super) fn proposer() -> String {
     let user = std::env::var("SUDO_USER").or_else(|_| std::env::var("USER")).or_else(|_| std::env::var("LOGNAME"));
     let host = hostname::get().map(|name| name.to_string_lossy().into_owned());
     format!("{}@{}", user.unwrap_or_else(|_| "unknown".to_owned()), host.unwrap_or_else(|_| "unknown".to_owned()))

@@ -1,10 +1,19 @@
 //! What can be typed.
 
+mod outbox;
+mod quiet;
+
 use std::path::PathBuf;
 
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+pub use outbox::{OutboxCommand, OutboxDropOptions, OutboxListOptions, OutboxRetryOptions, OutboxShowOptions};
+pub use quiet::{
+    QuietEndOptions, QuietListOptions, QuietOptions, SilenceAddOptions, SilenceCommand, WindowCommand,
+    WindowOpenOptions,
+};
 
 pub use super::init::InitOptions;
 use crate::message::sample::SampleKind;
@@ -93,6 +102,24 @@ pub enum Command {
     Backup(BackupOptions),
     /// Write everything that was approved into a folder that can be checked without this program
     Export(ExportOptions),
+    /// Keep drifts quiet for a time
+    Silence {
+        /// What to do
+        #[command(subcommand)]
+        command: SilenceCommand,
+    },
+    /// Announce changes: what was announced is quiet, anything else louder
+    Window {
+        /// What to do
+        #[command(subcommand)]
+        command: WindowCommand,
+    },
+    /// Look at messages that wait or were given up, and try or drop them
+    Outbox {
+        /// What to do
+        #[command(subcommand)]
+        command: OutboxCommand,
+    },
     /// Show what can be read of each vendor, and what this configuration reads
     Sections(SectionsOptions),
     /// Search what is known about settings

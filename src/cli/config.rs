@@ -61,10 +61,19 @@ pub fn check(file: Option<&Path>, out: &mut dyn Write) -> Result<Exit, CliError>
                 "address in its secret".to_owned()
             }
         };
-        let filter = format!("from {}", receiver.filter.min_severity);
+        let mut filter = format!("from {}", receiver.filter.min_severity);
+        if receiver.is_default {
+            filter.push_str(", and what nobody takes");
+        }
+        if let Some(digest) = &receiver.digest {
+            filter.push_str(&format!(", digest {}", digest.describe()));
+        }
         columns.row(PLAIN, [receiver.name.clone(), receiver.kind.as_str().to_owned(), place, filter]);
     }
     columns.write(out)?;
+    for warning in config.taken_by_nobody() {
+        writeln!(out, "warning: {warning}; mark a receiver with `default = true` to let it have them")?;
+    }
     Ok(Exit::Ok)
 }
 

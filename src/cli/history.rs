@@ -47,6 +47,18 @@ fn words(event: &Event) -> String {
     let data = &event.data;
     let text = |name: &str| data.get(name).and_then(Value::as_str).map(display_safe);
     match event.kind.split_once('.').map_or("", |(subject, _)| subject) {
+        // What is only about telling names the drift and, if one kept it quiet, the silence.
+        "drift" if data.get("path").is_none() => {
+            [text("drift"), text("silence")].into_iter().flatten().collect::<Vec<_>>().join("  ")
+        }
+        "silence" => {
+            let matched = data.get("match").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
+            let matched = matched.map(display_safe).collect::<Vec<_>>().join(", ");
+            let until = text("until").map(|until| format!("until {until}")).unwrap_or_default();
+            let (by, reason) = (text("by").unwrap_or_default(), text("reason").unwrap_or_default());
+            let parts = [text("silence").unwrap_or_default(), matched, until, format!("by {by}"), reason];
+            parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("  ")
+        }
         "drift" => {
             let (before, after) = (data.get("before"), data.get("after"));
             let show = |value: Option<&Value>| value.map(|value| values::show(value, None)).unwrap_or_default();
@@ -73,7 +85,11 @@ fn words(event: &Event) -> String {
             (None, reason) => reason.unwrap_or_default(),
         },
         "section" => [text("section"), text("reason")].into_iter().flatten().collect::<Vec<_>>().join("  "),
-        "delivery" => [text("receiver"), text("message")].into_iter().flatten().collect::<Vec<_>>().join("  "),
+        "delivery" => [text("receiver"), text("message"), text("into"), text("by"), text("reason")]
+            .into_iter()
+            .flatten()
+            .collect::<Vec<_>>()
+            .join("  "),
         _ => display_safe(&data.to_string()),
     }
 }

@@ -15,11 +15,11 @@ use crate::clock::written;
 use crate::config::Instance;
 use crate::cycle::BaselineReport;
 use crate::exit::Exit;
-use crate::incident::Status;
-use crate::model::Severity;
+use crate::incident::{Silence, Status};
+use crate::model::{Severity, display_safe};
 use crate::store::cycles::Cycle;
 use crate::store::outbox::{self, ReceiverState};
-use crate::store::{Store, StoreError, Transaction, cycles, drifts, events, instances};
+use crate::store::{Store, StoreError, Transaction, cycles, drifts, events, instances, silences};
 use crate::trust_files::TrustFiles;
 
 /// How one instance stands.
@@ -98,6 +98,17 @@ pub fn status(context: &Context, options: &StatusOptions, out: &mut dyn Write) -
             columns.row(PLAIN, receiver_cells(&receiver.name, &state, now));
         }
         columns.write(out)?;
+    }
+    let silences = store.read(silences::all)?;
+    let in_force: Vec<&Silence> =
+        silences.iter().map(|(silence, _)| silence).filter(|one| one.is_active(now)).collect();
+    if !in_force.is_empty() {
+        writeln!(out)?;
+    }
+    for silence in in_force {
+        let what = if silence.is_window { "Announced" } else { "Quiet" };
+        let (until, by) = (time(silence.until, now), display_safe(&silence.by));
+        writeln!(out, "{what} until {until}, by {by}: {} ({})", silence.words(), silence.id)?;
     }
     writeln!(out)?;
     match store.read(events::mark)? {
@@ -224,5 +235,14 @@ fn as_json(store: &Store, context: &Context, lines: &[(&Instance, Line)]) -> Res
         receivers.push(fields);
     }
     let history = store.read(events::mark)?;
-    Ok(json!({ "instances": instances, "receivers": receivers, "history": history }))
+    let now = context.clock.now();
+    let silences: Vec<Value> = store
+        .read(silences::all)?
+        .iter()
+        .filter(|(silence, _)| silence.is_active(now))
+        .map(|(silence, _)| {
+            json!({ "id": silence.id, "window": silence.is_window, "until": written(silence.until), "by": silence.by })
+        })
+        .collect();
+    Ok(json!({ "instances": instances, "receivers": receivers, "silences": silences, "history": history }))
 }

@@ -4,17 +4,20 @@ use url::Url;
 
 use super::address::{self, UrlUse};
 use super::instance::Names;
+use super::load::Sources;
 use super::lookup::{self, NoInstance};
 use super::problem::Problem;
 use super::reader::{At, Reader};
+use super::validate::Times;
 use super::{Email, Filter, Mailbox, PagerDuty, Receiver, ReceiverKind, SecretRef, SecretUrl, Tls, Webhook};
 use crate::model::{Category, InstanceId, Severity, display_safe};
+use crate::schedule::Cron;
 
 /// Where PagerDuty takes events; EU accounts have an address of their own.
 const PAGERDUTY: &str = "https://events.pagerduty.com/v2/enqueue";
 
 /// Reads all receivers; `ids` are the instances they may name.
-pub(super) fn read(file: &mut Reader<'_>, ids: &[InstanceId], text: &str) -> Vec<Receiver> {
+pub(super) fn read(file: &mut Reader<'_>, ids: &[InstanceId], times: &Times, sources: &Sources<'_>) -> Vec<Receiver> {
     let mut tables: Vec<(&str, Reader<'_>)> = Vec::new();
     for kind in ["email", "webhook", "slack", "teams", "discord", "pagerduty"] {
         tables.extend(file.tables(kind).into_iter().map(|table| (kind, table)));
@@ -23,9 +26,12 @@ pub(super) fn read(file: &mut Reader<'_>, ids: &[InstanceId], text: &str) -> Vec
 
     let mut names = Names::default();
     let mut receivers = Vec::new();
+    let mut default: Option<String> = None;
     for (kind, mut table) in tables {
-        let name = names.read(&mut table, "receiver", text);
+        let name = names.read(&mut table, "receiver", sources.text);
         let filter = filter(&mut table, ids);
+        let is_default = is_default(&mut table, &mut default, name.as_deref());
+        let digest = digest(&mut table, times, sources);
         let kind = match kind {
             "email" => email(&mut table).map(ReceiverKind::Email),
             "webhook" => webhook(&mut table).map(ReceiverKind::Webhook),
@@ -36,10 +42,30 @@ pub(super) fn read(file: &mut Reader<'_>, ids: &[InstanceId], text: &str) -> Vec
         };
         table.finish();
         if let (Some(name), Some(kind)) = (name, kind) {
-            receivers.push(Receiver { name, filter, kind });
+            receivers.push(Receiver { name, filter, is_default, digest, kind });
         }
     }
     receivers
+}
+
+/// Whether it gets what nobody takes. Two would be two answers to one question.
+fn is_default(table: &mut Reader<'_>, default: &mut Option<String>, name: Option<&str>) -> bool {
+    let Some(given) = table.boolean("default").filter(|given| given.value) else { return false };
+    if let Some(other) = default {
+        let message = format!("'{}' is the default receiver already", display_safe(other));
+        table.report(Problem::at(given.span, message).help("leave 'default' out of all but one"));
+    }
+    *default = Some(name.unwrap_or("another").to_owned());
+    true
+}
+
+/// When it wants to hear how everything stands.
+fn digest(table: &mut Reader<'_>, times: &Times, sources: &Sources<'_>) -> Option<Cron> {
+    let pattern = match table.word("digest", &["daily", "weekly"])?.value {
+        "weekly" => "0 8 * * MON",
+        _ => "0 8 * * *",
+    };
+    Cron::parse(pattern, times.zone(), sources.now).ok()
 }
 
 fn filter(table: &mut Reader<'_>, ids: &[InstanceId]) -> Filter {

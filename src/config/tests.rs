@@ -605,3 +605,35 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_default_receiver_and_digests_are_read_and_checked() {
+    let config = load(EXAMPLE).unwrap();
+    assert_eq!(config.receivers.iter().filter(|receiver| receiver.is_default).count(), 1);
+    let table = [("daily", "2026-11-22T07:00:00Z"), ("weekly", "2026-11-23T07:00:00Z")];
+    for (word, next) in table {
+        let text = email(&format!("host = \"h.example\"\ndigest = \"{word}\""));
+        let config = load(&format!("[schedule]\ntimezone = \"Europe/Zurich\"\n{text}")).unwrap();
+        let at = "2026-11-21T12:00:00Z".parse().unwrap();
+        let found = config.receivers[0].digest.as_ref().unwrap().next_after(at);
+        assert_eq!(found, Some(next.parse().unwrap()), "{word}");
+        assert!(!config.receivers[0].is_default);
+    }
+    let found = problems(&email("host = \"h.example\"\ndigest = \"hourly\"\ndefault = \"yes\""));
+    assert_eq!(found, ["10:10 'hourly' is not one of daily, weekly", "11:11 expected a boolean, found a string"]);
+}
+
+#[test]
+fn what_nobody_takes_is_named() {
+    let warnings = |lines: &str| load(&email(&format!("host = \"h.example\"\n{lines}"))).unwrap().taken_by_nobody();
+    assert!(warnings("").is_empty());
+    assert!(warnings("min_severity = \"info\"").is_empty());
+    assert!(warnings("categories = [\"mfa\"]\ndefault = true").is_empty());
+    let found = warnings("min_severity = \"high\"");
+    assert!(found[0].starts_with("no receiver takes these drifts of clerk:prod: timeouts below high, "), "{found:?}");
+    assert!(!warnings("categories = [\"mfa\"]")[0].contains("mfa"));
+    let other =
+        format!("{}{}instances = [\"acme\"]\n", auth0("token = { env = \"T\" }"), email("host = \"h.example\""));
+    assert_eq!(load(&other).unwrap().taken_by_nobody(), ["no receiver takes anything of clerk:prod"]);
+    assert!(load(&clerk("")).unwrap().taken_by_nobody().is_empty(), "nobody wants to be told anything");
+}

@@ -34,7 +34,7 @@ pub(super) fn config(mut file: Reader<'_>, sources: &Sources<'_>) -> Option<Conf
     let catalogue = catalogue(&mut file);
     let defaults = schedule_section(&mut file, sources.now);
     let (ids, instances) = instance::read(&mut file, &defaults, sources);
-    let receivers = receiver::read(&mut file, &ids, sources.text);
+    let receivers = receiver::read(&mut file, &ids, &defaults, sources);
     let heartbeat = heartbeat(&mut file);
     file.finish();
     Some(Config { store: store?, approval, catalogue, instances, receivers, heartbeat })
@@ -130,6 +130,11 @@ impl Times {
         let zone = zone(reader);
         let confirm_after = reader.duration("confirm_after", LONGEST_CONFIRM_AFTER).map(|duration| duration.value);
         Self { cron, zone, confirm_after }
+    }
+
+    /// The time zone, if one is named.
+    pub(super) fn zone(&self) -> Tz {
+        self.zone.as_ref().map_or(Tz::UTC, |zone| zone.value)
     }
 
     /// Fills what is missing from `defaults` and checks pattern and time zone together.

@@ -6,11 +6,12 @@ use super::commit::Told;
 use super::report::BaselineReport;
 use crate::classify::{Catalogue, Drift, Surroundings, assess_among};
 use crate::config::{Config, Filter, Receiver};
-use crate::incident::{Known, SectionKind, Status, Step, Telling, Transition};
+use crate::incident::{Hearing, Known, SectionKind, Status, Step, Telling, Transition};
 use crate::message::{
-    Alert, ApprovedBaseline, Entry, EntryChange, Message, News, Notice, SectionChange, Window, subject::subject,
+    Alert, ApprovedBaseline, Entry, EntryChange, Message, News, Notice, SectionChange, Window, fold::grouped,
+    subject::subject,
 };
-use crate::model::{Digest, Direction, HistoryMark, InstanceId, MessageId, Severity};
+use crate::model::{Digest, HistoryMark, InstanceId, MessageId, Severity};
 use crate::receiver;
 use crate::store::instances::InstanceRow;
 use crate::store::outbox;
@@ -61,7 +62,7 @@ pub fn announce(tx: &Transaction<'_>, row: InstanceRow, origin: &Origin<'_>, tol
             ..about_nothing(tx, origin.at)?
         };
         for receiver in &origin.config.receivers {
-            if let Some(alert) = filtered(&alert, &receiver.filter) {
+            if let Some(alert) = share(&alert, receiver, &origin.config.receivers) {
                 post(tx, row, receiver, alert, origin.at)?;
             }
         }
@@ -89,21 +90,36 @@ pub fn tell(
 ) -> Result<(), StoreError> {
     let alert = Alert { instance: instance.cloned(), notices: notices.to_vec(), ..about_nothing(tx, at)? };
     for receiver in config.receivers.iter().filter(|receiver| except != Some(receiver.name.as_str())) {
-        let Some(alert) = filtered(&alert, &receiver.filter) else { continue };
-        let subject = subject(&alert);
-        let message = Message {
-            id: MessageId::new(),
-            receiver: receiver.name.clone(),
-            alert,
-            thread: None,
-            subject,
-            body: None,
-            created_at: at,
-            attempts: 0,
-        };
-        outbox::keep(tx, &with_body(receiver, message))?;
+        if let Some(alert) = share(&alert, receiver, &config.receivers) {
+            keep(tx, receiver, alert, at)?;
+        }
     }
     Ok(())
+}
+
+/// Puts one message about the program itself into the outbox.
+pub(super) fn tell_one(
+    tx: &Transaction<'_>,
+    receiver: &Receiver,
+    notices: Vec<Notice>,
+    at: DateTime<Utc>,
+) -> Result<(), StoreError> {
+    keep(tx, receiver, Alert { notices, ..about_nothing(tx, at)? }, at)
+}
+
+/// Keeps a message that follows up no other.
+fn keep(tx: &Transaction<'_>, receiver: &Receiver, alert: Alert, at: DateTime<Utc>) -> Result<(), StoreError> {
+    let message = Message {
+        id: MessageId::new(),
+        receiver: receiver.name.clone(),
+        subject: subject(&alert),
+        alert,
+        thread: None,
+        body: None,
+        created_at: at,
+        attempts: 0,
+    };
+    outbox::keep(tx, &with_body(receiver, message))
 }
 
 /// The message with what is to be sent, so that every try sends the same.
@@ -151,24 +167,28 @@ fn post(
     Ok(())
 }
 
-/// The part of `alert` that a receiver with `filter` wants to hear, if there is any.
-fn filtered(alert: &Alert, filter: &Filter) -> Option<Alert> {
-    // What is about the program itself matters to everybody.
-    if let (Some(instances), Some(instance)) = (&filter.instances, &alert.instance)
-        && !instances.contains(instance)
-    {
-        return None;
-    }
+/// The part of `alert` that `receiver` wants to hear, if there is any. The default receiver also gets what nobody takes.
+fn share(alert: &Alert, receiver: &Receiver, receivers: &[Receiver]) -> Option<Alert> {
+    let wants = |takes: &dyn Fn(&Filter) -> bool| {
+        let of = |one: &Receiver| takes_instance(alert, &one.filter) && takes(&one.filter);
+        of(receiver) || receiver.is_default && !receivers.iter().any(of)
+    };
     let mut wanted = alert.clone();
     wanted.entries.retain(|entry| {
-        entry.severity >= filter.min_severity
-            && filter.categories.as_ref().is_none_or(|categories| categories.contains(&entry.category))
+        wants(&|filter| {
+            entry.severity >= filter.min_severity
+                && filter.categories.as_ref().is_none_or(|categories| categories.contains(&entry.category))
+        })
     });
     // Blindness and its end are told to everybody: no receiver should take silence for safety.
-    wanted.sections.retain(|section| match section.news {
-        SectionChange::Unbaselined => filter.min_severity == Severity::Info,
-        _ => true,
+    wanted.sections.retain(|section| {
+        let is_new = section.news == SectionChange::Unbaselined;
+        wants(&|filter| !is_new || filter.min_severity == Severity::Info)
     });
+    if !wants(&|_| true) {
+        wanted.notices.clear();
+        (wanted.untrusted, wanted.trusted_again) = (None, false);
+    }
     let is_something = !wanted.entries.is_empty()
         || !wanted.sections.is_empty()
         || !wanted.notices.is_empty()
@@ -177,41 +197,34 @@ fn filtered(alert: &Alert, filter: &Filter) -> Option<Alert> {
     is_something.then_some(wanted)
 }
 
-/// One entry per setting and kind of news, most severe first.
-fn entries(origin: &Origin<'_>, transitions: &[Transition]) -> Vec<Entry> {
-    let mut entries: Vec<Entry> = Vec::new();
-    for transition in transitions {
-        let Some(news) = news_of(transition) else { continue };
-        let drift = assess_among(origin.catalogue, &origin.surroundings, transition.drift.change.clone());
-        let known = &transition.drift;
-        let change = EntryChange {
-            id: known.id.clone(),
-            path: known.change.path.clone(),
-            kind: known.change.kind,
-            before: known.change.before.clone(),
-            after: known.change.after.clone(),
-        };
-        let is_same =
-            |entry: &&mut Entry| entry.news == news && entry.setting == drift.setting && entry.title == drift.title;
-        match entries.iter_mut().find(is_same) {
-            Some(entry) => {
-                entry.severity = entry.severity.max(drift.severity);
-                entry.direction = worse(entry.direction, drift.direction);
-                entry.first_seen = entry.first_seen.min(known.first_seen);
-                entry.reopened = entry.reopened.max(known.reopened);
-                entry.changes.push(change);
-            }
-            None => entries.push(entry(news, drift, known, change)),
-        }
-    }
-    entries.sort_by(|one, other| {
-        let by_weight = other.severity.cmp(&one.severity);
-        by_weight.then_with(|| one.news.cmp(&other.news)).then_with(|| one.title.cmp(&other.title))
-    });
-    entries
+/// What is about the program itself matters to everybody.
+fn takes_instance(alert: &Alert, filter: &Filter) -> bool {
+    let instances = filter.instances.as_ref().zip(alert.instance.as_ref());
+    instances.is_none_or(|(instances, instance)| instances.contains(instance))
 }
 
-fn entry(news: News, drift: Drift, known: &Known, change: EntryChange) -> Entry {
+/// One entry per setting and kind of news, most severe first.
+fn entries(origin: &Origin<'_>, transitions: &[Transition]) -> Vec<Entry> {
+    let one = |transition: &Transition| {
+        let drift = assess_among(origin.catalogue, &origin.surroundings, transition.drift.change.clone());
+        Some(entry(news_of(transition)?, drift, transition))
+    };
+    grouped(transitions.iter().filter_map(one))
+}
+
+fn entry(news: News, drift: Drift, transition: &Transition) -> Entry {
+    let known = &transition.drift;
+    let change = EntryChange {
+        id: known.id.clone(),
+        path: known.change.path.clone(),
+        kind: known.change.kind,
+        before: known.change.before.clone(),
+        after: known.change.after.clone(),
+    };
+    let unannounced = match &transition.hearing {
+        Hearing::Louder { reason, .. } => Some(reason.clone()),
+        Hearing::Aloud | Hearing::Quiet(_) => None,
+    };
     Entry {
         news,
         setting: drift.setting,
@@ -220,12 +233,13 @@ fn entry(news: News, drift: Drift, known: &Known, change: EntryChange) -> Entry 
         dashboard: drift.dashboard,
         event: drift.event,
         category: drift.category,
-        severity: drift.severity,
+        severity: transition.hearing.severity(drift.severity),
         direction: drift.direction,
         unit: drift.unit,
         first_seen: known.first_seen,
         reopened: known.reopened,
         approved_by: known.closed_by.clone(),
+        unannounced,
         changes: vec![change],
     }
 }
@@ -237,9 +251,13 @@ fn news_of(transition: &Transition) -> Option<News> {
         Telling::Flapping => return Some(News::Flapping),
         Telling::Settled if transition.drift.status == Status::Open => return Some(News::StillOpen),
         Telling::Settled => return Some(News::Reverted),
-        Telling::Step => {}
+        Telling::Step | Telling::Late(_) => {}
     }
-    match (&transition.step, transition.drift.status) {
+    let step = match transition.telling {
+        Telling::Late(step) => step,
+        _ => transition.step,
+    };
+    match (step, transition.drift.status) {
         (Step::Opened, _) => Some(News::Opened),
         (Step::Reopened, _) => Some(News::Reopened),
         (Step::Changed, _) => Some(News::Changed),
@@ -249,19 +267,12 @@ fn news_of(transition: &Transition) -> Option<News> {
     }
 }
 
-fn worse(one: Direction, other: Direction) -> Direction {
-    let rank = |direction| match direction {
-        Direction::Weaker => 3,
-        Direction::Unknown => 2,
-        Direction::Neutral => 1,
-        Direction::Stronger => 0,
-    };
-    if rank(other) > rank(one) { other } else { one }
-}
-
 /// The time in which everything new happened: from the oldest last reading without it to the first with it.
 fn window(transitions: &[Transition]) -> Option<Window> {
-    let is_new = |transition: &&Transition| matches!(transition.step, Step::Opened | Step::Reopened);
+    let is_new = |transition: &&Transition| {
+        matches!(transition.step, Step::Opened | Step::Reopened)
+            || matches!(transition.telling, Telling::Late(Step::Opened | Step::Reopened))
+    };
     let new: Vec<&Known> = transitions.iter().filter(is_new).map(|transition| &transition.drift).collect();
     let first_different = new.iter().map(|drift| drift.first_seen).min()?;
     let last_good: Option<Vec<DateTime<Utc>>> = new.iter().map(|drift| drift.last_good).collect();

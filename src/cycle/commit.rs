@@ -9,11 +9,11 @@ use super::announce::{Origin, announce, tell};
 use super::judge::{Compared, Judged, judge};
 use super::report::{self, BaselineReport, Report};
 use super::storage::has_room;
-use super::{Taken, Watch, next_due, notices};
+use super::{Taken, Watch, next_due, notices, quiet};
 use crate::classify::{Surroundings, assess_among};
 use crate::incident::{
-    self, Ending, Known, SectionIncident, SectionKind, SectionStep, Status, Step, Story, Telling, Transition, advance,
-    advance_sections, section_kinds, telling,
+    self, Ending, Hearing, Known, SectionIncident, SectionKind, SectionStep, Silence, Status, Step, Story, Telling,
+    Transition, advance, advance_sections, section_kinds, telling,
 };
 use crate::message::{Notice, SectionChange, SectionNews};
 use crate::model::{Digest, InstanceId, State};
@@ -21,7 +21,7 @@ use crate::sections::{Section, Table};
 use crate::snapshot::Reading;
 use crate::store::cycles::{self, Cycle};
 use crate::store::instances::InstanceRow;
-use crate::store::{StoreError, Transaction, drifts, events, instances, news};
+use crate::store::{StoreError, Transaction, drifts, events, instances, news, silences};
 use crate::trust_files::TrustFiles;
 
 /// Records a cycle and says what it found.
@@ -54,7 +54,10 @@ pub(super) fn commit(
     if let Judged::Compared(compared) = &judged {
         let surroundings = judged.surroundings(&taken.snapshot);
         told.notices = notices::of_ends(tx, id, &compared.baseline.approved, cycle.at)?;
-        told.transitions = keep_drifts(tx, row, watch, compared, &surroundings, cycle.at)?;
+        let asked = silences::all(tx)?;
+        let silences: Vec<Silence> = asked.iter().map(|(silence, _)| silence.clone()).collect();
+        told.transitions = keep_drifts(tx, row, watch, compared, &surroundings, &silences, cycle.at)?;
+        told.notices.extend(quiet::of_ends(tx, row, id, &asked, &watch.catalogue, &surroundings, cycle.at)?);
         told.sections = keep_sections(tx, row, watch, taken, compared, cycle.at)?;
     }
     match &judged {
@@ -114,6 +117,7 @@ fn keep_drifts(
     watch: &Watch,
     compared: &Compared,
     surroundings: &Surroundings,
+    silences: &[Silence],
     at: DateTime<Utc>,
 ) -> Result<Vec<Transition>, StoreError> {
     let id = &watch.instance.id;
@@ -131,14 +135,16 @@ fn keep_drifts(
             .map(|(named, drift)| Transition::new(Step::Unchanged, named.clone(), drift.clone())),
     );
     let (interval, none) = (watch.instance.schedule.cron.interval(at), Story::default());
-    for Transition { step, drift, telling: told, .. } in &mut steps {
+    for Transition { step, drift, telling: told, hearing, .. } in &mut steps {
         if matches!(step, Step::Opened | Step::Reopened) {
             // This cycle is not recorded yet, so the newest reading is the last one without the difference.
             drift.last_good = cycles::last_reading_of(tx, row, drift.change.section())?;
         }
         let story = stories.get(drift.id.as_str()).unwrap_or(&none);
-        let severity = assess_among(&watch.catalogue, surroundings, drift.change.clone()).severity;
-        *told = telling(story, step, drift, severity, interval, at);
+        let meaning = assess_among(&watch.catalogue, surroundings, drift.change.clone());
+        *hearing = incident::silence::hearing(silences, id, &drift.change.path, &meaning.setting, *step, at);
+        *told = telling(story, step, drift, hearing.severity(meaning.severity), interval, at);
+        *told = incident::silence::heard(*told, *step, story, hearing);
     }
     keep_transitions(tx, row, id, at, steps)
 }
@@ -160,6 +166,7 @@ pub fn keep_transitions(
             Telling::Reminder => Some("drift.reminded"),
             Telling::Flapping => Some("drift.flapping"),
             Telling::Settled => Some("drift.settled"),
+            Telling::Late(_) => Some("drift.told"),
             Telling::Step | Telling::Nothing => None,
         };
         if let Some(kind) = step_kind(&transition) {
@@ -172,6 +179,16 @@ pub fn keep_transitions(
                 }
             }
             events::append(tx, at, kind, Some(id), data)?;
+            let is_new = transition.step != Step::Ended;
+            let silence = match &transition.hearing {
+                Hearing::Quiet(silence) if is_new => Some((silences::SILENCED, silence)),
+                Hearing::Louder { window, .. } if is_new => Some((silences::UNEXPECTED, window)),
+                _ => None,
+            };
+            if let Some((kind, silence)) = silence {
+                let data = json!({ "drift": transition.drift.id, "silence": silence });
+                events::append(tx, at, kind, Some(id), data)?;
+            }
         }
         if let Some(kind) = only_told {
             events::append(tx, at, kind, Some(id), json!({ "drift": transition.drift.id }))?;

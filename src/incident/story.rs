@@ -33,6 +33,10 @@ pub struct Story {
     turns: VecDeque<(DateTime<Utc>, Value)>,
     /// They were told that it goes back and forth.
     is_flapping: bool,
+    /// What it did last, while it is open.
+    last: Option<Step>,
+    /// What it did while it was kept quiet, and nobody heard of.
+    untold: Option<Step>,
 }
 
 /// What people are told of a drift now.
@@ -46,6 +50,8 @@ pub enum Telling {
     Flapping,
     /// How it stands, now that it is stable again.
     Settled,
+    /// What it did while it was kept quiet.
+    Late(Step),
     /// Nothing.
     Nothing,
 }
@@ -62,7 +68,19 @@ impl Story {
                 if !self.is_flapping {
                     (self.told_at, self.reminders) = (Some(at), 0);
                 }
+                self.last = match kind {
+                    "drift.opened" => Some(Step::Opened),
+                    "drift.reopened" => Some(Step::Reopened),
+                    "drift.changed" => Some(Step::Changed),
+                    _ => None,
+                };
+                if self.last.is_none() {
+                    self.untold = None;
+                }
             }
+            // That it began is the news, wherever it moved to since.
+            "drift.silenced" => self.untold = self.untold.or(self.last),
+            "drift.told" => (self.told_at, self.reminders, self.untold) = (Some(at), 0, None),
             "drift.approved" => *self = Self::default(),
             "drift.reminded" => (self.told_at, self.reminders) = (Some(at), self.reminders + 1),
             "drift.flapping" => {
@@ -79,6 +97,11 @@ impl Story {
     /// Whether they were told that it goes back and forth.
     pub fn is_flapping(&self) -> bool {
         self.is_flapping
+    }
+
+    /// What it did while it was kept quiet, if it is open and nobody heard of that yet.
+    pub fn untold(&self) -> Option<Step> {
+        self.untold
     }
 }
 
@@ -192,7 +215,7 @@ mod tests {
                 Telling::Reminder => Some("drift.reminded"),
                 Telling::Flapping => Some("drift.flapping"),
                 Telling::Settled => Some("drift.settled"),
-                Telling::Step | Telling::Nothing => None,
+                Telling::Step | Telling::Late(_) | Telling::Nothing => None,
             };
             moved.into_iter().for_each(|kind| story.take(kind, &drift.change.after, at(*minute)));
             said.into_iter().for_each(|kind| story.take(kind, &Value::Null, at(*minute)));
@@ -202,7 +225,7 @@ mod tests {
     }
 
     fn lived(severity: Severity, steps: &[(i64, Step)]) -> Vec<Telling> {
-        let steps: Vec<_> = steps.iter().map(|(minute, step)| (*minute, step.clone(), 1)).collect();
+        let steps: Vec<_> = steps.iter().map(|(minute, step)| (*minute, *step, 1)).collect();
         lived_with_values(severity, &steps)
     }
 

@@ -115,7 +115,12 @@ fn topic(notice: &Notice) -> Option<&'static str> {
         NoticeKind::Unread | NoticeKind::ReadAgain => Some("unread"),
         NoticeKind::ReceiverFailed | NoticeKind::ReceiverRecovered => Some("receiver"),
         NoticeKind::ApprovalEnding => Some("approval"),
-        NoticeKind::Approved | NoticeKind::SilenceEnded | NoticeKind::Digest => None,
+        NoticeKind::Approved
+        | NoticeKind::Silenced
+        | NoticeKind::SilenceEnded
+        | NoticeKind::WindowOpened
+        | NoticeKind::WindowEnded
+        | NoticeKind::Digest => None,
     }
 }
 

@@ -46,6 +46,7 @@ pub fn sample(frame: Alert, kind: SampleKind) -> Alert {
         unit,
         first_seen: alert.at,
         reopened: 0,
+        unannounced: None,
         approved_by: Vec::new(),
         changes: vec![EntryChange {
             id: DriftId::from_text(format!("drf_{number:032}")),

@@ -37,6 +37,7 @@ fn entry(title: &str, severity: Severity, changes: Vec<EntryChange>) -> Entry {
         first_seen: at("2026-11-22T04:00:02Z"),
         reopened: 0,
         approved_by: Vec::new(),
+        unannounced: None,
         changes,
     }
 }

@@ -174,6 +174,9 @@ fn block(entry: &Entry) -> Block {
     if let Some(history) = history(entry) {
         fact("Since", history);
     }
+    if let Some(announced) = &entry.unannounced {
+        fact("Window", format!("outside the announced changes \"{}\"", display_safe(announced)));
+    }
     if !entry.news.is_over() {
         if let Some(place) = &entry.dashboard {
             fact("Where", display_safe(place));

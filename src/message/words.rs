@@ -84,6 +84,8 @@ pub(super) fn headline(alert: &Alert) -> String {
         let mut notices = alert.notices.iter().filter(|notice| notice.kind == kind);
         let Some(first) = notices.next() else { continue };
         clauses.push(match notices.count() {
+            // The first one says which digest it is, the others are what it is made of.
+            _ if kind == NoticeKind::Digest => notice_clause(first),
             0 => notice_clause(first),
             more => format!("{}, and {more} more", notice_clause(first)),
         });
@@ -223,7 +225,8 @@ pub(super) fn steps(alert: &Alert) -> Vec<Step> {
         let command = format!("authdrift diff {instance} --format revert");
         step("Not intended?", command, "prints the way back; authdrift itself changes nothing");
     }
-    if worst.is_some() || count_of(alert, SectionChange::Unbaselined) > 0 {
+    let is_window_over = alert.notices.iter().any(|notice| notice.kind == NoticeKind::WindowEnded);
+    if worst.is_some() || count_of(alert, SectionChange::Unbaselined) > 0 || is_window_over && alert.open > 0 {
         let command = format!("authdrift approve {instance} --reason \"...\"");
         step("Intended?", command, "asks change by change, then signs the next baseline");
     }
@@ -276,7 +279,18 @@ pub(super) fn notice(kind: NoticeKind) -> (&'static str, &'static str) {
             "After it, this is a drift again. Change it back, or approve it anew.",
         ),
         NoticeKind::Approved => ("New baseline", "Everything is compared with it from now on."),
+        NoticeKind::Silenced => (
+            "Silence begins",
+            "It is recorded as always, and told when the silence ends. If nobody of you asked for that, end it: `authdrift \
+             silence expire`.",
+        ),
+        NoticeKind::WindowOpened => (
+            "Changes announced",
+            "What was announced is told at the end, anything else of this instance at once and louder. If nobody of you \
+             announced it, end it: `authdrift window close`.",
+        ),
         NoticeKind::SilenceEnded => ("Silence ended", "From now on this is told again."),
+        NoticeKind::WindowEnded => ("Change window ended", "From now on everything is told as usual."),
         NoticeKind::Digest => ("How it stands", ""),
         NoticeKind::StorageRecovered => ("Room on the disk again", "Everything is recorded as before."),
         NoticeKind::ReadAgain => ("Read again", "Everything is compared as before."),
@@ -296,8 +310,11 @@ pub(super) fn notice_clause(notice: &Notice) -> String {
         NoticeKind::ReceiverFailed => format!("receiver '{subject}' does not take messages"),
         NoticeKind::ApprovalEnding => "what was approved for a time is a drift again soon".to_owned(),
         NoticeKind::Approved => "a new baseline was approved".to_owned(),
+        NoticeKind::Silenced => "somebody asked for quiet".to_owned(),
+        NoticeKind::WindowOpened => "changes were announced".to_owned(),
         NoticeKind::SilenceEnded => "a silence ended".to_owned(),
-        NoticeKind::Digest => "how it stands".to_owned(),
+        NoticeKind::WindowEnded => "the time for announced changes is over".to_owned(),
+        NoticeKind::Digest => subject,
         NoticeKind::StorageRecovered => "there is room on the disk again".to_owned(),
         NoticeKind::ReadAgain => "it is read again".to_owned(),
         NoticeKind::ReceiverRecovered => format!("receiver '{subject}' takes messages again"),

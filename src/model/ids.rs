@@ -128,6 +128,11 @@ identifier!(
     MessageId,
     "msg_"
 );
+identifier!(
+    /// Names one silence or announced change window.
+    SilenceId,
+    "sil_"
+);
 
 #[cfg(test)]
 mod tests {

@@ -159,6 +159,23 @@ pub fn stories(tx: &Transaction<'_>, instance: &InstanceId) -> Stored<BTreeMap<S
     Ok(stories)
 }
 
+/// Every event whose kind begins with `group` (`silence.`), oldest first.
+///
+/// # Errors
+/// The database cannot be read.
+pub fn of_group(tx: &Transaction<'_>, group: &str) -> Stored<Vec<Event>> {
+    let mut query =
+        tx.prepare_cached("SELECT body FROM events WHERE instr(CAST(body AS TEXT), ?1) > 0 ORDER BY seq")?;
+    let mut rows = query.query([format!("\"kind\":\"{group}")])?;
+    let mut events = Vec::new();
+    while let Some(row) = rows.next()? {
+        let body: Vec<u8> = row.get(0)?;
+        let event = serde_json::from_slice::<Event>(&body).ok();
+        events.extend(event.filter(|event| event.kind.starts_with(group)));
+    }
+    Ok(events)
+}
+
 /// Every event, or those of one instance, oldest first.
 ///
 /// # Errors

@@ -25,6 +25,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0001_start.sql"),
     include_str!("migrations/0002_reading.sql"),
     include_str!("migrations/0003_receivers.sql"),
+    include_str!("migrations/0004_folded.sql"),
 ];
 
 /// The first SQLite without the WAL-reset fault that can corrupt a file with two connections.

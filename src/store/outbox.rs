@@ -7,7 +7,7 @@ use rusqlite::{OptionalExtension, Row, Transaction};
 use serde_json::json;
 
 use super::instances::InstanceRow;
-use super::{Stored, events, from_millis, read_json, to_millis, write_json};
+use super::{Stored, backlog, events, from_millis, read_json, to_millis, write_json};
 use crate::message::{Body, Format, Message};
 use crate::model::{Digest, MessageId, Severity};
 
@@ -169,6 +169,13 @@ pub fn record(tx: &Transaction<'_>, id: &MessageId, outcome: &Outcome, now: Date
                 AND receiver = (SELECT receiver FROM outbox WHERE id = ?1)",
         )?
         .execute((id.as_str(), to_millis(now)))?;
+        let failed_before: Option<String> = tx
+            .prepare_cached("SELECT receiver FROM outbox WHERE id = ?1 AND attempts > 1")?
+            .query_row([id.as_str()], |row| row.get(0))
+            .optional()?;
+        if let Some(receiver) = failed_before {
+            backlog::fold_after_outage(tx, &receiver, now)?;
+        }
     }
     Ok(recorded > 0)
 }
@@ -230,7 +237,7 @@ pub fn receiver_state(tx: &Transaction<'_>, receiver: &str) -> Stored<ReceiverSt
         .optional()?;
     let trouble = tx
         .prepare_cached(
-            "SELECT last_outcome FROM outbox WHERE receiver = ?1 AND state <> 'delivered' AND attempts > 0
+            "SELECT last_outcome FROM outbox WHERE receiver = ?1 AND state IN ('waiting', 'dead') AND attempts > 0
              ORDER BY state DESC, created_at LIMIT 1",
         )?
         .query_row([receiver], |row| row.get(0))

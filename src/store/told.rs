@@ -42,9 +42,20 @@ impl Told {
                 let message = ToldMessage { instance, content, state: "waiting", since: since(event) };
                 self.messages.insert(text("message"), message);
             }
-            "delivery.done" | "delivery.given_up" => {
+            "delivery.done" | "delivery.given_up" | "delivery.dropped" | "delivery.retried" | "delivery.folded" => {
                 if let Some(message) = self.messages.get_mut(&text("message")) {
-                    message.state = if kind == "delivery.done" { "delivered" } else { "dead" };
+                    message.state = match kind {
+                        "delivery.done" => "delivered",
+                        "delivery.retried" => "waiting",
+                        "delivery.folded" => "folded",
+                        _ => "dead",
+                    };
+                }
+            }
+            "outbox.pruned" => {
+                let pruned = event.data.get("messages").and_then(Value::as_array).into_iter().flatten();
+                for message in pruned.filter_map(Value::as_str) {
+                    self.messages.remove(message);
                 }
             }
             _ => {}

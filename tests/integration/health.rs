@@ -31,7 +31,8 @@ fn start() -> chrono::DateTime<chrono::Utc> {
 async fn a_sign_of_life_follows_every_cycle_and_says_when_something_is_wrong() {
     let sandbox = Sandbox::clerk_approved().await;
     let service = service(&sandbox).await;
-    let work = Clockwork::start_with(sandbox, start(), "[heartbeat]\nurl = { file = \"heartbeat\" }\n").await;
+    let work =
+        Clockwork::start_with(sandbox, start(), |text| text + "[heartbeat]\nurl = { file = \"heartbeat\" }\n").await;
     work.minute().await;
     work.minute().await;
     eventually("a first sign", || !beats(&service).is_empty()).await;
@@ -59,7 +60,7 @@ async fn a_sign_of_life_follows_every_cycle_and_says_when_something_is_wrong() {
 async fn an_instance_that_was_never_read_is_told_after_three_intervals_and_when_it_is_read() {
     let sandbox = Sandbox::new().await;
     sandbox.clerk.fail_all(Fault::status(503, json!({})));
-    let work = Clockwork::start_with(sandbox, start(), "").await;
+    let work = Clockwork::start_with(sandbox, start(), |text| text).await;
     for _ in 0..6 {
         work.minute().await;
     }

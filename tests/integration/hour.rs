@@ -34,18 +34,18 @@ impl Clockwork {
 
     /// Starts on a state that is due, at a time, and waits for its first cycle.
     pub async fn start_at(sandbox: Sandbox, time: DateTime<Utc>) -> Self {
-        Self::start_with(sandbox, time, "").await
+        Self::start_with(sandbox, time, |text| text).await
     }
 
-    /// The same with more in the configuration.
-    pub async fn start_with(mut sandbox: Sandbox, time: DateTime<Utc>, more: &str) -> Self {
+    /// The same, with an edited configuration.
+    pub async fn start_with(mut sandbox: Sandbox, time: DateTime<Utc>, edit: impl FnOnce(String) -> String) -> Self {
         if sandbox.database().exists() {
             sandbox.make_due();
         }
         let clock = Arc::new(FakeClock::at(time));
         let now: Arc<dyn Clock> = clock.clone();
         sandbox.webhook = Webhook::start_at(WEBHOOK_SECRET, Arc::clone(&now)).await.unwrap();
-        sandbox.write("config.toml", &format!("{}{more}", sandbox.configuration_of_clerk()));
+        sandbox.write("config.toml", &edit(sandbox.configuration_of_clerk()));
         let context = Context::load(Some(&sandbox.path("config.toml"))).unwrap();
         let catalogue = |provider| Arc::clone(context.catalogues.of(provider));
         let daemon = Daemon::start(Arc::clone(&context.config), catalogue, now, context.limits.clone()).unwrap();
@@ -80,7 +80,7 @@ impl Clockwork {
         self.sandbox.sql().query_row(query, [receiver], |row| row.get(0)).unwrap()
     }
 
-    fn tries(&self, receiver: &str) -> i64 {
+    pub fn tries(&self, receiver: &str) -> i64 {
         let query = "SELECT sum(attempts) FROM outbox WHERE receiver = ?1";
         self.sandbox.sql().query_row(query, [receiver], |row| row.get(0)).unwrap()
     }

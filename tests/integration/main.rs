@@ -34,6 +34,8 @@ mod legitimate;
 mod mail;
 mod mutation;
 mod noise;
+mod outbox;
+mod quiet;
 mod recall;
 mod receivers;
 mod refusals;

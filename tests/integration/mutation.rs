@@ -9,9 +9,10 @@ use std::time::Instant;
 
 use authdrift::cli::context::Context;
 use authdrift::cli::verify::{Found, examine};
+use authdrift::clock::{Clock, SystemClock};
 use authdrift::simulator::fault::Fault;
 use authdrift::simulator::webhook::Webhook;
-use authdrift::store::{Store, StoreError, Transaction};
+use authdrift::store::{Store, StoreError, Transaction, backlog};
 use authdrift::trust_files::TrustFiles;
 use rusqlite::types::Value;
 use rusqlite::{Connection, params_from_iter};
@@ -251,7 +252,19 @@ async fn in_use() -> Sandbox {
     for _ in 0..3 {
         sandbox.check().await.expect(10);
     }
+    sandbox.run(&["silence", "add", "--match", "acme", "--until", "1d", "--reason", "x"]).await.expect(0);
+    // One message of the silence is given up by somebody, and what the receiver was never asked to take is folded.
+    let dead = "SELECT id FROM outbox WHERE instance = '' AND state = 'waiting'";
+    let id: String = sandbox.sql().query_row(dead, [], |row| row.get(0)).unwrap();
+    sandbox.run(&["outbox", "drop", &id, "--reason", "x"]).await.expect(0);
+    for origin in ["https://a.example", "https://b.example"] {
+        sandbox.clerk.edit("/v1/instance", |instance| instance["allowed_origins"] = json!([origin]));
+        sandbox.check().await.expect(10);
+    }
+    sandbox.store().write(|tx| backlog::bound(tx, "siem", 1, SystemClock.now())).unwrap();
     for (what, query) in [
+        ("a message that was given up", "SELECT count(*) FROM outbox WHERE state = 'dead'"),
+        ("a folded message", "SELECT count(*) FROM outbox WHERE state = 'folded'"),
         ("baselines", "SELECT count(*) >= 3 FROM statements"),
         ("an open drift", "SELECT count(*) FROM drifts WHERE status = 'open'"),
         ("a closed drift", "SELECT count(*) FROM drifts WHERE status <> 'open'"),

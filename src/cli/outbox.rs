@@ -1,0 +1,219 @@
+//! `authdrift outbox`: what waits, what was given up, and what to do about it.
+
+use std::io::Write;
+
+use chrono::{DateTime, Utc};
+use serde_json::{Value, json};
+
+use super::CliError;
+use super::approve::proposer;
+use super::args::{OutboxCommand, OutboxDropOptions, OutboxListOptions, OutboxRetryOptions, OutboxShowOptions};
+use super::context::Context;
+use super::output::{BOLD, Columns, PLAIN, count, time};
+use crate::clock::written;
+use crate::delivery::Delivery;
+use crate::exit::Exit;
+use crate::message::text;
+use crate::model::display_safe;
+use crate::store::backlog::{self, Kept};
+use crate::store::{StoreError, Transaction};
+
+/// `outbox list`, `show`, `retry` and `drop`.
+///
+/// # Errors
+/// There is no such message, or the store cannot be used.
+pub async fn outbox(context: &Context, command: &OutboxCommand, out: &mut dyn Write) -> Result<Exit, CliError> {
+    match command {
+        OutboxCommand::List(options) => list(context, options, out),
+        OutboxCommand::Show(options) => show(context, options, out),
+        OutboxCommand::Retry(options) => retry(context, options, out).await,
+        OutboxCommand::Drop(options) => drop_one(context, options, out),
+    }
+}
+
+fn list(context: &Context, options: &OutboxListOptions, out: &mut dyn Write) -> Result<Exit, CliError> {
+    let now = context.clock.now();
+    let messages = context.existing_store()?.read(|tx| backlog::list(tx, options.all))?;
+    if options.json {
+        let messages: Vec<Value> = messages.iter().map(as_json).collect();
+        serde_json::to_writer_pretty(&mut *out, &json!({ "messages": messages }))?;
+        writeln!(out)?;
+        return Ok(Exit::Ok);
+    }
+    if messages.is_empty() {
+        writeln!(out, "Nothing waits, and nothing was given up.")?;
+        return Ok(Exit::Ok);
+    }
+    let mut columns = Columns::new(0);
+    columns.row(BOLD, ["MESSAGE", "RECEIVER", "STATE", "TRIES", "NEXT", "MADE", "SUBJECT"]);
+    for kept in &messages {
+        let message = &kept.message;
+        let next = if kept.state == "waiting" { time(kept.next_at, now) } else { "-".to_owned() };
+        columns.row(
+            PLAIN,
+            [
+                display_safe(message.id.as_str()),
+                display_safe(&message.receiver),
+                state_words(&kept.state).to_owned(),
+                message.attempts.to_string(),
+                next,
+                time(message.created_at, now),
+                display_safe(&message.subject),
+            ],
+        );
+    }
+    columns.write(out)?;
+    Ok(Exit::Ok)
+}
+
+fn state_words(state: &str) -> &'static str {
+    match state {
+        "waiting" => "waits",
+        "delivered" => "delivered",
+        "dead" => "given up",
+        "folded" => "folded",
+        _ => "unknown",
+    }
+}
+
+fn as_json(kept: &Kept) -> Value {
+    let message = &kept.message;
+    json!({
+        "id": message.id, "receiver": message.receiver, "instance": message.alert.instance, "state": kept.state,
+        "attempts": message.attempts, "subject": message.subject, "created_at": written(message.created_at),
+        "next_at": (kept.state == "waiting").then(|| written(kept.next_at)),
+        "done_at": kept.done_at.map(written), "last_outcome": kept.last_outcome,
+    })
+}
+
+fn show(context: &Context, options: &OutboxShowOptions, out: &mut dyn Write) -> Result<Exit, CliError> {
+    let kept = context.existing_store()?.read(|tx| one(tx, &options.id))?;
+    if options.json {
+        let mut value = as_json(&kept);
+        if let Some(fields) = value.as_object_mut() {
+            fields.insert("alert".to_owned(), serde_json::to_value(&kept.message.alert)?);
+        }
+        serde_json::to_writer_pretty(&mut *out, &value)?;
+        writeln!(out)?;
+        return Ok(Exit::Ok);
+    }
+    let message = &kept.message;
+    let now = context.clock.now();
+    let mut columns = Columns::new(0);
+    let mut fact = |label: &str, text: String| columns.row(PLAIN, [label.to_owned(), text]);
+    fact("Message", display_safe(message.id.as_str()));
+    fact("To", display_safe(&message.receiver));
+    fact("Made", written(message.created_at));
+    fact("State", state_line(&kept, now));
+    if !kept.last_outcome.is_empty() {
+        fact("Last outcome", display_safe(&kept.last_outcome));
+    }
+    fact("Subject", display_safe(&message.subject));
+    columns.write(out)?;
+    writeln!(out)?;
+    let text = text::render(&message.alert)
+        .map_err(|error| CliError::new(Exit::Internal, format!("cannot write the message as text: {error}")))?;
+    writeln!(out, "{}", text.trim_end())?;
+    Ok(Exit::Ok)
+}
+
+fn state_line(kept: &Kept, now: DateTime<Utc>) -> String {
+    let tries = match kept.message.attempts {
+        0 => "never tried".to_owned(),
+        1 => "tried once".to_owned(),
+        n => format!("tried {n} times"),
+    };
+    match (kept.state.as_str(), kept.done_at) {
+        ("waiting", _) => format!("waits, {tries}, next at {}", time(kept.next_at, now)),
+        (state, Some(done)) => format!("{} at {}, {tries}", state_words(state), time(done, now)),
+        (state, None) => format!("{}, {tries}", state_words(state)),
+    }
+}
+
+async fn retry(context: &Context, options: &OutboxRetryOptions, out: &mut dyn Write) -> Result<Exit, CliError> {
+    let now = context.clock.now();
+    let store = context.existing_store()?;
+    let by = options.name.clone().unwrap_or_else(proposer);
+    if let Some(name) = &options.receiver
+        && !context.config.receivers.iter().any(|receiver| receiver.name == *name)
+    {
+        let message = format!("no receiver is called '{}'", display_safe(name));
+        return Err(CliError::new(Exit::Usage, message).with_help("`authdrift status` lists them"));
+    }
+    let retried = store.write(|tx| -> Result<usize, CliError> {
+        let messages = match &options.id {
+            Some(id) => vec![one(tx, id)?],
+            None => backlog::list(tx, false)?
+                .into_iter()
+                .filter(|kept| options.receiver.as_ref().is_none_or(|receiver| kept.message.receiver == *receiver))
+                .filter(|kept| !options.dead || kept.state == "dead")
+                .collect(),
+        };
+        let mut retried = 0;
+        for kept in messages {
+            // What is being sent right now gets its answer first.
+            if kept.claimed_to > now && options.id.is_none() {
+                continue;
+            }
+            check_open(&kept, now)?;
+            backlog::retry(tx, &kept.message, &by, now)?;
+            retried += 1;
+        }
+        Ok(retried)
+    })?;
+    if retried == 0 {
+        writeln!(out, "Nothing to try again.")?;
+        return Ok(Exit::Ok);
+    }
+    writeln!(out, "{} will be tried again now.", count(retried, "message"))?;
+    out.flush()?;
+    Delivery::new(&store, &context.clock, &context.config.receivers)?.deliver().await?;
+    Ok(Exit::Ok)
+}
+
+fn drop_one(context: &Context, options: &OutboxDropOptions, out: &mut dyn Write) -> Result<Exit, CliError> {
+    let now = context.clock.now();
+    let reason = options.reason.trim();
+    if reason.is_empty() {
+        return Err(CliError::new(Exit::Usage, "it needs a reason: say why with --reason"));
+    }
+    let by = options.name.clone().unwrap_or_else(proposer);
+    let id = context.existing_store()?.write(|tx| -> Result<_, CliError> {
+        let kept = one(tx, &options.id)?;
+        check_open(&kept, now)?;
+        backlog::give_up(tx, &kept.message, &by, reason, now)?;
+        Ok(kept.message.id)
+    })?;
+    writeln!(out, "{} is given up. It stays to be looked at: authdrift outbox show {}", id, id)?;
+    Ok(Exit::Ok)
+}
+
+/// Whether anything can be done about a message.
+fn check_open(kept: &Kept, now: DateTime<Utc>) -> Result<(), CliError> {
+    let id = display_safe(kept.message.id.as_str());
+    if !matches!(kept.state.as_str(), "waiting" | "dead") {
+        let message = format!("{id} is {}: there is nothing to do about it", state_words(&kept.state));
+        return Err(CliError::new(Exit::Usage, message));
+    }
+    if kept.state == "waiting" && kept.claimed_to > now {
+        let message = format!("{id} is being sent right now");
+        return Err(CliError::new(Exit::Usage, message).with_help("try again in a minute"));
+    }
+    Ok(())
+}
+
+/// The message of that id, of which a unique beginning is enough.
+fn one(tx: &Transaction<'_>, id: &str) -> Result<Kept, CliError> {
+    let found: Result<Vec<Kept>, StoreError> = backlog::find(tx, id);
+    let mut found = found?.into_iter();
+    match (found.next(), found.next()) {
+        (Some(kept), None) => Ok(kept),
+        (None, _) => {
+            let message = format!("there is no message '{}'", display_safe(id));
+            Err(CliError::new(Exit::Usage, message).with_help("`authdrift outbox list --all` lists them"))
+        }
+        (Some(_), Some(_)) => {
+            Err(CliError::new(Exit::Usage, format!("'{}' is the beginning of several", display_safe(id))))
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! `authdrift silence` and `authdrift window`: one thing with two names.
+
+use std::io::Write;
+
+use serde_json::json;
+
+use super::CliError;
+use super::approve::proposer;
+use super::args::{QuietEndOptions, QuietListOptions, QuietOptions, SilenceCommand, WindowCommand};
+use super::consent;
+use super::context::Context;
+use super::output::{BOLD, Columns, PLAIN, time};
+use crate::classify::{NEW_FIELD, SECTION_STATE, UNCLASSIFIED};
+use crate::clock::written;
+use crate::cycle::quiet;
+use crate::delivery::Delivery;
+use crate::exit::Exit;
+use crate::incident::silence::LONGEST;
+use crate::incident::{Matcher, Silence};
+use crate::model::{InstanceId, Provider, SilenceId, display_safe};
+use crate::sections::Table;
+use crate::store::{Store, StoreError, silences};
+
+/// `silence add`, `list` and `expire`.
+///
+/// # Errors
+/// What is named is not known, the end is too far away, or the store cannot be used.
+pub async fn silence(context: &Context, command: &SilenceCommand, out: &mut dyn Write) -> Result<Exit, CliError> {
+    match command {
+        SilenceCommand::Add(options) => begin(context, &options.what, None, out).await,
+        SilenceCommand::List(options) => list(context, options, false, out),
+        SilenceCommand::Expire(options) => end(context, options, false, out),
+    }
+}
+
+/// `window open`, `list` and `close`.
+///
+/// # Errors
+/// As [`silence`].
+pub async fn window(context: &Context, command: &WindowCommand, out: &mut dyn Write) -> Result<Exit, CliError> {
+    match command {
+        WindowCommand::Open(options) => {
+            let instance = context.config.instance(&options.instance)?;
+            begin(context, &options.what, Some(&instance.id), out).await
+        }
+        WindowCommand::List(options) => list(context, options, true, out),
+        WindowCommand::Close(options) => end(context, options, true, out),
+    }
+}
+
+async fn begin(
+    context: &Context,
+    options: &QuietOptions,
+    window: Option<&InstanceId>,
+    out: &mut dyn Write,
+) -> Result<Exit, CliError> {
+    let now = context.clock.now();
+    let until = consent::limit(Some(&options.until), now)?.until.unwrap_or(now);
+    if until > now + LONGEST {
+        let message = format!("--until '{}' is more than 7 days away", display_safe(&options.until));
+        return Err(CliError::new(Exit::Usage, message).with_help(
+            "quiet for longer needs a signature: approve the change for a time with `authdrift approve --until`",
+        ));
+    }
+    let reason = options.reason.trim();
+    if reason.is_empty() {
+        return Err(CliError::new(Exit::Usage, "it needs a reason: say why with --reason"));
+    }
+    let mut matchers: Vec<Matcher> = window.cloned().map(Matcher::Instance).into_iter().collect();
+    for text in &options.matchers {
+        let matcher = matcher(context, text)?;
+        if window.is_some() && matches!(matcher, Matcher::Instance(_)) {
+            let message = format!("'{}' is an instance, and a window is about one already", display_safe(text));
+            return Err(CliError::new(Exit::Usage, message).with_help("name paths or settings with --match"));
+        }
+        matchers.push(matcher);
+    }
+    let silence = Silence {
+        id: SilenceId::new(),
+        matchers,
+        from: now,
+        until,
+        by: options.name.clone().unwrap_or_else(proposer),
+        reason: reason.to_owned(),
+        is_window: window.is_some(),
+        expired: None,
+    };
+    let store = context.existing_store()?;
+    store.write(|tx| quiet::begin(tx, &context.config, &silence))?;
+    let what = if silence.is_window { "Announced" } else { "Quiet" };
+    writeln!(out, "{what}: {} until {} ({}).", silence.words(), written(until), silence.id)?;
+    writeln!(out, "Everybody is told. To end it: authdrift {} {}", end_command(silence.is_window), silence.id)?;
+    out.flush()?;
+    Delivery::new(&store, &context.clock, &context.config.receivers)?.deliver().await?;
+    Ok(Exit::Ok)
+}
+
+fn end_command(is_window: bool) -> &'static str {
+    if is_window { "window close" } else { "silence expire" }
+}
+
+/// What somebody means; a name that can mean nothing would keep nothing quiet, and nobody would notice.
+fn matcher(context: &Context, text: &str) -> Result<Matcher, CliError> {
+    let nothing = |what: &str, help: &str| {
+        let message = format!("--match '{}' {what}", display_safe(text));
+        CliError::new(Exit::Usage, message).with_help(help)
+    };
+    match text.parse::<Matcher>() {
+        Ok(Matcher::Path(pattern)) => {
+            let mut sections = Provider::ALL.into_iter().flat_map(|provider| Table::of(provider).sections());
+            match sections.any(|section| pattern.is_in(&section.name)) {
+                true => Ok(Matcher::Path(pattern)),
+                false => Err(nothing("is in no section", "`authdrift sections` lists them; a path begins with one")),
+            }
+        }
+        Ok(Matcher::Instance(_)) => Ok(Matcher::Instance(context.config.instance(text)?.id.clone())),
+        Ok(Matcher::Setting(setting)) => {
+            let is_known = [UNCLASSIFIED, NEW_FIELD, SECTION_STATE].contains(&setting.as_str())
+                || Provider::ALL
+                    .into_iter()
+                    .any(|provider| context.catalogues.of(provider).settings().iter().any(|known| known.id == setting));
+            match context.config.instance(text) {
+                _ if is_known => Ok(Matcher::Setting(setting)),
+                Ok(instance) => Ok(Matcher::Instance(instance.id.clone())),
+                Err(_) => Err(nothing(
+                    "is no path, setting or instance",
+                    "a path begins with '/'; `authdrift settings` lists settings, `authdrift status` instances",
+                )),
+            }
+        }
+        Err(error) => Err(nothing("cannot be read", &error.to_string())),
+    }
+}
+
+fn list(context: &Context, options: &QuietListOptions, is_window: bool, out: &mut dyn Write) -> Result<Exit, CliError> {
+    let now = context.clock.now();
+    let all = context.existing_store()?.read(silences::all)?;
+    let wanted = |silence: &Silence| silence.is_window == is_window && (options.all || !silence.is_over(now));
+    let listed: Vec<&Silence> = all.iter().map(|(silence, _)| silence).filter(|silence| wanted(silence)).collect();
+    if options.json {
+        let listed: Vec<_> = listed
+            .iter()
+            .map(|silence| {
+                let matchers: Vec<String> = silence.matchers.iter().map(ToString::to_string).collect();
+                json!({
+                    "id": silence.id, "match": matchers, "from": written(silence.from), "until": written(silence.until),
+                    "by": silence.by, "reason": silence.reason, "active": silence.is_active(now),
+                    "expired_by": silence.expired.as_ref().map(|(_, by)| by),
+                })
+            })
+            .collect();
+        let name = if is_window { "windows" } else { "silences" };
+        serde_json::to_writer_pretty(&mut *out, &json!({ name: listed }))?;
+        writeln!(out)?;
+        return Ok(Exit::Ok);
+    }
+    if listed.is_empty() {
+        writeln!(out, "{}", if is_window { "No changes are announced." } else { "Nothing is kept quiet." })?;
+        return Ok(Exit::Ok);
+    }
+    let mut columns = Columns::new(0);
+    columns.row(BOLD, ["ID", "UNTIL", "BY", "WHAT", "REASON"]);
+    for silence in listed {
+        let end = match &silence.expired {
+            Some((at, by)) => format!("ended {} by {}", time(*at, now), display_safe(by)),
+            None if silence.is_over(now) => format!("over since {}", time(silence.until, now)),
+            None => time(silence.until, now),
+        };
+        let (by, reason) = (display_safe(&silence.by), display_safe(&silence.reason));
+        columns.row(PLAIN, [silence.id.to_string(), end, by, silence.words(), reason]);
+    }
+    columns.write(out)?;
+    Ok(Exit::Ok)
+}
+
+fn end(context: &Context, options: &QuietEndOptions, is_window: bool, out: &mut dyn Write) -> Result<Exit, CliError> {
+    let now = context.clock.now();
+    let store = context.existing_store()?;
+    let silence = find(&store, &options.id, is_window)?;
+    if silence.is_over(now) {
+        writeln!(out, "Nothing to do: {} is over.", silence.id)?;
+        return Ok(Exit::Ok);
+    }
+    let by = options.name.clone().unwrap_or_else(proposer);
+    store.write(|tx| silences::expire(tx, &silence, &by, now))?;
+    let what = if is_window { "changed in the window" } else { "was kept quiet" };
+    writeln!(out, "{} is ended. The next cycle says what {what}, and tells what is still open.", silence.id)?;
+    Ok(Exit::Ok)
+}
+
+fn find(store: &Store, id: &str, is_window: bool) -> Result<Silence, CliError> {
+    let all = store.read(|tx| -> Result<_, StoreError> { silences::all(tx) })?;
+    let mut fitting = all
+        .into_iter()
+        .map(|(silence, _)| silence)
+        .filter(|silence| silence.is_window == is_window && silence.id.as_str().starts_with(id));
+    match (fitting.next(), fitting.next()) {
+        (Some(silence), None) => Ok(silence),
+        (None, _) => {
+            let (what, list) = if is_window { ("window", "window list") } else { ("silence", "silence list") };
+            let message = format!("there is no {what} '{}'", display_safe(id));
+            Err(CliError::new(Exit::Usage, message).with_help(format!("`authdrift {list} --all` lists them")))
+        }
+        (Some(_), Some(_)) => {
+            Err(CliError::new(Exit::Usage, format!("'{}' is the beginning of several", display_safe(id))))
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! Silences and change windows: how they begin, how they are ended, and what is said when they are over.
+
+use chrono::{DateTime, Utc};
+
+use super::announce::tell;
+use crate::classify::{Catalogue, Surroundings, assess_among};
+use crate::clock::written;
+use crate::config::Config;
+use crate::incident::{Silence, Status};
+use crate::message::{Notice, NoticeKind};
+use crate::model::{InstanceId, display_safe};
+use crate::store::instances::InstanceRow;
+use crate::store::{StoreError, Transaction, drifts, silences};
+
+/// Drifts named in one sentence before the rest is counted.
+const MOST_NAMED: usize = 10;
+
+/// Begins a silence, and tells everybody: whoever has a shell here could want not to be heard.
+///
+/// # Errors
+/// The database cannot be written.
+pub fn begin(tx: &Transaction<'_>, config: &Config, silence: &Silence) -> Result<(), StoreError> {
+    silences::begin(tx, silence)?;
+    let kind = if silence.is_window { NoticeKind::WindowOpened } else { NoticeKind::Silenced };
+    let text = format!(
+        "{} until {}, by {}: \"{}\" ({})",
+        silence.words(),
+        written(silence.until),
+        display_safe(&silence.by),
+        display_safe(&silence.reason),
+        silence.id
+    );
+    tell(tx, config, None, &[Notice { kind, subject: String::new(), text }], None, silence.from)
+}
+
+/// What to say at the end of every silence that is over and was not said yet for this instance.
+pub(super) fn of_ends(
+    tx: &Transaction<'_>,
+    row: InstanceRow,
+    instance: &InstanceId,
+    asked: &[(Silence, Vec<InstanceId>)],
+    catalogue: &Catalogue,
+    surroundings: &Surroundings,
+    at: DateTime<Utc>,
+) -> Result<Vec<Notice>, StoreError> {
+    let mut notices = Vec::new();
+    let is_ending = |silence: &Silence, told: &[InstanceId]| {
+        silence.is_over(at) && silence.is_about(instance) && !told.contains(instance)
+    };
+    for (silence, told) in asked.iter().filter(|(silence, told)| is_ending(silence, told)) {
+        let happened = silences::happened(tx, &silence.id, instance)?;
+        let mut end = End::default();
+        for drift in drifts::known(tx, row)?.into_values() {
+            let Some(was_quiet) = happened.get(drift.id.as_str()) else { continue };
+            let name = assess_among(catalogue, surroundings, drift.change.clone()).title;
+            let is_open = drift.status == Status::Open;
+            match (was_quiet, is_open) {
+                (true, true) => end.open.push(name),
+                (true, false) => end.over.push(name),
+                (false, _) => end.unexpected.push(name),
+            }
+            if is_open {
+                end.different.push(drift.id.to_string());
+            }
+        }
+        silences::end(tx, silence, instance, at)?;
+        // One that names no instance is said to be over once, and otherwise where it mattered.
+        let is_named = silence.instances().next().is_some();
+        if is_named || told.is_empty() || !happened.is_empty() {
+            let kind = if silence.is_window { NoticeKind::WindowEnded } else { NoticeKind::SilenceEnded };
+            notices.push(Notice { kind, subject: String::new(), text: end.words(silence, instance) });
+        }
+    }
+    Ok(notices)
+}
+
+/// What happened while a silence was in force.
+#[derive(Debug, Default)]
+struct End {
+    /// Kept quiet, and still open.
+    open: Vec<String>,
+    /// Kept quiet, and over.
+    over: Vec<String>,
+    /// Not what was announced.
+    unexpected: Vec<String>,
+    /// The drifts that are still open.
+    different: Vec<String>,
+}
+
+impl End {
+    fn words(&self, silence: &Silence, instance: &InstanceId) -> String {
+        let mut parts = Vec::new();
+        let mut part = |names: &[String], one: &str, more: &str| match names.len() {
+            0 => {}
+            1 => parts.push(format!("1 {one}: {}", listed(names))),
+            n => parts.push(format!("{n} {more}: {}", listed(names))),
+        };
+        let (what, none) = if silence.is_window {
+            part(&self.open, "announced change is still different", "announced changes are still different");
+            part(&self.over, "announced change was made and is over", "announced changes were made and are over");
+            part(&self.unexpected, "change was not announced", "changes were not announced");
+            ("In the change window", "nothing changed")
+        } else {
+            part(&self.open, "drift is still open", "drifts are still open");
+            part(&self.over, "came and went, or was approved", "came and went, or were approved");
+            ("Kept quiet", "nothing")
+        };
+        let parts = if parts.is_empty() { none.to_owned() } else { parts.join("; ") };
+        let end = match &silence.expired {
+            Some((_, by)) => format!("ended by {}", display_safe(by)),
+            None => "its time is over".to_owned(),
+        };
+        let (by, reason) = (display_safe(&silence.by), display_safe(&silence.reason));
+        let mut text = format!("\"{reason}\" of {by} ({}), {end}. {what}: {parts}.", silence.id);
+        if silence.is_window && !self.different.is_empty() {
+            let some: Vec<&str> = self.different.iter().take(MOST_NAMED).map(String::as_str).collect();
+            let command = match self.different.len() <= MOST_NAMED {
+                true => format!("authdrift approve {instance} --only {}", some.join(" ")),
+                false => format!("authdrift approve {instance}"),
+            };
+            text.push_str(&format!(" To approve what is still different: {command} --reason \"...\""));
+        }
+        text
+    }
+}
+
+fn listed(names: &[String]) -> String {
+    let mut names: Vec<String> = names.to_vec();
+    names.sort();
+    let more = names.len().saturating_sub(MOST_NAMED);
+    names.truncate(MOST_NAMED);
+    let mut text = names.join(", ");
+    if more > 0 {
+        text.push_str(&format!(", and {more} more"));
+    }
+    text
+}

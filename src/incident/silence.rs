@@ -1,0 +1,307 @@
+//! What is kept quiet for a time, and what was announced.
+//!
+//! A silence keeps people from hearing of drifts that it fits; nothing of it keeps anything out of the record. A change
+//! window is a silence for one instance that somebody announced: what it fits is expected, and what it does not fit is
+//! told louder than usual while it is open. Only drifts are ever kept quiet: what cannot be seen, cannot be trusted or
+//! is about the watch itself is always told.
+
+use std::fmt;
+use std::str::FromStr;
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::{Step, Story, Telling};
+use crate::model::{InstanceId, Pattern, Pointer, Severity, SilenceId, display_safe};
+
+/// The longest that anything is kept quiet. Longer would need a signature, like an approval.
+pub const LONGEST: TimeDelta = TimeDelta::days(7);
+
+/// The least severity of a drift that nobody announced while a change window was open.
+const LOUDER: Severity = Severity::High;
+
+/// What a silence is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Matcher {
+    /// Every path the pattern describes, and what lies under it.
+    Path(Pattern),
+    /// A setting of the catalogue, by its id.
+    Setting(String),
+    /// An instance.
+    Instance(InstanceId),
+}
+
+/// A text that names neither a path nor a setting nor an instance.
+#[derive(Debug, thiserror::Error)]
+#[error("'{0}' is no path, setting or instance")]
+pub struct NotAMatcher(String);
+
+impl FromStr for Matcher {
+    type Err = NotAMatcher;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let not = || NotAMatcher(display_safe(text));
+        match text {
+            "" | "/" => Err(not()),
+            path if path.starts_with('/') => path.parse().map(Self::Path).map_err(|_| not()),
+            instance if instance.contains(':') => instance.parse().map(Self::Instance).map_err(|_| not()),
+            setting => Ok(Self::Setting(setting.to_owned())),
+        }
+    }
+}
+
+impl fmt::Display for Matcher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Path(pattern) => pattern.fmt(f),
+            Self::Setting(setting) => f.write_str(setting),
+            Self::Instance(instance) => instance.fmt(f),
+        }
+    }
+}
+
+/// Somebody asked for quiet, or announced changes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Silence {
+    /// Its name.
+    pub id: SilenceId,
+    /// What it is about: one of the paths, one of the settings and one of the instances, where any are given.
+    pub matchers: Vec<Matcher>,
+    /// When it began.
+    pub from: DateTime<Utc>,
+    /// When it ends by itself.
+    pub until: DateTime<Utc>,
+    /// Who asked for it.
+    pub by: String,
+    /// Why.
+    pub reason: String,
+    /// It is a change window: of its instance, everything else is told louder.
+    pub is_window: bool,
+    /// When somebody ended it before its time, and who.
+    pub expired: Option<(DateTime<Utc>, String)>,
+}
+
+impl Silence {
+    /// Whether it is in force.
+    pub fn is_active(&self, at: DateTime<Utc>) -> bool {
+        self.from <= at && !self.is_over(at)
+    }
+
+    /// Whether its time is over, or somebody ended it.
+    pub fn is_over(&self, at: DateTime<Utc>) -> bool {
+        self.until <= at || self.expired.is_some()
+    }
+
+    /// Whether it can be about anything of `instance`.
+    pub fn is_about(&self, instance: &InstanceId) -> bool {
+        let mut instances = self.instances().peekable();
+        instances.peek().is_none() || instances.any(|one| one == instance)
+    }
+
+    /// The instances it names.
+    pub fn instances(&self) -> impl Iterator<Item = &InstanceId> {
+        self.matchers.iter().filter_map(|matcher| match matcher {
+            Matcher::Instance(instance) => Some(instance),
+            Matcher::Path(_) | Matcher::Setting(_) => None,
+        })
+    }
+
+    /// Whether a drift is what it is about.
+    pub fn fits(&self, instance: &InstanceId, path: &Pointer, setting: &str) -> bool {
+        let (mut paths, mut settings) = (None, None);
+        for matcher in &self.matchers {
+            match matcher {
+                Matcher::Path(pattern) => {
+                    let tokens = path.tokens();
+                    let is_at_or_under =
+                        (1..=tokens.len()).any(|end| tokens.get(..end).is_some_and(|place| pattern.matches(place)));
+                    paths = Some(paths.unwrap_or(false) || is_at_or_under);
+                }
+                Matcher::Setting(wanted) => settings = Some(settings.unwrap_or(false) || wanted == setting),
+                Matcher::Instance(_) => {}
+            }
+        }
+        self.is_about(instance) && paths.unwrap_or(true) && settings.unwrap_or(true)
+    }
+
+    /// What it is about, in words.
+    pub fn words(&self) -> String {
+        self.matchers.iter().map(|matcher| display_safe(&matcher.to_string())).collect::<Vec<_>>().join(", ")
+    }
+}
+
+/// How a drift is to be told.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Hearing {
+    /// As usual.
+    #[default]
+    Aloud,
+    /// Not, because of this silence.
+    Quiet(SilenceId),
+    /// Louder: it is not what was announced.
+    Louder {
+        /// The change window.
+        window: SilenceId,
+        /// What was announced.
+        reason: String,
+    },
+}
+
+impl Hearing {
+    /// How severe a drift of `severity` is taken to be.
+    pub fn severity(&self, severity: Severity) -> Severity {
+        match self {
+            Self::Louder { .. } => severity.max(LOUDER),
+            Self::Aloud | Self::Quiet(_) => severity,
+        }
+    }
+}
+
+/// How a drift that took `step` is to be told now.
+pub fn hearing(
+    silences: &[Silence],
+    instance: &InstanceId,
+    path: &Pointer,
+    setting: &str,
+    step: Step,
+    at: DateTime<Utc>,
+) -> Hearing {
+    let active = || silences.iter().filter(|silence| silence.is_active(at));
+    if let Some(silence) = active().find(|silence| silence.fits(instance, path, setting)) {
+        return Hearing::Quiet(silence.id.clone());
+    }
+    // What went on before, and what goes back, is nothing that somebody did outside of what was announced.
+    let is_new = matches!(step, Step::Opened | Step::Reopened | Step::Changed);
+    match active().find(|silence| is_new && silence.is_window && silence.is_about(instance)) {
+        Some(window) => Hearing::Louder { window: window.id.clone(), reason: window.reason.clone() },
+        None => Hearing::Aloud,
+    }
+}
+
+/// What people hear of a drift, that they would be told `telling` of if nobody had asked for quiet.
+///
+/// The end of what people know of is told all the same, and an end of which nobody knows the beginning is not. What an open
+/// drift did while it was kept quiet is told as soon as no silence is about it any more.
+pub fn heard(telling: Telling, step: Step, story: &Story, hearing: &Hearing) -> Telling {
+    let is_quiet = matches!(hearing, Hearing::Quiet(_));
+    match (step, story.untold()) {
+        (Step::Ended, Some(Step::Opened | Step::Reopened)) => Telling::Nothing,
+        (Step::Ended, _) => telling,
+        _ if is_quiet => Telling::Nothing,
+        (Step::Unchanged | Step::Changed, Some(untold)) => Telling::Late(untold),
+        _ => telling,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(minute: i64) -> DateTime<Utc> {
+        DateTime::from_timestamp(minute * 60, 0).unwrap()
+    }
+
+    fn silence(matchers: &[&str], is_window: bool) -> Silence {
+        Silence {
+            id: SilenceId::from_text("sil_1"),
+            matchers: matchers.iter().map(|text| text.parse().unwrap()).collect(),
+            from: at(10),
+            until: at(20),
+            by: "ann@desk".to_owned(),
+            reason: "CHG-7".to_owned(),
+            is_window,
+            expired: None,
+        }
+    }
+
+    #[test]
+    fn kinds_have_to_fit_all_and_of_one_kind_any() {
+        let table: [(&[&str], bool); 12] = [
+            (&["/jwt_templates/*/lifetime"], true),
+            (&["/jwt_templates"], true),
+            (&["/jwt_templates/supabase/lifetime/deeper"], false),
+            (&["/**"], true),
+            (&["jwt-template-lifetime"], true),
+            (&["clerk:prod"], true),
+            (&["clerk:test"], false),
+            (&["clerk:test", "clerk:prod"], true),
+            (&["clerk:prod", "/instance"], false),
+            (&["clerk:prod", "/instance", "/jwt_templates/**"], true),
+            (&["clerk:prod", "/jwt_templates", "other-setting"], false),
+            (&["clerk:prod", "/jwt_templates", "other-setting", "jwt-template-lifetime"], true),
+        ];
+        let (instance, path) = ("clerk:prod".parse().unwrap(), "/jwt_templates/supabase/lifetime".parse().unwrap());
+        for (matchers, expected) in table {
+            let fits = silence(matchers, false).fits(&instance, &path, "jwt-template-lifetime");
+            assert_eq!(fits, expected, "{matchers:?}");
+        }
+    }
+
+    #[test]
+    fn what_names_nothing_is_refused() {
+        for text in ["", "/", "nobody:prod"] {
+            assert!(text.parse::<Matcher>().is_err(), "{text}");
+        }
+        for text in ["/a/*/b", "mfa-required", "auth0:acme"] {
+            assert_eq!(text.parse::<Matcher>().unwrap().to_string(), text);
+        }
+    }
+
+    #[test]
+    fn a_window_makes_what_it_does_not_fit_louder_and_only_what_is_new() {
+        let silences = [silence(&["clerk:prod", "/a"], true), silence(&["clerk:test", "/c"], false)];
+        let hear = |instance: &str, path: &str, step, minute| {
+            hearing(&silences, &instance.parse().unwrap(), &path.parse().unwrap(), "s", step, at(minute))
+        };
+        let quiet = Hearing::Quiet(SilenceId::from_text("sil_1"));
+        let louder = Hearing::Louder { window: SilenceId::from_text("sil_1"), reason: "CHG-7".to_owned() };
+        let table = [
+            ("clerk:prod", "/a/x", Step::Opened, 10, &quiet),
+            ("clerk:prod", "/b/x", Step::Opened, 10, &louder),
+            ("clerk:prod", "/b/x", Step::Changed, 19, &louder),
+            ("clerk:prod", "/b/x", Step::Unchanged, 19, &Hearing::Aloud),
+            ("clerk:prod", "/b/x", Step::Ended, 19, &Hearing::Aloud),
+            ("clerk:prod", "/a/x", Step::Opened, 9, &Hearing::Aloud),
+            ("clerk:prod", "/a/x", Step::Opened, 20, &Hearing::Aloud),
+            ("clerk:test", "/a/x", Step::Opened, 10, &Hearing::Aloud),
+            ("clerk:test", "/c/x", Step::Opened, 10, &quiet),
+        ];
+        for (instance, path, step, minute, expected) in table {
+            assert_eq!(&hear(instance, path, step, minute), expected, "{instance} {path} {step:?} {minute}");
+        }
+        assert_eq!(louder.severity(Severity::Low), Severity::High);
+        assert_eq!(louder.severity(Severity::Critical), Severity::Critical);
+        assert_eq!(quiet.severity(Severity::Low), Severity::Low);
+    }
+
+    #[test]
+    fn what_was_kept_quiet_is_told_later_unless_it_is_over() {
+        let story = |kinds: &[&str]| {
+            let mut story = Story::default();
+            kinds.iter().for_each(|kind| story.take(kind, &serde_json::Value::Null, at(0)));
+            story
+        };
+        let quiet = Hearing::Quiet(SilenceId::from_text("sil_1"));
+        let aloud = Hearing::Aloud;
+        let (step, nothing) = (Telling::Step, Telling::Nothing);
+        let (opened, moved) = (Telling::Late(Step::Opened), Telling::Late(Step::Changed));
+        let table: [(&[&str], Step, Telling, &Hearing, Telling); 14] = [
+            (&[], Step::Opened, step, &aloud, step),
+            (&[], Step::Opened, step, &quiet, nothing),
+            (&["drift.opened"], Step::Unchanged, Telling::Reminder, &quiet, nothing),
+            (&["drift.opened"], Step::Unchanged, Telling::Reminder, &aloud, Telling::Reminder),
+            (&["drift.opened"], Step::Ended, step, &quiet, step),
+            (&["drift.opened", "drift.silenced"], Step::Unchanged, nothing, &quiet, nothing),
+            (&["drift.opened", "drift.silenced"], Step::Unchanged, nothing, &aloud, opened),
+            (&["drift.opened", "drift.silenced"], Step::Changed, step, &aloud, opened),
+            (&["drift.opened", "drift.silenced"], Step::Ended, step, &quiet, nothing),
+            (&["drift.opened", "drift.silenced", "drift.told"], Step::Unchanged, nothing, &aloud, nothing),
+            (&["drift.opened", "drift.silenced", "drift.changed"], Step::Unchanged, nothing, &aloud, opened),
+            (&["drift.opened", "drift.changed", "drift.silenced"], Step::Unchanged, nothing, &aloud, moved),
+            (&["drift.opened", "drift.changed", "drift.silenced"], Step::Ended, step, &quiet, step),
+            (&["drift.opened", "drift.silenced", "drift.reverted"], Step::Reopened, step, &aloud, step),
+        ];
+        for (kinds, taken, telling, hearing, expected) in table {
+            assert_eq!(heard(telling, taken, &story(kinds), hearing), expected, "{kinds:?} {taken:?} {hearing:?}");
+        }
+    }
+}

@@ -1,0 +1,221 @@
+//! Several alerts about one instance as one: after an outage nobody should read the same story in ten mails.
+
+use std::collections::BTreeMap;
+
+use super::{Alert, Entry, News, Notice, NoticeKind, Window};
+use crate::model::{Direction, DriftId};
+
+/// One entry per setting and kind of news, most severe first. Each of `entries` may be about a part of a setting.
+pub fn grouped(entries: impl IntoIterator<Item = Entry>) -> Vec<Entry> {
+    let mut groups: Vec<Entry> = Vec::new();
+    for entry in entries {
+        let is_same = |other: &&mut Entry| {
+            other.news == entry.news && other.setting == entry.setting && other.title == entry.title
+        };
+        match groups.iter_mut().find(is_same) {
+            Some(group) => {
+                group.severity = group.severity.max(entry.severity);
+                group.direction = worse(group.direction, entry.direction);
+                group.first_seen = group.first_seen.min(entry.first_seen);
+                group.reopened = group.reopened.max(entry.reopened);
+                group.unannounced = group.unannounced.take().or(entry.unannounced);
+                group.changes.extend(entry.changes);
+            }
+            None => groups.push(entry),
+        }
+    }
+    groups.sort_by(|one, other| {
+        let by_weight = other.severity.cmp(&one.severity);
+        by_weight.then_with(|| one.news.cmp(&other.news)).then_with(|| one.title.cmp(&other.title))
+    });
+    groups
+}
+
+fn worse(one: Direction, other: Direction) -> Direction {
+    let rank = |direction| match direction {
+        Direction::Weaker => 3,
+        Direction::Unknown => 2,
+        Direction::Neutral => 1,
+        Direction::Stronger => 0,
+    };
+    if rank(other) > rank(one) { other } else { one }
+}
+
+/// One alert that says what `alerts` say, the oldest first: of every drift and section how it stands at the end, of a drift
+/// that began and ended within them that it passed, and every notice once. Nothing for no alerts.
+pub fn fold(alerts: Vec<Alert>) -> Option<Alert> {
+    let mut folded = alerts.last()?.clone();
+    let mut drifts: BTreeMap<DriftId, Vec<Entry>> = BTreeMap::new();
+    (folded.untrusted, folded.trusted_again, folded.window) = (None, false, None);
+    folded.sections.clear();
+    folded.notices.clear();
+    for alert in alerts {
+        if alert.untrusted.is_some() || alert.trusted_again {
+            (folded.untrusted, folded.trusted_again) = (alert.untrusted, alert.trusted_again);
+        }
+        folded.window = match (folded.window, alert.window) {
+            (Some(one), Some(other)) => Some(Window {
+                last_good: one.last_good.zip(other.last_good).map(|(one, other)| one.min(other)),
+                first_different: one.first_different.min(other.first_different),
+            }),
+            (one, other) => one.or(other),
+        };
+        for entry in alert.entries {
+            for change in &entry.changes {
+                let one = Entry { changes: vec![change.clone()], ..entry.clone() };
+                drifts.entry(change.id.clone()).or_default().push(one);
+            }
+        }
+        for section in alert.sections {
+            folded.sections.retain(|known| known.section != section.section);
+            folded.sections.push(section);
+        }
+        // Of several digests the last one counts; the number of each is said.
+        let digest: Vec<&str> =
+            alert.notices.iter().filter(|one| is_digest(one)).map(|one| one.subject.as_str()).collect();
+        folded.notices.retain(|known| !(is_digest(known) && digest.contains(&known.subject.as_str())));
+        for notice in alert.notices {
+            if !folded.notices.contains(&notice) {
+                folded.notices.push(notice);
+            }
+        }
+    }
+    folded.entries = grouped(drifts.into_values().filter_map(|story| as_one(&story)));
+    Some(folded)
+}
+
+fn is_digest(notice: &Notice) -> bool {
+    notice.kind == NoticeKind::Digest
+}
+
+/// What several entries about one drift say together.
+fn as_one(story: &[Entry]) -> Option<Entry> {
+    let (first, last) = (story.first()?, story.last()?);
+    let began_here = matches!(first.news, News::Opened | News::Reopened | News::Passed);
+    let has = |news| story.iter().any(|entry| entry.news == news);
+    let news = match last.news {
+        News::Approved | News::Flapping => last.news,
+        News::Reverted | News::Passed if began_here => News::Passed,
+        News::Reverted | News::Passed => News::Reverted,
+        _ if began_here && first.news == News::Opened => News::Opened,
+        _ if began_here || has(News::Reopened) => News::Reopened,
+        _ if has(News::Changed) => News::Changed,
+        _ => News::StillOpen,
+    };
+    // What is over was as severe as it ever was, and what is open is as severe as it is.
+    let worst = story.iter().map(|entry| entry.severity).max().unwrap_or(last.severity);
+    let severity = if news.is_over() { worst } else { last.severity };
+    let unannounced = story.iter().find_map(|entry| entry.unannounced.clone());
+    Some(Entry { news, severity, unannounced, ..last.clone() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{SectionChange, SectionNews, samples};
+    use super::*;
+    use crate::model::{Severity, State};
+
+    fn alert(news: &[(usize, News)]) -> Alert {
+        let model = samples::drift();
+        let entries = news.iter().map(|(number, news)| {
+            let mut entry = model.entries[0].clone();
+            entry.title = format!("setting {number}");
+            entry.news = *news;
+            entry.changes.truncate(1);
+            entry.changes[0].id = DriftId::from_text(format!("drf_{number}"));
+            entry
+        });
+        Alert { entries: entries.collect(), sections: Vec::new(), ..model.clone() }
+    }
+
+    #[test]
+    fn a_story_is_told_by_its_end() {
+        use News::{Approved, Changed, Flapping, Opened, Passed, Reopened, Reverted, StillOpen};
+        let table: [(&[News], News); 17] = [
+            (&[Opened], Opened),
+            (&[Opened, Changed], Opened),
+            (&[Opened, StillOpen], Opened),
+            (&[Opened, Reverted], Passed),
+            (&[Opened, Reverted, Reopened], Opened),
+            (&[Opened, Reverted, Reopened, Reverted], Passed),
+            (&[Opened, Approved], Approved),
+            (&[Reopened, Changed], Reopened),
+            (&[Changed, StillOpen], Changed),
+            (&[StillOpen, StillOpen], StillOpen),
+            (&[StillOpen, Reverted], Reverted),
+            (&[Reverted, Reopened], Reopened),
+            (&[Reverted, Reopened, Reverted], Reverted),
+            (&[Changed, Approved], Approved),
+            (&[Opened, Reverted, Flapping], Flapping),
+            (&[Passed, Reopened], Reopened),
+            (&[Passed, Passed], Passed),
+        ];
+        for (story, expected) in table {
+            let folded = fold(story.iter().map(|news| alert(&[(1, *news)])).collect()).unwrap();
+            let told: Vec<News> = folded.entries.iter().map(|entry| entry.news).collect();
+            assert_eq!(told, [expected], "{story:?}");
+        }
+        assert!(fold(Vec::new()).is_none());
+    }
+
+    #[test]
+    fn drifts_stay_apart_and_the_last_alert_says_how_it_stands() {
+        let mut last = alert(&[(2, News::Reverted), (3, News::Opened)]);
+        last.open = 7;
+        let alerts = vec![alert(&[(1, News::Opened), (2, News::Opened)]), last];
+        let folded = fold(alerts).unwrap();
+        let told: Vec<(&str, News)> = folded.entries.iter().map(|entry| (entry.title.as_str(), entry.news)).collect();
+        assert_eq!(told, [("setting 1", News::Opened), ("setting 3", News::Opened), ("setting 2", News::Passed)]);
+        assert_eq!(folded.open, 7);
+    }
+
+    #[test]
+    fn what_is_over_keeps_how_bad_it_was() {
+        let mut first = alert(&[(1, News::Opened)]);
+        first.entries[0].severity = Severity::Critical;
+        let mut end = alert(&[(1, News::Reverted)]);
+        end.entries[0].severity = Severity::Low;
+        assert_eq!(fold(vec![first, end]).unwrap().entries[0].severity, Severity::Critical);
+    }
+
+    #[test]
+    fn trust_sections_and_notices_are_said_once_and_as_they_are_now() {
+        let news = |section: &str, news| SectionNews {
+            section: section.to_owned(),
+            news,
+            state: State::Unreachable,
+            reason: String::new(),
+            since: samples::drift().at,
+        };
+        let notice = |text: &str| Notice { kind: NoticeKind::Approved, subject: String::new(), text: text.to_owned() };
+        let mut one = alert(&[]);
+        one.untrusted = Some("why".to_owned());
+        one.sections = vec![news("a", SectionChange::Blind), news("b", SectionChange::Blind)];
+        one.notices = vec![notice("x"), notice("y")];
+        let mut two = alert(&[]);
+        two.trusted_again = true;
+        two.sections = vec![news("a", SectionChange::SeeingAgain)];
+        two.notices = vec![notice("y"), notice("z")];
+        let folded = fold(vec![one.clone(), two, alert(&[])]).unwrap();
+        assert!(folded.trusted_again && folded.untrusted.is_none());
+        let sections: Vec<_> = folded.sections.iter().map(|section| (section.section.as_str(), section.news)).collect();
+        assert_eq!(sections, [("b", SectionChange::Blind), ("a", SectionChange::SeeingAgain)]);
+        assert_eq!(folded.notices, [notice("x"), notice("y"), notice("z")]);
+        assert_eq!(fold(vec![alert(&[]), one]).unwrap().untrusted.as_deref(), Some("why"));
+    }
+
+    #[test]
+    fn of_several_digests_the_last_one_counts() {
+        let digest = |subject: &str, text: &str| {
+            let (subject, text) = (subject.to_owned(), text.to_owned());
+            Notice { kind: NoticeKind::Digest, subject, text }
+        };
+        let mut one = alert(&[]);
+        one.notices = vec![digest("digest 3", "first"), digest("clerk:prod", "drift")];
+        let mut two = alert(&[]);
+        two.notices = vec![digest("digest 4", "second"), digest("clerk:prod", "in sync")];
+        let folded = fold(vec![one, two]).unwrap().notices;
+        let told: Vec<(&str, &str)> = folded.iter().map(|one| (one.subject.as_str(), one.text.as_str())).collect();
+        assert_eq!(told, [("digest 3", "first"), ("digest 4", "second"), ("clerk:prod", "in sync")]);
+    }
+}

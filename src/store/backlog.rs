@@ -1,0 +1,238 @@
+//! What waits for long: looked at by people, folded after an outage, and pruned when nobody needs it any more.
+//!
+//! Every step is an event, so that the history agrees with the rows.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use rusqlite::{Row, Transaction};
+use serde_json::json;
+
+use super::outbox::keep;
+use super::{Stored, events, from_millis, read_json, to_millis};
+use crate::message::fold::fold;
+use crate::message::subject::subject;
+use crate::message::{Alert, Message};
+use crate::model::MessageId;
+
+/// How long a message is kept after it was delivered, or folded into another.
+const KEEP_DELIVERED: TimeDelta = TimeDelta::days(30);
+/// How long one is kept that was given up.
+const KEEP_DEAD: TimeDelta = TimeDelta::days(90);
+/// Messages pruned at once.
+const PRUNED_AT_ONCE: u32 = 100;
+/// Messages about one instance that a receiver gets one by one when it is back; more are folded into one.
+const MOST_AFTER_OUTAGE: usize = 3;
+
+/// A message, and what became of it.
+#[derive(Debug, Clone)]
+pub struct Kept {
+    /// The message, without its body.
+    pub message: Message,
+    /// `waiting`, `delivered`, `dead` or `folded`.
+    pub state: String,
+    /// When it is tried next, if it waits.
+    pub next_at: DateTime<Utc>,
+    /// Until when it is being sent, if it is.
+    pub claimed_to: DateTime<Utc>,
+    /// The last outcome in words, empty before the first try.
+    pub last_outcome: String,
+    /// When it was delivered, given up or folded.
+    pub done_at: Option<DateTime<Utc>>,
+}
+
+const COLUMNS: &str = "id, receiver, alert, thread, subject, created_at, attempts, state, next_at, claimed_to, \
+                       last_outcome, done_at";
+
+fn kept(row: &Row<'_>) -> Stored<Kept> {
+    Ok(Kept {
+        message: Message {
+            id: MessageId::from_text(row.get::<_, String>(0)?),
+            receiver: row.get(1)?,
+            alert: read_json(&row.get::<_, String>(2)?)?,
+            thread: row.get::<_, Option<String>>(3)?.map(MessageId::from_text),
+            subject: row.get(4)?,
+            body: None,
+            created_at: from_millis(row.get(5)?),
+            attempts: row.get(6)?,
+        },
+        state: row.get(7)?,
+        next_at: from_millis(row.get(8)?),
+        claimed_to: from_millis(row.get(9)?),
+        last_outcome: row.get(10)?,
+        done_at: row.get::<_, Option<i64>>(11)?.map(from_millis),
+    })
+}
+
+/// The messages that wait or were given up, or `all` that are kept, oldest first.
+///
+/// # Errors
+/// The database cannot be read, or a row is damaged.
+pub fn list(tx: &Transaction<'_>, all: bool) -> Stored<Vec<Kept>> {
+    let mut query = tx.prepare_cached(&format!(
+        "SELECT {COLUMNS} FROM outbox WHERE ?1 OR state IN ('waiting', 'dead') ORDER BY created_at, id"
+    ))?;
+    let mut rows = query.query([all])?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        found.push(kept(row)?);
+    }
+    Ok(found)
+}
+
+/// The messages whose id begins with `id`, at most ten.
+///
+/// # Errors
+/// The database cannot be read, or a row is damaged.
+pub fn find(tx: &Transaction<'_>, id: &str) -> Stored<Vec<Kept>> {
+    let mut query = tx.prepare_cached(&format!(
+        "SELECT {COLUMNS} FROM outbox WHERE substr(id, 1, length(?1)) = ?1 ORDER BY id LIMIT 10"
+    ))?;
+    let mut rows = query.query([id])?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        found.push(kept(row)?);
+    }
+    Ok(found)
+}
+
+/// Makes a message that waits or was given up due now, with all its tries before it again.
+///
+/// # Errors
+/// The database cannot be written.
+pub fn retry(tx: &Transaction<'_>, message: &Message, by: &str, now: DateTime<Utc>) -> Stored<()> {
+    tx.prepare_cached(
+        "UPDATE outbox SET state = 'waiting', next_at = ?2, attempts = 0, done_at = NULL
+         WHERE id = ?1 AND state IN ('waiting', 'dead')",
+    )?
+    .execute((message.id.as_str(), to_millis(now)))?;
+    let data = json!({ "message": message.id, "receiver": message.receiver, "by": by });
+    events::append(tx, now, "delivery.retried", message.alert.instance.as_ref(), data)?;
+    Ok(())
+}
+
+/// Gives a message up because somebody wants it. It stays to be looked at.
+///
+/// # Errors
+/// The database cannot be written.
+pub fn give_up(tx: &Transaction<'_>, message: &Message, by: &str, reason: &str, now: DateTime<Utc>) -> Stored<()> {
+    tx.prepare_cached(
+        "UPDATE outbox SET state = 'dead', done_at = ?2, last_outcome = ?3 WHERE id = ?1 AND state IN ('waiting', 'dead')",
+    )?
+    .execute((message.id.as_str(), to_millis(now), format!("dropped by {by}: {reason}")))?;
+    let data = json!({ "message": message.id, "receiver": message.receiver, "by": by, "reason": reason });
+    events::append(tx, now, "delivery.dropped", message.alert.instance.as_ref(), data)?;
+    Ok(())
+}
+
+/// Folds what waits for `receiver` and was never tried, instance by instance, where it is more than a few: it is back after
+/// an outage, and nobody reads the same story in ten messages.
+///
+/// # Errors
+/// The database cannot be written.
+pub fn fold_after_outage(tx: &Transaction<'_>, receiver: &str, now: DateTime<Utc>) -> Stored<()> {
+    for (instance, count) in crowds(tx, receiver, now)? {
+        if count > MOST_AFTER_OUTAGE {
+            fold_instance(tx, receiver, &instance, now)?;
+        }
+    }
+    Ok(())
+}
+
+/// Folds what waits for `receiver` and was never tried, the largest crowd first, until at most `most` wait.
+///
+/// # Errors
+/// The database cannot be written.
+pub fn bound(tx: &Transaction<'_>, receiver: &str, most: usize, now: DateTime<Utc>) -> Stored<()> {
+    let waiting: i64 = tx
+        .prepare_cached("SELECT count(*) FROM outbox WHERE receiver = ?1 AND state = 'waiting'")?
+        .query_row([receiver], |row| row.get(0))?;
+    let mut waiting = usize::try_from(waiting).unwrap_or_default();
+    if waiting <= most {
+        return Ok(());
+    }
+    for (instance, count) in crowds(tx, receiver, now)? {
+        if waiting > most && count > 1 {
+            fold_instance(tx, receiver, &instance, now)?;
+            waiting -= count - 1;
+        }
+    }
+    Ok(())
+}
+
+/// How a message is recognised that was never tried and that nobody is sending: it cannot have arrived.
+const UNTRIED: &str = "receiver = ?1 AND state = 'waiting' AND attempts = 0 AND last_outcome = '' AND claimed_to <= ?2";
+
+/// How many messages about each instance were never tried, the most first.
+fn crowds(tx: &Transaction<'_>, receiver: &str, now: DateTime<Utc>) -> Stored<Vec<(String, usize)>> {
+    let mut query = tx.prepare_cached(&format!(
+        "SELECT instance, count(*) FROM outbox WHERE {UNTRIED} GROUP BY instance ORDER BY count(*) DESC, instance"
+    ))?;
+    let rows = query.query_map((receiver, to_millis(now)), |row| Ok((row.get(0)?, row.get::<_, i64>(1)?)))?;
+    let mut crowds = Vec::new();
+    for row in rows {
+        let (instance, count) = row?;
+        crowds.push((instance, usize::try_from(count).unwrap_or_default()));
+    }
+    Ok(crowds)
+}
+
+fn fold_instance(tx: &Transaction<'_>, receiver: &str, instance: &str, now: DateTime<Utc>) -> Stored<()> {
+    let mut query = tx.prepare_cached(&format!(
+        "SELECT {COLUMNS} FROM outbox WHERE {UNTRIED} AND instance = ?3 ORDER BY created_at, id"
+    ))?;
+    let mut rows = query.query((receiver, to_millis(now), instance))?;
+    let mut messages: Vec<Message> = Vec::new();
+    while let Some(row) = rows.next()? {
+        // One that cannot be read is given up when its turn comes.
+        messages.extend(kept(row).ok().map(|kept| kept.message));
+    }
+    let alerts: Vec<Alert> = messages.iter().map(|message| message.alert.clone()).collect();
+    let (Some(alert), Some(first)) = (fold(alerts), messages.first()) else { return Ok(()) };
+    // It goes on with a story that was told before only if all of them do.
+    let is_of_story = |message: &Message| message.thread.is_some() && message.thread == first.thread;
+    let thread = first.thread.clone().filter(|_| messages.iter().all(is_of_story));
+    let text = if thread.is_some() { first.subject.clone() } else { subject(&alert) };
+    let one = Message {
+        id: MessageId::new(),
+        receiver: receiver.to_owned(),
+        alert,
+        thread,
+        subject: text,
+        // Made when it is sent: what the receiver is, is not known here.
+        body: None,
+        created_at: now,
+        attempts: 0,
+    };
+    keep(tx, &one)?;
+    for message in &messages {
+        tx.prepare_cached("UPDATE outbox SET state = 'folded', done_at = ?2, last_outcome = ?3 WHERE id = ?1")?
+            .execute((message.id.as_str(), to_millis(now), format!("part of {}", one.id)))?;
+        let data = json!({ "message": message.id, "receiver": receiver, "into": one.id });
+        events::append(tx, now, "delivery.folded", message.alert.instance.as_ref(), data)?;
+        // What follows up a message that is never sent follows up the one that is.
+        tx.prepare_cached("UPDATE threads SET root = ?2, subject = ?3 WHERE root = ?1 AND receiver = ?4")?
+            .execute((message.id.as_str(), one.id.as_str(), &one.subject, receiver))?;
+    }
+    Ok(())
+}
+
+/// Removes some of what nobody needs any more, and names it in the history. The beginning of a story stays as long as the
+/// story goes on.
+///
+/// # Errors
+/// The database cannot be written.
+pub fn prune(tx: &Transaction<'_>, now: DateTime<Utc>) -> Stored<()> {
+    let mut query = tx.prepare_cached(
+        "SELECT id FROM outbox WHERE state <> 'waiting' AND done_at < ?1 AND (state <> 'dead' OR done_at < ?2)
+            AND id NOT IN (SELECT root FROM threads) ORDER BY done_at, id LIMIT ?3",
+    )?;
+    let ends = (to_millis(now - KEEP_DELIVERED), to_millis(now - KEEP_DEAD), PRUNED_AT_ONCE);
+    let ids: Vec<String> = query.query_map(ends, |row| row.get(0))?.collect::<Result<_, _>>()?;
+    if ids.is_empty() {
+        return Ok(());
+    }
+    for id in &ids {
+        tx.prepare_cached("DELETE FROM outbox WHERE id = ?1")?.execute([id])?;
+    }
+    events::append(tx, now, "outbox.pruned", None, json!({ "messages": ids }))?;
+    Ok(())
+}
