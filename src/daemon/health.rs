@@ -60,6 +60,10 @@ impl Health {
         if self.looked.is_some_and(|looked| looked + EVERY > now && looked <= now) {
             return Ok(());
         }
+        // A machine that slept read nothing, and does so now: that is no trouble, and over before people could look.
+        if self.looked.is_some_and(|looked| looked + EVERY * 3 < now) {
+            self.began = now;
+        }
         self.looked = Some(now);
         let looked = self.look_now(now);
         let beat = match &looked {
