@@ -207,10 +207,13 @@ impl Watch {
         };
         match keep {
             // Somebody may have been let in, and have approved, while the cycle read and waited.
-            Keep::Everything => self.store.write(|tx| {
-                let trust = TrustFiles::read(&self.config.approval);
-                commit::commit(tx, self, &taken, &trust, cycle, free)
-            }),
+            Keep::Everything => {
+                let kept = self.store.write(|tx| {
+                    let trust = TrustFiles::read(&self.config.approval);
+                    commit::commit(tx, self, &taken, &trust, cycle, free)
+                });
+                kept.map_err(|error| self.store.explained(error))
+            }
             Keep::Nothing => self.store.read(|tx| {
                 let trust = TrustFiles::read(&self.config.approval);
                 let judged = judge(

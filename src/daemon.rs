@@ -271,6 +271,7 @@ impl Daemon {
 
     /// Decides what an error of the store means: to go on, to tell people and go on, or to end.
     async fn met(&self, error: StoreError) -> Result<(), DaemonError> {
+        let error = self.store.explained(error);
         match Alarm::trouble(&self.store, &error) {
             Trouble::Passing => Ok(()),
             Trouble::Full => {

@@ -107,6 +107,8 @@ impl StoreError {
                 Some(DatabaseCorrupt | NotADatabase | SystemIoFailure | ReadOnly | CannotOpen)
             ),
             Self::File { .. } => !self.is_full(),
+            // What is planted may take every message away before it is sent.
+            Self::Schema(_) => true,
             _ => false,
         }
     }
@@ -159,6 +161,15 @@ impl Store {
     /// Where the file is.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// What `error` comes from: if something was planted in the schema, whatever fails fails because of it.
+    #[must_use]
+    pub fn explained(&self, error: StoreError) -> StoreError {
+        match self.read(|tx| check_schema(tx)) {
+            Err(planted @ StoreError::Schema(_)) => planted,
+            _ => error,
+        }
     }
 
     /// Runs `work` in one transaction that sees one state and changes nothing.

@@ -21,8 +21,6 @@ use crate::store::{self, Store, StoreError, Transaction, cycles, instances, outb
 
 /// Time between two looks, and so between two signs of life.
 const EVERY: TimeDelta = TimeDelta::seconds(60);
-/// Time without a look after which the program was not running.
-const SLEPT: TimeDelta = TimeDelta::minutes(3);
 /// Readings that did not happen after which people are told.
 const UNREAD_AFTER: usize = 3;
 /// How long a receiver may take nothing before the others are told.
@@ -62,8 +60,8 @@ impl Health {
         if self.looked.is_some_and(|looked| looked + EVERY > now && looked <= now) {
             return Ok(());
         }
-        // A machine that slept has not read, and will: that is no trouble.
-        if self.looked.is_some_and(|looked| looked + SLEPT < now) {
+        // A machine that slept read nothing, and does so now: that is no trouble, and over before people could look.
+        if self.looked.is_some_and(|looked| looked + EVERY * 3 < now) {
             self.began = now;
         }
         self.looked = Some(now);

@@ -160,24 +160,35 @@ fn migrate(connection: &mut Connection, path: &Path) -> Stored<()> {
 /// # Security
 /// A planted trigger could delete every message before it is sent, and nothing else in the file would look different.
 pub fn check_schema(connection: &Connection) -> Stored<()> {
-    static EXPECTED: OnceLock<BTreeSet<String>> = OnceLock::new();
-    let expected = match EXPECTED.get() {
-        Some(expected) => expected,
-        None => {
-            let mut fresh = Connection::open_in_memory()?;
-            migrate(&mut fresh, Path::new(":memory:"))?;
-            let schema = schema_of(&fresh)?;
-            EXPECTED.get_or_init(|| schema)
-        }
-    };
+    let expected = expected_schema()?;
     let found = schema_of(connection)?;
-    let strange = found.symmetric_difference(expected).next();
-    match strange.and_then(|sql| sql.lines().next()) {
-        None => Ok(()),
-        Some(line) => {
-            Err(StoreError::Schema(format!("its schema is not this program's, see '{}'", display_safe(line))))
-        }
+    found.symmetric_difference(expected).next().map_or(Ok(()), |sql| Err(strange(sql)))
+}
+
+/// Makes sure that nothing is in the schema that this program does not make; a guard may be missing.
+///
+/// # Errors
+/// [`StoreError::Schema`] when there is.
+pub(super) fn check_nothing_planted(connection: &Connection) -> Stored<()> {
+    let expected = expected_schema()?;
+    let found = schema_of(connection)?;
+    found.difference(expected).next().map_or(Ok(()), |sql| Err(strange(sql)))
+}
+
+fn strange(sql: &str) -> StoreError {
+    let line = sql.lines().next().unwrap_or_default();
+    StoreError::Schema(format!("its schema is not this program's, see '{}'", display_safe(line)))
+}
+
+fn expected_schema() -> Stored<&'static BTreeSet<String>> {
+    static EXPECTED: OnceLock<BTreeSet<String>> = OnceLock::new();
+    if let Some(expected) = EXPECTED.get() {
+        return Ok(expected);
     }
+    let mut fresh = Connection::open_in_memory()?;
+    migrate(&mut fresh, Path::new(":memory:"))?;
+    let schema = schema_of(&fresh)?;
+    Ok(EXPECTED.get_or_init(|| schema))
 }
 
 fn schema_of(connection: &Connection) -> Stored<BTreeSet<String>> {

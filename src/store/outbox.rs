@@ -43,6 +43,8 @@ pub struct ReceiverState {
 /// # Errors
 /// The database cannot be written.
 pub fn keep(tx: &Transaction<'_>, message: &Message) -> Stored<()> {
+    // Something planted could mark it as sent: then it is told past the database, see the daemon.
+    super::open::check_nothing_planted(tx)?;
     tx.prepare_cached(
         "INSERT INTO outbox (id, receiver, instance, alert, thread, subject, created_at, state, next_at, format, body)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 'waiting', ?7, ?8, ?9)",

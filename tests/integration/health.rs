@@ -2,7 +2,7 @@
 
 use authdrift::simulator::fault::Fault;
 use authdrift::simulator::webhook::Webhook;
-use chrono::{DurationRound, TimeDelta};
+use chrono::{DateTime, DurationRound, TimeDelta, Utc};
 use serde_json::json;
 
 use crate::common::Sandbox;
@@ -23,7 +23,7 @@ fn beats(service: &Webhook) -> Vec<(String, String)> {
     service.requests().iter().map(|request| (request.path.clone(), text(&request.body))).collect()
 }
 
-fn start() -> chrono::DateTime<chrono::Utc> {
+fn start() -> DateTime<Utc> {
     SystemClock.now().duration_trunc(TimeDelta::minutes(1)).unwrap() + TimeDelta::seconds(90)
 }
 
@@ -98,4 +98,41 @@ async fn the_others_are_told_of_a_receiver_that_takes_nothing() {
     let sandbox = work.stop().await;
     assert_eq!((sandbox.events("receiver.failed"), sandbox.events("receiver.recovered")), (1, 1));
     assert_eq!(kinds(&sandbox), ["drift.opened", "drift.closed"], "whom it is about is not told");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_machine_that_slept_for_a_month_wakes_without_a_storm() {
+    let work = Clockwork::start().await;
+    work.sandbox.set_lifetime(3600);
+    work.minute().await;
+    work.sandbox.webhook.wait_for(1, PATIENCE).await.expect("the alert");
+    eventually("everything recorded", || work.sandbox.waiting() == 0).await;
+    work.minutes(30 * 1_440).await;
+    work.sandbox.webhook.wait_for(2, PATIENCE).await.expect("the reminder");
+    eventually("everything recorded", || work.sandbox.waiting() == 0).await;
+    work.minute().await;
+    work.minute().await;
+    let sandbox = work.stop().await;
+    assert_eq!(kinds(&sandbox), ["drift.opened", "drift.still_open"]);
+    assert_eq!(sandbox.events("instance.unread"), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn signs_of_life_go_on_after_a_clock_that_was_ahead_is_set_right() {
+    let sandbox = Sandbox::clerk_approved().await;
+    let service = service(&sandbox).await;
+    let year = TimeDelta::days(365);
+    let work =
+        Clockwork::start_with(sandbox, start() + year, |text| text + "[heartbeat]\nurl = { file = \"heartbeat\" }\n")
+            .await;
+    work.minute().await;
+    work.minute().await;
+    eventually("a first sign", || !beats(&service).is_empty()).await;
+    let (before, cycles) = (beats(&service).len(), work.sandbox.cycles());
+    work.clock.advance(-year);
+    eventually("a cycle of that time", || work.sandbox.cycles() > cycles).await;
+    work.minutes(2).await;
+    work.minutes(2).await;
+    eventually("more signs", || beats(&service).len() > before).await;
+    work.stop().await;
 }

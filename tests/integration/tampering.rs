@@ -176,6 +176,31 @@ async fn t4_what_was_planted_as_told_and_what_was_taken_away_is_told_all_the_sam
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn t4_a_trigger_that_takes_messages_or_events_away_is_told_past_the_database() {
+    let table = [
+        "CREATE TRIGGER planted AFTER INSERT ON outbox BEGIN DELETE FROM outbox; END",
+        "CREATE TRIGGER planted BEFORE INSERT ON events BEGIN SELECT RAISE(ABORT, 'no'); END",
+        "CREATE TRIGGER planted BEFORE INSERT ON outbox BEGIN SELECT RAISE(IGNORE); END",
+        "CREATE TRIGGER planted AFTER INSERT ON outbox BEGIN UPDATE outbox SET state = 'delivered'; END",
+        "CREATE TRIGGER planted AFTER INSERT ON threads BEGIN UPDATE outbox SET state = 'delivered'; END",
+    ];
+    for statement in table {
+        let sandbox = Sandbox::clerk_approved().await;
+        sandbox.sql().execute_batch(statement).unwrap();
+        sandbox.set_lifetime(3600);
+        sandbox.check().await.expect(74).saying(&["its schema is not this program's", "CREATE TRIGGER planted"]);
+        sandbox.make_due();
+        let ran = tokio::time::timeout(std::time::Duration::from_secs(60), sandbox.run(&["run"])).await.unwrap();
+        assert!(ran.err.contains("CREATE TRIGGER planted"), "{ran:?}");
+        assert_eq!(ran.code, 74, "{ran:?}");
+        let alert = sandbox.webhook.deliveries()[0].json();
+        assert_eq!(alert["type"], "storage.failed", "{statement}");
+        assert!(alert.to_string().contains("CREATE TRIGGER planted"), "{alert}");
+        assert_eq!(sandbox.smtp.mails().len(), 1, "{statement}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_history_nobody_can_read_does_not_keep_the_baseline_from_being_judged() {
     let sandbox = Sandbox::clerk_approved().await;
     rewrite_history(&sandbox, "UPDATE events SET body = x'00' WHERE seq = 1");
