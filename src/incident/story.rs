@@ -1,8 +1,8 @@
 //! What people were told of a drift, and what they are told next.
 //!
 //! An open drift is told once and then in reminders, further and further apart. One that begins and ends again and again is
-//! told as such, once, and then not until it stays as it is. Nothing of this keeps anything out of the history: the story
-//! is read from there.
+//! told as such, and then only with values that are new and in reminders until it stays as it is. Nothing of this keeps
+//! anything out of the history: the story is read from there.
 
 use std::collections::VecDeque;
 

@@ -13,7 +13,7 @@ pub const EVENT_TYPES: &[(&str, &str)] = &[
     ("drift.still_open", "a reminder: a setting still differs"),
     ("trust.changed", "the files that say who may approve changed"),
     ("storage.failed", "the database cannot be used: nothing is watched"),
-    ("storage.full", "the disk is full: nothing is recorded"),
+    ("storage.full", "the disk is full: snapshots are not kept"),
     ("storage.low", "the disk is nearly full"),
     ("instance.unread", "an instance was not read for three intervals"),
     ("receiver.failed", "another receiver does not take messages"),

@@ -47,7 +47,7 @@ async fn every_fault(
 ) {
     shim(sandbox);
     let kept = Kept::of(sandbox);
-    // Four ways to fail. `EVERY_CALL=1` lets every call fail in each of them, which takes a quarter of an hour;
+    // Four ways to fail. `EVERY_CALL=1` lets every call fail in each of them, which takes long;
     // otherwise every eleventh call fails in one of them, and neighbours differ.
     let is_thorough = std::env::var_os("EVERY_CALL").is_some();
     let ways = [(EIO, false), (ENOSPC, true), (ENOSPC, false), (EIO, true)];
