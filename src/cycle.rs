@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 
-pub use announce::{Origin, announce, tell};
+pub use announce::{Origin, announce, hostname, tell};
 pub use commit::{Told, keep_transitions};
 pub use judge::{Judged, approved_side, expected, foundation, judge, sound_baseline, surroundings, verified_baseline};
 pub use report::{BaselineReport, Failure, Report, Verdict};
@@ -163,16 +163,7 @@ impl Watch {
         // What is new or over is read again before anybody hears of it: vendors' reads are eventually consistent, and a
         // change that is half applied should be reported once and whole.
         let new = self.store.read(|tx| -> Result<Vec<String>, StoreError> {
-            let judged = judge(
-                tx,
-                &self.instance.selection,
-                &taken.snapshot,
-                &taken.failure,
-                &trust,
-                &self.catalogue,
-                self.clock.now(),
-            )?;
-            moving_sections(tx, &self.instance, &judged)
+            moving_sections(tx, &self.instance, &self.judged(tx, &taken, &trust)?)
         })?;
         let confirm_after = self.instance.schedule.confirm_after;
         if !new.is_empty() && confirm_after > Duration::ZERO {
@@ -216,18 +207,16 @@ impl Watch {
             }
             Keep::Nothing => self.store.read(|tx| {
                 let trust = TrustFiles::read(&self.config.approval);
-                let judged = judge(
-                    tx,
-                    &self.instance.selection,
-                    &taken.snapshot,
-                    &taken.failure,
-                    &trust,
-                    &self.catalogue,
-                    self.clock.now(),
-                )?;
+                let judged = self.judged(tx, &taken, &trust)?;
                 report::without_record(tx, self, &taken, judged, cycle)
             }),
         }
+    }
+
+    /// What was taken means this, as things stand now.
+    fn judged(&self, tx: &store::Transaction<'_>, taken: &Taken, trust: &TrustFiles) -> Result<Judged, StoreError> {
+        let (selection, now) = (&self.instance.selection, self.clock.now());
+        judge(tx, selection, &taken.snapshot, &taken.failure, trust, &self.catalogue, now)
     }
 
     /// Whether the vendor's id of the instance is the one that was approved: then its keys are right, and hosts that do not

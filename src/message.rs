@@ -94,6 +94,22 @@ pub struct Message {
     pub attempts: u32,
 }
 
+impl Message {
+    /// One that follows up no other and has no body yet.
+    pub fn new(receiver: &str, alert: Alert, at: DateTime<Utc>) -> Self {
+        Self {
+            id: MessageId::new(),
+            receiver: receiver.to_owned(),
+            subject: subject::subject(&alert),
+            alert,
+            thread: None,
+            body: None,
+            created_at: at,
+            attempts: 0,
+        }
+    }
+}
+
 /// A baseline as a person refers to it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ApprovedBaseline {

@@ -14,9 +14,8 @@ use crate::config::{Filter, Receiver, ReceiverKind, closest};
 use crate::delivery::target;
 use crate::exit::Exit;
 use crate::message::sample::sample;
-use crate::message::subject::subject;
 use crate::message::{Alert, Message};
-use crate::model::{Digest, HistoryMark, InstanceId, MessageId, Severity, display_safe};
+use crate::model::{Digest, HistoryMark, InstanceId, Severity, display_safe};
 use crate::receiver::{Attempt, Sender, public_key};
 use crate::secrets;
 use crate::store::outbox::{self, ReceiverState};
@@ -110,16 +109,7 @@ pub async fn test(context: &Context, options: &ReceiversTestOptions, out: &mut d
     let receiver = find(context, &options.name)?;
     let now = context.clock.now();
     let alert = sample(frame(context, receiver, now)?, options.kind.into());
-    let mut message = Message {
-        id: MessageId::new(),
-        receiver: receiver.name.clone(),
-        subject: subject(&alert),
-        alert,
-        thread: None,
-        body: None,
-        created_at: now,
-        attempts: 0,
-    };
+    let mut message = Message::new(&receiver.name, alert, now);
     message.body = crate::receiver::body(&receiver.kind, &message);
     let refused = |reason: &str, help: &str| {
         let text = format!("receiver '{}' did not take the sample: {reason}", receiver.name);
@@ -188,7 +178,7 @@ fn frame(context: &Context, receiver: &Receiver, now: DateTime<Utc>) -> Result<A
         false => None,
     };
     let event = mark.unwrap_or_else(|| HistoryMark { size: 0, head: Digest::of(b"") });
-    let host = hostname::get().map_or_else(|_| "unknown host".to_owned(), |name| name.to_string_lossy().into_owned());
+    let host = crate::cycle::hostname();
     Ok(Alert { instance: wanted, resource: "sample".to_owned(), ..Alert::of_watch(Vec::new(), now, event, host) })
 }
 

@@ -9,9 +9,8 @@ use crate::config::{Config, Filter, Receiver};
 use crate::incident::{Hearing, Known, SectionKind, Status, Step, Telling, Transition};
 use crate::message::{
     Alert, ApprovedBaseline, Entry, EntryChange, Message, News, Notice, SectionChange, Window, fold::grouped,
-    subject::subject,
 };
-use crate::model::{Digest, HistoryMark, InstanceId, MessageId, Severity};
+use crate::model::{Digest, HistoryMark, InstanceId, Severity};
 use crate::receiver;
 use crate::store::instances::InstanceRow;
 use crate::store::outbox;
@@ -109,17 +108,7 @@ pub(super) fn tell_one(
 
 /// Keeps a message that follows up no other.
 fn keep(tx: &Transaction<'_>, receiver: &Receiver, alert: Alert, at: DateTime<Utc>) -> Result<(), StoreError> {
-    let message = Message {
-        id: MessageId::new(),
-        receiver: receiver.name.clone(),
-        subject: subject(&alert),
-        alert,
-        thread: None,
-        body: None,
-        created_at: at,
-        attempts: 0,
-    };
-    outbox::keep(tx, &with_body(receiver, message))
+    outbox::keep(tx, &with_body(receiver, Message::new(&receiver.name, alert, at)))
 }
 
 /// The message with what is to be sent, so that every try sends the same.
@@ -145,20 +134,11 @@ fn post(
     // under the subject of a small one.
     let thread = outbox::thread(tx, row, &receiver.name)?;
     let thread = thread.filter(|thread| alert.is_all_clear() || alert.severity() <= thread.severity);
-    let subject = match &thread {
-        Some(thread) => format!("Re: {}", thread.subject),
-        None => subject(&alert),
-    };
-    let message = Message {
-        id: MessageId::new(),
-        receiver: receiver.name.clone(),
-        alert,
-        thread: thread.map(|thread| thread.root),
-        subject,
-        body: None,
-        created_at: at,
-        attempts: 0,
-    };
+    let mut message = Message::new(&receiver.name, alert, at);
+    if let Some(thread) = thread {
+        message.subject = format!("Re: {}", thread.subject);
+        message.thread = Some(thread.root);
+    }
     let message = with_body(receiver, message);
     outbox::keep(tx, &message)?;
     if message.thread.is_none() {
@@ -288,6 +268,7 @@ fn approved_baseline(baseline: &BaselineReport) -> ApprovedBaseline {
     }
 }
 
-pub(super) fn hostname() -> String {
+/// What this machine is called, for people.
+pub fn hostname() -> String {
     hostname::get().map_or_else(|_| "unknown host".to_owned(), |name| name.to_string_lossy().into_owned())
 }

@@ -6,6 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::cycle::hostname;
 use crate::delivery::direct::Herald;
 use crate::message::{Notice, NoticeKind};
 use crate::model::{Digest, HistoryMark};
@@ -36,7 +37,11 @@ pub(super) enum Trouble {
 
 impl Alarm {
     pub(super) fn new(config: &Config, clock: &Arc<dyn Clock>) -> Result<Self, BadReceiver> {
-        Ok(Self { herald: Arc::new(Herald::new(config)?), clock: Arc::clone(clock), told: Mutex::default() })
+        Ok(Self {
+            herald: Arc::new(Herald::new(config, hostname())?),
+            clock: Arc::clone(clock),
+            told: Mutex::default(),
+        })
     }
 
     /// What `error` means. A disk without room also answers with errors that are not about room.

@@ -6,9 +6,8 @@ use chrono::{DateTime, Utc};
 use tokio::task::JoinSet;
 
 use crate::config::Config;
-use crate::message::subject::subject;
 use crate::message::{Alert, Message, Notice};
-use crate::model::{HistoryMark, MessageId};
+use crate::model::HistoryMark;
 use crate::receiver::{Attempt, BadReceiver, Sender};
 
 /// Tells every receiver at once, and once: what it does not take is lost.
@@ -18,16 +17,15 @@ pub struct Herald {
 }
 
 impl Herald {
-    /// Prepares to tell the receivers of `config`. Nothing is contacted.
+    /// Prepares to tell the receivers of `config` in the name of `host`. Nothing is contacted.
     ///
     /// # Errors
     /// A receiver cannot be prepared.
-    pub fn new(config: &Config) -> Result<Self, BadReceiver> {
+    pub fn new(config: &Config, host: String) -> Result<Self, BadReceiver> {
         let mut receivers = Vec::new();
         for receiver in &config.receivers {
             receivers.push((receiver.name.clone(), Sender::new(receiver)?));
         }
-        let host = hostname::get().map_or_else(|_| String::new(), |name| name.to_string_lossy().into_owned());
         Ok(Self { receivers, host })
     }
 
@@ -39,16 +37,7 @@ impl Herald {
             tries.spawn(async move {
                 let Some((name, sender)) = herald.receivers.get(at) else { return };
                 let alert = Alert::of_watch(vec![news], now, event, herald.host.clone());
-                let message = Message {
-                    id: MessageId::new(),
-                    receiver: name.clone(),
-                    subject: subject(&alert),
-                    alert,
-                    thread: None,
-                    body: None,
-                    created_at: now,
-                    attempts: 0,
-                };
+                let message = Message::new(name, alert, now);
                 match sender.send(&message, now).await {
                     Attempt::Delivered(answer) => {
                         tracing::info!(receiver = name, delivery = %message.id, answer, "told directly");

@@ -191,17 +191,8 @@ fn fold_instance(tx: &Transaction<'_>, receiver: &str, instance: &str, now: Date
     let is_of_story = |message: &Message| message.thread.is_some() && message.thread == first.thread;
     let thread = first.thread.clone().filter(|_| messages.iter().all(is_of_story));
     let text = if thread.is_some() { first.subject.clone() } else { subject(&alert) };
-    let one = Message {
-        id: MessageId::new(),
-        receiver: receiver.to_owned(),
-        alert,
-        thread,
-        subject: text,
-        // Made when it is sent: what the receiver is, is not known here.
-        body: None,
-        created_at: now,
-        attempts: 0,
-    };
+    // Its body is made when it is sent: what the receiver is, is not known here.
+    let one = Message { thread, subject: text, ..Message::new(receiver, alert, now) };
     keep(tx, &one)?;
     for message in &messages {
         tx.prepare_cached("UPDATE outbox SET state = 'folded', done_at = ?2, last_outcome = ?3 WHERE id = ?1")?
