@@ -27,7 +27,7 @@ pub async fn check(context: &Context, options: &CheckOptions, out: &mut dyn Writ
     let instances = context.instances(&options.instances)?;
     let (store, keep) = match options.no_store {
         false => (context.store()?, Keep::Everything),
-        true if context.config.store.exists() => (context.existing_store()?, Keep::Nothing),
+        true if context.config.store.exists() => (context.store_to_read()?, Keep::Nothing),
         true => (Store::temporary()?, Keep::Nothing),
     };
     let mut cycles = JoinSet::new();

@@ -23,6 +23,7 @@ use crate::trust::AllowedSigners;
 use crate::trust_files::TrustFiles;
 use answers::{Answers, Approver};
 use draft::Draft;
+pub(super) use folder::quoted;
 use folder::{Folder, Kind, Staged};
 
 /// `init`

@@ -38,7 +38,7 @@ struct Line {
 /// # Errors
 /// The store cannot be read.
 pub fn status(context: &Context, options: &StatusOptions, out: &mut dyn Write) -> Result<Exit, CliError> {
-    let store = context.existing_store()?;
+    let store = context.store_to_read()?;
     let trust = TrustFiles::read(&context.config.approval);
     let mut lines = Vec::new();
     for instance in &context.config.instances {

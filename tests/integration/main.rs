@@ -19,6 +19,7 @@ mod canaries;
 mod crash;
 mod daemon;
 mod disk;
+mod doctor;
 mod doubles;
 mod export;
 mod faults;
