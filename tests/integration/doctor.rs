@@ -249,7 +249,7 @@ async fn receivers_are_greeted_and_nothing_is_sent() {
 async fn what_was_tampered_with_is_the_worst_of_all() {
     let sandbox = Sandbox::approved().await;
     sandbox.sql().execute_batch("DROP TRIGGER events_are_never_changed").unwrap();
-    sandbox.tamper("UPDATE events SET body = CAST(replace(CAST(body AS TEXT), 'test', 'tost') AS BLOB) WHERE seq = 2", []);
+    sandbox.tamper("UPDATE events SET body = CAST(replace(CAST(body AS TEXT), ':2', ':1') AS BLOB) WHERE seq = 2", []);
     fs::set_permissions(sandbox.path("allowed_signers"), fs::Permissions::from_mode(0o666)).unwrap();
     let ran = doctor(&sandbox, 12).await;
     assert_eq!(found(&ran, "baseline", "failure").len(), 2);

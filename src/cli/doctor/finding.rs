@@ -266,7 +266,9 @@ impl Report {
                 let safe: Vec<String> = finding.why.lines().map(display_safe).collect();
                 let mut text = vec![format!("{}: {}", display_safe(&finding.on), safe.join("\n"))];
                 text.extend(finding.help.as_ref().map(|help| format!("-> {help}")));
-                columns.row(finding.status.style(), [finding.status.as_str().to_owned(), text.join("\n")]);
+                // All groups begin their texts at one place.
+                let status = format!("{:<7}", finding.status.as_str());
+                columns.row(finding.status.style(), [status, text.join("\n")]);
             }
             columns.write(out)?;
             if groups.peek().is_some() {

@@ -95,7 +95,7 @@ pub(super) async fn host(door: &Door, exit: Exit) -> Finding {
             let help = match &error {
                 Unreached::Name(_) => "check the name in the configuration, and /etc/resolv.conf",
                 Unreached::Connection { .. } => {
-                    "check the firewall, and IPAddressAllow= of the unit; a proxy is not used by itself"
+                    "check host and port, the firewall, and IPAddressAllow= of the unit; proxies are not used"
                 }
                 Unreached::Certificate { .. } => {
                     "check who answers; a private authority belongs into the trust store of this machine, or into a file \
