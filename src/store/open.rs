@@ -58,12 +58,17 @@ pub(super) fn open_to_look(path: &Path) -> Stored<(Store, Stored<()>)> {
     connection.execute_batch("PRAGMA query_only = ON; PRAGMA cell_size_check = ON; PRAGMA mmap_size = 0;")?;
     let (found, known): (i64, _) = (connection.query_row("PRAGMA user_version", [], |row| row.get(0))?, newest());
     match found {
+        // Whoever began to make it was stopped before there was anything in it.
+        0 => return Err(StoreError::Missing(path.to_owned())),
         found if found > known => return Err(StoreError::Newer { path: path.to_owned(), found, known }),
         found if found < known => return Err(StoreError::Older { path: path.to_owned(), found, known }),
         _ => {}
     }
     let key_path = path.with_extension("key");
     let expected = expected_key(&connection.transaction()?)?;
+    if expected.is_none() {
+        return Err(StoreError::Missing(path.to_owned()));
+    }
     let (key, is_there) = match read_key(&key_path) {
         Ok(Some(key)) if expected.as_ref() == Some(&key.id()) => (key, Ok(())),
         Ok(_) => (FingerprintKey::new(random_bytes()?), Err(StoreError::Key(key_path))),
@@ -398,6 +403,10 @@ mod tests {
         assert!(written.is_err());
         store.quick_check().unwrap();
         drop(store);
+
+        let half = folder.path().join("half.db");
+        fs::write(&half, "").unwrap();
+        assert!(matches!(Store::open_to_read(&half), Err(StoreError::Missing(_))));
 
         let old = Connection::open(&path).unwrap();
         old.pragma_update(None, "user_version", 1).unwrap();

@@ -45,4 +45,5 @@ mod requests;
 mod rollback;
 mod scale;
 mod shared_story;
+mod status;
 mod tampering;

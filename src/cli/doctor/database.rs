@@ -44,7 +44,7 @@ pub(super) fn look(context: &Context) -> Vec<Finding> {
             Finding::failure(Check::Database, path.display(), error, help, exit)
         }
     });
-    findings.push(match store.read(|tx| events::verify(tx)) {
+    findings.push(match store.read(events::verify) {
         Ok(walk) => {
             let size = walk.mark.map_or(0, |mark| usize::try_from(mark.size).unwrap_or(usize::MAX));
             Finding::ok(Check::History, "history", format!("{} in one unbroken chain", count(size, "event")))

@@ -205,7 +205,7 @@ impl Finding {
     }
 
     /// For programs: people see another finding that says the same in short.
-    pub(super) fn as_detail(mut self) -> Self {
+    pub(super) fn in_detail(mut self) -> Self {
         self.is_detail = true;
         self
     }

@@ -6,6 +6,7 @@ use chrono::TimeDelta;
 
 use super::finding::{Check, Finding};
 use crate::cli::context::Context;
+use crate::cli::init::TRIAL;
 use crate::cli::output::{count, day};
 use crate::exit::Exit;
 use crate::model::display_safe;
@@ -49,6 +50,12 @@ pub(super) fn look(context: &Context) -> Vec<Finding> {
         let person = principals.first().map_or("", |first| policy.signers.person_of(first));
         people.insert(person);
         last.push((person, valid_before.unwrap_or(chrono::DateTime::<chrono::Utc>::MAX_UTC)));
+        if principals.iter().any(|name| name == TRIAL) {
+            let why = "may approve, and is a key for trying out, without a passphrase";
+            let help = format!("put the line of your own key in its place in {name} before this counts; docs/keys.md");
+            findings.push(Finding::warning(Check::Signers, on, why, help));
+            continue;
+        }
         let until = valid_before.map_or("without an end".to_owned(), |end| format!("until {}", day(end, now)));
         findings.push(Finding::ok(Check::Signers, on, format!("may approve, {until}")));
     }

@@ -183,7 +183,7 @@ fn sections(instance: &Instance, fetched: &Fetched) -> Vec<Finding> {
         let refusal = match outcome {
             Ok(_) => {
                 read += 1;
-                details.push(Finding::ok(Check::Section, name, "can be read").as_detail());
+                details.push(Finding::ok(Check::Section, name, "can be read").in_detail());
                 continue;
             }
             Err(refusal) => refusal,
@@ -193,13 +193,13 @@ fn sections(instance: &Instance, fetched: &Fetched) -> Vec<Finding> {
             State::Value | State::Off | State::NotOnPlan => {
                 without += 1;
                 let why = if reason.is_empty() { state.to_string() } else { format!("{state}: {reason}") };
-                details.push(Finding::ok(Check::Section, name, why).as_detail());
+                details.push(Finding::ok(Check::Section, name, why).in_detail());
             }
             State::NotPermitted => {
                 forbidden.entry(&section.scope).or_insert_with(|| (Vec::new(), reason)).0.push(name);
                 let help = format!("it takes {}", crate::cli::sections::needs(section));
                 let detail = Finding::failure(Check::Section, name, reason, help, Exit::Credentials);
-                details.push(detail.as_detail());
+                details.push(detail.in_detail());
             }
             State::Unreachable | State::Suspect => {
                 let is_told = fetched.refused.contains_key(&section.api);
@@ -207,7 +207,7 @@ fn sections(instance: &Instance, fetched: &Fetched) -> Vec<Finding> {
                     unreachable.entry(reason).or_default().push(name);
                 }
                 let exit = if is_told { Exit::Credentials } else { Exit::Unavailable };
-                details.push(Finding::failure(Check::Section, name, reason, "", exit).as_detail());
+                details.push(Finding::failure(Check::Section, name, reason, "", exit).in_detail());
             }
         }
     }
