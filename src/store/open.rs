@@ -51,7 +51,18 @@ pub(super) fn open_to_look(path: &Path) -> Stored<(Store, Stored<()>)> {
     if !path.exists() {
         return Err(StoreError::Missing(path.to_owned()));
     }
-    let mut connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    use rusqlite::ErrorCode::{CannotOpen, ReadOnly};
+    match looking(path, OpenFlags::SQLITE_OPEN_READ_ONLY) {
+        // What was begun before a power cut has to be undone in the file first; even then nothing else is written.
+        Err(StoreError::Sqlite(error)) if matches!(error.sqlite_error_code(), Some(ReadOnly | CannotOpen)) => {
+            looking(path, OpenFlags::SQLITE_OPEN_READ_WRITE)
+        }
+        opened => opened,
+    }
+}
+
+fn looking(path: &Path, flags: OpenFlags) -> Stored<(Store, Stored<()>)> {
+    let mut connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(Duration::from_secs(5))?;
     refuse_foreign(&connection, path)?;
     protect(&connection)?;
