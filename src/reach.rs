@@ -14,6 +14,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use url::{Host, Url};
 
+use crate::config::meant;
 use crate::model::display_safe;
 
 /// What each of the steps may take.
@@ -28,6 +29,19 @@ pub struct Door {
     pub port: u16,
     /// TLS from the first byte.
     pub is_tls: bool,
+    /// Who may stand behind it.
+    pub who: Who,
+}
+
+/// Who may stand behind a door.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Who {
+    /// Whoever the configuration names: vendors and mail relays.
+    Anybody,
+    /// Not somebody of the private network, as for what is sent to receivers.
+    Public,
+    /// Also somebody of the private network, but nobody that is never meant.
+    Private,
 }
 
 /// How far it went.
@@ -36,6 +50,9 @@ pub enum Unreached {
     /// The name has no address.
     #[error("the name cannot be resolved: {0}")]
     Name(String),
+    /// Nothing would be sent to any of its addresses.
+    #[error("{0}")]
+    NotMeant(String),
     /// Nobody opens.
     #[error("{addresses} cannot be connected to: {reason}")]
     Connection {
@@ -64,13 +81,13 @@ pub enum Unreached {
 
 impl Door {
     /// The one that `url` leads to.
-    pub fn of(url: &Url) -> Option<Self> {
+    pub fn of(url: &Url, who: Who) -> Option<Self> {
         let host = match url.host()? {
             Host::Domain(name) => name.to_owned(),
             Host::Ipv4(address) => address.to_string(),
             Host::Ipv6(address) => address.to_string(),
         };
-        Some(Self { host, port: url.port_or_known_default()?, is_tls: url.scheme() == "https" })
+        Some(Self { host, port: url.port_or_known_default()?, is_tls: url.scheme() == "https", who })
     }
 
     /// Resolves the name, connects, and shakes hands; answers the addresses, in words.
@@ -87,6 +104,7 @@ impl Door {
         if found.is_empty() {
             return Err(Unreached::Name("it has no address".to_owned()));
         }
+        let found = self.meant(found).map_err(Unreached::NotMeant)?;
         let addresses = in_words(&found);
         let connected = timeout(PATIENCE, TcpStream::connect(found.as_slice())).await;
         let stream = match connected.unwrap_or_else(|_| Err(late())) {
@@ -111,6 +129,16 @@ impl Door {
                 Some(reason) => Unreached::Certificate { addresses, reason },
                 None => Unreached::Tls { addresses, reason: words(&error) },
             }),
+        }
+    }
+
+    /// The addresses to which something would be sent; one that is written as this machine is meant.
+    fn meant(&self, found: Vec<SocketAddr>) -> Result<Vec<SocketAddr>, String> {
+        let is_written = self.host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
+        match self.who {
+            Who::Anybody => Ok(found),
+            Who::Public | Who::Private if is_written => Ok(found),
+            who => meant(&self.host, found, who == Who::Private),
         }
     }
 }
@@ -165,7 +193,7 @@ mod tests {
     use tokio::net::TcpListener;
 
     fn door(host: &str, port: u16, is_tls: bool) -> Door {
-        Door { host: host.to_owned(), port, is_tls }
+        Door { host: host.to_owned(), port, is_tls, who: Who::Anybody }
     }
 
     #[test]
@@ -175,8 +203,19 @@ mod tests {
             ("http://127.0.0.1:8080", door("127.0.0.1", 8080, false)),
             ("https://[::1]:9/x", door("::1", 9, true)),
         ] {
-            assert_eq!(Door::of(&url.parse().unwrap()), Some(expected), "{url}");
+            assert_eq!(Door::of(&url.parse().unwrap(), Who::Anybody), Some(expected), "{url}");
         }
+    }
+
+    #[tokio::test]
+    async fn t8_a_receiver_is_not_knocked_at_where_nothing_would_be_sent() {
+        let knock = |host: &str, who| Door { who, ..door(host, 1, false) };
+        for (host, who) in [("10.0.0.1", Who::Public), ("169.254.169.254", Who::Private)] {
+            let refused = knock(host, who).reach().await;
+            assert!(matches!(refused, Err(Unreached::NotMeant(_))), "{refused:?}");
+        }
+        let itself = knock("127.0.0.1", Who::Public).reach().await;
+        assert!(matches!(itself, Err(Unreached::Connection { .. })), "{itself:?}");
     }
 
     #[tokio::test]

@@ -66,7 +66,8 @@ impl Config {
         for receiver in &self.receivers {
             all.extend(receiver.secrets().into_iter().map(|kept| (receiver.name.clone(), kept)));
         }
-        let beat = self.heartbeat.iter().map(|place| ("heartbeat".to_owned(), Kept { key: "url", place }));
+        let beat =
+            self.heartbeat.iter().map(|heartbeat| ("heartbeat".to_owned(), Kept { key: "url", place: &heartbeat.url }));
         all.extend(beat);
         all
     }

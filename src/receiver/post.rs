@@ -1,12 +1,18 @@
-//! One POST with every limit set: no redirects, no proxy, one deadline, and never more of an answer than is needed.
+//! One POST with every limit set: no redirects, no proxy, no address that is not meant, one deadline, and never more of an
+//! answer than is needed.
 
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::{Client, Response, StatusCode, redirect};
 use url::Url;
 
 use super::Attempt;
+use crate::config::{meant, refused};
 use crate::model::display_safe;
 
 /// Connect, send and answer within this time.
@@ -17,6 +23,7 @@ const MOST_READ: usize = 16 << 10;
 /// A client of receivers.
 pub(super) struct Post {
     client: Client,
+    may_be_private: bool,
 }
 
 /// What came back.
@@ -31,15 +38,20 @@ pub(super) struct Answer {
 }
 
 impl Post {
-    pub(super) fn new() -> Result<Self, String> {
+    /// Prepares to post to receivers, of which only some `may_be_private`.
+    ///
+    /// # Errors
+    /// The TLS trust store is missing.
+    pub(super) fn new(may_be_private: bool) -> Result<Self, String> {
         let client = Client::builder()
             .user_agent(concat!("authdrift/", env!("CARGO_PKG_VERSION")))
             .redirect(redirect::Policy::none())
             .timeout(TIMEOUT)
             .no_proxy()
+            .dns_resolver(Arc::new(Meant { may_be_private }))
             .build()
             .map_err(reason)?;
-        Ok(Self { client })
+        Ok(Self { client, may_be_private })
     }
 
     /// Posts `body` to `url` once.
@@ -54,6 +66,10 @@ impl Post {
         body: Vec<u8>,
         now: DateTime<Utc>,
     ) -> Result<Answer, String> {
+        // An address that is written as one is not asked of the resolver.
+        if let Some(reason) = refused(url, self.may_be_private) {
+            return Err(format!("nothing was sent: {reason}"));
+        }
         let mut request = self.client.post(url.clone()).header("content-type", content_type);
         for (name, value) in headers {
             request = request.header(name, value);
@@ -63,6 +79,27 @@ impl Post {
         // Who took the message can say no more that matters, and may never stop saying it.
         let body = if status.is_success() { String::new() } else { beginning(&mut response).await };
         Ok(Answer { status: status.as_u16(), words: words(status), wait, body })
+    }
+}
+
+/// Finds the addresses of a name, and leaves out those that a receiver may not have.
+///
+/// # Security
+/// Judged where the connection is made, so a name that answers differently the second time gains nothing (T8).
+struct Meant {
+    may_be_private: bool,
+}
+
+impl Resolve for Meant {
+    fn resolve(&self, name: Name) -> Resolving {
+        let may_be_private = self.may_be_private;
+        Box::pin(async move {
+            let name = name.as_str();
+            let found: Vec<SocketAddr> = tokio::net::lookup_host((name, 0)).await?.collect();
+            let taken = meant(name, found, may_be_private);
+            let taken = taken.map_err(|problem| io::Error::new(io::ErrorKind::PermissionDenied, problem))?;
+            Ok(Box::new(taken.into_iter()) as Addrs)
+        })
     }
 }
 

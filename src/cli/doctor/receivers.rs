@@ -7,7 +7,7 @@ use crate::cli::receivers::send_sample;
 use crate::config::{Kept, Receiver, ReceiverKind, SecretRef, Tls, secret_url};
 use crate::exit::Exit;
 use crate::message::sample::SampleKind;
-use crate::reach::Door;
+use crate::reach::{Door, Who};
 use crate::receiver::heartbeat::{Beat, Heartbeat};
 use crate::receiver::{Attempt, Sender, signature};
 use crate::secrets;
@@ -78,17 +78,24 @@ pub(super) async fn look(context: &Context, receiver: &Receiver, send: bool) -> 
 
 /// Where to knock; or what is wrong with a secret address, if that was not said already.
 fn door(receiver: &Receiver) -> Result<Door, Option<Finding>> {
-    let of_url = |url: &url::Url| Door::of(url).ok_or(None);
+    let of_url = |url: &url::Url, who| Door::of(url, who).ok_or(None);
     match &receiver.kind {
-        ReceiverKind::Email(email) => {
-            Ok(Door { host: email.host.clone(), port: email.port, is_tls: email.tls == Tls::Implicit })
-        }
-        ReceiverKind::Webhook(hook) => of_url(&hook.url),
-        ReceiverKind::PagerDuty(pager) => of_url(&pager.url),
+        ReceiverKind::Email(email) => Ok(Door {
+            host: email.host.clone(),
+            port: email.port,
+            is_tls: email.tls == Tls::Implicit,
+            who: Who::Anybody,
+        }),
+        ReceiverKind::Webhook(hook) => of_url(&hook.url, who(hook.may_be_private)),
+        ReceiverKind::PagerDuty(pager) => of_url(&pager.url, Who::Public),
         ReceiverKind::Slack(chat) | ReceiverKind::Teams(chat) | ReceiverKind::Discord(chat) => {
-            of_secret(&chat.url, &receiver.name).map_err(Some).and_then(|url| of_url(&url))
+            of_secret(&chat.url, &receiver.name).map_err(Some).and_then(|url| of_url(&url, who(chat.may_be_private)))
         }
     }
+}
+
+fn who(may_be_private: bool) -> Who {
+    if may_be_private { Who::Private } else { Who::Public }
 }
 
 /// The address that is kept at `place`; what is wrong with it never repeats it.
@@ -139,18 +146,19 @@ pub(super) async fn heartbeat(context: &Context, send: bool) -> Vec<Finding> {
         let help = "add [heartbeat] with the address of a service that misses signs of life; docs/alerts.md";
         return vec![Finding::warning(Check::Heartbeat, "heartbeat", why, help)];
     };
-    let secret::Secrets { mut findings, are_there } = secret::look(&[Kept { key: "url", place }], &context.config);
+    let secret::Secrets { mut findings, are_there } =
+        secret::look(&[Kept { key: "url", place: &place.url }], &context.config);
     if !are_there {
         return findings;
     }
-    let url = match of_secret(place, "heartbeat") {
+    let url = match of_secret(&place.url, "heartbeat") {
         Ok(url) => url,
         Err(finding) => {
             findings.push(finding);
             return findings;
         }
     };
-    let host = Door::of(&url).map_or_else(String::new, |door| door.host);
+    let host = Door::of(&url, Who::Public).map_or_else(String::new, |door| door.host);
     if !send {
         let why = format!("{host} is configured, and not asked without --send: asking is a sign of life");
         findings.push(Finding::skipped(Check::Heartbeat, "heartbeat", why));

@@ -13,7 +13,7 @@ use crate::config::{Instance, NotRead, Source};
 use crate::exit::Exit;
 use crate::model::{Provider, State};
 use crate::provider::{Fetched, Limits, ReadError, Reader, Wanted};
-use crate::reach::Door;
+use crate::reach::{Door, Who};
 use crate::sections::{Section, Table};
 
 /// Clocks may differ by that without a word.
@@ -79,7 +79,7 @@ fn doors(source: &Source) -> BTreeSet<Door> {
             [backend, platform, clerk.frontend_api_url.as_ref()].into_iter().flatten().collect()
         }
     };
-    urls.into_iter().filter_map(Door::of).collect()
+    urls.into_iter().filter_map(|url| Door::of(url, Who::Anybody)).collect()
 }
 
 /// Name, connection and certificate of one host.
@@ -94,6 +94,7 @@ pub(super) async fn host(door: &Door, exit: Exit) -> Finding {
         Err(error) => {
             let help = match &error {
                 Unreached::Name(_) => "check the name in the configuration, and /etc/resolv.conf",
+                Unreached::NotMeant(_) => "set `allow_private = true` there, if it is yours",
                 Unreached::Connection { .. } => {
                     "check host and port, the firewall, and IPAddressAllow= of the unit; proxies are not used"
                 }
