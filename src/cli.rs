@@ -8,6 +8,7 @@ pub mod config;
 pub mod consent;
 pub mod context;
 pub mod diff;
+pub mod doctor;
 pub mod explain;
 pub mod export;
 pub mod history;
@@ -96,7 +97,9 @@ fn wrapped(text: &str, start: &str) -> String {
 
 impl From<StoreError> for CliError {
     fn from(error: StoreError) -> Self {
-        Self::new(Exit::Io, error)
+        // A database of a newer program goes with the program: no restart mends it.
+        let exit = if matches!(error, StoreError::Newer { .. }) { Exit::Configuration } else { Exit::Io };
+        Self::new(exit, error)
     }
 }
 
@@ -175,6 +178,7 @@ impl From<DaemonError> for CliError {
         let exit = match &error {
             DaemonError::AlreadyRunning(_) => Exit::AlreadyRunning,
             DaemonError::Receiver(_) => Exit::Configuration,
+            DaemonError::Store(StoreError::Newer { .. }) => Exit::Configuration,
             DaemonError::Read(_) | DaemonError::Scheduler(_) => Exit::Internal,
             DaemonError::Store(_) | DaemonError::Io { .. } => Exit::Io,
         };
@@ -192,6 +196,7 @@ pub async fn run(arguments: Arguments, out: &mut dyn Write) -> Result<Exit, CliE
         Command::Demo(options) => run::demo(options, out).await,
         Command::Init(options) => init::init(file, options, out),
         Command::Config { command: ConfigCommand::Check } => config::check(file, out),
+        Command::Doctor(options) => doctor::doctor(file, options, out).await,
         Command::Run => run::daemon(Context::load(file)?).await,
         Command::Check(options) => check::check(&Context::load(file)?, options, out).await,
         Command::Status(options) => status::status(&Context::load(file)?, options, out),

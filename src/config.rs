@@ -5,6 +5,7 @@
 
 mod address;
 mod instance;
+mod kept;
 pub mod load;
 pub mod lookup;
 pub mod problem;
@@ -22,10 +23,11 @@ mod tests;
 mod validate;
 
 pub use address::is_domain;
-pub use load::{Sources, parse};
+pub use kept::Kept;
+pub use load::{Sources, parse, salvage};
 pub use lookup::NoInstance;
 pub use problem::{Problem, Problems};
-pub use reach::{refused, refused_address};
+pub use reach::{meant, refused, refused_address};
 pub use reads::NotRead;
 pub use suggest::closest;
 

@@ -5,6 +5,7 @@
 
 mod alarm;
 mod health;
+pub mod running;
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions, TryLockError};
@@ -417,7 +418,10 @@ fn log(report: &Report) {
 }
 
 /// Makes sure that only one daemon works on the database at `store`.
-fn lock(store: &Path) -> Result<File, DaemonError> {
+///
+/// # Errors
+/// Another one does, or the lock cannot be written.
+pub fn lock(store: &Path) -> Result<File, DaemonError> {
     let path = store.with_extension("lock");
     let failed = |source| DaemonError::Io {
         action: format!("write beside the database '{}' (the lock '{}')", store.display(), path.display()),

@@ -28,7 +28,7 @@ pub enum Exit {
     AlreadyRunning = 75,
     /// A vendor or a mail server refuses the credentials.
     Credentials = 77,
-    /// The configuration is wrong.
+    /// The configuration is wrong, or the database is of a newer program.
     Configuration = 78,
     /// A question was answered with Ctrl-C.
     Interrupted = 130,

@@ -38,6 +38,7 @@ pub mod trust;
 
 // Layer 2: the outside world.
 pub mod provider;
+pub mod reach;
 pub mod receiver;
 pub mod secrets;
 pub mod store;

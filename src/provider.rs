@@ -48,6 +48,8 @@ pub struct Fetched {
     pub left_out: LeftOut,
     /// The credentials that the vendor does not accept any more, and what it says about each.
     pub refused: BTreeMap<Api, String>,
+    /// What the token says that it may, where it says so.
+    pub granted: Option<BTreeSet<String>>,
     /// Requests that left the process.
     pub requests: u64,
     /// What was asked and answered, request by request.
@@ -293,8 +295,12 @@ impl Reader {
         collection.sort_by(|one, other| (&one.path, one.page).cmp(&(&other.path, other.page)));
         let refused = session.dead_credentials();
         let left_out = session.left_out().clone();
+        let granted = match &session.vendor {
+            VendorSession::Clerk(_) => None,
+            VendorSession::Auth0(session) => session.granted().await,
+        };
         let requests = self.http.requests() - before;
-        Ok(Fetched { sections, resource, mismatch, left_out, refused, requests, collection })
+        Ok(Fetched { sections, resource, mismatch, left_out, refused, granted, requests, collection })
     }
 
     /// The sections to ask for, those included that a wanted one depends on, and which of them others depend on.

@@ -51,6 +51,15 @@ pub struct BadReceiver {
     reason: String,
 }
 
+/// Why a relay would take no mail.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NotGreeted {
+    /// It is about name and password.
+    pub is_login: bool,
+    /// In words.
+    pub reason: String,
+}
+
 /// How what goes to `kind` is written; nothing for mail, which is written when it is sent.
 pub fn format_of(kind: &ReceiverKind) -> Option<Format> {
     match kind {
@@ -86,6 +95,15 @@ impl Sender {
         };
         let way = way.map_err(|reason| BadReceiver { name: receiver.name.clone(), reason })?;
         Ok(Self { format: format_of(&receiver.kind), way })
+    }
+
+    /// Speaks with a mail relay up to where a mail would be sent; what else takes messages is only heard when there is one.
+    ///
+    /// # Errors
+    /// Why not, and whether the relay refuses name and password.
+    pub async fn greet(&self) -> Result<(), NotGreeted> {
+        let Way::Mail(mailer) = &self.way else { return Ok(()) };
+        mailer.greet().await.map_err(|(is_login, reason)| NotGreeted { is_login, reason })
     }
 
     /// Tries to deliver `message` once: the body it was kept with, unless the receiver is of another kind by now.

@@ -18,6 +18,9 @@ use crate::model::display_safe;
 /// The largest secret: far more than any key, far less than harm.
 const LARGEST: u64 = 64 * 1024;
 
+/// What others than the owner may do with a file.
+const OTHERS: u32 = 0o077;
+
 /// The directory in which systemd puts the credentials of a unit.
 const CREDENTIALS_DIRECTORY: &str = "CREDENTIALS_DIRECTORY";
 
@@ -63,6 +66,15 @@ pub enum SecretError {
         /// The variable.
         name: String,
     },
+    /// It is a folder, a pipe or a device.
+    #[error(
+        "cannot read the secret in '{path}': it is not a regular file, and one that has to be waited for would stop everything; \
+         write the secret into a file"
+    )]
+    NotAFile {
+        /// The file.
+        path: String,
+    },
     /// There is nothing in it but a line break.
     #[error("the secret in '{place}' is empty; write the secret there")]
     Empty {
@@ -93,6 +105,51 @@ pub enum SecretError {
 /// about: who may read it is the operator's decision.
 pub fn read(reference: &SecretRef) -> Result<SecretString, SecretError> {
     read_with(reference, |name| std::env::var_os(name))
+}
+
+/// What can be said of the place of a secret without reading what is there: why it is not there or no file, or that others
+/// than its owner may read it.
+#[derive(Debug)]
+pub enum Place {
+    /// Nothing is wrong with it.
+    Private,
+    /// Others may read the file.
+    Open {
+        /// Its mode.
+        mode: u32,
+    },
+}
+
+/// Looks at the place that `reference` leads to. Nothing is read.
+///
+/// # Errors
+/// As [`read`], as far as that is known without reading.
+pub fn look(reference: &SecretRef) -> Result<Place, SecretError> {
+    let path = match reference {
+        SecretRef::Credential(name) => {
+            let path = credential_path(name, std::env::var_os(CREDENTIALS_DIRECTORY))?;
+            if !path.exists() {
+                return Err(SecretError::NoSuchCredential { name: display_safe(name) });
+            }
+            path
+        }
+        SecretRef::File(path) => path.clone(),
+        SecretRef::Env(name) => {
+            let is_set = std::env::var_os(name).is_some();
+            return if is_set { Ok(Place::Private) } else { Err(SecretError::NotSet { name: display_safe(name) }) };
+        }
+    };
+    let place = display_safe(&path.to_string_lossy());
+    match std::fs::metadata(&path) {
+        Err(source) => Err(SecretError::Unreadable { path: place, source }),
+        Ok(found) if !found.is_file() => Err(SecretError::NotAFile { path: place }),
+        Ok(found) if found.len() == 0 => Err(SecretError::Empty { place }),
+        // Who may read credentials is the business of systemd, whose files are the group's, too.
+        Ok(found) if matches!(reference, SecretRef::File(_)) && found.mode() & OTHERS != 0 => {
+            Ok(Place::Open { mode: found.mode() & 0o777 })
+        }
+        Ok(_) => Ok(Place::Private),
+    }
 }
 
 fn read_with(reference: &SecretRef, variable: impl Fn(&str) -> Option<OsString>) -> Result<SecretString, SecretError> {
@@ -133,8 +190,12 @@ fn credential_path(name: &str, directory: Option<OsString>) -> Result<PathBuf, S
 fn read_file(path: &Path, warns: bool) -> Result<SecretString, SecretError> {
     let place = display_safe(&path.to_string_lossy());
     let unreadable = |source| SecretError::Unreadable { path: place.clone(), source };
+    // Before it is opened, which waits for whoever writes into a pipe.
+    if !std::fs::metadata(path).map_err(unreadable)?.is_file() {
+        return Err(SecretError::NotAFile { path: place });
+    }
     let file = File::open(path).map_err(unreadable)?;
-    if warns && file.metadata().map_err(unreadable)?.mode() & 0o077 != 0 {
+    if warns && file.metadata().map_err(unreadable)?.mode() & OTHERS != 0 {
         tracing::warn!(file = %place, "other users may read the file of a secret; 'chmod 600' makes it private");
     }
     // All the room at once, so that no copy is left behind when the text grows.
@@ -204,6 +265,8 @@ mod tests {
         std::fs::write(folder.path().join("blank"), "\n").unwrap();
         std::fs::write(folder.path().join("binary"), b"CANARY\xff").unwrap();
         std::fs::write(folder.path().join("large"), "CANARY".repeat(20_000)).unwrap();
+        let pipe = folder.path().join("pipe");
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
         let credential = |name: &str| SecretRef::Credential(name.to_owned());
         let table = [
             (credential("x"), false, "CREDENTIALS_DIRECTORY is not set; add 'LoadCredential=x:PATH'"),
@@ -214,7 +277,9 @@ mod tests {
             (credential("binary"), true, "is not UTF-8 text"),
             (credential("large"), true, "is longer than 64 KiB"),
             (SecretRef::File(folder.path().join("none")), false, "check that the file exists"),
-            (SecretRef::File(folder.path().to_owned()), false, "cannot read the secret in"),
+            (SecretRef::File(folder.path().to_owned()), false, "it is not a regular file"),
+            (SecretRef::File("/dev/stdin".into()), false, "it is not a regular file"),
+            (SecretRef::File(pipe), false, "it is not a regular file"),
             (SecretRef::Env("UNSET".to_owned()), false, "variable 'UNSET': it is not set"),
             (SecretRef::Env("BLANK".to_owned()), false, "the secret in 'BLANK' is empty"),
         ];

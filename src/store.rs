@@ -69,15 +69,34 @@ pub enum StoreError {
         /// The newest this program knows.
         known: i64,
     },
+    /// An older program made it, and it is only to be read.
+    #[error(
+        "'{path}' has version {found}, and this program reads version {known}: start the daemon or run `authdrift check`, \
+         which bring it there; nothing was changed"
+    )]
+    Older {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        found: i64,
+        /// The one this program reads.
+        known: i64,
+    },
     /// There is no database, and the command does not make one.
     #[error("there is no database at '{0}': run `authdrift check` first")]
     Missing(PathBuf),
     /// The fingerprint key is gone or another one.
     #[error(
         "the fingerprint key '{0}' is missing or is not the one this database was made with: every secret would look \
-         replaced, so nothing is compared; restore the file from your backup"
+         replaced, so nothing is compared; restore the file from your backup, or, if there is none, run \
+         `authdrift doctor --new-fingerprint-key`"
     )]
     Key(PathBuf),
+    /// The fingerprint key is the right one.
+    #[error(
+        "the fingerprint key '{0}' is there and fits, so it was not replaced; if somebody may have read it, move it away first"
+    )]
+    KeyFits(PathBuf),
     /// Somebody planted or removed a table, trigger or view.
     #[error("{0}")]
     Schema(String),
@@ -151,6 +170,33 @@ impl Store {
             return Err(StoreError::Missing(path.to_owned()));
         }
         open::create_or_open(path)
+    }
+
+    /// Opens the database at `path` for reading alone: nothing is made, brought to another version or written.
+    ///
+    /// # Errors
+    /// [`StoreError::Missing`] or [`StoreError::Older`], or as [`Store::open`].
+    pub fn open_to_read(path: &Path) -> Stored<Self> {
+        let (store, is_there) = open::open_to_look(path)?;
+        is_there.map(|()| store)
+    }
+
+    /// The same, also if the fingerprint key is lost: then fingerprints of this store fit nothing, and the error says what is
+    /// the matter with the key.
+    ///
+    /// # Errors
+    /// As [`Store::open_to_read`].
+    pub fn open_to_look(path: &Path) -> Stored<(Self, Stored<()>)> {
+        open::open_to_look(path)
+    }
+
+    /// Makes a new fingerprint key for the database at `path`, because the old one is lost; the history says who did. Answers
+    /// where a file was kept that was there and did not fit. The caller sees to it that nobody works with an old key.
+    ///
+    /// # Errors
+    /// [`StoreError::KeyFits`], or the files cannot be written.
+    pub fn replace_key(path: &Path, by: &str) -> Stored<Option<PathBuf>> {
+        open::replace_key(path, by)
     }
 
     /// A store that is gone with the program. Its fingerprints fit no other.

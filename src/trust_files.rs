@@ -2,6 +2,7 @@
 //! configuration asks of approvals they are the policy.
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::config::Approval;
@@ -38,7 +39,7 @@ pub struct BadTrustFile {
 impl TrustFiles {
     /// Reads the files. That one cannot be used is kept for when it matters.
     pub fn read(approval: &Approval) -> Self {
-        let digest = |path: &Path| fs::read(path).ok().map(|bytes| Digest::of(&bytes));
+        let digest = |path: &Path| content_of(path).ok().map(|bytes| Digest::of(&bytes));
         Self {
             content: read(approval),
             allowed_signers: digest(&approval.allowed_signers),
@@ -67,7 +68,7 @@ impl TrustFiles {
 }
 
 fn read(approval: &Approval) -> Result<Content, BadTrustFile> {
-    let text = |path: &Path| fs::read(path).map_err(|error| bad(path, error.to_string()));
+    let text = |path: &Path| content_of(path).map_err(|error| bad(path, error.to_string()));
     let path = &approval.allowed_signers;
     let signers = String::from_utf8(text(path)?).map_err(|_| bad(path, "it is not UTF-8".to_owned()))?;
     let signers = AllowedSigners::parse(&signers).map_err(|error| bad(path, error.to_string()))?;
@@ -81,6 +82,14 @@ fn read(approval: &Approval) -> Result<Content, BadTrustFile> {
         require_touch: approval.require_touch,
     };
     Ok(Content { signers, revoked, rules })
+}
+
+/// Only of a regular file: a pipe would be waited for.
+fn content_of(path: &Path) -> io::Result<Vec<u8>> {
+    if !fs::metadata(path)?.is_file() {
+        return Err(io::Error::other("it is not a regular file"));
+    }
+    fs::read(path)
 }
 
 fn bad(path: &Path, reason: String) -> BadTrustFile {

@@ -26,7 +26,7 @@ const LAYERS: [&[&str]; 5] = [
         "suspicion",
         "trust",
     ],
-    &["provider", "receiver", "secrets", "store", "trust_files"],
+    &["provider", "reach", "receiver", "secrets", "store", "trust_files"],
     &["approval", "cycle", "daemon", "delivery"],
     &["cli", "demo", "logging", "simulator"],
 ];
@@ -95,6 +95,9 @@ const FENCES: &[(Of, Only, &str)] = &[
     (Package("zstd"), In(&["store/documents.rs"]), "documents are digested before they are compressed"),
     (Package("reqwest"), In(&["provider/http.rs", "receiver/post.rs"]), "two clients, both with every limit set"),
     (Package("jsonwebtoken"), In(&["provider/auth0.rs"]), "one place makes assertions"),
+    (Package("rustls"), In(&["reach.rs"]), "one place shakes hands and says nothing"),
+    (Package("tokio_rustls"), In(&["reach.rs"]), "one place shakes hands and says nothing"),
+    (Package("rustls_platform_verifier"), In(&["reach.rs"]), "one place shakes hands and says nothing"),
     (Package("lettre"), In(&["receiver/mail.rs"]), "one place sends mail"),
     (Package("ssh_key"), In(&["trust/sshsig.rs"]), "one place verifies signatures"),
     (

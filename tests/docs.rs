@@ -17,6 +17,7 @@ use authdrift::approval::{Proposal, Signer, sign};
 use authdrift::backoff::DELIVERY_PAUSES;
 use authdrift::canonical::{self, Document};
 use authdrift::classify::Catalogue;
+use authdrift::cli::doctor::Check;
 use authdrift::config::{self, Sources};
 use authdrift::message::event_types::EVENT_TYPES;
 use authdrift::model::{Digest, HistoryMark, InstanceId, Pattern, Provider, State};
@@ -86,6 +87,14 @@ fn the_sections_that_are_read_are_listed() {
         }
         check_generated("docs/coverage.md", &format!("{provider}-sections"), &table);
     }
+}
+
+#[test]
+fn every_check_of_doctor_is_explained_in_the_order_of_its_words() {
+    let page = read("docs/doctor.md");
+    let rows = page.lines().filter_map(|line| line.strip_prefix("| `")?.split_once("` |"));
+    let listed: Vec<&str> = rows.map(|(word, _)| word).filter(|word| *word != "check").collect();
+    assert_eq!(listed, Check::ALL.map(Check::as_str));
 }
 
 #[test]

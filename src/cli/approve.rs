@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use super::args::{ApproveOptions, ImportOptions, ProposeOptions, SignOptions, What};
@@ -378,7 +379,20 @@ fn warn_about_unread(standing: &Standing, out: &mut dyn Write) -> Result<(), Cli
 
 /// Who proposes: the user and the machine, which is all that is known about them.
 pub(super) fn proposer() -> String {
-    let user = std::env::var("SUDO_USER").or_else(|_| std::env::var("USER")).or_else(|_| std::env::var("LOGNAME"));
+    let named = ["SUDO_USER", "USER", "LOGNAME"].iter().filter_map(|name| std::env::var(name).ok());
+    let user = named.into_iter().find(|name| !name.is_empty()).or_else(user_of_process);
     let host = hostname::get().map(|name| name.to_string_lossy().into_owned());
-    format!("{}@{}", user.unwrap_or_else(|_| "unknown".to_owned()), host.unwrap_or_else(|_| "unknown".to_owned()))
+    format!("{}@{}", user.unwrap_or_else(|| "unknown".to_owned()), host.unwrap_or_else(|_| "unknown".to_owned()))
+}
+
+/// The user that this process belongs to, where nothing in its environment says so: a unit, a container, a job.
+fn user_of_process() -> Option<String> {
+    let own = std::fs::metadata("/proc/self").ok()?.uid().to_string();
+    let users = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let name_of = |line: &str| {
+        let mut fields = line.split(':');
+        let (name, _, id) = (fields.next()?, fields.next()?, fields.next()?);
+        (id == own).then(|| name.to_owned())
+    };
+    Some(users.lines().find_map(name_of).unwrap_or_else(|| format!("uid-{own}")))
 }

@@ -15,6 +15,7 @@ pub use quiet::{
     WindowOpenOptions,
 };
 
+pub use super::doctor::DoctorOptions;
 pub use super::init::InitOptions;
 use crate::message::sample::SampleKind;
 use crate::model::{Category, Provider, Severity};
@@ -29,6 +30,7 @@ const EXAMPLES: &str = "\
 Examples:
   authdrift demo                              the whole story in a minute, without an account
   authdrift init                              write a configuration, and who may approve
+  authdrift doctor                            look whether everything is set up well
   authdrift check                             read everything now and compare
   authdrift approve clerk:prod --reason CHG-7 make what was read the new baseline
   authdrift show drf_0198…                    explain one drift
@@ -76,6 +78,8 @@ pub enum Command {
     Demo(DemoOptions),
     /// Write a configuration, and who may approve, for a start
     Init(InitOptions),
+    /// Look at the whole set-up and say what to do; or make a new fingerprint key
+    Doctor(DoctorOptions),
     /// Watch on schedule until told to stop
     Run,
     /// Read now, compare with the baseline, and tell the receivers what is new

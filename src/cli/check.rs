@@ -16,8 +16,8 @@ use crate::delivery::Delivery;
 use crate::exit::Exit;
 use crate::message::values;
 use crate::model::{InstanceId, State, display_safe};
-use crate::store::Store;
 use crate::store::space::{self, Space};
+use crate::store::{Store, StoreError};
 
 /// Reads the instances side by side, prints what was found, and delivers what is new.
 ///
@@ -27,8 +27,10 @@ pub async fn check(context: &Context, options: &CheckOptions, out: &mut dyn Writ
     let instances = context.instances(&options.instances)?;
     let (store, keep) = match options.no_store {
         false => (context.store()?, Keep::Everything),
-        true if context.config.store.exists() => (context.existing_store()?, Keep::Nothing),
-        true => (Store::temporary()?, Keep::Nothing),
+        true => match Store::open_to_read(&context.config.store) {
+            Err(StoreError::Missing(_)) => (Store::temporary()?, Keep::Nothing),
+            store => (store?, Keep::Nothing),
+        },
     };
     let mut cycles = JoinSet::new();
     // Drawn on a terminal only, and gone when there is something to print.

@@ -6,8 +6,9 @@ use std::path::Path;
 use super::CliError;
 use super::context::Context;
 use super::output::{Columns, PLAIN, count};
-use crate::config::{Approval, Auth0Credential, ReceiverKind, Source};
+use crate::config::{Approval, Auth0Credential, Config, Kept, ReceiverKind, Source};
 use crate::exit::Exit;
+use crate::secrets::{Place, SecretError, look};
 
 /// Checks the configuration and says what it means. Nothing is contacted and no secret is read.
 ///
@@ -74,7 +75,31 @@ pub fn check(file: Option<&Path>, out: &mut dyn Write) -> Result<Exit, CliError>
     for warning in config.taken_by_nobody() {
         writeln!(out, "warning: {warning}; mark a receiver with `default = true` to let it have them")?;
     }
+    secrets(config, out)?;
     Ok(Exit::Ok)
+}
+
+/// Says of which secrets nothing is at the place that the configuration names, and which of them others can read. They are
+/// not read.
+fn secrets(config: &Config, out: &mut dyn Write) -> Result<(), CliError> {
+    for (of, Kept { key, place }) in config.secrets() {
+        match look(place) {
+            Ok(Place::Private) => {}
+            Ok(Place::Open { mode }) => {
+                writeln!(
+                    out,
+                    "warning: '{key}' of {of}: {place} has mode {mode:04o}, so others can use it; chmod 600 it"
+                )?;
+            }
+            // Only the service has them.
+            Err(SecretError::NoCredentials { .. }) => {}
+            Err(error) => {
+                let why = std::error::Error::source(&error).map(|source| format!(" ({source})")).unwrap_or_default();
+                writeln!(out, "warning: '{key}' of {of}: {error}{why}")?;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// How many people it takes: `1, from critical on 2, with touch`.

@@ -4,6 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
+
 use super::CliError;
 use crate::classify::Catalogue;
 use crate::clock::{Clock, SystemClock};
@@ -79,17 +81,40 @@ impl Context {
             CliError::new(Exit::Configuration, message)
                 .with_help("name another file with --config, or try `authdrift demo`")
         })?;
-        let absolute = std::path::absolute(&file).unwrap_or_else(|_| file.clone());
-        let sources = Sources {
-            file: &absolute.display().to_string(),
-            text: &text,
-            state_directory: first_of_list("STATE_DIRECTORY"),
-            xdg_state: xdg("XDG_STATE_HOME", ".local/state"),
-            now: clock.now(),
-        };
-        let config = config::parse(&sources).map_err(|problems| CliError::new(Exit::Configuration, problems))?;
+        let config = with_sources(&file, &text, clock.now(), config::parse);
+        let config = config.map_err(|problems| CliError::new(Exit::Configuration, problems))?;
         let catalogues = Catalogues::load(config.catalogue.as_deref())?;
         Ok(Self { config: Arc::new(config), file, catalogues, clock, limits: Limits::default() })
+    }
+
+    /// Reads as much of the configuration as can be read, for whoever looks for everything that is wrong: where it is, what
+    /// came of it, and the errors.
+    pub fn salvage(file: Option<&Path>) -> (Option<PathBuf>, Option<Self>, Vec<CliError>) {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let file = match find_config(file) {
+            Ok(file) => file,
+            Err(error) => return (None, None, vec![error]),
+        };
+        let text = match fs::read_to_string(&file) {
+            Ok(text) => text,
+            Err(error) => {
+                let message = format!("cannot read the configuration '{}': {error}", file.display());
+                return (Some(file), None, vec![CliError::new(Exit::Configuration, message)]);
+            }
+        };
+        let mut errors = Vec::new();
+        let (config, problems) = with_sources(&file, &text, clock.now(), config::salvage);
+        errors.extend(problems.map(|problems| CliError::new(Exit::Configuration, problems)));
+        let Some(config) = config else { return (Some(file), None, errors) };
+        let catalogues = Catalogues::load(config.catalogue.as_deref()).or_else(|error| {
+            errors.push(error);
+            Catalogues::load(None)
+        });
+        let context = catalogues.map(|catalogues| {
+            let (config, file, limits) = (Arc::new(config), file.clone(), Limits::default());
+            Self { config, file, catalogues, clock, limits }
+        });
+        (Some(file), context.map_err(|error| errors.push(error)).ok(), errors)
     }
 
     /// Reads the configuration, if one was named or lies in a usual place.
@@ -109,6 +134,14 @@ impl Context {
     /// It cannot be used.
     pub fn store(&self) -> Result<Store, CliError> {
         Ok(Store::open(&self.config.store)?)
+    }
+
+    /// The store, if there is one, for commands that only read.
+    ///
+    /// # Errors
+    /// There is none, or it cannot be used.
+    pub fn store_to_read(&self) -> Result<Store, CliError> {
+        Ok(Store::open_to_read(&self.config.store)?)
     }
 
     /// The store, if there is one.
@@ -140,6 +173,18 @@ impl Context {
         let config = Arc::clone(&self.config);
         Ok(Watch::new(config, instance, catalogue, store.clone(), clock, self.limits.clone())?)
     }
+}
+
+/// Hands `read` the text of `file` with what else it is made from.
+fn with_sources<T>(file: &Path, text: &str, now: DateTime<Utc>, read: impl Fn(&Sources<'_>) -> T) -> T {
+    let absolute = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
+    read(&Sources {
+        file: &absolute.display().to_string(),
+        text,
+        state_directory: first_of_list("STATE_DIRECTORY"),
+        xdg_state: xdg("XDG_STATE_HOME", ".local/state"),
+        now,
+    })
 }
 
 /// The configuration file: the one that was named, or the first that exists.

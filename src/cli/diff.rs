@@ -24,7 +24,7 @@ use crate::trust_files::TrustFiles;
 pub fn diff(context: &Context, options: &DiffOptions, out: &mut dyn Write) -> Result<Exit, CliError> {
     let instance = context.config.instance(&options.instance)?;
     let trust = TrustFiles::read(&context.config.approval);
-    let store = context.existing_store()?;
+    let store = context.store_to_read()?;
     let catalogue = context.catalogues.of(instance.id.provider);
     let standing = store.read(|tx| Standing::load(tx, &instance.id, &trust, catalogue, context.clock.now()))?;
     let Some(baseline) = &standing.baseline else {

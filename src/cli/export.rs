@@ -40,7 +40,7 @@ The copy of allowed_signers in this folder proves nothing: whoever made the fold
 /// somebody else anyway, and what is wrong has to be shown too.
 pub fn export(context: &Context, options: &ExportOptions, out: &mut dyn Write) -> Result<Exit, CliError> {
     let instance = context.config.instance(&options.instance)?;
-    let store = context.existing_store()?;
+    let store = context.store_to_read()?;
     let (statements, documents) = store.read(|tx| -> Result<_, StoreError> {
         let statements = match instances::find(tx, &instance.id)? {
             Some(row) => baselines::statements(tx, row)?,

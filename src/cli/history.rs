@@ -19,7 +19,7 @@ use crate::store::events::{self, Event};
 /// The store cannot be read.
 pub fn history(context: &Context, options: &HistoryOptions, out: &mut dyn Write) -> Result<Exit, CliError> {
     let instance = context.config.instance(&options.instance)?;
-    let store = context.existing_store()?;
+    let store = context.store_to_read()?;
     let (events, mark) =
         store.read(|tx| -> Result<_, CliError> { Ok((events::all(tx, Some(&instance.id))?, events::mark(tx)?)) })?;
     if options.json {

@@ -21,8 +21,10 @@ use crate::exit::Exit;
 use crate::model::{InstanceId, Provider};
 use crate::trust::AllowedSigners;
 use crate::trust_files::TrustFiles;
+pub(super) use answers::TRIAL;
 use answers::{Answers, Approver};
 use draft::Draft;
+pub(super) use folder::quoted;
 use folder::{Folder, Kind, Staged};
 
 /// `init`
@@ -181,7 +183,7 @@ fn next_steps(folder: &Folder, answers: &Answers, context: &Context, out: &mut d
                 "systemctl edit authdrift".to_owned(),
             );
         }
-        step("mistakes, all at once", format!("{program} config check"));
+        step("mistakes, all at once", format!("{program} doctor"));
         step("begin to read", "systemctl enable --now authdrift".to_owned());
         for id in first.iter().take(1) {
             let file = format!("/var/lib/authdrift/{}.json", id.name);
@@ -193,6 +195,7 @@ fn next_steps(folder: &Folder, answers: &Answers, context: &Context, out: &mut d
             let file = folder::quoted(&folder.file(&draft::secret_name(Provider::Auth0, &auth0.name)));
             step("paste the client secret, then Ctrl-D", format!("(umask 077; cat > {file})"));
         }
+        step("is everything set up well?", format!("{program} doctor"));
         step("read everything now", format!("{program} check"));
         let key = folder::quoted(&answers.approver.signing_key(folder));
         for id in first {

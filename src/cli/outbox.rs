@@ -33,7 +33,7 @@ pub async fn outbox(context: &Context, command: &OutboxCommand, out: &mut dyn Wr
 
 fn list(context: &Context, options: &OutboxListOptions, out: &mut dyn Write) -> Result<Exit, CliError> {
     let now = context.clock.now();
-    let messages = context.existing_store()?.read(|tx| backlog::list(tx, options.all))?;
+    let messages = context.store_to_read()?.read(|tx| backlog::list(tx, options.all))?;
     if options.json {
         let messages: Vec<Value> = messages.iter().map(as_json).collect();
         serde_json::to_writer_pretty(&mut *out, &json!({ "messages": messages }))?;
@@ -87,7 +87,7 @@ fn as_json(kept: &Kept) -> Value {
 }
 
 fn show(context: &Context, options: &OutboxShowOptions, out: &mut dyn Write) -> Result<Exit, CliError> {
-    let kept = context.existing_store()?.read(|tx| one(tx, &options.id))?;
+    let kept = context.store_to_read()?.read(|tx| one(tx, &options.id))?;
     if options.json {
         let mut value = as_json(&kept);
         if let Some(fields) = value.as_object_mut() {

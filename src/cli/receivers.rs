@@ -13,9 +13,9 @@ use crate::clock::written;
 use crate::config::{Filter, Receiver, ReceiverKind, closest};
 use crate::delivery::target;
 use crate::exit::Exit;
-use crate::message::sample::sample;
+use crate::message::sample::{SampleKind, sample};
 use crate::message::{Alert, Message};
-use crate::model::{Digest, HistoryMark, InstanceId, Severity, display_safe};
+use crate::model::{Digest, HistoryMark, InstanceId, MessageId, Severity, display_safe};
 use crate::receiver::{Attempt, Sender, public_key};
 use crate::secrets;
 use crate::store::outbox::{self, ReceiverState};
@@ -37,7 +37,7 @@ struct Line<'a> {
 /// The store cannot be read.
 pub fn list(context: &Context, options: &ReceiversListOptions, out: &mut dyn Write) -> Result<Exit, CliError> {
     let store = match context.config.store.exists() {
-        true => Some(context.existing_store()?),
+        true => Some(context.store_to_read()?),
         false => None,
     };
     let mut lines = Vec::new();
@@ -107,17 +107,14 @@ pub fn list(context: &Context, options: &ReceiversListOptions, out: &mut dyn Wri
 /// There is no such receiver, or it did not take the sample.
 pub async fn test(context: &Context, options: &ReceiversTestOptions, out: &mut dyn Write) -> Result<Exit, CliError> {
     let receiver = find(context, &options.name)?;
-    let now = context.clock.now();
-    let alert = sample(frame(context, receiver, now)?, options.kind.into());
-    let mut message = Message::new(&receiver.name, alert, now);
-    message.body = crate::receiver::body(&receiver.kind, &message);
     let refused = |reason: &str, help: &str| {
         let text = format!("receiver '{}' did not take the sample: {reason}", receiver.name);
         Err(CliError::new(Exit::Io, text).with_help(help))
     };
-    match Sender::new(receiver)?.send(&message, now).await {
+    let (id, attempt) = send_sample(context, receiver, options.kind.into()).await?;
+    match attempt {
         Attempt::Delivered(answer) => {
-            writeln!(out, "'{}' took the sample {}: {answer}", receiver.name, message.id)?;
+            writeln!(out, "'{}' took the sample {id}: {answer}", receiver.name)?;
             if matches!(receiver.kind, ReceiverKind::Teams(_)) {
                 writeln!(out, "That means only that Teams queued it: look whether it appears in the channel.")?;
             }
@@ -129,6 +126,22 @@ pub async fn test(context: &Context, options: &ReceiversTestOptions, out: &mut d
             refused(&reason, "after that nothing would be sent any more: make a new address there")
         }
     }
+}
+
+/// Sends one sample to `receiver`, and answers what it was called and what came of it. Nothing is kept.
+///
+/// # Errors
+/// The receiver cannot be prepared.
+pub(super) async fn send_sample(
+    context: &Context,
+    receiver: &Receiver,
+    kind: SampleKind,
+) -> Result<(MessageId, Attempt), CliError> {
+    let now = context.clock.now();
+    let mut message = Message::new(&receiver.name, sample(frame(context, receiver, now)?, kind), now);
+    message.body = crate::receiver::body(&receiver.kind, &message);
+    let attempt = Sender::new(receiver)?.send(&message, now).await;
+    Ok((message.id, attempt))
 }
 
 /// Forgets that a receiver wants nothing, and how often it failed.
@@ -174,7 +187,7 @@ fn frame(context: &Context, receiver: &Receiver, now: DateTime<Utc>) -> Result<A
         None => context.config.instances.first().map(|instance| instance.id.clone()),
     };
     let mark = match context.config.store.exists() {
-        true => context.existing_store()?.read(|tx| events::mark(tx))?,
+        true => context.store_to_read()?.read(|tx| events::mark(tx))?,
         false => None,
     };
     let event = mark.unwrap_or_else(|| HistoryMark { size: 0, head: Digest::of(b"") });

@@ -21,7 +21,7 @@ use crate::store::{Store, cycles, drifts};
 /// # Errors
 /// No drift, or more than one, has that id.
 pub fn show(context: &Context, options: &ShowOptions, out: &mut dyn Write) -> Result<Exit, CliError> {
-    let store = context.existing_store()?;
+    let store = context.store_to_read()?;
     if options.drift.starts_with("sha256:") {
         return collection(&store, options, out);
     }

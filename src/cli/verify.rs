@@ -26,7 +26,7 @@ use crate::trust_files::TrustFiles;
 pub fn verify(context: &Context, options: &VerifyOptions, out: &mut dyn Write) -> Result<Exit, CliError> {
     let names: Vec<String> = options.instance.iter().cloned().collect();
     let chosen = context.instances(&names)?;
-    let store = context.existing_store()?;
+    let store = context.store_to_read()?;
     let trust = TrustFiles::read(&context.config.approval);
 
     // One state, or what the daemon writes meanwhile would not fit what was looked at before.

@@ -36,17 +36,28 @@ pub fn parse(sources: &Sources<'_>) -> Result<Config, Problems> {
     parse_into(Findings::new(), sources)
 }
 
+/// As [`parse`], and beside the problems whatever could be read all the same: for whoever looks for everything that is wrong.
+pub fn salvage(sources: &Sources<'_>) -> (Option<Config>, Option<Problems>) {
+    let findings = Findings::new();
+    let config = read_into(&findings, sources);
+    let problems = (!findings.is_empty()).then(|| findings.into_problems(sources.file, sources.text));
+    (config, problems)
+}
+
 pub(super) fn parse_into(findings: Findings, sources: &Sources<'_>) -> Result<Config, Problems> {
+    match read_into(&findings, sources) {
+        Some(config) if findings.is_empty() => Ok(config),
+        _ => Err(findings.into_problems(sources.file, sources.text)),
+    }
+}
+
+fn read_into(findings: &Findings, sources: &Sources<'_>) -> Option<Config> {
     let (table, errors) = DeTable::parse_recoverable(sources.text);
     for error in errors {
         let end = sources.text.len();
         let span = error.span().unwrap_or(end..end);
         findings.add(Problem::at(span, error.message()).unreadable());
     }
-    let reader = Reader::of_file(table.get_ref(), validate::directory_of(sources.file), &findings);
-    let config = validate::config(reader, sources);
-    match config {
-        Some(config) if findings.is_empty() => Ok(config),
-        _ => Err(findings.into_problems(sources.file, sources.text)),
-    }
+    let reader = Reader::of_file(table.get_ref(), validate::directory_of(sources.file), findings);
+    validate::config(reader, sources)
 }

@@ -1,6 +1,6 @@
 //! Which addresses of the network a receiver may have.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use url::{Host, Url};
 
@@ -50,6 +50,26 @@ pub fn refused_address(address: IpAddr, may_be_private: bool) -> Option<String> 
         Reach::Private => Some(format!("{address} is a private address, and 'allow_private' is not set")),
         Reach::Never => Some(format!("{address} is link-local, multicast or no address of one machine")),
     }
+}
+
+/// The addresses of `found` that something may be sent to.
+///
+/// # Errors
+/// To none of them, and why.
+pub fn meant(name: &str, found: Vec<SocketAddr>, may_be_private: bool) -> Result<Vec<SocketAddr>, String> {
+    let mut reasons = Vec::new();
+    let mut taken = Vec::new();
+    for address in found {
+        let is_itself = name.eq_ignore_ascii_case("localhost") && address.ip().is_loopback();
+        match refused_address(address.ip(), may_be_private).filter(|_| !is_itself) {
+            Some(reason) => reasons.push(reason),
+            None => taken.push(address),
+        }
+    }
+    if taken.is_empty() && !reasons.is_empty() {
+        return Err(format!("nothing was sent to '{name}': {}", reasons.join("; ")));
+    }
+    Ok(taken)
 }
 
 fn of_v4(address: Ipv4Addr) -> Reach {
@@ -143,5 +163,28 @@ mod tests {
             let found = refused(&Url::parse(url).unwrap(), may_be_private);
             assert_eq!(found.is_none(), is_taken, "{url} {may_be_private}: {found:?}");
         }
+    }
+
+    #[test]
+    fn t8_a_name_leads_only_to_addresses_that_are_meant() {
+        let addresses =
+            |texts: &[&str]| texts.iter().map(|text| SocketAddr::new(text.parse().unwrap(), 0)).collect::<Vec<_>>();
+        let (public, private, metadata) = ("93.184.216.34", "10.0.0.1", "169.254.169.254");
+        assert_eq!(
+            meant("a.example", addresses(&[private, public]), false).unwrap(),
+            addresses(&[public]),
+            "the one that is meant"
+        );
+        assert_eq!(meant("a.example", addresses(&[private, metadata]), true).unwrap(), addresses(&[private]));
+        assert_eq!(meant("localhost", addresses(&["127.0.0.1", "::1"]), false).unwrap().len(), 2);
+        for (found, may_be_private, why) in [
+            (private, false, "nothing was sent to 'a.example': 10.0.0.1 is a private address"),
+            ("127.0.0.1", false, "127.0.0.1 is a private address"),
+            (metadata, true, "169.254.169.254 is link-local"),
+        ] {
+            let error = meant("a.example", addresses(&[found]), may_be_private).unwrap_err();
+            assert!(error.contains(why), "{error}");
+        }
+        assert!(meant("localhost", addresses(&[private]), false).is_err(), "a name that was bent");
     }
 }

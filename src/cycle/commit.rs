@@ -11,6 +11,7 @@ use super::report::{self, BaselineReport, Report};
 use super::storage::has_room;
 use super::{Taken, Watch, next_due, notices, quiet, unseen};
 use crate::classify::{Surroundings, assess_among};
+use crate::config::NotRead;
 use crate::incident::{
     self, Ending, Hearing, Known, SectionIncident, SectionKind, SectionStep, Silence, Status, Step, Story, Telling,
     Transition, advance, advance_sections, section_kinds, telling,
@@ -278,6 +279,13 @@ fn keep_sections(
                     }
                     continue;
                 }
+                // Nor was a credential accepted that is not configured any more; the sections that were read with it are told.
+                if incident.kind == SectionKind::Refused && !is_configured(watch, &section) {
+                    if incident.is_told {
+                        events::append(tx, at, "credential.removed", Some(id), json!({ "credential": section }))?;
+                    }
+                    continue;
+                }
                 let (kind, what, change) = match incident.kind {
                     SectionKind::Blind | SectionKind::Suspect => {
                         ("section.seeing_again", "section", SectionChange::SeeingAgain)
@@ -293,6 +301,13 @@ fn keep_sections(
         }
     }
     Ok(told)
+}
+
+/// Whether the instance still has the credential that is called so.
+fn is_configured(watch: &Watch, credential: &str) -> bool {
+    let sections = Table::of(watch.instance.id.provider).sections();
+    let mut of_it = sections.iter().filter(|section| section.api.credential() == credential);
+    of_it.any(|section| !matches!(watch.instance.reads(section), Err(NotRead::NoCredential(_))))
 }
 
 /// `incident` with what was read of the section and not believed: the next cycle may read the same.

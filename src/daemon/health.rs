@@ -61,7 +61,8 @@ impl Health {
             return Ok(());
         }
         // A machine that slept read nothing, and does so now: that is no trouble, and over before people could look.
-        if self.looked.is_some_and(|looked| looked + EVERY * 3 < now) {
+        // A clock that was set back makes a beginning that is still to come.
+        if self.looked.is_some_and(|looked| looked + EVERY * 3 < now) || self.began > now {
             self.began = now;
         }
         self.looked = Some(now);
@@ -199,7 +200,8 @@ fn unread(
     let row = instances::find(tx, &instance.id)?;
     let read = row.map_or(Ok(None), |row| cycles::last_reading(tx, row))?;
     // What was not running could not read.
-    let since = read.map_or(began, |read| read.max(began));
+    // Nor could what is told of a time to come, by a clock that was ahead.
+    let since = read.filter(|read| *read <= now).map_or(began, |read| read.max(began)).min(now);
     // A reading takes its time, and a difference is read again.
     let slack = TimeDelta::from_std(instance.schedule.confirm_after).unwrap_or_default() + TimeDelta::minutes(1);
     // Counted by the pattern: one for office hours leaves a night and a weekend between two readings.

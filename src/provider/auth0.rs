@@ -1,5 +1,6 @@
 //! Auth0: one API, one token, renewed at 80 % of its life or once when it is refused.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -15,7 +16,7 @@ use super::http::Http;
 use super::{Collected, ReadError, Refusal, VendorSession, quoted};
 use crate::canonical;
 use crate::config::{self, Auth0Credential};
-use crate::model::Resource;
+use crate::model::{Resource, display_safe};
 use crate::secrets;
 use crate::sections::Api;
 
@@ -29,6 +30,8 @@ pub(super) struct Auth0 {
 struct Token {
     text: SecretString,
     renew_at: DateTime<Utc>,
+    /// What it may, as the tenant said when it gave it, or as the token itself says.
+    granted: Option<BTreeSet<String>>,
 }
 
 /// The token of one cycle, or why there is none.
@@ -74,6 +77,11 @@ impl Session {
     /// The part of addresses before `/api/v2`.
     pub(super) fn api_url(&self) -> &Url {
         &self.source.api_url
+    }
+
+    /// What the token says that it may.
+    pub(super) async fn granted(&self) -> Option<BTreeSet<String>> {
+        self.token.lock().await.as_ref().and_then(|token| token.granted.clone())
     }
 
     pub(super) async fn bearer(&self) -> Option<SecretString> {
@@ -180,7 +188,8 @@ fn read_token(status: u16, body: &[u8], sent: &SecretString, now: DateTime<Utc>)
         return Err(Refusal::unreachable("the tenant's answer holds no token"));
     };
     let life = body.get("expires_in").and_then(Value::as_i64).unwrap_or(3_600).clamp(0, 30 * 86_400);
-    Ok(Token { text: SecretString::from(token), renew_at: now + TimeDelta::seconds(life * 4 / 5) })
+    let granted = text("scope").map(scopes).or_else(|| claimed(token));
+    Ok(Token { text: SecretString::from(token), renew_at: now + TimeDelta::seconds(life * 4 / 5), granted })
 }
 
 /// A token somebody made by hand: it cannot be renewed, so its end is looked at before it is used.
@@ -191,16 +200,30 @@ fn given(text: SecretString, now: DateTime<Utc>) -> Result<Result<Token, Refusal
         return Ok(Err(Refusal::credential(reason)));
     }
     // Read again next cycle, so that a replaced file is noticed.
-    Ok(Ok(Token { text, renew_at: now }))
+    let granted = claimed(text.expose_secret());
+    Ok(Ok(Token { text, renew_at: now, granted }))
 }
 
-/// The `exp` of a JWT, not verified: only the tenant can do that.
+/// The `exp` of a JWT.
 fn expiry(token: &str) -> Option<DateTime<Utc>> {
+    DateTime::from_timestamp(claims(token)?.get("exp")?.as_i64()?, 0)
+}
+
+/// The `scope` of a JWT.
+fn claimed(token: &str) -> Option<BTreeSet<String>> {
+    claims(token)?.get("scope")?.as_str().map(scopes)
+}
+
+/// What a JWT says, not verified: only the tenant can do that.
+fn claims(token: &str) -> Option<Value> {
     use base64::Engine as _;
     let claims = token.split('.').nth(1)?;
     let claims = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(claims).ok()?;
-    let claims: Value = serde_json::from_slice(&claims).ok()?;
-    DateTime::from_timestamp(claims.get("exp")?.as_i64()?, 0)
+    serde_json::from_slice(&claims).ok()
+}
+
+fn scopes(text: &str) -> BTreeSet<String> {
+    text.split_whitespace().map(display_safe).collect()
 }
 
 fn sign_assertion(
@@ -252,6 +275,18 @@ mod tests {
     fn a_token_is_renewed_at_four_fifths_of_its_life() {
         let token = read_token(200, br#"{"access_token":"CANARY","expires_in":1000}"#, &sent(), now()).unwrap();
         assert_eq!(token.renew_at, now() + TimeDelta::seconds(800));
+        assert_eq!(token.granted, None);
+    }
+
+    #[test]
+    fn what_a_token_may_is_read_where_it_is_said() {
+        let both = ["create:users".to_owned(), "read:clients".to_owned()].into();
+        let answer = br#"{"access_token":"CANARY","scope":"read:clients create:users"}"#;
+        assert_eq!(read_token(200, answer, &sent(), now()).unwrap().granted.as_ref(), Some(&both));
+        // {"scope":"read:clients create:users"}
+        let token = "e30.eyJzY29wZSI6InJlYWQ6Y2xpZW50cyBjcmVhdGU6dXNlcnMifQ.x";
+        assert_eq!(given(SecretString::from(token), now()).unwrap().unwrap().granted, Some(both));
+        assert_eq!(given(SecretString::from("opaque"), now()).unwrap().unwrap().granted, None);
     }
 
     #[test]

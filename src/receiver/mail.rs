@@ -54,6 +54,17 @@ impl Mailer {
         all_recipients(attempts)
     }
 
+    /// Greets the relay and signs in, as before a mail, and takes leave. The error says whether it is about signing in.
+    pub(super) async fn greet(&self) -> Result<(), (bool, String)> {
+        let transport = self.transport().map_err(|reason| (true, reason))?;
+        match tokio::time::timeout(TIMEOUT, transport.test_connection()).await {
+            Err(_) => Err((false, format!("the relay did not finish within {} s", TIMEOUT.as_secs()))),
+            Ok(Ok(true)) => Ok(()),
+            Ok(Ok(false)) => Err((false, "the relay takes no commands".to_owned())),
+            Ok(Err(error)) => Err((is_about_login(&error), display_safe(&chain(&error)))),
+        }
+    }
+
     /// One conversation for one recipient: a mailbox that is gone must not take the mail from the others.
     async fn send_to(&self, transport: &AsyncSmtpTransport<Tokio1Executor>, mail: &Mail, to: &Mailbox) -> Attempt {
         let envelope = match Envelope::new(Some(self.from.email.clone()), vec![to.email.clone()]) {

@@ -12,7 +12,7 @@ use reqwest::{Client, Response, StatusCode, redirect};
 use url::Url;
 
 use super::Attempt;
-use crate::config::{refused, refused_address};
+use crate::config::{meant, refused};
 use crate::model::display_safe;
 
 /// Connect, send and answer within this time.
@@ -96,27 +96,11 @@ impl Resolve for Meant {
         Box::pin(async move {
             let name = name.as_str();
             let found: Vec<SocketAddr> = tokio::net::lookup_host((name, 0)).await?.collect();
-            Ok(Box::new(meant(name, found, may_be_private)?.into_iter()) as Addrs)
+            let taken = meant(name, found, may_be_private);
+            let taken = taken.map_err(|problem| io::Error::new(io::ErrorKind::PermissionDenied, problem))?;
+            Ok(Box::new(taken.into_iter()) as Addrs)
         })
     }
-}
-
-/// The addresses of `found` that something may be sent to.
-fn meant(name: &str, found: Vec<SocketAddr>, may_be_private: bool) -> io::Result<Vec<SocketAddr>> {
-    let mut reasons = Vec::new();
-    let mut taken = Vec::new();
-    for address in found {
-        let is_itself = name.eq_ignore_ascii_case("localhost") && address.ip().is_loopback();
-        match refused_address(address.ip(), may_be_private).filter(|_| !is_itself) {
-            Some(reason) => reasons.push(reason),
-            None => taken.push(address),
-        }
-    }
-    if taken.is_empty() && !reasons.is_empty() {
-        let problem = format!("nothing was sent to '{name}': {}", reasons.join("; "));
-        return Err(io::Error::new(io::ErrorKind::PermissionDenied, problem));
-    }
-    Ok(taken)
 }
 
 impl Answer {
@@ -188,29 +172,6 @@ fn reason(error: reqwest::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn t8_a_name_leads_only_to_addresses_that_are_meant() {
-        let addresses =
-            |texts: &[&str]| texts.iter().map(|text| SocketAddr::new(text.parse().unwrap(), 0)).collect::<Vec<_>>();
-        let (public, private, metadata) = ("93.184.216.34", "10.0.0.1", "169.254.169.254");
-        assert_eq!(
-            meant("a.example", addresses(&[private, public]), false).unwrap(),
-            addresses(&[public]),
-            "the one that is meant"
-        );
-        assert_eq!(meant("a.example", addresses(&[private, metadata]), true).unwrap(), addresses(&[private]));
-        assert_eq!(meant("localhost", addresses(&["127.0.0.1", "::1"]), false).unwrap().len(), 2);
-        for (found, may_be_private, why) in [
-            (private, false, "nothing was sent to 'a.example': 10.0.0.1 is a private address"),
-            ("127.0.0.1", false, "127.0.0.1 is a private address"),
-            (metadata, true, "169.254.169.254 is link-local"),
-        ] {
-            let error = meant("a.example", addresses(&[found]), may_be_private).unwrap_err().to_string();
-            assert!(error.contains(why), "{error}");
-        }
-        assert!(meant("localhost", addresses(&[private]), false).is_err(), "a name that was bent");
-    }
 
     #[test]
     fn what_is_tried_again_and_what_is_not() {

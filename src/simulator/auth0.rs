@@ -121,6 +121,11 @@ impl Auth0 {
         locked(&self.tenant).tokens.set_lifetime(lifetime);
     }
 
+    /// Says with every token from now on that it may this, as real tenants do. What it is answered does not depend on it.
+    pub fn set_scopes(&self, scopes: &str) {
+        locked(&self.tenant).tokens.set_scopes(scopes);
+    }
+
     /// Replaces the client secret: the old one is `access_denied` from now on.
     pub fn rotate_client_secret(&self, client_secret: &str) {
         locked(&self.tenant).tokens.set_client_secret(client_secret);

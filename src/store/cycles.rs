@@ -155,14 +155,18 @@ pub fn latest(tx: &Transaction<'_>, instance: InstanceRow) -> Stored<Option<Cycl
     Ok(cycle)
 }
 
-/// When the instance was last read with any success.
+/// When the instance was last read with any success: the newest row, because a clock that was ahead leaves times that are
+/// still to come.
 ///
 /// # Errors
 /// The database cannot be read.
 pub fn last_reading(tx: &Transaction<'_>, instance: InstanceRow) -> Stored<Option<DateTime<Utc>>> {
     let at: Option<i64> = tx
-        .prepare_cached("SELECT max(at) FROM cycles WHERE instance_id = ?1 AND snapshot_id IS NOT NULL")?
-        .query_row([instance.0], |row| row.get(0))?;
+        .prepare_cached(
+            "SELECT at FROM cycles WHERE +instance_id = ?1 AND snapshot_id IS NOT NULL ORDER BY id DESC LIMIT 1",
+        )?
+        .query_row([instance.0], |row| row.get(0))
+        .optional()?;
     Ok(at.map(from_millis))
 }
 

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
+use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, TransactionBehavior};
 use serde_json::json;
 
 use super::{Store, StoreError, Stored, events, sync_folder_of};
@@ -44,6 +44,99 @@ pub(super) fn create_or_open(path: &Path) -> Stored<Store> {
     migrate(&mut connection, path)?;
     let key = fingerprint_key(&mut connection, path, is_new)?;
     Ok(Store { connection: Arc::new(Mutex::new(connection)), memory: Arc::default(), path: Arc::from(path), key })
+}
+
+/// Opens a database for reading alone: nothing is made, brought to another version or written, not even by mistake.
+/// Answers whether its key is there, too: without it, what is opened has one that fits nothing.
+pub(super) fn open_to_look(path: &Path) -> Stored<(Store, Stored<()>)> {
+    if !path.exists() {
+        return Err(StoreError::Missing(path.to_owned()));
+    }
+    use rusqlite::ErrorCode::{CannotOpen, ReadOnly};
+    match looking(path, OpenFlags::SQLITE_OPEN_READ_ONLY) {
+        // What was begun before a power cut has to be undone in the file first; even then nothing else is written.
+        Err(StoreError::Sqlite(error)) if matches!(error.sqlite_error_code(), Some(ReadOnly | CannotOpen)) => {
+            looking(path, OpenFlags::SQLITE_OPEN_READ_WRITE)
+        }
+        opened => opened,
+    }
+}
+
+fn looking(path: &Path, flags: OpenFlags) -> Stored<(Store, Stored<()>)> {
+    let mut connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(Duration::from_secs(5))?;
+    refuse_foreign(&connection, path)?;
+    protect(&connection)?;
+    connection.execute_batch("PRAGMA query_only = ON; PRAGMA cell_size_check = ON; PRAGMA mmap_size = 0;")?;
+    let (found, known): (i64, _) = (connection.query_row("PRAGMA user_version", [], |row| row.get(0))?, newest());
+    match found {
+        // Whoever began to make it was stopped before there was anything in it.
+        0 => return Err(StoreError::Missing(path.to_owned())),
+        found if found > known => return Err(StoreError::Newer { path: path.to_owned(), found, known }),
+        found if found < known => return Err(StoreError::Older { path: path.to_owned(), found, known }),
+        _ => {}
+    }
+    let key_path = path.with_extension("key");
+    let expected = expected_key(&connection.transaction()?)?;
+    if expected.is_none() {
+        return Err(StoreError::Missing(path.to_owned()));
+    }
+    let (key, is_there) = match read_key(&key_path) {
+        Ok(Some(key)) if expected.as_ref() == Some(&key.id()) => (key, Ok(())),
+        Ok(_) => (FingerprintKey::new(random_bytes()?), Err(StoreError::Key(key_path))),
+        Err(error) => (FingerprintKey::new(random_bytes()?), Err(error)),
+    };
+    let store =
+        Store { connection: Arc::new(Mutex::new(connection)), memory: Arc::default(), path: Arc::from(path), key };
+    Ok((store, is_there))
+}
+
+/// Makes another key where the one that the database was made with is lost, and keeps in the history that it did. A file that
+/// does not fit is kept under another name, which is the answer.
+pub(super) fn replace_key(path: &Path, by: &str) -> Stored<Option<PathBuf>> {
+    if !path.exists() {
+        return Err(StoreError::Missing(path.to_owned()));
+    }
+    let mut connection = Connection::open(path)?;
+    connection.busy_timeout(Duration::from_secs(5))?;
+    configure(&connection, path)?;
+    migrate(&mut connection, path)?;
+    let key_path = path.with_extension("key");
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let expected = expected_key(&transaction)?;
+    let found = match read_key(&key_path) {
+        Ok(found) => found,
+        // Not a key at all, which is as good as another one.
+        Err(StoreError::Key(_)) => None,
+        Err(error) => return Err(error),
+    };
+    if found.as_ref().is_some_and(|key| expected.as_ref().is_none_or(|expected| *expected == key.id())) {
+        return Err(StoreError::KeyFits(key_path));
+    }
+    let kept = set_aside(&key_path)?;
+    // Before the commit: a crash in between leaves a key that does not fit, and this can be done again.
+    let key = make_key(&key_path)?;
+    transaction.execute("INSERT OR REPLACE INTO meta (name, value) VALUES ('fingerprint-key', ?1)", [key.id()])?;
+    let data = json!({ "was": expected, "is": key.id(), "by": by });
+    events::append(&transaction, SystemClock.now(), "store.key_replaced", None, data)?;
+    super::high_water::expect_from_now_on(&transaction)?;
+    transaction.commit()?;
+    super::high_water::raise(&connection)?;
+    Ok(kept)
+}
+
+/// Gives the file at `path` a name that nothing has yet.
+fn set_aside(path: &Path) -> Stored<Option<PathBuf>> {
+    if path.symlink_metadata().is_err() {
+        return Ok(None);
+    }
+    let names = (1..).map(|number| match number {
+        1 => path.with_added_extension("old"),
+        number => path.with_added_extension(format!("old{number}")),
+    });
+    let free = names.into_iter().find(|name: &PathBuf| name.symlink_metadata().is_err()).unwrap_or_default();
+    fs::rename(path, &free).map_err(|source| file_error("keep the old fingerprint key at", &free, source))?;
+    Ok(Some(free))
 }
 
 /// A store that is gone with the program, for looking without leaving anything behind.
@@ -99,7 +192,7 @@ fn make_private(path: &Path) -> Stored<()> {
     Ok(())
 }
 
-fn configure(connection: &Connection, path: &Path) -> Stored<()> {
+fn refuse_foreign(connection: &Connection, path: &Path) -> Stored<()> {
     let application: i64 =
         connection.query_row("PRAGMA application_id", [], |row| row.get(0)).map_err(|error| not_ours(error, path))?;
     let objects: i64 = connection
@@ -108,8 +201,18 @@ fn configure(connection: &Connection, path: &Path) -> Stored<()> {
     if application != APPLICATION_ID && (application != 0 || objects > 0) {
         return Err(StoreError::Foreign(path.to_owned()));
     }
+    Ok(())
+}
+
+fn protect(connection: &Connection) -> Stored<()> {
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
+    Ok(())
+}
+
+fn configure(connection: &Connection, path: &Path) -> Stored<()> {
+    refuse_foreign(connection, path)?;
+    protect(connection)?;
     let mode: String = connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
     if mode != "wal" {
         return Err(StoreError::Damaged(format!(
@@ -130,9 +233,14 @@ fn not_ours(error: rusqlite::Error, path: &Path) -> StoreError {
     }
 }
 
+/// The newest version of a file that this program knows.
+fn newest() -> i64 {
+    i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX)
+}
+
 /// Brings the file to the newest version, in one transaction.
 fn migrate(connection: &mut Connection, path: &Path) -> Stored<()> {
-    let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
+    let known = newest();
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let found: i64 = transaction.query_row("PRAGMA user_version", [], |row| row.get(0))?;
     if found > known {
@@ -203,9 +311,7 @@ fn fingerprint_key(connection: &mut Connection, path: &Path, is_new: bool) -> St
     let key_path = path.with_extension("key");
     make_private(&key_path)?;
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let expected: Option<String> = transaction
-        .query_row("SELECT value FROM meta WHERE name = 'fingerprint-key'", [], |row| row.get(0))
-        .optional()?;
+    let expected = expected_key(&transaction)?;
     let key = match (read_key(&key_path)?, &expected) {
         (Some(key), Some(expected)) if key.id() == *expected => key,
         (_, Some(_)) => return Err(StoreError::Key(key_path)),
@@ -219,6 +325,14 @@ fn fingerprint_key(connection: &mut Connection, path: &Path, is_new: bool) -> St
     }
     transaction.commit()?;
     Ok(key)
+}
+
+/// What the key is called that the database was made with.
+fn expected_key(transaction: &Transaction<'_>) -> Stored<Option<String>> {
+    let expected = transaction
+        .query_row("SELECT value FROM meta WHERE name = 'fingerprint-key'", [], |row| row.get(0))
+        .optional()?;
+    Ok(expected)
 }
 
 fn read_key(path: &Path) -> Stored<Option<FingerprintKey>> {
@@ -288,6 +402,63 @@ mod tests {
         fs::remove_file(&key).unwrap();
         assert!(matches!(Store::open(&path), Err(StoreError::Key(_))));
         assert!(!key.exists());
+    }
+
+    #[test]
+    fn a_store_for_reading_writes_nothing_and_makes_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("authdrift.db");
+        assert!(matches!(Store::open_to_read(&path), Err(StoreError::Missing(_))));
+        let id = Store::open(&path).unwrap().fingerprint_key().id();
+        let store = Store::open_to_read(&path).unwrap();
+        assert_eq!(store.fingerprint_key().id(), id);
+        let written = store.write(|tx| tx.execute("INSERT INTO meta VALUES ('x', 'y')", []).map_err(StoreError::from));
+        assert!(written.is_err());
+        store.quick_check().unwrap();
+        drop(store);
+
+        let half = folder.path().join("half.db");
+        fs::write(&half, "").unwrap();
+        assert!(matches!(Store::open_to_read(&half), Err(StoreError::Missing(_))));
+
+        let old = Connection::open(&path).unwrap();
+        old.pragma_update(None, "user_version", 1).unwrap();
+        assert!(matches!(Store::open_to_read(&path), Err(StoreError::Older { found: 1, .. })));
+        old.pragma_update(None, "user_version", newest()).unwrap();
+        drop(old);
+
+        let key = path.with_extension("key");
+        fs::remove_file(&key).unwrap();
+        assert!(matches!(Store::open_to_read(&path), Err(StoreError::Key(_))));
+        let (lost, is_there) = Store::open_to_look(&path).unwrap();
+        assert!(matches!(is_there, Err(StoreError::Key(_))) && lost.fingerprint_key().id() != id);
+        assert!(!key.exists());
+    }
+
+    #[test]
+    fn a_key_that_fits_is_never_replaced_and_one_that_does_not_is_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("authdrift.db");
+        let first = Store::open(&path).unwrap().fingerprint_key().id();
+        let key = path.with_extension("key");
+        assert!(matches!(Store::replace_key(&path, "alice@host"), Err(StoreError::KeyFits(_))));
+        assert_eq!(Store::open(&path).unwrap().fingerprint_key().id(), first);
+
+        fs::remove_file(&key).unwrap();
+        assert_eq!(Store::replace_key(&path, "alice@host").unwrap(), None);
+        let second = Store::open(&path).unwrap().fingerprint_key().id();
+        assert_ne!(first, second);
+        for (content, name) in [(vec![9; 32], "authdrift.key.old"), (vec![1], "authdrift.key.old2")] {
+            fs::write(&key, &content).unwrap();
+            let kept = Store::replace_key(&path, "alice@host").unwrap().unwrap();
+            assert_eq!((kept.file_name().unwrap().to_str().unwrap(), fs::read(&kept).unwrap()), (name, content));
+        }
+        let store = Store::open(&path).unwrap();
+        let events = store.read(|tx| events::all(tx, None)).unwrap();
+        assert!(events.iter().all(|event| event.kind == "store.key_replaced") && events.len() == 3);
+        assert_eq!(events[0].data, json!({ "was": first, "is": second, "by": "alice@host" }));
+        assert_eq!(store.read(|tx| store.audit(tx)).unwrap(), Vec::<String>::new());
+        assert_eq!(fs::metadata(&key).unwrap().permissions().mode() & 0o777, 0o600);
     }
 
     #[test]

@@ -3,6 +3,8 @@
 //! Below [`LOW`] people are told once; below [`FULL`] snapshots are not kept any more, so that what is small can still
 //! be: drifts, the history, messages. Both end when there is room again.
 
+use std::path::Path;
+
 use chrono::{DateTime, Utc};
 use rusqlite::Transaction;
 use serde_json::json;
@@ -45,17 +47,21 @@ impl Store {
     /// # Errors
     /// The file system does not say.
     pub fn free_space(&self) -> Stored<Option<u64>> {
-        if !self.path.exists() {
-            return Ok(None);
-        }
-        let found = rustix::fs::statvfs(&*self.path);
-        let found = found.map_err(|error| StoreError::File {
-            action: "ask for the free space at",
-            path: self.path.to_path_buf(),
-            source: error.into(),
-        })?;
-        Ok(Some(found.f_bavail.saturating_mul(found.f_frsize)))
+        if self.path.exists() { free_at(&self.path).map(Some) } else { Ok(None) }
     }
+}
+
+/// Bytes that are free where `path` lies.
+///
+/// # Errors
+/// There is no such file or folder, or the file system does not say.
+pub fn free_at(path: &Path) -> Stored<u64> {
+    let found = rustix::fs::statvfs(path).map_err(|error| StoreError::File {
+        action: "ask for the free space at",
+        path: path.to_owned(),
+        source: error.into(),
+    })?;
+    Ok(found.f_bavail.saturating_mul(found.f_frsize))
 }
 
 /// Keeps in the history that the room became too little or enough; answers what is news.

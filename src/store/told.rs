@@ -68,8 +68,8 @@ impl Told {
             "credential.refused" => {
                 self.sections.entry(instance.clone()).or_default().insert(text("credential"), event.clone());
             }
-            "section.seeing_again" | "section.left_out" | "credential.accepted" => {
-                let name = if kind == "credential.accepted" { "credential" } else { "section" };
+            "section.seeing_again" | "section.left_out" | "credential.accepted" | "credential.removed" => {
+                let name = if kind.starts_with("credential.") { "credential" } else { "section" };
                 self.sections.entry(instance.clone()).or_default().remove(&text(name));
             }
             "drift.opened" | "drift.reopened" | "drift.changed" | "drift.reverted" | "drift.approved" => {

@@ -35,6 +35,19 @@ struct Options {
     valid_before: Option<DateTime<Utc>>,
 }
 
+/// One key that may approve.
+#[derive(Debug, Clone, Copy)]
+pub struct Signer<'a> {
+    /// In whose name, at least one.
+    pub principals: &'a [String],
+    /// The key.
+    pub key: &'a PublicKey,
+    /// From when on.
+    pub valid_after: Option<DateTime<Utc>>,
+    /// Until when.
+    pub valid_before: Option<DateTime<Utc>>,
+}
+
 /// Why a key may not approve for a principal at a time.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum WhyNot {
@@ -96,6 +109,17 @@ impl AllowedSigners {
             };
         }
         Err(nearest)
+    }
+
+    /// Every key that may approve baselines, with its names and the time in which it may; lines for other purposes are left
+    /// out.
+    pub fn signers(&self) -> impl Iterator<Item = Signer<'_>> {
+        self.entries.iter().filter(|entry| entry.permits_baselines()).map(|entry| Signer {
+            principals: &entry.principals,
+            key: &entry.key,
+            valid_after: entry.options.valid_after,
+            valid_before: entry.options.valid_before,
+        })
     }
 
     /// The name under which `principal` counts towards a threshold: the first, in alphabetical order, of all

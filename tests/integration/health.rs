@@ -136,3 +136,20 @@ async fn signs_of_life_go_on_after_a_clock_that_was_ahead_is_set_right() {
     eventually("more signs", || beats(&service).len() > before).await;
     work.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_instance_is_missed_in_time_also_after_a_clock_that_was_ahead_is_set_right() {
+    let sandbox = Sandbox::new().await;
+    let year = TimeDelta::days(365);
+    let work = Clockwork::start_with(sandbox, start() + year, |text| text).await;
+    work.minute().await;
+    eventually("a reading of that time", || work.sandbox.cycles() > 0).await;
+    work.sandbox.clerk.fail_all(Fault::status(503, json!({})));
+    work.clock.advance(-year);
+    for _ in 0..7 {
+        work.minute().await;
+    }
+    work.sandbox.webhook.wait_for(1, PATIENCE).await.expect("the notice");
+    let sandbox = work.stop().await;
+    assert_eq!(kinds(&sandbox), ["instance.unread"]);
+}

@@ -240,6 +240,7 @@ async fn a_trial_key_is_enough_for_the_first_baseline_and_says_what_it_is() {
     // As it was told: the very commands, but for the last, which would go on for ever.
     let mut told = ran.out.lines().filter_map(|line| line.strip_prefix("  authdrift "));
     let config = format!("--config '{}'", file.display());
+    assert_eq!(told.next(), Some(format!("{config} doctor").as_str()));
     assert_eq!(told.next(), Some(format!("{config} check").as_str()));
     let approve = told.next().unwrap();
     let trial = folder.join("trial_key");
@@ -250,6 +251,8 @@ async fn a_trial_key_is_enough_for_the_first_baseline_and_says_what_it_is() {
 
     let (file, trial) = (file.display().to_string(), trial.display().to_string());
     run(&["--config", &file, "config", "check"]).await.expect(0);
+    let ran = run(&["--config", &file, "doctor"]).await.expect(0);
+    assert!(ran.out.contains("a key for trying out"), "{}", ran.out);
     let first = run(&["--config", &file, "check", "--json"]).await.expect(13).json();
     assert_eq!(first["instances"][0]["verdict"], "no_baseline");
     let arguments = ["--config", &file, "approve", "clerk:prod", "--reason", "First review", "--key", &trial];

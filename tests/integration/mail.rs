@@ -178,3 +178,31 @@ async fn t7_a_server_without_starttls_or_with_a_strange_certificate_gets_nothing
         assert!(strange.said.recv_timeout(Duration::from_millis(500)).is_err(), "{tls}: nothing is said");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn doctor_greets_and_signs_in_and_names_what_is_wrong_with_certificate_or_password() {
+    for (mode, how) in [("implicit", "greeted over TLS, and signed in"), ("starttls", "STARTTLS done, and signed in")] {
+        let sandbox = Sandbox::new().await;
+        let Some(server) = Server::start(&sandbox, mode) else { return };
+        configure(&sandbox, &server, mode);
+        let found = |ran: &Ran, check: &str| {
+            let findings = ran.json()["findings"].as_array().unwrap().clone();
+            let of_it = |found: &&Value| found["check"] == check && found["group"] == "receiver security";
+            findings.iter().find(of_it).cloned().unwrap_or_default()
+        };
+        let ran = run(&sandbox, "ca.pem", &["doctor", "--json"]).await.expect(0);
+        assert!(found(&ran, "mail")["why"].as_str().unwrap().contains(how), "{}", ran.out);
+
+        sandbox.write("smtp-password", "another-password");
+        let ran = run(&sandbox, "ca.pem", &["doctor", "--json"]).await.expect(77);
+        assert!(found(&ran, "mail")["help"].as_str().unwrap().contains("`password`"), "{}", ran.out);
+        assert!(!ran.out.contains("another-password"));
+
+        // Somebody stands in between.
+        let ran = run(&sandbox, "server.pem", &["doctor", "--json"]).await.expect(74);
+        let refused = if mode == "implicit" { found(&ran, "host") } else { found(&ran, "mail") };
+        let why = refused["why"].as_str().unwrap();
+        assert!(why.contains("signed by nobody") || why.contains("UnknownIssuer"), "{why}");
+        assert!(server.said.try_iter().all(|said| said.get("headers").is_none()), "a mail was sent");
+    }
+}

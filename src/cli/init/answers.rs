@@ -44,7 +44,7 @@ pub(super) struct Approver {
 }
 
 /// In whose name a key for trying out signs. Nobody's, so that no alert looks as if a person had approved.
-const TRIAL: &str = "trial@localhost";
+pub(in crate::cli) const TRIAL: &str = "trial@localhost";
 
 impl Answers {
     /// Takes what the flags say and asks for the rest.

@@ -158,7 +158,7 @@ fn failed(path: &Path, error: &io::Error) -> CliError {
 }
 
 /// A path as a shell takes it.
-pub(super) fn quoted(path: &Path) -> String {
+pub(in crate::cli) fn quoted(path: &Path) -> String {
     let text = path.display().to_string();
     let is_plain = text.chars().all(|sign| sign.is_alphanumeric() || "/._-+@:,".contains(sign));
     if is_plain { text } else { format!("'{}'", text.replace('\'', "'\\''")) }

@@ -19,12 +19,13 @@ const ASSERTION: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 pub(super) struct Tokens {
     client_secret: String,
     lifetime: i64,
+    scopes: Option<String>,
     given: BTreeMap<String, i64>,
 }
 
 impl Default for Tokens {
     fn default() -> Self {
-        Self { client_secret: CLIENT_SECRET.to_owned(), lifetime: 86_400, given: BTreeMap::new() }
+        Self { client_secret: CLIENT_SECRET.to_owned(), lifetime: 86_400, scopes: None, given: BTreeMap::new() }
     }
 }
 
@@ -67,6 +68,10 @@ impl Tokens {
         self.lifetime = lifetime.as_secs().try_into().unwrap_or(i64::MAX);
     }
 
+    pub(super) fn set_scopes(&mut self, scopes: &str) {
+        self.scopes = Some(scopes.to_owned());
+    }
+
     pub(super) fn set_client_secret(&mut self, client_secret: &str) {
         client_secret.clone_into(&mut self.client_secret);
     }
@@ -104,7 +109,10 @@ pub(super) fn endpoint(request: &Request, tokens: &mut Tokens) -> Answer {
         return refuse(403, "access_denied", &format!("Service not found: {audience}"));
     }
     let token = tokens.issue(CLIENT_ID, request.unix);
-    let granted = json!({ "access_token": token, "expires_in": tokens.lifetime, "token_type": "Bearer" });
+    let mut granted = json!({ "access_token": token, "expires_in": tokens.lifetime, "token_type": "Bearer" });
+    if let (Some(scopes), Some(fields)) = (&tokens.scopes, granted.as_object_mut()) {
+        fields.insert("scope".to_owned(), scopes.as_str().into());
+    }
     Answer::json(200, &granted).with_header("cache-control", "no-store")
 }
 

@@ -142,3 +142,22 @@ async fn what_other_credentials_read_is_compared_meanwhile() {
     assert_eq!(kinds.len(), 2, "{kinds:?}");
     assert_eq!(subjects(&sandbox), ["[authdrift] HIGH clerk:prod: Sign-up mode weaker, secret key refused"]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_credential_that_is_taken_away_was_not_accepted() {
+    let sandbox = Sandbox::approved().await;
+    sandbox.clerk.rotate_platform_token("CANARY-other");
+    sandbox.check_one("prod", 11).await;
+    let without = format!(
+        "platform_token = {{ file = \"clerk-platform-token\" }}\napplication_id = \"{}\"\n",
+        clerk::APPLICATION_ID
+    );
+    sandbox.edit_configuration(&without, "");
+    sandbox.check_one("prod", 11).await;
+    sandbox.check_one("prod", 11).await;
+    let kinds: Vec<String> = told(&sandbox, "prod").await.into_iter().map(|(kind, _)| kind).collect();
+    assert_eq!(kinds[..2], ["credential.refused", "credential.removed"]);
+    assert!(kinds[2..].iter().all(|kind| kind == "section.blind") && kinds.len() > 3, "{kinds:?}");
+    assert!(subjects(&sandbox).iter().all(|subject| !subject.contains("accepted")), "{:?}", subjects(&sandbox));
+    sandbox.run(&["verify"]).await.expect(0);
+}

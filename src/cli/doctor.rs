@@ -1,0 +1,172 @@
+//! `authdrift doctor`: looks at the whole set-up and says what to do.
+//!
+//! Every check runs, whatever came of the others. Nothing is kept and nobody is told anything, unless `--send` asks for it.
+
+mod database;
+mod files;
+mod finding;
+mod new_key;
+mod receivers;
+mod secret;
+mod signers;
+mod vendor;
+mod watch;
+
+use std::io::Write;
+use std::path::Path;
+use std::sync::Arc;
+
+use clap::Args;
+use indicatif::{MultiProgress, ProgressBar};
+use tokio::task::JoinSet;
+
+use super::CliError;
+use super::context::Context;
+use crate::clock::{Clock, SystemClock};
+use crate::config::Instance;
+use crate::exit::Exit;
+pub use finding::Check;
+use finding::{Finding, Report};
+
+/// `doctor`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  authdrift doctor                     everything
+  authdrift doctor prod                of the instances only this one
+  authdrift doctor --send              also a sample to every receiver, and a sign of life
+  authdrift doctor --json              for a program; docs/doctor.md has the form
+
+It reads the vendors as `check` does, and keeps nothing. Mail relays are greeted and signed in to,
+webhooks are connected to; without --send nothing is sent to anybody.
+
+Exit codes: 0 nothing failed, warnings or not. Else that of the worst failure, in this order:
+12 a baseline or the history cannot be trusted, 78 configuration, 77 credentials and permissions,
+74 file, database or receiver, 69 a vendor cannot be reached, 70 internal.
+
+After the fingerprint key was lost: --new-fingerprint-key makes another one. Every fingerprint in the
+baselines is then of a key that is gone, so the next check reports each secret as replaced: look at
+them, and approve.")]
+pub struct DoctorOptions {
+    /// Instances to look at [default: all]; the prefix may be left out when the name is unique
+    #[arg(value_name = "INSTANCE")]
+    pub instances: Vec<String>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Send a marked sample to every receiver, and a sign of life
+    #[arg(long)]
+    pub send: bool,
+    /// Make a new fingerprint key, because the old one is lost
+    #[arg(long, conflicts_with_all = ["instances", "json", "send"])]
+    pub new_fingerprint_key: bool,
+}
+
+/// Looks at everything and prints what was found.
+///
+/// # Errors
+/// An instance is not configured, or the output is gone. What is wrong with the set-up is the result, not an error.
+pub async fn doctor(file: Option<&Path>, options: &DoctorOptions, out: &mut dyn Write) -> Result<Exit, CliError> {
+    if options.new_fingerprint_key {
+        return new_key::replace(&Context::load(file)?, out);
+    }
+    let (path, context, errors) = Context::salvage(file);
+    let mut report = Report::new(SystemClock.now());
+    configuration(path.as_deref(), context.as_ref(), &errors, &mut report);
+    let Some(context) = context.map(Arc::new) else {
+        if let Some(path) = &path {
+            report.add("files", files::of_configuration(path));
+        }
+        let why = "it takes a configuration that can be read";
+        for group in ["approvers", "database", "watch", "instances", "receivers"] {
+            report.add(group, [Finding::skipped(Check::Configuration, group, why)]);
+        }
+        return report.write(options.json, out);
+    };
+    let chosen: Vec<Instance> = context.instances(&options.instances)?.into_iter().cloned().collect();
+
+    report.add("files", files::look(&context));
+    report.add("approvers", signers::look(&context));
+    report.add("database", database::look(&context));
+    report.add("watch", watch::look(&context, &chosen));
+    for (group, findings) in outside(&context, &chosen, options.send).await? {
+        report.add(&group, findings);
+    }
+    report.write(options.json, out)
+}
+
+/// Looks at vendors and receivers, all side by side. Answers what was found in the order of the configuration.
+async fn outside(
+    context: &Arc<Context>,
+    instances: &[Instance],
+    send: bool,
+) -> Result<Vec<(String, Vec<Finding>)>, CliError> {
+    let mut looks = JoinSet::new();
+    // Drawn on a terminal only, and gone when there is something to print.
+    let progress = MultiProgress::new();
+    for (place, instance) in instances.iter().enumerate() {
+        let (context, instance) = (Arc::clone(context), instance.clone());
+        let line = progress.add(ProgressBar::new_spinner());
+        looks.spawn(async move { (place, instance.id.to_string(), vendor::look(&context, &instance, &line).await) });
+    }
+    let place = instances.len();
+    for (index, receiver) in context.config.receivers.iter().enumerate() {
+        let (context, receiver) = (Arc::clone(context), receiver.clone());
+        let line = progress.add(ProgressBar::new_spinner());
+        line.set_message(format!("{}: being reached", receiver.name));
+        looks.spawn(async move {
+            let found = receivers::look(&context, &receiver, send).await;
+            line.finish_and_clear();
+            (place + index, format!("receiver {}", receiver.name), found)
+        });
+    }
+    let (context, place) = (Arc::clone(context), place + context.config.receivers.len());
+    looks.spawn(async move { (place, "heartbeat".to_owned(), receivers::heartbeat(&context, send).await) });
+    let mut found = Vec::new();
+    while let Some(finished) = looks.join_next().await {
+        found.push(finished.map_err(|error| CliError::new(Exit::Internal, format!("a check died: {error}")))?);
+    }
+    // The terminal may be gone; then there is nothing left on it.
+    let _ = progress.clear();
+    found.sort_by_key(|(place, ..)| *place);
+    Ok(found.into_iter().map(|(_, group, findings)| (group, findings)).collect())
+}
+
+/// What came of reading the configuration.
+fn configuration(path: Option<&Path>, context: Option<&Context>, errors: &[CliError], report: &mut Report) {
+    let name = path.map_or("configuration".to_owned(), |path| path.display().to_string());
+    let mut findings: Vec<Finding> = errors
+        .iter()
+        .map(|error| {
+            let help =
+                error.help.clone().unwrap_or_else(|| "mend it there; `authdrift config check` shows it".to_owned());
+            Finding::failure(Check::Configuration, &name, error.message.trim_start_matches("error: "), help, error.exit)
+        })
+        .collect();
+    if let Some(context) = context {
+        let config = &context.config;
+        if errors.is_empty() {
+            let (instances, receivers) = (config.instances.len(), config.receivers.len());
+            let why = format!(
+                "{}, {}",
+                super::output::count(instances, "instance"),
+                super::output::count(receivers, "receiver")
+            );
+            findings.push(Finding::ok(Check::Configuration, &name, why));
+        }
+        for warning in config.taken_by_nobody() {
+            let help = "mark a receiver with `default = true` to let it have them";
+            findings.push(Finding::warning(Check::Routes, "receivers", warning, help));
+        }
+        if config.receivers.is_empty() {
+            let why = "no receiver is configured: nobody is told of anything";
+            findings.push(Finding::warning(
+                Check::Routes,
+                "receivers",
+                why,
+                "add one; config.example.toml shows every kind",
+            ));
+        }
+    }
+    report.add("configuration", findings);
+}

@@ -1,0 +1,131 @@
+//! The database: room, pages, schema, key, history, and what was approved.
+
+use std::path::Path;
+
+use super::finding::{Check, Finding};
+use crate::approval::ApprovalError;
+use crate::approval::propose::Standing;
+use crate::cli::context::Context;
+use crate::cli::output::{count, day};
+use crate::config::Instance;
+use crate::cycle::BaselineReport;
+use crate::exit::Exit;
+use crate::store::space::{self, Space};
+use crate::store::{Store, StoreError, check_schema, events};
+use crate::trust_files::TrustFiles;
+
+/// Looks, and writes nothing.
+pub(super) fn look(context: &Context) -> Vec<Finding> {
+    let path = &context.config.store;
+    let name = path.display();
+    let mut findings = vec![disk(path)];
+    let (store, key) = match Store::open_to_look(path) {
+        Ok(opened) => opened,
+        Err(error) => {
+            findings.push(unopened(&error, &name.to_string()));
+            return findings;
+        }
+    };
+    findings.push(match key {
+        Ok(()) => Finding::ok(Check::FingerprintKey, path.with_extension("key").display(), "is the one that fits"),
+        Err(error) => {
+            let help =
+                "put authdrift.key of your backup there; only if there is none: authdrift doctor --new-fingerprint-key";
+            let on = path.with_extension("key");
+            Finding::failure(Check::FingerprintKey, on.display(), error, help, Exit::Io)
+        }
+    });
+    let pages = store.quick_check().and_then(|()| store.read(|tx| check_schema(tx)));
+    findings.push(match pages {
+        Ok(()) => Finding::ok(Check::Database, name, "every page can be read, and the schema is this program's"),
+        Err(error) => {
+            let help = "keep the file and look at it with `authdrift verify`; docs/operations.md says how to restore";
+            let exit = if matches!(error, StoreError::Schema(_)) { Exit::Untrusted } else { Exit::Io };
+            Finding::failure(Check::Database, path.display(), error, help, exit)
+        }
+    });
+    findings.push(match store.read(|tx| events::verify(tx)) {
+        Ok(walk) => {
+            let size = walk.mark.map_or(0, |mark| usize::try_from(mark.size).unwrap_or(usize::MAX));
+            Finding::ok(Check::History, "history", format!("{} in one unbroken chain", count(size, "event")))
+        }
+        Err(error) => {
+            let help = "`authdrift verify` says more; restore a backup (docs/operations.md)";
+            Finding::failure(Check::History, "history", error, help, Exit::Untrusted)
+        }
+    });
+    let trust = TrustFiles::read(&context.config.approval);
+    findings.extend(context.config.instances.iter().map(|instance| baseline(context, &store, instance, &trust)));
+    findings
+}
+
+fn unopened(error: &StoreError, name: &str) -> Finding {
+    match error {
+        StoreError::Missing(_) => {
+            let why = "there is none yet: `authdrift check` or the daemon makes it";
+            Finding::skipped(Check::Database, name, why)
+        }
+        StoreError::Older { .. } => {
+            Finding::warning(Check::Database, name, error, "start the daemon, or run `authdrift check`")
+        }
+        StoreError::Newer { .. } => {
+            let help = "use the newer program, or restore a backup that is older than the upgrade";
+            Finding::failure(Check::Database, name, error, help, Exit::Configuration)
+        }
+        error => {
+            let help = "run this as root or as the user that watches; docs/operations.md says how to restore";
+            Finding::failure(Check::Database, name, error, help, Exit::Io)
+        }
+    }
+}
+
+/// The room where the database is, or will be.
+fn disk(path: &Path) -> Finding {
+    let place = path.ancestors().find(|place| !place.as_os_str().is_empty() && place.exists());
+    let place = place.unwrap_or(Path::new("."));
+    let on = place.display();
+    let free = match space::free_at(place) {
+        Ok(free) => free,
+        Err(error) => return Finding::skipped(Check::Disk, on, error),
+    };
+    let mib = |bytes: u64| format!("{} MiB", bytes >> 20);
+    match Space::of(free) {
+        Space::Ample => Finding::ok(Check::Disk, on, format!("{} are free", mib(free))),
+        Space::Low => {
+            let why = format!("{} are free; below {} people are told", mib(free), mib(space::LOW));
+            Finding::warning(Check::Disk, on, why, "free some space there")
+        }
+        Space::Full => {
+            let why = format!("{} are free; below {} no snapshot is kept", mib(free), mib(space::FULL));
+            Finding::failure(Check::Disk, on, why, "free some space there now", Exit::Io)
+        }
+    }
+}
+
+/// What was approved of `instance`, verified as before every comparison.
+fn baseline(context: &Context, store: &Store, instance: &Instance, trust: &TrustFiles) -> Finding {
+    let (id, now) = (&instance.id, context.clock.now());
+    let catalogue = context.catalogues.of(id.provider);
+    match store.read(|tx| Standing::load(tx, id, trust, catalogue, now)) {
+        Ok(standing) => match standing.baseline.map(|baseline| BaselineReport::of(&baseline)) {
+            Some(baseline) => {
+                let who = baseline.approvers.join(", ");
+                let why = format!("{} of {}, by {who}, verified", baseline.sequence, day(baseline.approved_at, now));
+                Finding::ok(Check::Baseline, id, why)
+            }
+            None => {
+                let help = format!("look at it and approve: authdrift approve {id} --reason 'First review'");
+                Finding::warning(Check::Baseline, id, "none yet: nothing is compared, and no drift is reported", help)
+            }
+        },
+        Err(ApprovalError::NoSnapshot(_)) => Finding::skipped(Check::Baseline, id, "it was never read"),
+        Err(ApprovalError::Untrusted(untrusted)) => {
+            let help = format!("nothing is compared until this is cleared up: authdrift verify {id}; docs/baseline.md");
+            Finding::failure(Check::Baseline, id, untrusted, help, Exit::Untrusted)
+        }
+        Err(error) => {
+            let help = "keep the file, and see docs/operations.md for restoring a backup";
+            Finding::failure(Check::Baseline, id, error, help, Exit::Io)
+        }
+    }
+}

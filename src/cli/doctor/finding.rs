@@ -1,0 +1,348 @@
+//! What a check found, and how all of it is printed.
+
+use std::io::Write;
+
+use chrono::{DateTime, Utc};
+use serde_json::{Value, json};
+
+use crate::cli::CliError;
+use crate::cli::output::{BOLD, Columns, DIM, count, terminal_width};
+use crate::clock::written;
+use crate::exit::Exit;
+use crate::model::display_safe;
+
+/// What is checked. The words are for programs and never change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Check {
+    /// The configuration file and the catalogue.
+    Configuration,
+    /// Whether somebody hears of everything.
+    Routes,
+    /// Who may write and read a file.
+    File,
+    /// A secret is where the configuration says.
+    Secret,
+    /// Who may approve.
+    Signers,
+    /// A key that may approve ends.
+    SignerExpiry,
+    /// How many people it takes.
+    Threshold,
+    /// The room that is left.
+    Disk,
+    /// The database file.
+    Database,
+    /// The fingerprint key.
+    FingerprintKey,
+    /// The history.
+    History,
+    /// The baseline of an instance.
+    Baseline,
+    /// Whether something watches.
+    Daemon,
+    /// When an instance was last read.
+    LastCycle,
+    /// A host: its name, a connection, its certificate.
+    Host,
+    /// The clock of this machine against the vendor's.
+    Clock,
+    /// Whether the vendor accepts a credential.
+    Credential,
+    /// Whether a section can be read.
+    Section,
+    /// A permission that is missing.
+    Permission,
+    /// Permissions that are not needed.
+    Rights,
+    /// A mail relay, up to where a mail would be sent.
+    Mail,
+    /// Whether a receiver can be prepared.
+    Receiver,
+    /// A sample that was sent.
+    Sample,
+    /// A sign of life.
+    Heartbeat,
+}
+
+impl Check {
+    /// Every check.
+    pub const ALL: [Self; 24] = [
+        Self::Configuration,
+        Self::Routes,
+        Self::File,
+        Self::Secret,
+        Self::Signers,
+        Self::SignerExpiry,
+        Self::Threshold,
+        Self::Disk,
+        Self::Database,
+        Self::FingerprintKey,
+        Self::History,
+        Self::Baseline,
+        Self::Daemon,
+        Self::LastCycle,
+        Self::Host,
+        Self::Clock,
+        Self::Credential,
+        Self::Section,
+        Self::Permission,
+        Self::Rights,
+        Self::Mail,
+        Self::Receiver,
+        Self::Sample,
+        Self::Heartbeat,
+    ];
+
+    /// The word used in JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Configuration => "configuration",
+            Self::Routes => "routes",
+            Self::File => "file",
+            Self::Secret => "secret",
+            Self::Signers => "signers",
+            Self::SignerExpiry => "signer-expiry",
+            Self::Threshold => "threshold",
+            Self::Disk => "disk",
+            Self::Database => "database",
+            Self::FingerprintKey => "fingerprint-key",
+            Self::History => "history",
+            Self::Baseline => "baseline",
+            Self::Daemon => "daemon",
+            Self::LastCycle => "last-cycle",
+            Self::Host => "host",
+            Self::Clock => "clock",
+            Self::Credential => "credential",
+            Self::Section => "section",
+            Self::Permission => "permission",
+            Self::Rights => "rights",
+            Self::Mail => "mail",
+            Self::Receiver => "receiver",
+            Self::Sample => "sample",
+            Self::Heartbeat => "heartbeat",
+        }
+    }
+}
+
+/// How a check ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Status {
+    Ok,
+    Warning,
+    Failure,
+    Skipped,
+}
+
+impl Status {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Warning => "warning",
+            Self::Failure => "failure",
+            Self::Skipped => "skipped",
+        }
+    }
+
+    fn style(self) -> anstyle::Style {
+        let of = |color: anstyle::AnsiColor| anstyle::Style::new().fg_color(Some(color.into()));
+        match self {
+            Self::Ok => of(anstyle::AnsiColor::Green),
+            Self::Warning => of(anstyle::AnsiColor::Yellow).bold(),
+            Self::Failure => of(anstyle::AnsiColor::Red).bold(),
+            Self::Skipped => DIM,
+        }
+    }
+}
+
+/// One thing that was looked at.
+#[derive(Debug)]
+pub(super) struct Finding {
+    check: Check,
+    on: String,
+    status: Status,
+    why: String,
+    help: Option<String>,
+    exit: Option<Exit>,
+    is_detail: bool,
+}
+
+impl Finding {
+    fn new(check: Check, on: impl ToString, status: Status, why: impl ToString) -> Self {
+        let (on, why) = (on.to_string(), why.to_string());
+        Self { check, on, status, why, help: None, exit: None, is_detail: false }
+    }
+
+    /// As it should be.
+    pub(super) fn ok(check: Check, on: impl ToString, why: impl ToString) -> Self {
+        Self::new(check, on, Status::Ok, why)
+    }
+
+    /// It works, and could be better.
+    pub(super) fn warning(check: Check, on: impl ToString, why: impl ToString, help: impl Into<String>) -> Self {
+        Self { help: Some(help.into()), ..Self::new(check, on, Status::Warning, why) }
+    }
+
+    /// It does not work.
+    pub(super) fn failure(
+        check: Check,
+        on: impl ToString,
+        why: impl ToString,
+        help: impl Into<String>,
+        exit: Exit,
+    ) -> Self {
+        Self { help: Some(help.into()), exit: Some(exit), ..Self::new(check, on, Status::Failure, why) }
+    }
+
+    /// Not tried.
+    pub(super) fn skipped(check: Check, on: impl ToString, why: impl ToString) -> Self {
+        Self::new(check, on, Status::Skipped, why)
+    }
+
+    /// With what to do, for a check that was not tried.
+    pub(super) fn with_help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+
+    /// For programs: people see another finding that says the same in short.
+    pub(super) fn in_detail(mut self) -> Self {
+        self.is_detail = true;
+        self
+    }
+
+    /// Whether it does not work.
+    pub(super) fn is_failure(&self) -> bool {
+        self.status == Status::Failure
+    }
+}
+
+/// Everything that was found, in groups.
+pub(super) struct Report {
+    at: DateTime<Utc>,
+    groups: Vec<(String, Vec<Finding>)>,
+}
+
+/// The worst first, as `--help` says.
+const WORST_FIRST: [Exit; 6] =
+    [Exit::Untrusted, Exit::Configuration, Exit::Credentials, Exit::Io, Exit::Unavailable, Exit::Internal];
+
+impl Report {
+    pub(super) fn new(at: DateTime<Utc>) -> Self {
+        Self { at, groups: Vec::new() }
+    }
+
+    pub(super) fn add(&mut self, group: &str, findings: impl IntoIterator<Item = Finding>) {
+        self.groups.push((group.to_owned(), findings.into_iter().collect()));
+    }
+
+    fn findings(&self) -> impl Iterator<Item = (&str, &Finding)> {
+        self.groups.iter().flat_map(|(group, findings)| findings.iter().map(move |finding| (group.as_str(), finding)))
+    }
+
+    fn exit(&self) -> Exit {
+        let failures: Vec<Exit> = self.findings().filter_map(|(_, finding)| finding.exit).collect();
+        let worst = WORST_FIRST.into_iter().find(|exit| failures.contains(exit));
+        worst.or(failures.first().copied()).unwrap_or(Exit::Ok)
+    }
+
+    fn count(&self, status: Status, details: bool) -> usize {
+        self.findings().filter(|(_, finding)| finding.status == status && (details || !finding.is_detail)).count()
+    }
+
+    /// Prints it and answers what the shell gets.
+    pub(super) fn write(&self, as_json: bool, out: &mut dyn Write) -> Result<Exit, CliError> {
+        let exit = self.exit();
+        if as_json {
+            serde_json::to_writer_pretty(&mut *out, &self.as_json(exit))?;
+            writeln!(out)?;
+            return Ok(exit);
+        }
+        let mut groups = self.groups.iter().filter(|(_, findings)| !findings.is_empty()).peekable();
+        while let Some((group, findings)) = groups.next() {
+            writeln!(out, "{BOLD}{}{BOLD:#}", display_safe(group))?;
+            let mut columns = Columns::new(2).within(terminal_width());
+            for finding in findings.iter().filter(|finding| !finding.is_detail) {
+                // What others said may hold anything; our own line breaks stay.
+                let safe: Vec<String> = finding.why.lines().map(display_safe).collect();
+                let mut text = vec![format!("{}: {}", display_safe(&finding.on), safe.join("\n"))];
+                text.extend(finding.help.as_ref().map(|help| format!("-> {help}")));
+                // All groups begin their texts at one place.
+                let status = format!("{:<7}", finding.status.as_str());
+                columns.row(finding.status.style(), [status, text.join("\n")]);
+            }
+            columns.write(out)?;
+            if groups.peek().is_some() {
+                writeln!(out)?;
+            }
+        }
+        let (failures, warnings) = (self.count(Status::Failure, false), self.count(Status::Warning, false));
+        let (ok, skipped) = (self.count(Status::Ok, false), self.count(Status::Skipped, false));
+        let style = if failures > 0 {
+            Status::Failure.style()
+        } else if warnings > 0 {
+            Status::Warning.style()
+        } else {
+            Status::Ok.style()
+        };
+        let verdict = format!("{}, {}", count(failures, "failure"), count(warnings, "warning"));
+        writeln!(out, "\n{style}{verdict}{style:#}; {ok} as it should be, {skipped} not tried.")?;
+        Ok(exit)
+    }
+
+    fn as_json(&self, exit: Exit) -> Value {
+        let findings: Vec<Value> = self
+            .findings()
+            .map(|(group, finding)| {
+                json!({
+                    "group": group,
+                    "check": finding.check.as_str(),
+                    "on": finding.on,
+                    "status": finding.status.as_str(),
+                    "why": finding.why,
+                    "help": finding.help,
+                    "exit": finding.exit.map(|exit| exit as u8),
+                })
+            })
+            .collect();
+        json!({
+            "checked_at": written(self.at),
+            "exit": exit as u8,
+            "ok": self.count(Status::Ok, true),
+            "warnings": self.count(Status::Warning, true),
+            "failures": self.count(Status::Failure, true),
+            "skipped": self.count(Status::Skipped, true),
+            "findings": findings,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_worst_failure_decides_and_a_warning_never_does() {
+        let exit = |exits: &[Exit]| {
+            let mut report = Report::new(DateTime::default());
+            report.add("a", [Finding::warning(Check::Disk, "x", "y", "z"), Finding::ok(Check::Disk, "x", "y")]);
+            report.add("b", exits.iter().map(|exit| Finding::failure(Check::Disk, "x", "y", "z", *exit)));
+            report.exit()
+        };
+        assert_eq!(exit(&[]), Exit::Ok);
+        assert_eq!(exit(&[Exit::Unavailable, Exit::Io]), Exit::Io);
+        assert_eq!(exit(&[Exit::Io, Exit::Credentials, Exit::Unavailable]), Exit::Credentials);
+        assert_eq!(exit(&[Exit::Credentials, Exit::Configuration]), Exit::Configuration);
+        assert_eq!(exit(&[Exit::Configuration, Exit::Untrusted]), Exit::Untrusted);
+    }
+
+    #[test]
+    fn words_of_others_cannot_move_the_cursor() {
+        let mut report = Report::new(DateTime::default());
+        report.add("a", [Finding::warning(Check::Mail, "x", "220 \u{1b}[2J", "wait")]);
+        let mut out = anstream::StripStream::new(Vec::new());
+        report.write(false, &mut out).unwrap();
+        let text = String::from_utf8(out.into_inner()).unwrap();
+        assert!(text.contains("warning  x: 220 \\u{1b}[2J\n           -> wait\n"), "{text}");
+        assert!(text.ends_with("\n0 failures, 1 warning; 0 as it should be, 0 not tried.\n"), "{text}");
+    }
+}

@@ -1,0 +1,77 @@
+//! The same for programs.
+
+use serde_json::{Map, Value, json};
+
+use super::{Line, Overview};
+use crate::cli::receivers::health_json;
+use crate::clock::written;
+use crate::config::{Instance, Receiver};
+use crate::model::Severity;
+use crate::store::outbox::ReceiverState;
+use crate::store::receivers::Health;
+
+pub(super) fn of(overview: &Overview<'_>) -> Value {
+    let Overview { now, is_running, database, lines, receivers, silences, outbox, history } = overview;
+    let silences: Vec<Value> = silences
+        .iter()
+        .map(|silence| {
+            json!({ "id": silence.id, "window": silence.is_window, "until": written(silence.until), "by": silence.by })
+        })
+        .collect();
+    let mut receiver_rows = Vec::new();
+    for (receiver, state, health) in receivers {
+        receiver_rows.push(of_receiver(receiver, state, health, overview));
+    }
+    json!({
+        "at": written(*now),
+        "daemon": { "running": is_running },
+        "database": { "path": database.path.display().to_string(), "size": database.size, "free": database.free },
+        "instances": lines.iter().map(|(instance, line)| of_instance(instance, line)).collect::<Vec<_>>(),
+        "receivers": receiver_rows,
+        "outbox": {
+            "waiting": outbox.waiting, "given_up": outbox.given_up, "oldest_waiting": outbox.oldest.map(written),
+        },
+        "silences": silences,
+        "history": history,
+    })
+}
+
+fn of_instance(instance: &Instance, line: &Line) -> Value {
+    let open: Map<String, Value> = Severity::ALL
+        .iter()
+        .map(|severity| {
+            let count = line.open.iter().filter(|one| *one == severity).count();
+            (severity.to_string(), json!(count))
+        })
+        .collect();
+    json!({
+        "instance": instance.id,
+        "verdict": line.verdict,
+        "open": open,
+        "sections": line.sections.as_ref().map(|sections| json!({
+            "read": sections.all - sections.blind.len(), "all": sections.all, "blind": sections.blind,
+        })),
+        "baseline": line.baseline.as_ref().ok(),
+        "untrusted": line.baseline.as_ref().err(),
+        "last_cycle": line.cycle.as_ref().map(|cycle| json!({
+            "at": written(cycle.at), "duration_ms": cycle.duration.as_millis(), "requests": cycle.requests,
+            "verdict": cycle.verdict,
+        })),
+        "next_cycle": line.next.map(written),
+    })
+}
+
+fn of_receiver(receiver: &Receiver, state: &ReceiverState, health: &Health, overview: &Overview<'_>) -> Value {
+    let last = state.last_delivery.as_ref();
+    let mut fields = json!({
+        "receiver": receiver.name,
+        "waiting": state.waiting,
+        "failed": state.dead,
+        "last_delivery": last.map(|(at, answer)| json!({ "at": written(*at), "answer": answer })),
+        "trouble": state.trouble,
+    });
+    if let Some(fields) = fields.as_object_mut() {
+        fields.extend(health_json(health, overview.now));
+    }
+    fields
+}

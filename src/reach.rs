@@ -1,0 +1,250 @@
+//! Whether a host can be reached: its name, a connection, its certificate. Nothing is said over the connection but the TLS
+//! handshake, so it can be tried on anybody.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::pki_types::ServerName;
+use rustls::{CertificateError, ClientConfig, crypto};
+use rustls_platform_verifier::BuilderVerifierExt;
+use tokio::net::{TcpStream, lookup_host};
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+use url::{Host, Url};
+
+use crate::config::meant;
+use crate::model::display_safe;
+
+/// What each of the steps may take.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Where to knock.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Door {
+    /// A name or an address.
+    pub host: String,
+    /// The port.
+    pub port: u16,
+    /// TLS from the first byte.
+    pub is_tls: bool,
+    /// Who may stand behind it.
+    pub who: Who,
+}
+
+/// Who may stand behind a door.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Who {
+    /// Whoever the configuration names: vendors and mail relays.
+    Anybody,
+    /// Not somebody of the private network, as for what is sent to receivers.
+    Public,
+    /// Also somebody of the private network, but nobody that is never meant.
+    Private,
+}
+
+/// How far it went.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unreached {
+    /// The name has no address.
+    #[error("the name cannot be resolved: {0}")]
+    Name(String),
+    /// Nothing would be sent to any of its addresses.
+    #[error("{0}")]
+    NotMeant(String),
+    /// Nobody opens.
+    #[error("{addresses} cannot be connected to: {reason}")]
+    Connection {
+        /// What the name stands for.
+        addresses: String,
+        /// Why.
+        reason: String,
+    },
+    /// Somebody opens, and is not who was looked for.
+    #[error("{addresses} answers, and {reason}")]
+    Certificate {
+        /// What the name stands for.
+        addresses: String,
+        /// What is the matter with the certificate.
+        reason: String,
+    },
+    /// Somebody opens who speaks no TLS that this program speaks.
+    #[error("{addresses} answers, and no TLS connection can be made: {reason}")]
+    Tls {
+        /// What the name stands for.
+        addresses: String,
+        /// Why.
+        reason: String,
+    },
+}
+
+impl Door {
+    /// The one that `url` leads to.
+    pub fn of(url: &Url, who: Who) -> Option<Self> {
+        let host = match url.host()? {
+            Host::Domain(name) => name.to_owned(),
+            Host::Ipv4(address) => address.to_string(),
+            Host::Ipv6(address) => address.to_string(),
+        };
+        Some(Self { host, port: url.port_or_known_default()?, is_tls: url.scheme() == "https", who })
+    }
+
+    /// Resolves the name, connects, and shakes hands; answers the addresses, in words.
+    ///
+    /// # Errors
+    /// How far it went, and why no further.
+    pub async fn reach(&self) -> Result<String, Unreached> {
+        let late = || io::Error::from(io::ErrorKind::TimedOut);
+        let found = timeout(PATIENCE, lookup_host((self.host.as_str(), self.port))).await;
+        let found: Vec<SocketAddr> = match found.unwrap_or_else(|_| Err(late())) {
+            Ok(found) => found.collect(),
+            Err(error) => return Err(Unreached::Name(words(&error))),
+        };
+        if found.is_empty() {
+            return Err(Unreached::Name("it has no address".to_owned()));
+        }
+        let found = self.meant(found).map_err(Unreached::NotMeant)?;
+        let addresses = in_words(&found);
+        let connected = timeout(PATIENCE, TcpStream::connect(found.as_slice())).await;
+        let stream = match connected.unwrap_or_else(|_| Err(late())) {
+            Ok(stream) => stream,
+            Err(error) => return Err(Unreached::Connection { addresses, reason: words(&error) }),
+        };
+        if !self.is_tls {
+            return Ok(addresses);
+        }
+        let prepared = connector().and_then(|connector| {
+            let name = ServerName::try_from(self.host.clone()).map_err(|error| error.to_string())?;
+            Ok((connector, name))
+        });
+        let (connector, name) = match prepared {
+            Ok(prepared) => prepared,
+            Err(reason) => return Err(Unreached::Tls { addresses, reason }),
+        };
+        let shaken = timeout(PATIENCE, connector.connect(name, stream)).await;
+        match shaken.unwrap_or_else(|_| Err(late())) {
+            Ok(_) => Ok(addresses),
+            Err(error) => Err(match certificate(&error) {
+                Some(reason) => Unreached::Certificate { addresses, reason },
+                None => Unreached::Tls { addresses, reason: words(&error) },
+            }),
+        }
+    }
+
+    /// The addresses to which something would be sent; one that is written as this machine is meant.
+    fn meant(&self, found: Vec<SocketAddr>) -> Result<Vec<SocketAddr>, String> {
+        let is_written = self.host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
+        match self.who {
+            Who::Anybody => Ok(found),
+            Who::Public | Who::Private if is_written => Ok(found),
+            who => meant(&self.host, found, who == Who::Private),
+        }
+    }
+}
+
+/// Trusts whom this machine trusts, as every other connection of the program does.
+fn connector() -> Result<TlsConnector, String> {
+    let builder = ClientConfig::builder_with_provider(Arc::new(crypto::aws_lc_rs::default_provider()));
+    let config = builder.with_safe_default_protocol_versions().and_then(BuilderVerifierExt::with_platform_verifier);
+    let config = config.map_err(|error| error.to_string())?.with_no_client_auth();
+    Ok(TlsConnector::from(Arc::new(config)))
+}
+
+/// What is the matter with the certificate, if it is the certificate.
+fn certificate(error: &io::Error) -> Option<String> {
+    let error = error.get_ref()?.downcast_ref::<rustls::Error>()?;
+    let rustls::Error::InvalidCertificate(reason) = error else { return None };
+    Some(match reason {
+        CertificateError::UnknownIssuer => {
+            "its certificate is signed by nobody whom this machine trusts: a proxy that reads along, or a private authority"
+                .to_owned()
+        }
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => "its certificate has expired".to_owned(),
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+            "its certificate is not valid yet: is the clock of this machine right?".to_owned()
+        }
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            "its certificate is for another name".to_owned()
+        }
+        CertificateError::Revoked => "its certificate was revoked".to_owned(),
+        other => format!("its certificate cannot be used: {}", display_safe(&other.to_string())),
+    })
+}
+
+fn words(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::TimedOut => format!("no answer within {} s", PATIENCE.as_secs()),
+        _ => display_safe(&error.to_string()),
+    }
+}
+
+/// The addresses, each once.
+fn in_words(found: &[SocketAddr]) -> String {
+    let mut addresses: Vec<IpAddr> = found.iter().map(SocketAddr::ip).collect();
+    addresses.dedup();
+    let words: Vec<String> = addresses.iter().take(4).map(IpAddr::to_string).collect();
+    words.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::net::TcpListener;
+
+    fn door(host: &str, port: u16, is_tls: bool) -> Door {
+        Door { host: host.to_owned(), port, is_tls, who: Who::Anybody }
+    }
+
+    #[test]
+    fn an_address_leads_to_one_door() {
+        for (url, expected) in [
+            ("https://api.clerk.com/v1", door("api.clerk.com", 443, true)),
+            ("http://127.0.0.1:8080", door("127.0.0.1", 8080, false)),
+            ("https://[::1]:9/x", door("::1", 9, true)),
+        ] {
+            assert_eq!(Door::of(&url.parse().unwrap(), Who::Anybody), Some(expected), "{url}");
+        }
+    }
+
+    #[tokio::test]
+    async fn t8_a_receiver_is_not_knocked_at_where_nothing_would_be_sent() {
+        let knock = |host: &str, who| Door { who, ..door(host, 1, false) };
+        for (host, who) in [("10.0.0.1", Who::Public), ("169.254.169.254", Who::Private)] {
+            let refused = knock(host, who).reach().await;
+            assert!(matches!(refused, Err(Unreached::NotMeant(_))), "{refused:?}");
+        }
+        let itself = knock("127.0.0.1", Who::Public).reach().await;
+        assert!(matches!(itself, Err(Unreached::Connection { .. })), "{itself:?}");
+    }
+
+    #[tokio::test]
+    async fn how_far_it_went_is_said() {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        assert_eq!(door("127.0.0.1", port, false).reach().await, Ok("127.0.0.1".to_owned()));
+        let talker = tokio::spawn(async move {
+            use tokio::io::AsyncWriteExt;
+            let (mut stream, _) = listener.accept().await.unwrap();
+            stream.write_all(b"220 no TLS here\r\n").await.unwrap();
+            // Gone, and the port with it.
+        });
+        // The first connection, of the line above, is the one that was taken.
+        talker.await.unwrap();
+        let closed = door("127.0.0.1", port, true).reach().await;
+        assert!(matches!(closed, Err(Unreached::Connection { .. })), "{closed:?}");
+        let unknown = door("no-such-host.invalid", 443, true).reach().await;
+        assert!(matches!(unknown, Err(Unreached::Name(_))), "{unknown:?}");
+
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let talker = tokio::spawn(async move {
+            use tokio::io::AsyncWriteExt;
+            let (mut stream, _) = listener.accept().await.unwrap();
+            stream.write_all(b"220 no TLS here\r\n").await.unwrap();
+        });
+        let plain = door("127.0.0.1", port, true).reach().await;
+        assert!(matches!(plain, Err(Unreached::Tls { .. })), "{plain:?}");
+        talker.await.unwrap();
+    }
+}
