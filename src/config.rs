@@ -7,6 +7,7 @@ mod address;
 mod instance;
 pub mod load;
 pub mod lookup;
+mod monitoring;
 pub mod problem;
 pub mod publishable_key;
 mod reader;
@@ -28,6 +29,8 @@ pub use reads::NotRead;
 pub use suggest::closest;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -52,6 +55,26 @@ pub struct Config {
     pub receivers: Vec<Receiver>,
     /// Where the address is kept that misses the program when it says nothing.
     pub heartbeat: Option<SecretRef>,
+    /// Where the daemon answers questions about itself; nowhere unless it is said.
+    pub monitoring: Option<Listen>,
+}
+
+/// Where the daemon listens: always on this machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Listen {
+    /// A loopback address.
+    Tcp(SocketAddr),
+    /// A Unix socket, by its absolute path.
+    Unix(PathBuf),
+}
+
+impl fmt::Display for Listen {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => write!(formatter, "{address}"),
+            Self::Unix(path) => write!(formatter, "unix:{}", path.display()),
+        }
+    }
 }
 
 /// Who may approve a baseline.
