@@ -41,6 +41,7 @@ pub mod provider;
 pub mod receiver;
 pub mod secrets;
 pub mod store;
+pub mod telemetry;
 pub mod trust_files;
 
 // Layer 3: the service.
@@ -53,4 +54,5 @@ pub mod delivery;
 pub mod cli;
 pub mod demo;
 pub mod logging;
+pub mod monitoring;
 pub mod simulator;

@@ -17,6 +17,7 @@ pub mod instances;
 pub mod news;
 mod open;
 pub mod outbox;
+pub mod overview;
 pub mod receivers;
 pub mod silences;
 pub mod space;
@@ -29,6 +30,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 pub use audit::contradiction;
 use chrono::{DateTime, Utc};
+use events::Event;
 pub use open::{check_schema, make_folder};
 pub use rusqlite::Transaction;
 use rusqlite::{Connection, ErrorCode, TransactionBehavior};
@@ -36,6 +38,7 @@ use tokio::runtime::{Handle, RuntimeFlavor};
 
 use crate::canonical::FingerprintKey;
 use crate::model::InstanceId;
+use crate::telemetry::Recorded;
 
 /// Why the store cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -208,15 +211,21 @@ impl Store {
         // A panic in `work` rolled its transaction back, so the connection is as good as before.
         let mut connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
         let transaction = connection.transaction_with_behavior(behavior).map_err(StoreError::from)?;
+        if !matches!(behavior, TransactionBehavior::Immediate) {
+            let outcome = work(&transaction)?;
+            transaction.commit().map_err(StoreError::from)?;
+            return Ok(outcome);
+        }
+        let before = events::mark(&transaction)?.map_or(0, |mark| mark.size);
         let outcome = work(&transaction)?;
-        let is_writing = matches!(behavior, TransactionBehavior::Immediate);
-        if is_writing {
-            high_water::expect_from_now_on(&transaction)?;
-        }
+        let recorded = events::after(&transaction, before)?;
+        high_water::expect_from_now_on(&transaction)?;
         transaction.commit().map_err(StoreError::from)?;
-        if is_writing {
-            high_water::raise(&connection)?;
+        // Said when it is certain, and not before.
+        for Event { seq, kind, instance, data, .. } in &recorded {
+            Recorded { seq: *seq, kind, instance: instance.as_ref(), data }.observe();
         }
+        high_water::raise(&connection)?;
         Ok(outcome)
     }
 

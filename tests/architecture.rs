@@ -26,9 +26,9 @@ const LAYERS: [&[&str]; 5] = [
         "suspicion",
         "trust",
     ],
-    &["provider", "receiver", "secrets", "store", "trust_files"],
+    &["provider", "receiver", "secrets", "store", "telemetry", "trust_files"],
     &["approval", "cycle", "daemon", "delivery"],
-    &["cli", "demo", "logging", "simulator"],
+    &["cli", "demo", "logging", "monitoring", "simulator"],
 ];
 
 /// Who may use whom within a layer, and why. Below layer 4 these lead round in no circle.
@@ -51,10 +51,15 @@ const NEIGHBOURS: &[(&str, &str, &str)] = &[
     ("config", "sections", "what is configured decides which sections are read"),
     ("provider", "secrets", "reads its credential for every cycle, so that a new one counts at once"),
     ("receiver", "secrets", "reads its credential for every message, so that a new one counts at once"),
+    ("provider", "telemetry", "says what was answered"),
+    ("secrets", "telemetry", "says whose file others could read"),
+    ("store", "telemetry", "says what was recorded, when it is certain"),
     ("approval", "cycle", "what is approved is compared, verified and announced as a cycle does it"),
     ("daemon", "cycle", "starts it"),
     ("daemon", "delivery", "starts it"),
     ("cli", "demo", "one of the commands"),
+    ("cli", "logging", "an option says what lines look like"),
+    ("cli", "monitoring", "starts it beside the daemon"),
     ("demo", "cli", "plays the person at the keyboard"),
     ("demo", "simulator", "plays the vendors"),
 ];
@@ -82,7 +87,13 @@ use Only::{FromLayer, In};
 
 const FENCES: &[(Of, Only, &str)] = &[
     (Package("tokio"), FromLayer(2), "decisions do not wait"),
-    (Package("tracing"), FromLayer(2), "decisions answer, they do not log"),
+    (
+        Package("tracing"),
+        In(&["telemetry/", "logging.rs", "logging/"]),
+        "what happens is one type, which writes the line and moves the metric",
+    ),
+    (Package("tracing_subscriber"), In(&["logging.rs"]), "one place decides where lines go"),
+    (Package("prometheus_client"), In(&["telemetry/metrics.rs"]), "one list of metrics"),
     (Package("std::fs"), FromLayer(2), "decisions touch nothing"),
     (Package("std::env"), FromLayer(2), "decisions touch nothing"),
     (
@@ -110,7 +121,13 @@ const FENCES: &[(Of, Only, &str)] = &[
     (Package("clap"), In(&["main.rs", "cli.rs", "cli/", "demo.rs"]), "words are parsed at the edge"),
     (Package("dialoguer"), In(&["cli/"]), "only commands ask"),
     (Package("comfy_table"), In(&["cli/"]), "only commands draw tables"),
-    (Package("axum"), In(&["simulator.rs", "simulator/"]), "the product listens nowhere"),
+    (
+        Package("axum"),
+        In(&["monitoring.rs", "monitoring/", "simulator.rs", "simulator/"]),
+        "the product listens in one place, and only to this machine",
+    ),
+    (Package("hyper"), In(&["monitoring/listener.rs"]), "one place bounds connections"),
+    (Package("hyper_util"), In(&["monitoring/listener.rs"]), "one place bounds connections"),
     (Code("Utc::now"), In(&["clock.rs"]), "one reader of the clock"),
     (Code("Local::now"), In(&["clock.rs"]), "one reader of the clock"),
     (Code("SystemTime"), In(&["clock.rs"]), "one reader of the clock"),

@@ -3,12 +3,15 @@
 use std::io::Write;
 use std::sync::Arc;
 
+use tokio_util::sync::CancellationToken;
+
 use super::CliError;
 use super::args::DemoOptions;
 use super::context::Context;
 use crate::daemon::{Daemon, tell_failed_start};
 use crate::exit::Exit;
 use crate::model::Provider;
+use crate::monitoring::{Server, Site};
 
 /// Watches until told to stop.
 ///
@@ -17,14 +20,30 @@ use crate::model::Provider;
 pub async fn daemon(context: Context) -> Result<Exit, CliError> {
     let catalogue = |provider: Provider| Arc::clone(context.catalogues.of(provider));
     let (config, clock) = (Arc::clone(&context.config), Arc::clone(&context.clock));
-    let daemon = match Daemon::start(config, catalogue, clock, context.limits) {
+    let daemon = match Daemon::start(config, catalogue, clock, context.limits.clone()) {
         Ok(daemon) => daemon,
         Err(error) => {
             tell_failed_start(&context.config, &context.clock, &error).await;
             return Err(error.into());
         }
     };
-    daemon.run().await?;
+    let stop = CancellationToken::new();
+    let answering = match &context.config.monitoring {
+        None => None,
+        Some(listen) => {
+            let server = Server::bind(listen)?;
+            let (config, clock) = (Arc::clone(&context.config), Arc::clone(&context.clock));
+            let site = Site::new(config, catalogue, daemon.store().clone(), clock);
+            Some(tokio::spawn(server.serve(Arc::new(site), stop.clone())))
+        }
+    };
+    let outcome = daemon.run().await;
+    stop.cancel();
+    if let Some(answering) = answering {
+        // A socket is taken away before the program ends.
+        let _ = answering.await;
+    }
+    outcome?;
     Ok(Exit::Ok)
 }
 

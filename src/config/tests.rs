@@ -637,7 +637,8 @@ fn only_this_machine_can_ask_how_the_daemon_is_doing() {
              for a password"
         )
     };
-    let no_address = "6:10 'listen' is neither an IP address with a port, such as '127.0.0.1:9464', nor 'unix:' and a path";
+    let no_address =
+        "6:10 'listen' is neither an IP address with a port, such as '127.0.0.1:9464', nor 'unix:' and a path";
     let long = format!("unix:/{}", "x".repeat(107));
     for (listen, expected) in [
         ("0.0.0.0:9464", others("0.0.0.0")),

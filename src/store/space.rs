@@ -3,6 +3,9 @@
 //! Below [`LOW`] people are told once; below [`FULL`] snapshots are not kept any more, so that what is small can still
 //! be: drifts, the history, messages. Both end when there is room again.
 
+use std::fs;
+use std::path::Path;
+
 use chrono::{DateTime, Utc};
 use rusqlite::Transaction;
 use serde_json::json;
@@ -55,6 +58,14 @@ impl Store {
             source: error.into(),
         })?;
         Ok(Some(found.f_bavail.saturating_mul(found.f_frsize)))
+    }
+
+    /// Bytes that the database takes with its log. The files are only looked at from outside.
+    pub fn size(&self) -> u64 {
+        let mut log = self.path.as_os_str().to_owned();
+        log.push("-wal");
+        let of = |path: &Path| fs::metadata(path).map_or(0, |metadata| metadata.len());
+        of(&self.path) + of(Path::new(&log))
     }
 }
 

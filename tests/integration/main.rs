@@ -32,6 +32,7 @@ mod kills;
 mod knowledge;
 mod legitimate;
 mod mail;
+mod monitoring;
 mod month;
 mod mutation;
 mod noise;
