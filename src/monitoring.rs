@@ -33,7 +33,7 @@ use crate::store::Store;
 use crate::telemetry::{metrics, since_last_tick};
 
 /// For so long an answer of the database is good enough.
-const FRESH: Duration = Duration::from_secs(5);
+const FRESH: Duration = Duration::from_secs(2);
 
 /// How long the database may take to answer: a writer may hold it for a moment.
 const PATIENCE: Duration = Duration::from_secs(5);

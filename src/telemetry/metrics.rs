@@ -349,8 +349,13 @@ pub fn text(mut gauges: Gauges) -> String {
         timed.metric.register(&mut registry, Family::clone(&timed.family));
     }
     for metric in GAUGES {
-        if let Some(family) = gauges.families.remove(metric.name) {
-            metric.register(&mut registry, family);
+        match gauges.families.remove(metric.name) {
+            // A family would print empty braces.
+            Some(family) if metric.labels.is_empty() => {
+                metric.register(&mut registry, family.get_or_create_owned(&Labels::new()));
+            }
+            Some(family) => metric.register(&mut registry, family),
+            None => {}
         }
     }
     let mut text = String::new();
