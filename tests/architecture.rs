@@ -9,6 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use authdrift::telemetry::HISTORY;
+
 /// The layers, lowest first, as the comments in `src/lib.rs` say.
 const LAYERS: [&[&str]; 5] = [
     &["clock", "exit", "model"],
@@ -211,6 +213,25 @@ fn lib_rs_lists_the_same_layers() {
         }
     }
     assert_eq!(layers, LAYERS);
+}
+
+#[test]
+fn every_kind_of_event_of_the_history_has_a_line_in_the_log() {
+    let groups: BTreeSet<&str> = HISTORY.iter().filter_map(|kind| kind.name.split('.').next()).collect();
+    let is_word = |word: &str| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+    let is_kind = |text: &str| {
+        let mut words = text.split('.');
+        matches!((words.next(), words.next(), words.next()), (Some(group), Some(word), None)
+            if groups.contains(group) && is_word(word))
+    };
+    let recorders = ["approval", "cycle", "daemon", "delivery", "store"];
+    let files = files();
+    let texts = files.iter().filter(|file| recorders.contains(&file.module())).flat_map(|file| &file.texts);
+    let kinds: BTreeSet<&String> = texts.filter(|text| is_kind(text)).collect();
+    assert!(kinds.len() > 30, "they are not written as this test reads them");
+    for kind in kinds {
+        assert!(HISTORY.iter().any(|known| known.name == kind), "{kind} is not in src/telemetry/history.rs");
+    }
 }
 
 #[test]

@@ -80,6 +80,7 @@ pub const HISTORY: &[Kind] = &[
     kind("drift.unexpected", Level::WARN, "a drift in a window that did not announce it"),
     kind("instance.first_read", Level::INFO, "an instance was read for the first time"),
     kind("instance.read_again", Level::INFO, "an instance is read again"),
+    kind("instance.still_unseen", Level::WARN, "people were reminded that an instance is not seen, or not as a whole"),
     kind("instance.unread", Level::WARN, "an instance was not read for three intervals"),
     kind("outbox.pruned", Level::DEBUG, "messages that were delivered long ago were removed"),
     kind("receiver.disabled", Level::WARN, "a receiver wants nothing any more; `authdrift receivers enable` undoes it"),
