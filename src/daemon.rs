@@ -20,7 +20,7 @@ use health::Health;
 use sd_notify::NotifyState;
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_cron_scheduler::{Job, JobScheduler};
 use tokio_util::sync::CancellationToken;
@@ -85,8 +85,25 @@ const UPKEEP_EVERY: TimeDelta = TimeDelta::minutes(1);
 /// How far a clock may go back without a word: time servers correct less than that.
 const SET_BACK: TimeDelta = TimeDelta::seconds(60);
 
+/// What the daemon watches and whom it tells, for those who ask how that is going. A reload publishes it anew.
+#[derive(Clone)]
+pub struct Watched {
+    /// Every instance, with what its settings mean.
+    pub watches: Vec<Arc<Watch>>,
+    /// The names of the receivers.
+    pub receivers: Vec<String>,
+}
+
+impl Watched {
+    fn new(watches: &[Arc<Watch>], config: &Config) -> Self {
+        let receivers = config.receivers.iter().map(|receiver| receiver.name.clone()).collect();
+        Self { watches: watches.to_vec(), receivers }
+    }
+}
+
 /// A daemon that is ready to run.
 pub struct Daemon {
+    watched: watch::Sender<Watched>,
     config: Arc<Config>,
     watches: Vec<Arc<Watch>>,
     delivery: Delivery,
@@ -155,6 +172,7 @@ impl Daemon {
             ConfigurationDoubt { doubt: &doubt }.observe();
         }
         Ok(Self {
+            watched: watch::Sender::new(Watched::new(&watches, &config)),
             config,
             watches,
             delivery,
@@ -166,6 +184,11 @@ impl Daemon {
             stop: CancellationToken::new(),
             _lock: lock,
         })
+    }
+
+    /// What it watches, now and after every reload.
+    pub fn watched(&self) -> watch::Receiver<Watched> {
+        self.watched.subscribe()
     }
 
     /// The database it works on.

@@ -20,15 +20,13 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use chrono::{DateTime, Utc};
 use serde_json::json;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
 
 pub use listener::{CannotListen, Server};
 use overview::Overview;
 
-use crate::classify::Catalogue;
 use crate::clock::Clock;
-use crate::config::Config;
-use crate::model::Provider;
+use crate::daemon::Watched;
 use crate::store::Store;
 use crate::telemetry::{metrics, since_last_tick};
 
@@ -43,8 +41,7 @@ const HANGS_AFTER: Duration = Duration::from_secs(60);
 
 /// What the answers are made from.
 pub struct Site {
-    config: Arc<Config>,
-    catalogues: Vec<(Provider, Arc<Catalogue>)>,
+    watched: watch::Receiver<Watched>,
     store: Store,
     clock: Arc<dyn Clock>,
     began: DateTime<Utc>,
@@ -56,15 +53,9 @@ type Answer = Result<Overview, String>;
 
 impl Site {
     /// Answers for the daemon that works on `store`.
-    pub fn new(
-        config: Arc<Config>,
-        catalogue: impl Fn(Provider) -> Arc<Catalogue>,
-        store: Store,
-        clock: Arc<dyn Clock>,
-    ) -> Self {
+    pub fn new(watched: watch::Receiver<Watched>, store: Store, clock: Arc<dyn Clock>) -> Self {
         let began = clock.now();
-        let catalogues = Provider::ALL.map(|provider| (provider, catalogue(provider))).into();
-        Self { config, catalogues, store, clock, began, newest: Mutex::default() }
+        Self { watched, store, clock, began, newest: Mutex::default() }
     }
 
     /// What the database says, as of a few seconds ago at most. Everybody who asks meanwhile waits for the same answer.
@@ -88,11 +79,8 @@ impl Site {
     }
 
     fn ask(&self) -> Result<Overview, crate::store::StoreError> {
-        let catalogue = |provider| {
-            let mut found = self.catalogues.iter().filter(|(of, _)| *of == provider);
-            found.next().map(|(_, catalogue)| Arc::clone(catalogue))
-        };
-        Overview::ask(&self.store, &self.config, catalogue, self.began, self.clock.now())
+        let watched = self.watched.borrow().clone();
+        Overview::ask(&self.store, &watched, self.began, self.clock.now())
     }
 }
 

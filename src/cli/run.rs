@@ -20,7 +20,7 @@ use crate::monitoring::{Server, Site};
 pub async fn daemon(context: Context) -> Result<Exit, CliError> {
     let catalogue = |provider: Provider| Arc::clone(context.catalogues.of(provider));
     let (config, clock) = (Arc::clone(&context.config), Arc::clone(&context.clock));
-    let daemon = match Daemon::start(config, catalogue, clock, context.limits.clone()) {
+    let daemon = match Daemon::start(config, catalogue, clock, context.limits) {
         Ok(daemon) => daemon,
         Err(error) => {
             tell_failed_start(&context.config, &context.clock, &error).await;
@@ -32,8 +32,7 @@ pub async fn daemon(context: Context) -> Result<Exit, CliError> {
         None => None,
         Some(listen) => {
             let server = Server::bind(listen)?;
-            let (config, clock) = (Arc::clone(&context.config), Arc::clone(&context.clock));
-            let site = Site::new(config, catalogue, daemon.store().clone(), clock);
+            let site = Site::new(daemon.watched(), daemon.store().clone(), Arc::clone(&context.clock));
             Some(tokio::spawn(server.serve(Arc::new(site), stop.clone())))
         }
     };

@@ -1,14 +1,13 @@
 //! How everything that is configured stands, asked of the database.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
-use crate::classify::Catalogue;
 use crate::classify::assess;
-use crate::config::{Config, Instance};
-use crate::model::{InstanceId, Provider, Severity, State};
+use crate::cycle::Watch;
+use crate::daemon::Watched;
+use crate::model::{InstanceId, Severity, State};
 use crate::store::overview::{self, LastCycle, Waiting};
 use crate::store::{Store, StoreError, Transaction, drifts, events, instances};
 use crate::telemetry::metrics::{self, Gauges};
@@ -47,23 +46,21 @@ impl Overview {
     /// Asks. Each instance by itself, so that nobody who writes waits for all of them.
     pub(super) fn ask(
         store: &Store,
-        config: &Config,
-        catalogue: impl Fn(Provider) -> Option<Arc<Catalogue>>,
+        watched: &Watched,
         began: DateTime<Utc>,
         now: DateTime<Utc>,
     ) -> Result<Self, StoreError> {
-        let mut standings = Vec::with_capacity(config.instances.len());
-        for instance in &config.instances {
-            let catalogue = catalogue(instance.id.provider);
-            standings.push(store.read(|tx| Standing::ask(tx, instance, catalogue.as_deref(), began, now))?);
+        let mut standings = Vec::with_capacity(watched.watches.len());
+        for watch in &watched.watches {
+            standings.push(store.read(|tx| Standing::ask(tx, watch, began, now))?);
         }
         let (history, mut outbox) = store.read(|tx| -> Result<_, StoreError> {
             Ok((events::mark(tx)?.map_or(0, |mark| mark.size), overview::outbox(tx)?))
         })?;
         // Only what is configured: a name in the database may be anybody's.
         let mut known = BTreeMap::new();
-        for receiver in &config.receivers {
-            known.insert(receiver.name.clone(), outbox.remove(&receiver.name).unwrap_or_default());
+        for receiver in &watched.receivers {
+            known.insert(receiver.clone(), outbox.remove(receiver).unwrap_or_default());
         }
         Ok(Self { now, history, instances: standings, outbox: known })
     }
@@ -93,13 +90,8 @@ impl Overview {
 }
 
 impl Standing {
-    fn ask(
-        tx: &Transaction<'_>,
-        instance: &Instance,
-        catalogue: Option<&Catalogue>,
-        began: DateTime<Utc>,
-        now: DateTime<Utc>,
-    ) -> Result<Self, StoreError> {
+    fn ask(tx: &Transaction<'_>, watch: &Watch, began: DateTime<Utc>, now: DateTime<Utc>) -> Result<Self, StoreError> {
+        let (instance, catalogue) = (watch.instance(), watch.catalogue());
         let mut standing = Self {
             id: instance.id.clone(),
             last: None,
@@ -122,8 +114,7 @@ impl Standing {
                 *standing.sections.entry(state.as_str()).or_default() += 1;
             }
             for drift in drifts::open(tx, row)? {
-                let severity = catalogue.map_or(Severity::Medium, |known| assess(known, drift.change).severity);
-                standing.open.push(severity);
+                standing.open.push(assess(&catalogue, drift.change).severity);
             }
         }
         let due = |count: usize| instance.schedule.cron.nth_after(standing.success.unwrap_or(began), count);

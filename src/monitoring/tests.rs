@@ -6,8 +6,12 @@ use hyper::service::Service as _;
 use hyper_util::service::TowerToHyperService;
 
 use super::*;
+use crate::classify::Catalogue;
 use crate::clock::SystemClock;
 use crate::config::{Sources, parse};
+use crate::cycle::Watch;
+use crate::model::Provider;
+use crate::provider::Limits;
 use crate::store::StoreError;
 use crate::telemetry::Ticked;
 
@@ -17,8 +21,12 @@ const CONFIG: &str = "[store]\npath = \"/nowhere.db\"\n[[clerk]]\nname = \"prod\
 fn site(store: &Store) -> Arc<Site> {
     let now = SystemClock.now();
     let sources = Sources { file: "config.toml", text: CONFIG, state_directory: None, xdg_state: None, now };
-    let catalogue = |provider| Arc::new(Catalogue::of(provider, None).unwrap());
-    Arc::new(Site::new(Arc::new(parse(&sources).unwrap()), catalogue, store.clone(), Arc::new(SystemClock)))
+    let config = Arc::new(parse(&sources).unwrap());
+    let catalogue = Arc::new(Catalogue::of(Provider::Clerk, None).unwrap());
+    let (clock, limits) = (Arc::new(SystemClock), Limits::default());
+    let watch = Watch::new(Arc::clone(&config), &config.instances[0], catalogue, store.clone(), clock, limits).unwrap();
+    let (_, watched) = watch::channel(Watched { watches: vec![Arc::new(watch)], receivers: vec!["siem".to_owned()] });
+    Arc::new(Site::new(watched, store.clone(), Arc::new(SystemClock)))
 }
 
 async fn get(site: &Arc<Site>, path: &str) -> (StatusCode, String) {

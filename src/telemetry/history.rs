@@ -57,6 +57,8 @@ pub const HISTORY: &[Kind] = &[
     kind("baseline.trusted", Level::INFO, "the baseline can be trusted again"),
     kind("baseline.untrusted", Level::WARN, "the baseline cannot be trusted, so nothing is compared"),
     kind("clock.set_back", Level::WARN, "the clock was set back"),
+    kind("config.refused", Level::WARN, "a new configuration was refused, the one before stays"),
+    kind("config.reloaded", Level::INFO, "a new configuration is in force"),
     kind("credential.accepted", Level::INFO, "the vendor accepts a credential again"),
     kind("credential.refused", Level::WARN, "the vendor refuses a credential"),
     kind("daemon.started", Level::INFO, "the daemon watches"),

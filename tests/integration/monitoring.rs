@@ -72,6 +72,7 @@ impl Sandbox {
     fn scrape(&self) -> Scrape {
         let answer = self.get("/metrics");
         assert_eq!(answer.status, 200);
+        assert!(!answer.body.contains("CANARY") && !answer.body.contains("Lantern"), "{}", answer.body);
         assert!(answer.head.contains("content-type: application/openmetrics-text; version=1.0.0; charset=utf-8"));
         Scrape::parse(&answer.body)
     }
