@@ -14,6 +14,7 @@ pub mod drifts;
 pub mod events;
 pub mod high_water;
 pub mod instances;
+mod memory;
 pub mod news;
 mod open;
 pub mod outbox;
@@ -31,8 +32,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub use audit::contradiction;
 use chrono::{DateTime, Utc};
 use events::Event;
+use memory::Memory;
 pub use open::{check_schema, make_folder};
-pub use rusqlite::Transaction;
 use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 use tokio::runtime::{Handle, RuntimeFlavor};
 
@@ -121,8 +122,15 @@ impl StoreError {
 #[derive(Clone)]
 pub struct Store {
     connection: Arc<Mutex<Connection>>,
+    memory: Arc<Mutex<Memory>>,
     path: Arc<Path>,
     key: FingerprintKey,
+}
+
+/// One state of the database, seen or changed as a whole.
+pub struct Transaction<'c> {
+    inner: rusqlite::Transaction<'c>,
+    memory: &'c Mutex<Memory>,
 }
 
 /// A result of the store.
@@ -210,17 +218,18 @@ impl Store {
     ) -> Result<T, E> {
         // A panic in `work` rolled its transaction back, so the connection is as good as before.
         let mut connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
-        let transaction = connection.transaction_with_behavior(behavior).map_err(StoreError::from)?;
+        let inner = connection.transaction_with_behavior(behavior).map_err(StoreError::from)?;
+        let transaction = Transaction { inner, memory: &self.memory };
         if !matches!(behavior, TransactionBehavior::Immediate) {
             let outcome = work(&transaction)?;
-            transaction.commit().map_err(StoreError::from)?;
+            transaction.commit()?;
             return Ok(outcome);
         }
         let before = events::mark(&transaction)?.map_or(0, |mark| mark.size);
         let outcome = work(&transaction)?;
         let recorded = events::after(&transaction, before)?;
         high_water::expect_from_now_on(&transaction)?;
-        transaction.commit().map_err(StoreError::from)?;
+        transaction.commit()?;
         // Said when it is certain, and not before.
         for Event { seq, kind, instance, data, .. } in &recorded {
             Recorded { seq: *seq, kind, instance: instance.as_ref(), data }.observe();

@@ -61,7 +61,7 @@ fn last_told(tx: &Transaction<'_>, id: &InstanceId) -> Result<Option<(DateTime<U
     let of_instance = |event: &Event| event.instance.as_ref() == Some(id);
     let mut newest: Option<Event> = None;
     for group in ["section.", "credential.", "baseline."] {
-        let event = events::newest(tx, group, |event| of_instance(event) && is_news(event))?;
+        let event = events::newest_of(tx, id, group, is_news)?;
         newest = event.into_iter().chain(newest).max_by_key(|event| event.seq);
     }
     let Some(newest) = newest else { return Ok(None) };
