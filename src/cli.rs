@@ -34,6 +34,7 @@ use crate::approval::ApprovalError;
 use crate::config::NoInstance;
 use crate::daemon::DaemonError;
 use crate::exit::Exit;
+use crate::monitoring::CannotListen;
 use crate::provider::ReadError;
 use crate::receiver::BadReceiver;
 use crate::store::StoreError;
@@ -186,6 +187,12 @@ impl From<DaemonError> for CliError {
     }
 }
 
+impl From<CannotListen> for CliError {
+    fn from(error: CannotListen) -> Self {
+        Self::new(Exit::Io, error).with_help("`listen` in [monitoring] says where")
+    }
+}
+
 /// Runs one command and writes what it has to say to `out`.
 ///
 /// # Errors
@@ -197,7 +204,7 @@ pub async fn run(arguments: Arguments, out: &mut dyn Write) -> Result<Exit, CliE
         Command::Init(options) => init::init(file, options, out),
         Command::Config { command: ConfigCommand::Check } => config::check(file, out),
         Command::Doctor(options) => doctor::doctor(file, options, out).await,
-        Command::Run => run::daemon(Context::load(file)?).await,
+        Command::Run(_) => run::daemon(Context::load(file)?).await,
         Command::Check(options) => check::check(&Context::load(file)?, options, out).await,
         Command::Status(options) => status::status(&Context::load(file)?, options, out),
         Command::Diff(options) => diff::diff(&Context::load(file)?, options, out),

@@ -21,7 +21,7 @@ use health::Health;
 use sd_notify::NotifyState;
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_cron_scheduler::{Job, JobScheduler};
 use tokio_util::sync::CancellationToken;
@@ -38,6 +38,10 @@ use crate::receiver::BadReceiver;
 use crate::schedule::{is_due, spread};
 use crate::store::space::Space;
 use crate::store::{Store, StoreError, drifts, events, instances, make_folder};
+use crate::telemetry::{
+    Chore, ChoreFailed, ConfigurationDoubt, CycleEnded, CycleFailed, DatabaseUnusable, NobodyTold, Observable, Outcome,
+    Stopping, SystemdSilent, Ticked,
+};
 
 /// How long a stop waits for what is under way: a delivery takes at most its time-outs.
 const DRAIN: Duration = Duration::from_secs(30);
@@ -82,8 +86,25 @@ const UPKEEP_EVERY: TimeDelta = TimeDelta::minutes(1);
 /// How far a clock may go back without a word: time servers correct less than that.
 const SET_BACK: TimeDelta = TimeDelta::seconds(60);
 
+/// What the daemon watches and whom it tells, for those who ask how that is going. A reload publishes it anew.
+#[derive(Clone)]
+pub struct Watched {
+    /// Every instance, with what its settings mean.
+    pub watches: Vec<Arc<Watch>>,
+    /// The names of the receivers.
+    pub receivers: Vec<String>,
+}
+
+impl Watched {
+    fn new(watches: &[Arc<Watch>], config: &Config) -> Self {
+        let receivers = config.receivers.iter().map(|receiver| receiver.name.clone()).collect();
+        Self { watches: watches.to_vec(), receivers }
+    }
+}
+
 /// A daemon that is ready to run.
 pub struct Daemon {
+    watched: watch::Sender<Watched>,
     config: Arc<Config>,
     watches: Vec<Arc<Watch>>,
     delivery: Delivery,
@@ -148,9 +169,11 @@ impl Daemon {
         let alarm = Alarm::new(&config, &clock)?;
         let health = Health::new(&config, &store, &clock)?;
         for warning in config.taken_by_nobody() {
-            tracing::warn!("{warning}; mark a receiver with `default = true` to let it have them");
+            let doubt = format!("{warning}; mark a receiver with `default = true` to let it have them");
+            ConfigurationDoubt { doubt: &doubt }.observe();
         }
         Ok(Self {
+            watched: watch::Sender::new(Watched::new(&watches, &config)),
             config,
             watches,
             delivery,
@@ -162,6 +185,16 @@ impl Daemon {
             stop: CancellationToken::new(),
             _lock: lock,
         })
+    }
+
+    /// What it watches, now and after every reload.
+    pub fn watched(&self) -> watch::Receiver<Watched> {
+        self.watched.subscribe()
+    }
+
+    /// The database it works on.
+    pub fn store(&self) -> &Store {
+        &self.store
     }
 
     /// Ends [`Daemon::run`] from elsewhere, as a signal would.
@@ -193,7 +226,6 @@ impl Daemon {
         {
             self.met(error).await?;
         }
-        tracing::info!(version, instances = self.watches.len(), "watching");
         notify(&[NotifyState::Ready]);
         let mut cycles: Vec<Slot> = self.watches.iter().map(|_| Slot::default()).collect();
         let mut lines: Vec<Slot> = self.delivery.lines().iter().map(|_| Slot::default()).collect();
@@ -234,15 +266,16 @@ impl Daemon {
                 self.tracker.spawn(message);
             }
             if let Err(error) = self.health.look(&self.tracker) {
-                tracing::error!(%error, "cannot look after the watch");
+                ChoreFailed { chore: Chore::Health, error: &error }.observe();
                 self.met(error).await?;
             }
             if let Err(error) = self.upkeep(&mut last_upkeep) {
-                tracing::error!(%error, "cannot look after what waits");
+                ChoreFailed { chore: Chore::Upkeep, error: &error }.observe();
                 self.met(error).await?;
             }
             match self.tick(&mut cycles, &mut lines, &failures) {
                 Ok(status) => {
+                    Ticked { at: self.clock.now() }.observe();
                     notify(&[NotifyState::Status(&status)]);
                     // Only a tick that could read the database proves that the service is alive.
                     if watchdog.is_some_and(|interval| last_ping.elapsed() >= interval) {
@@ -251,14 +284,14 @@ impl Daemon {
                     }
                 }
                 Err(error) => {
-                    tracing::error!(%error, "cannot look at what is due");
+                    ChoreFailed { chore: Chore::Schedule, error: &error }.observe();
                     self.met(error).await?;
                 }
             }
         }
 
         notify(&[NotifyState::Stopping]);
-        tracing::info!("stopping");
+        Stopping.observe();
         // The scheduler does not wait for anything, so it may go first.
         let _ = metronome.shutdown().await;
         self.stop.cancel();
@@ -266,7 +299,6 @@ impl Daemon {
         let is_drained = tokio::time::timeout(DRAIN, self.tracker.wait()).await.is_ok();
         self.record("daemon.stopped", json!({ "drained": is_drained }))?;
         self.store.checkpoint()?;
-        tracing::info!(drained = is_drained, "stopped");
         Ok(())
     }
 
@@ -287,7 +319,7 @@ impl Daemon {
 
     /// Tells people that nothing is watched any more. The file is left as it is, and nothing more is written.
     async fn gave_up(&self, error: StoreError) -> DaemonError {
-        tracing::error!(%error, "the database cannot be used");
+        DatabaseUnusable { error: &error }.observe();
         self.stop.cancel();
         self.alarm.failed(self.store.path().display().to_string(), error.to_string(), Some(&self.store)).await;
         error.into()
@@ -344,7 +376,6 @@ impl Daemon {
     fn notice_clock(&self, last_seen: Option<DateTime<Utc>>) -> Result<DateTime<Utc>, StoreError> {
         let now = self.clock.now();
         if let Some(before) = last_seen.filter(|before| now + SET_BACK < *before) {
-            tracing::warn!(was = written(before), is = written(now), "the clock was set back");
             self.record("clock.set_back", json!({ "was": written(before), "is": written(now) }))?;
         }
         Ok(now)
@@ -365,7 +396,7 @@ pub async fn tell_failed_start(config: &Config, clock: &Arc<dyn Clock>, error: &
     }
     match Alarm::new(config, clock) {
         Ok(alarm) => alarm.failed(config.store.display().to_string(), error.to_string(), None).await,
-        Err(error) => tracing::error!(%error, "nobody can be told"),
+        Err(error) => NobodyTold { error: &error }.observe(),
     }
 }
 
@@ -378,11 +409,11 @@ async fn cycle(watch: Arc<Watch>, stop: CancellationToken, failures: mpsc::Unbou
     };
     match outcome {
         Ok(report) => {
-            log(&report);
+            observed(&report).observe();
             true
         }
         Err(error) => {
-            tracing::error!(instance = %watch.instance().id, %error, "cycle failed");
+            CycleFailed { instance: &watch.instance().id, error: &error }.observe();
             // At the end nobody listens any more.
             let _ = failures.send(error);
             false
@@ -394,26 +425,26 @@ async fn deliver(line: Arc<Line>, failures: mpsc::UnboundedSender<StoreError>) -
     match line.deliver().await {
         Ok(()) => true,
         Err(error) => {
-            tracing::error!(%error, "cannot deliver");
+            ChoreFailed { chore: Chore::Delivery, error: &error }.observe();
             let _ = failures.send(error);
             false
         }
     }
 }
 
-fn log(report: &Report) {
-    let (instance, verdict) = (&report.instance, report.verdict.as_str());
-    let (drifts, requests) = (report.drifts.len(), report.requests);
-    let duration_ms = report.duration.as_millis();
-    match report.verdict {
-        Verdict::InSync | Verdict::NoBaseline => {
-            tracing::info!(%instance, verdict, requests, duration_ms, "cycle");
-        }
-        Verdict::Drift | Verdict::Blind => tracing::warn!(%instance, verdict, drifts, requests, duration_ms, "cycle"),
-        Verdict::Untrusted | Verdict::Error => {
-            let reason = report.reason.as_ref().map_or("", |reason| reason.message.as_str());
-            tracing::error!(%instance, verdict, reason, requests, duration_ms, "cycle");
-        }
+fn observed(report: &Report) -> CycleEnded<'_> {
+    CycleEnded {
+        instance: &report.instance,
+        verdict: report.verdict.as_str(),
+        outcome: match report.verdict {
+            Verdict::InSync | Verdict::NoBaseline => Outcome::Good,
+            Verdict::Drift | Verdict::Blind => Outcome::Worrying,
+            Verdict::Untrusted | Verdict::Error => Outcome::Bad,
+        },
+        drifts: report.drifts.len(),
+        requests: report.requests,
+        duration: report.duration,
+        reason: report.reason.as_ref().map(|reason| reason.message.as_str()),
     }
 }
 
@@ -438,6 +469,6 @@ pub fn lock(store: &Path) -> Result<File, DaemonError> {
 /// Tells systemd; without it nobody listens and nothing happens.
 fn notify(states: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(states) {
-        tracing::warn!(%error, "cannot notify systemd");
+        SystemdSilent { error: &error }.observe();
     }
 }

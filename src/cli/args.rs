@@ -17,6 +17,7 @@ pub use quiet::{
 
 pub use super::doctor::DoctorOptions;
 pub use super::init::InitOptions;
+use crate::logging::Format;
 use crate::message::sample::SampleKind;
 use crate::model::{Category, Provider, Severity};
 
@@ -81,7 +82,7 @@ pub enum Command {
     /// Look at the whole set-up and say what to do; or make a new fingerprint key
     Doctor(DoctorOptions),
     /// Watch on schedule until told to stop
-    Run,
+    Run(RunOptions),
     /// Read now, compare with the baseline, and tell the receivers what is new
     Check(CheckOptions),
     /// Show how every instance and receiver is doing, without reading anything
@@ -239,6 +240,39 @@ pub struct DemoOptions {
     /// Where to leave everything [default: a new folder in the temporary directory]
     #[arg(value_name = "DIR")]
     pub folder: Option<PathBuf>,
+}
+
+/// What lines of the log look like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// Fields for the systemd journal where standard error is the journal, else text.
+    Auto,
+    /// Text.
+    Text,
+    /// One JSON object on each line.
+    Json,
+}
+
+impl From<LogFormat> for Format {
+    fn from(format: LogFormat) -> Self {
+        match format {
+            LogFormat::Auto => Self::Auto,
+            LogFormat::Text => Self::Text,
+            LogFormat::Json => Self::Json,
+        }
+    }
+}
+
+/// `run`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  authdrift run                        until SIGTERM or Ctrl-C
+  authdrift run --log-format json      for a program that collects the lines of containers")]
+pub struct RunOptions {
+    /// What lines of the log look like
+    #[arg(long, value_name = "FORMAT", default_value = "auto")]
+    pub log_format: LogFormat,
 }
 
 /// `check`

@@ -3,12 +3,15 @@
 use std::io::Write;
 use std::sync::Arc;
 
+use tokio_util::sync::CancellationToken;
+
 use super::CliError;
 use super::args::DemoOptions;
 use super::context::Context;
 use crate::daemon::{Daemon, tell_failed_start};
 use crate::exit::Exit;
 use crate::model::Provider;
+use crate::monitoring::{Server, Site};
 
 /// Watches until told to stop.
 ///
@@ -24,7 +27,22 @@ pub async fn daemon(context: Context) -> Result<Exit, CliError> {
             return Err(error.into());
         }
     };
-    daemon.run().await?;
+    let stop = CancellationToken::new();
+    let answering = match &context.config.monitoring {
+        None => None,
+        Some(listen) => {
+            let server = Server::bind(listen)?;
+            let site = Site::new(daemon.watched(), daemon.store().clone(), Arc::clone(&context.clock));
+            Some(tokio::spawn(server.serve(Arc::new(site), stop.clone())))
+        }
+    };
+    let outcome = daemon.run().await;
+    stop.cancel();
+    if let Some(answering) = answering {
+        // A socket is taken away before the program ends.
+        let _ = answering.await;
+    }
+    outcome?;
     Ok(Exit::Ok)
 }
 

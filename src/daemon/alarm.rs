@@ -13,6 +13,7 @@ use crate::model::{Digest, HistoryMark};
 use crate::receiver::BadReceiver;
 use crate::store::space::Space;
 use crate::store::{Store, StoreError, events};
+use crate::telemetry::{DiskFull, Observable};
 
 /// How often people are told that the disk is full.
 const EVERY: TimeDelta = TimeDelta::hours(1);
@@ -64,8 +65,8 @@ impl Alarm {
         }
         *told = Some(now);
         let free = store.free_space().ok().flatten();
-        tracing::error!(path = %store.path().display(), free, reason, "the disk is full");
         let path = store.path().display().to_string();
+        DiskFull { path: &path, free, reason: &reason }.observe();
         let news = Notice::of_storage(NoticeKind::StorageFull, &path, free, &reason);
         Some(Arc::clone(&self.herald).tell(news, mark(Some(store)), now))
     }

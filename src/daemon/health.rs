@@ -18,6 +18,7 @@ use crate::receiver::BadReceiver;
 use crate::receiver::heartbeat::{Beat, Heartbeat};
 use crate::store::events::{self, Event};
 use crate::store::{self, Store, StoreError, Transaction, cycles, instances, outbox};
+use crate::telemetry::{ConfigurationDoubt, HeartbeatFailed, HeartbeatTaken, Observable};
 
 /// Time between two looks, and so between two signs of life.
 const EVERY: TimeDelta = TimeDelta::seconds(60);
@@ -44,7 +45,8 @@ impl Health {
     pub(super) fn new(config: &Arc<Config>, store: &Store, clock: &Arc<dyn Clock>) -> Result<Self, BadReceiver> {
         let heartbeat = config.heartbeat.as_ref().map(Heartbeat::new).transpose()?.map(Arc::new);
         if heartbeat.is_none() {
-            tracing::warn!("no [heartbeat] is configured: if this machine dies, nobody is told");
+            let doubt = "no [heartbeat] is configured: if this machine dies, nobody is told";
+            ConfigurationDoubt { doubt }.observe();
         }
         let (config, clock) = (Arc::clone(config), Arc::clone(clock));
         let began = clock.now();
@@ -101,13 +103,14 @@ impl Health {
 async fn send(heartbeat: Arc<Heartbeat>, beat: Beat, status: String) {
     for pause in AGAIN {
         match heartbeat.send(&beat, &status).await {
-            Ok(()) => return,
-            Err(error) => tracing::warn!(error, "the sign of life was not taken"),
+            Ok(()) => return HeartbeatTaken.observe(),
+            Err(error) => HeartbeatFailed { error: &error, is_last: false }.observe(),
         }
         tokio::time::sleep(pause).await;
     }
-    if let Err(error) = heartbeat.send(&beat, &status).await {
-        tracing::error!(error, "the sign of life was not taken, the next one comes after the next cycle");
+    match heartbeat.send(&beat, &status).await {
+        Ok(()) => HeartbeatTaken.observe(),
+        Err(error) => HeartbeatFailed { error: &error, is_last: true }.observe(),
     }
 }
 

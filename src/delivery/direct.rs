@@ -9,6 +9,7 @@ use crate::config::Config;
 use crate::message::{Alert, Message, Notice};
 use crate::model::HistoryMark;
 use crate::receiver::{Attempt, BadReceiver, Sender};
+use crate::telemetry::{Observable, ToldDirectly};
 
 /// Tells every receiver at once, and once: what it does not take is lost.
 pub struct Herald {
@@ -38,14 +39,14 @@ impl Herald {
                 let Some((name, sender)) = herald.receivers.get(at) else { return };
                 let alert = Alert::of_watch(vec![news], now, event, herald.host.clone());
                 let message = Message::new(name, alert, now);
-                match sender.send(&message, now).await {
-                    Attempt::Delivered(answer) => {
-                        tracing::info!(receiver = name, delivery = %message.id, answer, "told directly");
-                    }
+                let attempt = sender.send(&message, now).await;
+                let outcome = match &attempt {
+                    Attempt::Delivered(answer) => Ok(answer.as_str()),
                     Attempt::Transient(error, _) | Attempt::Permanent(error) | Attempt::Gone(error) => {
-                        tracing::error!(receiver = name, delivery = %message.id, error, "could not be told directly");
+                        Err(error.as_str())
                     }
-                }
+                };
+                ToldDirectly { receiver: name, delivery: &message.id, outcome }.observe();
             });
         }
         while tries.join_next().await.is_some() {}

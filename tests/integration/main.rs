@@ -33,6 +33,7 @@ mod kills;
 mod knowledge;
 mod legitimate;
 mod mail;
+mod monitoring;
 mod month;
 mod mutation;
 mod noise;
