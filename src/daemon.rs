@@ -5,32 +5,35 @@
 
 mod alarm;
 mod health;
+mod lock;
+mod systemd;
+mod work;
 
 use std::collections::BTreeMap;
-use std::fs::{File, OpenOptions, TryLockError};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::fs::File;
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use alarm::{Alarm, Trouble};
 use chrono::{DateTime, TimeDelta, Utc};
 use health::Health;
+use lock::lock;
 use sd_notify::NotifyState;
 use serde_json::json;
+use systemd::notify;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
 use tokio_cron_scheduler::{Job, JobScheduler};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use work::{Slot, cycle, deliver};
 
 use crate::classify::Catalogue;
 use crate::clock::{Clock, written};
 use crate::config::Config;
-use crate::cycle::{Keep, Report, Verdict, Watch, upkeep};
-use crate::delivery::{Delivery, Line};
+use crate::cycle::{Watch, upkeep};
+use crate::delivery::Delivery;
 use crate::model::Provider;
 use crate::provider::{Limits, ReadError};
 use crate::receiver::BadReceiver;
@@ -40,9 +43,6 @@ use crate::store::{Store, StoreError, drifts, events, instances, make_folder};
 
 /// How long a stop waits for what is under way: a delivery takes at most its time-outs.
 const DRAIN: Duration = Duration::from_secs(30);
-
-/// How long an instance rests after a cycle that could not be recorded: a full disk should not mean one every second.
-const REST: TimeDelta = TimeDelta::seconds(30);
 
 /// Why the daemon cannot begin or go on.
 #[derive(Debug, thiserror::Error)]
@@ -93,32 +93,6 @@ pub struct Daemon {
     tracker: TaskTracker,
     stop: CancellationToken,
     _lock: File,
-}
-
-/// What is under way for one instance, or for one receiver.
-#[derive(Default)]
-struct Slot {
-    task: Option<JoinHandle<()>>,
-    began: Option<DateTime<Utc>>,
-    is_done: Arc<AtomicBool>,
-}
-
-impl Slot {
-    /// Whether something new may begin: nothing is under way, and what began last was done or is long enough ago. A task
-    /// that panicked is over, and was not done.
-    fn is_free(&self, now: DateTime<Utc>) -> bool {
-        let is_running = self.task.as_ref().is_some_and(|task| !task.is_finished());
-        let is_rested = self.began.is_none_or(|began| began + REST <= now || began > now);
-        !is_running && (is_rested || self.is_done.load(Ordering::Relaxed))
-    }
-
-    /// Begins `work`, which answers whether it was done.
-    fn begin(&mut self, now: DateTime<Utc>, tracker: &TaskTracker, work: impl Future<Output = bool> + Send + 'static) {
-        let is_done = Arc::new(AtomicBool::new(false));
-        self.is_done = Arc::clone(&is_done);
-        self.began = Some(now);
-        self.task = Some(tracker.spawn(async move { is_done.store(work.await, Ordering::Relaxed) }));
-    }
 }
 
 impl Daemon {
@@ -365,75 +339,5 @@ pub async fn tell_failed_start(config: &Config, clock: &Arc<dyn Clock>, error: &
     match Alarm::new(config, clock) {
         Ok(alarm) => alarm.failed(config.store.display().to_string(), error.to_string(), None).await,
         Err(error) => tracing::error!(%error, "nobody can be told"),
-    }
-}
-
-/// One cycle, unless the daemon stops first. A cycle that is dropped then was reading or waiting: commits do not wait, so
-/// they are never cut.
-async fn cycle(watch: Arc<Watch>, stop: CancellationToken, failures: mpsc::UnboundedSender<StoreError>) -> bool {
-    let outcome = tokio::select! {
-        () = stop.cancelled() => return true,
-        outcome = watch.cycle(Keep::Everything) => outcome,
-    };
-    match outcome {
-        Ok(report) => {
-            log(&report);
-            true
-        }
-        Err(error) => {
-            tracing::error!(instance = %watch.instance().id, %error, "cycle failed");
-            // At the end nobody listens any more.
-            let _ = failures.send(error);
-            false
-        }
-    }
-}
-
-async fn deliver(line: Arc<Line>, failures: mpsc::UnboundedSender<StoreError>) -> bool {
-    match line.deliver().await {
-        Ok(()) => true,
-        Err(error) => {
-            tracing::error!(%error, "cannot deliver");
-            let _ = failures.send(error);
-            false
-        }
-    }
-}
-
-fn log(report: &Report) {
-    let (instance, verdict) = (&report.instance, report.verdict.as_str());
-    let (drifts, requests) = (report.drifts.len(), report.requests);
-    let duration_ms = report.duration.as_millis();
-    match report.verdict {
-        Verdict::InSync | Verdict::NoBaseline => {
-            tracing::info!(%instance, verdict, requests, duration_ms, "cycle");
-        }
-        Verdict::Drift | Verdict::Blind => tracing::warn!(%instance, verdict, drifts, requests, duration_ms, "cycle"),
-        Verdict::Untrusted | Verdict::Error => {
-            let reason = report.reason.as_ref().map_or("", |reason| reason.message.as_str());
-            tracing::error!(%instance, verdict, reason, requests, duration_ms, "cycle");
-        }
-    }
-}
-
-/// Makes sure that only one daemon works on the database at `store`.
-fn lock(store: &Path) -> Result<File, DaemonError> {
-    let path = store.with_extension("lock");
-    let failed = |source| DaemonError::Io {
-        action: format!("write beside the database '{}' (the lock '{}')", store.display(), path.display()),
-        source,
-    };
-    let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path).map_err(failed)?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(DaemonError::AlreadyRunning(path)),
-        Err(TryLockError::Error(source)) => Err(failed(source)),
-    }
-}
-
-/// Tells systemd; without it nobody listens and nothing happens.
-fn notify(states: &[NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(states) {
-        tracing::warn!(%error, "cannot notify systemd");
     }
 }

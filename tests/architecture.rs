@@ -106,7 +106,7 @@ const FENCES: &[(Of, Only, &str)] = &[
     (Package("json_patch"), In(&["diff/patch.rs"]), "its comparison of lists is not ours"),
     (Package("croner"), In(&["schedule.rs"]), "one reader of schedules"),
     (Package("tokio_cron_scheduler"), In(&["daemon.rs"]), "it is the metronome and nothing more"),
-    (Package("sd_notify"), In(&["daemon.rs"]), "only the service talks to systemd"),
+    (Package("sd_notify"), In(&["daemon.rs", "daemon/systemd.rs"]), "only the service talks to systemd"),
     (Package("clap"), In(&["main.rs", "cli.rs", "cli/", "demo.rs"]), "words are parsed at the edge"),
     (Package("dialoguer"), In(&["cli/"]), "only commands ask"),
     (Package("comfy_table"), In(&["cli/"]), "only commands draw tables"),

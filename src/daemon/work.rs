@@ -1,0 +1,100 @@
+//! What is under way: at most one thing at a time for one instance, and for one receiver.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::cycle::{Keep, Report, Verdict, Watch};
+use crate::delivery::Line;
+use crate::store::StoreError;
+
+/// How long an instance rests after a cycle that could not be recorded: a full disk should not mean one every second.
+const REST: TimeDelta = TimeDelta::seconds(30);
+
+/// What is under way for one instance, or for one receiver.
+#[derive(Default)]
+pub(super) struct Slot {
+    task: Option<JoinHandle<()>>,
+    began: Option<DateTime<Utc>>,
+    is_done: Arc<AtomicBool>,
+}
+
+impl Slot {
+    /// Whether something new may begin: nothing is under way, and what began last was done or is long enough ago. A task
+    /// that panicked is over, and was not done.
+    pub(super) fn is_free(&self, now: DateTime<Utc>) -> bool {
+        let is_running = self.task.as_ref().is_some_and(|task| !task.is_finished());
+        let is_rested = self.began.is_none_or(|began| began + REST <= now || began > now);
+        !is_running && (is_rested || self.is_done.load(Ordering::Relaxed))
+    }
+
+    /// Begins `work`, which answers whether it was done.
+    pub(super) fn begin(
+        &mut self,
+        now: DateTime<Utc>,
+        tracker: &TaskTracker,
+        work: impl Future<Output = bool> + Send + 'static,
+    ) {
+        let is_done = Arc::new(AtomicBool::new(false));
+        self.is_done = Arc::clone(&is_done);
+        self.began = Some(now);
+        self.task = Some(tracker.spawn(async move { is_done.store(work.await, Ordering::Relaxed) }));
+    }
+}
+
+/// One cycle, unless the daemon stops first. A cycle that is dropped then was reading or waiting: commits do not wait, so
+/// they are never cut.
+pub(super) async fn cycle(
+    watch: Arc<Watch>,
+    stop: CancellationToken,
+    failures: mpsc::UnboundedSender<StoreError>,
+) -> bool {
+    let outcome = tokio::select! {
+        () = stop.cancelled() => return true,
+        outcome = watch.cycle(Keep::Everything) => outcome,
+    };
+    match outcome {
+        Ok(report) => {
+            log(&report);
+            true
+        }
+        Err(error) => {
+            tracing::error!(instance = %watch.instance().id, %error, "cycle failed");
+            // At the end nobody listens any more.
+            let _ = failures.send(error);
+            false
+        }
+    }
+}
+
+pub(super) async fn deliver(line: Arc<Line>, failures: mpsc::UnboundedSender<StoreError>) -> bool {
+    match line.deliver().await {
+        Ok(()) => true,
+        Err(error) => {
+            tracing::error!(%error, "cannot deliver");
+            let _ = failures.send(error);
+            false
+        }
+    }
+}
+
+fn log(report: &Report) {
+    let (instance, verdict) = (&report.instance, report.verdict.as_str());
+    let (drifts, requests) = (report.drifts.len(), report.requests);
+    let duration_ms = report.duration.as_millis();
+    match report.verdict {
+        Verdict::InSync | Verdict::NoBaseline => {
+            tracing::info!(%instance, verdict, requests, duration_ms, "cycle");
+        }
+        Verdict::Drift | Verdict::Blind => tracing::warn!(%instance, verdict, drifts, requests, duration_ms, "cycle"),
+        Verdict::Untrusted | Verdict::Error => {
+            let reason = report.reason.as_ref().map_or("", |reason| reason.message.as_str());
+            tracing::error!(%instance, verdict, reason, requests, duration_ms, "cycle");
+        }
+    }
+}
