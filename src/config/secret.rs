@@ -3,14 +3,43 @@
 use toml::Spanned;
 use toml::de::DeValue;
 
-use super::SecretRef;
 use super::problem::{Problem, looks_like_secret};
 use super::reader::{At, Reader};
+use super::{Auth0Credential, Config, ReceiverKind, SecretRef, Source};
 
 const ONE_OF: &str = "{ credential = \"NAME\" }, { file = \"PATH\" } or { env = \"NAME\" }";
 
 /// Signatures of one message: two during a change, and one more of the other kind.
 const MOST_SECRETS: usize = 4;
+
+impl Config {
+    /// Every secret that is named, and what it is for.
+    pub fn secrets(&self) -> Vec<(String, &SecretRef)> {
+        let mut secrets = Vec::new();
+        for instance in &self.instances {
+            let found = match &instance.source {
+                Source::Clerk(clerk) => [clerk.secret_key.as_ref(), clerk.platform.as_ref().map(|it| &it.token)],
+                Source::Auth0(auth0) => match &auth0.credential {
+                    Auth0Credential::ClientSecret { secret, .. } => [Some(secret), None],
+                    Auth0Credential::PrivateKey { key, .. } => [Some(key), None],
+                    Auth0Credential::Token(token) => [Some(token), None],
+                },
+            };
+            secrets.extend(found.into_iter().flatten().map(|secret| (instance.id.to_string(), secret)));
+        }
+        for receiver in &self.receivers {
+            let found: Vec<&SecretRef> = match &receiver.kind {
+                ReceiverKind::Email(email) => email.login.iter().map(|(_, password)| password).collect(),
+                ReceiverKind::Webhook(webhook) => webhook.secrets.iter().collect(),
+                ReceiverKind::Slack(chat) | ReceiverKind::Teams(chat) | ReceiverKind::Discord(chat) => vec![&chat.url],
+                ReceiverKind::PagerDuty(pager) => vec![&pager.routing_key],
+            };
+            secrets.extend(found.into_iter().map(|secret| (format!("receiver {}", receiver.name), secret)));
+        }
+        secrets.extend(self.heartbeat.iter().map(|secret| ("heartbeat".to_owned(), secret)));
+        secrets
+    }
+}
 
 impl<'a> Reader<'a> {
     /// A reference to a secret: an inline table with exactly one of `credential`, `file` and `env`.
