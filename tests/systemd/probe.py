@@ -37,9 +37,9 @@ def write(path):
         pass
 
 
-def run_a_copy():
-    shutil.copy("/usr/bin/true", "/var/lib/authdrift/copy")
-    os.execv("/var/lib/authdrift/copy", ["copy"])
+def run_a_copy(folder):
+    copy = shutil.copy("/usr/bin/true", os.path.join(folder, "copy"))
+    os.execv(copy, [copy])
 
 
 def see_others():
@@ -64,7 +64,10 @@ EXPECTED = {
     "read the files of credentials": lambda: no(lambda: os.listdir("/etc/authdrift/credentials")),
     "run a shell": lambda: no(lambda: os.execv("/bin/sh", ["sh", "-c", "exit 0"])),
     "run another program": lambda: no(lambda: os.execv("/usr/bin/true", ["true"])),
-    "run what it wrote": lambda: no(run_a_copy),
+    "run what it wrote into its state": lambda: no(lambda: run_a_copy("/var/lib/authdrift")),
+    "run what it wrote into /tmp": lambda: no(lambda: run_a_copy("/tmp")),
+    "run what it wrote into /var/tmp": lambda: no(lambda: run_a_copy("/var/tmp")),
+    "run what it wrote into /dev/shm": lambda: no(lambda: run_a_copy("/dev/shm")),
     "listen to the network": lambda: no(lambda: socket.socket(AF_PACKET, socket.SOCK_RAW, ETH_P_ALL)),
     "use netlink": lambda: no(lambda: socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0)),
     "look into processes": lambda: no(lambda: call("ptrace", PTRACE_TRACEME, 0, 0, 0)),
