@@ -11,15 +11,15 @@ use super::peer::WEBHOOK_SECRET;
 use super::{BINARY, is_there, repository, shipped, skip, text};
 
 /// One boot.
-struct Boot {
-    folder: TempDir,
+pub(super) struct Boot {
+    pub(super) folder: TempDir,
     /// Options of the tool.
     options: Vec<String>,
-    setup: String,
+    pub(super) setup: String,
 }
 
 /// A vendor whose port nobody listens at: reading fails at once, and must not matter to the start.
-const NOBODY: &str = r#"
+pub(super) const NOBODY: &str = r#"
 [[clerk]]
 name = "prod"
 publishable_key = "pk_live_Y2xlcmsubGFudGVybi1ib29rcy5leGFtcGxlJA"
@@ -53,22 +53,16 @@ secret = { credential = "siem" }
 "#;
 
 impl Boot {
-    /// The service as it is shipped, with its credentials.
-    fn new(config: &str) -> Self {
+    /// A system with a configuration, credentials and nothing that uses them.
+    pub(super) fn bare(config: &str) -> Self {
         let mut boot = Self {
             folder: tempfile::tempdir().unwrap(),
             options: Vec::new(),
-            setup: "set -e\nsystemd-sysusers\nsystemd-tmpfiles --create authdrift.conf\n".to_owned(),
+            // Where packages may start nothing, that is not about this system.
+            setup: "set -e\nrm -f /usr/sbin/policy-rc.d\n".to_owned(),
         };
-        let shipped = |name: &str| repository().join("systemd").join(name);
-        boot.option("--unit", shipped("authdrift.service").display());
-        boot.file(Path::new(BINARY), "/usr/bin/authdrift:0755");
-        for name in ["authdrift-watch.service", "authdrift-watch.timer"] {
-            boot.file(&shipped(name), &format!("/usr/lib/systemd/system/{name}:0644"));
-        }
-        boot.file(&shipped("authdrift.sysusers"), "/usr/lib/sysusers.d/authdrift.conf:0644");
-        boot.file(&shipped("authdrift.tmpfiles"), "/usr/lib/tmpfiles.d/authdrift.conf:0644");
-        boot.write("config.toml", config, "/etc/authdrift/config.toml:0640");
+        boot.option("--unit", repository().join("systemd/authdrift.service").display());
+        boot.write("config.toml", config, "/etc/authdrift/config.toml:0600");
         boot.write("allowed_signers", "", "/etc/authdrift/allowed_signers:0644");
         boot.write("clerk-prod", clerk::SECRET_KEY, "/etc/authdrift/credentials/clerk-prod:0600");
         boot.write("siem", WEBHOOK_SECRET, "/etc/authdrift/credentials/siem:0600");
@@ -77,6 +71,20 @@ impl Boot {
             "[Service]\nLoadCredential=clerk-prod:/etc/authdrift/credentials/clerk-prod\n\
              LoadCredential=siem:/etc/authdrift/credentials/siem\n",
         );
+        boot
+    }
+
+    /// The service as it is shipped, with its credentials.
+    fn new(config: &str) -> Self {
+        let mut boot = Self::bare(config);
+        boot.setup.push_str("systemd-sysusers\nsystemd-tmpfiles --create authdrift.conf\n");
+        boot.file(Path::new(BINARY), "/usr/bin/authdrift:0755");
+        let shipped = |name: &str| repository().join("systemd").join(name);
+        for name in ["authdrift-watch.service", "authdrift-watch.timer"] {
+            boot.file(&shipped(name), &format!("/usr/lib/systemd/system/{name}:0644"));
+        }
+        boot.file(&shipped("authdrift.sysusers"), "/usr/lib/sysusers.d/authdrift.conf:0644");
+        boot.file(&shipped("authdrift.tmpfiles"), "/usr/lib/tmpfiles.d/authdrift.conf:0644");
         boot
     }
 
@@ -104,7 +112,7 @@ impl Boot {
         Some(boot)
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(super) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
@@ -117,7 +125,7 @@ impl Boot {
         self.options.extend([name.to_owned(), value.to_string()]);
     }
 
-    fn file(&mut self, from: &Path, to: &str) {
+    pub(super) fn file(&mut self, from: &Path, to: &str) {
         self.option("--file", format!("{}:{to}", from.display()));
     }
 
@@ -156,7 +164,7 @@ impl Boot {
     }
 
     /// Boots, starts the service and runs `check` inside, which ends with the words `CHECK: all good`.
-    fn run(mut self, check: &str) {
+    pub(super) fn run(mut self, check: &str) {
         let tool = repository().join("../shared/tools/systemd-boot-test.sh");
         let beside =
             std::env::var_os("AUTHDRIFT_SHARED").map(|shared| Path::new(&shared).join("tools/systemd-boot-test.sh"));
