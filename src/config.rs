@@ -9,6 +9,7 @@ pub mod load;
 pub mod lookup;
 pub mod problem;
 pub mod publishable_key;
+mod reach;
 mod reader;
 mod reading;
 mod reads;
@@ -24,6 +25,7 @@ pub use address::is_domain;
 pub use load::{Sources, parse};
 pub use lookup::NoInstance;
 pub use problem::{Problem, Problems};
+pub use reach::{refused, refused_address};
 pub use reads::NotRead;
 pub use suggest::closest;
 
@@ -51,7 +53,7 @@ pub struct Config {
     /// Who is told, in the order of the file; names are unique.
     pub receivers: Vec<Receiver>,
     /// Where the address is kept that misses the program when it says nothing.
-    pub heartbeat: Option<SecretRef>,
+    pub heartbeat: Option<SecretUrl>,
 }
 
 /// Who may approve a baseline.
@@ -298,13 +300,17 @@ pub struct Webhook {
     pub secrets: Vec<SecretRef>,
     /// CloudEvents instead of the body of Standard Webhooks.
     pub is_cloud_event: bool,
+    /// Whether it may stand in a private network.
+    pub may_be_private: bool,
 }
 
-/// A chat's webhook: whoever knows its address can write there, so the address is the secret.
+/// A chat's webhook, or where signs of life go: whoever knows the address can write there, so it is the secret.
 #[derive(Debug, Clone)]
 pub struct SecretUrl {
     /// https, or http on loopback.
     pub url: SecretRef,
+    /// Whether it may stand in a private network.
+    pub may_be_private: bool,
 }
 
 /// A PagerDuty receiver.

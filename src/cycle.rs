@@ -1,6 +1,7 @@
 //! One pass for one instance, from the first request to the last commit. Reads top to bottom like the data flows.
 
 mod announce;
+mod cause;
 mod commit;
 mod doubt;
 mod judge;
@@ -9,6 +10,7 @@ pub mod quiet;
 pub mod report;
 mod stakes;
 mod storage;
+mod unseen;
 mod upkeep;
 
 use std::collections::{BTreeMap, BTreeSet};

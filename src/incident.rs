@@ -14,7 +14,7 @@ use chrono::{DateTime, Utc};
 pub use sections::{SectionIncident, SectionKind, SectionStep, advance_sections, section_kind, section_kinds};
 use serde_json::{Value, json};
 pub use silence::{Hearing, Matcher, Silence};
-pub use story::{Story, Telling, telling};
+pub use story::{Story, Telling, is_reminder_due, telling};
 
 use crate::canonical;
 use crate::diff::{Change, ChangeKind};

@@ -26,6 +26,7 @@ mod view;
 mod words;
 
 pub use format::{Body, Format};
+pub use words::listed;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -197,6 +198,14 @@ pub struct Entry {
     pub changes: Vec<EntryChange>,
 }
 
+impl Entry {
+    /// The same, told under the title of `whole`, from which it follows.
+    pub fn as_part_of(self, whole: &Self) -> Self {
+        let Self { setting, title, why, dashboard, event, category, unit, .. } = whole.clone();
+        Self { setting, title, why, dashboard, event, category, unit, ..self }
+    }
+}
+
 /// One path of an entry.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct EntryChange {
@@ -308,6 +317,8 @@ pub enum NoticeKind {
     StorageLow,
     /// An instance was not read for three intervals.
     Unread,
+    /// A reminder: something of the instance is still not seen.
+    StillUnseen,
     /// A receiver does not take messages, and some were given up.
     ReceiverFailed,
     /// What was approved for a time will be a drift again soon.
@@ -334,12 +345,13 @@ pub enum NoticeKind {
 
 impl NoticeKind {
     /// Every one, the worst first.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::TrustChanged,
         Self::StorageFailed,
         Self::StorageFull,
         Self::StorageLow,
         Self::Unread,
+        Self::StillUnseen,
         Self::ReceiverFailed,
         Self::ApprovalEnding,
         Self::Approved,
@@ -357,7 +369,9 @@ impl NoticeKind {
     pub fn severity(self) -> Severity {
         match self {
             Self::StorageFailed | Self::StorageFull => Severity::Critical,
-            Self::TrustChanged | Self::StorageLow | Self::Unread | Self::ReceiverFailed => Severity::High,
+            Self::TrustChanged | Self::StorageLow | Self::Unread | Self::StillUnseen | Self::ReceiverFailed => {
+                Severity::High
+            }
             Self::ApprovalEnding => Severity::Medium,
             Self::Approved
             | Self::Silenced
@@ -384,6 +398,7 @@ impl NoticeKind {
             Self::StorageFull => "storage.full",
             Self::StorageLow => "storage.low",
             Self::Unread => "instance.unread",
+            Self::StillUnseen => "instance.still_unseen",
             Self::ReceiverFailed => "receiver.failed",
             Self::ApprovalEnding => "approval.ending",
             Self::Approved => "baseline.approved",

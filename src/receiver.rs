@@ -8,7 +8,6 @@ mod post;
 mod signing;
 mod webhook;
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -68,16 +67,7 @@ pub fn format_of(kind: &ReceiverKind) -> Option<Format> {
 /// What goes to `kind`, to be kept with the message: every try sends the same bytes, whatever version of the program
 /// makes it. A message that cannot be written is kept all the same, and given up when it is sent.
 pub fn body(kind: &ReceiverKind, message: &Message) -> Option<Body> {
-    written(message, format_of(kind)?).ok()
-}
-
-/// One message that cannot be written must not stop the others.
-fn written(message: &Message, format: Format) -> Result<Body, String> {
-    match catch_unwind(AssertUnwindSafe(|| Body::of(message, format))) {
-        Ok(Ok(body)) => Ok(body),
-        Ok(Err(error)) => Err(format!("the body cannot be made: {error}")),
-        Err(_) => Err("the body cannot be made: the renderer failed".to_owned()),
-    }
+    Body::of(message, format_of(kind)?).ok()
 }
 
 impl Sender {
@@ -103,7 +93,7 @@ impl Sender {
         let body = match (self.format, &message.body) {
             (None, _) => None,
             (Some(format), Some(kept)) if kept.format == format => Some(kept.clone()),
-            (Some(format), _) => match written(message, format) {
+            (Some(format), _) => match Body::of(message, format) {
                 Ok(body) => Some(body),
                 Err(reason) => return Attempt::Permanent(reason),
             },

@@ -14,6 +14,7 @@ pub mod drifts;
 pub mod events;
 pub mod high_water;
 pub mod instances;
+mod memory;
 pub mod news;
 mod open;
 pub mod outbox;
@@ -29,8 +30,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 pub use audit::contradiction;
 use chrono::{DateTime, Utc};
+use memory::Memory;
 pub use open::{check_schema, make_folder};
-pub use rusqlite::Transaction;
 use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 use tokio::runtime::{Handle, RuntimeFlavor};
 
@@ -118,8 +119,15 @@ impl StoreError {
 #[derive(Clone)]
 pub struct Store {
     connection: Arc<Mutex<Connection>>,
+    memory: Arc<Mutex<Memory>>,
     path: Arc<Path>,
     key: FingerprintKey,
+}
+
+/// One state of the database, seen or changed as a whole.
+pub struct Transaction<'c> {
+    inner: rusqlite::Transaction<'c>,
+    memory: &'c Mutex<Memory>,
 }
 
 /// A result of the store.
@@ -207,13 +215,14 @@ impl Store {
     ) -> Result<T, E> {
         // A panic in `work` rolled its transaction back, so the connection is as good as before.
         let mut connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
-        let transaction = connection.transaction_with_behavior(behavior).map_err(StoreError::from)?;
+        let inner = connection.transaction_with_behavior(behavior).map_err(StoreError::from)?;
+        let transaction = Transaction { inner, memory: &self.memory };
         let outcome = work(&transaction)?;
         let is_writing = matches!(behavior, TransactionBehavior::Immediate);
         if is_writing {
             high_water::expect_from_now_on(&transaction)?;
         }
-        transaction.commit().map_err(StoreError::from)?;
+        transaction.commit()?;
         if is_writing {
             high_water::raise(&connection)?;
         }

@@ -134,7 +134,7 @@ fn matcher(context: &Context, text: &str) -> Result<Matcher, CliError> {
 
 fn list(context: &Context, options: &QuietListOptions, is_window: bool, out: &mut dyn Write) -> Result<Exit, CliError> {
     let now = context.clock.now();
-    let all = context.existing_store()?.read(silences::all)?;
+    let all = context.existing_store()?.read(|tx| silences::all(tx))?;
     let wanted = |silence: &Silence| silence.is_window == is_window && (options.all || !silence.is_over(now));
     let listed: Vec<&Silence> = all.iter().map(|(silence, _)| silence).filter(|silence| wanted(silence)).collect();
     if options.json {

@@ -174,7 +174,7 @@ fn frame(context: &Context, receiver: &Receiver, now: DateTime<Utc>) -> Result<A
         None => context.config.instances.first().map(|instance| instance.id.clone()),
     };
     let mark = match context.config.store.exists() {
-        true => context.existing_store()?.read(events::mark)?,
+        true => context.existing_store()?.read(|tx| events::mark(tx))?,
         false => None,
     };
     let event = mark.unwrap_or_else(|| HistoryMark { size: 0, head: Digest::of(b"") });

@@ -99,7 +99,7 @@ pub fn status(context: &Context, options: &StatusOptions, out: &mut dyn Write) -
         }
         columns.write(out)?;
     }
-    let silences = store.read(silences::all)?;
+    let silences = store.read(|tx| silences::all(tx))?;
     let in_force: Vec<&Silence> =
         silences.iter().map(|(silence, _)| silence).filter(|one| one.is_active(now)).collect();
     if !in_force.is_empty() {
@@ -111,7 +111,7 @@ pub fn status(context: &Context, options: &StatusOptions, out: &mut dyn Write) -
         writeln!(out, "{what} until {until}, by {by}: {} ({})", silence.words(), silence.id)?;
     }
     writeln!(out)?;
-    match store.read(events::mark)? {
+    match store.read(|tx| events::mark(tx))? {
         Some(mark) => writeln!(out, "History: {} events, head {}.", mark.size, mark.head.short())?,
         None => writeln!(out, "History: empty.")?,
     }
@@ -234,10 +234,10 @@ fn as_json(store: &Store, context: &Context, lines: &[(&Instance, Line)]) -> Res
         }
         receivers.push(fields);
     }
-    let history = store.read(events::mark)?;
+    let history = store.read(|tx| events::mark(tx))?;
     let now = context.clock.now();
     let silences: Vec<Value> = store
-        .read(silences::all)?
+        .read(|tx| silences::all(tx))?
         .iter()
         .filter(|(silence, _)| silence.is_active(now))
         .map(|(silence, _)| {

@@ -180,7 +180,8 @@ fn mailbox(table: &Reader<'_>, key: &str, text: &At<String>) -> Option<Mailbox> 
 
 fn webhook(table: &mut Reader<'_>) -> Option<Webhook> {
     table.require("url");
-    let url = table.url("url", UrlUse::Whole).map(|url| url.value);
+    let may_be_private = may_be_private(table);
+    let url = table.url("url", UrlUse::Whole).filter(|url| is_taken(table, url, may_be_private)).map(|url| url.value);
     table.require("secret");
     let secrets = table.secrets("secret");
     let format = table.word("format", &["standard", "cloudevents"]);
@@ -188,19 +189,32 @@ fn webhook(table: &mut Reader<'_>) -> Option<Webhook> {
         url: url?,
         secrets: secrets?,
         is_cloud_event: format.is_some_and(|format| format.value == "cloudevents"),
+        may_be_private,
     })
 }
 
+/// Whether it may stand in a private network.
+fn may_be_private(table: &mut Reader<'_>) -> bool {
+    table.boolean("allow_private").is_some_and(|given| given.value)
+}
+
+fn is_taken(table: &Reader<'_>, url: &At<Url>, may_be_private: bool) -> bool {
+    let Some(reason) = super::refused(&url.value, may_be_private) else { return true };
+    table.report(Problem::at(url.span.clone(), format!("'url' cannot be used: {reason}")));
+    false
+}
+
 /// The address of a chat's webhook is as good as a password, so it stands where secrets do.
-fn secret_url(table: &mut Reader<'_>) -> Option<SecretUrl> {
+pub(super) fn secret_url(table: &mut Reader<'_>) -> Option<SecretUrl> {
+    let may_be_private = may_be_private(table);
     table.require("url");
     let url = table.secret("url")?;
-    Some(SecretUrl { url: url.value })
+    Some(SecretUrl { url: url.value, may_be_private })
 }
 
 fn pagerduty(table: &mut Reader<'_>) -> Option<PagerDuty> {
     let is_given = table.has("url");
-    let url = table.url("url", UrlUse::Whole).map(|url| url.value);
+    let url = table.url("url", UrlUse::Whole).filter(|url| is_taken(table, url, false)).map(|url| url.value);
     table.require("routing_key");
     let routing_key = table.secret("routing_key").map(|key| key.value);
     let url = if is_given { url } else { Url::parse(PAGERDUTY).ok() };

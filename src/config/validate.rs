@@ -11,7 +11,7 @@ use super::load::Sources;
 use super::problem::Problem;
 use super::reader::{At, Reader};
 use super::suggest::closest;
-use super::{Approval, Config, Schedule, SecretRef, instance, receiver};
+use super::{Approval, Config, Schedule, SecretUrl, instance, receiver};
 use crate::model::{Severity, display_safe};
 use crate::schedule::Cron;
 
@@ -40,12 +40,11 @@ pub(super) fn config(mut file: Reader<'_>, sources: &Sources<'_>) -> Option<Conf
     Some(Config { store: store?, approval, catalogue, instances, receivers, heartbeat })
 }
 
-fn heartbeat(file: &mut Reader<'_>) -> Option<SecretRef> {
+fn heartbeat(file: &mut Reader<'_>) -> Option<SecretUrl> {
     let mut section = file.table("heartbeat")?;
-    section.require("url");
-    let url = section.secret("url").map(|url| url.value);
+    let place = receiver::secret_url(&mut section);
     section.finish();
-    url
+    place
 }
 
 fn store(file: &mut Reader<'_>, sources: &Sources<'_>) -> Option<PathBuf> {

@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
+use super::cause::causes;
 use super::commit::Told;
 use super::report::BaselineReport;
 use crate::classify::{Catalogue, Drift, Surroundings, assess_among};
@@ -12,6 +13,7 @@ use crate::message::{
 };
 use crate::model::{Digest, HistoryMark, InstanceId, Severity};
 use crate::receiver;
+use crate::sections::Table;
 use crate::store::instances::InstanceRow;
 use crate::store::outbox;
 use crate::store::{StoreError, Transaction, drifts, events, news};
@@ -183,13 +185,22 @@ fn takes_instance(alert: &Alert, filter: &Filter) -> bool {
     instances.is_none_or(|(instances, instance)| instances.contains(instance))
 }
 
-/// One entry per setting and kind of news, most severe first.
+/// One entry per setting and kind of news, most severe first. What only follows from another difference stands with it.
 fn entries(origin: &Origin<'_>, transitions: &[Transition]) -> Vec<Entry> {
-    let one = |transition: &Transition| {
-        let drift = assess_among(origin.catalogue, &origin.surroundings, transition.drift.change.clone());
-        Some(entry(news_of(transition)?, drift, transition))
-    };
-    grouped(transitions.iter().filter_map(one))
+    let (mut changes, mut entries) = (Vec::new(), Vec::new());
+    for transition in transitions {
+        let Some(news) = news_of(transition) else { continue };
+        let change = &transition.drift.change;
+        let drift = assess_among(origin.catalogue, &origin.surroundings, change.clone());
+        entries.push(entry(news, drift, transition));
+        changes.push(change);
+    }
+    let causes = causes(Table::of(origin.instance.provider), &changes);
+    let joined = entries.iter().zip(causes).map(|(entry, cause)| {
+        let cause = cause.and_then(|cause| entries.get(cause)).filter(|cause| cause.news == entry.news);
+        cause.map_or_else(|| entry.clone(), |cause| entry.clone().as_part_of(cause))
+    });
+    grouped(joined)
 }
 
 fn entry(news: News, drift: Drift, transition: &Transition) -> Entry {

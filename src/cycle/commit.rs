@@ -9,7 +9,7 @@ use super::announce::{Origin, announce, tell};
 use super::judge::{Compared, Judged, judge};
 use super::report::{self, BaselineReport, Report};
 use super::storage::has_room;
-use super::{Taken, Watch, next_due, notices, quiet};
+use super::{Taken, Watch, next_due, notices, quiet, unseen};
 use crate::classify::{Surroundings, assess_among};
 use crate::incident::{
     self, Ending, Hearing, Known, SectionIncident, SectionKind, SectionStep, Silence, Status, Step, Story, Telling,
@@ -70,7 +70,10 @@ pub(super) fn commit(
             events::append(tx, cycle.at, "baseline.trusted", Some(id), json!({ "was": was_untrusted }))?;
             told.trusted_again = true;
         }
-        _ => {}
+        Judged::Untrusted(untrusted) => {
+            told.notices.extend(unseen::reminder(tx, row, id, Some(&untrusted.to_string()), cycle.at)?);
+        }
+        _ => told.notices.extend(unseen::reminder(tx, row, id, None, cycle.at)?),
     }
 
     let report = report::build(tx, watch, taken, &judged, &cycle)?;

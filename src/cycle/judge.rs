@@ -174,7 +174,7 @@ fn verified<T>(
         None => Vec::new(),
     };
     // Whoever can edit the history can hide that something was approved, so it is walked every time.
-    let walk = match events::verify(tx) {
+    let walk = match tx.history() {
         Ok(walk) => walk,
         Err(StoreError::History(reason)) => return Ok(Err(Untrusted::StoreTampered { reason })),
         Err(error) => return Err(error),

@@ -57,8 +57,8 @@ pub(super) fn of_ends(
             continue;
         }
         let data = json!({ "path": path, "until": written(end.0) });
-        let is_told = |event: &Event| event.instance.as_ref() == Some(instance) && event.data == data;
-        if events::newest(tx, "approval.ending", is_told)?.is_none() {
+        let is_told = |event: &Event| event.data == data;
+        if events::newest_of(tx, instance, "approval.ending", is_told)?.is_none() {
             events::append(tx, at, "approval.ending", Some(instance), data.clone())?;
             let text = format!("{path} is approved until {}", written(end.0));
             notices.push(Notice { kind: NoticeKind::ApprovalEnding, subject: String::new(), text });

@@ -7,7 +7,7 @@ use crate::classify::{Catalogue, Surroundings, assess_among};
 use crate::clock::written;
 use crate::config::Config;
 use crate::incident::{Silence, Status};
-use crate::message::{Notice, NoticeKind};
+use crate::message::{Notice, NoticeKind, listed};
 use crate::model::{InstanceId, display_safe};
 use crate::store::instances::InstanceRow;
 use crate::store::{StoreError, Transaction, drifts, silences};
@@ -92,8 +92,8 @@ impl End {
         let mut parts = Vec::new();
         let mut part = |names: &[String], one: &str, more: &str| match names.len() {
             0 => {}
-            1 => parts.push(format!("1 {one}: {}", listed(names))),
-            n => parts.push(format!("{n} {more}: {}", listed(names))),
+            1 => parts.push(format!("1 {one}: {}", sorted(names))),
+            n => parts.push(format!("{n} {more}: {}", sorted(names))),
         };
         let (what, none) = if silence.is_window {
             part(&self.open, "announced change is still different", "announced changes are still different");
@@ -124,14 +124,8 @@ impl End {
     }
 }
 
-fn listed(names: &[String]) -> String {
+fn sorted(names: &[String]) -> String {
     let mut names: Vec<String> = names.to_vec();
     names.sort();
-    let more = names.len().saturating_sub(MOST_NAMED);
-    names.truncate(MOST_NAMED);
-    let mut text = names.join(", ");
-    if more > 0 {
-        text.push_str(&format!(", and {more} more"));
-    }
-    text
+    listed(&names)
 }

@@ -104,8 +104,7 @@ fn standing(
     let counts: Vec<String> = counts.map(|(severity, count)| format!("{count} {severity}")).collect();
     let is_open = !open.is_empty();
     let open = if counts.is_empty() { "nothing open".to_owned() } else { format!("open: {}", counts.join(", ")) };
-    let is_approval = |event: &Event| event.kind == events::APPROVED && event.instance.as_ref() == Some(instance);
-    let baseline = match events::newest(tx, events::APPROVED, is_approval)? {
+    let baseline = match events::newest_of(tx, instance, events::APPROVED, |_| true)? {
         None => NO_BASELINE.to_owned(),
         Some(event) => {
             let sequence = event.data.get("sequence").and_then(Value::as_u64).unwrap_or_default();

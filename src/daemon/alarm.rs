@@ -89,6 +89,6 @@ impl Alarm {
 
 /// Where the history stands, as far as it can still be read.
 fn mark(store: Option<&Store>) -> HistoryMark {
-    let read = store.and_then(|store| store.read(events::mark).ok().flatten());
+    let read = store.and_then(|store| store.read(|tx| events::mark(tx)).ok().flatten());
     read.unwrap_or_else(|| HistoryMark { size: 0, head: Digest::of(b"") })
 }

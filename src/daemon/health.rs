@@ -161,15 +161,17 @@ impl Subject {
     /// Whether people were told last that it is in trouble.
     fn was_told(&self, tx: &Transaction<'_>) -> Result<bool, StoreError> {
         let [trouble, end] = self.kinds().map(NoticeKind::event_type);
-        let is_about_it = |event: &Event| {
-            (event.kind == trouble || event.kind == end)
-                && match self {
-                    Self::Instance(id) => event.instance.as_ref() == Some(id),
-                    Self::Receiver(name) => event.data.get("receiver").is_some_and(|receiver| receiver == name),
-                }
-        };
+        let is_one = |event: &Event| event.kind == trouble || event.kind == end;
         let group = trouble.split_once('.').map_or(trouble, |(group, _)| group);
-        Ok(events::newest(tx, &format!("{group}."), is_about_it)?.is_some_and(|event| event.kind == trouble))
+        let group = format!("{group}.");
+        let newest = match self {
+            Self::Instance(id) => events::newest_of(tx, id, &group, is_one)?,
+            Self::Receiver(name) => {
+                let is_to_it = |event: &Event| event.data.get("receiver").is_some_and(|receiver| receiver == name);
+                events::newest(tx, &group, |event| is_one(event) && is_to_it(event))?
+            }
+        };
+        Ok(newest.is_some_and(|event| event.kind == trouble))
     }
 }
 

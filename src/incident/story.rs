@@ -118,7 +118,7 @@ pub fn telling(
     interval: TimeDelta,
     now: DateTime<Utc>,
 ) -> Telling {
-    let is_due = story.told_at.is_some_and(|told_at| is_over(told_at, pause(severity, story.reminders), now));
+    let is_due = story.told_at.is_some_and(|told_at| is_reminder_due(severity, story.reminders, told_at, now));
     let is_known = || story.turns.iter().any(|(_, after)| *after == drift.change.after);
     match step {
         // Somebody decided about it: that is said whatever went before.
@@ -147,6 +147,11 @@ pub fn telling(
             if turns >= FLAPPING_TURNS { Telling::Flapping } else { Telling::Step }
         }
     }
+}
+
+/// Whether the next reminder is due, when people last heard at `told_at` and were reminded of it `reminders` times.
+pub fn is_reminder_due(severity: Severity, reminders: usize, told_at: DateTime<Utc>, now: DateTime<Utc>) -> bool {
+    is_over(told_at, pause(severity, reminders), now)
 }
 
 /// Whether `pause` after `since` is over, or never began by the clock that counts now.

@@ -16,6 +16,7 @@ pub const EVENT_TYPES: &[(&str, &str)] = &[
     ("storage.full", "the disk is full: snapshots are not kept"),
     ("storage.low", "the disk is nearly full"),
     ("instance.unread", "an instance was not read for three intervals"),
+    ("instance.still_unseen", "a reminder: something of an instance is still not seen"),
     ("receiver.failed", "another receiver does not take messages"),
     ("approval.ending", "what was approved for a time is a drift again soon"),
     ("baseline.approved", "a new baseline was approved, and no drift ended with it"),

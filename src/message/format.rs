@@ -1,5 +1,7 @@
 //! The bodies that receivers other than mail understand.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use serde_json::Value;
 
 use super::{Message, discord, json, pagerduty, slack, teams};
@@ -65,8 +67,17 @@ impl Body {
     /// Writes `message` as `format` has it.
     ///
     /// # Errors
-    /// The alert has no JSON form, which its types do not allow.
-    pub fn of(message: &Message, format: Format) -> Result<Self, serde_json::Error> {
+    /// The alert has no JSON form, which its types do not allow, or the renderer panicked: one message that cannot be
+    /// written must not stop the others.
+    pub fn of(message: &Message, format: Format) -> Result<Self, String> {
+        match catch_unwind(AssertUnwindSafe(|| Self::written(message, format))) {
+            Ok(Ok(body)) => Ok(body),
+            Ok(Err(error)) => Err(format!("the body cannot be made: {error}")),
+            Err(_) => Err("the body cannot be made: the renderer failed".to_owned()),
+        }
+    }
+
+    fn written(message: &Message, format: Format) -> Result<Self, serde_json::Error> {
         let value: Value = match format {
             Format::Standard => json::event(&message.alert)?,
             Format::CloudEvents => json::cloud_event(message)?,

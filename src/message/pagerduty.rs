@@ -121,6 +121,8 @@ fn topic(notice: &Notice) -> Option<&'static str> {
         | NoticeKind::WindowOpened
         | NoticeKind::WindowEnded
         | NoticeKind::Digest => None,
+        // The alert it reminds of is still there.
+        NoticeKind::StillUnseen => None,
     }
 }
 

@@ -224,6 +224,78 @@ pub(super) fn reminder() -> Alert {
     alert
 }
 
+/// Sections that cannot be read any more.
+pub(super) fn blind() -> Alert {
+    let alert = drift();
+    Alert { untrusted: None, baseline: alert.baseline, event: alert.event, ..untrusted() }
+}
+
+/// The same, hours later.
+pub(super) fn still_blind() -> Alert {
+    let text = "not read since 2026-11-22T03:50:02Z: clients, guardian.policies".to_owned();
+    let notice = Notice { kind: NoticeKind::StillUnseen, subject: String::new(), text };
+    Alert { sections: Vec::new(), notices: vec![notice], at: at("2026-11-22T07:50:36Z"), ..blind() }
+}
+
+/// What somebody wanted quiet, and what came of it.
+pub(super) fn quiet() -> Alert {
+    let notice = |kind, text: &str| Notice { kind, subject: "sil_01990a5c".to_owned(), text: text.to_owned() };
+    let mut alert = bare("clerk:prod", "ins_2abcDEF");
+    alert.notices = vec![
+        notice(
+            NoticeKind::WindowOpened,
+            "by carol@example.test until 2026-11-22T06:00:00Z, for /jwt_templates: CHG-1051 new template",
+        ),
+        notice(
+            NoticeKind::SilenceEnded,
+            "1 setting was changed and is still different: /instance/allowed_origins. To approve what is still \
+             different: authdrift approve clerk:prod --only /instance/allowed_origins --reason \"...\"",
+        ),
+    ];
+    alert
+}
+
+/// A day in one message.
+pub(super) fn digest() -> Alert {
+    let mut alert = Alert { instance: None, ..bare("clerk:prod", "") };
+    alert.notices = vec![Notice {
+        kind: NoticeKind::Digest,
+        subject: "digest 41, 1 drift, 1 in sync".to_owned(),
+        text:
+            "clerk:prod drift, open: 1 high, 2 low, last read 2026-11-22T07:55:02Z; auth0:acme in sync, nothing open, \
+               last read 2026-11-22T07:55:04Z"
+                .to_owned(),
+    }];
+    alert
+}
+
+/// The disk, from nearly full to no use at all.
+pub(super) fn storage() -> Alert {
+    let mut alert = Alert { instance: None, ..bare("clerk:prod", "") };
+    let path = "/var/lib/authdrift/authdrift.db";
+    alert.notices = vec![
+        Notice::of_storage(NoticeKind::StorageFailed, path, None, "disk I/O error"),
+        Notice::of_storage(NoticeKind::StorageFull, path, Some(12 << 20), ""),
+    ];
+    alert
+}
+
+/// What the mails of people look like, by name.
+pub(super) fn ordinary() -> [(&'static str, Alert); 10] {
+    [
+        ("drift", drift()),
+        ("all-clear", all_clear()),
+        ("untrusted", untrusted()),
+        ("blind", blind()),
+        ("still-blind", still_blind()),
+        ("reminder", reminder()),
+        ("watch", watch()),
+        ("storage", storage()),
+        ("quiet", quiet()),
+        ("digest", digest()),
+    ]
+}
+
 /// What the watch has to say of itself.
 pub(super) fn watch() -> Alert {
     let mut alert = Alert { instance: None, ..bare("clerk:prod", "") };

@@ -132,13 +132,7 @@ mod tests {
 
     #[test]
     fn alerts_read_as_agreed() {
-        for (name, alert) in [
-            ("drift", samples::drift()),
-            ("all-clear", samples::all_clear()),
-            ("untrusted", samples::untrusted()),
-            ("reminder", samples::reminder()),
-            ("watch", samples::watch()),
-        ] {
+        for (name, alert) in samples::ordinary() {
             let path = format!("{}/tests/golden/{name}.txt", env!("CARGO_MANIFEST_DIR"));
             let text = render(&alert).unwrap();
             if std::env::var_os("UPDATE_GOLDEN").is_some() {
@@ -151,14 +145,7 @@ mod tests {
 
     #[test]
     fn prose_keeps_to_76_columns() {
-        for alert in [
-            samples::drift(),
-            samples::all_clear(),
-            samples::untrusted(),
-            samples::reminder(),
-            samples::watch(),
-            samples::many(),
-        ] {
+        for alert in samples::ordinary().map(|(_, alert)| alert).into_iter().chain([samples::many()]) {
             for line in render(&alert).unwrap().lines() {
                 let fixed = line.trim_start().trim_start_matches("Path ").trim_start();
                 let may_be_long = fixed.starts_with('/') || line.contains("authdrift ") || !fixed.contains(' ');

@@ -134,6 +134,15 @@ pub(super) fn facts(alert: &Alert) -> Vec<Fact> {
     facts
 }
 
+/// Whether it says that something is not seen.
+fn is_partly_blind(alert: &Alert) -> bool {
+    alert.sections.iter().any(|section| section.news.is_blindness()) || is_still_unseen(alert)
+}
+
+fn is_still_unseen(alert: &Alert) -> bool {
+    alert.notices.iter().any(|notice| notice.kind == NoticeKind::StillUnseen)
+}
+
 fn open_now(alert: &Alert) -> String {
     let places = |wanted: &[News]| -> usize {
         let matching = alert.entries.iter().filter(|entry| wanted.contains(&entry.news));
@@ -141,9 +150,7 @@ fn open_now(alert: &Alert) -> String {
     };
     let mut text = match alert.open {
         0 if alert.untrusted.is_some() => "not known, nothing was compared".to_owned(),
-        0 if alert.sections.iter().any(|section| section.news.is_blindness()) => {
-            "nothing, as far as it could be read".to_owned()
-        }
+        0 if is_partly_blind(alert) => "nothing, as far as it could be read".to_owned(),
         0 => "nothing".to_owned(),
         n => counted(n, "drift"),
     };
@@ -241,11 +248,11 @@ pub(super) fn steps(alert: &Alert) -> Vec<Step> {
             "reads it again; the very same is reported as drift",
         );
     }
-    if count_of(alert, SectionChange::Blind) > 0 {
+    if count_of(alert, SectionChange::Blind) > 0 || is_still_unseen(alert) {
         step("Access mended?", format!("authdrift check {instance}"), "reads everything again at once");
     }
     let has_trouble = alert.notices.iter().any(|notice| !notice.kind.is_end());
-    if worst.is_none() && alert.sections.is_empty() && (alert.open > 0 || has_trouble) {
+    if worst.is_none() && alert.sections.is_empty() && !is_still_unseen(alert) && (alert.open > 0 || has_trouble) {
         step("Still open", "authdrift status".to_owned(), "lists what is left");
     }
     steps
@@ -270,6 +277,9 @@ pub(super) fn notice(kind: NoticeKind) -> (&'static str, &'static str) {
             "Not read for a long time",
             "A change made there now would not be noticed. Look at the log of the service.",
         ),
+        NoticeKind::StillUnseen => {
+            ("Reminder: still not seen", "A change made there is not noticed. `authdrift status` says what to do.")
+        }
         NoticeKind::ReceiverFailed => (
             "Receiver does not take messages",
             "Its alerts reach nobody there. They are kept: `authdrift outbox list` shows them, `outbox retry` sends them again.",
@@ -307,6 +317,7 @@ pub(super) fn notice_clause(notice: &Notice) -> String {
         NoticeKind::StorageFull => "the disk is full, snapshots are not kept".to_owned(),
         NoticeKind::StorageLow => "the disk is nearly full".to_owned(),
         NoticeKind::Unread => "it was not read for a long time".to_owned(),
+        NoticeKind::StillUnseen => "reminder: something is still not seen".to_owned(),
         NoticeKind::ReceiverFailed => format!("receiver '{subject}' does not take messages"),
         NoticeKind::ApprovalEnding => "what was approved for a time is a drift again soon".to_owned(),
         NoticeKind::Approved => "a new baseline was approved".to_owned(),
@@ -356,7 +367,7 @@ pub(super) fn people(names: &[String]) -> String {
 }
 
 /// Names, the first few of them.
-pub(super) fn listed(names: &[String]) -> String {
+pub fn listed(names: &[String]) -> String {
     let mut shown: Vec<String> = names.iter().take(MOST_NAMES).cloned().collect();
     if names.len() > MOST_NAMES {
         shown.push(format!("and {} more", names.len() - MOST_NAMES));

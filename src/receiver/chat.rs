@@ -21,7 +21,7 @@ pub(super) struct Channel {
 
 impl Channel {
     pub(super) fn new(place: &SecretUrl) -> Result<Self, String> {
-        Ok(Self { place: place.clone(), post: Post::new()? })
+        Ok(Self { place: place.clone(), post: Post::new(place.may_be_private)? })
     }
 
     pub(super) async fn send(&self, body: &Body, now: DateTime<Utc>) -> Attempt {

@@ -9,12 +9,12 @@ use url::Url;
 
 use super::BadReceiver;
 use super::post::Post;
-use crate::config::{SecretRef, secret_url};
+use crate::config::{SecretUrl, secret_url};
 use crate::secrets;
 
 /// Sends signs of life.
 pub struct Heartbeat {
-    url: SecretRef,
+    place: SecretUrl,
     post: Post,
 }
 
@@ -28,13 +28,14 @@ pub enum Beat {
 }
 
 impl Heartbeat {
-    /// Prepares to send to the address that is kept at `url`. Nothing is sent and no secret is read yet.
+    /// Prepares to send to `place`. Nothing is sent and no secret is read yet.
     ///
     /// # Errors
     /// The TLS trust store is missing.
-    pub fn new(url: &SecretRef) -> Result<Self, BadReceiver> {
-        let post = Post::new().map_err(|reason| BadReceiver { name: "heartbeat".to_owned(), reason })?;
-        Ok(Self { url: url.clone(), post })
+    pub fn new(place: &SecretUrl) -> Result<Self, BadReceiver> {
+        let post =
+            Post::new(place.may_be_private).map_err(|reason| BadReceiver { name: "heartbeat".to_owned(), reason })?;
+        Ok(Self { place: place.clone(), post })
     }
 
     /// Sends one sign of life; `status` is for whoever looks at it there.
@@ -57,7 +58,7 @@ impl Heartbeat {
     }
 
     fn address(&self, beat: &Beat) -> Result<Url, String> {
-        let text = secrets::read(&self.url).map_err(|error| error.to_string())?;
+        let text = secrets::read(&self.place.url).map_err(|error| error.to_string())?;
         let mut url = secret_url(text.expose_secret().trim())?;
         if *beat != Beat::Well {
             let path = format!("{}/fail", url.path().trim_end_matches('/'));

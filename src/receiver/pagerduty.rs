@@ -30,7 +30,7 @@ pub(super) struct Pager {
 
 impl Pager {
     pub(super) fn new(pager: &PagerDuty) -> Result<Self, String> {
-        Ok(Self { pager: pager.clone(), post: Post::new()?, sent: Mutex::default() })
+        Ok(Self { pager: pager.clone(), post: Post::new(false)?, sent: Mutex::default() })
     }
 
     pub(super) async fn send(&self, message: &Message, body: &Body, now: DateTime<Utc>) -> Attempt {

@@ -1,12 +1,18 @@
-//! One POST with every limit set: no redirects, no proxy, one deadline, and never more of an answer than is needed.
+//! One POST with every limit set: no redirects, no proxy, no address that is not meant, one deadline, and never more of an
+//! answer than is needed.
 
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::{Client, Response, StatusCode, redirect};
 use url::Url;
 
 use super::Attempt;
+use crate::config::{refused, refused_address};
 use crate::model::display_safe;
 
 /// Connect, send and answer within this time.
@@ -17,6 +23,7 @@ const MOST_READ: usize = 16 << 10;
 /// A client of receivers.
 pub(super) struct Post {
     client: Client,
+    may_be_private: bool,
 }
 
 /// What came back.
@@ -31,15 +38,20 @@ pub(super) struct Answer {
 }
 
 impl Post {
-    pub(super) fn new() -> Result<Self, String> {
+    /// Prepares to post to receivers, of which only some `may_be_private`.
+    ///
+    /// # Errors
+    /// The TLS trust store is missing.
+    pub(super) fn new(may_be_private: bool) -> Result<Self, String> {
         let client = Client::builder()
             .user_agent(concat!("authdrift/", env!("CARGO_PKG_VERSION")))
             .redirect(redirect::Policy::none())
             .timeout(TIMEOUT)
             .no_proxy()
+            .dns_resolver(Arc::new(Meant { may_be_private }))
             .build()
             .map_err(reason)?;
-        Ok(Self { client })
+        Ok(Self { client, may_be_private })
     }
 
     /// Posts `body` to `url` once.
@@ -54,6 +66,10 @@ impl Post {
         body: Vec<u8>,
         now: DateTime<Utc>,
     ) -> Result<Answer, String> {
+        // An address that is written as one is not asked of the resolver.
+        if let Some(reason) = refused(url, self.may_be_private) {
+            return Err(format!("nothing was sent: {reason}"));
+        }
         let mut request = self.client.post(url.clone()).header("content-type", content_type);
         for (name, value) in headers {
             request = request.header(name, value);
@@ -64,6 +80,43 @@ impl Post {
         let body = if status.is_success() { String::new() } else { beginning(&mut response).await };
         Ok(Answer { status: status.as_u16(), words: words(status), wait, body })
     }
+}
+
+/// Finds the addresses of a name, and leaves out those that a receiver may not have.
+///
+/// # Security
+/// Judged where the connection is made, so a name that answers differently the second time gains nothing (T8).
+struct Meant {
+    may_be_private: bool,
+}
+
+impl Resolve for Meant {
+    fn resolve(&self, name: Name) -> Resolving {
+        let may_be_private = self.may_be_private;
+        Box::pin(async move {
+            let name = name.as_str();
+            let found: Vec<SocketAddr> = tokio::net::lookup_host((name, 0)).await?.collect();
+            Ok(Box::new(meant(name, found, may_be_private)?.into_iter()) as Addrs)
+        })
+    }
+}
+
+/// The addresses of `found` that something may be sent to.
+fn meant(name: &str, found: Vec<SocketAddr>, may_be_private: bool) -> io::Result<Vec<SocketAddr>> {
+    let mut reasons = Vec::new();
+    let mut taken = Vec::new();
+    for address in found {
+        let is_itself = name.eq_ignore_ascii_case("localhost") && address.ip().is_loopback();
+        match refused_address(address.ip(), may_be_private).filter(|_| !is_itself) {
+            Some(reason) => reasons.push(reason),
+            None => taken.push(address),
+        }
+    }
+    if taken.is_empty() && !reasons.is_empty() {
+        let problem = format!("nothing was sent to '{name}': {}", reasons.join("; "));
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, problem));
+    }
+    Ok(taken)
 }
 
 impl Answer {
@@ -135,6 +188,29 @@ fn reason(error: reqwest::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn t8_a_name_leads_only_to_addresses_that_are_meant() {
+        let addresses =
+            |texts: &[&str]| texts.iter().map(|text| SocketAddr::new(text.parse().unwrap(), 0)).collect::<Vec<_>>();
+        let (public, private, metadata) = ("93.184.216.34", "10.0.0.1", "169.254.169.254");
+        assert_eq!(
+            meant("a.example", addresses(&[private, public]), false).unwrap(),
+            addresses(&[public]),
+            "the one that is meant"
+        );
+        assert_eq!(meant("a.example", addresses(&[private, metadata]), true).unwrap(), addresses(&[private]));
+        assert_eq!(meant("localhost", addresses(&["127.0.0.1", "::1"]), false).unwrap().len(), 2);
+        for (found, may_be_private, why) in [
+            (private, false, "nothing was sent to 'a.example': 10.0.0.1 is a private address"),
+            ("127.0.0.1", false, "127.0.0.1 is a private address"),
+            (metadata, true, "169.254.169.254 is link-local"),
+        ] {
+            let error = meant("a.example", addresses(&[found]), may_be_private).unwrap_err().to_string();
+            assert!(error.contains(why), "{error}");
+        }
+        assert!(meant("localhost", addresses(&[private]), false).is_err(), "a name that was bent");
+    }
 
     #[test]
     fn what_is_tried_again_and_what_is_not() {

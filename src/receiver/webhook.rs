@@ -17,7 +17,7 @@ pub(super) struct Hook {
 
 impl Hook {
     pub(super) fn new(webhook: &Webhook) -> Result<Self, String> {
-        Ok(Self { webhook: webhook.clone(), post: Post::new()? })
+        Ok(Self { webhook: webhook.clone(), post: Post::new(webhook.may_be_private)? })
     }
 
     pub(super) async fn send(&self, message: &Message, body: &Body, now: DateTime<Utc>) -> Attempt {

@@ -10,7 +10,7 @@ use super::outbox::keep;
 use super::{Stored, events, from_millis, read_json, to_millis};
 use crate::message::fold::fold;
 use crate::message::subject::subject;
-use crate::message::{Alert, Message};
+use crate::message::{Alert, Body, Format, Message};
 use crate::model::MessageId;
 
 /// How long a message is kept after it was delivered, or folded into another.
@@ -191,9 +191,10 @@ fn fold_instance(tx: &Transaction<'_>, receiver: &str, instance: &str, now: Date
     let is_of_story = |message: &Message| message.thread.is_some() && message.thread == first.thread;
     let thread = first.thread.clone().filter(|_| messages.iter().all(is_of_story));
     let text = if thread.is_some() { first.subject.clone() } else { subject(&alert) };
-    // Its body is made when it is sent: what the receiver is, is not known here.
     let one = Message { thread, subject: text, ..Message::new(receiver, alert, now) };
-    keep(tx, &one)?;
+    let format = format_of(tx, &first.id)?;
+    let body = format.and_then(|format| Body::of(&one, format).ok());
+    keep(tx, &Message { body, ..one.clone() })?;
     for message in &messages {
         tx.prepare_cached("UPDATE outbox SET state = 'folded', done_at = ?2, last_outcome = ?3 WHERE id = ?1")?
             .execute((message.id.as_str(), to_millis(now), format!("part of {}", one.id)))?;
@@ -204,6 +205,13 @@ fn fold_instance(tx: &Transaction<'_>, receiver: &str, instance: &str, now: Date
             .execute((message.id.as_str(), one.id.as_str(), &one.subject, receiver))?;
     }
     Ok(())
+}
+
+/// How the body of a message is written, if it has one.
+fn format_of(tx: &Transaction<'_>, id: &MessageId) -> Stored<Option<Format>> {
+    let word: Option<String> =
+        tx.prepare_cached("SELECT format FROM outbox WHERE id = ?1")?.query_row([id.as_str()], |row| row.get(0))?;
+    Ok(word.as_deref().and_then(Format::from_word))
 }
 
 /// Removes some of what nobody needs any more, and names it in the history. The beginning of a story stays as long as the

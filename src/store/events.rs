@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
-use rusqlite::{OptionalExtension, Transaction};
+use rusqlite::{OptionalExtension, Rows, Transaction};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -13,6 +13,12 @@ use crate::canonical;
 use crate::clock::written;
 use crate::incident::Story;
 use crate::model::{Digest, HistoryMark, InstanceId, display_safe};
+
+/// The kind of an event, as the indexes have it; nothing for a body that is no JSON.
+const KIND: &str = "CASE WHEN json_valid(CAST(body AS TEXT)) THEN json_extract(CAST(body AS TEXT), '$.kind') END";
+/// What an event is about, as the index has it.
+const INSTANCE: &str =
+    "CASE WHEN json_valid(CAST(body AS TEXT)) THEN json_extract(CAST(body AS TEXT), '$.instance') END";
 
 /// The kind of event that says that a baseline was accepted.
 pub const APPROVED: &str = "baseline.approved";
@@ -110,17 +116,45 @@ pub fn recorded_at(tx: &Transaction<'_>, size: u64) -> Stored<Option<DateTime<Ut
 /// # Errors
 /// The database cannot be read.
 pub fn newest(tx: &Transaction<'_>, group: &str, wanted: impl Fn(&Event) -> bool) -> Stored<Option<Event>> {
+    let (from, to) = range_of(group);
     let mut query =
-        tx.prepare_cached("SELECT body FROM events WHERE instr(CAST(body AS TEXT), ?1) > 0 ORDER BY seq DESC")?;
-    let mut rows = query.query([format!("\"kind\":\"{group}")])?;
+        tx.prepare_cached(&format!("SELECT body FROM events WHERE {KIND} >= ?1 AND {KIND} < ?2 ORDER BY seq DESC"))?;
+    let mut rows = query.query([from, to])?;
+    first(&mut rows, wanted)
+}
+
+/// The same, of those that are about `instance`.
+///
+/// # Errors
+/// The database cannot be read.
+pub fn newest_of(
+    tx: &Transaction<'_>,
+    instance: &InstanceId,
+    group: &str,
+    wanted: impl Fn(&Event) -> bool,
+) -> Stored<Option<Event>> {
+    let (from, to) = range_of(group);
+    let mut query = tx.prepare_cached(&format!(
+        "SELECT body FROM events WHERE {INSTANCE} = ?3 AND {KIND} >= ?1 AND {KIND} < ?2 ORDER BY seq DESC"
+    ))?;
+    let mut rows = query.query([from, to, instance.to_string()])?;
+    first(&mut rows, wanted)
+}
+
+/// The first of `rows` that is an event and wanted. One that cannot be read is found by walking the history.
+fn first(rows: &mut Rows<'_>, wanted: impl Fn(&Event) -> bool) -> Stored<Option<Event>> {
     while let Some(row) = rows.next()? {
         let body: Vec<u8> = row.get(0)?;
-        let event = serde_json::from_slice::<Event>(&body).ok();
-        if let Some(event) = event.filter(|event| event.kind.starts_with(group) && wanted(event)) {
+        if let Some(event) = serde_json::from_slice::<Event>(&body).ok().filter(|event| wanted(event)) {
             return Ok(Some(event));
         }
     }
     Ok(None)
+}
+
+/// Between which texts the kinds of a group are: they are ASCII.
+fn range_of(group: &str) -> (String, String) {
+    (group.to_owned(), format!("{group}\u{7f}"))
 }
 
 /// Code of the reason why the baseline of `instance` cannot be trusted, if that was the last thing said of it.
@@ -128,11 +162,8 @@ pub fn newest(tx: &Transaction<'_>, group: &str, wanted: impl Fn(&Event) -> bool
 /// # Errors
 /// The database cannot be read.
 pub fn untrusted(tx: &Transaction<'_>, instance: &InstanceId) -> Stored<Option<String>> {
-    let is_about_trust = |event: &Event| {
-        event.instance.as_ref() == Some(instance)
-            && matches!(event.kind.as_str(), "baseline.untrusted" | "baseline.trusted")
-    };
-    let last = newest(tx, "baseline.", is_about_trust)?.filter(|event| event.kind == "baseline.untrusted");
+    let is_about_trust = |event: &Event| matches!(event.kind.as_str(), "baseline.untrusted" | "baseline.trusted");
+    let last = newest_of(tx, instance, "baseline.", is_about_trust)?.filter(|event| event.kind == "baseline.untrusted");
     Ok(last.and_then(|event| Some(event.data.get("code")?.as_str()?.to_owned())))
 }
 
@@ -141,16 +172,16 @@ pub fn untrusted(tx: &Transaction<'_>, instance: &InstanceId) -> Stored<Option<S
 /// # Errors
 /// The database cannot be read.
 pub fn stories(tx: &Transaction<'_>, instance: &InstanceId) -> Stored<BTreeMap<String, Story>> {
-    let mut query = tx.prepare_cached(
-        "SELECT body FROM events WHERE instr(CAST(body AS TEXT), '\"kind\":\"drift.') > 0 ORDER BY seq",
-    )?;
-    let mut rows = query.query([])?;
+    let (from, to) = range_of("drift.");
+    let mut query = tx.prepare_cached(&format!(
+        "SELECT body FROM events WHERE {INSTANCE} = ?3 AND {KIND} >= ?1 AND {KIND} < ?2 ORDER BY seq"
+    ))?;
+    let mut rows = query.query([from, to, instance.to_string()])?;
     let mut stories: BTreeMap<String, Story> = BTreeMap::new();
     while let Some(row) = rows.next()? {
         let body: Vec<u8> = row.get(0)?;
         let Ok(event) = serde_json::from_slice::<Event>(&body) else { continue };
-        let drift =
-            event.data.get("drift").and_then(Value::as_str).filter(|_| event.instance.as_ref() == Some(instance));
+        let drift = event.data.get("drift").and_then(Value::as_str);
         if let (Some(drift), Ok(at)) = (drift, event.at.parse()) {
             let after = event.data.get("after").unwrap_or(&Value::Null);
             stories.entry(drift.to_owned()).or_default().take(&event.kind, after, at);
@@ -164,14 +195,15 @@ pub fn stories(tx: &Transaction<'_>, instance: &InstanceId) -> Stored<BTreeMap<S
 /// # Errors
 /// The database cannot be read.
 pub fn of_group(tx: &Transaction<'_>, group: &str) -> Stored<Vec<Event>> {
+    let (from, to) = range_of(group);
     let mut query =
-        tx.prepare_cached("SELECT body FROM events WHERE instr(CAST(body AS TEXT), ?1) > 0 ORDER BY seq")?;
-    let mut rows = query.query([format!("\"kind\":\"{group}")])?;
+        tx.prepare_cached(&format!("SELECT body FROM events WHERE {KIND} >= ?1 AND {KIND} < ?2 ORDER BY seq"))?;
+    let mut rows = query.query([from, to])?;
     let mut events = Vec::new();
     while let Some(row) = rows.next()? {
         let body: Vec<u8> = row.get(0)?;
         let event = serde_json::from_slice::<Event>(&body).ok();
-        events.extend(event.filter(|event| event.kind.starts_with(group)));
+        events.extend(event);
     }
     Ok(events)
 }
@@ -205,6 +237,8 @@ pub struct Walk {
     pub approved: BTreeMap<InstanceId, u64>,
     /// What it says that the tables should hold.
     pub(super) told: Told,
+    /// When the last event was recorded.
+    last_sound: String,
 }
 
 /// Walks the whole history, event by event.
@@ -212,14 +246,20 @@ pub struct Walk {
 /// # Errors
 /// [`StoreError::History`]: an event was edited, removed, reordered or is not where it belongs; the text says which.
 pub fn verify(tx: &Transaction<'_>) -> Stored<Walk> {
-    let mut query = tx.prepare_cached("SELECT seq, body, digest FROM events ORDER BY seq")?;
-    let mut rows = query.query([])?;
     let mut walk = Walk::default();
-    let mut last_sound = String::new();
+    walk_on(tx, &mut walk)?;
+    Ok(walk)
+}
+
+/// Goes on with a walk where it stands.
+pub(super) fn walk_on(tx: &Transaction<'_>, walk: &mut Walk) -> Stored<()> {
+    let mut query = tx.prepare_cached("SELECT seq, body, digest FROM events WHERE seq > ?1 ORDER BY seq")?;
+    let walked = walk.mark.as_ref().map_or(i64::MIN, |mark| i64::try_from(mark.size).unwrap_or(i64::MAX));
+    let mut rows = query.query([walked])?;
     while let Some(row) = rows.next()? {
         let seq: i64 = row.get(0)?;
         let broken = |what: &str| {
-            StoreError::History(format!("the history is broken at event {seq}: {what}{}", since(&last_sound)))
+            StoreError::History(format!("the history is broken at event {seq}: {what}{}", since(&walk.last_sound)))
         };
         let body: Vec<u8> = row.get(1).map_err(|_| broken("it cannot be read"))?;
         let digest: String = row.get(2).map_err(|_| broken("it cannot be read"))?;
@@ -232,7 +272,7 @@ pub fn verify(tx: &Transaction<'_>) -> Stored<Walk> {
         if computed.as_str() != digest {
             return Err(broken("it was edited"));
         }
-        if event.prev != walk.mark.map(|mark| mark.head) {
+        if event.prev.as_ref() != walk.mark.as_ref().map(|mark| &mark.head) {
             return Err(broken("it does not follow the one before"));
         }
         walk.told.take(&event);
@@ -242,9 +282,9 @@ pub fn verify(tx: &Transaction<'_>) -> Stored<Walk> {
             *highest = sequence.max(*highest);
         }
         walk.mark = Some(HistoryMark { size: expected, head: computed });
-        last_sound = event.at;
+        walk.last_sound = event.at;
     }
-    Ok(walk)
+    Ok(())
 }
 
 /// Up to when a history is sound that is broken after an event of that time.

@@ -26,6 +26,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0002_reading.sql"),
     include_str!("migrations/0003_receivers.sql"),
     include_str!("migrations/0004_folded.sql"),
+    include_str!("migrations/0005_events_by_kind.sql"),
 ];
 
 /// The first SQLite without the WAL-reset fault that can corrupt a file with two connections.
@@ -42,7 +43,7 @@ pub(super) fn create_or_open(path: &Path) -> Stored<Store> {
     configure(&connection, path)?;
     migrate(&mut connection, path)?;
     let key = fingerprint_key(&mut connection, path, is_new)?;
-    Ok(Store { connection: Arc::new(Mutex::new(connection)), path: Arc::from(path), key })
+    Ok(Store { connection: Arc::new(Mutex::new(connection)), memory: Arc::default(), path: Arc::from(path), key })
 }
 
 /// A store that is gone with the program, for looking without leaving anything behind.
@@ -51,7 +52,7 @@ pub(super) fn temporary() -> Stored<Store> {
     let mut connection = Connection::open_in_memory()?;
     migrate(&mut connection, path)?;
     let key = FingerprintKey::new(random_bytes()?);
-    Ok(Store { connection: Arc::new(Mutex::new(connection)), path: Arc::from(path), key })
+    Ok(Store { connection: Arc::new(Mutex::new(connection)), memory: Arc::default(), path: Arc::from(path), key })
 }
 
 /// Makes the folder that the database at `path` lies in, for this user alone, if there is none.

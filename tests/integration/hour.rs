@@ -327,3 +327,45 @@ async fn what_is_approved_for_a_time_is_told_a_day_before_it_ends_and_when_it_ha
     assert_eq!(sandbox.events("approval.ending"), 1);
     assert_eq!(sandbox.events("drift.reopened"), 1);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_seen_is_reminded_of_until_it_is_seen() {
+    let work = Clockwork::start().await;
+    let sandbox = &work.sandbox;
+    sandbox.clerk.fail("/v1/jwt_templates", Fault::status(403, serde_json::json!({})));
+    work.minute().await;
+    work.minute().await;
+    sandbox.webhook.wait_for(1, PATIENCE).await.expect("that it is blind");
+    for (minutes, expected) in [(230, 1), (11, 2), (1_441, 3)] {
+        work.minutes(minutes).await;
+        sandbox.webhook.wait_for(expected, PATIENCE).await.expect("a reminder");
+        work.minute().await;
+        assert_eq!(sandbox.webhook.deliveries().len(), expected, "after {minutes} more minutes");
+    }
+    sandbox.clerk.heal_all();
+    work.minute().await;
+    sandbox.webhook.wait_for(4, PATIENCE).await.expect("that it is seen again");
+    // Who decides cannot be known any more.
+    let signers = std::fs::read_to_string(sandbox.path("allowed_signers")).unwrap();
+    sandbox.write("allowed_signers", "");
+    work.minute().await;
+    sandbox.webhook.wait_for(6, PATIENCE).await.expect("that nothing can be trusted");
+    work.minutes(241).await;
+    sandbox.webhook.wait_for(7, PATIENCE).await.expect("a reminder");
+    sandbox.write("allowed_signers", &signers);
+    work.minutes(2_000).await;
+    sandbox.webhook.wait_for(9, PATIENCE).await.expect("that it is trusted again");
+    work.minutes(2_000).await;
+    let sandbox = work.stop().await;
+    let (blind, still, seeing) = ("section.blind", "instance.still_unseen", "section.seeing_again");
+    let (trust, untrusted, trusted) = ("trust.changed", "baseline.untrusted", "baseline.trusted");
+    let expected = [blind, still, still, seeing, trust, untrusted, still, trust, trusted];
+    assert_eq!(kinds(&sandbox), expected);
+    let text = |number: usize| {
+        let delivery = sandbox.webhook.deliveries()[number].json();
+        delivery["data"]["notices"][0]["text"].as_str().unwrap().to_owned()
+    };
+    assert!(text(1).starts_with("not read since ") && text(1).ends_with(": jwt_templates"), "{}", text(1));
+    assert!(text(6).starts_with("the baseline cannot be trusted, so nothing is compared: "), "{}", text(6));
+    sandbox.run(&["verify"]).await.expect(0);
+}

@@ -60,6 +60,7 @@ const EXPECTED: &[(Option<Moment>, &str)] = &[
     (Some((38, 0)), "drift.still_open"),
     (Some((50, 0)), "drift.closed"),
     (Some((96, 1)), "section.blind"),
+    (Some((100, 1)), "instance.still_unseen"),
     (Some((108, 0)), "section.seeing_again"),
     // The receiver is away: what was tried comes as it was, the rest as one.
     (None, "drift.opened"),

@@ -379,3 +379,32 @@ async fn a_message_of_several_events_goes_on_where_it_was_held_up() {
     assert_eq!((pager.requests().len(), line.state("pager").waiting), (3, 0));
     assert_eq!(pager.open_alerts().len(), 2);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn t8_no_receiver_makes_the_daemon_look_around_in_its_own_network() {
+    let sandbox = Sandbox::approved().await;
+    sandbox.write("chat", "https://[::ffff:169.254.169.254]/latest");
+    sandbox.write("wiki", "https://10.1.2.3/hook");
+    let chats = "[[slack]]\nname = \"chat\"\nurl = { file = \"chat\" }\nallow_private = true\n\
+                 [[discord]]\nname = \"wiki\"\nurl = { file = \"wiki\" }\n";
+    let text = std::fs::read_to_string(sandbox.path("config.toml")).unwrap();
+    sandbox.write("config.toml", &format!("{text}{chats}"));
+    for (name, reason) in [
+        ("chat", "169.254.169.254 is link-local, multicast or no address of one machine"),
+        ("wiki", "10.1.2.3 is a private address, and 'allow_private' is not set"),
+    ] {
+        let tried = sandbox.run(&["receivers", "test", name]).await.expect(74);
+        assert!(tried.err.contains(reason), "{}", tried.err);
+        assert!(!tried.err.contains("latest") && !tried.err.contains("hook"), "{}", tried.err);
+    }
+    // What is written as an address is refused before anything runs.
+    for (url, code) in [("https://192.168.0.1/", 78), ("https://169.254.169.254/", 78), ("https://203.0.113.7/", 0)] {
+        let hook = format!("[[webhook]]\nname = \"new\"\nurl = \"{url}\"\nsecret = {{ file = \"secret\" }}\n");
+        sandbox.write("config.toml", &format!("{text}{hook}"));
+        let checked = sandbox.run(&["config", "check"]).await.expect(code);
+        assert!(code == 0 || checked.err.contains("'url' cannot be used"), "{}", checked.err);
+    }
+    let hook = "[[webhook]]\nname = \"new\"\nurl = \"https://192.168.0.1/\"\nsecret = { file = \"secret\" }\n";
+    sandbox.write("config.toml", &format!("{text}{hook}allow_private = true\n"));
+    sandbox.run(&["config", "check"]).await.expect(0);
+}

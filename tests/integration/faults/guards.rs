@@ -208,3 +208,20 @@ async fn a_change_is_reported_although_another_section_is_blind() {
     let open = status["instances"][0]["open"].as_object().unwrap();
     assert_eq!(open.values().filter_map(Value::as_u64).sum::<u64>(), 3, "{status}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_one_click_took_away_is_one_entry() {
+    let sandbox = Sandbox::approved().await;
+    let gone = sandbox.auth0.get(ROLES).unwrap()[0]["name"].as_str().unwrap().to_owned();
+    sandbox.auth0.edit(ROLES, |roles| _ = roles.as_array_mut().unwrap().remove(0));
+    let report = sandbox.check_one("acme", 10).await;
+    let paths = paths(&report);
+    assert!(paths.len() > 1 && paths.iter().all(|path| path.ends_with(&gone)), "{paths:?}");
+    let alert = &sandbox.webhook.deliveries()[0].json()["data"];
+    let entries = alert["entries"].as_array().unwrap();
+    assert_eq!(entries.len(), 1, "{alert}");
+    assert_eq!((&entries[0]["title"], &entries[0]["setting"]), (&json!(format!("Role ({gone})")), &json!("role")));
+    assert_eq!(entries[0]["changes"].as_array().unwrap().len(), paths.len());
+    let mail = sandbox.smtp.mails()[0].text().unwrap();
+    assert!(mail.contains("1 setting drifted"), "{mail}");
+}

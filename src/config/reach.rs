@@ -1,0 +1,147 @@
+//! Which addresses of the network a receiver may have.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use url::{Host, Url};
+
+/// How far an address is, and so who may stand behind it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reach {
+    /// Anywhere on the internet.
+    Public,
+    /// In a private network, or on this machine.
+    Private,
+    /// One neighbour, many at once or nobody: among them the addresses at which clouds hand out a machine's credentials.
+    Never,
+}
+
+impl Reach {
+    /// Of one address. One that carries an IPv4 address inside is judged by that one.
+    fn of(address: IpAddr) -> Self {
+        match address {
+            IpAddr::V4(address) => of_v4(address),
+            IpAddr::V6(address) => match embedded(address) {
+                Some(inner) => of_v4(inner),
+                None => of_v6(address),
+            },
+        }
+    }
+}
+
+/// Why nothing is sent to the host of `url` as it is written, if so. A name says nothing yet: its addresses do.
+///
+/// # Security
+/// A receiver's address must not turn the program, which stands inside the network, against what stands there (T8). What
+/// is written as this machine is meant.
+pub fn refused(url: &Url, may_be_private: bool) -> Option<String> {
+    let address = match url.host()? {
+        Host::Domain(_) => return None,
+        Host::Ipv4(address) => IpAddr::V4(address),
+        Host::Ipv6(address) => IpAddr::V6(address),
+    };
+    if address.is_loopback() { None } else { refused_address(address, may_be_private) }
+}
+
+/// Why nothing is sent to `address`, if so.
+pub fn refused_address(address: IpAddr, may_be_private: bool) -> Option<String> {
+    match Reach::of(address) {
+        Reach::Public => None,
+        Reach::Private if may_be_private => None,
+        Reach::Private => Some(format!("{address} is a private address, and 'allow_private' is not set")),
+        Reach::Never => Some(format!("{address} is link-local, multicast or no address of one machine")),
+    }
+}
+
+fn of_v4(address: Ipv4Addr) -> Reach {
+    let [a, b, ..] = address.octets();
+    if address.is_link_local() || address.is_multicast() || a == 0 || a >= 240 {
+        return Reach::Never;
+    }
+    // The last two: addresses that providers share among customers (RFC 6598), and networks under test (RFC 2544).
+    let is_shared = a == 100 && (64..128).contains(&b);
+    let is_under_test = a == 198 && (b == 18 || b == 19);
+    if address.is_private() || address.is_loopback() || is_shared || is_under_test {
+        return Reach::Private;
+    }
+    Reach::Public
+}
+
+fn of_v6(address: Ipv6Addr) -> Reach {
+    if address.is_unicast_link_local() || address.is_multicast() || address.is_unspecified() {
+        return Reach::Never;
+    }
+    if address.is_unique_local() || address.is_loopback() { Reach::Private } else { Reach::Public }
+}
+
+/// The IPv4 address that an IPv6 address stands for: mapped (RFC 4291), translated (RFC 6052) or tunnelled (RFC 3056).
+fn embedded(address: Ipv6Addr) -> Option<Ipv4Addr> {
+    if let Some(mapped) = address.to_ipv4_mapped() {
+        return Some(mapped);
+    }
+    let inner = |high: u16, low: u16| Ipv4Addr::from_bits((u32::from(high) << 16) | u32::from(low));
+    match address.segments() {
+        [0x64, 0xff9b, 0, 0, 0, 0, high, low] | [0x2002, high, low, ..] => Some(inner(high, low)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_address_is_public_private_or_never_meant() {
+        let table = [
+            ("93.184.216.34", Reach::Public),
+            ("2606:2800:220:1::1", Reach::Public),
+            ("10.1.2.3", Reach::Private),
+            ("172.16.0.1", Reach::Private),
+            ("172.32.0.1", Reach::Public),
+            ("192.168.1.1", Reach::Private),
+            ("100.64.0.1", Reach::Private),
+            ("100.128.0.1", Reach::Public),
+            ("198.18.0.1", Reach::Private),
+            ("127.0.0.1", Reach::Private),
+            ("::1", Reach::Private),
+            ("fd00:ec2::254", Reach::Private),
+            ("169.254.169.254", Reach::Never),
+            ("fe80::1", Reach::Never),
+            ("0.0.0.0", Reach::Never),
+            ("0.1.2.3", Reach::Never),
+            ("::", Reach::Never),
+            ("224.0.0.1", Reach::Never),
+            ("ff02::1", Reach::Never),
+            ("255.255.255.255", Reach::Never),
+            ("::ffff:169.254.169.254", Reach::Never),
+            ("::ffff:10.0.0.1", Reach::Private),
+            ("64:ff9b::a9fe:a9fe", Reach::Never),
+            ("2002:a9fe:a9fe::1", Reach::Never),
+            ("2002:0a00:0001::", Reach::Private),
+            ("64:ff9b::5db8:d822", Reach::Public),
+        ];
+        for (text, expected) in table {
+            assert_eq!(Reach::of(text.parse().unwrap()), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn t8_what_is_written_is_refused_unless_it_is_meant() {
+        let table = [
+            ("https://hooks.example.com/", false, true),
+            ("http://127.0.0.1:1/", false, true),
+            ("http://[::1]:1/", false, true),
+            ("https://93.184.216.34/", false, true),
+            ("https://10.0.0.1/", false, false),
+            ("https://10.0.0.1/", true, true),
+            ("https://169.254.169.254/", true, false),
+            // The old ways to write an address.
+            ("https://0xa9fea9fe/", true, false),
+            ("https://2852039166/", true, false),
+            ("https://[::ffff:169.254.169.254]/", true, false),
+        ];
+        for (url, may_be_private, is_taken) in table {
+            let found = refused(&Url::parse(url).unwrap(), may_be_private);
+            assert_eq!(found.is_none(), is_taken, "{url} {may_be_private}: {found:?}");
+        }
+    }
+}

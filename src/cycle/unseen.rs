@@ -1,0 +1,73 @@
+//! Reminders of what is still not seen: sections that cannot be read, credentials that are refused, a baseline that cannot
+//! be trusted. A machine that says it once and then keeps quiet for weeks is taken for one that sees.
+
+use chrono::{DateTime, Utc};
+use serde_json::json;
+
+use crate::clock::written;
+use crate::incident::{SectionKind, is_reminder_due};
+use crate::message::{Notice, NoticeKind, listed};
+use crate::model::{InstanceId, Severity, display_safe};
+use crate::store::events::{self, Event};
+use crate::store::instances::InstanceRow;
+use crate::store::{StoreError, Transaction, news};
+
+/// The event that keeps count of the reminders.
+const REMINDED: &str = "instance.still_unseen";
+
+/// The reminder that is due at `at`, if one is; `untrusted` says why the baseline cannot be trusted, if it cannot.
+///
+/// # Errors
+/// The database cannot be read or written.
+pub(super) fn reminder(
+    tx: &Transaction<'_>,
+    row: InstanceRow,
+    id: &InstanceId,
+    untrusted: Option<&str>,
+    at: DateTime<Utc>,
+) -> Result<Option<Notice>, StoreError> {
+    let told: Vec<(String, DateTime<Utc>)> = news::known(tx, row)?
+        .into_iter()
+        .filter(|(_, incident)| incident.is_told && incident.kind != SectionKind::Unbaselined)
+        .map(|(name, incident)| (name, incident.since))
+        .collect();
+    let severity = match (untrusted, told.is_empty()) {
+        (Some(_), _) => Severity::Critical,
+        (None, false) => Severity::High,
+        (None, true) => return Ok(None),
+    };
+    let Some((last, reminders)) = last_told(tx, id)? else { return Ok(None) };
+    if !is_reminder_due(severity, reminders, last, at) {
+        return Ok(None);
+    }
+    let mut clauses = Vec::new();
+    if let Some(reason) = untrusted {
+        clauses.push(format!("the baseline cannot be trusted, so nothing is compared: {reason}"));
+    }
+    if let Some(since) = told.iter().map(|(_, since)| *since).min() {
+        let names: Vec<String> = told.iter().map(|(name, _)| display_safe(name)).collect();
+        clauses.push(format!("not read since {}: {}", written(since), listed(&names)));
+    }
+    events::append(tx, at, REMINDED, Some(id), json!({ "sections": told.len(), "untrusted": untrusted.is_some() }))?;
+    Ok(Some(Notice { kind: NoticeKind::StillUnseen, subject: String::new(), text: clauses.join("; ") }))
+}
+
+/// When people last heard of it, and how many reminders that makes since something changed.
+fn last_told(tx: &Transaction<'_>, id: &InstanceId) -> Result<Option<(DateTime<Utc>, usize)>, StoreError> {
+    let is_news = |event: &Event| {
+        let kind = event.kind.as_str();
+        matches!(kind, "section.blind" | "section.suspect" | "credential.refused" | "baseline.untrusted")
+    };
+    let of_instance = |event: &Event| event.instance.as_ref() == Some(id);
+    let mut newest: Option<Event> = None;
+    for group in ["section.", "credential.", "baseline."] {
+        let event = events::newest_of(tx, id, group, is_news)?;
+        newest = event.into_iter().chain(newest).max_by_key(|event| event.seq);
+    }
+    let Some(newest) = newest else { return Ok(None) };
+    let reminders = events::of_group(tx, REMINDED)?;
+    let reminders: Vec<Event> =
+        reminders.into_iter().filter(|event| of_instance(event) && event.seq > newest.seq).collect();
+    let last = reminders.last().unwrap_or(&newest);
+    Ok(last.at.parse().ok().map(|at| (at, reminders.len())))
+}
