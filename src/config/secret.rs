@@ -36,7 +36,7 @@ impl Config {
             };
             secrets.extend(found.into_iter().map(|secret| (format!("receiver {}", receiver.name), secret)));
         }
-        secrets.extend(self.heartbeat.iter().map(|secret| ("heartbeat".to_owned(), secret)));
+        secrets.extend(self.heartbeat.iter().map(|heartbeat| ("heartbeat".to_owned(), &heartbeat.url)));
         secrets
     }
 }

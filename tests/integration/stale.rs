@@ -1,6 +1,7 @@
 //! Somebody else notices that the daemon is dead, and says so without it.
 
-use chrono::{TimeDelta, Utc};
+use authdrift::clock::{Clock, SystemClock};
+use chrono::TimeDelta;
 
 use crate::common::Sandbox;
 use crate::common::daemon::PATIENCE;
@@ -46,7 +47,7 @@ async fn people_hear_once_that_nothing_is_watched_and_once_that_it_is_again() {
     assert_eq!((sandbox.webhook.deliveries().len(), sandbox.smtp.mails().len()), (1, 1));
 
     // A day later, and then it is over.
-    sandbox.write("authdrift.stale", &(Utc::now() - TimeDelta::hours(25)).to_rfc3339());
+    sandbox.write("authdrift.stale", &(SystemClock.now() - TimeDelta::hours(25)).to_rfc3339());
     sandbox.stale(&["--tell"]).await.expect(69);
     sandbox.run(&["check"]).await.expect(0);
     let ran = sandbox.stale(&["--tell"]).await.expect(0);
