@@ -156,6 +156,7 @@ async fn retry(context: &Context, options: &OutboxRetryOptions, out: &mut dyn Wr
                 continue;
             }
             check_open(&kept, now)?;
+            check_receiver(context, &kept)?;
             backlog::retry(tx, &kept.message, &by, now)?;
             retried += 1;
         }
@@ -200,6 +201,18 @@ fn check_open(kept: &Kept, now: DateTime<Utc>) -> Result<(), CliError> {
         return Err(CliError::new(Exit::Usage, message).with_help("try again in a minute"));
     }
     Ok(())
+}
+
+/// A message to a receiver that is gone or was given another name can only be dropped.
+fn check_receiver(context: &Context, kept: &Kept) -> Result<(), CliError> {
+    let name = &kept.message.receiver;
+    if context.config.receivers.iter().any(|receiver| receiver.name == *name) {
+        return Ok(());
+    }
+    let id = display_safe(kept.message.id.as_str());
+    let message = format!("{id} is for '{}', which is not configured any more", display_safe(name));
+    Err(CliError::new(Exit::Usage, message)
+        .with_help(format!("give the receiver its name back, or `authdrift outbox drop {id}`")))
 }
 
 /// The message of that id, of which a unique beginning is enough.
