@@ -14,9 +14,7 @@ use std::path::PathBuf;
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Parser, Subcommand, ValueEnum};
 
-pub use approval::{
-    ApproveOptions, ConsentOptions, ImportOptions, ProposeOptions, SignOptions, VerifyOptions, What,
-};
+pub use approval::{ApproveOptions, ConsentOptions, ImportOptions, ProposeOptions, SignOptions, VerifyOptions, What};
 pub use copies::{BackupOptions, ExportOptions};
 pub use drifts::{DiffFormat, DiffOptions, HistoryOptions, ShowOptions};
 pub use knowledge::{ExplainOptions, SectionsOptions, SettingsOptions};

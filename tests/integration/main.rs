@@ -33,6 +33,7 @@ mod kills;
 mod knowledge;
 mod legitimate;
 mod mail;
+mod manners;
 mod month;
 mod mutation;
 mod noise;

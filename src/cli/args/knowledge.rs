@@ -1,7 +1,7 @@
 //! `sections`, `settings` and `explain`.
 
-use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::Args;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 
 use crate::model::{Category, Provider, Severity};
 
