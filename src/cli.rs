@@ -4,6 +4,7 @@ pub mod approve;
 pub mod args;
 pub mod backup;
 pub mod check;
+pub mod completions;
 pub mod config;
 pub mod consent;
 pub mod context;
@@ -13,16 +14,19 @@ pub mod explain;
 pub mod export;
 pub mod history;
 pub mod init;
+pub mod man;
 mod meant;
 pub mod outbox;
 pub mod output;
 pub mod prompt;
 pub mod quiet;
 pub mod receivers;
+pub mod reload;
 pub mod run;
 pub mod sections;
 pub mod settings;
 pub mod show;
+pub mod stale;
 pub mod status;
 pub mod verify;
 
@@ -35,6 +39,7 @@ use crate::approval::ApprovalError;
 use crate::config::NoInstance;
 use crate::daemon::DaemonError;
 use crate::exit::Exit;
+use crate::monitoring::CannotListen;
 use crate::provider::ReadError;
 use crate::receiver::BadReceiver;
 use crate::store::StoreError;
@@ -208,6 +213,12 @@ impl From<DaemonError> for CliError {
     }
 }
 
+impl From<CannotListen> for CliError {
+    fn from(error: CannotListen) -> Self {
+        Self::new(Exit::Io, error).with_help("`listen` in [monitoring] says where")
+    }
+}
+
 /// Runs one command and writes what it has to say to `out`.
 ///
 /// # Errors
@@ -219,9 +230,11 @@ pub async fn run(arguments: Arguments, out: &mut dyn Write) -> Result<Exit, CliE
         Command::Init(options) => init::init(file, options, out),
         Command::Config { command: ConfigCommand::Check } => config::check(file, out),
         Command::Doctor(options) => doctor::doctor(file, options, out).await,
-        Command::Run => run::daemon(Context::load(file)?).await,
+        Command::Run(_) => run::daemon(file).await,
+        Command::Reload => reload::reload(file, out).await,
         Command::Check(options) => check::check(&Context::load(file)?, options, out).await,
         Command::Status(options) => status::status(&Context::load(file)?, options, out),
+        Command::Stale(options) => stale::stale(&Context::load(file)?, options, out).await,
         Command::Diff(options) => diff::diff(&Context::load(file)?, options, out),
         Command::History(options) => history::history(&Context::load(file)?, options, out),
         Command::Show(options) => show::show(&Context::load(file)?, options, out),
@@ -247,5 +260,7 @@ pub async fn run(arguments: Arguments, out: &mut dyn Write) -> Result<Exit, CliE
             receivers::enable(&Context::load(file)?, options, out)
         }
         Command::Explain(options) => explain::explain(file, options, out),
+        Command::Man(options) => man::man(options, out),
+        Command::Completions(options) => completions::completions(options, out),
     }
 }

@@ -8,6 +8,7 @@ mod instance;
 mod kept;
 pub mod load;
 pub mod lookup;
+mod monitoring;
 pub mod problem;
 pub mod publishable_key;
 mod reach;
@@ -32,6 +33,8 @@ pub use reads::NotRead;
 pub use suggest::closest;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -56,6 +59,26 @@ pub struct Config {
     pub receivers: Vec<Receiver>,
     /// Where the address is kept that misses the program when it says nothing.
     pub heartbeat: Option<SecretUrl>,
+    /// Where the daemon answers questions about itself; nowhere unless it is said.
+    pub monitoring: Option<Listen>,
+}
+
+/// Where the daemon listens: always on this machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Listen {
+    /// A loopback address.
+    Tcp(SocketAddr),
+    /// A Unix socket, by its absolute path.
+    Unix(PathBuf),
+}
+
+impl fmt::Display for Listen {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => write!(formatter, "{address}"),
+            Self::Unix(path) => write!(formatter, "unix:{}", path.display()),
+        }
+    }
 }
 
 /// Who may approve a baseline.

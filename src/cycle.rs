@@ -36,6 +36,7 @@ use crate::provider::{Collected, Fetched, LeftOut, Limits, Progress, ReadError, 
 use crate::sections::{Api, Table};
 use crate::snapshot::{Reading, Snapshot};
 use crate::store::{self, Store, StoreError};
+use crate::telemetry::{Observable, Reread};
 use crate::trust_files::TrustFiles;
 
 /// Everything a cycle of one instance needs. Kept from cycle to cycle.
@@ -169,7 +170,7 @@ impl Watch {
         })?;
         let confirm_after = self.instance.schedule.confirm_after;
         if !new.is_empty() && confirm_after > Duration::ZERO {
-            tracing::info!(instance = %self.instance.id, sections = new.len(), wait = ?confirm_after, "reading again");
+            Reread { instance: &self.instance.id, sections: &new, is_doubtful: false }.observe();
             (self.on_step)(&self.instance.id, Step::Waiting { sections: new.len(), wait: confirm_after });
             tokio::time::sleep(confirm_after).await;
             let mut again = self.take(Wanted { only: Some(&new), ..Wanted::default() }).await;

@@ -16,6 +16,7 @@ use crate::model::Digest;
 use crate::receiver::{Attempt, BadReceiver, Sender};
 use crate::store::outbox::{self, Outcome};
 use crate::store::{Store, StoreError, events, receivers};
+use crate::telemetry::{Delivered, DeliveryFailed, DeliveryGivenUp, Observable};
 
 /// How long a claimed message belongs to one process: longer than any try takes. A process that dies in between leaves
 /// the message to the next one after this time, with the same id.
@@ -74,6 +75,11 @@ impl Delivery {
 }
 
 impl Line {
+    /// The receiver's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Delivers what is due, until nothing is, a try fails, or the receiver is left alone for a while.
     ///
     /// # Errors
@@ -102,15 +108,15 @@ impl Line {
         let (receiver, delivery) = (&self.name, &message.id);
         let kind = match outcome {
             Outcome::Delivered(answer) => {
-                tracing::info!(receiver, %delivery, answer, "delivered");
+                Delivered { receiver, delivery, answer }.observe();
                 Some("delivery.done")
             }
             Outcome::Again(next, reason) => {
-                tracing::warn!(receiver, %delivery, error = reason, %next, "delivery failed, will try again");
+                DeliveryFailed { receiver, delivery, error: reason, next: *next }.observe();
                 None
             }
             Outcome::Dead(reason) => {
-                tracing::error!(receiver, %delivery, error = reason, "delivery given up");
+                DeliveryGivenUp { receiver, delivery, error: reason }.observe();
                 Some("delivery.given_up")
             }
         };
@@ -125,15 +131,7 @@ impl Line {
             let breaker = receivers::health(tx, receiver, &self.target)?.breaker;
             match attempt {
                 Attempt::Transient(..) => receivers::record(tx, receiver, &self.target, breaker.failed(now)),
-                Attempt::Gone(reason) => {
-                    tracing::error!(
-                        receiver,
-                        error = reason,
-                        "the receiver wants nothing any more: nothing is sent until its configuration changes or \
-                         `authdrift receivers enable` says so"
-                    );
-                    receivers::disable(tx, receiver, &self.target, reason, now)
-                }
+                Attempt::Gone(reason) => receivers::disable(tx, receiver, &self.target, reason, now),
                 Attempt::Delivered(_) | Attempt::Permanent(_) if breaker.failures > 0 => {
                     receivers::record(tx, receiver, &self.target, breaker.answered())
                 }

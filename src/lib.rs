@@ -42,6 +42,7 @@ pub mod reach;
 pub mod receiver;
 pub mod secrets;
 pub mod store;
+pub mod telemetry;
 pub mod trust_files;
 
 // Layer 3: the service.
@@ -54,4 +55,5 @@ pub mod delivery;
 pub mod cli;
 pub mod demo;
 pub mod logging;
+pub mod monitoring;
 pub mod simulator;

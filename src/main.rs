@@ -18,7 +18,11 @@ fn main() -> ExitCode {
         ColorWhen::Never => ColorChoice::Never,
     };
     choice.write_global();
-    logging::start(arguments.verbose, matches!(arguments.command, Command::Run));
+    let format = match &arguments.command {
+        Command::Run(options) => Some(options.log_format),
+        _ => None,
+    };
+    logging::start(arguments.verbose, format.is_some(), format.map_or(logging::Format::Auto, Into::into));
     match run(arguments) {
         Ok(exit) => exit.into(),
         Err(error) => {

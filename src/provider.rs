@@ -206,7 +206,7 @@ impl Reader {
             Source::Clerk(source) => (Vendor::Clerk(clerk::Clerk::new(source.clone())), None),
             Source::Auth0(source) => (Vendor::Auth0(auth0::Auth0::new(source.clone())), source.rate),
         };
-        let http = Arc::new(Http::new(limits, table.concurrency, rate)?);
+        let http = Arc::new(Http::new(instance.id.provider, limits, table.concurrency, rate)?);
         let readable = table.sections().iter().filter(|section| instance.reads(section).is_ok());
         Ok(Self { vendor, table, readable: readable.map(|section| section.name.as_str()).collect(), http })
     }

@@ -14,6 +14,7 @@ use secrecy::zeroize::Zeroizing;
 
 use crate::config::SecretRef;
 use crate::model::display_safe;
+use crate::telemetry::{FileTooOpen, Observable};
 
 /// The largest secret: far more than any key, far less than harm.
 const LARGEST: u64 = 64 * 1024;
@@ -196,7 +197,8 @@ fn read_file(path: &Path, warns: bool) -> Result<SecretString, SecretError> {
     }
     let file = File::open(path).map_err(unreadable)?;
     if warns && file.metadata().map_err(unreadable)?.mode() & OTHERS != 0 {
-        tracing::warn!(file = %place, "other users may read the file of a secret; 'chmod 600' makes it private");
+        let advice = "other users may read the file of a secret; 'chmod 600' makes it private";
+        FileTooOpen { file: &place, advice }.observe();
     }
     // All the room at once, so that no copy is left behind when the text grows.
     let mut bytes = Zeroizing::new(Vec::with_capacity(LARGEST as usize + 1));

@@ -18,6 +18,7 @@ mod memory;
 pub mod news;
 mod open;
 pub mod outbox;
+pub mod overview;
 pub mod receivers;
 pub mod silences;
 pub mod space;
@@ -30,6 +31,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 pub use audit::contradiction;
 use chrono::{DateTime, Utc};
+use events::Event;
 use memory::Memory;
 pub use open::{check_schema, make_folder};
 use rusqlite::{Connection, ErrorCode, TransactionBehavior};
@@ -37,6 +39,7 @@ use tokio::runtime::{Handle, RuntimeFlavor};
 
 use crate::canonical::FingerprintKey;
 use crate::model::InstanceId;
+use crate::telemetry::Recorded;
 
 /// Why the store cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -283,15 +286,21 @@ impl Store {
         let mut connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
         let inner = connection.transaction_with_behavior(behavior).map_err(StoreError::from)?;
         let transaction = Transaction { inner, memory: &self.memory };
+        if !matches!(behavior, TransactionBehavior::Immediate) {
+            let outcome = work(&transaction)?;
+            transaction.commit()?;
+            return Ok(outcome);
+        }
+        let before = events::mark(&transaction)?.map_or(0, |mark| mark.size);
         let outcome = work(&transaction)?;
-        let is_writing = matches!(behavior, TransactionBehavior::Immediate);
-        if is_writing {
-            high_water::expect_from_now_on(&transaction)?;
-        }
+        let recorded = events::after(&transaction, before)?;
+        high_water::expect_from_now_on(&transaction)?;
         transaction.commit()?;
-        if is_writing {
-            high_water::raise(&connection)?;
+        // Said when it is certain, and not before.
+        for Event { seq, kind, instance, data, .. } in &recorded {
+            Recorded { seq: *seq, kind, instance: instance.as_ref(), data }.observe();
         }
+        high_water::raise(&connection)?;
         Ok(outcome)
     }
 

@@ -9,6 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use authdrift::telemetry::HISTORY;
+
 /// The layers, lowest first, as the comments in `src/lib.rs` say.
 const LAYERS: [&[&str]; 5] = [
     &["clock", "exit", "model"],
@@ -26,9 +28,9 @@ const LAYERS: [&[&str]; 5] = [
         "suspicion",
         "trust",
     ],
-    &["provider", "reach", "receiver", "secrets", "store", "trust_files"],
+    &["provider", "reach", "receiver", "secrets", "store", "telemetry", "trust_files"],
     &["approval", "cycle", "daemon", "delivery"],
-    &["cli", "demo", "logging", "simulator"],
+    &["cli", "demo", "logging", "monitoring", "simulator"],
 ];
 
 /// Who may use whom within a layer, and why. Below layer 4 these lead round in no circle.
@@ -51,10 +53,15 @@ const NEIGHBOURS: &[(&str, &str, &str)] = &[
     ("config", "sections", "what is configured decides which sections are read"),
     ("provider", "secrets", "reads its credential for every cycle, so that a new one counts at once"),
     ("receiver", "secrets", "reads its credential for every message, so that a new one counts at once"),
+    ("provider", "telemetry", "says what was answered"),
+    ("secrets", "telemetry", "says whose file others could read"),
+    ("store", "telemetry", "says what was recorded, when it is certain"),
     ("approval", "cycle", "what is approved is compared, verified and announced as a cycle does it"),
     ("daemon", "cycle", "starts it"),
     ("daemon", "delivery", "starts it"),
     ("cli", "demo", "one of the commands"),
+    ("cli", "logging", "an option says what lines look like"),
+    ("cli", "monitoring", "starts it beside the daemon"),
     ("demo", "cli", "plays the person at the keyboard"),
     ("demo", "simulator", "plays the vendors"),
 ];
@@ -82,7 +89,13 @@ use Only::{FromLayer, In};
 
 const FENCES: &[(Of, Only, &str)] = &[
     (Package("tokio"), FromLayer(2), "decisions do not wait"),
-    (Package("tracing"), FromLayer(2), "decisions answer, they do not log"),
+    (
+        Package("tracing"),
+        In(&["telemetry/", "logging.rs", "logging/"]),
+        "what happens is one type, which writes the line and moves the metric",
+    ),
+    (Package("tracing_subscriber"), In(&["logging.rs"]), "one place decides where lines go"),
+    (Package("prometheus_client"), In(&["telemetry/metrics.rs"]), "one list of metrics"),
     (Package("std::fs"), FromLayer(2), "decisions touch nothing"),
     (Package("std::env"), FromLayer(2), "decisions touch nothing"),
     (
@@ -91,7 +104,11 @@ const FENCES: &[(Of, Only, &str)] = &[
         "only making a key and signing start a program",
     ),
     (Package("rusqlite"), In(&["store.rs", "store/", "demo/attacker.rs"]), "all SQL is in the store"),
-    (Package("rustix"), In(&["store/space.rs"]), "one place asks how full the disk is"),
+    (
+        Package("rustix"),
+        In(&["store/space.rs", "cli/reload.rs"]),
+        "one place asks how full the disk is, one sends a signal",
+    ),
     (Package("zstd"), In(&["store/documents.rs"]), "documents are digested before they are compressed"),
     (Package("reqwest"), In(&["provider/http.rs", "receiver/post.rs"]), "two clients, both with every limit set"),
     (Package("jsonwebtoken"), In(&["provider/auth0.rs"]), "one place makes assertions"),
@@ -109,11 +126,17 @@ const FENCES: &[(Of, Only, &str)] = &[
     (Package("json_patch"), In(&["diff/patch.rs"]), "its comparison of lists is not ours"),
     (Package("croner"), In(&["schedule.rs"]), "one reader of schedules"),
     (Package("tokio_cron_scheduler"), In(&["daemon.rs"]), "it is the metronome and nothing more"),
-    (Package("sd_notify"), In(&["daemon.rs"]), "only the service talks to systemd"),
+    (Package("sd_notify"), In(&["daemon/systemd.rs"]), "only the service talks to systemd"),
     (Package("clap"), In(&["main.rs", "cli.rs", "cli/", "demo.rs"]), "words are parsed at the edge"),
     (Package("dialoguer"), In(&["cli/"]), "only commands ask"),
     (Package("comfy_table"), In(&["cli/"]), "only commands draw tables"),
-    (Package("axum"), In(&["simulator.rs", "simulator/"]), "the product listens nowhere"),
+    (
+        Package("axum"),
+        In(&["monitoring.rs", "monitoring/", "simulator.rs", "simulator/"]),
+        "the product listens in one place, and only to this machine",
+    ),
+    (Package("hyper"), In(&["monitoring/listener.rs"]), "one place bounds connections"),
+    (Package("hyper_util"), In(&["monitoring/listener.rs"]), "one place bounds connections"),
     (Code("Utc::now"), In(&["clock.rs"]), "one reader of the clock"),
     (Code("Local::now"), In(&["clock.rs"]), "one reader of the clock"),
     (Code("SystemTime"), In(&["clock.rs"]), "one reader of the clock"),
@@ -197,6 +220,25 @@ fn lib_rs_lists_the_same_layers() {
         }
     }
     assert_eq!(layers, LAYERS);
+}
+
+#[test]
+fn every_kind_of_event_of_the_history_has_a_line_in_the_log() {
+    let groups: BTreeSet<&str> = HISTORY.iter().filter_map(|kind| kind.name.split('.').next()).collect();
+    let is_word = |word: &str| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+    let is_kind = |text: &str| {
+        let mut words = text.split('.');
+        matches!((words.next(), words.next(), words.next()), (Some(group), Some(word), None)
+            if groups.contains(group) && is_word(word))
+    };
+    let recorders = ["approval", "cycle", "daemon", "delivery", "store"];
+    let files = files();
+    let texts = files.iter().filter(|file| recorders.contains(&file.module())).flat_map(|file| &file.texts);
+    let kinds: BTreeSet<&String> = texts.filter(|text| is_kind(text)).collect();
+    assert!(kinds.len() > 30, "they are not written as this test reads them");
+    for kind in kinds {
+        assert!(HISTORY.iter().any(|known| known.name == kind), "{kind} is not in src/telemetry/history.rs");
+    }
 }
 
 #[test]

@@ -4,7 +4,7 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may panic")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -23,6 +23,7 @@ use authdrift::message::event_types::EVENT_TYPES;
 use authdrift::model::{Digest, HistoryMark, InstanceId, Pattern, Provider, State};
 use authdrift::sections::{Depth, Table};
 use authdrift::snapshot::{Manifest, SectionMark, digest_of};
+use authdrift::telemetry::{HISTORY, OBSERVABLES, message_id, metrics};
 use authdrift::trust::statement::Subject;
 use clap::CommandFactory;
 use serde_json::json;
@@ -106,6 +107,83 @@ fn the_events_and_the_pauses_of_receivers_are_listed() {
     check_generated("docs/receivers.md", "events", &table);
     let pauses = DELIVERY_PAUSES.map(|seconds| humantime::format_duration(Duration::from_secs(seconds)).to_string());
     check_generated("docs/receivers.md", "pauses", &format!("```text\n{}\n```\n", pauses.join(", ")));
+}
+
+#[test]
+fn the_metrics_and_the_events_of_the_log_are_listed() {
+    let mut table = "| Metric | Type | Labels | What it is |\n|---|---|---|---|\n".to_owned();
+    for metric in metrics::all() {
+        let labels: Vec<String> = metric.labels.iter().map(|label| format!("`{label}`")).collect();
+        let cells = [metric.kind.as_str().to_owned(), labels.join(" "), metric.help.to_owned()];
+        writeln!(table, "| `{}` | {} |", metric.sample(), cells.join(" | ")).unwrap();
+    }
+    check_generated("docs/monitoring.md", "metrics", &table);
+
+    let mut table = "| Event | `MESSAGE_ID` | Level | What happened |\n|---|---|---|---|\n".to_owned();
+    for kind in HISTORY {
+        let level = kind.level.map_or("below".to_owned(), |level| level.as_str().to_ascii_lowercase());
+        writeln!(table, "| `{}` | `{}` | {level} | {} |", kind.name, message_id(kind.name), kind.meaning).unwrap();
+    }
+    check_generated("docs/monitoring.md", "history-events", &table);
+
+    let mut table = "| Event | `MESSAGE_ID` | What happened |\n|---|---|---|\n".to_owned();
+    for (name, meaning) in OBSERVABLES {
+        writeln!(table, "| `{name}` | `{}` | {meaning} |", message_id(name)).unwrap();
+    }
+    check_generated("docs/monitoring.md", "log-events", &table);
+
+    let document = read("docs/monitoring.md");
+    let script = document.split("<!-- tried -->\n```sh\n").nth(1).unwrap().split_once("\n```").unwrap().0;
+    let output = Command::new("sh").arg("-c").arg(script).output().unwrap();
+    assert_eq!(String::from_utf8(output.stdout).unwrap().trim(), message_id("drift.opened"));
+}
+
+/// Every name in `text` that begins as ours do.
+fn metric_names(text: &str) -> BTreeSet<&str> {
+    let is_sign = |sign: char| !(sign.is_ascii_lowercase() || sign == '_');
+    text.split(is_sign).filter(|word| word.starts_with("authdrift_")).collect()
+}
+
+#[test]
+fn alerts_and_dashboard_ask_for_metrics_and_labels_that_exist() {
+    let known: BTreeMap<String, metrics::Metric> =
+        metrics::all().into_iter().map(|metric| (metric.sample(), metric)).collect();
+    let dashboard: serde_json::Value = serde_json::from_str(&read("docs/grafana-dashboard.json")).unwrap();
+    let mut queries = vec![read("docs/alerts.rules.yml"), read("docs/alerts.test.yml")];
+    for panel in dashboard["panels"].as_array().unwrap() {
+        queries.extend(panel["targets"].as_array().unwrap().iter().map(|target| target["expr"].to_string()));
+    }
+    queries.push(dashboard["templating"].to_string());
+    let mut asked = BTreeSet::new();
+    for query in &queries {
+        for name in metric_names(query) {
+            let metric = known.get(name).unwrap_or_else(|| panic!("there is no metric '{name}', asked for by {query}"));
+            asked.insert(name.to_owned());
+            // What is chosen by a label has it.
+            let begin = format!("{name}{{");
+            let chosen = query.split(&begin).skip(1).map(|rest| rest.split_once('}').unwrap().0);
+            for label in chosen.flat_map(|chosen| chosen.split(',')).filter_map(|part| part.split(['=', '!']).next()) {
+                let label = label.trim();
+                assert!(metric.labels.contains(&label) || label == "instance", "{name} has no label '{label}'");
+            }
+        }
+    }
+    assert!(asked.len() > 15, "{asked:?}");
+}
+
+#[test]
+fn the_alerts_fire_when_they_should() {
+    let promtool = |arguments: &[&str]| Command::new("promtool").args(arguments).current_dir(path("docs")).output();
+    if promtool(&["--version"]).is_err() {
+        // The harness shows this also when the test passes.
+        let _ = writeln!(std::io::stderr(), "SKIPPED: the check of docs/alerts.rules.yml needs promtool of Prometheus");
+        return;
+    }
+    for arguments in [["check", "rules", "alerts.rules.yml"], ["test", "rules", "alerts.test.yml"]] {
+        let output = promtool(&arguments).unwrap();
+        let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{said}");
+    }
 }
 
 #[test]

@@ -7,6 +7,8 @@ mod knowledge;
 mod outbox;
 mod quiet;
 mod receivers;
+mod service;
+mod shell;
 mod watching;
 
 use std::path::PathBuf;
@@ -24,6 +26,8 @@ pub use quiet::{
     WindowOpenOptions,
 };
 pub use receivers::{ReceiversCommand, ReceiversEnableOptions, ReceiversListOptions, ReceiversTestOptions, Sample};
+pub use service::{LogFormat, RunOptions, StaleOptions};
+pub use shell::{CompletionsOptions, ManOptions};
 pub use watching::{CheckOptions, DemoOptions, StatusOptions};
 
 pub use super::doctor::DoctorOptions;
@@ -50,15 +54,22 @@ Exit codes: 0 in sync, 10 drift, 11 blind, 12 untrusted baseline, 13 no baseline
 69 nothing readable, 70 internal, 74 file, database or receiver, 75 already running, 77 credentials,
 78 configuration, 130 stopped with Ctrl-C";
 
-const RUN_HELP: &str = "\
-Examples:
-  systemctl start authdrift            the service
-  authdrift --config FILE run          in a terminal, until Ctrl-C";
-
 const CONFIG_HELP: &str = "\
 Examples:
   authdrift config check
   authdrift --config FILE config check";
+
+const RELOAD_HELP: &str = "\
+Examples:
+  systemctl reload authdrift           the service
+  authdrift --config FILE reload       a daemon that was started with the same FILE
+
+The daemon checks the file, the files and the secrets that it names, and takes all of it or nothing; this command waits for
+its answer. What is under way goes on with the configuration it began with. Another store.path, and credentials that systemd
+hands over, take a restart. The daemon is the process in $MAINPID, which systemd sets, or the one in the lock file beside
+the database.
+
+Exit codes: 0 reloaded, 78 refused and the one before stays, 69 no daemon is running, 74 its answer cannot be read";
 
 /// Watches the security settings of Clerk and Auth0 and reports every drift from a signed baseline.
 #[derive(Debug, Parser)]
@@ -100,12 +111,16 @@ pub enum Command {
     /// Look at the whole set-up and say what to do; or make a new fingerprint key
     Doctor(DoctorOptions),
     /// Watch on schedule until told to stop
-    #[command(after_help = RUN_HELP)]
-    Run,
+    Run(RunOptions),
+    /// Let the daemon read its configuration anew
+    #[command(after_help = RELOAD_HELP)]
+    Reload,
     /// Read now, compare with the baseline, and tell the receivers what is new
     Check(CheckOptions),
     /// Show how every instance and receiver is doing, without reading anything
     Status(StatusOptions),
+    /// Say whether the daemon still does its work, and tell people if not
+    Stale(StaleOptions),
     /// Show what differs between the baseline and the newest snapshot
     Diff(DiffOptions),
     /// Show what happened to an instance
@@ -162,6 +177,10 @@ pub enum Command {
         #[command(subcommand)]
         command: ConfigCommand,
     },
+    /// Write the manual pages
+    Man(ManOptions),
+    /// Print what a shell needs to complete command lines
+    Completions(CompletionsOptions),
 }
 
 impl Command {

@@ -35,6 +35,9 @@ pub fn check(file: Option<&Path>, out: &mut dyn Write) -> Result<Exit, CliError>
         Some(_) => writeln!(out, "A service elsewhere misses it when it falls silent.")?,
         None => writeln!(out, "Nobody notices when this machine dies: no [heartbeat] is configured.")?,
     }
+    if let Some(listen) = &config.monitoring {
+        writeln!(out, "The daemon answers a monitoring system at {listen}.")?;
+    }
     writeln!(out)?;
     let mut columns = Columns::new(0);
     for instance in &config.instances {

@@ -624,6 +624,42 @@ fn a_default_receiver_and_digests_are_read_and_checked() {
 }
 
 #[test]
+fn only_this_machine_can_ask_how_the_daemon_is_doing() {
+    assert_eq!(load(&clerk("")).unwrap().monitoring, None);
+    let with = |listen: &str| format!("{}[monitoring]\nlisten = {listen}\n", clerk(""));
+    for text in ["127.0.0.1:9464", "127.8.0.1:1", "[::1]:9464", "unix:/run/authdrift/monitoring.sock"] {
+        let listen = load(&with(&format!("\"{text}\""))).unwrap().monitoring.unwrap();
+        assert_eq!(listen.to_string(), text);
+    }
+    let others = |address: &str| {
+        format!(
+            "6:10 'listen' has to be an address of this machine: '{address}' can be reached by others, and nobody is asked \
+             for a password"
+        )
+    };
+    let no_address =
+        "6:10 'listen' is neither an IP address with a port, such as '127.0.0.1:9464', nor 'unix:' and a path";
+    let long = format!("unix:/{}", "x".repeat(107));
+    for (listen, expected) in [
+        ("0.0.0.0:9464", others("0.0.0.0")),
+        ("[::]:9464", others("::")),
+        ("192.0.2.7:9464", others("192.0.2.7")),
+        ("[::ffff:127.0.0.1]:9464", others("::ffff:127.0.0.1")),
+        ("localhost:9464", no_address.to_owned()),
+        ("9464", no_address.to_owned()),
+        ("http://127.0.0.1:9464", no_address.to_owned()),
+        ("127.0.0.1:0", "6:10 'listen' needs a port from 1 to 65535".to_owned()),
+        ("unix:monitoring.sock", "6:10 'listen' needs an absolute path after 'unix:'".to_owned()),
+        (&long, "6:10 'listen' has a path of 108 bytes after 'unix:'; a socket can have 107".to_owned()),
+    ] {
+        let help = "[use 127.0.0.1:PORT, [::1]:PORT or unix:/run/authdrift/monitoring.sock]";
+        assert_eq!(problems(&with(&format!("\"{listen}\""))), [format!("{expected} {help}")], "{listen}");
+    }
+    assert_eq!(problems(&with("9464")), ["6:10 expected a string, found an integer"]);
+    assert_eq!(problems(&format!("{}[monitoring]\n", clerk(""))), ["5:1 [monitoring] has no 'listen'"]);
+}
+
+#[test]
 fn what_nobody_takes_is_named() {
     let warnings = |lines: &str| load(&email(&format!("host = \"h.example\"\n{lines}"))).unwrap().taken_by_nobody();
     assert!(warnings("").is_empty());

@@ -11,7 +11,7 @@ use super::load::Sources;
 use super::problem::Problem;
 use super::reader::{At, Reader};
 use super::suggest::closest;
-use super::{Approval, Config, Schedule, SecretUrl, instance, receiver};
+use super::{Approval, Config, Schedule, SecretUrl, instance, monitoring, receiver};
 use crate::model::{Severity, display_safe};
 use crate::schedule::Cron;
 
@@ -36,8 +36,9 @@ pub(super) fn config(mut file: Reader<'_>, sources: &Sources<'_>) -> Option<Conf
     let (ids, instances) = instance::read(&mut file, &defaults, sources);
     let receivers = receiver::read(&mut file, &ids, &defaults, sources);
     let heartbeat = heartbeat(&mut file);
+    let monitoring = monitoring::listen(&mut file);
     file.finish();
-    Some(Config { store: store?, approval, catalogue, instances, receivers, heartbeat })
+    Some(Config { store: store?, approval, catalogue, instances, receivers, heartbeat, monitoring })
 }
 
 fn heartbeat(file: &mut Reader<'_>) -> Option<SecretUrl> {

@@ -10,6 +10,7 @@ use crate::sections::Table;
 use crate::snapshot::{Reading, Snapshot};
 use crate::store::{self, StoreError, cycles, documents, instances, news};
 use crate::suspicion;
+use crate::telemetry::{Observable, Reread};
 use crate::trust_files::TrustFiles;
 
 /// Cycles for which a section is held back at most. Whoever changes something in each of them cannot hide the rest.
@@ -28,7 +29,7 @@ impl Watch {
             return Ok(());
         }
         let only: Vec<String> = doubts.keys().cloned().collect();
-        tracing::warn!(instance = %self.instance.id, sections = ?only, "hard to believe, reading again");
+        Reread { instance: &self.instance.id, sections: &only, is_doubtful: true }.observe();
         let mut again = self.take(Wanted { only: Some(&only), ..Wanted::default() }).await;
         taken.requests += again.requests;
         taken.collection.append(&mut again.collection);

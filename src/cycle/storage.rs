@@ -20,7 +20,6 @@ pub(super) fn has_room(
     let Some(free) = free else { return Ok(true) };
     if let Some(kind @ (NoticeKind::StorageLow | NoticeKind::StorageRecovered)) = space::note(tx, at, free)? {
         let path = watch.store.path().display().to_string();
-        tracing::warn!(path, free, "{}", kind.event_type());
         tell(tx, &watch.config, None, &[Notice::of_storage(kind, &path, Some(free), "")], None, at)?;
     }
     Ok(Space::of(free) != Space::Full)

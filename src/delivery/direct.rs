@@ -9,6 +9,7 @@ use crate::config::Config;
 use crate::message::{Alert, Message, Notice};
 use crate::model::HistoryMark;
 use crate::receiver::{Attempt, BadReceiver, Sender};
+use crate::telemetry::{Observable, ToldDirectly};
 
 /// Tells every receiver at once, and once: what it does not take is lost.
 pub struct Herald {
@@ -29,25 +30,30 @@ impl Herald {
         Ok(Self { receivers, host })
     }
 
-    /// Tells everybody, all at the same time, and waits for their answers.
-    pub async fn tell(self: Arc<Self>, news: Notice, event: HistoryMark, now: DateTime<Utc>) {
+    /// Tells everybody, all at the same time, and waits for their answers. Answers how many took it.
+    pub async fn tell(self: Arc<Self>, news: Notice, event: HistoryMark, now: DateTime<Utc>) -> usize {
         let mut tries = JoinSet::new();
         for at in 0..self.receivers.len() {
             let (herald, news, event) = (Arc::clone(&self), news.clone(), event.clone());
             tries.spawn(async move {
-                let Some((name, sender)) = herald.receivers.get(at) else { return };
+                let Some((name, sender)) = herald.receivers.get(at) else { return false };
                 let alert = Alert::of_watch(vec![news], now, event, herald.host.clone());
                 let message = Message::new(name, alert, now);
-                match sender.send(&message, now).await {
-                    Attempt::Delivered(answer) => {
-                        tracing::info!(receiver = name, delivery = %message.id, answer, "told directly");
-                    }
+                let attempt = sender.send(&message, now).await;
+                let outcome = match &attempt {
+                    Attempt::Delivered(answer) => Ok(answer.as_str()),
                     Attempt::Transient(error, _) | Attempt::Permanent(error) | Attempt::Gone(error) => {
-                        tracing::error!(receiver = name, delivery = %message.id, error, "could not be told directly");
+                        Err(error.as_str())
                     }
-                }
+                };
+                ToldDirectly { receiver: name, delivery: &message.id, outcome }.observe();
+                outcome.is_ok()
             });
         }
-        while tries.join_next().await.is_some() {}
+        let mut told = 0;
+        while let Some(is_told) = tries.join_next().await {
+            told += usize::from(is_told.unwrap_or(false));
+        }
+        told
     }
 }

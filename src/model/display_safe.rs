@@ -15,9 +15,14 @@ const LONGEST: usize = 200;
 /// Without this, a JWT template named with an escape sequence could rewrite the operator's terminal, and a
 /// line break in a name could forge a log line or a mail header.
 pub fn display_safe(text: &str) -> String {
-    let mut safe = String::with_capacity(text.len());
+    display_safe_to(text, LONGEST)
+}
+
+/// As [`display_safe`], of a text that may be longer: `longest` characters are kept.
+pub fn display_safe_to(text: &str, longest: usize) -> String {
+    let mut safe = String::with_capacity(text.len().min(4 * longest));
     let mut characters = text.chars();
-    for character in characters.by_ref().take(LONGEST) {
+    for character in characters.by_ref().take(longest) {
         if is_deceptive(character) {
             let _ = write!(safe, "\\u{{{:x}}}", character as u32);
         } else {

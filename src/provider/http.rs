@@ -15,6 +15,8 @@ use super::pace::Pace;
 use super::{Collected, ReadError};
 use crate::backoff::jittered;
 use crate::config::Rate;
+use crate::model::Provider;
+use crate::telemetry::{Observable, RequestAnswered};
 
 /// Bounds of one request and of its repetition.
 #[derive(Debug, Clone)]
@@ -124,6 +126,7 @@ pub(super) enum NoAnswer {
 
 /// Sends GET requests, and the one POST that fetches a token.
 pub struct Http {
+    vendor: Provider,
     client: Client,
     limits: Limits,
     /// How many requests may be under way at once.
@@ -134,11 +137,11 @@ pub struct Http {
 }
 
 impl Http {
-    /// Makes the client. At most `concurrency` requests are under way at once, and no more than `rate` are sent.
+    /// Makes the client for `vendor`. At most `concurrency` requests are under way at once, and no more than `rate` are sent.
     ///
     /// # Errors
     /// There is no trust store on this machine.
-    pub fn new(limits: Limits, concurrency: usize, rate: Option<Rate>) -> Result<Self, ReadError> {
+    pub fn new(vendor: Provider, limits: Limits, concurrency: usize, rate: Option<Rate>) -> Result<Self, ReadError> {
         let client = Client::builder()
             .user_agent(concat!("authdrift/", env!("CARGO_PKG_VERSION"), " (+read-only settings monitor)"))
             .redirect(redirect::Policy::none())
@@ -149,6 +152,7 @@ impl Http {
             .map_err(|error| ReadError::Client(reason(&error)))?;
         let pace = Pace::new(rate, limits.longest_pause);
         Ok(Self {
+            vendor,
             client,
             limits,
             permits: Semaphore::new(concurrency),
@@ -263,6 +267,19 @@ impl Http {
             return (Err(NoAnswer::NotHttps(url.origin().ascii_serialization())), None);
         }
         self.requests.fetch_add(1, Ordering::Relaxed);
+        let begin = Instant::now();
+        let outcome = self.exchange(family, request).await;
+        let status = outcome.0.as_ref().ok().map(|answer| answer.status);
+        RequestAnswered { vendor: self.vendor, status, duration: begin.elapsed() }.observe();
+        outcome
+    }
+
+    /// One request and its whole answer.
+    async fn exchange(
+        &self,
+        family: &str,
+        request: reqwest::RequestBuilder,
+    ) -> (Result<Answer, NoAnswer>, Option<Duration>) {
         let response = match tokio::time::timeout(self.limits.headers, request.send()).await {
             Err(_) => return (Err(NoAnswer::Slow(self.limits.headers.as_secs())), None),
             Ok(Err(error)) if error.is_timeout() && !error.is_connect() => {

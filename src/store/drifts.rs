@@ -39,6 +39,21 @@ pub fn count_open(tx: &Transaction<'_>, instance: InstanceRow) -> Stored<usize> 
     Ok(usize::try_from(count).unwrap_or_default())
 }
 
+/// The drifts of the instance that are open.
+///
+/// # Errors
+/// The database cannot be read, or a row is damaged.
+pub fn open(tx: &Transaction<'_>, instance: InstanceRow) -> Stored<Vec<Known>> {
+    let mut query =
+        tx.prepare_cached(&format!("SELECT {COLUMNS} FROM drifts WHERE instance_id = ?1 AND status = 'open'"))?;
+    let mut rows = query.query([instance.0])?;
+    let mut open = Vec::new();
+    while let Some(row) = rows.next()? {
+        open.push(drift(row)?.1);
+    }
+    Ok(open)
+}
+
 /// The drifts whose id begins with `id`, with their instances; all remembered ones, open or not.
 ///
 /// # Errors

@@ -228,6 +228,20 @@ pub fn all(tx: &Transaction<'_>, instance: Option<&InstanceId>) -> Stored<Vec<Ev
     Ok(events)
 }
 
+/// The events after the first `size`, oldest first. One that cannot be read is for those who verify the history.
+///
+/// # Errors
+/// The database cannot be read.
+pub(super) fn after(tx: &Transaction<'_>, size: u64) -> Stored<Vec<Event>> {
+    let mut query = tx.prepare_cached("SELECT body FROM events WHERE seq > ?1 ORDER BY seq")?;
+    let bodies = query.query_map([i64::try_from(size).unwrap_or(i64::MAX)], |row| row.get::<_, Vec<u8>>(0))?;
+    let mut events = Vec::new();
+    for body in bodies {
+        events.extend(serde_json::from_slice::<Event>(&body?).ok());
+    }
+    Ok(events)
+}
+
 /// What a walk over the whole history found.
 #[derive(Debug, Clone, Default)]
 pub struct Walk {

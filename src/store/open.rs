@@ -16,6 +16,7 @@ use super::{Store, StoreError, Stored, events, sync_folder_of};
 use crate::canonical::FingerprintKey;
 use crate::clock::{Clock, SystemClock};
 use crate::model::display_safe;
+use crate::telemetry::{FileTooOpen, Observable};
 
 /// `adft`: says whose file it is.
 const APPLICATION_ID: i64 = 0x6164_6674;
@@ -185,7 +186,8 @@ fn prepare_file(path: &Path) -> Stored<bool> {
 fn make_private(path: &Path) -> Stored<()> {
     let Ok(metadata) = fs::metadata(path) else { return Ok(()) };
     if metadata.permissions().mode() & 0o077 != 0 {
-        tracing::warn!(path = %path.display(), "others could read or write this file; its mode is now 0600");
+        let advice = "others could read or write this file; its mode is now 0600";
+        FileTooOpen { file: &path.display().to_string(), advice }.observe();
         let private = fs::set_permissions(path, Permissions::from_mode(0o600));
         private.map_err(|source| file_error("make private", path, source))?;
     }

@@ -3,6 +3,7 @@
 //! Below [`LOW`] people are told once; below [`FULL`] snapshots are not kept any more, so that what is small can still
 //! be: drifts, the history, messages. Both end when there is room again.
 
+use std::fs;
 use std::path::Path;
 
 use chrono::{DateTime, Utc};
@@ -48,6 +49,14 @@ impl Store {
     /// The file system does not say.
     pub fn free_space(&self) -> Stored<Option<u64>> {
         if self.path.exists() { free_at(&self.path).map(Some) } else { Ok(None) }
+    }
+
+    /// Bytes that the database takes with its log. The files are only looked at from outside.
+    pub fn size(&self) -> u64 {
+        let mut log = self.path.as_os_str().to_owned();
+        log.push("-wal");
+        let of = |path: &Path| fs::metadata(path).map_or(0, |metadata| metadata.len());
+        of(&self.path) + of(Path::new(&log))
     }
 }
 

@@ -25,6 +25,11 @@ impl Running {
         self.child.wait().unwrap();
     }
 
+    /// Its process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Sends a signal by its name.
     pub fn signal(&self, name: &str) {
         let pid = self.child.id().to_string();
@@ -68,13 +73,20 @@ impl Sandbox {
         self.start_with(&[])
     }
 
+    /// Starts a daemon by other words than `run`.
+    pub fn start_as(&self, arguments: &[&str]) -> Running {
+        self.spawn(self.command().args(arguments))
+    }
+
     /// Starts `authdrift run` with more in its environment.
     pub fn start_with(&self, environment: &[(&str, &str)]) -> Running {
+        self.spawn(self.command().arg("run").envs(environment.iter().copied()))
+    }
+
+    fn spawn(&self, command: &mut Command) -> Running {
         let log = self.path("daemon.log");
         let file = File::options().create(true).append(true).open(&log).unwrap();
-        let mut command = self.command();
-        command.arg("run").envs(environment.iter().copied()).stdout(Stdio::null()).stderr(file);
-        Running { child: command.spawn().unwrap(), log }
+        Running { child: command.stdout(Stdio::null()).stderr(file).spawn().unwrap(), log }
     }
 
     /// The database, as anybody could open it.

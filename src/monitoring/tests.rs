@@ -1,0 +1,71 @@
+//! A database that cannot be asked.
+
+use axum::body::Body;
+use axum::http::Request;
+use hyper::service::Service as _;
+use hyper_util::service::TowerToHyperService;
+
+use super::*;
+use crate::classify::Catalogue;
+use crate::clock::SystemClock;
+use crate::config::{Sources, parse};
+use crate::cycle::Watch;
+use crate::model::Provider;
+use crate::provider::Limits;
+use crate::store::StoreError;
+use crate::telemetry::Ticked;
+
+const CONFIG: &str = "[store]\npath = \"/nowhere.db\"\n[[clerk]]\nname = \"prod\"\n\
+                      publishable_key = \"pk_live_Y2xlcmsubm9ydGh3aW5kLWxlZGdlci5leGFtcGxlJA\"\n";
+
+fn site(store: &Store) -> Arc<Site> {
+    let now = SystemClock.now();
+    let sources = Sources { file: "config.toml", text: CONFIG, state_directory: None, xdg_state: None, now };
+    let config = Arc::new(parse(&sources).unwrap());
+    let catalogue = Arc::new(Catalogue::of(Provider::Clerk, None).unwrap());
+    let (clock, limits) = (Arc::new(SystemClock), Limits::default());
+    let watch = Watch::new(Arc::clone(&config), &config.instances[0], catalogue, store.clone(), clock, limits).unwrap();
+    let (_, watched) = watch::channel(Watched { watches: vec![Arc::new(watch)], receivers: vec!["siem".to_owned()] });
+    Arc::new(Site::new(watched, store.clone(), Arc::new(SystemClock)))
+}
+
+async fn get(site: &Arc<Site>, path: &str) -> (StatusCode, String) {
+    let pages = TowerToHyperService::new(pages(Arc::clone(site)));
+    let answer = pages.call(Request::get(path).body(Body::empty()).unwrap()).await.unwrap();
+    let status = answer.status();
+    let body = axum::body::to_bytes(answer.into_body(), 1 << 20).await.unwrap();
+    (status, String::from_utf8(body.to_vec()).unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_does_not_answer_is_said_and_what_was_counted_is_still_told() {
+    let store = Store::temporary().unwrap();
+    Ticked { at: SystemClock.now() }.observe();
+    assert_eq!(get(&site(&store), "/readyz").await.0, StatusCode::OK);
+    store
+        .write(|tx| -> Result<(), StoreError> {
+            tx.execute_batch("DROP TABLE statements")?;
+            tx.execute_batch("INSERT INTO instances (name) VALUES ('clerk:prod')")?;
+            Ok(())
+        })
+        .unwrap();
+    let site = site(&store);
+    let (status, body) = get(&site, "/readyz").await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+    assert!(body.contains("cannot work on the database: no such table: statements"), "{body}");
+    assert_eq!(get(&site, "/healthz").await.0, StatusCode::OK);
+    let (status, body) = get(&site, "/metrics").await;
+    assert_eq!(status, StatusCode::OK);
+    assert!(body.contains("authdrift_store_readable 0.0\n") && body.contains("authdrift_build_info{"), "{body}");
+    assert!(!body.contains("authdrift_history_length"), "{body}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_who_ask_at_once_get_one_answer_of_the_database() {
+    let store = Store::temporary().unwrap();
+    let site = site(&store);
+    let first = site.overview().await;
+    for _ in 0..10 {
+        assert!(Arc::ptr_eq(&first, &site.overview().await));
+    }
+}
