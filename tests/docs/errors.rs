@@ -11,7 +11,9 @@ use super::{path, read};
 
 /// The codes in the source: in `code()`, in `let code`, behind `with_code` and `code:`.
 fn codes() -> BTreeSet<String> {
-    let place = Regex::new(r#"(?s)fn code\(&?self\) -> &'static str \{.*?\n    \}\n|let code = match .*?;\n|code: "[^"]+"|with_code\("[^"]+"\)"#);
+    let place = Regex::new(
+        r#"(?s)fn code\(&?self\) -> &'static str \{.*?\n    \}\n|let code = match .*?;\n|code: "[^"]+"|with_code\("[^"]+"\)"#,
+    );
     let (place, word) = (place.unwrap(), Regex::new(r#""([a-z][a-z-]*)""#).unwrap());
     let mut found = BTreeSet::new();
     for file in sources(&path("src")) {
