@@ -218,6 +218,7 @@ mod tests {
             let help = command.get_after_help().or(command.get_after_long_help()).map(ToString::to_string);
             let help = help.unwrap_or_default();
             assert!(help.contains("Example"), "`{name} --help` shows no example");
+            assert!(name.split(' ').count() <= 3, "`{name}` is too deep");
             let word = command.get_name();
             assert!(help.contains(&format!(" {word}")), "the examples of `{name}` do not use it");
             assert!(command.get_about().is_some(), "`{name}` does not say what it is for");
