@@ -146,7 +146,8 @@ async fn json_is_as_its_schema_says_and_a_reader_may_go() {
         })
         .await
         .unwrap();
-        assert_eq!((ran.code, ran.err.as_str()), (code, ""), "`{line}` into a pipe that nobody reads");
+        let is_quiet = !["panicked", "error[", "pipe"].iter().any(|word| ran.err.contains(word));
+        assert!(ran.code == code && is_quiet, "`{line}` into a pipe that nobody reads: {ran:?}");
         words.push("--json");
         described.check(&name_of(&line), &sandbox.run(&words).await.expect(code).json());
     }
