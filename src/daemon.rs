@@ -36,6 +36,7 @@ use crate::model::Provider;
 use crate::provider::{Limits, ReadError};
 use crate::receiver::BadReceiver;
 use crate::schedule::{is_due, spread};
+use crate::store::retention::Retention;
 use crate::store::space::Space;
 use crate::store::{Store, StoreError, drifts, events, instances, make_folder};
 use crate::telemetry::{
@@ -233,6 +234,7 @@ impl Daemon {
         let mut last_ping = Instant::now();
         let mut last_check = self.clock.now();
         let mut last_upkeep = None;
+        let mut retention = Retention::default();
         let mut last_seen = self.store.read(|tx| -> Result<_, StoreError> {
             events::mark(tx)?.map_or(Ok(None), |mark| events::recorded_at(tx, mark.size))
         })?;
@@ -269,7 +271,7 @@ impl Daemon {
                 ChoreFailed { chore: Chore::Health, error: &error }.observe();
                 self.met(error).await?;
             }
-            if let Err(error) = self.upkeep(&mut last_upkeep) {
+            if let Err(error) = self.upkeep(&mut last_upkeep, &mut retention) {
                 ChoreFailed { chore: Chore::Upkeep, error: &error }.observe();
                 self.met(error).await?;
             }
@@ -361,7 +363,7 @@ impl Daemon {
     }
 
     /// Sends digests and bounds the outbox, if that is due.
-    fn upkeep(&self, last: &mut Option<DateTime<Utc>>) -> Result<(), StoreError> {
+    fn upkeep(&self, last: &mut Option<DateTime<Utc>>, retention: &mut Retention) -> Result<(), StoreError> {
         let now = self.clock.now();
         if last.is_some_and(|last| last <= now && now < last + UPKEEP_EVERY) {
             return Ok(());
@@ -369,7 +371,9 @@ impl Daemon {
         *last = Some(now);
         let watches = self.watches.iter().map(|watch| (watch.instance().id.provider, watch.catalogue()));
         let catalogues: BTreeMap<Provider, Arc<Catalogue>> = watches.collect();
-        self.store.write(|tx| upkeep(tx, &self.config, &catalogues, now))
+        self.store.write(|tx| upkeep(tx, &self.config, &catalogues, now))?;
+        let keep = TimeDelta::from_std(self.config.keep).unwrap_or(TimeDelta::MAX);
+        retention.step(&self.store, keep, now)
     }
 
     /// Says so in the history when the time is long before one that was there already: approvals are held against the clock.

@@ -28,6 +28,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0003_receivers.sql"),
     include_str!("migrations/0004_folded.sql"),
     include_str!("migrations/0005_events_by_kind.sql"),
+    include_str!("migrations/0006_years.sql"),
 ];
 
 /// The first SQLite without the WAL-reset fault that can corrupt a file with two connections.
@@ -215,6 +216,8 @@ fn protect(connection: &Connection) -> Stored<()> {
 fn configure(connection: &Connection, path: &Path) -> Stored<()> {
     refuse_foreign(connection, path)?;
     protect(connection)?;
+    // Only a file that is still empty takes it: then what is pruned later can be given back to the disk.
+    connection.execute_batch("PRAGMA auto_vacuum = INCREMENTAL;")?;
     let mode: String = connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
     if mode != "wal" {
         return Err(StoreError::Damaged(format!(
