@@ -4,6 +4,7 @@ pub mod approve;
 pub mod args;
 pub mod backup;
 pub mod check;
+pub mod completions;
 pub mod config;
 pub mod consent;
 pub mod context;
@@ -13,15 +14,18 @@ pub mod explain;
 pub mod export;
 pub mod history;
 pub mod init;
+pub mod man;
 pub mod outbox;
 pub mod output;
 pub mod prompt;
 pub mod quiet;
 pub mod receivers;
+pub mod reload;
 pub mod run;
 pub mod sections;
 pub mod settings;
 pub mod show;
+pub mod stale;
 pub mod status;
 pub mod verify;
 
@@ -204,9 +208,11 @@ pub async fn run(arguments: Arguments, out: &mut dyn Write) -> Result<Exit, CliE
         Command::Init(options) => init::init(file, options, out),
         Command::Config { command: ConfigCommand::Check } => config::check(file, out),
         Command::Doctor(options) => doctor::doctor(file, options, out).await,
-        Command::Run(_) => run::daemon(Context::load(file)?).await,
+        Command::Run(_) => run::daemon(file).await,
+        Command::Reload => reload::reload(file, out).await,
         Command::Check(options) => check::check(&Context::load(file)?, options, out).await,
         Command::Status(options) => status::status(&Context::load(file)?, options, out),
+        Command::Stale(options) => stale::stale(&Context::load(file)?, options, out).await,
         Command::Diff(options) => diff::diff(&Context::load(file)?, options, out),
         Command::History(options) => history::history(&Context::load(file)?, options, out),
         Command::Show(options) => show::show(&Context::load(file)?, options, out),
@@ -232,5 +238,7 @@ pub async fn run(arguments: Arguments, out: &mut dyn Write) -> Result<Exit, CliE
             receivers::enable(&Context::load(file)?, options, out)
         }
         Command::Explain(options) => explain::explain(file, options, out),
+        Command::Man(options) => man::man(options, out),
+        Command::Completions(options) => completions::completions(options, out),
     }
 }

@@ -75,6 +75,11 @@ impl Delivery {
 }
 
 impl Line {
+    /// The receiver's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Delivers what is due, until nothing is, a try fails, or the receiver is left alone for a while.
     ///
     /// # Errors

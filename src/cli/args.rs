@@ -42,6 +42,18 @@ Exit codes: 0 in sync, 10 drift, 11 blind, 12 untrusted baseline, 13 no baseline
 69 nothing readable, 70 internal, 74 file, database or receiver, 75 already running, 77 credentials,
 78 configuration, 130 stopped with Ctrl-C";
 
+const RELOAD_HELP: &str = "\
+Examples:
+  systemctl reload authdrift           the service
+  authdrift --config FILE reload       a daemon that was started with the same FILE
+
+The daemon checks the file, the files and the secrets that it names, and takes all of it or nothing; this command waits for
+its answer. What is under way goes on with the configuration it began with. Another store.path, and credentials that systemd
+hands over, take a restart. The daemon is the process in $MAINPID, which systemd sets, or the one in the lock file beside
+the database.
+
+Exit codes: 0 reloaded, 78 refused and the one before stays, 69 no daemon is running, 74 its answer cannot be read";
+
 /// Watches the security settings of Clerk and Auth0 and reports every drift from a signed baseline.
 #[derive(Debug, Parser)]
 #[command(name = "authdrift", version, styles = STYLES, after_help = EXAMPLES, max_term_width = 100)]
@@ -83,10 +95,15 @@ pub enum Command {
     Doctor(DoctorOptions),
     /// Watch on schedule until told to stop
     Run(RunOptions),
+    /// Let the daemon read its configuration anew
+    #[command(after_help = RELOAD_HELP)]
+    Reload,
     /// Read now, compare with the baseline, and tell the receivers what is new
     Check(CheckOptions),
     /// Show how every instance and receiver is doing, without reading anything
     Status(StatusOptions),
+    /// Say whether the daemon still does its work, and tell people if not
+    Stale(StaleOptions),
     /// Show what differs between the baseline and the newest snapshot
     Diff(DiffOptions),
     /// Show what happened to an instance
@@ -143,6 +160,10 @@ pub enum Command {
         #[command(subcommand)]
         command: ConfigCommand,
     },
+    /// Write the manual pages
+    Man(ManOptions),
+    /// Print what a shell needs to complete command lines
+    Completions(CompletionsOptions),
 }
 
 impl Command {
@@ -576,6 +597,55 @@ pub struct ExplainOptions {
     /// Print JSON
     #[arg(long)]
     pub json: bool,
+}
+
+/// `stale`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  authdrift stale                      for a person
+  authdrift stale --tell               what authdrift-watch.timer runs every five minutes
+  authdrift stale --after 20m          whatever the schedule
+
+It looks at when each instance was last looked at, with or without success. With --tell every receiver hears of it at once,
+directly and not through the outbox: when it begins, once a day while it lasts, and when it is over. When they were told is
+kept beside the database, in a file that ends in .stale.
+
+Exit codes: 0 everything was looked at in time, 69 it was not, 74 nobody could be told")]
+pub struct StaleOptions {
+    /// So long after the last cycle [default: when three cycles of the schedule are missing]
+    #[arg(long, value_name = "TIME")]
+    pub after: Option<humantime::Duration>,
+    /// Tell the receivers
+    #[arg(long)]
+    pub tell: bool,
+    /// Before people are told, look again after this time: a machine that just woke up has its cycles before it
+    #[arg(long, value_name = "TIME", default_value = "1m")]
+    pub again_after: humantime::Duration,
+}
+
+/// `man`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  authdrift man ~/.local/share/man/man1")]
+pub struct ManOptions {
+    /// The folder to write into; it is made if there is none
+    #[arg(value_name = "DIR")]
+    pub folder: PathBuf,
+}
+
+/// `completions`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  authdrift completions bash > ~/.local/share/bash-completion/completions/authdrift
+  authdrift completions zsh > ~/.zfunc/_authdrift
+  authdrift completions fish > ~/.config/fish/completions/authdrift.fish")]
+pub struct CompletionsOptions {
+    /// The shell
+    #[arg(value_name = "SHELL")]
+    pub shell: clap_complete::Shell,
 }
 
 /// Takes one of the words that `name_of` gives to `values`.

@@ -74,14 +74,18 @@ impl Context {
     /// # Errors
     /// There is none, or something in it is wrong: everything that is, at once.
     pub fn load(file: Option<&Path>) -> Result<Self, CliError> {
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let file = find_config(file)?;
-        let text = fs::read_to_string(&file).map_err(|error| {
-            let message = format!("cannot read the configuration '{}': {error}", file.display());
-            CliError::new(Exit::Configuration, message)
-                .with_help("name another file with --config, or try `authdrift demo`")
-        })?;
-        let config = with_sources(&file, &text, clock.now(), config::parse);
+        let text = read_config(&file)?;
+        Self::of_text(file, &text)
+    }
+
+    /// Makes sense of `text`, which is in `file`.
+    ///
+    /// # Errors
+    /// Something in it is wrong: everything that is, at once.
+    pub fn of_text(file: PathBuf, text: &str) -> Result<Self, CliError> {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let config = with_sources(&file, text, clock.now(), config::parse);
         let config = config.map_err(|problems| CliError::new(Exit::Configuration, problems))?;
         let catalogues = Catalogues::load(config.catalogue.as_deref())?;
         Ok(Self { config: Arc::new(config), file, catalogues, clock, limits: Limits::default() })
@@ -204,10 +208,29 @@ pub fn find_config(named: Option<&Path>) -> Result<PathBuf, CliError> {
     })
 }
 
+/// The text of the configuration file.
+///
+/// # Errors
+/// It cannot be read.
+pub fn read_config(file: &Path) -> Result<String, CliError> {
+    fs::read_to_string(file).map_err(|error| {
+        let message = format!("cannot read the configuration '{}': {error}", file.display());
+        CliError::new(Exit::Configuration, message)
+            .with_help("name another file with --config, or try `authdrift demo`")
+    })
+}
+
 /// Where the configuration is looked for when none is named, in this order.
 fn usual_places() -> Vec<PathBuf> {
     let folders = [configuration_directory(), Some(PathBuf::from(SYSTEM_FOLDER)), own_folder()];
     folders.into_iter().flatten().map(|folder| folder.join("config.toml")).collect()
+}
+
+/// Where the database is unless the configuration says otherwise: the one of a service before a user's own.
+pub(super) fn usual_stores() -> Vec<PathBuf> {
+    let service = first_of_list("STATE_DIRECTORY").map(|folder| folder.join("authdrift.db"));
+    let own = xdg("XDG_STATE_HOME", ".local/state").map(|folder| folder.join("authdrift/authdrift.db"));
+    service.into_iter().chain(own).collect()
 }
 
 /// Where a service has its configuration.

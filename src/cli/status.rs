@@ -18,7 +18,7 @@ use crate::approval::propose::Standing;
 use crate::classify::assess;
 use crate::config::{Instance, Receiver};
 use crate::cycle::{BaselineReport, Verdict};
-use crate::daemon::running::is_running;
+use crate::daemon::lock::is_running;
 use crate::exit::Exit;
 use crate::incident::{Silence, Status};
 use crate::model::{HistoryMark, Severity};

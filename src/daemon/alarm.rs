@@ -45,6 +45,12 @@ impl Alarm {
         })
     }
 
+    /// Remembers when people were told, by the one before it.
+    pub(super) fn take_over(&mut self, before: &Self) {
+        let told = *before.told.lock().unwrap_or_else(PoisonError::into_inner);
+        self.told = Mutex::new(told);
+    }
+
     /// What `error` means. A disk without room also answers with errors that are not about room.
     pub(super) fn trouble(store: &Store, error: &StoreError) -> Trouble {
         let is_full = || store.free_space().is_ok_and(|free| free.is_some_and(|free| Space::of(free) == Space::Full));
@@ -68,7 +74,10 @@ impl Alarm {
         let path = store.path().display().to_string();
         DiskFull { path: &path, free, reason: &reason }.observe();
         let news = Notice::of_storage(NoticeKind::StorageFull, &path, free, &reason);
-        Some(Arc::clone(&self.herald).tell(news, mark(Some(store)), now))
+        let telling = Arc::clone(&self.herald).tell(news, mark(Some(store)), now);
+        Some(async move {
+            telling.await;
+        })
     }
 
     /// Tells that the database at `path` cannot be used, and waits until that was tried.

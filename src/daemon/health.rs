@@ -1,6 +1,7 @@
 //! Whether the watch does its work, asked of what is recorded and not of those who should have recorded it: people are
 //! told of instances that are not read and of receivers that take nothing, and a service elsewhere gets signs of life.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,7 +36,8 @@ pub(super) struct Health {
     store: Store,
     clock: Arc<dyn Clock>,
     heartbeat: Option<Arc<Heartbeat>>,
-    began: DateTime<Utc>,
+    /// Since when each instance can have been read.
+    began: BTreeMap<InstanceId, DateTime<Utc>>,
     looked: Option<DateTime<Utc>>,
     /// The end of the newest cycle that a sign of life was sent for, or that another process made.
     beat_for: Option<DateTime<Utc>>,
@@ -49,8 +51,19 @@ impl Health {
             ConfigurationDoubt { doubt }.observe();
         }
         let (config, clock) = (Arc::clone(config), Arc::clone(clock));
-        let began = clock.now();
-        Ok(Self { config, store: store.clone(), clock, heartbeat, began, looked: None, beat_for: Some(began) })
+        let now = clock.now();
+        let began = config.instances.iter().map(|instance| (instance.id.clone(), now)).collect();
+        Ok(Self { config, store: store.clone(), clock, heartbeat, began, looked: None, beat_for: Some(now) })
+    }
+
+    /// Remembers what the one before it knew. An instance that is new could not be read before.
+    pub(super) fn take_over(&mut self, before: &Self) {
+        for (instance, began) in &mut self.began {
+            if let Some(known) = before.began.get(instance) {
+                *began = *known;
+            }
+        }
+        (self.looked, self.beat_for) = (before.looked, before.beat_for);
     }
 
     /// Looks, if it is time to, and tells whoever has to know.
@@ -64,9 +77,8 @@ impl Health {
         }
         // A machine that slept read nothing, and does so now: that is no trouble, and over before people could look.
         // A clock that was set back makes a beginning that is still to come.
-        if self.looked.is_some_and(|looked| looked + EVERY * 3 < now) || self.began > now {
-            self.began = now;
-        }
+        let has_slept = self.looked.is_some_and(|looked| looked + EVERY * 3 < now);
+        self.began.values_mut().filter(|began| has_slept || **began > now).for_each(|began| *began = now);
         self.looked = Some(now);
         let looked = self.look_now(now);
         let beat = match &looked {
@@ -87,7 +99,7 @@ impl Health {
 
     fn look_now(&self, now: DateTime<Utc>) -> Result<(Beat, Option<DateTime<Utc>>), StoreError> {
         let (troubles, newest) = self.store.read(|tx| -> Result<_, StoreError> {
-            Ok((troubles(tx, &self.config, self.began, now)?, newest_cycle(tx, &self.config, now)?))
+            Ok((troubles(tx, &self.config, &self.began, now)?, newest_cycle(tx, &self.config, now)?))
         })?;
         let is_news =
             self.store.read(|tx| -> Result<_, StoreError> { Ok(!news(tx, &self.config, &troubles)?.is_empty()) })?;
@@ -169,13 +181,14 @@ impl Subject {
 fn troubles(
     tx: &Transaction<'_>,
     config: &Config,
-    began: DateTime<Utc>,
+    began: &BTreeMap<InstanceId, DateTime<Utc>>,
     now: DateTime<Utc>,
 ) -> Result<Vec<Trouble>, StoreError> {
     let mut troubles = Vec::new();
     for instance in &config.instances {
         let known = known_trouble(tx, &instance.id)?;
         let is_known = known.is_some();
+        let began = began.get(&instance.id).copied().unwrap_or(now);
         if let Some(text) = unread(tx, instance, began, now)?.or(known) {
             troubles.push(Trouble { subject: Subject::Instance(instance.id.clone()), text, is_known });
         }

@@ -30,13 +30,13 @@ impl Herald {
         Ok(Self { receivers, host })
     }
 
-    /// Tells everybody, all at the same time, and waits for their answers.
-    pub async fn tell(self: Arc<Self>, news: Notice, event: HistoryMark, now: DateTime<Utc>) {
+    /// Tells everybody, all at the same time, and waits for their answers. Answers how many took it.
+    pub async fn tell(self: Arc<Self>, news: Notice, event: HistoryMark, now: DateTime<Utc>) -> usize {
         let mut tries = JoinSet::new();
         for at in 0..self.receivers.len() {
             let (herald, news, event) = (Arc::clone(&self), news.clone(), event.clone());
             tries.spawn(async move {
-                let Some((name, sender)) = herald.receivers.get(at) else { return };
+                let Some((name, sender)) = herald.receivers.get(at) else { return false };
                 let alert = Alert::of_watch(vec![news], now, event, herald.host.clone());
                 let message = Message::new(name, alert, now);
                 let attempt = sender.send(&message, now).await;
@@ -47,8 +47,13 @@ impl Herald {
                     }
                 };
                 ToldDirectly { receiver: name, delivery: &message.id, outcome }.observe();
+                outcome.is_ok()
             });
         }
-        while tries.join_next().await.is_some() {}
+        let mut told = 0;
+        while let Some(is_told) = tries.join_next().await {
+            told += usize::from(is_told.unwrap_or(false));
+        }
+        told
     }
 }

@@ -219,6 +219,16 @@ pub fn failing(tx: &Transaction<'_>, receiver: &str) -> Stored<Option<Failing>> 
     }))
 }
 
+/// How many messages wait, whoever for.
+///
+/// # Errors
+/// The database cannot be read.
+pub fn count_waiting(tx: &Transaction<'_>) -> Stored<u64> {
+    let count: i64 =
+        tx.prepare_cached("SELECT count(*) FROM outbox WHERE state = 'waiting'")?.query_row([], |row| row.get(0))?;
+    Ok(u64::try_from(count).unwrap_or_default())
+}
+
 /// How `receiver` is doing.
 ///
 /// # Errors

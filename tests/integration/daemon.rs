@@ -254,7 +254,7 @@ async fn systemd_hears_ready_status_watchdog_and_stopping_even_while_the_vendor_
             heard
         })
     };
-    let heard = listen("STATUS=1 watched", Vec::new()).await.unwrap();
+    let heard = listen("STATUS=clerk:prod ", Vec::new()).await.unwrap();
     assert_eq!(heard[0], "READY=1");
     listen("WATCHDOG=1", heard).await.unwrap();
     daemon.signal("TERM");

@@ -5,7 +5,8 @@ use std::io::Write;
 use crate::cli::CliError;
 use crate::cli::approve::proposer;
 use crate::cli::context::Context;
-use crate::daemon::{DaemonError, lock};
+use crate::daemon::DaemonError;
+use crate::daemon::lock::Lock;
 use crate::exit::Exit;
 use crate::store::{Store, StoreError};
 
@@ -19,7 +20,7 @@ pub(super) fn replace(context: &Context, out: &mut dyn Write) -> Result<Exit, Cl
         return Err(StoreError::Missing(path.clone()).into());
     }
     // A daemon that is running has the old key in its memory and would go on with it.
-    let _lock = lock(path).map_err(|error| match error {
+    let _lock = Lock::take(path).map_err(|error| match error {
         error @ DaemonError::AlreadyRunning(_) => CliError::from(error).with_help(
             "it may still have the key: `authdrift backup FILE` copies it only from the file; stop the daemon first",
         ),

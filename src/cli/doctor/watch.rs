@@ -4,7 +4,7 @@ use super::finding::{Check, Finding};
 use crate::cli::context::Context;
 use crate::cli::output::time;
 use crate::config::Instance;
-use crate::daemon::running::is_running;
+use crate::daemon::lock::is_running;
 use crate::exit::Exit;
 use crate::store::{Store, StoreError, cycles, instances};
 

@@ -1,0 +1,171 @@
+//! `authdrift reload`: tells the daemon to read its configuration anew, and what came of it.
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use rustix::io::Errno;
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::CliError;
+use super::context::{Context, find_config, read_config, usual_stores};
+use crate::daemon::lock::{Holder, Says, holder, path_of};
+use crate::exit::Exit;
+
+/// How long the daemon may take. systemd ends the command after 90 seconds.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Where the answer is looked for, and how often.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// Asks the daemon, and waits for its answer.
+///
+/// # Errors
+/// No daemon is running, it refuses the configuration, or its answer cannot be read.
+pub async fn reload(named: Option<&Path>, out: &mut dyn Write) -> Result<Exit, CliError> {
+    let main = std::env::var("MAINPID").ok().map(|text| main_pid(&text)).transpose()?;
+    let file = find_config(named);
+    let loaded = file.as_ref().map(|file| read_config(file).and_then(|text| Context::of_text(file.clone(), &text)));
+    let stores = match &loaded {
+        Ok(Ok(context)) => vec![context.config.store.clone()],
+        // The daemon goes on with what it has, and says so where its database is.
+        Ok(Err(_)) => file.iter().filter_map(|file| store_named_in(file)).chain(usual_stores()).collect(),
+        Err(_) => usual_stores(),
+    };
+    let found = find_daemon(&stores, main)?;
+    let Some(pid) = main.or(found.as_ref().map(|(_, says)| says.pid)) else {
+        let places: Vec<String> = stores.iter().map(|store| store.display().to_string()).collect();
+        let message = format!("no daemon works on {}", places.join(" or "));
+        return Err(CliError::new(Exit::Unavailable, message).with_help(
+            "start it with `systemctl start authdrift` or `authdrift run`; it reads its configuration then",
+        ));
+    };
+    ask(pid)?;
+    match found {
+        Some((store, before)) => answer(&store, &before, out).await,
+        None => Err(own_answer(pid, loaded, &stores)),
+    }
+}
+
+/// What systemd says the daemon is.
+fn main_pid(text: &str) -> Result<u32, CliError> {
+    // 0 and -1 would be everything that this user may send a signal to, and 1 is the whole machine.
+    text.parse().ok().filter(|pid| (2..=i32::MAX.unsigned_abs()).contains(pid)).ok_or_else(|| {
+        let message = format!("MAINPID is '{}', which is no process to send a signal to", text.escape_default());
+        CliError::new(Exit::Usage, message).with_help("unset it, and the daemon is found by its lock file")
+    })
+}
+
+/// The database of a configuration that cannot be used as it is.
+fn store_named_in(file: &Path) -> Option<PathBuf> {
+    let table: toml::Table = fs::read_to_string(file).ok()?.parse().ok()?;
+    let path = table.get("store")?.get("path")?.as_str()?;
+    Some(std::path::absolute(file).ok()?.parent()?.join(path))
+}
+
+/// The daemon of one of the databases, if there is one that is `main`, and what it says.
+fn find_daemon(stores: &[PathBuf], main: Option<u32>) -> Result<Option<(PathBuf, Says)>, CliError> {
+    for store in stores {
+        let found = holder(store).map_err(|error| {
+            CliError::new(Exit::Io, format!("cannot read the lock file '{}': {error}", path_of(store).display()))
+                .with_help("run it as root or as the user of the daemon, or use `systemctl reload authdrift`")
+        })?;
+        if let Holder::Daemon(says) = found
+            && says.pid >= 2
+            && main.is_none_or(|main| main == says.pid)
+        {
+            return Ok(Some((store.clone(), says)));
+        }
+    }
+    Ok(None)
+}
+
+fn ask(pid: u32) -> Result<(), CliError> {
+    let process = i32::try_from(pid).ok().and_then(Pid::from_raw);
+    match process.ok_or(Errno::SRCH).and_then(|process| kill_process(process, Signal::HUP)) {
+        Ok(()) => Ok(()),
+        Err(Errno::SRCH) => Err(CliError::new(Exit::Unavailable, format!("there is no process {pid} any more"))),
+        Err(error) => {
+            Err(CliError::new(Exit::Io, format!("cannot send a signal to the daemon, process {pid}: {error}"))
+                .with_help("run it as root or as the user of the daemon, or use `systemctl reload authdrift`"))
+        }
+    }
+}
+
+/// Waits until the daemon says what came of it.
+async fn answer(store: &Path, before: &Says, out: &mut dyn Write) -> Result<Exit, CliError> {
+    let begin = Instant::now();
+    while begin.elapsed() < PATIENCE {
+        tokio::time::sleep(PAUSE).await;
+        // Half an answer is none yet.
+        let says = match holder(store) {
+            Ok(Holder::Daemon(says)) if says.pid == before.pid => says,
+            Ok(Holder::Silent) | Err(_) => continue,
+            Ok(Holder::Nobody | Holder::Daemon(_)) => {
+                let message = format!("the daemon, process {}, ended before it could answer", before.pid);
+                return Err(CliError::new(Exit::Unavailable, message).with_help("its log says why"));
+            }
+        };
+        if says.reloads == before.reloads {
+            continue;
+        }
+        return match says.answer {
+            Some(answer) if answer.is_accepted => {
+                writeln!(out, "Reloaded: {}.", answer.text)?;
+                Ok(Exit::Ok)
+            }
+            answer => Err(refused(before.pid, answer.map(|answer| answer.text).unwrap_or_default())),
+        };
+    }
+    let message = format!("the daemon, process {}, did not answer within {} seconds", before.pid, PATIENCE.as_secs());
+    Err(CliError::new(Exit::Io, message).with_help("its log says what it does"))
+}
+
+/// What the daemon will find, where its answer is out of sight: either the file is wrong, or it names another database
+/// than the one the daemon works on.
+fn own_answer(pid: u32, loaded: Result<Result<Context, CliError>, &CliError>, stores: &[PathBuf]) -> CliError {
+    let reason = match loaded {
+        Ok(Ok(_)) => {
+            let store = stores.first().map(|store| store.display().to_string()).unwrap_or_default();
+            format!("the daemon works on another database than '{store}', and to change store.path takes a restart")
+        }
+        Ok(Err(error)) => error.message,
+        Err(error) => error.message.clone(),
+    };
+    refused(pid, reason)
+}
+
+fn refused(pid: u32, reason: String) -> CliError {
+    CliError::new(Exit::Configuration, reason).with_help(format!(
+        "the daemon, process {pid}, goes on with the configuration it has; correct this and reload again"
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_signal_goes_to_everybody_or_to_the_first_process() {
+        for text in ["0", "1", "-1", "-5", "", "x", "4294967295", "2147483648", " 7"] {
+            assert_eq!(main_pid(text).unwrap_err().exit, Exit::Usage, "{text}");
+        }
+        assert_eq!((main_pid("2").ok(), main_pid("2147483647").ok()), (Some(2), Some(i32::MAX.unsigned_abs())));
+    }
+
+    #[test]
+    fn a_database_is_found_in_a_file_that_is_wrong() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("config.toml");
+        for (text, expected) in [
+            ("nonsense = 1\n[store]\npath = \"here.db\"", Some(folder.path().join("here.db"))),
+            ("[store]\npath = \"/there.db\"", Some(PathBuf::from("/there.db"))),
+            ("[store]\npath = 7", None),
+            ("[store", None),
+        ] {
+            fs::write(&file, text).unwrap();
+            assert_eq!(store_named_in(&file), expected, "{text}");
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! `authdrift stale`: whether the daemon does its work, asked of what it left behind, so that it is noticed when it is dead.
+
+use std::fs;
+use std::io::{ErrorKind, Write};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::CliError;
+use super::args::StaleOptions;
+use super::context::Context;
+use super::output::count;
+use crate::clock::written;
+use crate::config::Instance;
+use crate::cycle::hostname;
+use crate::daemon::lock::{Holder, holder};
+use crate::delivery::direct::Herald;
+use crate::exit::Exit;
+use crate::message::{Notice, NoticeKind};
+use crate::model::{Digest, HistoryMark};
+use crate::store::{Store, StoreError, cycles, events, instances};
+
+/// Cycles that may be missing, unless a time is given.
+const MISSED: usize = 3;
+
+/// What a cycle may take beyond its time.
+const SLACK: TimeDelta = TimeDelta::minutes(2);
+
+/// How often people are told of the same.
+const REMIND: TimeDelta = TimeDelta::hours(24);
+
+/// Looks, and tells people if they are to be told.
+///
+/// # Errors
+/// Nobody could be told, or the note that they were cannot be kept.
+pub async fn stale(context: &Context, options: &StaleOptions, out: &mut dyn Write) -> Result<Exit, CliError> {
+    let mut found = look(context, options);
+    let note = Note::of(context);
+    let now = context.clock.now();
+    let is_told = note.told()?.is_some_and(|told| told <= now && now < told + REMIND);
+    if found.is_some() && options.tell && !is_told {
+        // A machine that just woke up has its cycles before it.
+        tokio::time::sleep(options.again_after.into()).await;
+        found = look(context, options);
+    }
+    let Some(reason) = found else {
+        writeln!(out, "Every instance was looked at in time.")?;
+        if options.tell && note.told()?.is_some() {
+            let text = "the service works again".to_owned();
+            tell(context, Notice { kind: NoticeKind::ReadAgain, subject: String::new(), text }, out).await?;
+            note.remove()?;
+        }
+        return Ok(Exit::Ok);
+    };
+    writeln!(out, "Nothing is watched: {reason}.")?;
+    if options.tell && !is_told {
+        tell(context, Notice { kind: NoticeKind::Unread, subject: String::new(), text: reason }, out).await?;
+        note.keep(now)?;
+    }
+    Ok(Exit::Unavailable)
+}
+
+/// What is wrong, if something is.
+fn look(context: &Context, options: &StaleOptions) -> Option<String> {
+    let config = &context.config;
+    let now = context.clock.now();
+    let late = || -> Result<Vec<String>, StoreError> {
+        let store = Store::open_existing(&config.store)?;
+        store.read(|tx| {
+            let mut late = Vec::new();
+            for instance in &config.instances {
+                let row = instances::find(tx, &instance.id)?;
+                let last = row.map_or(Ok(None), |row| cycles::latest(tx, row))?.map(|cycle| cycle.at);
+                if last.is_none_or(|last| is_late(instance, last, options, now)) {
+                    let last = last.map_or("never".to_owned(), written);
+                    late.push(format!("{} was last looked at: {last}", instance.id));
+                }
+            }
+            Ok(late)
+        })
+    };
+    let late = match late() {
+        Ok(late) => late,
+        Err(error) => return Some(error.to_string()),
+    };
+    if late.is_empty() {
+        return None;
+    }
+    let daemon = match holder(&config.store) {
+        Ok(Holder::Nobody) => "no daemon is running, and `systemctl status authdrift` says why".to_owned(),
+        Ok(Holder::Daemon(says)) => format!("the daemon, process {}, is there and does not work", says.pid),
+        Ok(Holder::Silent) => "a daemon is there and does not work".to_owned(),
+        Err(error) => format!("whether a daemon is running is not known: {error}"),
+    };
+    let more = match late.len() {
+        0..=3 => String::new(),
+        all => format!(" and {} more", all - 3),
+    };
+    Some(format!("{daemon}; {}{more}", late.get(..3).unwrap_or(&late).join(", ")))
+}
+
+fn is_late(instance: &Instance, last: DateTime<Utc>, options: &StaleOptions, now: DateTime<Utc>) -> bool {
+    match options.after {
+        Some(after) => (now - last).to_std().is_ok_and(|age| age > *after),
+        None => {
+            let confirm_after = TimeDelta::from_std(instance.schedule.confirm_after).unwrap_or_default();
+            // By the pattern: one for office hours leaves a night and a weekend between two cycles.
+            let due = instance.schedule.cron.nth_after(last, MISSED);
+            due.is_some_and(|due| due + confirm_after + SLACK < now)
+        }
+    }
+}
+
+/// Tells every receiver, past the daemon and past its outbox.
+async fn tell(context: &Context, news: Notice, out: &mut dyn Write) -> Result<(), CliError> {
+    let all = context.config.receivers.len();
+    if all == 0 {
+        return Err(CliError::new(Exit::Io, "nobody can be told: the configuration has no receiver"));
+    }
+    let herald = Arc::new(Herald::new(&context.config, hostname())?);
+    let mark = context.existing_store().ok().and_then(|store| store.read(|tx| events::mark(tx)).ok().flatten());
+    let mark = mark.unwrap_or_else(|| HistoryMark { size: 0, head: Digest::of(b"") });
+    match herald.tell(news, mark, context.clock.now()).await {
+        0 => Err(CliError::new(Exit::Io, format!("nobody could be told: none of {} took it", count(all, "receiver")))
+            .with_help("it is tried again at the next run; `authdrift receivers test NAME` shows what is wrong")),
+        told => Ok(writeln!(out, "Told {told} of {}.", count(all, "receiver"))?),
+    }
+}
+
+/// When people were told, in a file beside the database, which may be what is broken.
+struct Note(PathBuf);
+
+impl Note {
+    fn of(context: &Context) -> Self {
+        Self(context.config.store.with_extension("stale"))
+    }
+
+    fn told(&self) -> Result<Option<DateTime<Utc>>, CliError> {
+        match fs::read_to_string(&self.0) {
+            // What makes no sense is no reason to keep quiet.
+            Ok(text) => Ok(Some(text.trim().parse().unwrap_or_default())),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(self.failed("read", &error)),
+        }
+    }
+
+    fn keep(&self, now: DateTime<Utc>) -> Result<(), CliError> {
+        fs::write(&self.0, written(now)).map_err(|error| self.failed("write", &error))
+    }
+
+    fn remove(&self) -> Result<(), CliError> {
+        fs::remove_file(&self.0).map_err(|error| self.failed("remove", &error))
+    }
+
+    fn failed(&self, action: &str, error: &std::io::Error) -> CliError {
+        let path = self.0.display();
+        CliError::new(Exit::Io, format!("cannot {action} '{path}', which says when people were told: {error}"))
+            .with_help("without it they are told again at every run")
+    }
+}

@@ -1,0 +1,159 @@
+//! The file beside the database that says that a daemon works on it, which process that is, and what came of the last
+//! reload: the one who asked for it reads the answer there.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::DaemonError;
+use crate::telemetry::{ConfigurationDoubt, Observable};
+
+/// Somebody may be looking whether a daemon is there, for an instant: that must not keep one from starting.
+const PATIENCE: [Duration; 3] = [Duration::from_millis(20), Duration::from_millis(50), Duration::from_millis(100)];
+
+/// The lock, for as long as the process lives.
+pub struct Lock {
+    file: File,
+    says: Says,
+}
+
+/// What a daemon says of itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Says {
+    /// Its process.
+    pub pid: u32,
+    /// How often it was asked to reload.
+    pub reloads: u64,
+    /// What came of the last time.
+    pub answer: Option<Answer>,
+}
+
+/// What came of a reload.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Answer {
+    /// The configuration is the new one.
+    pub is_accepted: bool,
+    /// What it holds, or why it was refused.
+    pub text: String,
+}
+
+/// Who works on a database.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Holder {
+    /// No daemon.
+    Nobody,
+    /// One that has not said who it is, yet or at all.
+    Silent,
+    /// This one.
+    Daemon(Says),
+}
+
+impl Lock {
+    /// Makes sure that only one daemon works on the database at `store`.
+    ///
+    /// # Errors
+    /// Another daemon does, or the lock cannot be written.
+    pub fn take(store: &Path) -> Result<Self, DaemonError> {
+        let path = path_of(store);
+        let failed = |source| DaemonError::Io {
+            action: format!("write beside the database '{}' (the lock '{}')", store.display(), path.display()),
+            source,
+        };
+        let file =
+            OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path).map_err(failed)?;
+        let mut pauses = PATIENCE.iter();
+        loop {
+            match (file.try_lock(), pauses.next()) {
+                (Ok(()), _) => break,
+                (Err(TryLockError::WouldBlock), Some(pause)) => std::thread::sleep(*pause),
+                (Err(TryLockError::WouldBlock), None) => return Err(DaemonError::AlreadyRunning(path)),
+                (Err(TryLockError::Error(source)), _) => return Err(failed(source)),
+            }
+        }
+        let mut lock = Self { file, says: Says { pid: std::process::id(), reloads: 0, answer: None } };
+        lock.say();
+        Ok(lock)
+    }
+
+    /// Leaves the answer to a reload for whoever asked for it.
+    pub(super) fn answer(&mut self, answer: Answer) {
+        self.says.reloads += 1;
+        self.says.answer = Some(answer);
+        self.say();
+    }
+
+    /// A full disk leaves the file empty: then the daemon works, and cannot be asked by its name.
+    fn say(&mut self) {
+        let text = serde_json::to_vec(&self.says).unwrap_or_default();
+        let said = self.file.set_len(0).and_then(|()| self.file.rewind()).and_then(|()| self.file.write_all(&text));
+        if let Err(error) = said {
+            let doubt = format!("cannot write into the lock file, so `authdrift reload` gets no answer: {error}");
+            ConfigurationDoubt { doubt: &doubt }.observe();
+        }
+    }
+}
+
+/// Who works on the database at `store`.
+///
+/// # Errors
+/// The lock file cannot be read.
+pub fn holder(store: &Path) -> io::Result<Holder> {
+    let mut file = match File::open(path_of(store)) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Holder::Nobody),
+        Err(error) => return Err(error),
+    };
+    // What the file says counts only while somebody holds it: a process that is gone leaves its number behind.
+    match file.try_lock_shared() {
+        Ok(()) => return Ok(Holder::Nobody),
+        Err(TryLockError::WouldBlock) => {}
+        Err(TryLockError::Error(error)) => return Err(error),
+    }
+    let mut text = String::new();
+    file.read_to_string(&mut text)?;
+    Ok(serde_json::from_str(&text).map_or(Holder::Silent, Holder::Daemon))
+}
+
+/// Whether a daemon works on the database at `store`.
+///
+/// # Errors
+/// As [`holder`].
+pub fn is_running(store: &Path) -> io::Result<bool> {
+    Ok(holder(store)? != Holder::Nobody)
+}
+
+/// Where the lock of the database at `store` is.
+pub fn path_of(store: &Path) -> PathBuf {
+    store.with_extension("lock")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lock_says_who_holds_it_and_only_while_somebody_does() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = folder.path().join("authdrift.db");
+        assert_eq!(holder(&store).unwrap(), Holder::Nobody);
+        let mut lock = Lock::take(&store).unwrap();
+        let said = |reloads, answer| Holder::Daemon(Says { pid: std::process::id(), reloads, answer });
+        assert_eq!(holder(&store).unwrap(), said(0, None));
+        let long = Answer { is_accepted: false, text: "no ".repeat(2000) };
+        lock.answer(long.clone());
+        assert_eq!(holder(&store).unwrap(), said(1, Some(long)));
+        let short = Answer { is_accepted: true, text: "1 instance".to_owned() };
+        lock.answer(short.clone());
+        assert_eq!(holder(&store).unwrap(), said(2, Some(short)));
+        assert!(matches!(Lock::take(&store), Err(DaemonError::AlreadyRunning(_))));
+        std::fs::write(path_of(&store), "").unwrap();
+        assert_eq!(holder(&store).unwrap(), Holder::Silent);
+        drop(lock);
+        assert_eq!(holder(&store).unwrap(), Holder::Nobody);
+        Lock::take(&store).unwrap();
+    }
+}

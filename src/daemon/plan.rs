@@ -1,0 +1,81 @@
+//! What a configuration means for the daemon. A reload swaps it whole.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::DaemonError;
+use super::alarm::Alarm;
+use super::health::Health;
+use crate::classify::Catalogue;
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::cycle::Watch;
+use crate::delivery::Delivery;
+use crate::model::Provider;
+use crate::provider::Limits;
+use crate::secrets;
+use crate::store::Store;
+use crate::telemetry::{ConfigurationDoubt, Observable};
+use crate::trust_files::TrustFiles;
+
+/// What stays for as long as the daemon lives.
+pub(super) struct Ground {
+    pub(super) store: Store,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) limits: Limits,
+}
+
+/// Readers, receivers and everything else that is made from a configuration.
+pub(super) struct Plan {
+    pub(super) config: Arc<Config>,
+    pub(super) watches: Vec<Arc<Watch>>,
+    pub(super) delivery: Delivery,
+    pub(super) alarm: Alarm,
+    pub(super) health: Health,
+}
+
+impl Plan {
+    /// Prepares everything. Nothing is contacted.
+    pub(super) fn new(
+        ground: &Ground,
+        config: Arc<Config>,
+        catalogue: impl Fn(Provider) -> Arc<Catalogue>,
+    ) -> Result<Self, DaemonError> {
+        let Ground { store, clock, limits } = ground;
+        let mut watches = Vec::new();
+        for instance in &config.instances {
+            let catalogue = catalogue(instance.id.provider);
+            let (config, clock) = (Arc::clone(&config), Arc::clone(clock));
+            watches.push(Arc::new(Watch::new(config, instance, catalogue, store.clone(), clock, limits.clone())?));
+        }
+        let delivery = Delivery::new(store, clock, &config.receivers)?;
+        let alarm = Alarm::new(&config, clock)?;
+        let health = Health::new(&config, store, clock)?;
+        for warning in config.taken_by_nobody() {
+            let doubt = format!("{warning}; mark a receiver with `default = true` to let it have them");
+            ConfigurationDoubt { doubt: &doubt }.observe();
+        }
+        Ok(Self { config, watches, delivery, alarm, health })
+    }
+
+    /// What the meaning of settings is taken from.
+    pub(super) fn catalogues(&self) -> BTreeMap<Provider, Arc<Catalogue>> {
+        self.watches.iter().map(|watch| (watch.instance().id.provider, watch.catalogue())).collect()
+    }
+
+    /// Remembers what the plan before it knew of what both are about.
+    pub(super) fn take_over(&mut self, before: &Self) {
+        self.alarm.take_over(&before.alarm);
+        self.health.take_over(&before.health);
+    }
+}
+
+/// What the configuration names and what cannot be used: the files that say who may approve, and secrets.
+pub(super) fn unusable(config: &Config) -> Vec<String> {
+    let trust = TrustFiles::read(&config.approval).signers().err().map(|error| error.to_string());
+    let secrets = config.secrets().into_iter().filter_map(|(of, kept)| {
+        let error = secrets::read(kept.place).err()?;
+        Some(format!("{of}: {error}"))
+    });
+    trust.into_iter().chain(secrets).collect()
+}

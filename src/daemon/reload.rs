@@ -1,0 +1,164 @@
+//! Another configuration for a daemon that runs: taken whole, between two looks at what is due, or not at all.
+//!
+//! What is under way goes on with the configuration it began with, and nothing of the same instance or receiver begins
+//! before it is over.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use serde_json::json;
+
+use super::lock::Answer;
+use super::plan::{Plan, unusable};
+use super::work::Work;
+use super::{Daemon, DaemonError, Watched};
+use crate::classify::Catalogue;
+use crate::config::Config;
+use crate::model::{Digest, Provider, display_safe};
+use crate::telemetry::{Observable, ReloadRefused};
+
+/// Where another configuration comes from.
+pub struct Source {
+    /// The digest of the file that the present one was read from.
+    pub digest: Digest,
+    /// Reads it anew.
+    pub load: Box<dyn Fn() -> Loaded + Send + Sync>,
+}
+
+/// What the file says now.
+pub struct Loaded {
+    /// Its digest, if it can be read.
+    pub digest: Option<Digest>,
+    /// What it means, or everything that is wrong with it.
+    pub outcome: Result<Fresh, String>,
+}
+
+/// A configuration that passed every check of the file itself.
+pub struct Fresh {
+    /// The configuration.
+    pub config: Arc<Config>,
+    /// What settings mean, by vendor.
+    pub catalogue: Box<dyn Fn(Provider) -> Arc<Catalogue>>,
+}
+
+/// Why the daemon keeps the configuration it has.
+#[derive(Debug, thiserror::Error)]
+enum Refusal {
+    #[error("{0}")]
+    Bad(String),
+    #[error("it is not known where the configuration came from; restart the daemon instead")]
+    NoSource,
+    #[error("store.path changed from '{is}' to '{wanted}': that takes a restart")]
+    OtherStore { is: PathBuf, wanted: PathBuf },
+    #[error("[monitoring] changed: that takes a restart")]
+    OtherMonitoring,
+    #[error("what the configuration names cannot be used:\n{}", .0.join("\n"))]
+    Unusable(Vec<String>),
+    #[error(transparent)]
+    NotPrepared(#[from] DaemonError),
+}
+
+impl Daemon {
+    /// Takes another configuration, or says why not: in the log, in the history, to systemd and to whoever asked.
+    pub(super) async fn reload(&mut self, work: &mut Work) -> Result<(), DaemonError> {
+        self.manager.reloading();
+        let (digest, outcome) = match &self.source {
+            Some(source) => {
+                let loaded = (source.load)();
+                (loaded.digest, loaded.outcome.map_err(Refusal::Bad))
+            }
+            None => (None, Err(Refusal::NoSource)),
+        };
+        let outcome = outcome.and_then(|fresh| self.prepared(fresh));
+        let answer = match outcome {
+            Ok(mut plan) => {
+                plan.take_over(&self.plan);
+                self.plan = plan;
+                if let (Some(source), Some(digest)) = (&mut self.source, &digest) {
+                    source.digest = digest.clone();
+                }
+                work.keep_only(&self.plan.config);
+                self.watched.send_replace(Watched::new(&self.plan));
+                Answer { is_accepted: true, text: size_in_words(&self.plan.config) }
+            }
+            Err(refusal) => Answer { is_accepted: false, text: refusal.to_string() },
+        };
+        let digest = digest.as_ref().map(Digest::as_str);
+        let recorded = if answer.is_accepted {
+            self.refused = None;
+            let (instances, receivers) = (self.plan.config.instances.len(), self.plan.config.receivers.len());
+            let data = json!({ "digest": digest, "instances": instances, "receivers": receivers });
+            self.record("config.reloaded", data)
+        } else {
+            let reason = in_one_line(&answer.text);
+            ReloadRefused { reason: &reason }.observe();
+            let data = json!({ "digest": digest, "reason": reason });
+            self.refused = Some(reason);
+            self.record("config.refused", data)
+        };
+        if let Err(error) = recorded {
+            self.met(error).await?;
+        }
+        let status = match self.status() {
+            Ok(status) => status,
+            Err(error) => {
+                self.met(error).await?;
+                answer.text.clone()
+            }
+        };
+        // Whoever asked may look at the status next, so it is told first.
+        self.manager.reloaded(&status);
+        self.lock.answer(answer);
+        Ok(())
+    }
+
+    fn prepared(&self, fresh: Fresh) -> Result<Plan, Refusal> {
+        let Fresh { config, catalogue } = fresh;
+        let is = &self.plan.config.store;
+        if config.store != *is {
+            return Err(Refusal::OtherStore { is: is.clone(), wanted: config.store.clone() });
+        }
+        if config.monitoring != self.plan.config.monitoring {
+            return Err(Refusal::OtherMonitoring);
+        }
+        // At the start these are no reason to stop: what can be watched is watched. Here something better is at hand.
+        let unusable = unusable(&config);
+        if !unusable.is_empty() {
+            return Err(Refusal::Unusable(unusable));
+        }
+        Ok(Plan::new(&self.ground, config, catalogue)?)
+    }
+}
+
+fn size_in_words(config: &Config) -> String {
+    let counted = |count: usize, noun: &str| format!("{count} {noun}{}", if count == 1 { "" } else { "s" });
+    format!("{}, {}", counted(config.instances.len(), "instance"), counted(config.receivers.len(), "receiver"))
+}
+
+/// The first problem, and how many there are.
+fn in_one_line(text: &str) -> String {
+    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let first = lines.next().unwrap_or_default();
+    let first = first.strip_prefix("error: ").unwrap_or(first);
+    display_safe(&match lines.next_back() {
+        Some(last) => format!("{first} ({last})"),
+        None => first.to_owned(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_fits_into_one_line() {
+        let table = [
+            ("x", "x"),
+            ("error: unknown key 'y'\n --> a:1:1\n  |\n\n1 problem in a", "unknown key 'y' (1 problem in a)"),
+            ("cannot be used:\nauth0:acme: \u{1b}[2J", "cannot be used: (auth0:acme: \\u{1b}[2J)"),
+        ];
+        for (text, expected) in table {
+            assert_eq!(in_one_line(text), expected);
+        }
+    }
+}

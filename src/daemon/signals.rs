@@ -1,0 +1,43 @@
+//! What the daemon is told by signals.
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::DaemonError;
+
+/// Listens from the moment it is made: what comes while the daemon starts is heard when it runs.
+pub(super) struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+/// What somebody wants of the daemon.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wish {
+    /// To finish what is under way, and end.
+    Stop,
+    /// To read its configuration anew.
+    Reload,
+}
+
+impl Signals {
+    pub(super) fn listen() -> Result<Self, DaemonError> {
+        let listen =
+            |kind| signal(kind).map_err(|source| DaemonError::Io { action: "wait for signals".to_owned(), source });
+        Ok(Self {
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+            hangup: listen(SignalKind::hangup())?,
+        })
+    }
+
+    /// The next wish; whoever wants it to stop comes first.
+    pub(super) async fn next(&mut self) -> Wish {
+        tokio::select! {
+            biased;
+            _ = self.terminate.recv() => Wish::Stop,
+            _ = self.interrupt.recv() => Wish::Stop,
+            _ = self.hangup.recv() => Wish::Reload,
+        }
+    }
+}
