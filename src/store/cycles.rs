@@ -11,7 +11,9 @@ use rusqlite::{OptionalExtension, Row};
 use serde_json::{Value, json};
 
 use super::instances::InstanceRow;
-use super::{StoreError, Stored, Transaction, documents, events, from_millis, read_json, retention, to_millis, write_json};
+use super::{
+    StoreError, Stored, Transaction, documents, events, from_millis, read_json, retention, to_millis, write_json,
+};
 use crate::model::{Digest, InstanceId, Resource};
 use crate::snapshot::{Manifest, Reading, SectionMark, Snapshot};
 

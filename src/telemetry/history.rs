@@ -101,7 +101,11 @@ pub const HISTORY: &[Kind] = &[
     kind("storage.low", Level::WARN, "the disk is nearly full"),
     kind("storage.recovered", Level::INFO, "there is room on the disk again"),
     kind("store.checked", Level::DEBUG, "the whole database file was looked at and is sound"),
-    kind("store.kept_again", Level::DEBUG, "an instance is as it was in a snapshot that was pruned, and its documents are kept again"),
+    kind(
+        "store.kept_again",
+        Level::DEBUG,
+        "an instance is as it was in a snapshot that was pruned, and its documents are kept again",
+    ),
     kind("store.migrated", Level::INFO, "the database was brought to a newer version"),
     kind("store.pruned", Level::INFO, "documents of old snapshots that nobody needs were removed"),
     kind("store.thinned", Level::DEBUG, "old cycles that found the same as those before and after them were removed"),
