@@ -340,7 +340,8 @@ mod tests {
         for _ in 0..10 {
             retention.step(&store, TimeDelta::days(400), SystemClock.now()).unwrap();
             let after = pages().unwrap();
-            assert!(before - after <= SHRUNK_AT_ONCE / 4096, "{before} {after}");
+            // The pages that say where others are go with them.
+            assert!(before - after <= SHRUNK_AT_ONCE / 4096 + 8, "{before} {after}");
             before = after;
         }
         assert!(before * 4096 <= SLACK + SHRUNK_AT_ONCE, "{before} pages");
