@@ -243,7 +243,7 @@ impl Watch {
                     taken
                         .snapshot
                         .sections
-                        .extend(readings.map(|(name, (_, reading))| (name.clone(), reading.clone())));
+                        .extend(readings.map(|(name, (_, reading))| (name.clone(), reading.at_rest())));
                 }
                 taken
             }
@@ -284,7 +284,7 @@ impl Watch {
             let is_same = at_hand.get(name).is_some_and(|(_, known)| known == reading);
             if is_slow && reading.state().is_comparable() {
                 if !(young.contains(name) && is_same) {
-                    at_hand.insert(name.clone(), (now, reading.clone()));
+                    at_hand.insert(name.clone(), (now, reading.at_rest()));
                 }
             } else {
                 at_hand.remove(name);

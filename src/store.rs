@@ -20,6 +20,7 @@ mod open;
 pub mod outbox;
 pub mod overview;
 pub mod receivers;
+pub mod retention;
 pub mod silences;
 pub mod space;
 mod told;
