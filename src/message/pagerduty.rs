@@ -64,7 +64,7 @@ pub(super) fn events(alert: &Alert) -> Value {
             false => triggers.push(notice(alert, news, topic, &key)),
         }
     }
-    triggers.sort_by_key(|trigger| rank(trigger));
+    triggers.sort_by_key(rank);
     let rest = triggers.len().saturating_sub(MOST_TRIGGERS);
     triggers.truncate(MOST_TRIGGERS);
     if rest > 0 {
