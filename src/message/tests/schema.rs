@@ -258,8 +258,8 @@ fn of_every_kind() -> Vec<Alert> {
         alerts.push(Alert { sections, ..bare.clone() });
     }
     for kind in NoticeKind::ALL {
-        let notice = Notice { kind, subject: String::new(), text: "x".repeat(30_000) };
-        alerts.push(Alert { notices: vec![notice; 300], ..bare.clone() });
+        let notice = Notice { kind, subject: String::new(), text: "x".repeat(3_000) };
+        alerts.push(Alert { notices: vec![notice; 40], ..bare.clone() });
     }
     alerts
 }
