@@ -47,6 +47,7 @@ mod requests;
 mod rollback;
 mod scale;
 mod shared_story;
+mod soak;
 mod stale;
 mod status;
 mod tampering;
