@@ -203,24 +203,30 @@ impl Boot {
     }
 
     /// Boots, starts the service and runs `check` inside, which ends with the words `CHECK: all good`.
-    pub(super) fn run(mut self, check: &str) {
+    pub(super) fn run(self, check: &str) {
+        self.transcript(check);
+    }
+
+    /// The same, and answers everything that was said.
+    pub(super) fn transcript(mut self, check: &str) -> String {
         let tool = repository().join("../shared/tools/systemd-boot-test.sh");
         let beside =
             std::env::var_os("AUTHDRIFT_SHARED").map(|shared| Path::new(&shared).join("tools/systemd-boot-test.sh"));
         let Some(tool) = [Some(tool), beside].into_iter().flatten().find(|tool| tool.exists()) else {
             skip("no ../shared and no $AUTHDRIFT_SHARED with systemd-boot-test.sh, so no systemd was booted");
-            return;
+            return String::new();
         };
         let (setup, check) = (self.kept("setup", &self.setup), self.kept("check", check));
         self.option("--setup", setup.display());
         self.option("--check", check.display());
         let output: Output =
-            Command::new("bash").arg(tool).args(&self.options).args(["--timeout", "60"]).output().unwrap();
+            Command::new("bash").arg(tool).args(&self.options).args(["--timeout", "120"]).output().unwrap();
         if output.status.code() == Some(77) {
             skip(&format!("a systemd cannot be booted here: {}", text(&output)));
-            return;
+            return String::new();
         }
         assert!(text(&output).contains("CHECK: all good"), "{}", text(&output));
+        text(&output)
     }
 }
 
