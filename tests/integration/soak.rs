@@ -167,7 +167,6 @@ struct Day {
     sandbox: Sandbox,
     clock: Arc<FakeClock>,
     daemon: Hand,
-    has_disk: bool,
     kills: usize,
 }
 
@@ -194,7 +193,7 @@ impl Day {
         sandbox.approve("acme").await;
         sandbox.make_due();
         let daemon = Hand::start(&sandbox, &clock);
-        Self { sandbox, clock, daemon, has_disk: env::var_os("SOAK_DISK").is_some(), kills: 0 }
+        Self { sandbox, clock, daemon, kills: 0 }
     }
 
     fn move_clock(&mut self, by: TimeDelta) {
@@ -417,6 +416,7 @@ async fn the_day() {
         }
         if cycle >= WARM && cycle % 24 == 0 {
             weights.push(day.daemon.weight());
+            eprintln!("after {cycle} cycles {:?} KiB", weights[weights.len() - 1]);
         }
     }
     // Whatever still waits is due in some hours at most.
