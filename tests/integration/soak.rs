@@ -388,7 +388,7 @@ async fn the_day() {
     }
     let begun = Instant::now();
     let mut day = Day::begin().await;
-    // `SOAK_DAYS=7` has more of the second half, without further troubles.
+    // `SOAK_DAYS=7` goes on without further troubles, and weighs as late in it as in one day.
     let days: i64 = env::var("SOAK_DAYS").ok().map_or(1, |days| days.parse().unwrap());
     let (mut dice, mut weights) = (Dice(24), Vec::new());
     for cycle in 0..CYCLES * days {
@@ -414,7 +414,7 @@ async fn the_day() {
         if now.contains(&Trouble::Reloads) {
             day.reload(cycle).await;
         }
-        if cycle >= WARM && cycle % 24 == 0 {
+        if cycle >= WARM * days && cycle % 24 == 0 {
             weights.push(day.daemon.weight());
             eprintln!("after {cycle} cycles {:?} KiB", weights[weights.len() - 1]);
         }
@@ -446,6 +446,11 @@ async fn the_day() {
     sandbox.run(&["verify"]).await.expect(0);
     assert_eq!(sandbox.count("SELECT count(*) FROM drifts WHERE status = 'open'"), 1);
     assert_eq!(sandbox.events("clock.set_back"), 2);
+    assert_eq!((sandbox.events("config.reloaded"), sandbox.events("config.refused")), (10, 10));
+    if env::var_os("SOAK_DISK").is_some() {
+        let full = sandbox.webhook.deliveries().into_iter().filter(|call| call.json()["type"] == "storage.full");
+        assert_eq!(full.count(), 2, "the disk was full twice");
+    }
     let (first, last) = (weights[0], *weights.last().unwrap());
     for (what, before, after) in [("memory", first.0, last.0), ("own memory", first.1, last.1)] {
         assert!(after * 10 <= before * 11, "{what} grew from {before} KiB to {after} KiB: {weights:?}");

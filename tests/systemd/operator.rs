@@ -5,7 +5,7 @@ use super::boot::Boot;
 use super::package::can_be_packed;
 use super::repository;
 
-/// What the page says, as one script for each place where it is typed, in order. `then` says what follows each block.
+/// The page's blocks of commands in order, and whether each is typed on the approver's machine.
 fn typed(page: &str) -> Vec<(bool, String)> {
     let mut blocks = Vec::new();
     let mut before = "";
