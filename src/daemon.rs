@@ -118,6 +118,8 @@ pub struct Daemon {
     tracker: TaskTracker,
     stop: CancellationToken,
     lock: Lock,
+    /// The metronome's, unless somebody else beats time too.
+    ticks: Option<(mpsc::Sender<()>, mpsc::Receiver<()>)>,
 }
 
 impl Daemon {
@@ -154,6 +156,7 @@ impl Daemon {
             tracker: TaskTracker::new(),
             stop: CancellationToken::new(),
             lock,
+            ticks: None,
         })
     }
 
@@ -179,12 +182,19 @@ impl Daemon {
         self.stop.clone()
     }
 
+    /// Beats time beside the metronome: where a clock is moved by hand, nobody has to wait for the next second.
+    pub fn beat(&mut self) -> mpsc::Sender<()> {
+        let (ticks, ticking) = mpsc::channel(1);
+        self.ticks = Some((ticks.clone(), ticking));
+        ticks
+    }
+
     /// Watches until SIGTERM or SIGINT, then finishes what is under way.
     ///
     /// # Errors
     /// The scheduler or the signals cannot be set up, or the store fails at the end.
     pub async fn run(mut self) -> Result<(), DaemonError> {
-        let (ticks, mut ticking) = mpsc::channel::<()>(1);
+        let (ticks, mut ticking) = self.ticks.take().unwrap_or_else(|| mpsc::channel(1));
         let mut metronome = JobScheduler::new().await?;
         metronome
             .add(Job::new("* * * * * *", move |_, _| {

@@ -7,6 +7,8 @@
 
 #[path = "systemd/boot.rs"]
 mod boot;
+#[path = "systemd/operator.rs"]
+mod operator;
 #[path = "systemd/package.rs"]
 mod package;
 #[path = "systemd/peer.rs"]

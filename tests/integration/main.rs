@@ -52,6 +52,7 @@ mod rollback;
 mod scale;
 mod shared_story;
 mod shells;
+mod soak;
 mod stale;
 mod status;
 mod tampering;

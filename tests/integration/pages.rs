@@ -12,7 +12,7 @@ use crate::common::sandbox::WEBHOOK_SECRET;
 use crate::common::{Ran, Sandbox};
 
 /// Pages that have a test of their own, which types all of their commands.
-const OWN_TEST: [&str; 2] = ["docs/keys.md", "docs/check-an-export.md"];
+const OWN_TEST: [&str; 3] = ["docs/keys.md", "docs/check-an-export.md", "docs/install.md"];
 
 /// What a command may need that a test does not have, or has elsewhere.
 const NEEDS: [&str; 7] = [

@@ -7,8 +7,12 @@ use std::process::{Command, Output};
 use authdrift::simulator::clerk;
 use tempfile::TempDir;
 
-use super::peer::WEBHOOK_SECRET;
+use super::package::build;
+use super::peer::{SMTP_PASSWORD, WEBHOOK_SECRET};
 use super::{BINARY, is_there, repository, shipped, skip, text};
+
+/// Hosts that are played on loopback where a test uses addresses of the world.
+const WORLD: [&str; 3] = ["api.clerk.com", "clerk.lantern-books.example", "smtp.example.com"];
 
 /// One boot.
 pub(super) struct Boot {
@@ -53,14 +57,53 @@ secret = { credential = "siem" }
 "#;
 
 impl Boot {
-    /// A system with a configuration, credentials and nothing that uses them.
-    pub(super) fn bare(config: &str) -> Self {
-        let mut boot = Self {
+    fn empty() -> Self {
+        Self {
             folder: tempfile::tempdir().unwrap(),
             options: Vec::new(),
             // Where packages may start nothing, that is not about this system.
             setup: "set -e\nrm -f /usr/sbin/policy-rc.d\n".to_owned(),
-        };
+        }
+    }
+
+    /// A machine that has never seen this program: its package lies there, and everybody to talk to is at the addresses of
+    /// the world.
+    pub(super) fn fresh() -> Option<Self> {
+        if !["openssl", "ssh-keygen"].into_iter().all(can_be_run) {
+            return None;
+        }
+        let mut boot = Self::empty();
+        build(&boot);
+        boot.file(&boot.path("1.deb"), "/opt/1.deb:0644");
+        for (name, secret) in [("clerk-prod", clerk::SECRET_KEY), ("smtp", SMTP_PASSWORD), ("siem", WEBHOOK_SECRET)] {
+            boot.write(&format!("secret-{name}"), &format!("{secret}\n"), &format!("/opt/secrets/{name}:0600"));
+        }
+        let unit = boot.add_peer();
+        boot.option("--unit", unit.display());
+        boot.setup.push_str(&format!(
+            "rm -f /var/lib/man-db/auto-update\nsystemctl mask -q man-db.timer\ntouch /opt/world\n\
+             echo '127.0.0.1 {}' >> /etc/hosts\n",
+            WORLD.join(" ")
+        ));
+        Some(boot)
+    }
+
+    /// Everybody that the daemon talks to: the unit, not yet in use.
+    fn add_peer(&mut self) -> PathBuf {
+        self.make_certificates();
+        for name in ["ca.pem", "server.pem", "server.key"] {
+            self.file(&self.path(name), &format!("/opt/{name}:0644"));
+        }
+        self.file(&std::env::current_exe().unwrap(), "/opt/peer:0755");
+        let unit = "[Service]\nExecStart=/opt/peer --exact peer::peer --ignored --nocapture\n\
+                    ExecStartPost=/bin/sh -c 'until [ -e /run/peer/ready ]; do sleep 0.1; done'\n";
+        self.setup.push_str("cat /opt/ca.pem >> /etc/ssl/certs/ca-certificates.crt\n");
+        self.kept("peer.service", unit)
+    }
+
+    /// A system with a configuration, credentials and nothing that uses them.
+    pub(super) fn bare(config: &str) -> Self {
+        let mut boot = Self::empty();
         boot.option("--unit", repository().join("systemd/authdrift.service").display());
         boot.write("config.toml", config, "/etc/authdrift/config.toml:0600");
         boot.write("allowed_signers", "", "/etc/authdrift/allowed_signers:0644");
@@ -94,17 +137,10 @@ impl Boot {
             return None;
         }
         let mut boot = Self::new(&PEER.replace("PUBLISHABLE_KEY", clerk::PUBLISHABLE_KEY));
-        boot.make_certificates();
-        for name in ["ca.pem", "server.pem", "server.key"] {
-            boot.file(&boot.path(name), &format!("/opt/{name}:0644"));
-        }
-        boot.file(&std::env::current_exe().unwrap(), "/opt/peer:0755");
-        let unit = "[Service]\nExecStart=/opt/peer --exact peer::peer --ignored --nocapture\n\
-                    ExecStartPost=/bin/sh -c 'until [ -e /run/peer/ready ]; do sleep 0.1; done'\n";
-        let unit = boot.kept("peer.service", unit);
+        let unit = boot.add_peer();
         boot.option("--helper", unit.display());
         boot.setup.push_str(
-            "cat /opt/ca.pem >> /etc/ssl/certs/ca-certificates.crt\nmkdir /tmp/home\n\
+            "mkdir /tmp/home\n\
              ssh-keygen -q -t ed25519 -N '' -f /tmp/home/key\n\
              echo \"alice@example.test namespaces=\\\"baseline.v1@authdrift\\\" $(cat /tmp/home/key.pub)\" \
              > /etc/authdrift/allowed_signers\nchown -R authdrift: /tmp/home\n",
@@ -116,7 +152,7 @@ impl Boot {
         self.folder.path().join(name)
     }
 
-    fn kept(&self, name: &str, content: &str) -> PathBuf {
+    pub(super) fn kept(&self, name: &str, content: &str) -> PathBuf {
         fs::write(self.path(name), content).unwrap();
         self.path(name)
     }
@@ -155,7 +191,10 @@ impl Boot {
         openssl(&format!("{new} -subj /CN=localhost -keyout server.key -out server.csr"));
         self.kept(
             "extensions",
-            "subjectAltName=DNS:localhost\nbasicConstraints=CA:FALSE\nextendedKeyUsage=serverAuth\n",
+            &format!(
+                "subjectAltName=DNS:localhost,DNS:{}\nbasicConstraints=CA:FALSE\nextendedKeyUsage=serverAuth\n",
+                WORLD.join(",DNS:")
+            ),
         );
         openssl(
             "x509 -req -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile extensions \
@@ -164,24 +203,30 @@ impl Boot {
     }
 
     /// Boots, starts the service and runs `check` inside, which ends with the words `CHECK: all good`.
-    pub(super) fn run(mut self, check: &str) {
+    pub(super) fn run(self, check: &str) {
+        self.transcript(check);
+    }
+
+    /// The same, and answers everything that was said.
+    pub(super) fn transcript(mut self, check: &str) -> String {
         let tool = repository().join("../shared/tools/systemd-boot-test.sh");
         let beside =
             std::env::var_os("AUTHDRIFT_SHARED").map(|shared| Path::new(&shared).join("tools/systemd-boot-test.sh"));
         let Some(tool) = [Some(tool), beside].into_iter().flatten().find(|tool| tool.exists()) else {
             skip("no ../shared and no $AUTHDRIFT_SHARED with systemd-boot-test.sh, so no systemd was booted");
-            return;
+            return String::new();
         };
         let (setup, check) = (self.kept("setup", &self.setup), self.kept("check", check));
         self.option("--setup", setup.display());
         self.option("--check", check.display());
         let output: Output =
-            Command::new("bash").arg(tool).args(&self.options).args(["--timeout", "60"]).output().unwrap();
+            Command::new("bash").arg(tool).args(&self.options).args(["--timeout", "120"]).output().unwrap();
         if output.status.code() == Some(77) {
             skip(&format!("a systemd cannot be booted here: {}", text(&output)));
-            return;
+            return String::new();
         }
         assert!(text(&output).contains("CHECK: all good"), "{}", text(&output));
+        text(&output)
     }
 }
 

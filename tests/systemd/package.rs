@@ -7,7 +7,7 @@ use super::boot::{Boot, NOBODY};
 use super::{BINARY, is_there, repository, skip, text};
 
 /// Builds the package with the program of the tests, and the same once more as its own upgrade.
-fn build(boot: &Boot) {
+pub(super) fn build(boot: &Boot) {
     let target = boot.path("target");
     std::fs::create_dir_all(target.join("release")).unwrap();
     std::os::unix::fs::symlink(BINARY, target.join("release/authdrift")).unwrap();
@@ -24,15 +24,23 @@ fn build(boot: &Boot) {
     run(Command::new("dpkg-deb").args(["-Zgzip", "-z1", "-b", "unpacked", "2.deb"]));
 }
 
-#[test]
-fn the_package_installs_upgrades_and_leaves_nothing_behind() {
+/// Whether a package can be built and installed here; says why not.
+pub(super) fn can_be_packed() -> bool {
     let has_cargo_deb = Command::new("cargo").args(["deb", "--version"]).output().is_ok_and(|out| out.status.success());
     if !has_cargo_deb {
         skip("there is no cargo-deb (`cargo install --locked cargo-deb`), so no package was built");
-        return;
+        return false;
     }
-    if !(is_there("dpkg") && Path::new("/var/lib/dpkg/status").exists()) {
+    let is_debian = is_there("dpkg") && Path::new("/var/lib/dpkg/status").exists();
+    if !is_debian {
         skip("this is no Debian, so no package was installed");
+    }
+    is_debian
+}
+
+#[test]
+fn the_package_installs_upgrades_and_leaves_nothing_behind() {
+    if !can_be_packed() {
         return;
     }
     let mut boot = Boot::bare(NOBODY);

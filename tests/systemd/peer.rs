@@ -20,7 +20,10 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 /// What the webhook's signatures are made with.
 pub(super) const WEBHOOK_SECRET: &str = "whsec_Q0FOQVJZIHdlYmhvb2sgc2VjcmV0IGZvciB0ZXN0cw==";
 
-/// Serves until it is killed. `/run/peer/drift` makes a setting drift; `/run/peer/told` has a line for every message.
+/// What the mail relay wants to hear where it asks.
+pub(super) const SMTP_PASSWORD: &str = "CANARY smtp password";
+
+/// Serves until it is killed. `/run/peer/drift` and `/run/peer/mfa` make a setting drift; `/run/peer/told` has a line for every message.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "the other side of the tests that boot a systemd; run by them"]
 async fn peer() {
@@ -31,14 +34,26 @@ async fn peer() {
     serve(8443, port(&clerk.url())).await;
     serve(8444, port(&webhook.hook_url())).await;
     serve(4465, smtp.port()).await;
+    // The ports that the world uses, for a configuration that names no other.
+    if Path::new("/opt/world").exists() {
+        serve(443, port(&clerk.url())).await;
+        serve(465, smtp.port()).await;
+        smtp.require_login("authdrift@example.com", SMTP_PASSWORD);
+    }
     fs::create_dir_all(folder).unwrap();
     fs::write(folder.join("ready"), "").unwrap();
-    let mut is_drifted = false;
+    let (mut is_drifted, mut is_open) = (false, false);
     loop {
         tokio::time::sleep(Duration::from_millis(100)).await;
         if folder.join("drift").exists() && !is_drifted {
             clerk.edit("/v1/jwt_templates", |templates| templates[0]["lifetime"] = json!(3600));
             is_drifted = true;
+        }
+        if folder.join("mfa").exists() && !is_open {
+            clerk.edit("/v1/environment", |settings| {
+                settings["user_settings"]["sign_up"]["mfa"]["required"] = json!(false)
+            });
+            is_open = true;
         }
         let mails = smtp.mails().into_iter().map(|mail| format!("mail {}", mail.header("Subject").unwrap_or_default()));
         let calls = webhook.deliveries().into_iter().map(|call| format!("webhook {}", call.json()["type"]));
