@@ -101,7 +101,7 @@ async fn line(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<()> {
 }
 
 async fn endless(stream: &mut (impl AsyncWrite + Unpin), said: &mut usize) -> io::Result<()> {
-    let piece = [b'2'; 16 << 10];
+    let piece = vec![b'2'; 16 << 10];
     loop {
         *said += stream.write(&piece).await?;
     }
