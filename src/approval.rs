@@ -165,3 +165,38 @@ pub enum ApprovalError {
     #[error("cannot make the statement: {0}")]
     Statement(String),
 }
+
+impl ApprovalError {
+    /// The stable name of the reason, with a heading in `docs/errors.md`.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Store(error) => error.code(),
+            Self::Untrusted(reason) => reason.code(),
+            Self::NoSnapshot(_) => "no-snapshot",
+            Self::NoResource(_) => "no-resource",
+            Self::Nothing { .. } => "nothing-to-approve",
+            Self::Already { .. } => "already-approved",
+            Self::Whole { .. } => "approve-whole",
+            Self::BadBase { .. } => "bad-base",
+            Self::NoSuchPath(_) => "no-such-difference",
+            Self::NotForATime(_) => "not-for-a-time",
+            Self::TrustFile(_) => "bad-trust-file",
+            Self::NotAProposal { .. } => "not-a-proposal",
+            Self::File { .. } => "file",
+            Self::Mixed(_) => "mixed-proposals",
+            Self::Loses(_) => "loses-sections",
+            Self::Altered => "altered-proposal",
+            Self::Behind { .. } => "behind-signed",
+            Self::NoMemory => "no-memory",
+            Self::Unsigned(_) => "not-signed",
+            Self::NoKey => "no-key",
+            Self::ManyKeys(_) => "several-keys",
+            Self::Key { .. } => "bad-key",
+            Self::NoPrincipal(_) => "no-principal",
+            Self::ManyPrincipals(_) => "several-principals",
+            Self::NotThatPrincipal { .. } => "other-principal",
+            Self::Sign(_) => "cannot-sign",
+            Self::Statement(_) => "bad-statement",
+        }
+    }
+}

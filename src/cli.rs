@@ -15,6 +15,7 @@ pub mod export;
 pub mod history;
 pub mod init;
 pub mod man;
+mod meant;
 pub mod outbox;
 pub mod output;
 pub mod prompt;
@@ -49,6 +50,8 @@ use crate::trust_files::BadTrustFile;
 pub struct CliError {
     /// The answer to the shell.
     pub exit: Exit,
+    /// The stable name of the reason, with a heading in `docs/errors.md`.
+    pub code: &'static str,
     /// What went wrong; may have several lines.
     pub message: String,
     /// The next command to run or the key to change.
@@ -58,7 +61,13 @@ pub struct CliError {
 impl CliError {
     /// An error without a hint.
     pub fn new(exit: Exit, message: impl std::fmt::Display) -> Self {
-        Self { exit, message: message.to_string(), help: None }
+        Self { exit, code: exit.code(), message: message.to_string(), help: None }
+    }
+
+    /// The same with a name of its own.
+    pub fn with_code(mut self, code: &'static str) -> Self {
+        self.code = code;
+        self
     }
 
     /// The same with a hint.
@@ -75,8 +84,11 @@ impl CliError {
         let bold_red = anstyle::Style::new().bold().fg_color(Some(anstyle::AnsiColor::Red.into()));
         // The configuration's problems bring their own headings.
         let message = self.message.strip_prefix("error: ").unwrap_or(&self.message).trim_end();
-        let (message, help) = (wrapped(message, "error: "), self.help.as_deref().map(|help| wrapped(help, "help: ")));
-        writeln!(out, "{bold_red}error:{bold_red:#} {message}")?;
+        let (message, help) = (
+            wrapped(message, &format!("error[{}]: ", self.code)),
+            self.help.as_deref().map(|help| wrapped(help, "help: ")),
+        );
+        writeln!(out, "{bold_red}error[{}]:{bold_red:#} {message}", self.code)?;
         if let Some(help) = help {
             writeln!(out, "help: {help}")?;
         }
@@ -104,7 +116,8 @@ impl From<StoreError> for CliError {
     fn from(error: StoreError) -> Self {
         // A database of a newer program goes with the program: no restart mends it.
         let exit = if matches!(error, StoreError::Newer { .. }) { Exit::Configuration } else { Exit::Io };
-        Self::new(exit, error)
+        let code = error.code();
+        Self::new(exit, error).with_code(code)
     }
 }
 
@@ -128,19 +141,22 @@ impl From<ReadError> for CliError {
 
 impl From<NoInstance> for CliError {
     fn from(error: NoInstance) -> Self {
-        Self::new(Exit::Usage, error).with_help("`authdrift status` lists the instances")
+        let code = error.code();
+        Self::new(Exit::Usage, error).with_code(code).with_help("`authdrift status` lists the instances")
     }
 }
 
 impl From<BadTrustFile> for CliError {
     fn from(error: BadTrustFile) -> Self {
-        Self::new(Exit::Configuration, error).with_help("the file is named by `allowed_signers` in [approval]")
+        Self::new(Exit::Configuration, error)
+            .with_code("bad-trust-file")
+            .with_help("the file is named by `allowed_signers` in [approval]")
     }
 }
 
 impl From<BadReceiver> for CliError {
     fn from(error: BadReceiver) -> Self {
-        Self::new(Exit::Configuration, error)
+        Self::new(Exit::Configuration, error).with_code("bad-receiver")
     }
 }
 
@@ -174,7 +190,8 @@ impl From<ApprovalError> for CliError {
             | ApprovalError::Sign(_) => Exit::Credentials,
             ApprovalError::Statement(_) => Exit::Usage,
         };
-        Self::new(exit, error)
+        let code = error.code();
+        Self::new(exit, error).with_code(code)
     }
 }
 
@@ -187,7 +204,12 @@ impl From<DaemonError> for CliError {
             DaemonError::Read(_) | DaemonError::Scheduler(_) => Exit::Internal,
             DaemonError::Store(_) | DaemonError::Io { .. } => Exit::Io,
         };
-        Self::new(exit, error)
+        let code = match &error {
+            DaemonError::Store(error) => error.code(),
+            DaemonError::Receiver(_) => "bad-receiver",
+            _ => exit.code(),
+        };
+        Self::new(exit, error).with_code(code)
     }
 }
 

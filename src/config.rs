@@ -49,6 +49,8 @@ use crate::sections::Depth;
 pub struct Config {
     /// The SQLite file.
     pub store: PathBuf,
+    /// How long documents are kept that no baseline and no open drift needs.
+    pub keep: Duration,
     /// Who may approve a baseline.
     pub approval: Approval,
     /// The user's own catalogue, read before the built-in ones.

@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, Utc};
 
 pub use announce::{Origin, announce, hostname, tell};
-pub use commit::{Told, keep_transitions};
+pub use commit::{Told, keep_transitions, worst_of};
 pub use judge::{Judged, approved_side, expected, foundation, judge, sound_baseline, surroundings, verified_baseline};
 pub use report::{BaselineReport, Failure, Report, Verdict};
 pub use stakes::ByDocuments;
@@ -243,7 +243,7 @@ impl Watch {
                     taken
                         .snapshot
                         .sections
-                        .extend(readings.map(|(name, (_, reading))| (name.clone(), reading.clone())));
+                        .extend(readings.map(|(name, (_, reading))| (name.clone(), reading.at_rest())));
                 }
                 taken
             }
@@ -284,7 +284,7 @@ impl Watch {
             let is_same = at_hand.get(name).is_some_and(|(_, known)| known == reading);
             if is_slow && reading.state().is_comparable() {
                 if !(young.contains(name) && is_same) {
-                    at_hand.insert(name.clone(), (now, reading.clone()));
+                    at_hand.insert(name.clone(), (now, reading.at_rest()));
                 }
             } else {
                 at_hand.remove(name);

@@ -39,6 +39,7 @@ use crate::model::Provider;
 use crate::provider::{Limits, ReadError};
 use crate::receiver::BadReceiver;
 use crate::schedule::{is_due, spread};
+use crate::store::retention::Retention;
 use crate::store::space::Space;
 use crate::store::{Store, StoreError, events, instances, make_folder};
 use crate::telemetry::{
@@ -78,6 +79,9 @@ pub enum DaemonError {
 
 /// How often the whole database file is looked at.
 const CHECK_EVERY: TimeDelta = TimeDelta::days(1);
+
+/// Cycles begun in one second: after a start all instances are due, and each takes memory while it reads.
+const BEGUN_AT_ONCE: usize = 50;
 
 /// How often it is looked after digests and after what waits.
 const UPKEEP_EVERY: TimeDelta = TimeDelta::minutes(1);
@@ -199,6 +203,7 @@ impl Daemon {
         let mut work = Work::default();
         let mut last_check = self.ground.clock.now();
         let mut last_upkeep = None;
+        let mut retention = Retention::default();
         let mut last_seen = self.ground.store.read(|tx| -> Result<_, StoreError> {
             events::mark(tx)?.map_or(Ok(None), |mark| events::recorded_at(tx, mark.size))
         })?;
@@ -241,7 +246,7 @@ impl Daemon {
                 ChoreFailed { chore: Chore::Health, error: &error }.observe();
                 self.met(error).await?;
             }
-            if let Err(error) = self.upkeep(&mut last_upkeep) {
+            if let Err(error) = self.upkeep(&mut last_upkeep, &mut retention) {
                 ChoreFailed { chore: Chore::Upkeep, error: &error }.observe();
                 self.met(error).await?;
             }
@@ -307,11 +312,18 @@ impl Daemon {
             };
             self.plan.watches.iter().map(|watch| Ok((watch, next_due(&watch.instance().id)?))).collect()
         })?;
+        let mut begun = 0;
         for (watch, next_due) in due {
             let instance = watch.instance();
-            let delay = spread(&instance.id.to_string(), &instance.schedule.cron, now);
+            let cron = &instance.schedule.cron;
+            // Patterns take their time, and nearly always nothing is due.
+            let delay = match next_due {
+                Some(next) if next <= now => spread(&instance.id.to_string(), cron, now),
+                _ => TimeDelta::zero(),
+            };
             let slot = work.cycle(&instance.id);
-            if is_due(&instance.schedule.cron, now, next_due, delay) && slot.is_free(now) {
+            if begun < BEGUN_AT_ONCE && is_due(cron, now, next_due, delay) && slot.is_free(now) {
+                begun += 1;
                 slot.begin(now, &self.tracker, cycle(Arc::clone(watch), self.stop.clone(), failures.clone()));
             }
         }
@@ -335,14 +347,16 @@ impl Daemon {
     }
 
     /// Sends digests and bounds the outbox, if that is due.
-    fn upkeep(&self, last: &mut Option<DateTime<Utc>>) -> Result<(), StoreError> {
+    fn upkeep(&self, last: &mut Option<DateTime<Utc>>, retention: &mut Retention) -> Result<(), StoreError> {
         let now = self.ground.clock.now();
         if last.is_some_and(|last| last <= now && now < last + UPKEEP_EVERY) {
             return Ok(());
         }
         *last = Some(now);
         let catalogues = self.plan.catalogues();
-        self.ground.store.write(|tx| upkeep(tx, &self.plan.config, &catalogues, now))
+        self.ground.store.write(|tx| upkeep(tx, &self.plan.config, &catalogues, now))?;
+        let keep = TimeDelta::from_std(self.plan.config.keep).unwrap_or(TimeDelta::MAX);
+        retention.step(&self.ground.store, keep, now)
     }
 
     /// Says so in the history when the time is long before one that was there already: approvals are held against the clock.

@@ -34,6 +34,27 @@ pub enum Exit {
     Interrupted = 130,
 }
 
+impl Exit {
+    /// The stable name of it, with a heading in `docs/errors.md`.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Usage => "usage",
+            Self::Drift => "drift",
+            Self::Blind => "blind",
+            Self::Untrusted => "untrusted",
+            Self::NoBaseline => "no-baseline",
+            Self::Unavailable => "unavailable",
+            Self::Internal => "internal",
+            Self::Io => "io",
+            Self::AlreadyRunning => "already-running",
+            Self::Credentials => "credentials",
+            Self::Configuration => "configuration",
+            Self::Interrupted => "interrupted",
+        }
+    }
+}
+
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
         Self::from(exit as u8)

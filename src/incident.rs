@@ -18,7 +18,7 @@ pub use story::{Story, Telling, is_reminder_due, telling};
 
 use crate::canonical;
 use crate::diff::{Change, ChangeKind};
-use crate::model::{Digest, DriftId, InstanceId};
+use crate::model::{Digest, DriftId, InstanceId, Severity};
 
 /// What tells one drift from another: the instance, the path, and for a set the member.
 pub fn fingerprint(instance: &InstanceId, change: &Change) -> Digest {
@@ -109,13 +109,15 @@ pub struct Transition {
     pub telling: Telling,
     /// Whether somebody asked for quiet about it, or announced something else.
     pub hearing: Hearing,
+    /// The worst it was since it began: who heard of that hears of the rest.
+    pub worst: Severity,
 }
 
 impl Transition {
     /// A step that is told if it is one.
     pub fn new(step: Step, fingerprint: Digest, drift: Known) -> Self {
         let telling = if step == Step::Unchanged { Telling::Nothing } else { Telling::Step };
-        Self { step, fingerprint, drift, telling, hearing: Hearing::Aloud }
+        Self { step, fingerprint, drift, telling, hearing: Hearing::Aloud, worst: Severity::Info }
     }
 }
 

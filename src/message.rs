@@ -129,7 +129,7 @@ pub struct ApprovedBaseline {
 pub struct Window {
     /// Last reading that did not show it; absent when there was none.
     pub last_good: Option<DateTime<Utc>>,
-    /// First reading that did.
+    /// First reading that did; of several changes, the last of these.
     pub first_different: DateTime<Utc>,
 }
 
@@ -179,12 +179,18 @@ pub struct Entry {
     pub event: Option<String>,
     /// The category.
     pub category: Category,
+    /// Categories of what follows from it, where they are others.
+    #[serde(default)]
+    pub also: Vec<Category>,
     /// The severity.
     pub severity: Severity,
     /// Which way it went.
     pub direction: Direction,
     /// How numbers of this setting are read by people.
     pub unit: Option<Unit>,
+    /// The last reading without it; absent when there was none.
+    #[serde(default)]
+    pub last_good: Option<DateTime<Utc>>,
     /// First seen different.
     pub first_seen: DateTime<Utc>,
     /// How often it had been closed and came back.
@@ -199,10 +205,16 @@ pub struct Entry {
 }
 
 impl Entry {
+    /// Whether a receiver of these categories wants to hear it.
+    pub fn is_of(&self, categories: &[Category]) -> bool {
+        categories.contains(&self.category) || self.also.iter().any(|also| categories.contains(also))
+    }
+
     /// The same, told under the title of `whole`, from which it follows.
     pub fn as_part_of(self, whole: &Self) -> Self {
+        let also = if self.category == whole.category { Vec::new() } else { vec![self.category] };
         let Self { setting, title, why, dashboard, event, category, unit, .. } = whole.clone();
-        Self { setting, title, why, dashboard, event, category, unit, ..self }
+        Self { setting, title, why, dashboard, event, category, also, unit, ..self }
     }
 }
 
@@ -456,6 +468,14 @@ impl Alert {
             .chain(self.notices.iter().map(|notice| notice.kind.severity()))
             .max()
             .unwrap_or(Severity::Info)
+    }
+
+    /// Whether something in it was never told before.
+    pub fn is_beginning(&self) -> bool {
+        let is_blind = |section: &SectionNews| section.news.is_blindness();
+        self.untrusted.is_some()
+            || self.entries.iter().any(|entry| entry.news == News::Opened)
+            || self.sections.iter().any(is_blind)
     }
 
     /// Whether it says only that something is over.

@@ -44,6 +44,15 @@ impl Reading {
         }
     }
 
+    /// The same, in the form that takes the least memory.
+    #[must_use]
+    pub fn at_rest(&self) -> Self {
+        match self {
+            Self::Value(document) => Self::Value(document.at_rest()),
+            Self::Without { .. } => self.clone(),
+        }
+    }
+
     /// Why there is no value; empty when there is one.
     pub fn reason(&self) -> &str {
         match self {

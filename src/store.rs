@@ -20,6 +20,7 @@ mod open;
 pub mod outbox;
 pub mod overview;
 pub mod receivers;
+pub mod retention;
 pub mod silences;
 pub mod space;
 mod told;
@@ -112,6 +113,26 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// The stable name of the reason, with a heading in `docs/errors.md`.
+    pub fn code(&self) -> &'static str {
+        if self.is_full() {
+            return "disk";
+        }
+        match self {
+            Self::Sqlite(_) => "database",
+            Self::File { .. } => "file",
+            Self::Foreign(_) => "foreign-database",
+            Self::Newer { .. } => "newer-database",
+            Self::Older { .. } => "older-database",
+            Self::Missing(_) => "no-database",
+            Self::Key(_) => "fingerprint-key",
+            Self::KeyFits(_) => "fingerprint-key-fits",
+            Self::Schema(_) => "changed-schema",
+            Self::History(_) => "history",
+            Self::Damaged(_) => "damaged-database",
+        }
+    }
+
     /// Whether there was no room on the disk: it goes away when there is.
     pub fn is_full(&self) -> bool {
         match self {

@@ -32,6 +32,11 @@ use serde_json::json;
 #[allow(dead_code, unreachable_pub, reason = "the test of all faults uses the rest")]
 mod rules;
 
+#[path = "docs/errors.rs"]
+mod errors;
+#[path = "docs/knowledge.rs"]
+mod knowledge;
+
 fn path(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
 }

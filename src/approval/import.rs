@@ -12,6 +12,7 @@ use crate::classify::Catalogue;
 use crate::config::Config;
 use crate::cycle::{
     BaselineReport, ByDocuments, Origin, Told, announce, approved_side, keep_transitions, sound_baseline, surroundings,
+    worst_of,
 };
 use crate::diff::{compare, compare::comparable};
 use crate::incident::{Ending, advance};
@@ -155,13 +156,20 @@ pub fn import(
     let sections = comparable(&baseline.approved.subject.sections, &standing.snapshot);
     let known = drifts::known(tx, row)?;
     let ending = Ending::Approved(report.approvers.clone());
-    let steps = advance(instance, &known, &changes, &sections, &ending, now);
+    let mut steps = advance(instance, &known, &changes, &sections, &ending, now);
+    let beside = surroundings(&baseline, &standing.snapshot, &standing.changes);
+    let stories = events::stories(tx, instance)?;
+    for step in &mut steps {
+        if let Some(story) = stories.get(step.drift.id.as_str()) {
+            step.worst = worst_of(catalogue, &beside, story, &step.drift.change);
+        }
+    }
     let transitions = keep_transitions(tx, row, instance, now, steps)?;
     let closed = transitions.iter().filter(|transition| transition.step == crate::incident::Step::Ended).count();
     let origin = Origin {
         config,
         catalogue,
-        surroundings: surroundings(&baseline, &standing.snapshot, &standing.changes),
+        surroundings: beside,
         instance,
         resource: &proposal.subject.resource,
         at: now,

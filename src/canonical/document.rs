@@ -52,6 +52,12 @@ impl Document {
         self.0.value.get_or_init(|| serde_json::from_slice(&self.0.bytes).unwrap_or_default())
     }
 
+    /// The same without the value, which is read anew when somebody asks: for whoever keeps it for long.
+    #[must_use]
+    pub fn at_rest(&self) -> Self {
+        Self::of(self.0.bytes.clone(), self.0.digest.clone())
+    }
+
     /// The RFC 8785 bytes.
     pub fn bytes(&self) -> &[u8] {
         &self.0.bytes

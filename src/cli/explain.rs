@@ -11,6 +11,7 @@ use serde_json::json;
 use super::CliError;
 use super::args::ExplainOptions;
 use super::context::Catalogues;
+use super::meant::did_you_mean;
 use super::output::{BOLD, Columns, PLAIN, count, severity_style, terminal_width};
 use super::sections::needs;
 use super::settings::{catalogues, settings_of};
@@ -98,7 +99,8 @@ fn of_path(path: &Pointer, catalogues: &Catalogues) -> Result<Vec<Explanation>, 
         let meant = meant.map(|meant| format!("; did you mean '{}'?", display_safe(&meant.to_string())));
         let meant = meant.unwrap_or_default();
         let message = format!("no section is called '{}'{meant}", display_safe(path.section()));
-        return Err(CliError::new(Exit::Usage, message).with_help("`authdrift sections` lists them"));
+        let error = CliError::new(Exit::Usage, message).with_code("unknown-section");
+        return Err(error.with_help("`authdrift sections` lists them"));
     }
     Ok(found)
 }
@@ -121,12 +123,13 @@ fn of_id(id: &str, catalogues: &Catalogues) -> Result<Vec<Explanation>, CliError
     if section_names().any(|name| name == section) {
         let safe = display_safe(id);
         let message = format!("'{safe}' is not the id of a setting; did you mean the path '/{safe}'?");
-        return Err(CliError::new(Exit::Usage, message).with_help("a path begins with '/'"));
+        let error = CliError::new(Exit::Usage, message).with_code("unknown-setting");
+        return Err(error.with_help("a path begins with '/'"));
     }
-    let meant = closest(id, settings().map(|(_, setting)| setting.id.as_str()));
-    let meant = meant.map(|meant| format!("; did you mean '{}'?", display_safe(meant))).unwrap_or_default();
+    let meant = did_you_mean(id, settings().map(|(_, setting)| setting.id.as_str()));
     let message = format!("no setting is called '{}'{meant}", display_safe(id));
     Err(CliError::new(Exit::Usage, message)
+        .with_code("unknown-setting")
         .with_help("`authdrift settings WORD` searches them; a path begins with '/'"))
 }
 

@@ -9,7 +9,9 @@ use super::CliError;
 use super::approve::proposer;
 use super::args::{OutboxCommand, OutboxDropOptions, OutboxListOptions, OutboxRetryOptions, OutboxShowOptions};
 use super::context::Context;
+use super::meant::did_you_mean;
 use super::output::{BOLD, Columns, PLAIN, count, time};
+use super::receivers;
 use crate::clock::written;
 use crate::delivery::Delivery;
 use crate::exit::Exit;
@@ -134,11 +136,8 @@ async fn retry(context: &Context, options: &OutboxRetryOptions, out: &mut dyn Wr
     let now = context.clock.now();
     let store = context.existing_store()?;
     let by = options.name.clone().unwrap_or_else(proposer);
-    if let Some(name) = &options.receiver
-        && !context.config.receivers.iter().any(|receiver| receiver.name == *name)
-    {
-        let message = format!("no receiver is called '{}'", display_safe(name));
-        return Err(CliError::new(Exit::Usage, message).with_help("`authdrift status` lists them"));
+    if let Some(name) = &options.receiver {
+        receivers::find(context, name)?;
     }
     let retried = store.write(|tx| -> Result<usize, CliError> {
         let messages = match &options.id {
@@ -156,6 +155,7 @@ async fn retry(context: &Context, options: &OutboxRetryOptions, out: &mut dyn Wr
                 continue;
             }
             check_open(&kept, now)?;
+            check_receiver(context, &kept)?;
             backlog::retry(tx, &kept.message, &by, now)?;
             retried += 1;
         }
@@ -202,6 +202,18 @@ fn check_open(kept: &Kept, now: DateTime<Utc>) -> Result<(), CliError> {
     Ok(())
 }
 
+/// A message to a receiver that is gone or was given another name can only be dropped.
+fn check_receiver(context: &Context, kept: &Kept) -> Result<(), CliError> {
+    let name = &kept.message.receiver;
+    if context.config.receivers.iter().any(|receiver| receiver.name == *name) {
+        return Ok(());
+    }
+    let id = display_safe(kept.message.id.as_str());
+    let message = format!("{id} is for '{}', which is not configured any more", display_safe(name));
+    Err(CliError::new(Exit::Usage, message)
+        .with_help(format!("give the receiver its name back, or `authdrift outbox drop {id}`")))
+}
+
 /// The message of that id, of which a unique beginning is enough.
 fn one(tx: &Transaction<'_>, id: &str) -> Result<Kept, CliError> {
     let found: Result<Vec<Kept>, StoreError> = backlog::find(tx, id);
@@ -209,11 +221,15 @@ fn one(tx: &Transaction<'_>, id: &str) -> Result<Kept, CliError> {
     match (found.next(), found.next()) {
         (Some(kept), None) => Ok(kept),
         (None, _) => {
-            let message = format!("there is no message '{}'", display_safe(id));
-            Err(CliError::new(Exit::Usage, message).with_help("`authdrift outbox list --all` lists them"))
+            let kept = backlog::list(tx, true)?;
+            let meant = did_you_mean(id, kept.iter().map(|kept| kept.message.id.as_str()));
+            let message = format!("there is no message '{}'{meant}", display_safe(id));
+            let error = CliError::new(Exit::Usage, message).with_code("unknown-message");
+            Err(error.with_help("`authdrift outbox list --all` lists them"))
         }
         (Some(_), Some(_)) => {
-            Err(CliError::new(Exit::Usage, format!("'{}' is the beginning of several", display_safe(id))))
+            let message = format!("'{}' is the beginning of several", display_safe(id));
+            Err(CliError::new(Exit::Usage, message).with_code("ambiguous-name").with_help("type more of it"))
         }
     }
 }

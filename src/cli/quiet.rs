@@ -9,6 +9,7 @@ use super::approve::proposer;
 use super::args::{QuietEndOptions, QuietListOptions, QuietOptions, SilenceCommand, WindowCommand};
 use super::consent;
 use super::context::Context;
+use super::meant::did_you_mean;
 use super::output::{BOLD, Columns, PLAIN, time};
 use crate::classify::{NEW_FIELD, SECTION_STATE, UNCLASSIFIED};
 use crate::clock::written;
@@ -103,29 +104,38 @@ fn end_command(is_window: bool) -> &'static str {
 fn matcher(context: &Context, text: &str) -> Result<Matcher, CliError> {
     let nothing = |what: &str, help: &str| {
         let message = format!("--match '{}' {what}", display_safe(text));
-        CliError::new(Exit::Usage, message).with_help(help)
+        CliError::new(Exit::Usage, message).with_code("unknown-match").with_help(help)
     };
     match text.parse::<Matcher>() {
         Ok(Matcher::Path(pattern)) => {
-            let mut sections = Provider::ALL.into_iter().flat_map(|provider| Table::of(provider).sections());
-            match sections.any(|section| pattern.is_in(&section.name)) {
-                true => Ok(Matcher::Path(pattern)),
-                false => Err(nothing("is in no section", "`authdrift sections` lists them; a path begins with one")),
+            let sections = || Provider::ALL.into_iter().flat_map(|provider| Table::of(provider).sections());
+            if sections().any(|section| pattern.is_in(&section.name)) {
+                return Ok(Matcher::Path(pattern));
             }
+            let section = text.split('/').nth(1).unwrap_or_default();
+            let meant = did_you_mean(section, sections().map(|section| section.name.as_str()));
+            let what = format!("is in no section{meant}");
+            Err(nothing(&what, "`authdrift sections` lists them; a path begins with one"))
         }
         Ok(Matcher::Instance(_)) => Ok(Matcher::Instance(context.config.instance(text)?.id.clone())),
         Ok(Matcher::Setting(setting)) => {
-            let is_known = [UNCLASSIFIED, NEW_FIELD, SECTION_STATE].contains(&setting.as_str())
-                || Provider::ALL
-                    .into_iter()
-                    .any(|provider| context.catalogues.of(provider).settings().iter().any(|known| known.id == setting));
+            let settings = || {
+                let all = Provider::ALL.into_iter().flat_map(|provider| context.catalogues.of(provider).settings());
+                all.map(|known| known.id.as_str()).chain([UNCLASSIFIED, NEW_FIELD, SECTION_STATE])
+            };
+            let is_known = settings().any(|known| known == setting);
             match context.config.instance(text) {
                 _ if is_known => Ok(Matcher::Setting(setting)),
                 Ok(instance) => Ok(Matcher::Instance(instance.id.clone())),
-                Err(_) => Err(nothing(
-                    "is no path, setting or instance",
-                    "a path begins with '/'; `authdrift settings` lists settings, `authdrift status` instances",
-                )),
+                Err(_) => {
+                    let names = context.config.instances.iter().map(|instance| instance.id.name.as_str());
+                    let what =
+                        format!("is no path, setting or instance{}", did_you_mean(text, settings().chain(names)));
+                    Err(nothing(
+                        &what,
+                        "a path begins with '/'; `authdrift settings` lists settings, `authdrift status` instances",
+                    ))
+                }
             }
         }
         Err(error) => Err(nothing("cannot be read", &error.to_string())),
@@ -190,19 +200,21 @@ fn end(context: &Context, options: &QuietEndOptions, is_window: bool, out: &mut 
 
 fn find(store: &Store, id: &str, is_window: bool) -> Result<Silence, CliError> {
     let all = store.read(|tx| -> Result<_, StoreError> { silences::all(tx) })?;
-    let mut fitting = all
-        .into_iter()
-        .map(|(silence, _)| silence)
-        .filter(|silence| silence.is_window == is_window && silence.id.as_str().starts_with(id));
+    let all: Vec<Silence> =
+        all.into_iter().map(|(silence, _)| silence).filter(|silence| silence.is_window == is_window).collect();
+    let mut fitting = all.iter().filter(|silence| silence.id.as_str().starts_with(id)).cloned();
     match (fitting.next(), fitting.next()) {
         (Some(silence), None) => Ok(silence),
         (None, _) => {
             let (what, list) = if is_window { ("window", "window list") } else { ("silence", "silence list") };
-            let message = format!("there is no {what} '{}'", display_safe(id));
-            Err(CliError::new(Exit::Usage, message).with_help(format!("`authdrift {list} --all` lists them")))
+            let meant = did_you_mean(id, all.iter().map(|silence| silence.id.as_str()));
+            let message = format!("there is no {what} '{}'{meant}", display_safe(id));
+            let error = CliError::new(Exit::Usage, message).with_code("unknown-silence");
+            Err(error.with_help(format!("`authdrift {list} --all` lists them")))
         }
         (Some(_), Some(_)) => {
-            Err(CliError::new(Exit::Usage, format!("'{}' is the beginning of several", display_safe(id))))
+            let message = format!("'{}' is the beginning of several", display_safe(id));
+            Err(CliError::new(Exit::Usage, message).with_code("ambiguous-name").with_help("type more of it"))
         }
     }
 }

@@ -8,9 +8,10 @@ use serde_json::{Value, json};
 use super::CliError;
 use super::args::{ReceiversEnableOptions, ReceiversListOptions, ReceiversTestOptions};
 use super::context::Context;
+use super::meant::did_you_mean;
 use super::output::{BOLD, Columns, PLAIN, time};
 use crate::clock::written;
-use crate::config::{Filter, Receiver, ReceiverKind, closest};
+use crate::config::{Filter, Receiver, ReceiverKind};
 use crate::delivery::target;
 use crate::exit::Exit;
 use crate::message::sample::{SampleKind, sample};
@@ -169,15 +170,14 @@ fn waits(count_waiting: u64) -> String {
     }
 }
 
-fn find<'a>(context: &'a Context, name: &str) -> Result<&'a Receiver, CliError> {
+pub(super) fn find<'a>(context: &'a Context, name: &str) -> Result<&'a Receiver, CliError> {
     let all = &context.config.receivers;
     if let Some(receiver) = all.iter().find(|receiver| receiver.name == name) {
         return Ok(receiver);
     }
-    let meant = closest(name, all.iter().map(|receiver| receiver.name.as_str()));
-    let meant = meant.map(|meant| format!("; did you mean '{meant}'?")).unwrap_or_default();
+    let meant = did_you_mean(name, all.iter().map(|receiver| receiver.name.as_str()));
     let error = CliError::new(Exit::Usage, format!("no receiver is called '{}'{meant}", display_safe(name)));
-    Err(error.with_help("`authdrift receivers list` lists them"))
+    Err(error.with_code("unknown-receiver").with_help("`authdrift receivers list` lists them"))
 }
 
 /// What a sample says of itself: about the first instance that the receiver wants to hear of.

@@ -60,6 +60,7 @@ fn chosen<'a>(
     let meant = meant.map(|meant| format!("; did you mean '{meant}'?")).unwrap_or_default();
     let message = format!("'{}' is neither a vendor nor an instance{meant}", display_safe(name));
     Err(CliError::new(Exit::Usage, message)
+        .with_code("unknown-instance")
         .with_help("the vendors are clerk and auth0; instances need a configuration"))
 }
 

@@ -7,13 +7,14 @@ use serde_json::{Value, json};
 use super::CliError;
 use super::args::ShowOptions;
 use super::context::Context;
+use super::meant::did_you_mean;
 use super::output::{BOLD, Columns, PLAIN, severity_style};
 use crate::classify::{Drift, assess};
 use crate::clock::written;
 use crate::exit::Exit;
 use crate::incident::{Known, Status};
 use crate::message::values;
-use crate::model::{Digest, InstanceId, display_safe};
+use crate::model::{Digest, DriftId, InstanceId, display_safe};
 use crate::store::{Store, cycles, drifts};
 
 /// Explains one drift.
@@ -29,10 +30,14 @@ pub fn show(context: &Context, options: &ShowOptions, out: &mut dyn Write) -> Re
     let typed = display_safe(&options.drift);
     if found.len() > 1 {
         let ids: Vec<_> = found.iter().map(|(_, drift)| drift.id.to_string()).collect();
-        return Err(CliError::new(Exit::Usage, format!("'{typed}' can be any of {}", ids.join(", "))));
+        let error = CliError::new(Exit::Usage, format!("'{typed}' can be any of {}", ids.join(", ")));
+        return Err(error.with_code("ambiguous-name"));
     }
     let Some((instance, known)) = found.pop() else {
-        return Err(CliError::new(Exit::Usage, format!("no drift has the id '{typed}'"))
+        let ids = store.read(|tx| drifts::ids(tx))?;
+        let meant = did_you_mean(&options.drift, ids.iter().map(DriftId::as_str));
+        return Err(CliError::new(Exit::Usage, format!("no drift has the id '{typed}'{meant}"))
+            .with_code("unknown-drift")
             .with_help("`authdrift check` and `authdrift history INSTANCE` show ids"));
     };
     let drift = assess(context.catalogues.of(instance.provider), known.change.clone());
@@ -58,6 +63,7 @@ fn collection(store: &Store, options: &ShowOptions, out: &mut dyn Write) -> Resu
         options.drift.parse().map_err(|_| CliError::new(Exit::Usage, format!("'{typed}' is no digest")))?;
     let Some((at, requests)) = store.read(|tx| cycles::collection(tx, &digest))? else {
         return Err(CliError::new(Exit::Usage, format!("no snapshot has the digest '{typed}'"))
+            .with_code("unknown-snapshot")
             .with_help("`authdrift check --json` and `authdrift history INSTANCE --json` show digests"));
     };
     if options.json {

@@ -23,6 +23,16 @@ pub enum NoInstance {
     },
 }
 
+impl NoInstance {
+    /// The stable name of the reason, with a heading in `docs/errors.md`.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Unknown { .. } => "unknown-instance",
+            Self::Ambiguous { .. } => "ambiguous-name",
+        }
+    }
+}
+
 fn did_you_mean(meant: Option<&InstanceId>) -> String {
     meant.map(|id| format!("; did you mean '{id}'?")).unwrap_or_default()
 }

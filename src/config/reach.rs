@@ -72,9 +72,13 @@ pub fn meant(name: &str, found: Vec<SocketAddr>, may_be_private: bool) -> Result
     Ok(taken)
 }
 
+/// Where clouds hand out the credentials of a machine outside of link-local addresses: Azure, Alibaba, Oracle.
+const METADATA: [Ipv4Addr; 3] =
+    [Ipv4Addr::new(168, 63, 129, 16), Ipv4Addr::new(100, 100, 100, 200), Ipv4Addr::new(192, 0, 0, 192)];
+
 fn of_v4(address: Ipv4Addr) -> Reach {
     let [a, b, ..] = address.octets();
-    if address.is_link_local() || address.is_multicast() || a == 0 || a >= 240 {
+    if address.is_link_local() || address.is_multicast() || a == 0 || a >= 240 || METADATA.contains(&address) {
         return Reach::Never;
     }
     // The last two: addresses that providers share among customers (RFC 6598), and networks under test (RFC 2544).
@@ -87,7 +91,15 @@ fn of_v4(address: Ipv4Addr) -> Reach {
 }
 
 fn of_v6(address: Ipv6Addr) -> Reach {
-    if address.is_unicast_link_local() || address.is_multicast() || address.is_unspecified() {
+    let [first, second, ..] = address.segments();
+    // AWS hands out credentials there; fec0::/10 was site-local once.
+    let is_metadata = address == Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254);
+    let is_old = first & 0xffc0 == 0xfec0;
+    if address.is_unicast_link_local() || address.is_multicast() || address.is_unspecified() || is_metadata || is_old {
+        return Reach::Never;
+    }
+    // Tunnels (Teredo) and translation inside of a network lead to addresses that cannot be seen.
+    if (first, second) == (0x2001, 0) || (first, second, address.segments()[2]) == (0x64, 0xff9b, 1) {
         return Reach::Never;
     }
     if address.is_unique_local() || address.is_loopback() { Reach::Private } else { Reach::Public }
@@ -100,6 +112,11 @@ fn embedded(address: Ipv6Addr) -> Option<Ipv4Addr> {
     }
     let inner = |high: u16, low: u16| Ipv4Addr::from_bits((u32::from(high) << 16) | u32::from(low));
     match address.segments() {
+        // Compatible and translated forms of old.
+        [0, 0, 0, 0, 0 | 0xffff, 0, high, low] if (high, low) != (0, 0) && (high, low) != (0, 1) => {
+            Some(inner(high, low))
+        }
+        [0, 0, 0, 0, 0xffff, 0, high, low] => Some(inner(high, low)),
         [0x64, 0xff9b, 0, 0, 0, 0, high, low] | [0x2002, high, low, ..] => Some(inner(high, low)),
         _ => None,
     }
@@ -123,7 +140,14 @@ mod tests {
             ("198.18.0.1", Reach::Private),
             ("127.0.0.1", Reach::Private),
             ("::1", Reach::Private),
-            ("fd00:ec2::254", Reach::Private),
+            ("fd00:ec2::254", Reach::Never),
+            ("fec0::1", Reach::Never),
+            ("::169.254.169.254", Reach::Never),
+            ("::ffff:0:169.254.169.254", Reach::Never),
+            ("64:ff9b:1::a9fe:a9fe", Reach::Never),
+            ("2001:0:1::1", Reach::Never),
+            ("168.63.129.16", Reach::Never),
+            ("100.100.100.200", Reach::Never),
             ("169.254.169.254", Reach::Never),
             ("fe80::1", Reach::Never),
             ("0.0.0.0", Reach::Never),

@@ -178,7 +178,7 @@ fn bad_input_is_refused_at_its_place() {
         (
             "unknown key, nothing alike",
             format!("{}[store]\ncolour = 1", clerk("")),
-            &["6:1 unknown key 'colour' in [store] [known keys: path]"],
+            &["6:1 unknown key 'colour' in [store] [known keys: path, keep]"],
         ),
         (
             "one bracket",

@@ -27,9 +27,18 @@ const CONFIRM_AFTER: Duration = Duration::from_secs(30);
 /// The longest time a difference may wait before it is believed: waiting longer would hide drift.
 const LONGEST_CONFIRM_AFTER: Duration = Duration::from_secs(60 * 60);
 
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// How long what nobody needs is kept unless the configuration says otherwise.
+const KEEP: Duration = DAY.saturating_mul(400);
+
+/// The shortest and the longest time for that.
+const SHORTEST_KEEP: Duration = DAY.saturating_mul(7);
+const LONGEST_KEEP: Duration = DAY.saturating_mul(36_500);
+
 /// Reads the whole file. Without a recorded problem the answer is there.
 pub(super) fn config(mut file: Reader<'_>, sources: &Sources<'_>) -> Option<Config> {
-    let store = store(&mut file, sources);
+    let (store, keep) = store(&mut file, sources);
     let approval = approval(&mut file);
     let catalogue = catalogue(&mut file);
     let defaults = schedule_section(&mut file, sources.now);
@@ -38,7 +47,7 @@ pub(super) fn config(mut file: Reader<'_>, sources: &Sources<'_>) -> Option<Conf
     let heartbeat = heartbeat(&mut file);
     let monitoring = monitoring::listen(&mut file);
     file.finish();
-    Some(Config { store: store?, approval, catalogue, instances, receivers, heartbeat, monitoring })
+    Some(Config { store: store?, keep, approval, catalogue, instances, receivers, heartbeat, monitoring })
 }
 
 fn heartbeat(file: &mut Reader<'_>) -> Option<SecretUrl> {
@@ -48,17 +57,29 @@ fn heartbeat(file: &mut Reader<'_>) -> Option<SecretUrl> {
     place
 }
 
-fn store(file: &mut Reader<'_>, sources: &Sources<'_>) -> Option<PathBuf> {
-    let mut given = None;
-    let mut is_given = false;
+/// Where the database is, and how long it keeps what nobody needs.
+fn store(file: &mut Reader<'_>, sources: &Sources<'_>) -> (Option<PathBuf>, Duration) {
+    let mut keep = KEEP;
     if let Some(mut section) = file.table("store") {
-        is_given = section.has("path");
-        given = section.path("path").map(|path| path.value);
+        let is_given = section.has("path");
+        let given = section.path("path").map(|path| path.value);
+        if let Some(chosen) = section.duration("keep", LONGEST_KEEP) {
+            keep = chosen.value;
+            if keep < SHORTEST_KEEP {
+                let message = format!("'keep' is shorter than {}", humantime::format_duration(SHORTEST_KEEP));
+                let problem = Problem::at(chosen.span, message);
+                section.report(problem.help("what people look for when something went wrong is often weeks old"));
+            }
+        }
         section.finish();
+        if is_given {
+            return (given, keep);
+        }
     }
-    if is_given {
-        return given;
-    }
+    (default_store(file, sources), keep)
+}
+
+fn default_store(file: &Reader<'_>, sources: &Sources<'_>) -> Option<PathBuf> {
     let default = match (&sources.state_directory, &sources.xdg_state) {
         (Some(state), _) => state.join("authdrift.db"),
         (None, Some(state)) => state.join("authdrift").join("authdrift.db"),

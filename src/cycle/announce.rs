@@ -132,10 +132,11 @@ fn post(
     alert: Alert,
     at: DateTime<Utc>,
 ) -> Result<(), StoreError> {
-    // News that is worse than the story it would follow begins a story of its own: nobody should find a critical change
-    // under the subject of a small one.
+    // What begins, and news that is worse than the story it would follow, begins a story of its own: nobody should find a
+    // change under the subject of another one.
     let thread = outbox::thread(tx, row, &receiver.name)?;
-    let thread = thread.filter(|thread| alert.is_all_clear() || alert.severity() <= thread.severity);
+    let thread =
+        thread.filter(|thread| !alert.is_beginning() && (alert.is_all_clear() || alert.severity() <= thread.severity));
     let mut message = Message::new(&receiver.name, alert, at);
     if let Some(thread) = thread {
         message.subject = format!("Re: {}", thread.subject);
@@ -159,7 +160,7 @@ fn share(alert: &Alert, receiver: &Receiver, receivers: &[Receiver]) -> Option<A
     wanted.entries.retain(|entry| {
         wants(&|filter| {
             entry.severity >= filter.min_severity
-                && filter.categories.as_ref().is_none_or(|categories| categories.contains(&entry.category))
+                && filter.categories.as_ref().is_none_or(|categories| entry.is_of(categories))
         })
     });
     // Blindness and its end are told to everybody: no receiver should take silence for safety.
@@ -197,7 +198,9 @@ fn entries(origin: &Origin<'_>, transitions: &[Transition]) -> Vec<Entry> {
     }
     let causes = causes(Table::of(origin.instance.provider), &changes);
     let joined = entries.iter().zip(causes).map(|(entry, cause)| {
-        let cause = cause.and_then(|cause| entries.get(cause)).filter(|cause| cause.news == entry.news);
+        // Nothing stands under the title of something milder.
+        let is_told_with = |cause: &&Entry| cause.news == entry.news && cause.severity >= entry.severity;
+        let cause = cause.and_then(|cause| entries.get(cause)).filter(is_told_with);
         cause.map_or_else(|| entry.clone(), |cause| entry.clone().as_part_of(cause))
     });
     grouped(joined)
@@ -224,9 +227,11 @@ fn entry(news: News, drift: Drift, transition: &Transition) -> Entry {
         dashboard: drift.dashboard,
         event: drift.event,
         category: drift.category,
-        severity: transition.hearing.severity(drift.severity),
+        also: Vec::new(),
+        severity: transition.hearing.severity(drift.severity).max(transition.worst),
         direction: drift.direction,
         unit: drift.unit,
+        last_good: known.last_good,
         first_seen: known.first_seen,
         reopened: known.reopened,
         approved_by: known.closed_by.clone(),
@@ -265,7 +270,7 @@ fn window(transitions: &[Transition]) -> Option<Window> {
             || matches!(transition.telling, Telling::Late(Step::Opened | Step::Reopened))
     };
     let new: Vec<&Known> = transitions.iter().filter(is_new).map(|transition| &transition.drift).collect();
-    let first_different = new.iter().map(|drift| drift.first_seen).min()?;
+    let first_different = new.iter().map(|drift| drift.first_seen).max()?;
     let last_good: Option<Vec<DateTime<Utc>>> = new.iter().map(|drift| drift.last_good).collect();
     Some(Window { last_good: last_good.and_then(|times| times.into_iter().min()), first_different })
 }

@@ -50,7 +50,10 @@ fn switched_by(section: &Section, changes: &[&Change]) -> Option<usize> {
     let when = section.when.as_ref()?;
     let name = when.fields.get("name").and_then(serde_json::Value::as_str);
     changes.iter().position(|other| match other.path.tokens() {
-        [of, object, ..] => *of == when.of && name.is_none_or(|name| name == object),
+        [of, object] => *of == when.of && name.is_none_or(|name| name == object),
+        [of, object, field] => {
+            *of == when.of && name.is_some_and(|name| name == object) && when.fields.contains_key(field)
+        }
         _ => false,
     })
 }

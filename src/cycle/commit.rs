@@ -3,21 +3,22 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::announce::{Origin, announce, tell};
 use super::judge::{Compared, Judged, judge};
 use super::report::{self, BaselineReport, Report};
 use super::storage::has_room;
 use super::{Taken, Watch, next_due, notices, quiet, unseen};
-use crate::classify::{Surroundings, assess_among};
+use crate::classify::{Catalogue, Surroundings, assess_among};
 use crate::config::NotRead;
+use crate::diff::Change;
 use crate::incident::{
     self, Ending, Hearing, Known, SectionIncident, SectionKind, SectionStep, Silence, Status, Step, Story, Telling,
     Transition, advance, advance_sections, section_kinds, telling,
 };
 use crate::message::{Notice, SectionChange, SectionNews};
-use crate::model::{Digest, InstanceId, State};
+use crate::model::{Digest, InstanceId, Severity, State};
 use crate::sections::{Section, Table};
 use crate::snapshot::Reading;
 use crate::store::cycles::{self, Cycle};
@@ -139,18 +140,32 @@ fn keep_drifts(
             .map(|(named, drift)| Transition::new(Step::Unchanged, named.clone(), drift.clone())),
     );
     let (interval, none) = (watch.instance.schedule.cron.interval(at), Story::default());
-    for Transition { step, drift, telling: told, hearing, .. } in &mut steps {
+    for Transition { step, drift, telling: told, hearing, worst, .. } in &mut steps {
         if matches!(step, Step::Opened | Step::Reopened) {
             // This cycle is not recorded yet, so the newest reading is the last one without the difference.
             drift.last_good = cycles::last_reading_of(tx, row, drift.change.section())?;
         }
         let story = stories.get(drift.id.as_str()).unwrap_or(&none);
         let meaning = assess_among(&watch.catalogue, surroundings, drift.change.clone());
+        if !matches!(step, Step::Opened | Step::Reopened) {
+            *worst = worst_of(&watch.catalogue, surroundings, story, &drift.change);
+        }
         *hearing = incident::silence::hearing(silences, id, &drift.change.path, &meaning.setting, *step, at);
-        *told = telling(story, step, drift, hearing.severity(meaning.severity), interval, at);
+        *told = telling(story, step, drift, hearing.severity(meaning.severity).max(*worst), interval, at);
         *told = incident::silence::heard(*told, *step, story, hearing);
     }
     keep_transitions(tx, row, id, at, steps)
+}
+
+/// How severe `change` was at its worst since it began, as people heard of it.
+pub fn worst_of(catalogue: &Catalogue, surroundings: &Surroundings, story: &Story, change: &Change) -> Severity {
+    let (values, is_unexpected) = story.since_it_began();
+    let of = |value: &Value| {
+        let then = Change { after: value.clone(), ..change.clone() };
+        assess_among(catalogue, surroundings, then).severity
+    };
+    let announced = if is_unexpected { incident::silence::LOUDER } else { Severity::Info };
+    values.iter().map(of).max().unwrap_or(Severity::Info).max(announced)
 }
 
 /// Records the steps of drifts in table and history; answers those that are news.

@@ -28,7 +28,8 @@ pub(super) fn reminder(
 ) -> Result<Option<Notice>, StoreError> {
     let told: Vec<(String, DateTime<Utc>)> = news::known(tx, row)?
         .into_iter()
-        .filter(|(_, incident)| incident.is_told && incident.kind != SectionKind::Unbaselined)
+        // Without a baseline nobody looks at sections, so what was known of them is old.
+        .filter(|(_, incident)| untrusted.is_none() && incident.is_told && incident.kind != SectionKind::Unbaselined)
         .map(|(name, incident)| (name, incident.since))
         .collect();
     let severity = match (untrusted, told.is_empty()) {
@@ -36,7 +37,7 @@ pub(super) fn reminder(
         (None, false) => Severity::High,
         (None, true) => return Ok(None),
     };
-    let Some((last, reminders)) = last_told(tx, id)? else { return Ok(None) };
+    let Some((last, reminders)) = last_told(tx, id, untrusted.is_some())? else { return Ok(None) };
     if !is_reminder_due(severity, reminders, last, at) {
         return Ok(None);
     }
@@ -52,22 +53,22 @@ pub(super) fn reminder(
     Ok(Some(Notice { kind: NoticeKind::StillUnseen, subject: String::new(), text: clauses.join("; ") }))
 }
 
-/// When people last heard of it, and how many reminders that makes since something changed.
-fn last_told(tx: &Transaction<'_>, id: &InstanceId) -> Result<Option<(DateTime<Utc>, usize)>, StoreError> {
-    let is_news = |event: &Event| {
-        let kind = event.kind.as_str();
-        matches!(kind, "section.blind" | "section.suspect" | "credential.refused" | "baseline.untrusted")
+/// When people last heard of what has been unseen for longest, and how many reminders of it that makes. What comes and goes
+/// meanwhile cannot put them off.
+fn last_told(
+    tx: &Transaction<'_>,
+    id: &InstanceId,
+    is_untrusted: bool,
+) -> Result<Option<(DateTime<Utc>, usize)>, StoreError> {
+    let untrusted = match is_untrusted {
+        true => events::newest_of(tx, id, "baseline.", |event| event.kind == "baseline.untrusted")?,
+        false => None,
     };
-    let of_instance = |event: &Event| event.instance.as_ref() == Some(id);
-    let mut newest: Option<Event> = None;
-    for group in ["section.", "credential.", "baseline."] {
-        let event = events::newest_of(tx, id, group, is_news)?;
-        newest = event.into_iter().chain(newest).max_by_key(|event| event.seq);
-    }
-    let Some(newest) = newest else { return Ok(None) };
+    let walk = tx.history()?;
+    let Some(first) = walk.unseen(id).chain(&untrusted).min_by_key(|event| event.seq) else { return Ok(None) };
     let reminders = events::of_group(tx, REMINDED)?;
-    let reminders: Vec<Event> =
-        reminders.into_iter().filter(|event| of_instance(event) && event.seq > newest.seq).collect();
-    let last = reminders.last().unwrap_or(&newest);
+    let is_of_it = |event: &&Event| event.instance.as_ref() == Some(id) && event.seq > first.seq;
+    let reminders: Vec<&Event> = reminders.iter().filter(is_of_it).collect();
+    let last = reminders.last().copied().unwrap_or(first);
     Ok(last.at.parse().ok().map(|at| (at, reminders.len())))
 }

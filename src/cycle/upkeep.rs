@@ -43,6 +43,8 @@ pub fn upkeep(
         }
         backlog::bound(tx, &receiver.name, MOST_WAITING, now)?;
     }
+    let configured: Vec<&str> = config.receivers.iter().map(|receiver| receiver.name.as_str()).collect();
+    backlog::abandon(tx, &configured, now)?;
     backlog::prune(tx, now)
 }
 

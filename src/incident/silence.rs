@@ -17,7 +17,7 @@ use crate::model::{InstanceId, Pattern, Pointer, Severity, SilenceId, display_sa
 pub const LONGEST: TimeDelta = TimeDelta::days(7);
 
 /// The least severity of a drift that nobody announced while a change window was open.
-const LOUDER: Severity = Severity::High;
+pub const LOUDER: Severity = Severity::High;
 
 /// What a silence is about.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -14,6 +14,8 @@ use crate::model::Severity;
 
 /// Turns within [`FLAPPING_WITHIN`] intervals that make a drift one that goes back and forth.
 const FLAPPING_TURNS: usize = 5;
+/// Values of one drift that are remembered.
+const MOST_VALUES: usize = 20;
 /// Intervals in which they happen.
 const FLAPPING_WITHIN: i32 = 6;
 /// Intervals without a turn after which it is told again.
@@ -37,6 +39,10 @@ pub struct Story {
     last: Option<Step>,
     /// What it did while it was kept quiet, and nobody heard of.
     untold: Option<Step>,
+    /// The values it had since it began last.
+    values: Vec<Value>,
+    /// It moved outside of what was announced.
+    is_unexpected: bool,
 }
 
 /// What people are told of a drift now.
@@ -68,6 +74,13 @@ impl Story {
                 if !self.is_flapping {
                     (self.told_at, self.reminders) = (Some(at), 0);
                 }
+                if matches!(kind, "drift.opened" | "drift.reopened") {
+                    self.values.clear();
+                    self.is_unexpected = false;
+                }
+                if kind != "drift.reverted" && self.values.len() < MOST_VALUES && !self.values.contains(after) {
+                    self.values.push(after.clone());
+                }
                 self.last = match kind {
                     "drift.opened" => Some(Step::Opened),
                     "drift.reopened" => Some(Step::Reopened),
@@ -78,6 +91,7 @@ impl Story {
                     self.untold = None;
                 }
             }
+            "drift.unexpected" => self.is_unexpected = true,
             // That it began is the news, wherever it moved to since.
             "drift.silenced" => self.untold = self.untold.or(self.last),
             "drift.told" => (self.told_at, self.reminders, self.untold) = (Some(at), 0, None),
@@ -88,7 +102,8 @@ impl Story {
                 (self.told_at, self.is_flapping) = (Some(at), true);
             }
             "drift.settled" => {
-                *self = Self { told_at: Some(at), ..Self::default() };
+                let values = std::mem::take(&mut self.values);
+                *self = Self { told_at: Some(at), values, is_unexpected: self.is_unexpected, ..Self::default() };
             }
             _ => {}
         }
@@ -97,6 +112,12 @@ impl Story {
     /// Whether they were told that it goes back and forth.
     pub fn is_flapping(&self) -> bool {
         self.is_flapping
+    }
+
+    /// The values it had since it began last, and whether it moved outside of what was announced: as severe as the worst of
+    /// them people heard of it, and as severe they have to hear of its end.
+    pub fn since_it_began(&self) -> (&[Value], bool) {
+        (&self.values, self.is_unexpected)
     }
 
     /// What it did while it was kept quiet, if it is open and nobody heard of that yet.

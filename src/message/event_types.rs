@@ -1,6 +1,6 @@
 //! The events that a receiver can filter by. These names never change; new ones may come.
 
-use super::{Alert, News, SectionChange};
+use super::{Alert, News, NoticeKind, SectionChange};
 
 /// Every event and what it says, the most important first: an alert with several kinds of news carries the first of them.
 pub const EVENT_TYPES: &[(&str, &str)] = &[
@@ -19,7 +19,7 @@ pub const EVENT_TYPES: &[(&str, &str)] = &[
     ("instance.still_unseen", "a reminder: something of an instance is still not seen"),
     ("receiver.failed", "another receiver does not take messages"),
     ("approval.ending", "what was approved for a time is a drift again soon"),
-    ("baseline.approved", "a new baseline was approved, and no drift ended with it"),
+    ("baseline.approved", "a new baseline was approved, and no drift that this receiver hears of ended with it"),
     ("silence.added", "somebody asked for quiet about something: who, why and until when"),
     ("window.opened", "somebody announced changes: who, why and until when"),
     ("silence.ended", "a silence ended, and what it kept quiet"),
@@ -40,7 +40,10 @@ pub fn event_type(alert: &Alert) -> &'static str {
     let has_section = |kind| alert.sections.iter().any(|section| section.news == kind);
     let has_drifted = |news| matches!(news, News::Opened | News::Reopened | News::Changed);
     let has_news = |news| alert.entries.iter().any(|entry| entry.news == news);
-    let trouble = alert.notices.iter().map(|notice| notice.kind).filter(|kind| !kind.is_end()).min();
+    // That drifts ended says more than that there is a baseline with which they did.
+    let has_ended = alert.entries.iter().any(|entry| entry.news.is_over());
+    let is_trouble = |kind: &NoticeKind| !kind.is_end() && (*kind != NoticeKind::Approved || !has_ended);
+    let trouble = alert.notices.iter().map(|notice| notice.kind).filter(is_trouble).min();
     if alert.untrusted.is_some() {
         "baseline.untrusted"
     } else if alert.entries.iter().any(|entry| has_drifted(entry.news)) {
@@ -76,7 +79,7 @@ pub fn event_type(alert: &Alert) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{NoticeKind, samples};
+    use super::super::samples;
     use super::*;
 
     #[test]

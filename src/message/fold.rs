@@ -17,6 +17,10 @@ pub fn grouped(entries: impl IntoIterator<Item = Entry>) -> Vec<Entry> {
                 group.severity = group.severity.max(entry.severity);
                 group.direction = worse(group.direction, entry.direction);
                 group.first_seen = group.first_seen.min(entry.first_seen);
+                group.last_good = group.last_good.zip(entry.last_good).map(|(one, other)| one.min(other));
+                group
+                    .also
+                    .extend(entry.also.iter().filter(|also| !group.also.contains(also)).copied().collect::<Vec<_>>());
                 group.reopened = group.reopened.max(entry.reopened);
                 group.unannounced = group.unannounced.take().or(entry.unannounced);
                 group.changes.extend(entry.changes);
@@ -56,7 +60,7 @@ pub fn fold(alerts: Vec<Alert>) -> Option<Alert> {
         folded.window = match (folded.window, alert.window) {
             (Some(one), Some(other)) => Some(Window {
                 last_good: one.last_good.zip(other.last_good).map(|(one, other)| one.min(other)),
-                first_different: one.first_different.min(other.first_different),
+                first_different: one.first_different.max(other.first_different),
             }),
             (one, other) => one.or(other),
         };

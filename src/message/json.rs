@@ -80,16 +80,7 @@ fn shrink(data: &mut Map<String, Value>, room: usize) -> Result<(), serde_json::
         cut_texts(value);
     }
     let mut room = room.saturating_sub(3 * COUNTS + serde_json::to_vec(data)?.len());
-    let mut kept = Vec::new();
-    let mut omitted = 0;
-    for mut entry in entries {
-        shrink_entry(&mut entry)?;
-        keep(entry, &mut kept, &mut room, &mut omitted)?;
-    }
-    data.insert("entries".to_owned(), Value::Array(kept));
-    if omitted > 0 {
-        data.insert("omitted".to_owned(), json!(omitted));
-    }
+    // What is not seen and what the watch says of itself come first: nobody should hide them behind many small changes.
     for (name, count, items) in [("sections", "sections_omitted", sections), ("notices", "notices_omitted", notices)] {
         let mut kept = Vec::new();
         let mut omitted = 0;
@@ -101,6 +92,16 @@ fn shrink(data: &mut Map<String, Value>, room: usize) -> Result<(), serde_json::
         if omitted > 0 {
             data.insert(count.to_owned(), json!(omitted));
         }
+    }
+    let mut kept = Vec::new();
+    let mut omitted = 0;
+    for mut entry in entries {
+        shrink_entry(&mut entry)?;
+        keep(entry, &mut kept, &mut room, &mut omitted)?;
+    }
+    data.insert("entries".to_owned(), Value::Array(kept));
+    if omitted > 0 {
+        data.insert("omitted".to_owned(), json!(omitted));
     }
     Ok(())
 }

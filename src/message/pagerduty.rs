@@ -51,12 +51,20 @@ pub(super) fn events(alert: &Alert) -> Value {
     }
     for news in &alert.notices {
         let Some(topic) = topic(news) else { continue };
-        let key = key(alert, &["notice", topic, if topic == "storage" { "" } else { &news.subject }]);
+        let text = Digest::of(news.text.as_bytes());
+        let about = match topic {
+            "storage" => "",
+            // Nothing ends these, so that each is one of its own.
+            "trust" | "approval" => text.as_str(),
+            _ => &news.subject,
+        };
+        let key = key(alert, &["notice", topic, about]);
         match news.kind.is_end() {
             true => resolves.push(resolve(&key)),
             false => triggers.push(notice(alert, news, topic, &key)),
         }
     }
+    triggers.sort_by_key(rank);
     let rest = triggers.len().saturating_sub(MOST_TRIGGERS);
     triggers.truncate(MOST_TRIGGERS);
     if rest > 0 {
@@ -67,6 +75,12 @@ pub(super) fn events(alert: &Alert) -> Value {
     }
     resolves.extend(triggers);
     Value::from(resolves)
+}
+
+/// The place of an event among those that compete for room, the worst first.
+fn rank(trigger: &Value) -> usize {
+    let severity = trigger.pointer("/payload/severity").and_then(Value::as_str).unwrap_or_default();
+    ["critical", "error", "warning", "info"].iter().position(|word| *word == severity).unwrap_or(usize::MAX)
 }
 
 fn drift(alert: &Alert, entry: &Entry, change: &EntryChange) -> Value {

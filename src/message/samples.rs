@@ -34,7 +34,9 @@ fn entry(title: &str, severity: Severity, changes: Vec<EntryChange>) -> Entry {
         severity,
         direction: Direction::Weaker,
         unit: None,
+        last_good: Some(at("2026-11-22T03:55:02Z")),
         first_seen: at("2026-11-22T04:00:02Z"),
+        also: Vec::new(),
         reopened: 0,
         approved_by: Vec::new(),
         unannounced: None,
@@ -214,6 +216,7 @@ pub(super) fn untrusted() -> Alert {
 /// [`drift`] a day later: nothing new, but for a setting that goes back and forth.
 pub(super) fn reminder() -> Alert {
     let mut alert = drift();
+    alert.entries.iter_mut().take(1).for_each(|entry| entry.unannounced = Some("CHG-1051 new template".to_owned()));
     alert.at = at("2026-11-23T04:00:36Z");
     alert.window = None;
     alert.event.size = 455;

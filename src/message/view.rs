@@ -5,7 +5,7 @@
 
 use super::values::{self, Line};
 use super::words::{self, moment};
-use super::{Alert, Entry, EntryChange, News, Notice, SectionChange};
+use super::{Alert, Entry, EntryChange, News, Notice, SectionChange, Window};
 use crate::diff::ChangeKind;
 use crate::model::{Direction, Severity, Unit, display_safe};
 
@@ -109,7 +109,8 @@ impl View {
         let (mut drifted, mut over) = (Vec::new(), Vec::new());
         let (mut more_drifted, mut more_over) = (0, 0);
         for (index, entry) in alert.entries.iter().enumerate() {
-            let fitting = (index < MOST_ENTRIES).then(|| block(entry)).filter(|block| budget.takes(block.cost()));
+            let fitting =
+                (index < MOST_ENTRIES).then(|| block(entry, alert.window)).filter(|block| budget.takes(block.cost()));
             let (blocks, more) = match entry.news.is_over() {
                 true => (&mut over, &mut more_over),
                 false => (&mut drifted, &mut more_drifted),
@@ -167,13 +168,18 @@ fn was(severity: Severity) -> &'static str {
     }
 }
 
-fn block(entry: &Entry) -> Block {
+fn block(entry: &Entry, window: Option<Window>) -> Block {
     let shown = entry.changes.iter().take(MOST_CHANGES);
     let mut facts = Vec::new();
     let mut fact = |label, line: String| facts.push(Fact { label, lines: vec![line] });
     if let Some(history) = history(entry) {
         fact("Since", history);
     }
+    let own = Window { last_good: entry.last_good, first_different: entry.first_seen };
+    if matches!(entry.news, News::Opened | News::Reopened) && window.is_some_and(|window| window != own) {
+        facts.push(Fact { label: "Happened", lines: words::happened(own) });
+    }
+    let mut fact = |label, line: String| facts.push(Fact { label, lines: vec![line] });
     if let Some(announced) = &entry.unannounced {
         fact("Window", format!("outside the announced changes \"{}\"", display_safe(announced)));
     }

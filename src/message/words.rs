@@ -174,7 +174,7 @@ fn open_now(alert: &Alert) -> String {
     text
 }
 
-fn happened(window: Window) -> Vec<String> {
+pub(super) fn happened(window: Window) -> Vec<String> {
     let first = moment(window.first_different);
     match window.last_good {
         None => vec![format!("by {first}; no earlier reading to narrow it down")],

@@ -124,6 +124,42 @@ pub(super) enum NoAnswer {
     Unwanted,
 }
 
+/// How long a connection may rest: within a reading nobody rests for so long, and the next one is minutes away.
+const REST: Duration = Duration::from_secs(10);
+
+/// How long a client is lent to others that ask for one: all instances of a configuration get theirs within seconds.
+const LENT: Duration = Duration::from_secs(10);
+
+/// A client that others may share.
+struct Shared {
+    since: Instant,
+    limits: (Duration, Duration),
+    client: Client,
+}
+
+static SHARED: Mutex<Option<Shared>> = Mutex::new(None);
+
+/// A client with these limits. Each has its own copy of what this machine trusts, read from its files, so those that are made
+/// at about the same time are one.
+fn client(limits: &Limits) -> Result<Client, ReadError> {
+    let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+    let of = (limits.connect, limits.total);
+    if let Some(shared) = shared.as_ref().filter(|shared| shared.limits == of && shared.since.elapsed() < LENT) {
+        return Ok(shared.client.clone());
+    }
+    let client = Client::builder()
+        .user_agent(concat!("authdrift/", env!("CARGO_PKG_VERSION"), " (+read-only settings monitor)"))
+        .redirect(redirect::Policy::none())
+        .connect_timeout(limits.connect)
+        .timeout(limits.total)
+        .pool_idle_timeout(REST)
+        .no_proxy()
+        .build()
+        .map_err(|error| ReadError::Client(reason(&error)))?;
+    *shared = Some(Shared { since: Instant::now(), limits: of, client: client.clone() });
+    Ok(client)
+}
+
 /// Sends GET requests, and the one POST that fetches a token.
 pub struct Http {
     vendor: Provider,
@@ -142,14 +178,7 @@ impl Http {
     /// # Errors
     /// There is no trust store on this machine.
     pub fn new(vendor: Provider, limits: Limits, concurrency: usize, rate: Option<Rate>) -> Result<Self, ReadError> {
-        let client = Client::builder()
-            .user_agent(concat!("authdrift/", env!("CARGO_PKG_VERSION"), " (+read-only settings monitor)"))
-            .redirect(redirect::Policy::none())
-            .connect_timeout(limits.connect)
-            .timeout(limits.total)
-            .no_proxy()
-            .build()
-            .map_err(|error| ReadError::Client(reason(&error)))?;
+        let client = client(&limits)?;
         let pace = Pace::new(rate, limits.longest_pause);
         Ok(Self {
             vendor,

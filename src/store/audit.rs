@@ -5,13 +5,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use rusqlite::Transaction;
 use serde_json::Value;
 
 use super::events::{self, Walk};
 use super::instances::InstanceRow;
 use super::told::{Told, ToldMessage, since};
-use super::{Store, Stored, cycles, documents, drifts, instances, news, outbox};
+use super::{Store, Stored, Transaction, cycles, documents, drifts, instances, news, outbox};
 use crate::canonical::{Document, to_bytes};
 use crate::incident::{Known, SectionKind, Status, fingerprint};
 use crate::message::Alert;
@@ -32,9 +31,11 @@ impl Store {
         references(tx, &mut wrong)?;
         statements(tx, &mut wrong)?;
         let documents = documents_of(tx, &mut wrong)?;
-        snapshots(tx, &documents, &mut wrong)?;
         // A history that cannot be read is told by whoever verifies it, and nothing can be held against it.
-        if let Ok(walk) = events::verify(tx) {
+        let walk = events::verify(tx).ok();
+        let none = BTreeSet::new();
+        snapshots(tx, &documents, walk.as_ref().map_or(&none, |walk| &walk.told.pruned), &mut wrong)?;
+        if let Some(walk) = walk {
             each_instance(tx, &walk.told, &mut wrong)?;
             messages(tx, &walk.told, None, &mut wrong)?;
             threads(tx, &mut wrong)?;
@@ -118,7 +119,13 @@ fn documents_of(tx: &Transaction<'_>, wrong: &mut Findings) -> Stored<BTreeSet<S
     Ok(whole)
 }
 
-fn snapshots(tx: &Transaction<'_>, documents: &BTreeSet<String>, wrong: &mut Findings) -> Stored<()> {
+/// Only those that were `pruned`, as the history says, may lack what was in them.
+fn snapshots(
+    tx: &Transaction<'_>,
+    documents: &BTreeSet<String>,
+    pruned: &BTreeSet<String>,
+    wrong: &mut Findings,
+) -> Stored<()> {
     let mut query = tx.prepare(
         "SELECT s.id, s.digest, s.resource, s.sections, i.name,
                 (SELECT body FROM collections c WHERE c.snapshot_id = s.id),
@@ -133,11 +140,13 @@ fn snapshots(tx: &Transaction<'_>, documents: &BTreeSet<String>, wrong: &mut Fin
         let (digest, resource, sections): (String, String, String) = (row.get(1)?, row.get(2)?, row.get(3)?);
         let name: String = row.get(4)?;
         let what = format!("snapshot {} of {}", row.get::<_, i64>(0)?, display_safe(&name));
+        let is_pruned = pruned.contains(&digest);
         let manifest = serde_json::from_str::<Manifest>(&sections).ok();
         match name.parse::<InstanceId>().ok().zip(manifest) {
             Some((instance, manifest)) if digest_of(&instance, &resource, &manifest).as_str() == digest => {
                 let marks = manifest.iter().filter_map(|(section, mark)| Some((section, mark.digest.as_ref()?)));
-                for (section, digest) in marks.filter(|(_, digest)| !documents.contains(digest.as_str())) {
+                let missing = marks.filter(|(_, digest)| !documents.contains(digest.as_str()));
+                for (section, digest) in missing.filter(|_| !is_pruned) {
                     wrong.push(format!("{what} has no document {} of {section}", digest.short()));
                 }
             }
@@ -148,7 +157,7 @@ fn snapshots(tx: &Transaction<'_>, documents: &BTreeSet<String>, wrong: &mut Fin
         }
         let is_expected = row.get::<_, Option<bool>>(6)?.unwrap_or_default();
         match row.get::<_, Option<Vec<u8>>>(5)? {
-            None if !is_expected => {}
+            None if is_pruned || !is_expected => {}
             None => wrong.push(format!("how {what} was read is missing")),
             Some(body) => {
                 let read = documents::unpack(&body).and_then(|body| serde_json::from_slice::<Value>(&body).ok());
@@ -260,10 +269,10 @@ fn compare_sections(
 /// Messages about one instance, or all. Of one instance what is sent already is only counted: it is looked at before every
 /// comparison, there is more of it every day, and nobody can be kept from hearing by it.
 fn messages(tx: &Transaction<'_>, told: &Told, only: Option<&InstanceId>, wrong: &mut Findings) -> Stored<()> {
-    let mut query = tx.prepare_cached(
-        "SELECT id, state, instance, CASE WHEN ?1 IS NULL THEN alert END FROM outbox
-         WHERE ?1 IS NULL OR instance = ?1 ORDER BY id",
-    )?;
+    let mut query = tx.prepare_cached(match only {
+        Some(_) => "SELECT id, state, instance, NULL FROM outbox WHERE instance = ?1 ORDER BY id",
+        None => "SELECT id, state, instance, alert FROM outbox WHERE ?1 IS NULL ORDER BY id",
+    })?;
     let mut rows = query.query([only.map(ToString::to_string)])?;
     let mut seen = BTreeSet::new();
     while let Some(row) = rows.next()? {

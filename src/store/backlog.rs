@@ -214,6 +214,21 @@ fn format_of(tx: &Transaction<'_>, id: &MessageId) -> Stored<Option<Format>> {
     Ok(word.as_deref().and_then(Format::from_word))
 }
 
+/// Gives up what waits for receivers that are not `configured` any more, once nobody can want it.
+///
+/// # Errors
+/// The database cannot be written.
+pub fn abandon(tx: &Transaction<'_>, configured: &[&str], now: DateTime<Utc>) -> Stored<()> {
+    let waiting = list(tx, false)?.into_iter().filter(|kept| kept.state == "waiting");
+    let is_abandoned = |kept: &Kept| {
+        !configured.contains(&kept.message.receiver.as_str()) && kept.message.created_at + KEEP_DEAD < now
+    };
+    for kept in waiting.filter(is_abandoned) {
+        give_up(tx, &kept.message, "authdrift", "its receiver is not configured any more", now)?;
+    }
+    Ok(())
+}
+
 /// Removes some of what nobody needs any more, and names it in the history. The beginning of a story stays as long as the
 /// story goes on.
 ///

@@ -4,9 +4,11 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::PoisonError;
 
 use rusqlite::Connection;
 
+use super::memory::Memory;
 use super::{Store, StoreError, Stored};
 
 /// What a backup is made of.
@@ -80,6 +82,8 @@ impl Store {
     /// # Errors
     /// [`StoreError::Damaged`] with what SQLite says first.
     pub fn full_check(&self) -> Stored<()> {
+        // What was written past SQLite has no mark: the next comparison walks the whole history.
+        *self.memory.lock().unwrap_or_else(PoisonError::into_inner) = Memory::default();
         self.with_connection(|connection| {
             check(connection, "integrity_check")?;
             let orphans: i64 =

@@ -1,17 +1,19 @@
 //! Snapshots and the cycles that took them.
 //!
-//! A year of cycles is a hundred thousand rows for each instance. `+instance_id` keeps SQLite from an index: the newest
-//! row of an instance is near the end of the table, while the index would have all of its rows sorted first.
+//! A year of cycles is a hundred thousand rows for each instance. The newest is asked for by row number, which is how the
+//! index on instances orders them.
 
 use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use rusqlite::{OptionalExtension, Row, Transaction};
-use serde_json::Value;
+use rusqlite::{OptionalExtension, Row};
+use serde_json::{Value, json};
 
 use super::instances::InstanceRow;
-use super::{StoreError, Stored, documents, from_millis, read_json, to_millis, write_json};
+use super::{
+    StoreError, Stored, Transaction, documents, events, from_millis, read_json, retention, to_millis, write_json,
+};
 use crate::model::{Digest, InstanceId, Resource};
 use crate::snapshot::{Manifest, Reading, SectionMark, Snapshot};
 
@@ -57,21 +59,46 @@ fn keep_snapshot(tx: &Transaction<'_>, instance: InstanceRow, snapshot: &Snapsho
         .query_row((instance.0, digest.as_str()), |row| row.get(0))
         .optional()?;
     if let Some(known) = known {
+        keep_again(tx, known, snapshot, cycle)?;
         return Ok(known);
     }
-    for document in snapshot.sections.values().filter_map(Reading::document) {
-        documents::keep(tx, document)?;
-    }
+    keep_documents(tx, snapshot)?;
     tx.execute(
         "INSERT INTO snapshots (instance_id, digest, resource, sections) VALUES (?1, ?2, ?3, ?4)",
         (instance.0, digest.as_str(), &snapshot.resource, write_json(&snapshot.manifest())?),
     )?;
     let id = tx.last_insert_rowid();
-    tx.execute(
-        "INSERT INTO collections (snapshot_id, at, body) VALUES (?1, ?2, ?3)",
-        (id, to_millis(cycle.at), documents::pack(cycle.collection.as_bytes())?),
-    )?;
+    keep_collection(tx, id, cycle)?;
     Ok(id)
+}
+
+fn keep_documents(tx: &Transaction<'_>, snapshot: &Snapshot) -> Stored<()> {
+    snapshot.sections.values().filter_map(Reading::document).try_for_each(|document| documents::keep(tx, document))
+}
+
+fn keep_collection(tx: &Transaction<'_>, snapshot: i64, cycle: &Cycle) -> Stored<()> {
+    tx.execute(
+        "INSERT OR REPLACE INTO collections (snapshot_id, at, body) VALUES (?1, ?2, ?3)",
+        (snapshot, to_millis(cycle.at), documents::pack(cycle.collection.as_bytes())?),
+    )?;
+    Ok(())
+}
+
+/// Keeps what a snapshot held that was pruned, because everything is again as it was then.
+fn keep_again(tx: &Transaction<'_>, id: i64, snapshot: &Snapshot, cycle: &Cycle) -> Stored<()> {
+    let digest = snapshot.digest();
+    match tx.history() {
+        Ok(walk) if !walk.told.pruned.contains(digest.as_str()) => return Ok(()),
+        Ok(_) => {
+            let data = json!({ "snapshot": digest });
+            events::append(tx, cycle.at, retention::KEPT_AGAIN, Some(&snapshot.instance), data)?;
+            keep_collection(tx, id, cycle)?;
+        }
+        // Nobody knows what was pruned, and what is there already stays as it is.
+        Err(StoreError::History(_)) => {}
+        Err(error) => return Err(error),
+    }
+    keep_documents(tx, snapshot)
 }
 
 /// When and how the snapshot of that digest was first read: one entry per request, as JSON.
@@ -103,7 +130,7 @@ pub fn latest_snapshot(
     let found: Option<(String, String, String, i64)> = tx
         .prepare_cached(
             "SELECT s.digest, s.resource, s.sections, c.at FROM cycles c JOIN snapshots s ON s.id = c.snapshot_id
-             WHERE +c.instance_id = ?1 ORDER BY c.id DESC LIMIT 1",
+             WHERE c.instance_id = ?1 ORDER BY c.id DESC LIMIT 1",
         )?
         .query_row([instance.0], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))
         .optional()?;
@@ -134,7 +161,7 @@ pub fn latest_manifest(tx: &Transaction<'_>, instance: InstanceRow) -> Stored<Op
     let sections: Option<String> = tx
         .prepare_cached(
             "SELECT s.sections FROM cycles c JOIN snapshots s ON s.id = c.snapshot_id
-             WHERE +c.instance_id = ?1 ORDER BY c.id DESC LIMIT 1",
+             WHERE c.instance_id = ?1 ORDER BY c.id DESC LIMIT 1",
         )?
         .query_row([instance.0], |row| row.get(0))
         .optional()?;
@@ -148,7 +175,7 @@ pub fn latest_manifest(tx: &Transaction<'_>, instance: InstanceRow) -> Stored<Op
 pub fn latest(tx: &Transaction<'_>, instance: InstanceRow) -> Stored<Option<Cycle>> {
     let cycle = tx
         .prepare_cached(
-            "SELECT at, duration, requests, verdict FROM cycles WHERE +instance_id = ?1 ORDER BY id DESC LIMIT 1",
+            "SELECT at, duration, requests, verdict FROM cycles WHERE instance_id = ?1 ORDER BY id DESC LIMIT 1",
         )?
         .query_row([instance.0], cycle)
         .optional()?;
@@ -163,7 +190,7 @@ pub fn latest(tx: &Transaction<'_>, instance: InstanceRow) -> Stored<Option<Cycl
 pub fn last_reading(tx: &Transaction<'_>, instance: InstanceRow) -> Stored<Option<DateTime<Utc>>> {
     let at: Option<i64> = tx
         .prepare_cached(
-            "SELECT at FROM cycles WHERE +instance_id = ?1 AND snapshot_id IS NOT NULL ORDER BY id DESC LIMIT 1",
+            "SELECT at FROM cycles WHERE instance_id = ?1 AND snapshot_id IS NOT NULL ORDER BY id DESC LIMIT 1",
         )?
         .query_row([instance.0], |row| row.get(0))
         .optional()?;
@@ -194,7 +221,7 @@ fn newest_mark(
     wanted: impl Fn(&SectionMark) -> bool,
 ) -> Stored<Option<(SectionMark, DateTime<Utc>)>> {
     let mut query = tx.prepare_cached(
-        "SELECT snapshot_id, at FROM cycles WHERE instance_id = ?1 AND snapshot_id IS NOT NULL ORDER BY at DESC, id DESC",
+        "SELECT snapshot_id, at FROM cycles WHERE instance_id = ?1 AND snapshot_id IS NOT NULL ORDER BY id DESC",
     )?;
     let mut sections = tx.prepare_cached("SELECT sections FROM snapshots WHERE id = ?1")?;
     let mut rows = query.query([instance.0])?;

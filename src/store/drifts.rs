@@ -73,6 +73,16 @@ pub fn find(tx: &Transaction<'_>, id: &str) -> Stored<Vec<(InstanceId, Known)>> 
     Ok(found)
 }
 
+/// The id of every drift there ever was.
+///
+/// # Errors
+/// The database cannot be read.
+pub fn ids(tx: &Transaction<'_>) -> Stored<Vec<DriftId>> {
+    let mut query = tx.prepare_cached("SELECT id FROM drifts ORDER BY id")?;
+    let ids = query.query_map([], |row| Ok(DriftId::from_text(row.get::<_, String>(0)?)))?;
+    Ok(ids.collect::<Result<_, _>>()?)
+}
+
 /// Remembers a drift as a transition left it.
 ///
 /// # Errors

@@ -255,6 +255,14 @@ pub struct Walk {
     last_sound: String,
 }
 
+impl Walk {
+    /// What people were told of sections and credentials of `instance` that are still not seen: the event of each.
+    pub fn unseen(&self, instance: &InstanceId) -> impl Iterator<Item = &Event> {
+        let sections = self.told.sections.get(instance).into_iter().flat_map(BTreeMap::values);
+        sections.filter(|event| event.kind != "section.unbaselined")
+    }
+}
+
 /// Walks the whole history, event by event.
 ///
 /// # Errors

@@ -28,6 +28,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0003_receivers.sql"),
     include_str!("migrations/0004_folded.sql"),
     include_str!("migrations/0005_events_by_kind.sql"),
+    include_str!("migrations/0006_years.sql"),
 ];
 
 /// The first SQLite without the WAL-reset fault that can corrupt a file with two connections.
@@ -215,6 +216,8 @@ fn protect(connection: &Connection) -> Stored<()> {
 fn configure(connection: &Connection, path: &Path) -> Stored<()> {
     refuse_foreign(connection, path)?;
     protect(connection)?;
+    // Only a file that is still empty takes it: then what is pruned later can be given back to the disk.
+    connection.execute_batch("PRAGMA auto_vacuum = INCREMENTAL;")?;
     let mode: String = connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
     if mode != "wal" {
         return Err(StoreError::Damaged(format!(
@@ -483,6 +486,60 @@ mod tests {
         assert!(new.read(|tx| events::all(tx, None)).unwrap().is_empty());
     }
 
+    /// A database of that version with a row in every table that was there then, as far as it does not depend on others.
+    fn of_version(path: &Path, version: usize) {
+        let old = Connection::open(path).unwrap();
+        for migration in &MIGRATIONS[..version] {
+            old.execute_batch(migration).unwrap();
+        }
+        let document = crate::canonical::Document::new(&json!({ "a": 1 }));
+        let body = super::super::documents::pack(document.bytes()).unwrap();
+        old.execute("INSERT INTO documents VALUES (?1, ?2)", (document.digest().as_str(), body)).unwrap();
+        old.execute_batch(
+            "INSERT INTO instances VALUES (1, 'clerk:prod', 5);
+             INSERT INTO section_news (instance_id, section, news, since, cycles, is_told)
+                 VALUES (1, 'jwt_templates', 'blind', 1, 2, 0);
+             INSERT INTO cycles (instance_id, at, duration, requests, verdict) VALUES (1, 1, 2, 3, 'in_sync');
+             INSERT INTO outbox (id, receiver, instance, alert, subject, created_at, state, next_at)
+                 VALUES ('msg_1', 'siem', 'clerk:prod', '{}', 's', 1, 'waiting', 2);
+             INSERT INTO threads VALUES (1, 'siem', 'msg_1', 's', 'high');",
+        )
+        .unwrap();
+        old.pragma_update(None, "user_version", i64::try_from(version).unwrap()).unwrap();
+        old.pragma_update(None, "application_id", APPLICATION_ID).unwrap();
+    }
+
+    #[test]
+    fn every_version_is_brought_to_the_newest_with_what_is_in_it_and_never_by_a_reader() {
+        let folder = tempfile::tempdir().unwrap();
+        for version in 1..MIGRATIONS.len() {
+            let path = folder.path().join(format!("{version}.db"));
+            of_version(&path, version);
+            match Store::open_to_read(&path).map(drop) {
+                Err(StoreError::Older { found, known, .. }) => {
+                    assert_eq!((found, known), (i64::try_from(version).unwrap(), newest()));
+                }
+                other => panic!("{version}: {other:?}"),
+            }
+            let store = Store::open(&path).unwrap();
+            let kept = |query: &str| {
+                let one = |tx: &super::super::Transaction<'_>| -> Stored<i64> {
+                    Ok(tx.query_row(query, [], |row| row.get(0))?)
+                };
+                store.read(one).unwrap()
+            };
+            for table in ["documents", "instances", "section_news", "cycles", "outbox", "threads", "events"] {
+                assert_eq!(kept(&format!("SELECT count(*) FROM {table}")), 1, "{version}: {table}");
+            }
+            assert_eq!(kept("SELECT cycles FROM section_news WHERE section = 'jwt_templates'"), 2);
+            assert_eq!(kept("SELECT next_at FROM outbox WHERE id = 'msg_1'"), 2);
+            store.read(|tx| check_schema(tx)).unwrap();
+            store.full_check().unwrap();
+            drop(store);
+            Store::open_to_read(&path).unwrap();
+        }
+    }
+
     #[test]
     fn foreign_newer_and_missing_files_are_left_alone() {
         let folder = tempfile::tempdir().unwrap();
@@ -498,6 +555,7 @@ mod tests {
         store.connection.lock().unwrap().pragma_update(None, "user_version", 99).unwrap();
         drop(store);
         assert!(matches!(Store::open(&at("newer.db")), Err(StoreError::Newer { found: 99, .. })));
+        assert!(matches!(Store::open_to_read(&at("newer.db")), Err(StoreError::Newer { found: 99, .. })));
         assert!(matches!(Store::open_existing(&at("none.db")), Err(StoreError::Missing(_))));
     }
 }

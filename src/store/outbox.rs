@@ -14,6 +14,9 @@ use crate::model::{Digest, MessageId, Severity};
 /// Longer than any pause between two tries: the longest is a day, and a fifth of it for scatter.
 const LONGEST_WAIT: TimeDelta = TimeDelta::hours(30);
 
+/// Tries after which a message lets later ones about the same instance go first: some five minutes.
+const STEPS_ASIDE: u32 = 3;
+
 /// How one try ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
@@ -94,8 +97,9 @@ pub fn content(tx: &Transaction<'_>, id: &str) -> Stored<Digest> {
 
 /// Takes the next message for `receiver` that is due, so that no other process tries it for `hold`.
 ///
-/// Messages about one instance go in the order they were made: nothing is taken while an older one still waits. Those
-/// about other instances do not wait for them. A message that cannot be read is given up, not tried for ever. One that is
+/// Messages about one instance go in the order they were made: nothing is taken while an older one still waits, unless that
+/// was refused [`STEPS_ASIDE`] times: what one message says must not keep every later one from being heard. Those about
+/// other instances do not wait for them. A message that cannot be read is given up, not tried for ever. One that is
 /// to wait longer than anything waits was written so by somebody else, or by a clock that was wrong: it is due.
 ///
 /// # Errors
@@ -110,11 +114,11 @@ pub fn claim(tx: &Transaction<'_>, receiver: &str, now: DateTime<Utc>, hold: Dur
                    AND (next_at <= ?2 OR next_at > ?3) AND (claimed_to <= ?2 OR claimed_to > ?4)
                    AND NOT EXISTS (SELECT 1 FROM outbox AS older
                                    WHERE older.receiver = mine.receiver AND older.instance = mine.instance
-                                     AND older.state = 'waiting'
+                                     AND older.state = 'waiting' AND older.attempts < ?5
                                      AND (older.created_at, older.id) < (mine.created_at, mine.id))
                  ORDER BY created_at, id LIMIT 1",
             )?
-            .query_row((receiver, to_millis(now), to_millis(now + LONGEST_WAIT), until), |row| {
+            .query_row((receiver, to_millis(now), to_millis(now + LONGEST_WAIT), until, STEPS_ASIDE), |row| {
                 Ok((row.get::<_, String>(0)?, message(row)))
             })
             .optional()?;

@@ -29,7 +29,7 @@ pub struct LastCycle {
 pub fn last_cycle(tx: &Transaction<'_>, instance: InstanceRow, now: DateTime<Utc>) -> Stored<Option<LastCycle>> {
     let cycle = tx
         .prepare_cached(
-            "SELECT at, duration, verdict FROM cycles WHERE instance_id = ?1 AND at <= ?2 ORDER BY at DESC, id DESC LIMIT 1",
+            "SELECT at, duration, verdict FROM cycles WHERE instance_id = ?1 AND at <= ?2 ORDER BY id DESC LIMIT 1",
         )?
         .query_row((instance.0, to_millis(now)), |row| {
             let duration = u64::try_from(row.get::<_, i64>(1)?).unwrap_or_default();
@@ -51,7 +51,7 @@ pub fn last_success(tx: &Transaction<'_>, instance: InstanceRow, now: DateTime<U
     let at: Option<i64> = tx
         .prepare_cached(
             "SELECT at FROM cycles WHERE instance_id = ?1 AND at <= ?2 AND verdict NOT IN ('error', 'untrusted')
-             ORDER BY at DESC LIMIT 1",
+             ORDER BY id DESC LIMIT 1",
         )?
         .query_row((instance.0, to_millis(now)), |row| row.get(0))
         .optional()?;
@@ -67,7 +67,7 @@ pub fn sections(tx: &Transaction<'_>, instance: InstanceRow, now: DateTime<Utc>)
     let sections: Option<String> = tx
         .prepare_cached(
             "SELECT s.sections FROM cycles c CROSS JOIN snapshots s ON s.id = c.snapshot_id
-             WHERE c.instance_id = ?1 AND c.at <= ?2 ORDER BY c.at DESC LIMIT 1",
+             WHERE c.instance_id = ?1 AND c.at <= ?2 ORDER BY c.id DESC LIMIT 1",
         )?
         .query_row((instance.0, to_millis(now)), |row| row.get(0))
         .optional()?;
@@ -144,9 +144,9 @@ mod tests {
     fn the_newest_row_is_found_without_sorting_or_looking_through_all() {
         let store = Store::temporary().unwrap();
         for query in [
-            "SELECT at, duration, verdict FROM cycles WHERE instance_id = 1 AND at <= 2 ORDER BY at DESC, id DESC LIMIT 1",
+            "SELECT at, duration, verdict FROM cycles WHERE instance_id = 1 AND at <= 2 ORDER BY id DESC LIMIT 1",
             "SELECT s.sections FROM cycles c CROSS JOIN snapshots s ON s.id = c.snapshot_id
-             WHERE c.instance_id = 1 AND c.at <= 2 ORDER BY c.at DESC LIMIT 1",
+             WHERE c.instance_id = 1 AND c.at <= 2 ORDER BY c.id DESC LIMIT 1",
             "SELECT sequence, imported_at FROM statements WHERE instance_id = 1 ORDER BY sequence DESC LIMIT 1",
             "SELECT receiver, count(*), min(created_at) FROM outbox WHERE state = 'waiting' GROUP BY receiver",
         ] {

@@ -1,10 +1,11 @@
 //! What the history says that the tables should hold.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
 use super::events::{self, Event};
+use super::retention;
 use crate::model::{InstanceId, display_safe};
 
 /// Drifts, sections and messages as the events left them.
@@ -16,6 +17,8 @@ pub(super) struct Told {
     pub(super) sections: BTreeMap<InstanceId, BTreeMap<String, Event>>,
     /// Messages by id.
     pub(super) messages: BTreeMap<String, ToldMessage>,
+    /// The digests of snapshots whose documents are not kept any more.
+    pub(super) pruned: BTreeSet<String>,
 }
 
 /// A message that was queued.
@@ -58,6 +61,11 @@ impl Told {
                     self.messages.remove(message);
                 }
             }
+            retention::PRUNED => {
+                let pruned = event.data.get("snapshots").and_then(Value::as_array).into_iter().flatten();
+                self.pruned.extend(pruned.filter_map(Value::as_str).map(str::to_owned));
+            }
+            retention::KEPT_AGAIN => drop(self.pruned.remove(&text("snapshot"))),
             _ => {}
         }
         let Some(instance) = &event.instance else { return };

@@ -102,8 +102,15 @@ pub const HISTORY: &[Kind] = &[
     kind("storage.low", Level::WARN, "the disk is nearly full"),
     kind("storage.recovered", Level::INFO, "there is room on the disk again"),
     kind("store.checked", Level::DEBUG, "the whole database file was looked at and is sound"),
+    kind(
+        "store.kept_again",
+        Level::DEBUG,
+        "an instance is as it was in a snapshot that was pruned, and its documents are kept again",
+    ),
     kind("store.key_replaced", Level::WARN, "somebody made a new fingerprint key in the place of one that was lost"),
     kind("store.migrated", Level::INFO, "the database was brought to a newer version"),
+    kind("store.pruned", Level::INFO, "documents of old snapshots that nobody needs were removed"),
+    kind("store.thinned", Level::DEBUG, "old cycles that found the same as those before and after them were removed"),
     kind("trust.changed", Level::WARN, "the files that say who may approve changed"),
     kind("trust.known", Level::INFO, "the files that say who may approve were seen for the first time"),
 ];

@@ -1,21 +1,13 @@
 //! The page about keys: what it tells to type is typed, in its order, in one shell.
 
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, symlink};
-use std::process::{Command, Stdio};
+use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
 
-use crate::common::pages::blocks;
+use crate::common::pages::{as_told, blocks, shell};
 use crate::common::{Ran, Sandbox};
 
 const PAGE: &str = "docs/keys.md";
-
-/// A line of the page as the shell has to take it: one that ends as the page says, and otherwise well.
-fn as_told(line: &str) -> String {
-    match line.split_once("# exit code ") {
-        Some((command, code)) => format!("code=0; {} || code=$?; [ $code -eq {code} ]", command.trim()),
-        None => line.to_owned(),
-    }
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_page_about_keys_does_what_it_says() {
@@ -31,11 +23,9 @@ async fn the_page_about_keys_does_what_it_says() {
     sandbox.write("config.toml", &format!("{before}{approval}\n{after}"));
     sandbox.write("allowed_signers", "");
     fs::create_dir(sandbox.path(".ssh")).unwrap();
-    fs::create_dir(sandbox.path("bin")).unwrap();
-    symlink(env!("CARGO_BIN_EXE_authdrift"), sandbox.path("bin/authdrift")).unwrap();
     // Whoever is asked for a passphrase.
-    sandbox.write("bin/answer", "#!/bin/sh\necho passphrase\n");
-    fs::set_permissions(sandbox.path("bin/answer"), fs::Permissions::from_mode(0o700)).unwrap();
+    sandbox.write("answer", "#!/bin/sh\necho passphrase\n");
+    fs::set_permissions(sandbox.path("answer"), fs::Permissions::from_mode(0o700)).unwrap();
 
     let (run, left_out): (Vec<_>, Vec<_>) = blocks(PAGE, "sh").into_iter().partition(|block| block.needs.is_none());
     let needs: Vec<_> = left_out.iter().filter_map(|block| block.needs.as_deref()).collect();
@@ -45,14 +35,8 @@ async fn the_page_about_keys_does_what_it_says() {
     for line in run.iter().flat_map(|block| block.text.lines()) {
         script.push_str(&format!("{}\n", as_told(line)));
     }
-    let path = std::env::join_paths(
-        [sandbox.path("bin")].into_iter().chain(std::env::split_paths(&std::env::var_os("PATH").unwrap())),
-    );
-    let mut command = Command::new("sh");
-    command.args(["-xc", &script]).current_dir(sandbox.folder.path()).stdin(Stdio::null()).env_clear();
-    command.env("PATH", path.unwrap()).env("HOME", sandbox.folder.path());
-    command.env("CONFIGURATION_DIRECTORY", sandbox.folder.path());
-    command.env("SSH_ASKPASS", sandbox.path("bin/answer")).env("SSH_ASKPASS_REQUIRE", "force");
+    let mut command = shell(&sandbox, &script);
+    command.env("SSH_ASKPASS", sandbox.path("answer")).env("SSH_ASKPASS_REQUIRE", "force");
     let ran: Ran = tokio::task::spawn_blocking(move || command.output().unwrap().into()).await.unwrap();
     let ran = ran.expect(0);
     assert!(ran.out.contains("approved by alice@example.com, bob@example.com"), "{}", ran.out);

@@ -260,3 +260,33 @@ async fn a_digest_comes_at_once_and_then_every_day_with_the_next_number() {
     assert_eq!(sandbox.events("digest.sent"), 2);
     sandbox.run(&["verify"]).await.expect(0);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_heard_that_it_began_hears_that_it_moved_on_and_ended() {
+    let sandbox = Sandbox::clerk_approved().await;
+    let open = ["window", "open", "clerk:prod", "--match", "/jwt_templates/**", "--until", "2h", "--reason", "CHG-9"];
+    sandbox.run(&open).await.expect(0);
+    let only_high = |text: String| text.replacen("min_severity = \"info\"", "min_severity = \"high\"", 2);
+    let work = Clockwork::start_with(sandbox, soon(), only_high).await;
+    let sandbox = &work.sandbox;
+    let heard = |count: usize| sandbox.webhook.wait_for(count, PATIENCE);
+    let began = kinds(sandbox).len();
+    // Mild by itself, and outside of what was announced.
+    sandbox.clerk.edit("/v1/instance", |instance| instance["brand_new"] = json!("value"));
+    work.minute().await;
+    heard(began + 1).await.expect("that it began");
+    work.minutes(242).await;
+    heard(began + 2).await.expect("the end of the window and a reminder");
+    sandbox.clerk.edit("/v1/instance", |instance| _ = instance.as_object_mut().unwrap().remove("brand_new"));
+    work.minute().await;
+    heard(began + 3).await.expect("that it ended");
+    let sandbox = work.stop().await;
+    let kinds = kinds(&sandbox);
+    assert_eq!(kinds[began], "drift.opened");
+    assert_eq!(kinds.last().unwrap(), "drift.closed", "{kinds:?}");
+    let reminded = sandbox.webhook.deliveries().iter().any(|one| {
+        let entries = one.json()["data"]["entries"].as_array().cloned().unwrap_or_default();
+        entries.iter().any(|entry| entry["news"] == "still_open" && entry["severity"] == "high")
+    });
+    assert!(reminded, "{kinds:?}");
+}

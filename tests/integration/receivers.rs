@@ -408,3 +408,19 @@ async fn t8_no_receiver_makes_the_daemon_look_around_in_its_own_network() {
     sandbox.write("config.toml", &format!("{text}{hook}allow_private = true\n"));
     sandbox.run(&["config", "check"]).await.expect(0);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_is_refused_again_and_again_lets_the_next_one_go_first() {
+    let hook = Webhook::start(WEBHOOK_SECRET).await.unwrap();
+    let line = Line::new(&[("siem", hook.hook_url())]);
+    line.keep("siem", 1, Some("{\"refused\":true}"));
+    line.keep("siem", 2, None);
+    hook.script(&[403, 403, 403]);
+    for minutes in [0, 1, 10, 1, 60] {
+        line.clock.advance(TimeDelta::minutes(minutes));
+        line.deliver().await;
+    }
+    let bodies: Vec<bool> = hook.deliveries().iter().map(|one| one.request.body.starts_with(b"{\"refused")).collect();
+    assert_eq!(bodies, [true, true, true, false, true], "in order as long as that may work, and not for ever");
+    assert_eq!(line.state("siem").waiting, 0);
+}

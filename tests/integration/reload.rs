@@ -82,7 +82,7 @@ async fn whatever_is_wrong_with_the_new_one_the_old_one_stays_and_the_reason_is_
             "store.path changed from",
         ),
         ("file = \"clerk-secret-key\"", "file = \"gone\"", "check that the file exists", "cannot be used"),
-        ("file = \"webhook-secret\"", "credential = \"siem\"", "CREDENTIALS_DIRECTORY is not set", "receiver siem"),
+        ("file = \"webhook-secret\"", "credential = \"siem\"", "CREDENTIALS_DIRECTORY is not set", "siem: cannot read"),
         ("allowed_signers = \"allowed_signers\"", "allowed_signers = \"nobody\"", "nobody", "cannot be used"),
         ("[approval]", "[approval", "", ""),
     ];

@@ -29,6 +29,10 @@ pub enum OutboxCommand {
 
 /// `outbox list`
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  authdrift outbox list
+  authdrift outbox list --all --json")]
 pub struct OutboxListOptions {
     /// Also what was delivered, or folded into another message
     #[arg(long)]
@@ -40,6 +44,9 @@ pub struct OutboxListOptions {
 
 /// `outbox show`
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  authdrift outbox show msg_0198…")]
 pub struct OutboxShowOptions {
     /// The message, msg_…, of which a unique beginning is enough
     #[arg(value_name = "ID")]
@@ -77,6 +84,9 @@ pub struct OutboxRetryOptions {
 
 /// `outbox drop`
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  authdrift outbox drop msg_0198… --reason \"the ticket is closed\"")]
 pub struct OutboxDropOptions {
     /// The message, msg_…, of which a unique beginning is enough
     #[arg(value_name = "ID")]

@@ -97,6 +97,10 @@ pub struct QuietOptions {
 
 /// `silence list`, `window list`
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  authdrift silence list               what is kept quiet
+  authdrift window list --all          what was ever announced")]
 pub struct QuietListOptions {
     /// Also those that are over
     #[arg(long)]
@@ -108,6 +112,10 @@ pub struct QuietListOptions {
 
 /// `silence expire`, `window close`
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  authdrift silence expire sil_0198…
+  authdrift window close sil_0198…")]
 pub struct QuietEndOptions {
     /// Its id, sil_…, of which a unique beginning is enough
     #[arg(value_name = "ID")]

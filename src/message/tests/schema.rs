@@ -92,15 +92,20 @@ fn entry() -> Value {
             "dashboard": maybe("Where to click."),
             "event": maybe("Which event of the vendor's audit log to look for."),
             "category": one_of("What part of sign-in it belongs to.", words(Category::ALL)),
+            "also": list("Categories of what follows from it, where they are others.", json!({ "enum": words(Category::ALL) })),
             "severity": one_of("How much it matters.", words(Severity::ALL)),
             "direction": one_of("Which way it went.", words(Direction::ALL)),
             "unit": one_of("How its numbers are read.", unit),
+            "last_good": { "description": "Last reading without it.", "type": ["string", "null"], "format": "date-time" },
             "first_seen": time("First seen different."),
             "reopened": count("How often it had been closed and came back."),
             "approved_by": list("Who approved it.", json!({ "type": "string" })),
             "changes": list("Every path that moved.", json!({ "$ref": "#/$defs/change" })),
         }),
-        json!({ "changes_omitted": count("Changes that were left out.") }),
+        json!({
+            "unannounced": text("The reason of the announced changes that this is not one of."),
+            "changes_omitted": count("Changes that were left out."),
+        }),
     )
 }
 
@@ -222,6 +227,18 @@ fn schema() -> Value {
     })
 }
 
+/// Fields may be added in a later version, which must not fail whoever validates by an older schema.
+fn let_fields_come(schema: &mut Value) {
+    match schema {
+        Value::Object(fields) => {
+            fields.remove("additionalProperties");
+            fields.values_mut().for_each(let_fields_come);
+        }
+        Value::Array(items) => items.iter_mut().for_each(let_fields_come),
+        _ => {}
+    }
+}
+
 /// Alerts of every kind of news, one at a time.
 fn of_every_kind() -> Vec<Alert> {
     let mut alerts: Vec<Alert> = super::everything().into_iter().map(|(_, alert)| alert).collect();
@@ -251,7 +268,9 @@ fn of_every_kind() -> Vec<Alert> {
 fn the_schema_is_the_documented_one_and_every_body_keeps_to_it() {
     let schema = schema();
     let path = format!("{}/docs/events.schema.json", env!("CARGO_MANIFEST_DIR"));
-    let written = format!("{}\n", serde_json::to_string_pretty(&schema).unwrap());
+    let mut open = schema.clone();
+    let_fields_come(&mut open);
+    let written = format!("{}\n", serde_json::to_string_pretty(&open).unwrap());
     if std::env::var_os("UPDATE_DOCS").is_some() {
         std::fs::write(&path, &written).unwrap();
     }

@@ -3,6 +3,9 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use super::Sandbox;
 
 /// A piece of code on a page.
 pub struct Block {
@@ -37,4 +40,33 @@ pub fn only_programs(folder: &Path, names: &[&str]) -> PathBuf {
         symlink(program.unwrap_or_else(|| panic!("this test needs {name}")), bin.join(name)).unwrap();
     }
     bin
+}
+
+/// A line of a page as the shell has to take it: one that ends as the page says, and otherwise well. What a person pastes is
+/// in a file of the same name in the folder `pasted`.
+pub fn as_told(line: &str) -> String {
+    if let Some(name) = line.strip_prefix("cat > ") {
+        let name = name.split_whitespace().next().unwrap();
+        return format!("cat \"$HOME/pasted/{}\" > {name}", name.trim_end_matches(".new"));
+    }
+    match line.split_once("# exit code ") {
+        Some((command, code)) => format!("code=0; {} || code=$?; [ $code -eq {code} ]", command.trim()),
+        None => line.to_owned(),
+    }
+}
+
+/// A shell that types `script` in the folder of the sandbox, with `authdrift` at hand and the sandbox's configuration.
+pub fn shell(sandbox: &Sandbox, script: &str) -> Command {
+    let bin = sandbox.path("bin");
+    if !bin.exists() {
+        fs::create_dir(&bin).unwrap();
+        symlink(env!("CARGO_BIN_EXE_authdrift"), bin.join("authdrift")).unwrap();
+    }
+    let path = std::env::var_os("PATH").unwrap();
+    let path = std::env::join_paths([bin].into_iter().chain(std::env::split_paths(&path))).unwrap();
+    let mut command = Command::new("sh");
+    command.args(["-xc", script]).current_dir(sandbox.folder.path()).stdin(Stdio::null()).env_clear();
+    command.env("PATH", path).env("HOME", sandbox.folder.path());
+    command.env("CONFIGURATION_DIRECTORY", sandbox.folder.path());
+    command
 }

@@ -67,7 +67,7 @@ async fn every_fault(
                 break;
             }
             if ran.code == 74 {
-                assert!(ran.err.contains("error: "), "{context}");
+                assert!(ran.err.contains("error["), "{context}");
                 refused += 1;
             } else {
                 harmless += 1;

@@ -1,0 +1,357 @@
+//! What is old and needed by nobody goes, a little at a time.
+//!
+//! Documents and the records of how they were read are kept as long as somebody may ask for them: a baseline that was ever
+//! signed, a drift that is open, the newest value of a section, and everything younger than a time that is configured.
+//! Digests stay, and so do the history and what was signed. Each step is an event that names the snapshots that lost
+//! their documents, so that whatever else is missing was taken by somebody else.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::mem;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use rusqlite::OptionalExtension;
+use serde_json::json;
+
+use super::instances::InstanceRow;
+use super::space::Space;
+use super::{Store, Stored, Transaction, drifts, events, from_millis, read_json, to_millis};
+use crate::clock::written;
+use crate::incident::Status;
+use crate::model::InstanceId;
+use crate::snapshot::Manifest;
+
+/// The kind of event that names snapshots whose documents went.
+pub(super) const PRUNED: &str = "store.pruned";
+/// The kind of event that says that the documents of such a snapshot are there again.
+pub(super) const KEPT_AGAIN: &str = "store.kept_again";
+
+/// Cycles looked at in one step.
+const CYCLES_AT_ONCE: usize = 5_000;
+/// Instances looked at in one step, of which one loses something.
+const INSTANCES_AT_ONCE: usize = 50;
+/// Snapshots that lose their documents in one step.
+const SNAPSHOTS_AT_ONCE: usize = 100;
+/// Bytes given back to the disk in one step.
+const SHRUNK_AT_ONCE: i64 = 4 << 20;
+/// Free bytes within the file that are not worth the work: they are used again.
+const SLACK: i64 = 8 << 20;
+/// A round a day: each is an event, and there should be fewer of them than of what they are about.
+const ROUND: i64 = 24 * 60 * 60 * 1000;
+
+/// Where a round over everything that is old stands. Nothing is lost with it: the next one begins anew.
+#[derive(Debug, Clone, Default)]
+pub struct Retention {
+    /// Before when everything is old, in this round.
+    before: i64,
+    /// The last cycle that was looked at, and how far each instance got.
+    cycle: i64,
+    runs: BTreeMap<i64, Run>,
+    is_thinned: bool,
+    /// The instance that was looked at last.
+    instance: i64,
+    is_pruned: bool,
+}
+
+/// Cycles of one instance in a row that found the same.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Run {
+    snapshot: Option<i64>,
+    verdict: String,
+    /// The last of several: it goes when there is another one after it.
+    last: Option<i64>,
+}
+
+/// A snapshot that may lose its documents.
+struct Old {
+    id: i64,
+    digest: String,
+    manifest: Manifest,
+}
+
+impl Retention {
+    /// Does a little of what there is to do. Nothing is removed that was in use less than `keep` ago.
+    ///
+    /// # Errors
+    /// The database cannot be read or written; then nothing was done.
+    pub fn step(&mut self, store: &Store, keep: TimeDelta, now: DateTime<Utc>) -> Stored<()> {
+        let before = to_millis(now - keep);
+        let before = before - before.rem_euclid(ROUND);
+        if self.before != before {
+            *self = Self { before, ..Self::default() };
+        }
+        let space = store.free_space()?.map_or(Space::Ample, Space::of);
+        if space == Space::Full {
+            return Ok(());
+        }
+        // What was not written was not done.
+        let mut next = self.clone();
+        if !next.is_thinned {
+            store.write(|tx| next.thin(tx, now))?;
+            *self = next.clone();
+        }
+        if next.is_thinned && !next.is_pruned {
+            store.write(|tx| next.prune(tx, now))?;
+            *self = next;
+        }
+        if space == Space::Ample { store.shrink() } else { Ok(()) }
+    }
+
+    /// Of old cycles in a row that found the same, the first and the last stay.
+    fn thin(&mut self, tx: &Transaction<'_>, now: DateTime<Utc>) -> Stored<()> {
+        let mut query = tx.prepare_cached(
+            "SELECT id, instance_id, at, snapshot_id, verdict FROM cycles WHERE id > ?1 ORDER BY id LIMIT ?2",
+        )?;
+        let mut rows = query.query((self.cycle, i64::try_from(CYCLES_AT_ONCE).unwrap_or(i64::MAX)))?;
+        let (mut looked_at, mut is_any_old, mut gone) = (0, false, Vec::new());
+        while let Some(row) = rows.next()? {
+            let (id, instance, at): (i64, i64, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
+            (looked_at, self.cycle) = (looked_at + 1, id);
+            // What comes after a young one may be old, if a clock was ahead; after many of them it is not.
+            if at >= self.before {
+                continue;
+            }
+            is_any_old = true;
+            let next = Run { snapshot: row.get(3)?, verdict: row.get(4)?, last: None };
+            match self.runs.get_mut(&instance) {
+                Some(run) if run.snapshot == next.snapshot && run.verdict == next.verdict => {
+                    gone.extend(run.last.replace(id));
+                }
+                _ => drop(self.runs.insert(instance, next)),
+            }
+        }
+        drop(rows);
+        let mut delete = tx.prepare_cached("DELETE FROM cycles WHERE id = ?1")?;
+        for id in &gone {
+            delete.execute([id])?;
+        }
+        if !gone.is_empty() {
+            let data = json!({ "cycles": gone.len(), "before": written(from_millis(self.before)) });
+            events::append(tx, now, "store.thinned", None, data)?;
+        }
+        if looked_at < CYCLES_AT_ONCE || !is_any_old {
+            (self.is_thinned, self.runs) = (true, BTreeMap::new());
+        }
+        Ok(())
+    }
+
+    /// Looks for an instance with old snapshots whose documents nobody needs, and prunes some of them.
+    fn prune(&mut self, tx: &Transaction<'_>, now: DateTime<Utc>) -> Stored<()> {
+        for _ in 0..INSTANCES_AT_ONCE {
+            let next: Option<(i64, String)> = tx
+                .prepare_cached("SELECT id, name FROM instances WHERE id > ?1 ORDER BY id LIMIT 1")?
+                .query_row([self.instance], |row| Ok((row.get(0)?, row.get(1)?)))
+                .optional()?;
+            let Some((instance, name)) = next else {
+                self.is_pruned = true;
+                return Ok(());
+            };
+            let old = self.unneeded(tx, InstanceRow(instance))?;
+            if old.len() < SNAPSHOTS_AT_ONCE {
+                self.instance = instance;
+            }
+            if !old.is_empty() {
+                return self.remove(tx, &old, name.parse().ok().as_ref(), now);
+            }
+        }
+        Ok(())
+    }
+
+    /// Old snapshots of one instance that nobody needs, with their documents, oldest first.
+    fn unneeded(&self, tx: &Transaction<'_>, instance: InstanceRow) -> Stored<Vec<Old>> {
+        let walk = tx.history()?;
+        // In the order in which they were last read.
+        let mut query = tx.prepare_cached(
+            "SELECT s.id, s.digest, (SELECT max(id) FROM cycles WHERE snapshot_id = s.id) AS last,
+                    (SELECT max(at) FROM cycles WHERE snapshot_id = s.id)
+             FROM snapshots s WHERE s.instance_id = ?1 ORDER BY last",
+        )?;
+        let mut rows = query.query([instance.0])?;
+        let mut kept: Vec<(i64, String, i64)> = Vec::new();
+        while let Some(row) = rows.next()? {
+            let (id, digest, at): (i64, String, Option<i64>) = (row.get(0)?, row.get(1)?, row.get(3)?);
+            if !walk.told.pruned.contains(&digest) {
+                kept.push((id, digest, at.unwrap_or(i64::MAX)));
+            }
+        }
+        let (mut old, mut named) = (Vec::new(), None);
+        for (index, (id, digest, at)) in kept.iter().enumerate() {
+            let newer = kept.get(index + 1..).unwrap_or_default();
+            // The newest one is what the next is compared with.
+            if *at >= self.before || newer.is_empty() {
+                continue;
+            }
+            if old.len() == SNAPSHOTS_AT_ONCE {
+                break;
+            }
+            let named = match &mut named {
+                Some(named) => named,
+                None => named.insert(signed(tx)?),
+            };
+            if named.contains(digest.as_str()) || is_of_open_drift(tx, instance, *id)? {
+                continue;
+            }
+            let manifest = manifest(tx, *id)?;
+            if is_covered(tx, &manifest, newer)? {
+                old.push(Old { id: *id, digest: digest.clone(), manifest });
+            }
+        }
+        Ok(old)
+    }
+
+    /// Removes the documents that only `old` snapshots hold, and how these were read.
+    fn remove(
+        &self,
+        tx: &Transaction<'_>,
+        old: &[Old],
+        instance: Option<&InstanceId>,
+        now: DateTime<Utc>,
+    ) -> Stored<()> {
+        let marks = old.iter().flat_map(|old| old.manifest.values());
+        let mut documents: BTreeSet<&str> = marks.filter_map(|mark| mark.digest.as_ref()?.as_str().into()).collect();
+        for digest in &signed(tx)? {
+            documents.remove(digest.as_str());
+        }
+        let walk = tx.history()?;
+        let going: BTreeSet<i64> = old.iter().map(|old| old.id).collect();
+        let mut query = tx.prepare_cached("SELECT id, digest, sections FROM snapshots")?;
+        let mut rows = query.query([])?;
+        while let Some(row) = rows.next()? {
+            let (id, digest) = (row.get::<_, i64>(0)?, row.get_ref(1)?.as_str().unwrap_or_default().to_owned());
+            if going.contains(&id) || walk.told.pruned.contains(&digest) {
+                continue;
+            }
+            for digest in digests_in(row.get_ref(2)?.as_str().unwrap_or_default()) {
+                documents.remove(digest);
+            }
+        }
+        drop(rows);
+        let mut count = 0;
+        for digest in &documents {
+            count += tx.prepare_cached("DELETE FROM documents WHERE digest = ?1")?.execute([digest])?;
+        }
+        for id in &going {
+            tx.prepare_cached("DELETE FROM collections WHERE snapshot_id = ?1")?.execute([id])?;
+        }
+        let snapshots: Vec<&str> = old.iter().map(|old| old.digest.as_str()).collect();
+        let before = written(from_millis(self.before));
+        let data = json!({ "snapshots": snapshots, "documents": count, "before": before });
+        events::append(tx, now, PRUNED, instance, data)?;
+        Ok(())
+    }
+}
+
+/// Whether every value of `manifest` has one of the same section in a snapshot that is `newer`: the newest value of a section
+/// is what the next is held against, however long ago it was read.
+fn is_covered(tx: &Transaction<'_>, manifest: &Manifest, newer: &[(i64, String, i64)]) -> Stored<bool> {
+    let has_value =
+        |manifest: &Manifest, section: &str| manifest.get(section).is_some_and(|mark| mark.digest.is_some());
+    let mut open: BTreeSet<&String> = manifest.keys().filter(|section| has_value(manifest, section)).collect();
+    // The newest one has nearly all of them, and the next one the rest.
+    for (id, ..) in newer.last().into_iter().chain(newer) {
+        if open.is_empty() {
+            break;
+        }
+        let other = self::manifest(tx, *id)?;
+        open.retain(|section| !has_value(&other, section));
+    }
+    Ok(open.is_empty())
+}
+
+fn manifest(tx: &Transaction<'_>, snapshot: i64) -> Stored<Manifest> {
+    let sections: String =
+        tx.prepare_cached("SELECT sections FROM snapshots WHERE id = ?1")?.query_row([snapshot], |row| row.get(0))?;
+    read_json(&sections)
+}
+
+/// Whether a drift that is open began with this snapshot, or was not there in it for the last time.
+fn is_of_open_drift(tx: &Transaction<'_>, instance: InstanceRow, snapshot: i64) -> Stored<bool> {
+    let known = drifts::known(tx, instance)?;
+    let mut query = tx.prepare_cached("SELECT 1 FROM cycles WHERE snapshot_id = ?1 AND at = ?2")?;
+    for drift in known.values().filter(|drift| drift.status == Status::Open) {
+        for at in [Some(drift.first_seen), drift.last_good].into_iter().flatten() {
+            if query.exists((snapshot, to_millis(at)))? {
+                return Ok(true);
+            }
+        }
+    }
+    Ok(false)
+}
+
+/// Every digest that somebody signed, whatever it is of.
+fn signed(tx: &Transaction<'_>) -> Stored<BTreeSet<String>> {
+    let mut query = tx.prepare_cached("SELECT statement FROM statements")?;
+    let mut rows = query.query([])?;
+    let mut named = BTreeSet::new();
+    while let Some(row) = rows.next()? {
+        let statement: Vec<u8> = row.get(0)?;
+        named.extend(digests_in(&String::from_utf8_lossy(&statement)).map(str::to_owned));
+    }
+    Ok(named)
+}
+
+/// Everything in a text that looks like a digest.
+fn digests_in(text: &str) -> impl Iterator<Item = &str> {
+    const LENGTH: usize = "sha256:".len() + 64;
+    text.match_indices("sha256:").filter_map(|(begin, _)| text.get(begin..begin + LENGTH))
+}
+
+impl Store {
+    /// Gives some of the room back that is free within the file, if that is a quarter of it. Only a file that was made for
+    /// it can; another one uses the room again.
+    fn shrink(&self) -> Stored<()> {
+        self.with_connection(|connection| {
+            let ask = |name: &str| connection.query_row(&format!("PRAGMA {name}"), [], |row| row.get::<_, i64>(0));
+            let (free, pages, size) = (ask("freelist_count")?, ask("page_count")?, ask("page_size")?);
+            if free * 4 < pages || free * size < SLACK || ask("auto_vacuum")? != 2 {
+                return Ok(());
+            }
+            // Each row is a page.
+            let mut query =
+                connection.prepare(&format!("PRAGMA incremental_vacuum({})", SHRUNK_AT_ONCE / size.max(1)))?;
+            let mut rows = query.query([])?;
+            while rows.next()?.is_some() {}
+            mem::drop(rows);
+            Ok(())
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::{Clock, SystemClock};
+
+    #[test]
+    fn a_file_that_is_mostly_free_shrinks_a_little_at_a_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&folder.path().join("a.db")).unwrap();
+        let pages = || {
+            store.with_connection(|connection| {
+                Ok(connection.query_row("PRAGMA page_count", [], |row| row.get::<_, i64>(0))?)
+            })
+        };
+        let write = |sql: &str| store.write(|tx| Ok::<_, super::super::StoreError>(tx.execute_batch(sql)?)).unwrap();
+        write(
+            "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 200)
+             INSERT INTO documents SELECT 'sha256:' || i, randomblob(100000) FROM n",
+        );
+        write("DELETE FROM documents");
+        let (mut retention, mut before) = (Retention::default(), pages().unwrap());
+        for _ in 0..10 {
+            retention.step(&store, TimeDelta::days(400), SystemClock.now()).unwrap();
+            let after = pages().unwrap();
+            // The pages that say where others are go with them.
+            assert!(before - after <= SHRUNK_AT_ONCE / 4096 + 8, "{before} {after}");
+            before = after;
+        }
+        assert!(before * 4096 <= SLACK + SHRUNK_AT_ONCE, "{before} pages");
+        store.full_check().unwrap();
+    }
+
+    #[test]
+    fn digests_are_found_wherever_they_are() {
+        let digest = format!("sha256:{}", "a".repeat(64));
+        let text = format!("{{\"x\":\"{digest}\",\"y\":\"sha256:short\"}}");
+        assert_eq!(digests_in(&text).collect::<Vec<_>>(), [&digest]);
+    }
+}
