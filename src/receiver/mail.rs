@@ -1,24 +1,41 @@
 //! Mail. The only user of `lettre`.
 
+mod taken;
+mod wire;
+
+use std::io;
+use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use lettre::Message as Mail;
 use lettre::address::Envelope;
 use lettre::message::header::{HeaderName, HeaderValue};
 use lettre::message::{Mailbox, MultiPart};
-use lettre::transport::smtp::authentication::Credentials;
-use lettre::{AsyncSmtpTransport, AsyncTransport, Message as Mail, Tokio1Executor};
+use lettre::transport::smtp;
+use lettre::transport::smtp::authentication::{Credentials, DEFAULT_MECHANISMS};
+use lettre::transport::smtp::client::{AsyncSmtpConnection, AsyncTokioStream, TlsParameters};
+use lettre::transport::smtp::extension::ClientId;
+use lettre::transport::smtp::response::Response;
 use secrecy::ExposeSecret;
+use tokio::time::{Instant, timeout_at};
 
 use super::Attempt;
 use crate::config::{self, Email, Tls};
 use crate::message::{Alert, Message, html, text};
 use crate::model::{MessageId, Severity, display_safe};
 use crate::secrets;
+use taken::Taken;
+use wire::{Bounded, Handshake, Wire};
 
-/// A relay that does not answer for this long is tried again later.
+/// A relay that does not finish a conversation within this time is tried again later.
 const TIMEOUT: Duration = Duration::from_secs(20);
+/// No conversation begins later in a try than this: with the longest one after it, a try takes less than a message belongs
+/// to this process.
+const LAST_BEGINNING: Duration = Duration::from_secs(25);
+/// What a relay gets to say goodbye.
+const PARTING: Duration = Duration::from_secs(2);
 
 /// Sends mail for one receiver.
 pub(super) struct Mailer {
@@ -26,71 +43,103 @@ pub(super) struct Mailer {
     from: Mailbox,
     to: Vec<Mailbox>,
     domain: String,
+    taken: Taken,
+}
+
+/// How to get to the relay, for one try.
+struct Relay<'a> {
+    email: &'a Email,
+    protection: Protection,
+    login: Option<Credentials>,
+}
+
+enum Protection {
+    Implicit(Handshake),
+    Starttls(TlsParameters),
+    /// The configuration allows this for loopback only.
+    None,
+}
+
+/// Why a conversation came to nothing.
+enum Failure {
+    Connection(io::Error),
+    Conversation(smtp::Error),
+    Late,
 }
 
 impl Mailer {
     pub(super) fn new(email: &Email) -> Result<Self, String> {
         let domain = email.from.address.rsplit('@').next().unwrap_or("localhost").to_ascii_lowercase();
         let to = email.to.iter().map(mailbox).collect::<Result<_, _>>()?;
-        Ok(Self { email: email.clone(), from: mailbox(&email.from)?, to, domain })
+        Ok(Self { email: email.clone(), from: mailbox(&email.from)?, to, domain, taken: Taken::default() })
     }
 
     pub(super) async fn send(&self, message: &Message, now: DateTime<Utc>) -> Attempt {
         // One mail that cannot be rendered must not stop the others: the mail library is known to panic on line breaks
         // in names.
         let mail = match catch_unwind(AssertUnwindSafe(|| self.compose(message, now))) {
-            Ok(Ok(mail)) => mail,
+            Ok(Ok(mail)) => mail.formatted(),
             Ok(Err(reason)) => return Attempt::Permanent(format!("the mail cannot be made: {reason}")),
             Err(_) => return Attempt::Permanent("the mail cannot be made: the renderer failed".to_owned()),
         };
-        let transport = match self.transport() {
-            Ok(transport) => transport,
+        let relay = match self.relay() {
+            Ok(relay) => relay,
             Err(reason) => return Attempt::Transient(reason, None),
         };
+        let began = Instant::now();
         let mut attempts = Vec::new();
-        for to in &self.to {
-            attempts.push((to, self.send_to(&transport, &mail, to).await));
+        for (place, to) in self.in_turn(message.attempts) {
+            let attempt = match self.taken.by(&message.id, place) {
+                Some(answer) => Attempt::Delivered(answer),
+                None if began.elapsed() >= LAST_BEGINNING => {
+                    let reason = format!("the relay was too slow with the others for {} in this try", to.email);
+                    Attempt::Transient(display_safe(&reason), None)
+                }
+                None => {
+                    let attempt = self.send_to(&relay, &mail, to).await;
+                    if let Attempt::Delivered(answer) = &attempt {
+                        self.taken.note(&message.id, place, answer);
+                    }
+                    attempt
+                }
+            };
+            attempts.push((to, attempt));
         }
         all_recipients(attempts)
     }
 
+    /// The recipients with their places. Every try begins with another, so that the same slow ones do not keep the mail
+    /// from the same others each time.
+    fn in_turn(&self, tries: u32) -> impl Iterator<Item = (usize, &Mailbox)> {
+        let first = usize::try_from(tries).unwrap_or_default() % self.to.len().max(1);
+        self.to.iter().enumerate().cycle().skip(first).take(self.to.len())
+    }
+
     /// Greets the relay and signs in, as before a mail, and takes leave. The error says whether it is about signing in.
     pub(super) async fn greet(&self) -> Result<(), (bool, String)> {
-        let transport = self.transport().map_err(|reason| (true, reason))?;
-        match tokio::time::timeout(TIMEOUT, transport.test_connection()).await {
-            Err(_) => Err((false, format!("the relay did not finish within {} s", TIMEOUT.as_secs()))),
-            Ok(Ok(true)) => Ok(()),
-            Ok(Ok(false)) => Err((false, "the relay takes no commands".to_owned())),
-            Ok(Err(error)) => Err((is_about_login(&error), display_safe(&chain(&error)))),
+        let relay = self.relay().map_err(|reason| (true, reason))?;
+        match relay.greet().await {
+            Ok(true) => Ok(()),
+            Ok(false) => Err((false, "the relay takes no commands".to_owned())),
+            Err(failure) => Err((failure.is_about_login(), failure.words())),
         }
     }
 
     /// One conversation for one recipient: a mailbox that is gone must not take the mail from the others.
-    async fn send_to(&self, transport: &AsyncSmtpTransport<Tokio1Executor>, mail: &Mail, to: &Mailbox) -> Attempt {
+    async fn send_to(&self, relay: &Relay<'_>, mail: &[u8], to: &Mailbox) -> Attempt {
         let envelope = match Envelope::new(Some(self.from.email.clone()), vec![to.email.clone()]) {
             Ok(envelope) => envelope,
             Err(error) => return Attempt::Permanent(chain(&error)),
         };
-        let raw = mail.formatted();
-        // The library's own time-out does not end a conversation in which the relay never speaks.
-        let sent = match tokio::time::timeout(TIMEOUT, transport.send_raw(&envelope, &raw)).await {
-            Ok(sent) => sent,
-            Err(_) => {
-                let reason = format!("the relay did not finish within {} s", TIMEOUT.as_secs());
-                return Attempt::Transient(reason, None);
-            }
-        };
-        match sent {
+        match relay.send(&envelope, mail).await {
             Ok(response) => {
                 let words: Vec<&str> = response.message().collect();
                 Attempt::Delivered(display_safe(&format!("{} {}", response.code(), words.join(" "))))
             }
             // A password can be mended, so a refused one is no reason to lose the mail.
-            Err(error) if error.is_permanent() && !is_about_login(&error) => {
-                Attempt::Permanent(display_safe(&chain(&error)))
-            }
+            Err(failure) if failure.is_permanent() && !failure.is_about_login() => Attempt::Permanent(failure.words()),
             // "Connection refused" is neither transient nor permanent to the library: whatever is not final is tried again.
-            Err(error) => Attempt::Transient(display_safe(&chain(&error)), None),
+            Err(failure) => Attempt::Transient(failure.words(), None),
         }
     }
 
@@ -127,7 +176,8 @@ impl Mailer {
             ("X-Authdrift-Event", alert.event.size.to_string()),
             ("X-Authdrift-History", alert.event.head.to_string()),
         ];
-        if alert.severity() == Severity::Critical {
+        // That something is over hurries nobody, however bad it was.
+        if alert.severity() == Severity::Critical && !alert.is_all_clear() {
             headers.push(("Importance", "high".to_owned()));
         }
         headers
@@ -138,27 +188,106 @@ impl Mailer {
         format!("<{id}@{}>", self.domain)
     }
 
-    fn transport(&self) -> Result<AsyncSmtpTransport<Tokio1Executor>, String> {
-        let host = &self.email.host;
-        let builder = match self.email.tls {
-            Tls::Implicit => AsyncSmtpTransport::<Tokio1Executor>::relay(host).map_err(|error| chain(&error))?,
+    fn relay(&self) -> Result<Relay<'_>, String> {
+        let protection = match self.email.tls {
+            Tls::Implicit => Protection::Implicit(Handshake::prepare()?),
             Tls::Starttls => {
-                AsyncSmtpTransport::<Tokio1Executor>::starttls_relay(host).map_err(|error| chain(&error))?
+                let parameters = TlsParameters::new(self.email.host.clone()).map_err(|error| chain(&error))?;
+                Protection::Starttls(parameters)
             }
-            // The configuration allows this for loopback only.
-            Tls::None => AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(host),
+            Tls::None => Protection::None,
         };
-        let mut builder = builder.port(self.email.port).timeout(Some(TIMEOUT));
-        if let Some((name, password)) = &self.email.login {
-            let password = secrets::read(password).map_err(|error| error.to_string())?;
-            builder = builder.credentials(Credentials::new(name.clone(), password.expose_secret().to_owned()));
-        }
-        Ok(builder.build())
+        let login = match &self.email.login {
+            Some((name, password)) => {
+                let password = secrets::read(password).map_err(|error| error.to_string())?;
+                Some(Credentials::new(name.clone(), password.expose_secret().to_owned()))
+            }
+            None => None,
+        };
+        Ok(Relay { email: &self.email, protection, login })
     }
 }
 
-/// What became of a mail to several people: tried again while anyone may still get it (the others recognise the
-/// repetition by its Message-ID), delivered when somebody has it, given up only when nobody ever will.
+impl Relay<'_> {
+    async fn send(&self, envelope: &Envelope, mail: &[u8]) -> Result<Response, Failure> {
+        self.converse(async |conversation| Ok(conversation.send(envelope, mail).await?)).await
+    }
+
+    /// Whether it takes commands.
+    async fn greet(&self) -> Result<bool, Failure> {
+        self.converse(async |conversation| Ok(conversation.test_connected().await)).await
+    }
+
+    /// The mail library's own time-out would not end a conversation in which the relay never speaks.
+    async fn converse<T>(
+        &self,
+        matter: impl AsyncFnOnce(&mut AsyncSmtpConnection) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let end = Instant::now() + TIMEOUT;
+        let talk = async {
+            let mut conversation = self.open().await?;
+            let answer = matter(&mut conversation).await?;
+            Ok((conversation, answer))
+        };
+        let (mut conversation, answer) = timeout_at(end, talk).await.unwrap_or(Err(Failure::Late))?;
+        // It took what it was told: how it parts changes nothing.
+        let _ = timeout_at(end.min(Instant::now() + PARTING), conversation.abort()).await;
+        Ok(answer)
+    }
+
+    /// Connects, protects the connection and signs in. Without the protection that is asked for, nothing is said.
+    async fn open(&self) -> Result<AsyncSmtpConnection, Failure> {
+        let Email { host, port, tls, .. } = self.email;
+        let stream = Bounded::connect(host, *port, *tls).await.map_err(Failure::Connection)?;
+        let wire = match &self.protection {
+            Protection::Implicit(handshake) => handshake.shake(host, stream).await.map_err(Failure::Connection)?,
+            Protection::Starttls(_) | Protection::None => Wire::Open(stream),
+        };
+        let hello = ClientId::default();
+        let mut conversation = AsyncSmtpConnection::connect_with_transport(Box::new(wire), &hello).await?;
+        if let Protection::Starttls(parameters) = &self.protection {
+            conversation.starttls(parameters.clone(), &hello).await?;
+        }
+        if let Some(login) = &self.login {
+            conversation.auth(DEFAULT_MECHANISMS, login).await?;
+        }
+        Ok(conversation)
+    }
+}
+
+impl AsyncTokioStream for Wire {
+    fn peer_addr(&self) -> io::Result<SocketAddr> {
+        self.address()
+    }
+}
+
+impl From<smtp::Error> for Failure {
+    fn from(error: smtp::Error) -> Self {
+        Self::Conversation(error)
+    }
+}
+
+impl Failure {
+    fn is_permanent(&self) -> bool {
+        matches!(self, Self::Conversation(error) if error.is_permanent())
+    }
+
+    /// Replies about authentication: 530, 534, 535, 538.
+    fn is_about_login(&self) -> bool {
+        let Self::Conversation(error) = self else { return false };
+        error.status().is_some_and(|code| matches!(u16::from(code), 530 | 534 | 535 | 538))
+    }
+
+    fn words(&self) -> String {
+        match self {
+            Self::Connection(error) => display_safe(&format!("Connection error: {}", chain(error))),
+            Self::Conversation(error) => display_safe(&chain(error)),
+            Self::Late => format!("the relay did not finish within {} s", TIMEOUT.as_secs()),
+        }
+    }
+}
+
+/// What became of a mail to several people: tried again while anyone may still get it, delivered when somebody has it, given up only when nobody ever will.
 fn all_recipients(attempts: Vec<(&Mailbox, Attempt)>) -> Attempt {
     let mut delivered = None;
     let mut refused = Vec::new();
@@ -175,11 +304,6 @@ fn all_recipients(attempts: Vec<(&Mailbox, Attempt)>) -> Attempt {
         Some(answer) => Attempt::Delivered(format!("{answer}, but not to {refused}")),
         None => Attempt::Permanent(refused),
     }
-}
-
-/// Replies about authentication: 530, 534, 535, 538.
-fn is_about_login(error: &lettre::transport::smtp::Error) -> bool {
-    error.status().is_some_and(|code| matches!(u16::from(code), 530 | 534 | 535 | 538))
 }
 
 fn mailbox(mailbox: &config::Mailbox) -> Result<Mailbox, String> {

@@ -1,14 +1,24 @@
 //! Mails as a server and a reader see them that nobody here wrote: aiosmtpd with real TLS, and Python's `email`.
 
+mod relay;
+
 use std::io::{BufRead, BufReader, Write as _};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use authdrift::clock::{Clock, SystemClock};
+use authdrift::config::{self, Sources};
+use authdrift::message::sample::{SampleKind, sample};
+use authdrift::message::{Alert, Message};
+use authdrift::model::{Digest, HistoryMark, Severity};
+use authdrift::receiver::{Attempt, Sender};
+use authdrift::simulator::smtp::Stage;
 use serde_json::Value;
 
 use crate::common::Sandbox;
 use crate::common::sandbox::Ran;
+use relay::{Harm, Relay};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -90,14 +100,13 @@ fn make_certificates(sandbox: &Sandbox) {
     );
 }
 
-/// Mails go to `server`, with a login.
-fn configure(sandbox: &Sandbox, server: &Server, tls: &str) {
+/// Mails go to the server at `port`, with a login.
+fn configure(sandbox: &Sandbox, port: u16, tls: &str) {
     sandbox.write("smtp-password", "relay-password");
     let receiver = format!(
-        "[[email]]\nname = \"security\"\nhost = \"localhost\"\nport = {}\ntls = \"{tls}\"\nusername = \"authdrift\"\n\
+        "[[email]]\nname = \"security\"\nhost = \"localhost\"\nport = {port}\ntls = \"{tls}\"\nusername = \"authdrift\"\n\
          password = {{ file = \"smtp-password\" }}\nfrom = \"authdrift <authdrift@example.test>\"\n\
-         to = [\"Ann Example <ann@example.test>\", \"security@example.test\"]\nmin_severity = \"info\"\n",
-        server.port
+         to = [\"Ann Example <ann@example.test>\", \"security@example.test\"]\nmin_severity = \"info\"\n"
     );
     sandbox.write("config.toml", &format!("{}{}{receiver}", sandbox.head(), sandbox.clerk_table()));
 }
@@ -118,7 +127,7 @@ fn header<'a>(mail: &'a Value, name: &str) -> Vec<&'a str> {
 async fn tell_a_story(tls: &str) {
     let sandbox = Sandbox::clerk_approved().await;
     let Some(server) = Server::start(&sandbox, tls) else { return };
-    configure(&sandbox, &server, tls);
+    configure(&sandbox, server.port, tls);
     sandbox.set_lifetime(3600);
     run(&sandbox, "ca.pem", &["check"]).await.expect(10);
     let copies = [server.mail(), server.mail()];
@@ -158,7 +167,7 @@ async fn a_server_of_somebody_else_takes_mails_over_tls_from_the_first_byte() {
 async fn t7_a_server_without_starttls_or_with_a_strange_certificate_gets_nothing() {
     let sandbox = Sandbox::clerk_approved().await;
     let Some(server) = Server::start(&sandbox, "stripped") else { return };
-    configure(&sandbox, &server, "starttls");
+    configure(&sandbox, server.port, "starttls");
     sandbox.set_lifetime(3600);
     run(&sandbox, "ca.pem", &["check"]).await.expect(10);
     assert!(server.said.recv_timeout(Duration::from_millis(500)).is_err(), "no login, no sender, no mail");
@@ -168,7 +177,7 @@ async fn t7_a_server_without_starttls_or_with_a_strange_certificate_gets_nothing
     for tls in ["starttls", "implicit"] {
         let sandbox = Sandbox::clerk_approved().await;
         let strange = Server::start(&sandbox, tls).unwrap();
-        configure(&sandbox, &strange, tls);
+        configure(&sandbox, strange.port, tls);
         // The machine trusts another authority.
         let other = Sandbox::new().await;
         make_certificates(&other);
@@ -184,7 +193,7 @@ async fn doctor_greets_and_signs_in_and_names_what_is_wrong_with_certificate_or_
     for (mode, how) in [("implicit", "greeted over TLS, and signed in"), ("starttls", "STARTTLS done, and signed in")] {
         let sandbox = Sandbox::new().await;
         let Some(server) = Server::start(&sandbox, mode) else { return };
-        configure(&sandbox, &server, mode);
+        configure(&sandbox, server.port, mode);
         let found = |ran: &Ran, check: &str| {
             let findings = ran.json()["findings"].as_array().unwrap().clone();
             let of_it = |found: &&Value| found["check"] == check && found["group"] == "receiver security";
@@ -205,4 +214,80 @@ async fn doctor_greets_and_signs_in_and_names_what_is_wrong_with_certificate_or_
         assert!(why.contains("signed by nobody") || why.contains("UnknownIssuer"), "{why}");
         assert!(server.said.try_iter().all(|said| said.get("headers").is_none()), "a mail was sent");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_line_without_end_is_cut_off_before_it_fills_the_memory() {
+    for (harm, tls) in [
+        (Harm::EndlessGreeting, "starttls"),
+        (Harm::EndlessAfterStarttls, "starttls"),
+        (Harm::EndlessOverTls, "implicit"),
+    ] {
+        let sandbox = Sandbox::new().await;
+        make_certificates(&sandbox);
+        let relay = Relay::start(&sandbox, harm);
+        configure(&sandbox, relay.port, tls);
+        let began = Instant::now();
+        let ran = run(&sandbox, "ca.pem", &["receivers", "test", "security"]).await.expect(74);
+        assert!(ran.err.contains("more than 1 MiB"), "{harm:?}: {}", ran.err);
+        assert!(began.elapsed() < PATIENCE, "{harm:?}: {:?}", began.elapsed());
+        let said = relay.said();
+        assert!(!said.is_empty() && said.iter().all(|count| *count < 4 << 20), "{harm:?}: {said:?} bytes");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_said_before_the_handshake_is_no_word_of_the_relay() {
+    let sandbox = Sandbox::new().await;
+    make_certificates(&sandbox);
+    let relay = Relay::start(&sandbox, Harm::TakesItBeforehand);
+    configure(&sandbox, relay.port, "starttls");
+    let ran = run(&sandbox, "ca.pem", &["receivers", "test", "security"]).await.expect(74);
+    assert!(ran.err.contains("Connection error"), "the handshake fails: {}", ran.err);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_took_a_mail_does_not_get_it_again_while_others_are_tried_again() {
+    let sandbox = Sandbox::new().await;
+    sandbox.edit_configuration(
+        "[\"security@example.test\"]",
+        "[\"a@example.test\", \"b@example.test\", \"c@example.test\"]",
+    );
+    let text = std::fs::read_to_string(sandbox.path("config.toml")).unwrap();
+    let file = sandbox.path("config.toml").display().to_string();
+    let now = SystemClock.now();
+    let sources = Sources { file: &file, text: &text, state_directory: None, xdg_state: None, now };
+    let config = config::parse(&sources).unwrap_or_else(|problems| panic!("{problems}"));
+    let sender = Sender::new(&config.receivers[0]).unwrap();
+    let message = |kind| {
+        let event = HistoryMark { size: 0, head: Digest::of(b"") };
+        let frame = Alert {
+            instance: Some("clerk:prod".parse().unwrap()),
+            ..Alert::of_watch(Vec::new(), now, event, "test".to_owned())
+        };
+        let mut alert = sample(frame, kind);
+        alert.entries.iter_mut().for_each(|entry| entry.severity = Severity::Critical);
+        Message::new("security", alert, now)
+    };
+    let recipients = || -> Vec<String> {
+        sandbox.smtp.mails().into_iter().map(|mail| mail.to[0].chars().take(1).collect()).collect()
+    };
+
+    let mut opened = message(SampleKind::Drift);
+    sandbox.smtp.refuse(Stage::Rcpt, 452, "4.2.2 mailbox full", 1);
+    let Attempt::Transient(reason, _) = sender.send(&opened, now).await else { panic!("one is missing") };
+    assert!(reason.contains("452"), "{reason}");
+    assert_eq!(recipients(), ["b", "c"]);
+    // Another message in between is not taken for it.
+    let closed = message(SampleKind::Reverted);
+    assert!(matches!(sender.send(&closed, now).await, Attempt::Delivered(_)));
+    assert_eq!(recipients(), ["b", "c", "a", "b", "c"]);
+    for tries in [1, 2] {
+        opened.attempts = tries;
+        assert!(matches!(sender.send(&opened, now).await, Attempt::Delivered(_)));
+        assert_eq!(recipients(), ["b", "c", "a", "b", "c", "a"]);
+    }
+    let hurry = sandbox.smtp.mails().iter().map(|mail| mail.header("Importance")).collect::<Vec<_>>();
+    let high = Some("high".to_owned());
+    assert_eq!(hurry, [high.clone(), high.clone(), None, None, None, high], "what is over hurries nobody");
 }

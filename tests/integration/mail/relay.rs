@@ -1,0 +1,108 @@
+//! A relay that means harm.
+
+use std::io;
+use std::sync::{Arc, Mutex};
+
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ServerConfig, crypto};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio_rustls::TlsAcceptor;
+
+use crate::common::Sandbox;
+
+/// What it does, and when.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Harm {
+    /// A line without end instead of the greeting.
+    EndlessGreeting,
+    /// The same after a handshake at once.
+    EndlessOverTls,
+    /// The same after STARTTLS.
+    EndlessAfterStarttls,
+    /// Says along with the answer to STARTTLS, unprotected, what a relay says when it takes a mail.
+    TakesItBeforehand,
+}
+
+pub(super) struct Relay {
+    pub(super) port: u16,
+    said: Arc<Mutex<Vec<usize>>>,
+}
+
+impl Relay {
+    /// Starts one with the certificate that is in the sandbox.
+    pub(super) fn start(sandbox: &Sandbox, harm: Harm) -> Self {
+        let certificate = CertificateDer::from_pem_file(sandbox.path("server.pem")).unwrap();
+        let key = PrivateKeyDer::from_pem_file(sandbox.path("server.key")).unwrap();
+        let config = ServerConfig::builder_with_provider(Arc::new(crypto::aws_lc_rs::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![certificate], key)
+            .unwrap();
+        let acceptor = TlsAcceptor::from(Arc::new(config));
+        let socket = TcpSocket::new_v4().unwrap();
+        // So that what is counted as said is not mostly what waits in this machine.
+        socket.set_send_buffer_size(64 << 10).unwrap();
+        socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
+        let listener = socket.listen(16).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let said: Arc<Mutex<Vec<usize>>> = Arc::default();
+        let counts = Arc::clone(&said);
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let (acceptor, counts) = (acceptor.clone(), Arc::clone(&counts));
+                tokio::spawn(async move {
+                    let mut count = 0;
+                    // It ends when the other side has gone.
+                    let _ = talk(stream, &acceptor, harm, &mut count).await;
+                    counts.lock().unwrap().push(count);
+                });
+            }
+        });
+        Self { port, said }
+    }
+
+    /// How many bytes it got rid of in each conversation.
+    pub(super) fn said(&self) -> Vec<usize> {
+        self.said.lock().unwrap().clone()
+    }
+}
+
+async fn talk(mut stream: TcpStream, acceptor: &TlsAcceptor, harm: Harm, said: &mut usize) -> io::Result<()> {
+    match harm {
+        Harm::EndlessGreeting => endless(&mut stream, said).await,
+        Harm::EndlessOverTls => endless(&mut acceptor.accept(stream).await?, said).await,
+        Harm::EndlessAfterStarttls | Harm::TakesItBeforehand => {
+            stream.write_all(b"220 relay\r\n").await?;
+            line(&mut stream).await?;
+            stream.write_all(b"250-relay\r\n250-STARTTLS\r\n250 AUTH PLAIN\r\n").await?;
+            line(&mut stream).await?;
+            let ahead = if harm == Harm::TakesItBeforehand {
+                "250-relay\r\n250-8BITMIME\r\n250 AUTH PLAIN\r\n235 ok\r\n250 ok\r\n250 ok\r\n354 go\r\n250 kept\r\n221 bye\r\n"
+            } else {
+                ""
+            };
+            stream.write_all(format!("220 go\r\n{ahead}").as_bytes()).await?;
+            let mut stream = acceptor.accept(stream).await?;
+            if harm == Harm::TakesItBeforehand {
+                return tokio::io::copy(&mut stream, &mut tokio::io::sink()).await.map(|_| ());
+            }
+            line(&mut stream).await?;
+            endless(&mut stream, said).await
+        }
+    }
+}
+
+async fn line(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<()> {
+    while stream.read_u8().await? != b'\n' {}
+    Ok(())
+}
+
+async fn endless(stream: &mut (impl AsyncWrite + Unpin), said: &mut usize) -> io::Result<()> {
+    let piece = vec![b'2'; 16 << 10];
+    loop {
+        *said += stream.write(&piece).await?;
+    }
+}
