@@ -198,9 +198,8 @@ fn entries(origin: &Origin<'_>, transitions: &[Transition]) -> Vec<Entry> {
     }
     let causes = causes(Table::of(origin.instance.provider), &changes);
     let joined = entries.iter().zip(causes).map(|(entry, cause)| {
-        // Nothing stands under the title of something milder.
-        let is_told_with = |cause: &&Entry| cause.news == entry.news && cause.severity >= entry.severity;
-        let cause = cause.and_then(|cause| entries.get(cause)).filter(is_told_with);
+        // The whole is as severe as its worst part, and a filter by category looks at every part.
+        let cause = cause.and_then(|cause| entries.get(cause)).filter(|cause| cause.news == entry.news);
         cause.map_or_else(|| entry.clone(), |cause| entry.clone().as_part_of(cause))
     });
     grouped(joined)

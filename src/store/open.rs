@@ -216,8 +216,12 @@ fn protect(connection: &Connection) -> Stored<()> {
 fn configure(connection: &Connection, path: &Path) -> Stored<()> {
     refuse_foreign(connection, path)?;
     protect(connection)?;
-    // Only a file that is still empty takes it: then what is pruned later can be given back to the disk.
-    connection.execute_batch("PRAGMA auto_vacuum = INCREMENTAL;")?;
+    // Only a file that is still empty takes it: then what is pruned later can be given back to the disk. Another one would
+    // be written to, and nothing is written before it was looked at.
+    let pages: i64 = connection.query_row("PRAGMA page_count", [], |row| row.get(0))?;
+    if pages == 0 {
+        connection.execute_batch("PRAGMA auto_vacuum = INCREMENTAL;")?;
+    }
     let mode: String = connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
     if mode != "wal" {
         return Err(StoreError::Damaged(format!(

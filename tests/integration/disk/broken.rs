@@ -17,12 +17,13 @@ async fn a_daemon_whose_database_is_damaged_or_another_file_tells_it_and_leaves_
     for is_text in [true, false] {
         let sandbox = Sandbox::clerk_approved().await;
         sandbox.sql().query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
+        let query = "SELECT rootpage FROM sqlite_schema WHERE name = 'events'";
+        let page: u64 = sandbox.sql().query_row(query, [], |row| row.get::<_, i64>(0)).unwrap().try_into().unwrap();
         if is_text {
             fs::write(sandbox.database(), "somebody's notes, which are no database\n".repeat(200)).unwrap();
         } else {
-            let pages = fs::metadata(sandbox.database()).unwrap().len() / 4096;
             let mut file = fs::File::options().write(true).open(sandbox.database()).unwrap();
-            file.seek(SeekFrom::Start(pages / 2 * 4096)).unwrap();
+            file.seek(SeekFrom::Start((page - 1) * 4096)).unwrap();
             file.write_all(&b"CORRUPT!".repeat(512)).unwrap();
         }
         let before = fs::read(sandbox.database()).unwrap();
@@ -32,7 +33,14 @@ async fn a_daemon_whose_database_is_damaged_or_another_file_tells_it_and_leaves_
         assert_eq!(sandbox.smtp.mails().len(), 1);
         let subject = sandbox.smtp.mails()[0].header("Subject").unwrap();
         assert!(subject.contains("CRITICAL") && subject.contains("nothing is watched"), "{subject}");
-        assert!(fs::read(sandbox.database()).unwrap() == before, "it is left as it is");
+        let after = fs::read(sandbox.database()).unwrap();
+        let differs = before.iter().zip(&after).position(|(one, other)| one != other);
+        assert!(
+            after == before,
+            "it is left as it is: text {is_text}, {} and {} bytes, {differs:?}",
+            before.len(),
+            after.len()
+        );
     }
 }
 
