@@ -14,7 +14,8 @@ use crate::model::{Digest, MessageId, Severity};
 /// Longer than any pause between two tries: the longest is a day, and a fifth of it for scatter.
 const LONGEST_WAIT: TimeDelta = TimeDelta::hours(30);
 
-/// Tries after which a message lets later ones about the same instance go first: some five minutes.
+/// Tries after which a message that is refused lets later ones about the same instance go first: some five minutes. While a
+/// receiver is away nothing steps aside, so that what waits can be folded.
 const STEPS_ASIDE: u32 = 3;
 
 /// How one try ended.
@@ -114,7 +115,8 @@ pub fn claim(tx: &Transaction<'_>, receiver: &str, now: DateTime<Utc>, hold: Dur
                    AND (next_at <= ?2 OR next_at > ?3) AND (claimed_to <= ?2 OR claimed_to > ?4)
                    AND NOT EXISTS (SELECT 1 FROM outbox AS older
                                    WHERE older.receiver = mine.receiver AND older.instance = mine.instance
-                                     AND older.state = 'waiting' AND older.attempts < ?5
+                                     AND older.state = 'waiting'
+                                     AND NOT (older.attempts >= ?5 AND substr(older.last_outcome, 1, 4) IN ('401 ', '403 ', '404 '))
                                      AND (older.created_at, older.id) < (mine.created_at, mine.id))
                  ORDER BY created_at, id LIMIT 1",
             )?
