@@ -126,6 +126,19 @@ mod tests {
         assert!(render(&samples::many()).unwrap().contains("150 more"));
     }
 
+    #[test]
+    fn pages_read_as_agreed() {
+        for (name, alert) in samples::ordinary() {
+            let path = format!("{}/tests/golden/{name}.html", env!("CARGO_MANIFEST_DIR"));
+            let page = render(&alert).unwrap();
+            if std::env::var_os("UPDATE_GOLDEN").is_some() {
+                std::fs::write(&path, &page).unwrap();
+            }
+            let expected = std::fs::read_to_string(&path).unwrap_or_default();
+            assert!(page == expected, "{path} differs; UPDATE_GOLDEN=1 rewrites it");
+        }
+    }
+
     /// `LOOK_AT=/tmp/pages cargo test --lib message::html` writes the pages, to be opened in a browser.
     #[test]
     fn pages_can_be_looked_at() {
