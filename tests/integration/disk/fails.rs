@@ -48,12 +48,12 @@ async fn every_fault(
     shim(sandbox);
     let kept = Kept::of(sandbox);
     // Four ways to fail. `EVERY_CALL=1` lets every call fail in each of them, which takes long;
-    // otherwise every eleventh call fails in one of them, and neighbours differ.
+    // otherwise every twenty-third call fails in one of them, and neighbours differ.
     let is_thorough = std::env::var_os("EVERY_CALL").is_some();
     let ways = [(EIO, false), (ENOSPC, true), (ENOSPC, false), (EIO, true)];
     let (mut harmless, mut refused, mut calls) = (0, 0, 0);
     for pass in 0..(if is_thorough { ways.len() } else { 1 }) {
-        for at in (1..).step_by(if is_thorough { 1 } else { 11 }) {
+        for at in (1..).step_by(if is_thorough { 1 } else { 23 }) {
             let (number, is_sticky) = ways[(pass + at as usize) % ways.len()];
             kept.put_back(sandbox);
             let fault = Fault { at, number, is_sticky };
