@@ -99,7 +99,7 @@ pub fn content(tx: &Transaction<'_>, id: &str) -> Stored<Digest> {
 /// Takes the next message for `receiver` that is due, so that no other process tries it for `hold`.
 ///
 /// Messages about one instance go in the order they were made: nothing is taken while an older one still waits, unless that
-/// was refused [`STEPS_ASIDE`] times: what one message says must not keep every later one from being heard. Those about
+/// was refused `STEPS_ASIDE` times: what one message says must not keep every later one from being heard. Those about
 /// other instances do not wait for them. A message that cannot be read is given up, not tried for ever. One that is
 /// to wait longer than anything waits was written so by somebody else, or by a clock that was wrong: it is due.
 ///
