@@ -144,7 +144,10 @@ impl Door {
 }
 
 /// Trusts whom this machine trusts, as every other connection of the program does.
-fn connector() -> Result<TlsConnector, String> {
+///
+/// # Errors
+/// The TLS trust store is missing.
+pub fn connector() -> Result<TlsConnector, String> {
     let builder = ClientConfig::builder_with_provider(Arc::new(crypto::aws_lc_rs::default_provider()));
     let config = builder.with_safe_default_protocol_versions().and_then(BuilderVerifierExt::with_platform_verifier);
     let config = config.map_err(|error| error.to_string())?.with_no_client_auth();

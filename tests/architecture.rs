@@ -52,6 +52,7 @@ const NEIGHBOURS: &[(&str, &str, &str)] = &[
     ("config", "schedule", "a schedule is checked when it is read"),
     ("config", "sections", "what is configured decides which sections are read"),
     ("provider", "secrets", "reads its credential for every cycle, so that a new one counts at once"),
+    ("receiver", "reach", "mail trusts whom every other connection trusts"),
     ("receiver", "secrets", "reads its credential for every message, so that a new one counts at once"),
     ("provider", "telemetry", "says what was answered"),
     ("secrets", "telemetry", "says whose file others could read"),
@@ -122,11 +123,7 @@ const FENCES: &[(Of, Only, &str)] = &[
         In(&["reach.rs", "receiver/mail/wire.rs"]),
         "one place shakes hands and says nothing, one for mail",
     ),
-    (
-        Package("rustls_platform_verifier"),
-        In(&["reach.rs", "receiver/mail/wire.rs"]),
-        "one place shakes hands and says nothing, one for mail",
-    ),
+    (Package("rustls_platform_verifier"), In(&["reach.rs"]), "one place says whom a connection trusts"),
     (Package("lettre"), In(&["receiver/mail.rs"]), "one place sends mail"),
     (Package("ssh_key"), In(&["trust/sshsig.rs"]), "one place verifies signatures"),
     (

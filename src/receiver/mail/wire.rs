@@ -3,12 +3,9 @@
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, crypto};
-use rustls_platform_verifier::BuilderVerifierExt;
 use tokio::io::{AsyncRead, AsyncWrite, BufReader, ReadBuf};
 use tokio::net::{TcpStream, lookup_host};
 use tokio_rustls::TlsConnector;
@@ -16,6 +13,7 @@ use tokio_rustls::client::TlsStream;
 
 use crate::config::Tls;
 use crate::model::display_safe;
+use crate::reach::connector;
 
 /// What a relay may say in one conversation, many times what any has to say: the mail library would keep a line without
 /// end until memory is gone.
@@ -43,12 +41,8 @@ pub(super) struct Bounded {
 }
 
 impl Handshake {
-    /// Trusts whom this machine trusts, as every other connection of the program does.
     pub(super) fn prepare() -> Result<Self, String> {
-        let builder = ClientConfig::builder_with_provider(Arc::new(crypto::aws_lc_rs::default_provider()));
-        let config = builder.with_safe_default_protocol_versions().and_then(BuilderVerifierExt::with_platform_verifier);
-        let config = config.map_err(|error| error.to_string())?.with_no_client_auth();
-        Ok(Self(TlsConnector::from(Arc::new(config))))
+        connector().map(Self)
     }
 
     /// Shakes hands over `stream` with the one who is called `host`.
