@@ -99,12 +99,9 @@ impl Context {
             Ok(file) => file,
             Err(error) => return (None, None, vec![error]),
         };
-        let text = match fs::read_to_string(&file) {
+        let text = match read_config(&file) {
             Ok(text) => text,
-            Err(error) => {
-                let message = format!("cannot read the configuration '{}': {error}", file.display());
-                return (Some(file), None, vec![CliError::new(Exit::Configuration, message)]);
-            }
+            Err(error) => return (Some(file), None, vec![error]),
         };
         let mut errors = Vec::new();
         let (config, problems) = with_sources(&file, &text, clock.now(), config::salvage);

@@ -66,7 +66,7 @@ fn look(context: &Context, options: &StaleOptions) -> Option<String> {
     let config = &context.config;
     let now = context.clock.now();
     let late = || -> Result<Vec<String>, StoreError> {
-        let store = Store::open_existing(&config.store)?;
+        let store = Store::open_to_read(&config.store)?;
         store.read(|tx| {
             let mut late = Vec::new();
             for instance in &config.instances {
@@ -119,7 +119,7 @@ async fn tell(context: &Context, news: Notice, out: &mut dyn Write) -> Result<()
         return Err(CliError::new(Exit::Io, "nobody can be told: the configuration has no receiver"));
     }
     let herald = Arc::new(Herald::new(&context.config, hostname())?);
-    let mark = context.existing_store().ok().and_then(|store| store.read(|tx| events::mark(tx)).ok().flatten());
+    let mark = context.store_to_read().ok().and_then(|store| store.read(|tx| events::mark(tx)).ok().flatten());
     let mark = mark.unwrap_or_else(|| HistoryMark { size: 0, head: Digest::of(b"") });
     match herald.tell(news, mark, context.clock.now()).await {
         0 => Err(CliError::new(Exit::Io, format!("nobody could be told: none of {} took it", count(all, "receiver")))

@@ -3,7 +3,6 @@
 mod json;
 mod screen;
 
-use std::fs;
 use std::io::Write;
 use std::path::Path;
 
@@ -97,13 +96,11 @@ fn look<'a>(context: &'a Context, store: &Store) -> Result<Overview<'a>, CliErro
         receivers.push((receiver, state, health_of(store, receiver)?));
     }
     let silences = store.read(|tx| silences::all(tx))?.into_iter().map(|(silence, _)| silence);
-    let size = |path: &Path| fs::metadata(path).map_or(0, |found| found.len());
     let path = config.store.as_path();
-    let log = format!("{}-wal", path.display());
     Ok(Overview {
         now,
         is_running: is_running(path).ok(),
-        database: Database { path, size: size(path) + size(Path::new(&log)), free: space::free_at(path).ok() },
+        database: Database { path, size: store.size(), free: space::free_at(path).ok() },
         lines,
         receivers,
         silences: silences.filter(|silence| silence.is_active(now)).collect(),

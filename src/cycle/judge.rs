@@ -173,7 +173,7 @@ fn verified<T>(
         Some(row) => baselines::statements(tx, row)?,
         None => Vec::new(),
     };
-    // Whoever can edit the history can hide that something was approved, so it is walked every time.
+    // Whoever can edit the history can hide that something was approved, so every event of it counts every time.
     let walk = match tx.history() {
         Ok(walk) => walk,
         Err(StoreError::History(reason)) => return Ok(Err(Untrusted::StoreTampered { reason })),
