@@ -9,29 +9,25 @@
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::indexing_slicing, reason = "it may panic, as a test may")]
 
-use std::collections::BTreeMap;
+mod surroundings;
+
 use std::env;
-use std::error::Error;
 use std::fmt::Write as _;
 use std::fs;
-use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use authdrift::clock::{Clock, SystemClock};
-use authdrift::model::Provider;
 use authdrift::schedule::{Cron, spread};
-use authdrift::sections::Table;
 use authdrift::simulator::auth0::large::{self, Size};
 use authdrift::simulator::auth0::{self, Auth0};
-use authdrift::simulator::vendor::Documents;
 use authdrift::store::{Store, cycles, instances};
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
 
-type Outcome<T> = Result<T, Box<dyn Error>>;
+use surroundings::{Outcome, machine, megabytes, memory, recorded, say};
 
 const APPROVER: &str = "bench@example.test";
 const FEW: usize = 20;
@@ -453,49 +449,6 @@ impl Drop for Run {
     }
 }
 
-/// What the system says about the memory of a process, in bytes.
-fn memory(process: u32, name: &str) -> Outcome<u64> {
-    let status = fs::read_to_string(format!("/proc/{process}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix(name)).ok_or("no such line")?;
-    Ok(line.trim().trim_end_matches(" kB").parse::<u64>()? * 1024)
-}
-
-/// The documents of the recorded tenant, by path.
-fn recorded() -> Option<Documents> {
-    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared");
-    let named = env::var_os("AUTHDRIFT_SHARED").map(PathBuf::from);
-    let folder = named.into_iter().chain([beside]).map(|shared| shared.join("fixtures/auth0/tenant"));
-    let folder = folder.into_iter().find(|path| path.is_dir())?;
-    let read = |file: &Path| serde_json::from_slice::<Value>(&fs::read(file).unwrap()).unwrap();
-    let mut documents = Documents::new();
-    for entry in read(&folder.join("index.json")).as_array()? {
-        let (path, query) = (entry["path"].as_str()?, entry["query"].as_str().unwrap_or_default());
-        let is_part = query.contains("is_global=true") || query.contains("strategy=");
-        let section = Table::of(Provider::Auth0).sections().iter().find(|section| is_at(&section.path, path));
-        if let Some(section) = section.filter(|_| entry["status"] == 200 && !is_part) {
-            let body = read(&folder.join(entry["file"].as_str()?))["body"].take();
-            // Lists go in bare, so that the simulator makes the pages.
-            let items = section.items.as_ref().and_then(|items| body.get(items)).cloned();
-            documents.insert(path.to_owned(), items.unwrap_or(body));
-        }
-    }
-    Some(documents)
-}
-
-/// Whether `path` is one of the addresses that `pattern` stands for.
-fn is_at(pattern: &str, path: &str) -> bool {
-    let (wanted, found): (Vec<_>, Vec<_>) = (pattern.split('/').collect(), path.split('/').collect());
-    wanted.len() == found.len() && wanted.iter().zip(found).all(|(one, other)| one.starts_with('{') || *one == other)
-}
-
-fn megabytes(bytes: u64) -> String {
-    format!("{:.1} MB", bytes as f64 / 1e6)
-}
-
-fn say(text: &str) -> Outcome<()> {
-    Ok(writeln!(std::io::stdout(), "{text}")?)
-}
-
 fn table(lines: &[Line]) -> String {
     let mut table = "| What | Bound | Measured | |\n|---|---|---|---|\n".to_owned();
     for Line { what, bound, measured, holds } in lines {
@@ -516,26 +469,4 @@ fn write_into_docs(table: &str) -> Outcome<()> {
     let said = format!("Measured on {date} on {}.", machine()?);
     fs::write(&path, format!("{before}{begin}\n{said}\n\n{table}\n<!-- end -->{after}"))?;
     Ok(())
-}
-
-/// The machine in words: processor, cores, memory, system, and whether anything else was running.
-fn machine() -> Outcome<String> {
-    let mut fields: BTreeMap<&str, String> = BTreeMap::new();
-    for (file, name) in
-        [("/proc/cpuinfo", "model name"), ("/proc/meminfo", "MemTotal"), ("/etc/os-release", "PRETTY_NAME")]
-    {
-        let text = fs::read_to_string(file)?;
-        let line = text.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
-        fields.insert(name, line.trim_matches([':', '=', '"', ' ', '\t']).to_owned());
-    }
-    let cores = std::thread::available_parallelism()?;
-    let memory: u64 = fields["MemTotal"].trim_end_matches(" kB").parse()?;
-    let load = fs::read_to_string("/proc/loadavg")?;
-    Ok(format!(
-        "{cores} cores of {}, {} GB of memory, {}, at a load of {}",
-        fields["model name"],
-        memory / 1_000_000,
-        fields["PRETTY_NAME"],
-        load.split(' ').next().unwrap_or_default(),
-    ))
 }

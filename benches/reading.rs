@@ -8,13 +8,14 @@
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::indexing_slicing, reason = "it may panic, as a test may")]
 
+mod surroundings;
+
 use std::env;
-use std::error::Error;
 use std::fmt::Write as _;
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Read};
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -24,9 +25,7 @@ use authdrift::cli::{self, args::Arguments};
 use authdrift::clock::{Clock, SystemClock};
 use authdrift::config::{self, Sources};
 use authdrift::cycle::{Keep, Verdict, Watch};
-use authdrift::model::Provider;
 use authdrift::provider::Limits;
-use authdrift::sections::Table;
 use authdrift::simulator::auth0::large::{self, Size};
 use authdrift::simulator::vendor::Vendor;
 use authdrift::simulator::{auth0, clerk};
@@ -36,7 +35,7 @@ use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-type Outcome<T> = Result<T, Box<dyn Error>>;
+use surroundings::{Outcome, machine, megabytes, memory, recorded, say};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_authdrift");
 const APPROVER: &str = "bench@example.test";
@@ -132,21 +131,13 @@ fn daemon() -> Outcome<String> {
         std::thread::sleep(Duration::from_millis(200));
     }
     std::thread::sleep(Duration::from_secs(3));
-    let resident = memory(&child.id().to_string(), "VmRSS:");
+    let resident = memory(child.id(), "VmRSS:");
     child.kill()?;
     child.wait()?;
     if read()? < INSTANCES {
         return Err(fs::read_to_string(folder.path().join("log"))?.into());
     }
     Ok(megabytes(resident?))
-}
-
-fn megabytes(bytes: u64) -> String {
-    format!("{:.1} MB", bytes as f64 / 1e6)
-}
-
-fn say(text: &str) -> Outcome<()> {
-    Ok(writeln!(std::io::stdout(), "{text}")?)
 }
 
 const HEAD: [&str; 9] =
@@ -200,25 +191,6 @@ fn write_into_docs(table: &str) -> Outcome<()> {
     let said = format!("Measured on {date} on {}. The program has {size}.", machine()?);
     fs::write(&path, format!("{before}{begin}\n{said}\n\n{table}\n<!-- end -->{after}"))?;
     Ok(())
-}
-
-/// The machine in words: processor, cores, memory, system, and whether anything else was running.
-fn machine() -> Outcome<String> {
-    let field = |file: &str, name: &str| -> Outcome<String> {
-        let text = fs::read_to_string(file)?;
-        let line = text.lines().find_map(|line| line.strip_prefix(name));
-        Ok(line.unwrap_or_default().trim_matches([':', '=', '"', ' ', '\t']).to_owned())
-    };
-    let cores = std::thread::available_parallelism()?;
-    let memory: u64 = field("/proc/meminfo", "MemTotal")?.trim_end_matches(" kB").parse()?;
-    let load = fs::read_to_string("/proc/loadavg")?;
-    Ok(format!(
-        "{cores} cores of {}, {} GB of memory, {}, at a load of {}",
-        field("/proc/cpuinfo", "model name")?,
-        memory / 1_000_000,
-        field("/etc/os-release", "PRETTY_NAME")?,
-        load.split(' ').next().unwrap_or_default(),
-    ))
 }
 
 /// One tenant, from the first reading on.
@@ -319,34 +291,6 @@ fn serve(name: &str, latency: Duration) -> Outcome<()> {
     })
 }
 
-/// The documents of the recorded tenant, by path.
-fn recorded() -> Option<authdrift::simulator::vendor::Documents> {
-    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared");
-    let named = env::var_os("AUTHDRIFT_SHARED").map(PathBuf::from);
-    let folder = named.into_iter().chain([beside]).map(|shared| shared.join("fixtures/auth0/tenant"));
-    let folder = folder.into_iter().find(|path| path.is_dir())?;
-    let read = |file: &Path| serde_json::from_slice::<Value>(&fs::read(file).unwrap()).unwrap();
-    let mut documents = authdrift::simulator::vendor::Documents::new();
-    for entry in read(&folder.join("index.json")).as_array()? {
-        let (path, query) = (entry["path"].as_str()?, entry["query"].as_str().unwrap_or_default());
-        let is_part = query.contains("is_global=true") || query.contains("strategy=");
-        let section = Table::of(Provider::Auth0).sections().iter().find(|section| is_at(&section.path, path));
-        if let Some(section) = section.filter(|_| entry["status"] == 200 && !is_part) {
-            let body = read(&folder.join(entry["file"].as_str()?))["body"].take();
-            // Lists go in bare, so that the simulator makes the pages.
-            let items = section.items.as_ref().and_then(|items| body.get(items)).cloned();
-            documents.insert(path.to_owned(), items.unwrap_or(body));
-        }
-    }
-    Some(documents)
-}
-
-/// Whether `path` is one of the addresses that `pattern` stands for.
-fn is_at(pattern: &str, path: &str) -> bool {
-    let (wanted, found): (Vec<_>, Vec<_>) = (pattern.split('/').collect(), path.split('/').collect());
-    wanted.len() == found.len() && wanted.iter().zip(found).all(|(one, other)| one.starts_with('{') || *one == other)
-}
-
 /// What the daemon does with one instance: reads it, reads it again after it was approved, and once more.
 fn watch(name: &str, folder: &Path) -> Outcome<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
@@ -419,13 +363,6 @@ fn cost(folder: &Path, step: &str, work: impl FnOnce() -> Outcome<u64>) -> Outco
 fn cpu() -> Duration {
     let spent = clock_gettime(ClockId::ProcessCPUTime);
     Duration::new(u64::try_from(spent.tv_sec).unwrap(), u32::try_from(spent.tv_nsec).unwrap())
-}
-
-/// What the system says about the memory of a process, in bytes.
-fn memory(process: &str, name: &str) -> Outcome<u64> {
-    let status = fs::read_to_string(format!("/proc/{process}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix(name)).ok_or("no such line")?;
-    Ok(line.trim().trim_end_matches(" kB").parse::<u64>()? * 1024)
 }
 
 /// Bytes in use in the database: of documents, and of everything else.
