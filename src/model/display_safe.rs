@@ -7,8 +7,8 @@ const LONGEST: usize = 200;
 
 /// Makes text from outside safe to show on a terminal, in a log, a mail or a page.
 ///
-/// Control characters, bidirectional overrides, zero-width and line-separator characters become a visible
-/// `\u{..}`; text over 200 characters is cut with a mark that says how much is missing. HTML is escaped by
+/// Control characters, bidirectional overrides, line separators and every character that is drawn as nothing become a
+/// visible `\u{..}`; text over 200 characters is cut with a mark that says how much is missing. HTML is escaped by
 /// the templates, not here.
 ///
 /// # Security
@@ -36,11 +36,15 @@ pub fn display_safe_to(text: &str, longest: usize) -> String {
     safe
 }
 
+/// What Unicode calls `Default_Ignorable_Code_Point`, and what else is drawn as nothing or moves what follows.
 fn is_deceptive(character: char) -> bool {
     character.is_control()
         || matches!(character,
-            '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+            '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'
+            | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{2800}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}'
+            | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}' | '\u{1bca0}'..='\u{1bca3}'
+            | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
 }
 
 #[cfg(test)]
@@ -60,6 +64,14 @@ mod tests {
             assert_eq!(display_safe(text), expected);
         }
         assert!(display_safe(&"x".repeat(300)).ends_with("… (100 more)"));
+    }
+
+    #[test]
+    fn nothing_that_is_drawn_as_nothing_stays() {
+        let ignorable = regex::Regex::new(r"[\p{Default_Ignorable_Code_Point}\p{Bidi_Control}\p{Zl}\p{Zp}]").unwrap();
+        let all = ('\0'..=char::MAX).filter(|character| ignorable.is_match(character.encode_utf8(&mut [0; 4])));
+        let shown: Vec<char> = all.filter(|character| !is_deceptive(*character)).collect();
+        assert!(shown.is_empty(), "{shown:x?}");
     }
 
     proptest! {

@@ -82,6 +82,8 @@ mod tests {
             (429, "slow\r\ndown", Attempt::Transient("429: slow\\u{d}\\u{a}down".to_owned(), None)),
             (500, "at /services/T000/B000/CANARYCANARY", Attempt::Transient("500".to_owned(), None)),
             (404, "no hook CANARYTOO", Attempt::Gone("404".to_owned())),
+            (404, "no hook C%41NARY%54OO", Attempt::Gone("404".to_owned())),
+            (404, "no hook ANARYCANARY…", Attempt::Gone("404".to_owned())),
         ];
         for (status, body, expected) in table {
             assert_eq!(attempt(answer(status, body), &url), expected, "{status} {body}");

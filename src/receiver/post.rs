@@ -9,7 +9,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::{Client, Response, StatusCode, redirect};
-use url::Url;
+use url::{Url, form_urlencoded};
 
 use super::Attempt;
 use crate::config::{meant, refused};
@@ -107,7 +107,7 @@ impl Answer {
     /// The status and the beginning of what was said with it, unless that repeats one of `secrets`.
     pub(super) fn said(&self, secrets: &[String]) -> String {
         let body = self.body.trim();
-        if body.is_empty() || secrets.iter().any(|secret| body.contains(secret.as_str())) {
+        if body.is_empty() || secrets.iter().any(|secret| repeats(body, secret)) {
             return self.words.clone();
         }
         format!("{}: {}", self.words, display_safe(body))
@@ -127,6 +127,22 @@ impl Answer {
             _ => Attempt::Permanent(words),
         }
     }
+}
+
+/// How many characters of a secret in a row are too many.
+const TELLING: usize = 8;
+
+/// Whether `text` holds a part of `secret` that tells, as it is or escaped for an address.
+fn repeats(text: &str, secret: &str) -> bool {
+    let only_letters = |text: &str| text.chars().filter(|letter| letter.is_alphanumeric()).collect::<String>();
+    let unescaped: String =
+        form_urlencoded::parse(text.as_bytes()).map(|(name, value)| format!("{name}{value}")).collect();
+    let texts = [only_letters(text), only_letters(&unescaped)];
+    let secret: Vec<char> = only_letters(secret).chars().collect();
+    secret.windows(TELLING.min(secret.len()).max(1)).any(|part| {
+        let part: String = part.iter().collect();
+        texts.iter().any(|text| text.contains(&part))
+    })
 }
 
 /// The beginning of the body; what does not come in time is left.
