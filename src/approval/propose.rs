@@ -97,11 +97,14 @@ impl Standing {
         catalogue: &Catalogue,
         now: DateTime<Utc>,
     ) -> Result<Self, ApprovalError> {
+        // Where an older copy was put in its place, or none at all, it does not matter what is in it.
+        if let Err(reason) = high_water::compare(tx, instance)? {
+            return Err(Untrusted::RolledBack { reason: reason.to_string() }.into());
+        }
         let standing = Self::load_to_approve(tx, instance, trust, catalogue, now)?;
-        match (standing.shortage(), &standing.rolled_back) {
-            (Some(shortage), _) => Err(shortage.clone().into()),
-            (None, Some(reason)) => Err(Untrusted::RolledBack { reason: reason.to_string() }.into()),
-            (None, None) => Ok(standing),
+        match standing.shortage() {
+            Some(shortage) => Err(shortage.clone().into()),
+            None => Ok(standing),
         }
     }
 

@@ -3,6 +3,7 @@
 mod json;
 mod screen;
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::Path;
 
@@ -21,9 +22,10 @@ use crate::daemon::lock::is_running;
 use crate::exit::Exit;
 use crate::incident::{Silence, Status};
 use crate::model::{HistoryMark, Severity};
-use crate::snapshot::Snapshot;
 use crate::store::cycles::Cycle;
-use crate::store::outbox::{self, ReceiverState, Totals};
+use crate::store::instances::InstanceRow;
+use crate::store::outbox::{self, ReceiverState};
+use crate::store::overview::{self, Waiting};
 use crate::store::receivers::Health;
 use crate::store::{Store, StoreError, Transaction, cycles, drifts, events, instances, silences, space};
 use crate::trust_files::TrustFiles;
@@ -38,7 +40,8 @@ struct Overview<'a> {
     receivers: Vec<(&'a Receiver, ReceiverState, Health)>,
     /// Those in force.
     silences: Vec<Silence>,
-    outbox: Totals,
+    /// By receiver, also such as are not configured any more.
+    outbox: BTreeMap<String, Waiting>,
     history: Option<HistoryMark>,
 }
 
@@ -54,17 +57,18 @@ struct Database<'a> {
 struct Line {
     verdict: Verdict,
     open: Vec<Severity>,
-    /// Of the newest snapshot.
     sections: Option<Sections>,
     baseline: Result<Option<BaselineReport>, String>,
     cycle: Option<Cycle>,
     next: Option<DateTime<Utc>>,
 }
 
-/// What was asked for, and of what of it nothing is known.
+/// What was asked for, and of what of it nothing is known now.
 struct Sections {
     all: usize,
     blind: Vec<String>,
+    /// When anything was read the last time.
+    read_at: DateTime<Utc>,
 }
 
 /// Prints how everything stands.
@@ -104,27 +108,13 @@ fn look<'a>(context: &'a Context, store: &Store) -> Result<Overview<'a>, CliErro
         lines,
         receivers,
         silences: silences.filter(|silence| silence.is_active(now)).collect(),
-        outbox: store.read(|tx| outbox::totals(tx))?,
+        outbox: store.read(|tx| overview::outbox(tx))?,
         history: store.read(|tx| events::mark(tx))?,
     })
 }
 
 fn line(tx: &Transaction<'_>, context: &Context, instance: &Instance, trust: &TrustFiles) -> Result<Line, CliError> {
-    let Some(row) = instances::find(tx, &instance.id)? else {
-        return Ok(Line {
-            verdict: Verdict::NoBaseline,
-            open: Vec::new(),
-            sections: None,
-            baseline: Ok(None),
-            cycle: None,
-            next: None,
-        });
-    };
     let catalogue = context.catalogues.of(instance.id.provider);
-    let newest = match cycles::latest_snapshot(tx, row, &instance.id) {
-        Err(StoreError::Damaged(_)) => None,
-        newest => newest?,
-    };
     let baseline = match Standing::load(tx, &instance.id, trust, catalogue, context.clock.now()) {
         Ok(standing) => Ok(standing.baseline.map(|baseline| BaselineReport::of(&baseline))),
         Err(ApprovalError::NoSnapshot(_)) => Ok(None),
@@ -133,6 +123,10 @@ fn line(tx: &Transaction<'_>, context: &Context, instance: &Instance, trust: &Tr
         Err(ApprovalError::Store(StoreError::Damaged(reason))) => Err(format!("the database is damaged: {reason}")),
         Err(other) => return Err(other.into()),
     };
+    let Some(row) = instances::find(tx, &instance.id)? else {
+        let verdict = if baseline.is_ok() { Verdict::NoBaseline } else { Verdict::Untrusted };
+        return Ok(Line { verdict, open: Vec::new(), sections: None, baseline, cycle: None, next: None });
+    };
     let known = drifts::known(tx, row)?;
     let open = known.values().filter(|drift| drift.status == Status::Open);
     let cycle = cycles::latest(tx, row)?;
@@ -140,18 +134,32 @@ fn line(tx: &Transaction<'_>, context: &Context, instance: &Instance, trust: &Tr
     // A baseline may have been approved since the last cycle, so its verdict counts only where nothing else decides.
     let last = cycle.as_ref().map_or("no_baseline", |cycle| cycle.verdict.as_str());
     let verdict = match (&baseline, last) {
-        (Err(_), _) => Verdict::Untrusted,
+        // What can be trusted again was still not compared with anything.
+        (Err(_), _) | (Ok(Some(_)), "untrusted") => Verdict::Untrusted,
         (Ok(_), "error") => Verdict::Error,
         (Ok(None), _) => Verdict::NoBaseline,
         (Ok(Some(_)), _) if !open.is_empty() => Verdict::Drift,
         (Ok(Some(_)), "blind") => Verdict::Blind,
         (Ok(Some(_)), _) => Verdict::InSync,
     };
-    let sections = newest.map(|(snapshot, _)| sections(&snapshot));
+    let sections = sections(tx, row, instance, cycle.as_ref())?;
     Ok(Line { verdict, sections, open, baseline, cycle, next: instances::next_due(tx, row)? })
 }
 
-fn sections(snapshot: &Snapshot) -> Sections {
-    let blind = snapshot.sections.iter().filter(|(_, reading)| !reading.state().is_comparable());
-    Sections { all: snapshot.sections.len(), blind: blind.map(|(name, _)| name.clone()).collect() }
+/// What the last cycle knows: nothing, where it could not read anything and the newest snapshot is of one before.
+fn sections(
+    tx: &Transaction<'_>,
+    row: InstanceRow,
+    instance: &Instance,
+    last: Option<&Cycle>,
+) -> Result<Option<Sections>, CliError> {
+    let (snapshot, read_at) = match cycles::latest_snapshot(tx, row, &instance.id) {
+        Ok(Some(newest)) => newest,
+        Ok(None) | Err(StoreError::Damaged(_)) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    let is_old = last.is_some_and(|cycle| cycle.at != read_at);
+    let blind = snapshot.sections.iter().filter(|(_, reading)| is_old || !reading.state().is_comparable());
+    let blind = blind.map(|(name, _)| name.clone()).collect();
+    Ok(Some(Sections { all: snapshot.sections.len(), blind, read_at }))
 }

@@ -117,8 +117,8 @@ pub fn claim(tx: &Transaction<'_>, receiver: &str, now: DateTime<Utc>, hold: Dur
                                    WHERE older.receiver = mine.receiver AND older.instance = mine.instance
                                      AND older.state = 'waiting'
                                      AND NOT (older.attempts >= ?5 AND substr(older.last_outcome, 1, 4) IN ('401 ', '403 ', '404 '))
-                                     AND (older.created_at, older.id) < (mine.created_at, mine.id))
-                 ORDER BY created_at, id LIMIT 1",
+                                     AND older.rowid < mine.rowid)
+                 ORDER BY rowid LIMIT 1",
             )?
             .query_row((receiver, to_millis(now), to_millis(now + LONGEST_WAIT), until, STEPS_ASIDE), |row| {
                 Ok((row.get::<_, String>(0)?, message(row)))
@@ -261,37 +261,6 @@ pub fn receiver_state(tx: &Transaction<'_>, receiver: &str) -> Stored<ReceiverSt
         .query_row([receiver], |row| row.get(0))
         .optional()?;
     Ok(ReceiverState { waiting: count("waiting")?, dead: count("dead")?, last_delivery, trouble })
-}
-
-/// What the outbox holds.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Totals {
-    /// Messages that wait.
-    pub waiting: u64,
-    /// When the oldest of them was made.
-    pub oldest: Option<DateTime<Utc>>,
-    /// Messages that were given up.
-    pub given_up: u64,
-}
-
-/// What the outbox holds, for everybody together.
-///
-/// # Errors
-/// The database cannot be read.
-pub fn totals(tx: &Transaction<'_>) -> Stored<Totals> {
-    let mut query = tx.prepare_cached(
-        "SELECT state, count(*), min(created_at) FROM outbox WHERE state IN ('waiting', 'dead') GROUP BY state",
-    )?;
-    let mut rows = query.query([])?;
-    let mut totals = Totals::default();
-    while let Some(row) = rows.next()? {
-        let count = u64::try_from(row.get::<_, i64>(1)?).unwrap_or_default();
-        match row.get::<_, String>(0)?.as_str() {
-            "waiting" => (totals.waiting, totals.oldest) = (count, row.get::<_, Option<i64>>(2)?.map(from_millis)),
-            _ => totals.given_up = count,
-        }
-    }
-    Ok(totals)
 }
 
 /// The thread of an instance at a receiver.

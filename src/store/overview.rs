@@ -125,6 +125,15 @@ pub fn outbox(tx: &Transaction<'_>) -> Stored<BTreeMap<String, Waiting>> {
     Ok(found)
 }
 
+/// What all receivers together still have to get.
+pub fn in_all<'a>(waiting: impl IntoIterator<Item = &'a Waiting>) -> Waiting {
+    waiting.into_iter().fold(Waiting::default(), |all, one| Waiting {
+        count: all.count + one.count,
+        oldest: all.oldest.into_iter().chain(one.oldest).min(),
+        given_up: all.given_up + one.given_up,
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

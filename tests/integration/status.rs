@@ -3,6 +3,7 @@
 use std::fs;
 
 use authdrift::simulator::auth0;
+use authdrift::simulator::fault::Fault;
 use serde_json::json;
 
 use crate::common::Sandbox;
@@ -53,4 +54,58 @@ async fn one_screen_says_how_everything_stands() {
     let database = sandbox.database().display().to_string();
     let long: Vec<&str> = shown.lines().filter(|line| line.trim_end().chars().count() > 80).collect();
     assert!(long.iter().all(|line| line.contains(&database)), "{long:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_known_now_is_not_shown_as_if_it_were() {
+    let sandbox = Sandbox::clerk_approved().await;
+    sandbox.clerk.fail_all(Fault::status(503, json!({})));
+    sandbox.check().await;
+    let status = sandbox.run(&["status", "--json"]).await.expect(0).json();
+    let sections = &status["instances"][0]["sections"];
+    assert_eq!((&status["instances"][0]["verdict"], &sections["read"]), (&json!("error"), &json!(0)));
+    assert_eq!(sections["blind"].as_array().unwrap().len(), sections["all"].as_u64().unwrap() as usize);
+    assert!(sections["last_read"].as_str().unwrap() < status["instances"][0]["last_cycle"]["at"].as_str().unwrap());
+    let text = sandbox.run(&["status"]).await.expect(0).out;
+    for said in
+        ["  0 of ", "What now", "nothing could be read at", "the last reading is of", "authdrift doctor clerk:prod"]
+    {
+        assert!(text.contains(said), "'{said}' is not in {text}");
+    }
+
+    // Files that cannot be trusted for one cycle: nothing was compared since, also if they are back.
+    sandbox.clerk.heal_all();
+    let signers = fs::read(sandbox.path("allowed_signers")).unwrap();
+    fs::remove_file(sandbox.path("allowed_signers")).unwrap();
+    sandbox.check().await.expect(12);
+    fs::write(sandbox.path("allowed_signers"), signers).unwrap();
+    let status = sandbox.run(&["status", "--json"]).await.expect(0).json();
+    assert_eq!(status["instances"][0]["verdict"], "untrusted");
+    sandbox.check().await.expect(0);
+    let status = sandbox.run(&["status", "--json"]).await.expect(0).json();
+    assert_eq!(status["instances"][0]["verdict"], "in_sync");
+
+    // A database that is gone or was begun anew is not one that was never used: what was reached before lies beside it.
+    for end in ["db", "db-wal", "db-shm"] {
+        let _ = fs::remove_file(sandbox.path(&format!("authdrift.{end}")));
+    }
+    let doctor = sandbox.run(&["doctor", "--json"]).await;
+    assert!(doctor.out.contains("its high-water file is still there"), "{}", doctor.out);
+    sandbox.clerk.fail_all(Fault::status(503, json!({})));
+    sandbox.check().await;
+    let status = sandbox.run(&["status", "--json"]).await.expect(0).json();
+    assert_eq!(status["instances"][0]["verdict"], "untrusted");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_for_somebody_who_is_not_configured_any_more_is_shown_with_the_name() {
+    let sandbox = Sandbox::clerk_approved().await;
+    sandbox.smtp.stop();
+    sandbox.set_lifetime(3600);
+    sandbox.check().await.expect(10);
+    sandbox.edit_configuration("name = \"security\"", "name = \"secops\"");
+    let text = sandbox.run(&["status"]).await.expect(0).out;
+    assert!(text.contains("for 'security', which is not configured any more: 1 waits"), "{text}");
+    let status = sandbox.run(&["status", "--json"]).await.expect(0).json();
+    assert_eq!(status["outbox"]["receivers"]["security"]["waiting"], 1);
 }

@@ -22,7 +22,7 @@ pub(super) fn look(context: &Context) -> Vec<Finding> {
     let (store, key) = match Store::open_to_look(path) {
         Ok(opened) => opened,
         Err(error) => {
-            findings.push(unopened(&error, &name.to_string()));
+            findings.push(unopened(&error, path));
             return findings;
         }
     };
@@ -59,8 +59,15 @@ pub(super) fn look(context: &Context) -> Vec<Finding> {
     findings
 }
 
-fn unopened(error: &StoreError, name: &str) -> Finding {
+fn unopened(error: &StoreError, path: &Path) -> Finding {
+    let name = path.display();
     match error {
+        StoreError::Missing(_) if path.with_extension("high-water").exists() => {
+            let why = "it is gone, and its high-water file is still there: what was approved went with it";
+            let help =
+                "restore a backup (docs/operations.md); move the high-water file away only if this is to begin anew";
+            Finding::failure(Check::Database, name, why, help, Exit::Untrusted)
+        }
         StoreError::Missing(_) => {
             let why = "there is none yet: `authdrift check` or the daemon makes it";
             Finding::skipped(Check::Database, name, why)

@@ -8,6 +8,7 @@ use crate::clock::written;
 use crate::config::{Instance, Receiver};
 use crate::model::Severity;
 use crate::store::outbox::ReceiverState;
+use crate::store::overview::{Waiting, in_all};
 use crate::store::receivers::Health;
 
 pub(super) fn of(overview: &Overview<'_>) -> Value {
@@ -22,17 +23,26 @@ pub(super) fn of(overview: &Overview<'_>) -> Value {
     for (receiver, state, health) in receivers {
         receiver_rows.push(of_receiver(receiver, state, health, overview));
     }
+    let by_receiver: Map<String, Value> = outbox.iter().map(|(name, one)| (name.clone(), of_waiting(one))).collect();
+    let mut outbox = of_waiting(&in_all(outbox.values()));
+    if let Some(outbox) = outbox.as_object_mut() {
+        outbox.insert("receivers".to_owned(), Value::Object(by_receiver));
+    }
     json!({
         "at": written(*now),
         "daemon": { "running": is_running },
         "database": { "path": database.path.display().to_string(), "size": database.size, "free": database.free },
         "instances": lines.iter().map(|(instance, line)| of_instance(instance, line)).collect::<Vec<_>>(),
         "receivers": receiver_rows,
-        "outbox": {
-            "waiting": outbox.waiting, "given_up": outbox.given_up, "oldest_waiting": outbox.oldest.map(written),
-        },
+        "outbox": outbox,
         "silences": silences,
         "history": history,
+    })
+}
+
+fn of_waiting(waiting: &Waiting) -> Value {
+    json!({
+        "waiting": waiting.count, "given_up": waiting.given_up, "oldest_waiting": waiting.oldest.map(written),
     })
 }
 
@@ -50,6 +60,7 @@ fn of_instance(instance: &Instance, line: &Line) -> Value {
         "open": open,
         "sections": line.sections.as_ref().map(|sections| json!({
             "read": sections.all - sections.blind.len(), "all": sections.all, "blind": sections.blind,
+            "last_read": written(sections.read_at),
         })),
         "baseline": line.baseline.as_ref().ok(),
         "untrusted": line.baseline.as_ref().err(),

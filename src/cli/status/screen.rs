@@ -11,12 +11,18 @@ use crate::cli::output::{
 };
 use crate::cli::receivers::state_words;
 use crate::cycle::{BaselineReport, Verdict};
-use crate::model::{Severity, display_safe};
+use crate::message::listed;
+use crate::model::{Severity, display_safe, display_safe_to};
+use crate::store::overview::{Waiting, in_all};
 use crate::store::receivers::Health;
 use crate::store::space::Space;
 
 /// Characters below which a table of instances does not fit.
 const WIDE: usize = 110;
+/// Instances that are explained; more of them are counted.
+const MOST_EXPLAINED: usize = 10;
+/// Characters of the reason for mistrust.
+const LONGEST_REASON: usize = 500;
 
 pub(super) fn draw(overview: &Overview<'_>, out: &mut dyn Write) -> Result<(), CliError> {
     daemon(overview, out)?;
@@ -83,12 +89,55 @@ fn instances(overview: &Overview<'_>, out: &mut dyn Write) -> Result<(), CliErro
         columns.row(verdict_style(line.verdict), [verdict, id, text.join("\n")]);
     }
     columns.write(out)?;
-    for (instance, line) in &overview.lines {
-        if let Err(reason) = &line.baseline {
-            writeln!(out, "{}: {}", instance.id, display_safe(reason))?;
-        }
+    what_now(overview, out)
+}
+
+/// Why an instance is not as it should be, and the command that goes on from there.
+fn what_now(overview: &Overview<'_>, out: &mut dyn Write) -> Result<(), CliError> {
+    let mut columns = Columns::new(2).within(terminal_width());
+    let unwell = overview.lines.iter().filter(|(_, line)| line.verdict != Verdict::InSync);
+    let all = unwell.clone().count();
+    for (instance, line) in unwell.take(MOST_EXPLAINED) {
+        let id = instance.id.to_string();
+        let (why, command) = advice(&id, line, overview.now);
+        columns.row(PLAIN, [id, format!("{why}\n{command}")]);
+    }
+    if all > 0 {
+        writeln!(out, "\nWhat now")?;
+        columns.write(out)?;
+    }
+    if all > MOST_EXPLAINED {
+        writeln!(out, "  and {} more: `authdrift status --json`", count(all - MOST_EXPLAINED, "instance"))?;
     }
     Ok(())
+}
+
+fn advice(id: &str, line: &Line, now: DateTime<Utc>) -> (String, String) {
+    let last = line.cycle.as_ref().map_or("never".to_owned(), |cycle| time(cycle.at, now));
+    match (line.verdict, &line.sections) {
+        (Verdict::InSync, _) => (String::new(), String::new()),
+        (Verdict::Drift, _) => (format!("{} open", count(line.open.len(), "drift")), format!("authdrift diff {id}")),
+        (Verdict::Untrusted, _) => {
+            let again = format!("it could not be trusted at {last}; it can now, and nothing was compared since");
+            let why = line.baseline.as_ref().err().map_or(again, |reason| display_safe_to(reason, LONGEST_REASON));
+            (why, format!("authdrift verify {id}"))
+        }
+        (Verdict::Error, Some(sections)) => {
+            let why =
+                format!("nothing could be read at {last}; the last reading is of {}", time(sections.read_at, now));
+            (why, format!("authdrift doctor {id}"))
+        }
+        (Verdict::Error, None) => (format!("nothing could be read at {last}"), format!("authdrift doctor {id}")),
+        (Verdict::Blind, sections) => {
+            let blind = sections.as_ref().map_or(&[][..], |sections| &sections.blind);
+            (format!("cannot read {}", listed(blind)), format!("authdrift doctor {id}"))
+        }
+        (Verdict::NoBaseline, None) => ("it was never read".to_owned(), format!("authdrift check {id}")),
+        (Verdict::NoBaseline, Some(_)) => {
+            let why = "nothing is approved, so nothing is compared".to_owned();
+            (why, format!("authdrift approve {id} --reason 'First review'"))
+        }
+    }
 }
 
 /// `1 critical 2 high`; nothing when nothing is open.
@@ -108,6 +157,7 @@ fn sections(line: &Line) -> String {
     match &line.sections {
         None => String::new(),
         Some(sections) if sections.blind.is_empty() => sections.all.to_string(),
+        Some(sections) if sections.blind.len() == sections.all => format!("0 of {}", sections.all),
         Some(sections) => {
             let blind = sections.blind.len();
             format!("{} of {}, {blind} blind", sections.all - blind, sections.all)
@@ -180,17 +230,18 @@ fn receiver_style(health: &Health, now: DateTime<Utc>) -> anstyle::Style {
 /// What waits, and where everything is kept.
 fn storage(overview: &Overview<'_>, out: &mut dyn Write) -> Result<(), CliError> {
     let mib = |bytes: u64| format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20));
-    let outbox = &overview.outbox;
-    let waits = match (outbox.waiting, outbox.oldest) {
-        (0, _) | (_, None) => "nothing waits".to_owned(),
-        (waiting, Some(oldest)) => {
-            let verb = if waiting == 1 { "waits" } else { "wait" };
-            format!("{waiting} {verb}, the oldest since {}", time(oldest, overview.now))
+    let in_words = |waiting: &Waiting| {
+        let waits = match (waiting.count, waiting.oldest) {
+            (0, _) | (_, None) => "nothing waits".to_owned(),
+            (count, Some(oldest)) => {
+                let verb = if count == 1 { "waits" } else { "wait" };
+                format!("{count} {verb}, the oldest since {}", time(oldest, overview.now))
+            }
+        };
+        match waiting.given_up {
+            0 => waits,
+            many => format!("{waits}, {many} given up: `authdrift outbox list`"),
         }
-    };
-    let given_up = match outbox.given_up {
-        0 => String::new(),
-        many => format!(", {many} given up: `authdrift outbox list`"),
     };
     let free = overview.database.free;
     let style = match free.map(Space::of) {
@@ -199,7 +250,16 @@ fn storage(overview: &Overview<'_>, out: &mut dyn Write) -> Result<(), CliError>
         Some(Space::Ample) | None => PLAIN,
     };
     let free = free.map(|free| format!(", {style}{} MiB free{style:#}", free >> 20)).unwrap_or_default();
-    writeln!(out, "Outbox    {waits}{given_up}")?;
+    writeln!(out, "Outbox    {}", in_words(&in_all(overview.outbox.values())))?;
+    let is_configured = |name: &String| overview.receivers.iter().any(|(receiver, ..)| receiver.name == *name);
+    for (name, waiting) in overview.outbox.iter().filter(|(name, _)| !is_configured(name)) {
+        writeln!(
+            out,
+            "          for '{}', which is not configured any more: {}",
+            display_safe(name),
+            in_words(waiting)
+        )?;
+    }
     writeln!(out, "Database  {}, {}{free}", overview.database.path.display(), mib(overview.database.size))?;
     match &overview.history {
         Some(mark) => writeln!(out, "History   {} events, head {}", mark.size, mark.head.short())?,
