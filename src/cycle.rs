@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 
-pub use announce::{Origin, announce, hostname, tell};
+pub use announce::{Origin, announce, hostname, tell, tell_one};
 pub use commit::{Told, keep_transitions, worst_of};
 pub use judge::{Judged, approved_side, expected, foundation, judge, sound_baseline, surroundings, verified_baseline};
 pub use report::{BaselineReport, Failure, Report, Verdict};

@@ -333,6 +333,8 @@ pub enum NoticeKind {
     StillUnseen,
     /// A receiver does not take messages, and some were given up.
     ReceiverFailed,
+    /// Messages were given up for a receiver that takes others.
+    Missed,
     /// What was approved for a time will be a drift again soon.
     ApprovalEnding,
     /// A new baseline was approved, and no drift ended with it.
@@ -357,7 +359,7 @@ pub enum NoticeKind {
 
 impl NoticeKind {
     /// Every one, the worst first.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::TrustChanged,
         Self::StorageFailed,
         Self::StorageFull,
@@ -365,6 +367,7 @@ impl NoticeKind {
         Self::Unread,
         Self::StillUnseen,
         Self::ReceiverFailed,
+        Self::Missed,
         Self::ApprovalEnding,
         Self::Approved,
         Self::Silenced,
@@ -381,9 +384,12 @@ impl NoticeKind {
     pub fn severity(self) -> Severity {
         match self {
             Self::StorageFailed | Self::StorageFull => Severity::Critical,
-            Self::TrustChanged | Self::StorageLow | Self::Unread | Self::StillUnseen | Self::ReceiverFailed => {
-                Severity::High
-            }
+            Self::TrustChanged
+            | Self::StorageLow
+            | Self::Unread
+            | Self::StillUnseen
+            | Self::ReceiverFailed
+            | Self::Missed => Severity::High,
             Self::ApprovalEnding => Severity::Medium,
             Self::Approved
             | Self::Silenced
@@ -412,6 +418,7 @@ impl NoticeKind {
             Self::Unread => "instance.unread",
             Self::StillUnseen => "instance.still_unseen",
             Self::ReceiverFailed => "receiver.failed",
+            Self::Missed => "receiver.missed",
             Self::ApprovalEnding => "approval.ending",
             Self::Approved => "baseline.approved",
             Self::Silenced => "silence.added",
@@ -476,6 +483,12 @@ impl Alert {
         self.untrusted.is_some()
             || self.entries.iter().any(|entry| entry.news == News::Opened)
             || self.sections.iter().any(is_blind)
+    }
+
+    /// Whether it says nothing but news of that kind.
+    pub fn is_only(&self, kind: NoticeKind) -> bool {
+        let is_rest_empty = self.untrusted.is_none() && self.entries.is_empty() && self.sections.is_empty();
+        is_rest_empty && self.notices.iter().all(|notice| notice.kind == kind)
     }
 
     /// Whether it says only that something is over.

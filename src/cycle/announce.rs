@@ -98,8 +98,11 @@ pub fn tell(
     Ok(())
 }
 
-/// Puts one message about the program itself into the outbox.
-pub(super) fn tell_one(
+/// Puts one message about the program itself into the outbox, for one receiver, whatever else that wants to hear.
+///
+/// # Errors
+/// The database cannot be written.
+pub fn tell_one(
     tx: &Transaction<'_>,
     receiver: &Receiver,
     notices: Vec<Notice>,

@@ -66,7 +66,7 @@ fn last_told(
     };
     let walk = tx.history()?;
     let Some(first) = walk.unseen(id).chain(&untrusted).min_by_key(|event| event.seq) else { return Ok(None) };
-    let reminders = events::of_group(tx, REMINDED)?;
+    let reminders = events::of_group(tx, REMINDED, 0)?;
     let is_of_it = |event: &&Event| event.instance.as_ref() == Some(id) && event.seq > first.seq;
     let reminders: Vec<&Event> = reminders.iter().filter(is_of_it).collect();
     let last = reminders.last().copied().unwrap_or(first);

@@ -11,14 +11,14 @@ use tokio_util::task::TaskTracker;
 
 use crate::clock::{Clock, written};
 use crate::config::{Config, Instance};
-use crate::cycle::tell;
+use crate::cycle::{tell, tell_one};
 use crate::incident::{SectionIncident, SectionKind};
 use crate::message::{Notice, NoticeKind};
-use crate::model::InstanceId;
+use crate::model::{InstanceId, MessageId};
 use crate::receiver::BadReceiver;
 use crate::receiver::heartbeat::{Beat, Heartbeat};
 use crate::store::events::{self, Event};
-use crate::store::{self, Store, StoreError, Transaction, cycles, instances, outbox};
+use crate::store::{self, Store, StoreError, Transaction, backlog, cycles, instances, outbox};
 use crate::telemetry::{ConfigurationDoubt, HeartbeatFailed, HeartbeatTaken, Observable};
 
 /// Time between two looks, and so between two signs of life.
@@ -198,7 +198,7 @@ fn troubles(
         if let Some(failing) = failing.filter(|failing| failing.given_up > 0 || failing.since + PATIENCE < now) {
             let text = match failing.given_up {
                 0 => format!("takes nothing since {}: {}", written(failing.since), failing.reason),
-                count => format!("{count} messages were given up, the last because of: {}", failing.reason),
+                count => format!("{} given up, the last because of: {}", were(count), failing.reason),
             };
             troubles.push(Trouble { subject: Subject::Receiver(receiver.name.clone()), text, is_known: false });
         }
@@ -257,25 +257,45 @@ fn newest_cycle(
     Ok(newest)
 }
 
-/// What began, with what is to be said of it, and what is over.
-fn news(
-    tx: &Transaction<'_>,
-    config: &Config,
-    troubles: &[Trouble],
-) -> Result<Vec<(Subject, NoticeKind, String)>, StoreError> {
+/// What is to be said of somebody, and the messages that never arrived if it is about those.
+struct News {
+    subject: Subject,
+    notices: Vec<(NoticeKind, String)>,
+    missed: Vec<MessageId>,
+}
+
+/// What began, with what is to be said of it, what is over, and what a receiver never got that takes messages.
+fn news(tx: &Transaction<'_>, config: &Config, troubles: &[Trouble]) -> Result<Vec<News>, StoreError> {
     let instances = config.instances.iter().map(|instance| Subject::Instance(instance.id.clone()));
     let receivers = config.receivers.iter().map(|receiver| Subject::Receiver(receiver.name.clone()));
     let mut found = Vec::new();
     for subject in instances.chain(receivers) {
         let trouble = troubles.iter().find(|trouble| trouble.subject == subject);
         let [begin, end] = subject.kinds();
+        let mut notices = Vec::new();
         match (trouble, subject.was_told(tx)?) {
-            (Some(trouble), false) if !trouble.is_known => found.push((subject, begin, trouble.text.clone())),
-            (None, true) => found.push((subject, end, "everything is as it should be again".to_owned())),
+            (Some(trouble), false) if !trouble.is_known => notices.push((begin, trouble.text.clone())),
+            (None, true) => notices.push((end, "everything is as it should be again".to_owned())),
             _ => {}
+        }
+        let missed = match (&subject, trouble) {
+            (Subject::Receiver(name), None) => backlog::missed(tx, name)?,
+            _ => Vec::new(),
+        };
+        if let Some(last) = missed.last() {
+            let text = format!("{} given up, the last because of: {}", were(missed.len() as u64), last.last_outcome);
+            notices.push((NoticeKind::Missed, text));
+        }
+        if !notices.is_empty() {
+            let missed = missed.into_iter().map(|kept| kept.message.id).collect();
+            found.push(News { subject, notices, missed });
         }
     }
     Ok(found)
+}
+
+fn were(count: u64) -> String {
+    if count == 1 { "a message was".to_owned() } else { format!("{count} messages were") }
 }
 
 fn tell_news(
@@ -284,16 +304,27 @@ fn tell_news(
     troubles: &[Trouble],
     now: DateTime<Utc>,
 ) -> Result<(), StoreError> {
-    for (subject, kind, text) in news(tx, config, troubles)? {
+    for News { subject, notices, missed } in news(tx, config, troubles)? {
         let (instance, receiver) = match &subject {
             Subject::Instance(id) => (Some(id), None),
             Subject::Receiver(name) => (None, Some(name.as_str())),
         };
-        let data = json!({ "receiver": receiver, "reason": text });
-        events::append(tx, now, kind.event_type(), instance, data)?;
-        let notice = Notice { kind, subject: receiver.unwrap_or_default().to_owned(), text };
-        // Who takes nothing need not be told so; that it does again, it sees.
-        tell(tx, config, instance, &[notice], receiver, now)?;
+        let mut told = Vec::new();
+        for (kind, text) in notices {
+            let mut data = json!({ "receiver": receiver, "reason": text });
+            if let Some(data) = data.as_object_mut().filter(|_| kind == NoticeKind::Missed) {
+                data.insert("messages".to_owned(), json!(missed));
+            }
+            events::append(tx, now, kind.event_type(), instance, data)?;
+            told.push(Notice { kind, subject: receiver.unwrap_or_default().to_owned(), text });
+        }
+        // Who takes nothing need not be told so; that it does again, it sees. What it never got, it does not see.
+        tell(tx, config, instance, &told, receiver, now)?;
+        told.retain(|notice| notice.kind == NoticeKind::Missed);
+        let itself = config.receivers.iter().find(|one| receiver == Some(one.name.as_str()));
+        if let Some(itself) = itself.filter(|_| !told.is_empty()) {
+            tell_one(tx, itself, told, now)?;
+        }
     }
     Ok(())
 }

@@ -18,6 +18,7 @@ pub const EVENT_TYPES: &[(&str, &str)] = &[
     ("instance.unread", "an instance was not read for three intervals"),
     ("instance.still_unseen", "a reminder: something of an instance is still not seen"),
     ("receiver.failed", "another receiver does not take messages"),
+    ("receiver.missed", "messages were given up for a receiver that takes others; it is told too"),
     ("approval.ending", "what was approved for a time is a drift again soon"),
     ("baseline.approved", "a new baseline was approved, and no drift that this receiver hears of ended with it"),
     ("silence.added", "somebody asked for quiet about something: who, why and until when"),

@@ -137,6 +137,7 @@ fn topic(notice: &Notice) -> Option<&'static str> {
         | NoticeKind::Digest => None,
         // The alert it reminds of is still there.
         NoticeKind::StillUnseen => None,
+        NoticeKind::Missed => Some("missed"),
     }
 }
 

@@ -306,6 +306,7 @@ pub(super) fn watch() -> Alert {
     alert.notices = vec![
         notice(NoticeKind::StorageLow, "", "/var/lib/authdrift has 201 MiB left"),
         notice(NoticeKind::ReceiverFailed, "siem", "2 messages were given up, the last because of: 410 Gone"),
+        notice(NoticeKind::Missed, "chat", "a message was given up, the last because of: 400 Bad Request"),
         notice(NoticeKind::ReceiverRecovered, "pager", "it took a message at 04:00"),
     ];
     alert

@@ -284,6 +284,10 @@ pub(super) fn notice(kind: NoticeKind) -> (&'static str, &'static str) {
             "Receiver does not take messages",
             "Its alerts reach nobody there. They are kept: `authdrift outbox list` shows them, `outbox retry` sends them again.",
         ),
+        NoticeKind::Missed => (
+            "Messages that did not arrive",
+            "Whoever reads there does not know what they said: `authdrift outbox list` shows them, `outbox retry` sends them again.",
+        ),
         NoticeKind::ApprovalEnding => (
             "Approved for a time that ends soon",
             "After it, this is a drift again. Change it back, or approve it anew.",
@@ -319,6 +323,7 @@ pub(super) fn notice_clause(notice: &Notice) -> String {
         NoticeKind::Unread => "it was not read for a long time".to_owned(),
         NoticeKind::StillUnseen => "reminder: something is still not seen".to_owned(),
         NoticeKind::ReceiverFailed => format!("receiver '{subject}' does not take messages"),
+        NoticeKind::Missed => format!("receiver '{subject}' never got some messages"),
         NoticeKind::ApprovalEnding => "what was approved for a time is a drift again soon".to_owned(),
         NoticeKind::Approved => "a new baseline was approved".to_owned(),
         NoticeKind::Silenced => "somebody asked for quiet".to_owned(),

@@ -4,13 +4,14 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use rusqlite::{Row, Transaction};
-use serde_json::json;
+use serde_json::{Value, json};
 
+use super::events::{self, Event};
 use super::outbox::keep;
-use super::{Stored, events, from_millis, read_json, to_millis};
+use super::{Stored, from_millis, read_json, to_millis};
 use crate::message::fold::fold;
 use crate::message::subject::subject;
-use crate::message::{Alert, Body, Format, Message};
+use crate::message::{Alert, Body, Format, Message, NoticeKind};
 use crate::model::MessageId;
 
 /// How long a message is kept after it was delivered, or folded into another.
@@ -68,7 +69,7 @@ fn kept(row: &Row<'_>) -> Stored<Kept> {
 /// The database cannot be read, or a row is damaged.
 pub fn list(tx: &Transaction<'_>, all: bool) -> Stored<Vec<Kept>> {
     let mut query = tx.prepare_cached(&format!(
-        "SELECT {COLUMNS} FROM outbox WHERE ?1 OR state IN ('waiting', 'dead') ORDER BY created_at, id"
+        "SELECT {COLUMNS} FROM outbox WHERE ?1 OR state IN ('waiting', 'dead') ORDER BY rowid"
     ))?;
     let mut rows = query.query([all])?;
     let mut found = Vec::new();
@@ -92,6 +93,25 @@ pub fn find(tx: &Transaction<'_>, id: &str) -> Stored<Vec<Kept>> {
         found.push(kept(row)?);
     }
     Ok(found)
+}
+
+/// The messages that were given up for `receiver` since people were told of such, oldest first. One that says just that is not
+/// among them, or there would be no end to it.
+///
+/// # Errors
+/// The database cannot be read, or a row is damaged.
+pub fn missed(tx: &Transaction<'_>, receiver: &str) -> Stored<Vec<Kept>> {
+    let is_to_it = |event: &Event| event.data.get("receiver").is_some_and(|name| name == receiver);
+    let told = events::newest(tx, NoticeKind::Missed.event_type(), is_to_it)?.map_or(0, |event| event.seq);
+    let given_up = events::of_group(tx, "delivery.given_up", told)?;
+    let mut missed: Vec<Kept> = Vec::new();
+    for event in given_up.iter().filter(|event| is_to_it(event)) {
+        let id = event.data.get("message").and_then(Value::as_str).unwrap_or_default();
+        let kept = find(tx, id)?.into_iter().filter(|kept| kept.message.id.as_str() == id && kept.state == "dead");
+        missed.extend(kept.filter(|kept| !kept.message.alert.is_only(NoticeKind::Missed)));
+    }
+    missed.dedup_by(|later, earlier| later.message.id == earlier.message.id);
+    Ok(missed)
 }
 
 /// Makes a message that waits or was given up due now, with all its tries before it again.
@@ -176,9 +196,8 @@ fn crowds(tx: &Transaction<'_>, receiver: &str, now: DateTime<Utc>) -> Stored<Ve
 }
 
 fn fold_instance(tx: &Transaction<'_>, receiver: &str, instance: &str, now: DateTime<Utc>) -> Stored<()> {
-    let mut query = tx.prepare_cached(&format!(
-        "SELECT {COLUMNS} FROM outbox WHERE {UNTRIED} AND instance = ?3 ORDER BY created_at, id"
-    ))?;
+    let mut query =
+        tx.prepare_cached(&format!("SELECT {COLUMNS} FROM outbox WHERE {UNTRIED} AND instance = ?3 ORDER BY rowid"))?;
     let mut rows = query.query((receiver, to_millis(now), instance))?;
     let mut messages: Vec<Message> = Vec::new();
     while let Some(row) = rows.next()? {

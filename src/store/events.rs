@@ -190,15 +190,16 @@ pub fn stories(tx: &Transaction<'_>, instance: &InstanceId) -> Stored<BTreeMap<S
     Ok(stories)
 }
 
-/// Every event whose kind begins with `group` (`silence.`), oldest first.
+/// Every event after the first `size` whose kind begins with `group` (`silence.`), oldest first.
 ///
 /// # Errors
 /// The database cannot be read.
-pub fn of_group(tx: &Transaction<'_>, group: &str) -> Stored<Vec<Event>> {
+pub fn of_group(tx: &Transaction<'_>, group: &str, size: u64) -> Stored<Vec<Event>> {
     let (from, to) = range_of(group);
-    let mut query =
-        tx.prepare_cached(&format!("SELECT body FROM events WHERE {KIND} >= ?1 AND {KIND} < ?2 ORDER BY seq"))?;
-    let mut rows = query.query([from, to])?;
+    let mut query = tx.prepare_cached(&format!(
+        "SELECT body FROM events WHERE {KIND} >= ?1 AND {KIND} < ?2 AND seq > ?3 ORDER BY seq"
+    ))?;
+    let mut rows = query.query((from, to, i64::try_from(size).unwrap_or(i64::MAX)))?;
     let mut events = Vec::new();
     while let Some(row) = rows.next()? {
         let body: Vec<u8> = row.get(0)?;

@@ -63,7 +63,7 @@ fn only_instance(silence: &Silence) -> Option<&InstanceId> {
 /// The database cannot be read.
 pub fn all(tx: &Transaction<'_>) -> Stored<Vec<(Silence, Vec<InstanceId>)>> {
     let mut silences: Vec<(Silence, Vec<InstanceId>)> = Vec::new();
-    for event in events::of_group(tx, "silence.")? {
+    for event in events::of_group(tx, "silence.", 0)? {
         let text = |name: &str| event.data.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
         let at = event.at.parse().map_err(|_| StoreError::Damaged(format!("event {} has no time", event.seq)))?;
         if event.kind == "silence.added" {
@@ -107,7 +107,7 @@ fn added(event: &Event, from: DateTime<Utc>) -> Option<Silence> {
 /// The database cannot be read.
 pub fn happened(tx: &Transaction<'_>, silence: &SilenceId, instance: &InstanceId) -> Stored<BTreeMap<String, bool>> {
     let mut drifts = BTreeMap::new();
-    for event in [events::of_group(tx, SILENCED)?, events::of_group(tx, UNEXPECTED)?].concat() {
+    for event in [events::of_group(tx, SILENCED, 0)?, events::of_group(tx, UNEXPECTED, 0)?].concat() {
         let text = |name: &str| event.data.get(name).and_then(Value::as_str);
         if event.instance.as_ref() == Some(instance)
             && text("silence") == Some(silence.as_str())

@@ -89,6 +89,7 @@ pub const HISTORY: &[Kind] = &[
     kind("receiver.disabled", Level::WARN, "a receiver wants nothing any more; `authdrift receivers enable` undoes it"),
     kind("receiver.enabled", Level::INFO, "a receiver is tried again"),
     kind("receiver.failed", Level::WARN, "a receiver does not take messages"),
+    kind("receiver.missed", Level::WARN, "messages were given up for a receiver that takes others"),
     kind("receiver.recovered", Level::INFO, "a receiver takes messages again"),
     kind("section.blind", Level::WARN, "a section of the baseline cannot be read"),
     kind("section.left_out", Level::INFO, "the configuration says not to read a section any more"),
