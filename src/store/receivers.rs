@@ -200,4 +200,26 @@ mod tests {
         record(&other, breaker(&other).answered());
         assert_eq!(breaker(&other), Breaker::default());
     }
+
+    #[test]
+    fn a_receiver_rests_as_long_as_it_asks_and_never_longer_than_anybody_may_ask() {
+        let store = Store::temporary().unwrap();
+        let (target, other) = (Digest::of(b"one"), Digest::of(b"other"));
+        let now = at("2026-11-22T04:00:00Z");
+        let hour = now + chrono::TimeDelta::hours(1);
+        let resting = |target: &Digest, now| store.read(|tx| health(tx, "siem", target)).unwrap().resting_until(now);
+        let record = |target: &Digest| store.write(|tx| record(tx, "siem", target, Breaker::default())).unwrap();
+        record(&target);
+        store.write(|tx| pause(tx, "siem", hour)).unwrap();
+        assert_eq!(resting(&target, now), Some(hour));
+        record(&target);
+        assert_eq!(resting(&target, now), Some(hour), "what it takes meanwhile changes nothing");
+        assert_eq!((resting(&target, hour), resting(&other, now)), (None, None));
+        assert_eq!(resting(&target, now - LONGEST_WISH), None, "a clock that was set back");
+        record(&other);
+        assert_eq!(resting(&other, now), None, "configured otherwise");
+        store.write(|tx| pause(tx, "siem", hour)).unwrap();
+        store.write(|tx| enable(tx, "siem", now)).unwrap();
+        assert_eq!(resting(&other, now), None, "somebody said so");
+    }
 }

@@ -5,12 +5,12 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use authdrift::clock::{Clock, FakeClock};
+use authdrift::clock::{Clock, FakeClock, SystemClock};
 use authdrift::simulator::smtp::{Smtp, Stage};
 use authdrift::simulator::vendor::{Answer, Vendor};
 use authdrift::simulator::webhook::Webhook;
 use authdrift::store::{backlog, outbox, receivers};
-use chrono::{TimeDelta, Utc};
+use chrono::TimeDelta;
 use tokio_util::sync::CancellationToken;
 
 use crate::common::sandbox::WEBHOOK_SECRET;
@@ -21,9 +21,8 @@ const REFUSED: &str = "{\"refused\":true}";
 
 /// A webhook that takes everything but what says that it is refused, which it answers 503.
 async fn particular() -> Vendor {
-    let clock: Arc<dyn Clock> = Arc::new(FakeClock::at(Utc::now()));
     let answer = |body: &[u8]| if body == REFUSED.as_bytes() { 503 } else { 204 };
-    Vendor::start(clock, move |request, _| Answer::text(answer(&request.body), "")).await.unwrap()
+    Vendor::start(Arc::new(SystemClock), move |request, _| Answer::text(answer(&request.body), "")).await.unwrap()
 }
 
 /// Which requests it took: their ids.
@@ -60,7 +59,7 @@ impl Line {
 async fn a_receiver_that_takes_one_a_second_gets_all_that_waits_and_nothing_is_given_up() {
     let clock: Arc<Mutex<Option<Arc<FakeClock>>>> = Arc::default();
     let (seconds, last) = (Arc::clone(&clock), Mutex::new(0));
-    let hook = Vendor::start(Arc::new(FakeClock::at(Utc::now())), move |_, _| {
+    let hook = Vendor::start(Arc::new(SystemClock), move |_, _| {
         let now = seconds.lock().unwrap().as_ref().unwrap().now().timestamp();
         let mut last = last.lock().unwrap();
         if *last == now {
@@ -263,7 +262,7 @@ async fn what_somebody_began_to_send_is_never_folded() {
 async fn nothing_is_begun_after_a_stop() {
     let stop = CancellationToken::new();
     let token = stop.clone();
-    let hook = Vendor::start(Arc::new(FakeClock::at(Utc::now())), move |_, _| {
+    let hook = Vendor::start(Arc::new(SystemClock), move |_, _| {
         token.cancel();
         Answer::text(204, "")
     })
