@@ -362,7 +362,7 @@ async fn t4_whatever_is_planted_exchanged_or_invented_is_named() {
         (
             "a message that nobody wrote",
             "INSERT INTO outbox SELECT 'planted', receiver, instance, alert, thread, subject, created_at, 'waiting', 0, 0, 0,
-             '', NULL, format, body FROM outbox LIMIT 1",
+             '', NULL, format, body, NULL, 0 FROM outbox LIMIT 1",
         ),
     ] {
         let outcome = subject.try_out(|tx| tx.execute_batch(sql).map(|()| 1));
