@@ -71,14 +71,15 @@ async fn a_receiver_that_takes_one_a_second_gets_all_that_waits_and_nothing_is_g
     .await
     .unwrap();
     let line = Line::new(&[("siem", hook.url())]);
+    let delivery = line.delivery();
     *clock.lock().unwrap() = Some(Arc::clone(&line.clock));
     for number in 0..20 {
         line.keep("siem", number, None);
     }
     for second in 0..20 {
         assert_eq!(taken(&hook).len(), second);
-        line.deliver().await;
-        line.deliver().await;
+        delivery.deliver().await.unwrap();
+        delivery.deliver().await.unwrap();
         line.clock.advance(TimeDelta::seconds(1));
     }
     assert_eq!(taken(&hook).into_iter().collect::<BTreeSet<_>>().len(), 20, "all of them");
@@ -90,18 +91,21 @@ async fn a_receiver_that_takes_one_a_second_gets_all_that_waits_and_nothing_is_g
 async fn a_receiver_that_asks_for_time_for_ever_is_noticed_and_its_messages_are_given_up_after_three_days() {
     let hook = Webhook::start(WEBHOOK_SECRET).await.unwrap();
     let line = Line::new(&[("siem", hook.hook_url())]);
+    let delivery = line.delivery();
     hook.fail_all(Webhook::reply(429).with_header("retry-after", "1"));
     line.keep("siem", 1, None);
     line.keep("siem", 1, None);
-    line.deliver().await;
+    delivery.deliver().await.unwrap();
     let began = line.clock.now();
     for hour in 1..=74 {
-        line.deliver_after(TimeDelta::hours(1)).await;
+        line.clock.advance(TimeDelta::hours(1));
+        delivery.deliver().await.unwrap();
         assert_eq!(line.states(), ["waiting", "waiting"], "after {hour} hours");
     }
     assert!(line.failing().unwrap().since - began < TimeDelta::seconds(1), "people are told");
     assert!(line.health(0).breaker.failures > 50 && line.kept()[0].message.attempts == 0);
-    line.deliver_after(TimeDelta::hours(2)).await;
+    line.clock.advance(TimeDelta::hours(2));
+    delivery.deliver().await.unwrap();
     assert_eq!(line.states(), ["dead", "waiting"]);
     assert!(line.kept()[0].last_outcome.starts_with("given up after 75 hours: 429"), "{:?}", line.kept()[0]);
 }
@@ -110,13 +114,15 @@ async fn a_receiver_that_asks_for_time_for_ever_is_noticed_and_its_messages_are_
 async fn what_is_refused_keeps_its_schedule_while_others_are_taken_and_lets_its_successors_go_first() {
     let hook = particular().await;
     let line = Line::new(&[("siem", hook.url())]);
+    let delivery = line.delivery();
     line.keep("siem", 0, Some(REFUSED));
     line.keep("siem", 0, None);
     let mut hours_of_tries = vec![0];
     for minute in 0..25 {
         line.keep("siem", minute + 1, None);
-        line.deliver().await;
-        line.deliver_after(TimeDelta::minutes(1)).await;
+        delivery.deliver().await.unwrap();
+        line.clock.advance(TimeDelta::minutes(1));
+        delivery.deliver().await.unwrap();
         assert!(line.health(0).breaker.failures < 2, "it evidently answers");
         let expected = if minute < 4 { 2 } else { 3 };
         assert!(tries_of_refused(&hook) <= expected, "minute {minute}");
@@ -127,8 +133,9 @@ async fn what_is_refused_keeps_its_schedule_while_others_are_taken_and_lets_its_
     assert_eq!((tries_of_refused(&hook), line.states()[1].as_str()), (3, "delivered"));
     for hour in 1..=110 {
         line.keep("siem", 100 + hour, None);
-        line.deliver_after(TimeDelta::hours(1)).await;
-        line.deliver().await;
+        line.clock.advance(TimeDelta::hours(1));
+        delivery.deliver().await.unwrap();
+        delivery.deliver().await.unwrap();
         if tries_of_refused(&hook) + 1 > hours_of_tries.len() + 3 {
             hours_of_tries.push(hour);
         }
@@ -142,11 +149,13 @@ async fn what_is_refused_keeps_its_schedule_while_others_are_taken_and_lets_its_
 async fn nothing_passes_while_a_receiver_is_away_and_everything_is_due_when_it_takes_anything_again() {
     let hook = Webhook::start(WEBHOOK_SECRET).await.unwrap();
     let line = Line::new(&[("siem", hook.hook_url())]);
+    let delivery = line.delivery();
     hook.fail_all(Webhook::reply(503));
     line.keep("siem", 1, None);
     line.keep("siem", 1, None);
-    for _ in 0..20 {
-        line.deliver_after(TimeDelta::minutes(30)).await;
+    while hook.requests().len() < 6 {
+        line.clock.advance(TimeDelta::minutes(30));
+        delivery.deliver().await.unwrap();
     }
     let kept = line.kept();
     assert_eq!(kept[1].message.attempts, 0);
