@@ -49,7 +49,7 @@ const fn kind(name: &'static str, level: Level, meaning: &'static str) -> Kind {
     Kind { name, level: Some(level), meaning }
 }
 
-/// Every kind of event of the history. Nothing is an error here: what somebody has to act on says so in a line of its own.
+/// Every kind of event of the history. An error is what somebody has to act on and no other line says.
 pub const HISTORY: &[Kind] = &[
     kind("alert.queued", Level::DEBUG, "a message was put into the outbox"),
     kind("approval.ending", Level::WARN, "what was approved for a time is a drift again soon"),
@@ -57,7 +57,7 @@ pub const HISTORY: &[Kind] = &[
     kind("baseline.trusted", Level::INFO, "the baseline can be trusted again"),
     kind("baseline.untrusted", Level::WARN, "the baseline cannot be trusted, so nothing is compared"),
     kind("clock.set_back", Level::WARN, "the clock was set back"),
-    kind("config.refused", Level::WARN, "a new configuration was refused, the one before stays"),
+    kind("config.refused", Level::ERROR, "a new configuration was refused, the one before stays"),
     kind("config.reloaded", Level::INFO, "a new configuration is in force"),
     kind("credential.accepted", Level::INFO, "the vendor accepts a credential again"),
     kind("credential.refused", Level::WARN, "the vendor refuses a credential"),
@@ -140,6 +140,7 @@ impl Recorded<'_> {
         let Some(level) = kind.map_or(Some(Level::INFO), |kind| kind.level) else { return };
         let meaning = kind.map_or("an event was recorded", |kind| kind.meaning);
         match level {
+            Level::ERROR => line!(error, self, meaning),
             Level::WARN => line!(warn, self, meaning),
             Level::DEBUG => line!(debug, self, meaning),
             _ => line!(info, self, meaning),
