@@ -39,6 +39,7 @@ mod monitoring;
 mod month;
 mod mutation;
 mod noise;
+mod order;
 mod outbox;
 mod pages;
 mod quiet;
