@@ -49,7 +49,7 @@ use crate::telemetry::Recorded;
 pub enum StoreError {
     /// SQLite's own words.
     #[error("cannot work on the database: {0}")]
-    Sqlite(#[from] rusqlite::Error),
+    Sqlite(#[source] rusqlite::Error),
     /// A file beside the database, or the folder.
     #[error("cannot {action} '{path}': {source}")]
     File {
@@ -60,7 +60,7 @@ pub enum StoreError {
         /// Why it failed.
         source: std::io::Error,
     },
-    /// A file that a cycle needs was not opened, for want of file handles.
+    /// A file was not opened, for want of file handles.
     #[error("{0}; too many files are open, see LimitNOFILE= and `ulimit -n`")]
     OutOfFiles(String),
     /// The file is a database of something else.
@@ -160,6 +160,16 @@ impl StoreError {
             Self::Schema(_) => true,
             _ => false,
         }
+    }
+}
+
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> Self {
+        // SQLite does not say why it cannot open a file, and a moment later nobody can tell.
+        if error.sqlite_error_code() == Some(ErrorCode::CannotOpen) && space::can_open_nothing() {
+            return Self::OutOfFiles(format!("cannot work on the database: {error}"));
+        }
+        Self::Sqlite(error)
     }
 }
 

@@ -12,7 +12,7 @@ use crate::delivery::direct::Herald;
 use crate::message::{Notice, NoticeKind};
 use crate::model::{Digest, HistoryMark};
 use crate::receiver::BadReceiver;
-use crate::store::space::{Space, can_open_nothing};
+use crate::store::space::Space;
 use crate::store::{Store, StoreError, events};
 use crate::telemetry::{Chore, ChoreFailed, DatabaseUnusable, DiskFull, NobodyTold, Observable};
 
@@ -52,14 +52,12 @@ impl Alarm {
         self.told = Mutex::new(told);
     }
 
-    /// What `error` means. A disk without room also answers with errors that are not about room, and so does a process
-    /// that has too many files open.
+    /// What `error` means. A disk without room also answers with errors that are not about room.
     pub(super) fn trouble(store: &Store, error: &StoreError) -> Trouble {
         let is_full = || store.free_space().is_ok_and(|free| free.is_some_and(|free| Space::of(free) == Space::Full));
         match (error.is_full(), error.is_broken()) {
             (true, _) => Trouble::Full,
             (false, true) if is_full() => Trouble::Full,
-            (false, true) if can_open_nothing() => Trouble::Passing,
             (false, true) => Trouble::Broken,
             (false, false) => Trouble::Passing,
         }

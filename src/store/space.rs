@@ -67,8 +67,8 @@ pub fn is_out_of_files(error: &io::Error) -> bool {
     matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE))
 }
 
-/// Whether nothing can be opened now. SQLite does not say why it cannot open a file.
-pub fn can_open_nothing() -> bool {
+/// Whether nothing can be opened now.
+pub(super) fn can_open_nothing() -> bool {
     File::open("/dev/null").is_err_and(|error| is_out_of_files(&error))
 }
 
