@@ -298,14 +298,55 @@ fn the_readme_and_ci_call_the_same_tests() {
 
 #[test]
 fn links_lead_somewhere() {
+    for document in documents() {
+        for link in links(&fs::read_to_string(&document).unwrap()) {
+            let is_there = document.parent().unwrap().join(&link).exists();
+            assert!(is_there, "{}: '{link}' leads nowhere", document.display());
+        }
+    }
+}
+
+/// Every page for people.
+fn documents() -> Vec<PathBuf> {
     let documents = fs::read_dir(path("docs")).unwrap().chain(fs::read_dir(path("docs/decisions")).unwrap());
     let mut documents: Vec<PathBuf> = documents.map(|entry| entry.unwrap().path()).collect();
     documents.extend(["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md"].map(path));
-    for document in documents.iter().filter(|document| document.extension().is_some_and(|name| name == "md")) {
-        let text = fs::read_to_string(document).unwrap();
-        for link in text.split("](").skip(1).map(|rest| rest.split([')', '#']).next().unwrap()) {
-            let is_there = link.is_empty() || link.contains("://") || document.parent().unwrap().join(link).exists();
-            assert!(is_there, "{}: '{link}' leads nowhere", document.display());
+    documents.retain(|document| document.extension().is_some_and(|name| name == "md"));
+    documents
+}
+
+/// The files that a page links.
+fn links(text: &str) -> Vec<String> {
+    let links = text.split("](").skip(1).map(|rest| rest.split([')', '#']).next().unwrap());
+    links.filter(|link| !link.is_empty() && !link.contains("://")).map(str::to_owned).collect()
+}
+
+/// Whoever installs the package reads them without the repository.
+#[test]
+fn what_the_packaged_documents_link_is_packaged_too() {
+    let manifest: toml::Value = toml::from_str(&read("Cargo.toml")).unwrap();
+    let assets = manifest["package"]["metadata"]["deb"]["assets"].as_array().unwrap();
+    let is_document = |asset: &&toml::Value| asset[1].as_str().unwrap().starts_with("usr/share/doc/authdrift/");
+    let packaged: Vec<&str> = assets.iter().filter(is_document).map(|asset| asset[0].as_str().unwrap()).collect();
+    // An asset is a file, or a folder with a star and perhaps an ending.
+    let is_packaged = |file: &str| {
+        packaged.iter().any(|asset| match asset.split_once('*') {
+            None => *asset == file,
+            Some((folder, end)) => {
+                let name = file.strip_prefix(folder).and_then(|rest| rest.strip_suffix(end));
+                name.is_some_and(|name| !name.contains('/')) || folder.trim_end_matches('/') == file
+            }
+        })
+    };
+    let root = path("").canonicalize().unwrap();
+    for document in documents() {
+        let name = document.strip_prefix(path("")).unwrap().to_str().unwrap();
+        assert!(is_packaged(name), "{name} is not in the package");
+        for link in links(&fs::read_to_string(&document).unwrap()) {
+            let file = document.parent().unwrap().join(&link).canonicalize().unwrap();
+            let file = file.strip_prefix(&root).unwrap().to_str().unwrap();
+            // The source is for those who have it.
+            assert!(file.starts_with("src/") || is_packaged(file), "{name}: '{file}' is not in the package");
         }
     }
 }

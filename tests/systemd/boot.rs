@@ -34,6 +34,8 @@ frontend_api_url = "http://127.0.0.1:9"
 
 /// Everything behind TLS. After the first cycle the next one is far away.
 const PEER: &str = r#"
+[monitoring]
+listen = "unix:/run/authdrift/monitoring.sock"
 [schedule]
 cron = "0 0 1 1 *"
 confirm_after = "100ms"
@@ -278,10 +280,11 @@ fn a_program_in_its_place_can_do_nothing_else() {
 set -eu
 systemctl stop "$UNIT"
 # Outside it can do everything, so whatever it cannot do inside is kept from it by the unit.
+mkdir -p /run/authdrift
 outside=$(CREDENTIALS_DIRECTORY=/etc/authdrift/credentials /usr/bin/python3 -I /usr/lib/probe.py)
 echo "$outside" | sed 's/PROBE/OUTSIDE/'
 [ "$(echo "$outside" | grep -c 'it can ')" = "$(grep -c '^    "[^"]*": lambda: no(' /usr/lib/probe.py)" ] || exit 1
-rm -f /dev/shm/copy /var/lib/authdrift/allowed /var/lib/authdrift/copy /tmp/copy /var/tmp/copy /etc/authdrift/x /usr/x
+rm -f /dev/shm/copy /run/authdrift/copy /var/lib/authdrift/allowed /var/lib/authdrift/copy /tmp/copy /var/tmp/copy /etc/authdrift/x /usr/x
 # The unit itself, with Python as the one program that may be run.
 printf '[Service]\nType=oneshot\nExecStart=\nExecStart=/usr/bin/python3 -I /usr/lib/probe.py\nExecPaths=/usr/bin/python3\nRestart=no\nWatchdogSec=0\n' \
   > /etc/systemd/system/authdrift.service.d/probe.conf

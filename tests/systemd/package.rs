@@ -2,12 +2,16 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 
 use super::boot::{Boot, NOBODY};
 use super::{BINARY, is_there, repository, skip, text};
 
 /// Builds the package with the program of the tests, and the same once more as its own upgrade.
 pub(super) fn build(boot: &Boot) {
+    // Manual and completions are made in one folder.
+    static TURN: Mutex<()> = Mutex::new(());
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let target = boot.path("target");
     std::fs::create_dir_all(target.join("release")).unwrap();
     std::os::unix::fs::symlink(BINARY, target.join("release/authdrift")).unwrap();

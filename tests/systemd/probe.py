@@ -65,6 +65,7 @@ EXPECTED = {
     "run a shell": lambda: no(lambda: os.execv("/bin/sh", ["sh", "-c", "exit 0"])),
     "run another program": lambda: no(lambda: os.execv("/usr/bin/true", ["true"])),
     "run what it wrote into its state": lambda: no(lambda: run_a_copy("/var/lib/authdrift")),
+    "run what it wrote beside its socket": lambda: no(lambda: run_a_copy("/run/authdrift")),
     "run what it wrote into /tmp": lambda: no(lambda: run_a_copy("/tmp")),
     "run what it wrote into /var/tmp": lambda: no(lambda: run_a_copy("/var/tmp")),
     "run what it wrote into /dev/shm": lambda: no(lambda: run_a_copy("/dev/shm")),

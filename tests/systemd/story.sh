@@ -20,6 +20,19 @@ until_status 'clerk:prod no baseline*; 0 open; outbox 0'
 [ "$(stat -c %a /var/lib/authdrift)" = 700 ] || fail "state folder is not private"
 as_authdrift approve prod --reason test --all --accept-weaker --key /tmp/home/key >/dev/null || fail "approve: $?"
 
+# Whoever is in its group may ask it how it is, and nobody else.
+[ "$(stat -c %a:%U:%G /run/authdrift)" = 750:authdrift:authdrift ] || fail "the folder of the socket"
+ready() { setpriv --reuid nobody --regid "$1" --clear-groups /usr/bin/python3 -I -c '
+import socket
+asked = socket.socket(socket.AF_UNIX)
+asked.connect("/run/authdrift/monitoring.sock")
+asked.sendall(b"GET /readyz HTTP/1.0\r\n\r\n")
+raise SystemExit(0 if asked.recv(99).split()[1] == b"200" else "not ready")'; }
+if [ -x /usr/bin/python3 ]; then
+  ready authdrift || fail "the socket does not answer"
+  ready nogroup 2>/dev/null && fail "everybody may use the socket"
+fi
+
 # A reload: the time of the next cycle was a year away, and is now.
 main=$(show MainPID)
 touch /run/peer/drift

@@ -27,7 +27,7 @@ dpkg -r authdrift || fail "removal: $?"
 
 # Purged, there is nothing left but the user.
 dpkg -P authdrift || fail "purge: $?"
-left=$(find /etc /usr /var -xdev -name '*authdrift*' -not -path '/etc/systemd/system/authdrift*.d*' \
+left=$(find /etc /usr /var -xdev -name '*authdrift*' \
   -not -path '/usr/share/doc*' -not -path '*/boot-test/*' | head)
 [ -z "$left" ] || fail "left behind: $left"
 id authdrift >/dev/null || fail "the number of the user may be given to somebody else"
