@@ -30,7 +30,7 @@ pub mod stale;
 pub mod status;
 pub mod verify;
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, ErrorKind, IsTerminal, Write};
 
 use args::{Arguments, Command, ConfigCommand, ReceiversCommand};
 use context::Context;
@@ -116,8 +116,41 @@ impl From<StoreError> for CliError {
     fn from(error: StoreError) -> Self {
         // A database of a newer program goes with the program: no restart mends it.
         let exit = if matches!(error, StoreError::Newer { .. }) { Exit::Configuration } else { Exit::Io };
-        let code = error.code();
-        Self::new(exit, error).with_code(code)
+        let (code, help) = (error.code(), help_with(&error).map(str::to_owned));
+        let mut shown = Self::new(exit, &error).with_code(code);
+        // A folder that this user may not enter looks as if nothing were in it.
+        if let StoreError::Missing(path) = &error
+            && let Err(denied) = path.try_exists()
+        {
+            shown = Self::new(exit, format!("cannot look for the database '{}': {denied}", path.display()));
+        }
+        Self { help, ..shown }
+    }
+}
+
+/// What to do where somebody else may do it.
+pub(crate) const AS_ANOTHER: &str =
+    "run it as root or as the user that watches, for the service: sudo -u authdrift authdrift …";
+
+/// SQLite's own words for a file that this user may not open.
+const CANNOT_OPEN: &str = "unable to open database file";
+
+/// What to do about a database that cannot be used, where its error does not say so.
+pub(crate) fn help_with(error: &StoreError) -> Option<&'static str> {
+    let is_denied = match error {
+        StoreError::Sqlite(error) => error.to_string().contains(CANNOT_OPEN),
+        StoreError::File { source, .. } => source.kind() == ErrorKind::PermissionDenied,
+        StoreError::Missing(path) => path.try_exists().is_err_and(|error| error.kind() == ErrorKind::PermissionDenied),
+        _ => false,
+    };
+    match error {
+        _ if is_denied => Some(AS_ANOTHER),
+        StoreError::Foreign(_) => {
+            Some("`path` in [store] names it; if it was authdrift's, restore a backup: docs/operations.md")
+        }
+        StoreError::Damaged(_) => Some("keep the file, and restore a backup: docs/operations.md"),
+        StoreError::Sqlite(_) if error.is_broken() => Some("keep the file, and restore a backup: docs/operations.md"),
+        _ => None,
     }
 }
 
@@ -142,7 +175,7 @@ impl From<ReadError> for CliError {
 impl From<NoInstance> for CliError {
     fn from(error: NoInstance) -> Self {
         let code = error.code();
-        Self::new(Exit::Usage, error).with_code(code).with_help("`authdrift status` lists the instances")
+        Self::new(Exit::Usage, error).with_code(code).with_help("`authdrift config check` lists the instances")
     }
 }
 

@@ -31,6 +31,7 @@ pub use problem::{Problem, Problems};
 pub use reach::{meant, refused, refused_address};
 pub use reads::NotRead;
 pub use suggest::closest;
+pub use validate::ALLOWED_SIGNERS;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;

@@ -281,7 +281,7 @@ impl Story<'_> {
         writeln!(self.out)?;
         writeln!(
             self.out,
-            "Then watch your own: config.example.toml explains every key, the README the five-minute set-up."
+            "Then watch your own: `{program} init` writes a configuration; config.example.toml explains every key."
         )?;
         self.out.flush()?;
         Ok(())

@@ -11,13 +11,13 @@ use authdrift::logging;
 use clap::Parser;
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    let choice = match arguments.color {
+    let choice = match ColorWhen::at_first_sight(std::env::args_os()) {
         ColorWhen::Auto => ColorChoice::Auto,
         ColorWhen::Always => ColorChoice::Always,
         ColorWhen::Never => ColorChoice::Never,
     };
     choice.write_global();
+    let arguments = Arguments::parse();
     let format = match &arguments.command {
         Command::Run(options) => Some(options.log_format),
         _ => None,

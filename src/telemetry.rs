@@ -21,8 +21,8 @@ use std::time::{Duration, Instant};
 pub use history::{HISTORY, Recorded};
 pub use sending::{Delivered, DeliveryFailed, DeliveryGivenUp, HeartbeatFailed, HeartbeatTaken, ToldDirectly};
 pub use service::{
-    Chore, ChoreFailed, ConfigurationDoubt, DatabaseUnusable, DiskFull, FileTooOpen, Listening, NobodyTold,
-    ReloadRefused, Stopping, SystemdSilent, Ticked,
+    Chore, ChoreFailed, ConfigurationDoubt, DatabaseUnusable, DiskFull, FileTooOpen, Listening, NobodyTold, Stopping,
+    SystemdSilent, Ticked,
 };
 pub use watching::{CycleEnded, CycleFailed, Outcome, RequestAnswered, Reread};
 
@@ -56,7 +56,6 @@ pub const OBSERVABLES: &[(&str, &str)] = &[
     of::<HeartbeatTaken>(),
     of::<HeartbeatFailed<'_>>(),
     of::<ConfigurationDoubt<'_>>(),
-    of::<ReloadRefused<'_>>(),
     of::<FileTooOpen<'_>>(),
     of::<Listening<'_>>(),
     of::<ChoreFailed<'_>>(),

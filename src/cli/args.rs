@@ -11,6 +11,7 @@ mod service;
 mod shell;
 mod watching;
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::builder::styling::{AnsiColor, Styles};
@@ -41,17 +42,17 @@ const STYLES: Styles = Styles::styled()
 
 const EXAMPLES: &str = "\
 Examples:
-  authdrift demo                              the whole story in a minute, without an account
-  authdrift init                              write a configuration, and who may approve
-  authdrift doctor                            look whether everything is set up well
-  authdrift check                             read everything now and compare
-  authdrift approve clerk:prod --reason CHG-7 make what was read the new baseline
-  authdrift show drf_0198…                    explain one drift
-  authdrift sections                          what can be read, and what your configuration reads of it
-  authdrift run                               watch on schedule (the systemd service does this)
+  authdrift demo                         the whole story, without an account
+  authdrift init                         write a configuration
+  authdrift doctor                       look whether everything is set up well
+  authdrift check                        read everything now and compare
+  authdrift approve prod --reason CHG-7  make what was read the new baseline
+  authdrift show drf_0198…               explain one drift
+  authdrift sections                     what can be read, and what is
+  authdrift run                          watch on schedule, as the service does
 
-Exit codes: 0 in sync, 10 drift, 11 blind, 12 untrusted baseline, 13 no baseline yet, 2 usage,
-69 nothing readable, 70 internal, 74 file, database or receiver, 75 already running, 77 credentials,
+Exit codes: 0 in sync, 10 drift, 11 blind, 12 untrusted baseline, 13 no baseline yet, 2 usage, \
+69 nothing readable, 70 internal, 74 file, database or receiver, 75 already running, 77 credentials, \
 78 configuration, 130 stopped with Ctrl-C";
 
 const CONFIG_HELP: &str = "\
@@ -61,12 +62,12 @@ Examples:
 
 const RELOAD_HELP: &str = "\
 Examples:
-  systemctl reload authdrift           the service
-  authdrift --config FILE reload       a daemon that was started with the same FILE
+  systemctl reload authdrift      the service
+  authdrift --config FILE reload  a daemon that was started with the same FILE
 
-The daemon checks the file, the files and the secrets that it names, and takes all of it or nothing; this command waits for
-its answer. What is under way goes on with the configuration it began with. Another store.path, and credentials that systemd
-hands over, take a restart. The daemon is the process in $MAINPID, which systemd sets, or the one in the lock file beside
+The daemon checks the file, the files and the secrets that it names, and takes all of it or nothing; this command waits for \
+its answer. What is under way goes on with the configuration it began with. Another store.path, and credentials that systemd \
+hands over, take a restart. The daemon is the process in $MAINPID, which systemd sets, or the one in the lock file beside \
 the database.
 
 Exit codes: 0 reloaded, 78 refused and the one before stays, 69 no daemon is running, 74 its answer cannot be read";
@@ -99,6 +100,19 @@ pub enum ColorWhen {
     Always,
     /// Never.
     Never,
+}
+
+impl ColorWhen {
+    /// What is asked for among `words`: errors and help want to know it before all of them are understood.
+    pub fn at_first_sight(words: impl IntoIterator<Item = OsString>) -> Self {
+        let words: Vec<String> = words.into_iter().map(|word| word.to_string_lossy().into_owned()).collect();
+        let words = words.split(|word| word == "--").next().unwrap_or_default();
+        let given = words.iter().enumerate().rev().find_map(|(at, word)| match word.strip_prefix("--color")? {
+            "" => words.get(at + 1).map(String::as_str),
+            rest => rest.strip_prefix('='),
+        });
+        given.and_then(|given| Self::from_str(given, false).ok()).unwrap_or(Self::Auto)
+    }
 }
 
 /// The commands.
@@ -209,21 +223,67 @@ mod tests {
         Arguments::command().debug_assert();
     }
 
-    #[test]
-    fn every_command_shows_an_example_of_itself() {
+    /// Every command there is, by its whole name.
+    fn all() -> Vec<(String, clap::Command)> {
         let mut all = Arguments::command();
         all.build();
         let mut left: Vec<(String, clap::Command)> = vec![("authdrift".to_owned(), all)];
+        let mut found = Vec::new();
         while let Some((name, command)) = left.pop() {
-            let help = command.get_after_help().or(command.get_after_long_help()).map(ToString::to_string);
-            let help = help.unwrap_or_default();
+            let below = command.get_subcommands().filter(|below| below.get_name() != "help");
+            left.extend(below.map(|below| (format!("{name} {}", below.get_name()), below.clone())));
+            found.push((name, command));
+        }
+        found
+    }
+
+    fn after_help(command: &clap::Command) -> String {
+        command.get_after_help().or(command.get_after_long_help()).map(ToString::to_string).unwrap_or_default()
+    }
+
+    #[test]
+    fn no_help_is_torn() {
+        for (name, mut command) in all() {
+            let shown = command.render_long_help().to_string();
+            // clap never breaks the line that says how it is used.
+            let mut lines = shown.lines().filter(|line| !line.starts_with("Usage: "));
+            assert_eq!(lines.find(|line| line.chars().count() > 100), None, "`{name} --help`");
+            // clap breaks lines; whoever writes it does not, or both do.
+            let (mut is_text, mut is_torn) = (false, false);
+            for line in after_help(&command).lines() {
+                let is_example = line.starts_with(' ');
+                assert!(!is_example || line.chars().count() <= 84, "an example of `{name}` is too long: {line}");
+                is_torn |= is_text && !is_example && !line.is_empty();
+                is_text = !is_example && !line.is_empty();
+            }
+            assert!(!is_torn, "`{name}`: one line for each paragraph");
+        }
+    }
+
+    #[test]
+    fn colour_is_known_before_the_rest_is_understood() {
+        for (line, expected) in [
+            ("", ColorWhen::Auto),
+            ("chekc --color always", ColorWhen::Always),
+            ("--color=never --help", ColorWhen::Never),
+            ("--color never check --color always", ColorWhen::Always),
+            ("check --color", ColorWhen::Auto),
+            ("check --colour never", ColorWhen::Auto),
+            ("show -- --color always", ColorWhen::Auto),
+        ] {
+            assert_eq!(ColorWhen::at_first_sight(line.split(' ').map(OsString::from)), expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn every_command_shows_an_example_of_itself() {
+        for (name, command) in all() {
+            let help = after_help(&command);
             assert!(help.contains("Example"), "`{name} --help` shows no example");
             assert!(name.split(' ').count() <= 3, "`{name}` is too deep");
             let word = command.get_name();
             assert!(help.contains(&format!(" {word}")), "the examples of `{name}` do not use it");
             assert!(command.get_about().is_some(), "`{name}` does not say what it is for");
-            let below = command.get_subcommands().filter(|below| below.get_name() != "help");
-            left.extend(below.map(|below| (format!("{name} {}", below.get_name()), below.clone())));
         }
     }
 }

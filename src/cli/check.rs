@@ -4,12 +4,15 @@ use std::io::Write;
 
 use indicatif::{MultiProgress, ProgressBar};
 use serde_json::json;
+use textwrap::WordSplitter;
 use tokio::task::JoinSet;
 
 use super::CliError;
 use super::args::CheckOptions;
 use super::context::Context;
-use super::output::{Columns, DIM, PLAIN, count, day, severity_style, time, verdict_style, verdict_words};
+use super::output::{
+    Columns, DIM, PLAIN, count, day, severity_style, terminal_width, time, verdict_style, verdict_words,
+};
 use crate::cycle::report::{DriftReport, exit_of};
 use crate::cycle::{Keep, Report, Step, Verdict};
 use crate::delivery::Delivery;
@@ -119,6 +122,19 @@ fn print(reports: &[Report], context: &Context, out: &mut dyn Write) -> Result<(
             first.instance, first.instance
         )?;
     }
+    let mut columns = Columns::new(2);
+    for report in reports {
+        let id = &report.instance;
+        match report.verdict {
+            Verdict::Untrusted => columns.row(PLAIN, [id.to_string(), format!("authdrift verify {id}")]),
+            Verdict::Error | Verdict::Blind => columns.row(PLAIN, [id.to_string(), format!("authdrift doctor {id}")]),
+            Verdict::InSync | Verdict::Drift | Verdict::NoBaseline => continue,
+        }
+    }
+    if !columns.is_empty() {
+        writeln!(out, "\nWhat now")?;
+        columns.write(out)?;
+    }
     Ok(())
 }
 
@@ -138,9 +154,13 @@ pub(super) fn print_report(
         summary(report, context)
     )?;
     if let Some(reason) = &report.reason {
-        writeln!(out, "  {style}{}{style:#}", reason.message)?;
+        let width = terminal_width().map_or(usize::MAX, |width| width.saturating_sub(2));
+        let options = textwrap::Options::new(width).break_words(false).word_splitter(WordSplitter::NoHyphenation);
+        for line in textwrap::wrap(&reason.message, options) {
+            writeln!(out, "  {style}{line}{style:#}")?;
+        }
     }
-    let mut columns = Columns::new(2);
+    let mut columns = Columns::new(2).within(terminal_width());
     let mut last_title = "";
     for (drift, more) in grouped(&report.drifts) {
         let meaning = &drift.drift;

@@ -1,12 +1,13 @@
 //! What most commands begin with: configuration, catalogues, store.
 
 use std::fs;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
-use super::CliError;
+use super::{AS_ANOTHER, CliError};
 use crate::classify::Catalogue;
 use crate::clock::{Clock, SystemClock};
 use crate::config::{self, Config, Instance, Sources};
@@ -33,7 +34,11 @@ impl Catalogues {
             .map(|path| {
                 let read = fs::read_to_string(path);
                 read.map_err(|error| {
-                    CliError::new(Exit::Configuration, format!("cannot read catalogue '{}': {error}", path.display()))
+                    let message = format!("cannot read catalogue '{}': {error}", path.display());
+                    CliError::new(Exit::Configuration, message).with_help(match error.kind() {
+                        ErrorKind::PermissionDenied => AS_ANOTHER,
+                        _ => "`file` in [catalogue] names it",
+                    })
                 })
             })
             .transpose()?;
@@ -197,23 +202,41 @@ pub fn find_config(named: Option<&Path>) -> Result<PathBuf, CliError> {
         return Ok(named.to_owned());
     }
     let places = usual_places();
-    places.iter().find(|path| path.exists()).cloned().ok_or_else(|| {
-        let names: Vec<_> = places.iter().map(|path| path.display().to_string()).collect();
-        CliError::new(Exit::Configuration, format!("there is no configuration at {}", names.join(" or "))).with_help(
-            "`authdrift init` writes one, --config FILE names another place, and `authdrift demo` needs none",
-        )
-    })
+    let mut denied = None;
+    for place in &places {
+        match place.try_exists() {
+            Ok(true) => return Ok(place.clone()),
+            Ok(false) => {}
+            Err(error) => denied = denied.or(Some((place, error))),
+        }
+    }
+    // One that may be there is not one that is to be written.
+    if let Some((place, error)) = denied {
+        return Err(unreadable(place, &error));
+    }
+    let names: Vec<_> = places.iter().map(|path| path.display().to_string()).collect();
+    let message = format!("there is no configuration at {}", names.join(" or "));
+    Err(CliError::new(Exit::Configuration, message).with_help(NEW_CONFIG))
 }
+
+/// What to do where there is no configuration.
+const NEW_CONFIG: &str =
+    "`authdrift init` writes one, --config FILE names another place, and `authdrift demo` needs none";
 
 /// The text of the configuration file.
 ///
 /// # Errors
 /// It cannot be read.
 pub fn read_config(file: &Path) -> Result<String, CliError> {
-    fs::read_to_string(file).map_err(|error| {
-        let message = format!("cannot read the configuration '{}': {error}", file.display());
-        CliError::new(Exit::Configuration, message)
-            .with_help("name another file with --config, or try `authdrift demo`")
+    fs::read_to_string(file).map_err(|error| unreadable(file, &error))
+}
+
+fn unreadable(file: &Path, error: &io::Error) -> CliError {
+    let message = format!("cannot read the configuration '{}': {error}", file.display());
+    CliError::new(Exit::Configuration, message).with_help(match error.kind() {
+        ErrorKind::PermissionDenied => AS_ANOTHER,
+        ErrorKind::NotFound => NEW_CONFIG,
+        _ => "name another file with --config, or try `authdrift demo`",
     })
 }
 
@@ -253,4 +276,26 @@ fn xdg(variable: &str, below_home: &str) -> Option<PathBuf> {
     // The specification wants relative ones to be ignored.
     let set = std::env::var_os(variable).map(PathBuf::from).filter(|folder| folder.is_absolute());
     set.or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(below_home)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::StoreError;
+
+    #[test]
+    fn what_this_user_may_not_open_is_for_another_user_and_what_is_missing_is_to_be_made() {
+        let path = Path::new("/etc/authdrift/config.toml");
+        for (kind, said) in [
+            (ErrorKind::PermissionDenied, "sudo -u authdrift"),
+            (ErrorKind::NotFound, "authdrift init"),
+            (ErrorKind::IsADirectory, "--config"),
+        ] {
+            let help = unreadable(path, &kind.into()).help.unwrap_or_default();
+            assert!(help.contains(said), "{kind}: {help}");
+            let error = StoreError::File { action: "open", path: path.to_owned(), source: kind.into() };
+            let help = CliError::from(error).help;
+            assert_eq!(help.is_some_and(|help| help == AS_ANOTHER), kind == ErrorKind::PermissionDenied, "{kind}");
+        }
+    }
 }

@@ -21,9 +21,9 @@ use indicatif::{MultiProgress, ProgressBar};
 use tokio::task::JoinSet;
 
 use super::CliError;
-use super::context::Context;
+use super::context::{Context, usual_stores};
 use crate::clock::{Clock, SystemClock};
-use crate::config::Instance;
+use crate::config::{ALLOWED_SIGNERS, Instance};
 use crate::exit::Exit;
 pub use finding::Check;
 use finding::{Finding, Report};
@@ -32,20 +32,20 @@ use finding::{Finding, Report};
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  authdrift doctor                     everything
-  authdrift doctor prod                of the instances only this one
-  authdrift doctor --send              also a sample to every receiver, and a sign of life
-  authdrift doctor --json              for a program; docs/doctor.md has the form
+  authdrift doctor         everything
+  authdrift doctor prod    of the instances only this one
+  authdrift doctor --send  also a sample to every receiver, and a sign of life
+  authdrift doctor --json  for a program; docs/doctor.md has the form
 
-It reads the vendors as `check` does, and keeps nothing. Mail relays are greeted and signed in to,
+It reads the vendors as `check` does, and keeps nothing. Mail relays are greeted and signed in to, \
 webhooks are connected to; without --send nothing is sent to anybody.
 
-Exit codes: 0 nothing failed, warnings or not. Else that of the worst failure, in this order:
-12 a baseline or the history cannot be trusted, 78 configuration, 77 credentials and permissions,
+Exit codes: 0 nothing failed, warnings or not. Else that of the worst failure, in this order: \
+12 a baseline or the history cannot be trusted, 78 configuration, 77 credentials and permissions, \
 74 file, database or receiver, 69 a vendor cannot be reached, 70 internal.
 
-After the fingerprint key was lost: --new-fingerprint-key makes another one. Every fingerprint in the
-baselines is then of a key that is gone, so the next check reports each secret as replaced: look at
+After the fingerprint key was lost: --new-fingerprint-key makes another one. Every fingerprint in the \
+baselines is then of a key that is gone, so the next check reports each secret as replaced: look at \
 them, and approve.")]
 pub struct DoctorOptions {
     /// Instances to look at [default: all]; the prefix may be left out when the name is unique
@@ -85,12 +85,17 @@ pub async fn doctor(file: Option<&Path>, options: &DoctorOptions, out: &mut dyn 
     };
     let chosen: Vec<Instance> = context.instances(&options.instances)?.into_iter().cloned().collect();
 
-    report.add("files", files::look(&context));
-    report.add("approvers", signers::look(&context));
-    report.add("database", database::look(&context));
-    report.add("watch", watch::look(&context, &chosen));
-    for (group, findings) in outside(&context, &chosen, options.send).await? {
-        report.add(&group, findings);
+    let mut groups = vec![
+        ("files".to_owned(), files::look(&context)),
+        ("approvers".to_owned(), signers::look(&context)),
+        ("database".to_owned(), database::look(&context)),
+        ("watch".to_owned(), watch::look(&context, &chosen)),
+    ];
+    groups.extend(outside(&context, &chosen, options.send).await?);
+    let is_whole = errors.is_empty();
+    for (group, findings) in groups {
+        let told = findings.into_iter().map(|finding| if is_whole { finding } else { or_in_doubt(finding, &context) });
+        report.add(&group, told);
     }
     report.write(options.json, out)
 }
@@ -154,19 +159,38 @@ fn configuration(path: Option<&Path>, context: Option<&Context>, errors: &[CliEr
             );
             findings.push(Finding::ok(Check::Configuration, &name, why));
         }
+        let mut routes: Vec<Finding> = Vec::new();
         for warning in config.taken_by_nobody() {
             let help = "mark a receiver with `default = true` to let it have them";
-            findings.push(Finding::warning(Check::Routes, "receivers", warning, help));
+            routes.push(Finding::warning(Check::Routes, "receivers", warning, help));
         }
         if config.receivers.is_empty() {
             let why = "no receiver is configured: nobody is told of anything";
-            findings.push(Finding::warning(
-                Check::Routes,
-                "receivers",
-                why,
-                "add one; config.example.toml shows every kind",
-            ));
+            let help = "add one; config.example.toml shows every kind";
+            routes.push(Finding::warning(Check::Routes, "receivers", why, help));
+        }
+        match errors.is_empty() {
+            true => findings.extend(routes),
+            false => findings.extend(routes.into_iter().take(1).map(|finding| or_in_doubt(finding, context))),
         }
     }
     report.add("configuration", findings);
+}
+
+/// What may be said only because a part of the configuration that cannot be read is not there, or has its default.
+fn or_in_doubt(finding: Finding, context: &Context) -> Finding {
+    let config = &context.config;
+    let is_signers_default = config.approval.allowed_signers == Path::new(ALLOWED_SIGNERS);
+    let is_store_default = usual_stores().contains(&config.store) && !config.store.exists();
+    let may_be_untrue = match finding.check() {
+        Check::Routes | Check::Threshold | Check::LastCycle => finding.is_trouble(),
+        Check::Heartbeat => config.heartbeat.is_none(),
+        Check::Signers | Check::Baseline => is_signers_default && finding.is_trouble(),
+        Check::Database | Check::Daemon => is_store_default,
+        _ => false,
+    };
+    if may_be_untrue {
+        return finding.into_skipped("what the configuration says of it cannot be read, see above");
+    }
+    finding
 }

@@ -31,14 +31,13 @@ use folder::{Folder, Kind, Staged};
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  authdrift init                                 on a terminal it asks
+  authdrift init  on a terminal it asks
   authdrift init --clerk prod --publishable-key pk_test_… --new-key
   authdrift init ~/watch --auth0 acme --domain acme.eu.auth0.com --client-id ID
-  sudo authdrift init /etc/authdrift --clerk prod --publishable-key pk_live_… \\
-    --key alice.pub --approver alice@example.com
+  sudo authdrift init /etc/authdrift --clerk prod --key alice.pub
 
-It writes config.toml and allowed_signers, and overwrites nothing. Secrets are neither asked for
-nor written: the configuration names the files or systemd credentials that hold them. --new-key
+It writes config.toml and allowed_signers, and overwrites nothing. Secrets are neither asked for \
+nor written: the configuration names the files or systemd credentials that hold them. --new-key \
 also writes trial_key and trial_key.pub, without a passphrase, for trying out on this machine.")]
 pub struct InitOptions {
     /// Where to write [default: $CONFIGURATION_DIRECTORY; else /etc/authdrift for root, ~/.config/authdrift for others]
@@ -176,15 +175,24 @@ fn next_steps(folder: &Folder, answers: &Answers, context: &Context, out: &mut d
     if folder.kind == Kind::System {
         let (etc, config) = (folder::quoted(&folder.path), folder::quoted(&folder.file(folder::CONFIG)));
         step("the service may read it", format!("chgrp authdrift {config}"));
-        if let Some(auth0) = &answers.auth0 {
-            let name = draft::secret_name(Provider::Auth0, &auth0.name);
-            step(
-                &format!("[Service] LoadCredential={name}:{etc}/credentials/{name}, a file with the client secret"),
-                "systemctl edit authdrift".to_owned(),
-            );
-        }
+        // One that the configuration names already, or the first that may follow.
+        let name = match (&answers.auth0, &answers.clerk) {
+            (Some(auth0), _) => draft::secret_name(Provider::Auth0, &auth0.name),
+            (None, clerk) => draft::secret_name(Provider::Clerk, clerk.as_ref().map_or("NAME", |clerk| &clerk.name)),
+        };
+        let line = format!("LoadCredential={name}:{etc}/credentials/{name}");
+        step(
+            &format!("[Service], then {line} and so on, one for each secret; docs/install.md has all of it"),
+            "systemctl edit authdrift".to_owned(),
+        );
+        let (watch, drop_in) =
+            ("/etc/systemd/system/authdrift-watch.service.d", "../authdrift.service.d/override.conf");
+        step(
+            "the same for the watch, which tells people when the service is dead",
+            format!("mkdir -p {watch} && ln -s {drop_in} {watch}/"),
+        );
         step("mistakes, all at once", format!("{program} doctor"));
-        step("begin to read", "systemctl enable --now authdrift".to_owned());
+        step("begin to read", "systemctl enable --now authdrift authdrift-watch.timer".to_owned());
         for id in first.iter().take(1) {
             let file = format!("/var/lib/authdrift/{}.json", id.name);
             let propose = format!("sudo -u authdrift {program} propose {id} -o {file} --reason 'First review'");
@@ -208,4 +216,33 @@ fn next_steps(folder: &Folder, answers: &Answers, context: &Context, out: &mut d
         writeln!(out, "  {DIM}# {what}{DIM:#}\n  {command}")?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::answers::Clerk;
+    use super::*;
+
+    #[test]
+    fn a_service_gets_its_secrets_and_somebody_who_notices_when_it_is_dead() {
+        let folder = Folder { path: PathBuf::from("/etc/authdrift"), kind: Kind::System };
+        let (name, publishable_key) = ("prod".to_owned(), "pk_test_Y2xlcmsuZXhhbXBsZS5jb20k".to_owned());
+        let text =
+            format!("[store]\npath = \"/db\"\n[[clerk]]\nname = \"{name}\"\npublishable_key = \"{publishable_key}\"\n");
+        let context = Context::of_text(folder.file("config.toml"), &text).unwrap();
+        let approver = Approver { principal: "a@example.com".to_owned(), key: None, file: None };
+        let answers = Answers { clerk: Some(Clerk { name, publishable_key }), auth0: None, approver };
+        let mut out = Vec::new();
+        next_steps(&folder, &answers, &context, &mut out).unwrap();
+        let text = String::from_utf8(out).unwrap();
+        for said in [
+            "LoadCredential=clerk-prod:/etc/authdrift/credentials/clerk-prod",
+            "docs/install.md",
+            "\n  systemctl edit authdrift\n",
+            "ln -s ../authdrift.service.d/override.conf /etc/systemd/system/authdrift-watch.service.d/\n",
+            "systemctl enable --now authdrift authdrift-watch.timer\n",
+        ] {
+            assert!(text.contains(said), "'{said}' is not in {text}");
+        }
+    }
 }

@@ -36,6 +36,11 @@ impl Columns {
         self.rows.push((style, cells.into_iter().map(Into::into).collect()));
     }
 
+    /// Whether there is no row.
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
     /// Writes the rows.
     ///
     /// # Errors

@@ -12,6 +12,7 @@ use super::CliError;
 use super::context::{Context, find_config, read_config, usual_stores};
 use crate::daemon::lock::{Holder, Says, holder, path_of};
 use crate::exit::Exit;
+use crate::model::Digest;
 
 /// How long the daemon may take. systemd ends the command after 90 seconds.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -26,7 +27,9 @@ const PAUSE: Duration = Duration::from_millis(50);
 pub async fn reload(named: Option<&Path>, out: &mut dyn Write) -> Result<Exit, CliError> {
     let main = std::env::var("MAINPID").ok().map(|text| main_pid(&text)).transpose()?;
     let file = find_config(named);
-    let loaded = file.as_ref().map(|file| read_config(file).and_then(|text| Context::of_text(file.clone(), &text)));
+    let text = file.as_ref().map(|file| (file, read_config(file)));
+    let digest = text.as_ref().ok().and_then(|(_, text)| Some(Digest::of(text.as_ref().ok()?.as_bytes())));
+    let loaded = text.map(|(file, text)| text.and_then(|text| Context::of_text(file.clone(), &text)));
     let stores = match &loaded {
         Ok(Ok(context)) => vec![context.config.store.clone()],
         // The daemon goes on with what it has, and says so where its database is.
@@ -43,7 +46,7 @@ pub async fn reload(named: Option<&Path>, out: &mut dyn Write) -> Result<Exit, C
     };
     ask(pid)?;
     match found {
-        Some((store, before)) => answer(&store, &before, out).await,
+        Some((store, before)) => answer(&store, &before, digest.as_ref(), out).await,
         None => Err(own_answer(pid, loaded, &stores)),
     }
 }
@@ -93,8 +96,9 @@ fn ask(pid: u32) -> Result<(), CliError> {
     }
 }
 
-/// Waits until the daemon says what came of it.
-async fn answer(store: &Path, before: &Says, out: &mut dyn Write) -> Result<Exit, CliError> {
+/// Waits until the daemon says what came of the file with that digest.
+async fn answer(store: &Path, before: &Says, digest: Option<&Digest>, out: &mut dyn Write) -> Result<Exit, CliError> {
+    let mut is_asked_again = false;
     let begin = Instant::now();
     while begin.elapsed() < PATIENCE {
         tokio::time::sleep(PAUSE).await;
@@ -108,6 +112,15 @@ async fn answer(store: &Path, before: &Says, out: &mut dyn Write) -> Result<Exit
             }
         };
         if says.reloads == before.reloads {
+            continue;
+        }
+        // Somebody else may have asked before, about what the file was then. What is asked now, it reads now.
+        let is_ours = says.answer.as_ref().is_some_and(|answer| answer.digest.as_ref() == digest);
+        if !is_ours && !is_asked_again {
+            ask(says.pid)?;
+            is_asked_again = true;
+        }
+        if !is_ours && says.reloads == before.reloads + 1 {
             continue;
         }
         return match says.answer {

@@ -55,8 +55,9 @@ fn chosen<'a>(
         Some(Err(NoInstance::Unknown { meant, .. })) => meant,
         None => None,
     };
-    let vendor = closest(name, Provider::ALL.iter().map(|provider| provider.as_str()));
-    let meant = vendor.map(str::to_owned).or(instance.map(|id| id.to_string()));
+    let ids: Vec<String> = all.iter().map(|instance| instance.id.to_string()).collect();
+    let names = Provider::ALL.iter().map(|provider| provider.as_str()).chain(ids.iter().map(String::as_str));
+    let meant = closest(name, names).map(str::to_owned).or(instance.map(|id| id.to_string()));
     let meant = meant.map(|meant| format!("; did you mean '{meant}'?")).unwrap_or_default();
     let message = format!("'{}' is neither a vendor nor an instance{meant}", display_safe(name));
     Err(CliError::new(Exit::Usage, message)

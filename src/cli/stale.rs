@@ -18,7 +18,7 @@ use crate::daemon::lock::{Holder, holder};
 use crate::delivery::direct::Herald;
 use crate::exit::Exit;
 use crate::message::{Notice, NoticeKind};
-use crate::model::{Digest, HistoryMark};
+use crate::model::{Digest, HistoryMark, InstanceId};
 use crate::store::{Store, StoreError, cycles, events, instances};
 
 /// Cycles that may be missing, unless a time is given.
@@ -39,13 +39,17 @@ pub async fn stale(context: &Context, options: &StaleOptions, out: &mut dyn Writ
     let note = Note::of(context);
     let now = context.clock.now();
     let is_told = note.told()?.is_some_and(|told| told <= now && now < told + REMIND);
-    if found.is_some() && options.tell && !is_told {
+    if found.trouble.is_some() && options.tell && !is_told {
         // A machine that just woke up has its cycles before it.
         tokio::time::sleep(options.again_after.into()).await;
         found = look(context, options);
     }
-    let Some(reason) = found else {
-        writeln!(out, "Every instance was looked at in time.")?;
+    for id in &found.new {
+        writeln!(out, "{id} is not watched yet: `authdrift reload`")?;
+    }
+    let Some(reason) = found.trouble else {
+        let others = if found.new.is_empty() { "" } else { "other " };
+        writeln!(out, "Every {others}instance was looked at in time.")?;
         if options.tell && note.told()?.is_some() {
             let text = "the service works again".to_owned();
             tell(context, Notice { kind: NoticeKind::ReadAgain, subject: String::new(), text }, out).await?;
@@ -53,7 +57,7 @@ pub async fn stale(context: &Context, options: &StaleOptions, out: &mut dyn Writ
         }
         return Ok(Exit::Ok);
     };
-    writeln!(out, "Nothing is watched: {reason}.")?;
+    writeln!(out, "{reason}.")?;
     if options.tell && !is_told {
         tell(context, Notice { kind: NoticeKind::Unread, subject: String::new(), text: reason }, out).await?;
         note.keep(now)?;
@@ -61,43 +65,75 @@ pub async fn stale(context: &Context, options: &StaleOptions, out: &mut dyn Writ
     Ok(Exit::Unavailable)
 }
 
-/// What is wrong, if something is.
-fn look(context: &Context, options: &StaleOptions) -> Option<String> {
+/// What came of a look.
+#[derive(Default)]
+struct Found {
+    /// What is wrong, if something is.
+    trouble: Option<String>,
+    /// Never looked at, while others are: the daemon does not know them yet.
+    new: Vec<InstanceId>,
+}
+
+fn look(context: &Context, options: &StaleOptions) -> Found {
     let config = &context.config;
     let now = context.clock.now();
-    let late = || -> Result<Vec<String>, StoreError> {
+    let last_cycles = || -> Result<Vec<Option<DateTime<Utc>>>, StoreError> {
         let store = Store::open_to_read(&config.store)?;
         store.read(|tx| {
-            let mut late = Vec::new();
+            let mut all = Vec::new();
             for instance in &config.instances {
                 let row = instances::find(tx, &instance.id)?;
-                let last = row.map_or(Ok(None), |row| cycles::latest(tx, row))?.map(|cycle| cycle.at);
-                if last.is_none_or(|last| is_late(instance, last, options, now)) {
-                    let last = last.map_or("never".to_owned(), written);
-                    late.push(format!("{} was last looked at: {last}", instance.id));
-                }
+                all.push(row.map_or(Ok(None), |row| cycles::latest(tx, row))?.map(|cycle| cycle.at));
             }
-            Ok(late)
+            Ok(all)
         })
     };
-    let late = match late() {
-        Ok(late) => late,
-        Err(error) => return Some(error.to_string()),
+    let last_cycles = match last_cycles() {
+        Ok(last_cycles) => last_cycles,
+        Err(error) => {
+            let error = CliError::from(error);
+            let help = error.help.map(|help| format!("; {help}")).unwrap_or_default();
+            let trouble = format!("Whether anything is watched is not known: {}{help}", error.message);
+            return Found { trouble: Some(trouble), ..Found::default() };
+        }
     };
-    if late.is_empty() {
-        return None;
+    let (mut late, mut new) = (Vec::new(), Vec::new());
+    for (instance, last) in config.instances.iter().zip(last_cycles) {
+        match last {
+            None => new.push(instance.id.clone()),
+            Some(last) if is_late(instance, last, options, now) => {
+                late.push(format!("{} was last looked at: {}", instance.id, written(last)));
+            }
+            Some(_) => {}
+        }
     }
+    let all = config.instances.len();
+    if late.len() + new.len() == all {
+        // Nobody looks at anything, so these do not just wait for a reload.
+        late.extend(new.drain(..).map(|id| format!("{id} was last looked at: never")));
+    }
+    if late.is_empty() {
+        return Found { trouble: None, new };
+    }
+    let is_all = late.len() == all;
+    let begin = match late.len() {
+        number if number == all => "Nothing is watched".to_owned(),
+        1 => format!("1 of {} is not looked at", count(all, "instance")),
+        number => format!("{number} of {} are not looked at", count(all, "instance")),
+    };
+    let works = if is_all { " and does not work" } else { "" };
     let daemon = match holder(&config.store) {
         Ok(Holder::Nobody) => "no daemon is running, and `systemctl status authdrift` says why".to_owned(),
-        Ok(Holder::Daemon(says)) => format!("the daemon, process {}, is there and does not work", says.pid),
-        Ok(Holder::Silent) => "a daemon is there and does not work".to_owned(),
+        Ok(Holder::Daemon(says)) => format!("the daemon, process {}, is there{works}", says.pid),
+        Ok(Holder::Silent) => format!("a daemon is there{works}"),
         Err(error) => format!("whether a daemon is running is not known: {error}"),
     };
     let more = match late.len() {
         0..=3 => String::new(),
         all => format!(" and {} more", all - 3),
     };
-    Some(format!("{daemon}; {}{more}", late.get(..3).unwrap_or(&late).join(", ")))
+    let first = late.get(..3).unwrap_or(&late).join(", ");
+    Found { trouble: Some(format!("{begin}: {daemon}; {first}{more}")), new }
 }
 
 fn is_late(instance: &Instance, last: DateTime<Utc>, options: &StaleOptions, now: DateTime<Utc>) -> bool {

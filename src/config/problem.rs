@@ -214,8 +214,16 @@ impl Findings {
         let unreadable: Vec<usize> =
             list.iter().filter(|problem| problem.show == Show::UnreadableLine).map(|problem| problem.line).collect();
         if !unreadable.is_empty() {
+            let lines: Vec<&str> = text.lines().collect();
+            let is_header = |line: &usize| lines.get(line - 1).is_some_and(|text| text.trim_start().starts_with('['));
+            // Under a header that cannot be read, keys seem to be of the table before it.
+            let has_lost_header = |line: usize| {
+                let header = (1..=line).rev().find(is_header);
+                header.is_some_and(|header| unreadable.contains(&header))
+            };
             list.retain(|problem| {
-                let is_consequence = problem.is_absence || unreadable.contains(&problem.line);
+                let line = problem.line;
+                let is_consequence = problem.is_absence || unreadable.contains(&line) || has_lost_header(line);
                 problem.show == Show::UnreadableLine || !is_consequence
             });
         }

@@ -461,8 +461,13 @@ fn text_that_cannot_be_read_hides_only_what_follows_from_it() {
     let text = format!(
         "[approval]\nthreshold = \n[schedule]\ncron = \"x\ntimezone = \"Nowhere\"\n[[clerk]]\n{PK}\nnmae = \"prod\"\n"
     );
-    let lines: Vec<usize> = load(&text).unwrap_err().iter().map(|problem| problem.line).collect();
-    assert_eq!(lines, [2, 4, 5, 8]);
+    let lines = |text: &str| load(text).unwrap_err().iter().map(|problem| problem.line).collect::<Vec<usize>>();
+    assert_eq!(lines(&text), [2, 4, 5, 8]);
+    // Keys under a header that cannot be read are not unknown ones of another table.
+    for (header, expected) in [("[store", &[2, 3][..]), ("[[store]", &[2, 3, 7]), ("[sto re]", &[2, 3])] {
+        let text = format!("[schedule]\ncron = \"x\"\n{header}\npath = \"a.db\"\n[[clerk]]\n{PK}\nnmae = \"prod\"\n");
+        assert_eq!(lines(&text), expected, "{header}");
+    }
 }
 
 #[test]

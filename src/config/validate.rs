@@ -16,7 +16,7 @@ use crate::model::{Severity, display_safe};
 use crate::schedule::Cron;
 
 /// Where the signers are listed unless the configuration says otherwise.
-const ALLOWED_SIGNERS: &str = "/etc/authdrift/allowed_signers";
+pub const ALLOWED_SIGNERS: &str = "/etc/authdrift/allowed_signers";
 
 /// How often an instance is read unless the configuration says otherwise.
 const CRON: &str = "*/5 * * * *";

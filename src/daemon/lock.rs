@@ -10,6 +10,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::DaemonError;
+use crate::model::Digest;
 use crate::telemetry::{ConfigurationDoubt, Observable};
 
 /// Somebody may be looking whether a daemon is there, for an instant: that must not keep one from starting.
@@ -39,6 +40,8 @@ pub struct Answer {
     pub is_accepted: bool,
     /// What it holds, or why it was refused.
     pub text: String,
+    /// The digest of the file that was read, if one was.
+    pub digest: Option<Digest>,
 }
 
 /// Who works on a database.
@@ -143,10 +146,10 @@ mod tests {
         let mut lock = Lock::take(&store).unwrap();
         let said = |reloads, answer| Holder::Daemon(Says { pid: std::process::id(), reloads, answer });
         assert_eq!(holder(&store).unwrap(), said(0, None));
-        let long = Answer { is_accepted: false, text: "no ".repeat(2000) };
+        let long = Answer { is_accepted: false, text: "no ".repeat(2000), digest: None };
         lock.answer(long.clone());
         assert_eq!(holder(&store).unwrap(), said(1, Some(long)));
-        let short = Answer { is_accepted: true, text: "1 instance".to_owned() };
+        let short = Answer { is_accepted: true, text: "1 instance".to_owned(), digest: Some(Digest::of(b"x")) };
         lock.answer(short.clone());
         assert_eq!(holder(&store).unwrap(), said(2, Some(short)));
         assert!(matches!(Lock::take(&store), Err(DaemonError::AlreadyRunning(_))));

@@ -15,7 +15,7 @@ use super::{Daemon, DaemonError, Watched};
 use crate::classify::Catalogue;
 use crate::config::Config;
 use crate::model::{Digest, Provider, display_safe};
-use crate::telemetry::{Observable, ReloadRefused};
+use crate::telemetry::Recorded;
 
 /// Where another configuration comes from.
 pub struct Source {
@@ -79,9 +79,9 @@ impl Daemon {
                 }
                 work.keep_only(&self.plan.config);
                 self.watched.send_replace(Watched::new(&self.plan));
-                Answer { is_accepted: true, text: size_in_words(&self.plan.config) }
+                Answer { is_accepted: true, text: size_in_words(&self.plan.config), digest: digest.clone() }
             }
-            Err(refusal) => Answer { is_accepted: false, text: refusal.to_string() },
+            Err(refusal) => Answer { is_accepted: false, text: refusal.to_string(), digest: digest.clone() },
         };
         let digest = digest.as_ref().map(Digest::as_str);
         let recorded = if answer.is_accepted {
@@ -91,10 +91,14 @@ impl Daemon {
             self.record("config.reloaded", data)
         } else {
             let reason = in_one_line(&answer.text);
-            ReloadRefused { reason: &reason }.observe();
             let data = json!({ "digest": digest, "reason": reason });
             self.refused = Some(reason);
-            self.record("config.refused", data)
+            let recorded = self.record("config.refused", data.clone());
+            if recorded.is_err() {
+                // The line of the log does not wait for a database that works again.
+                Recorded { seq: 0, kind: "config.refused", instance: None, data: &data }.observe();
+            }
+            recorded
         };
         if let Err(error) = recorded {
             self.met(error).await?;

@@ -28,6 +28,10 @@ pub fn grouped(entries: impl IntoIterator<Item = Entry>) -> Vec<Entry> {
             None => groups.push(entry),
         }
     }
+    // The first one gives its name to all, at the end the same as at the beginning.
+    for group in &mut groups {
+        group.changes.sort_by(|one, other| one.path.cmp(&other.path));
+    }
     groups.sort_by(|one, other| {
         let by_weight = other.severity.cmp(&one.severity);
         by_weight.then_with(|| one.news.cmp(&other.news)).then_with(|| one.title.cmp(&other.title))
@@ -171,6 +175,21 @@ mod tests {
         let told: Vec<(&str, News)> = folded.entries.iter().map(|entry| (entry.title.as_str(), entry.news)).collect();
         assert_eq!(told, [("setting 1", News::Opened), ("setting 3", News::Opened), ("setting 2", News::Passed)]);
         assert_eq!(folded.open, 7);
+    }
+
+    #[test]
+    fn a_setting_under_several_paths_is_named_by_the_first_of_them_at_the_end_as_at_the_beginning() {
+        let one = |path: &str| {
+            let mut entry = samples::drift().entries[0].clone();
+            entry.changes.truncate(1);
+            (entry.changes[0].path, entry.changes[0].id) = (path.parse().unwrap(), DriftId::from_text(path.to_owned()));
+            entry
+        };
+        for order in [["/a/x", "/b/x"], ["/b/x", "/a/x"]] {
+            let groups = grouped(order.map(one));
+            let ids: Vec<&str> = groups[0].changes.iter().map(|change| change.id.as_str()).collect();
+            assert_eq!(ids, ["/a/x", "/b/x"]);
+        }
     }
 
     #[test]

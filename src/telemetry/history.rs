@@ -50,7 +50,7 @@ const fn kind(name: &'static str, level: Level, meaning: &'static str) -> Kind {
     Kind { name, level: Some(level), meaning }
 }
 
-/// Every kind of event of the history. Nothing is an error here: what somebody has to act on says so in a line of its own.
+/// Every kind of event of the history. An error is what somebody has to act on and no other line says.
 pub const HISTORY: &[Kind] = &[
     kind("alert.queued", Level::DEBUG, "a message was put into the outbox"),
     kind("approval.ending", Level::WARN, "what was approved for a time is a drift again soon"),
@@ -63,7 +63,7 @@ pub const HISTORY: &[Kind] = &[
         Level::WARN,
         "the clock was set forward by more than a week, or nothing ran for so long: nothing old is removed for a day",
     ),
-    kind("config.refused", Level::WARN, "a new configuration was refused, the one before stays"),
+    kind("config.refused", Level::ERROR, "a new configuration was refused, the one before stays"),
     kind("config.reloaded", Level::INFO, "a new configuration is in force"),
     kind("credential.accepted", Level::INFO, "the vendor accepts a credential again"),
     kind("credential.refused", Level::WARN, "the vendor refuses a credential"),
@@ -148,6 +148,7 @@ impl Recorded<'_> {
         // What was under way was cut off.
         let is_cut = self.flag("drained") == Some(false);
         match if is_cut { Level::WARN } else { level } {
+            Level::ERROR => line!(error, self, meaning),
             Level::WARN => line!(warn, self, meaning),
             Level::DEBUG => line!(debug, self, meaning),
             _ => line!(info, self, meaning),

@@ -164,23 +164,6 @@ impl Observable for ConfigurationDoubt<'_> {
     }
 }
 
-/// Another configuration was refused, and the one before stays.
-#[derive(Debug, Clone, Copy)]
-pub struct ReloadRefused<'a> {
-    /// Why.
-    pub reason: &'a str,
-}
-
-impl Observable for ReloadRefused<'_> {
-    const NAME: &'static str = "reload.refused";
-    const MEANING: &'static str = "another configuration was refused, and the one before stays";
-
-    fn observe(&self) {
-        let reason = self.reason;
-        tracing::error!(event = Self::NAME, reason, "configuration refused, the one before stays");
-    }
-}
-
 /// Others could read or write a file that is for this program alone.
 #[derive(Debug, Clone, Copy)]
 pub struct FileTooOpen<'a> {

@@ -159,6 +159,11 @@ async fn files_that_others_write_or_read_are_named_with_the_command_that_mends_t
     let mode = |name: &str, mode: u32| {
         fs::set_permissions(sandbox.path(name), fs::Permissions::from_mode(mode)).unwrap();
     };
+    // One folder is one failure, whatever lies in it.
+    mode(".", 0o777);
+    let ran = doctor(&sandbox, 74).await;
+    says(&one(&ran, "file", "failure"), "why", "mode 0777");
+    mode(".", 0o700);
     mode("allowed_signers", 0o666);
     mode("clerk-secret-key", 0o644);
     mode("authdrift.key", 0o640);
@@ -225,6 +230,17 @@ async fn a_broken_configuration_is_told_with_everything_else() {
     says(&one(&ran, "configuration", "failure"), "why", "nonsense");
     assert_eq!(found(&ran, "baseline", "ok").len(), 2);
     assert!(!found(&ran, "section", "ok").is_empty());
+    // What may only seem so is not said.
+    sandbox.write(
+        "config.toml",
+        &sandbox.configuration().replace("[approval]", "[approval").replace("[[email]]", "[[mail]]"),
+    );
+    sandbox.edit_configuration("[[webhook]]", "[[hook]]");
+    let ran = doctor(&sandbox, 78).await;
+    assert!(!ran.out.contains("no receiver is configured") && !ran.out.contains("none is configured"), "{}", ran.out);
+    for check in ["routes", "heartbeat", "signers"] {
+        says(&one(&ran, check, "skipped"), "why", "see above");
+    }
 
     sandbox.write("config.toml", "[[clerk\n");
     let ran = doctor(&sandbox, 78).await;
@@ -248,12 +264,18 @@ async fn receivers_are_greeted_and_nothing_is_sent() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_tampered_with_is_the_worst_of_all() {
     let sandbox = Sandbox::approved().await;
+    // What went wrong the last time is no good news, also when it is over.
+    sandbox.tamper("UPDATE cycles SET verdict = 'untrusted' WHERE id = (SELECT max(id) FROM cycles)", []);
+    let ran = doctor(&sandbox, 0).await;
+    says(&one(&ran, "last-cycle", "warning"), "why", ", untrusted; last read ");
     sandbox.sql().execute_batch("DROP TRIGGER events_are_never_changed").unwrap();
     sandbox.tamper("UPDATE events SET body = CAST(replace(CAST(body AS TEXT), ':2', ':1') AS BLOB) WHERE seq = 2", []);
     fs::set_permissions(sandbox.path("allowed_signers"), fs::Permissions::from_mode(0o666)).unwrap();
     let ran = doctor(&sandbox, 12).await;
     assert_eq!(found(&ran, "baseline", "failure").len(), 2);
     one(&ran, "history", "failure");
+    let text = sandbox.run(&["check", "prod"]).await.expect(12).out;
+    assert!(text.ends_with("\nWhat now\n  clerk:prod  authdrift verify clerk:prod\n"), "{text}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

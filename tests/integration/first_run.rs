@@ -26,8 +26,16 @@ async fn the_demo_tells_its_story_to_the_end() {
     for code in [13, 0, 10, 12] {
         assert!(ran.out.contains(&format!("(exit code {code})")), "{}", ran.out);
     }
-    for phrase in ["RESOLVED", "signature   valid", "UNTRUSTED", "In-Reply-To", "Look around"] {
+    for phrase in ["RESOLVED", "signature   valid", "UNTRUSTED", "In-Reply-To", "Look around", " init`"] {
         assert!(ran.out.contains(phrase), "'{phrase}' is missing in {}", ran.out);
     }
+    // What a setting is called in the first mail it is called in the last one.
+    let mail = |number: &str| std::fs::read_to_string(folder.path().join(format!("demo/mails/{number}.html"))).unwrap();
+    let ids = |text: &str| -> std::collections::BTreeSet<String> {
+        text.split("drf_").skip(1).map(|rest| rest.chars().take_while(char::is_ascii_hexdigit).collect()).collect()
+    };
+    let last = std::fs::read_dir(folder.path().join("demo/mails")).unwrap().count() / 2;
+    let (opening, closing) = (ids(&mail("1")), ids(&mail(&last.to_string())));
+    assert!(!closing.is_empty() && closing.is_subset(&opening), "{opening:?} {closing:?}");
     assert!(folder.path().join("demo/mails/1.html").exists() && folder.path().join("demo/webhooks/1.json").exists());
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::pipe;
+use std::os::unix::fs::symlink;
 use std::process::{Command, Stdio};
 
 use authdrift::simulator::auth0;
@@ -126,6 +127,11 @@ async fn json_is_as_its_schema_says_and_a_reader_may_go() {
     described.check("check", &sandbox.check().await.expect(13).json());
     described.check("status", &sandbox.run(&["status", "--json"]).await.expect(0).json());
     described.check("verify", &sandbox.run(&["verify", "--json"]).await.expect(0).json());
+    // A lock that cannot be looked at: whether a daemon runs is then not known.
+    symlink("authdrift.lock", sandbox.path("authdrift.lock")).unwrap();
+    let status = sandbox.run(&["status", "--json"]).await.expect(0).json();
+    assert_eq!(status["daemon"]["running"], Value::Null);
+    described.check("status", &status);
     drop(sandbox);
 
     let sandbox = eventful().await;
@@ -183,6 +189,18 @@ async fn colour_is_where_it_is_wanted() {
         let output = Command::new(program).args(arguments).env_remove("NO_COLOR").output().unwrap();
         String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
     };
+    // Found before everything else is understood, for help and for what cannot be understood.
+    for line in ["--help", "check --help", "chekc", "check --jsno"] {
+        let words: Vec<&str> = line.split(' ').collect();
+        for (wanted, is_coloured) in [(&["--color", "always"][..], true), (&["--color=always"], true), (&[], false)] {
+            assert_eq!(run(&[wanted, &words].concat()).contains('\u{1b}'), is_coloured, "{line} {wanted:?}");
+        }
+    }
+    for (when, is_coloured) in [("never", false), ("auto", true)] {
+        if let Some(screen) = seen(&sandbox, &format!("{program} --color {when} check --jsno")) {
+            assert_eq!(screen.contains("\u{1b}["), is_coloured, "{when}: {screen:?}");
+        }
+    }
     for line in ["sections clerk", "explain session-lifetime", "explain session-lifetim"] {
         let words: Vec<&str> = line.split(' ').collect();
         assert!(!run(&words).contains('\u{1b}'), "a pipe: {line}");
@@ -228,6 +246,8 @@ async fn what_is_mistyped_is_guessed() {
         (line("doctor prdo"), "unknown-instance", "'clerk:prod'"),
         (line("verify acne"), "unknown-instance", "'auth0:acme'"),
         (line("sections auht0"), "unknown-instance", "'auth0'"),
+        (line("sections clerk:prd"), "unknown-instance", "'clerk:prod'"),
+        (line("sections prdo"), "unknown-instance", "'clerk:prod'"),
         (line("receivers test seim"), "unknown-receiver", "'siem'"),
         (line("outbox retry --receiver seim"), "unknown-receiver", "'siem'"),
         (line("explain /tenant.settings/flags"), "unknown-section", "'/tenants.settings/flags'"),

@@ -1,6 +1,8 @@
 //! What is wrong is refused with the right exit code and words that help, and nothing is touched.
 
 use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::process::CommandExt;
 use std::process::Stdio;
 
 use rusqlite::Connection;
@@ -48,7 +50,12 @@ async fn a_wrong_configuration_is_refused_with_every_mistake_at_its_place() {
 async fn a_configuration_that_is_not_there_or_not_readable_is_refused() {
     let sandbox = Sandbox::new().await;
     fs::remove_file(sandbox.path("config.toml")).unwrap();
-    sandbox.run(&["check"]).await.expect(78).saying(&["cannot read the configuration", "config.toml", "--config"]);
+    sandbox.run(&["check"]).await.expect(78).saying(&[
+        "cannot read the configuration",
+        "config.toml",
+        "--config",
+        "authdrift init",
+    ]);
     fs::create_dir(sandbox.path("config.toml")).unwrap();
     sandbox.run(&["run"]).await.expect(78).saying(&["cannot read the configuration", "config.toml"]);
     fs::remove_dir(sandbox.path("config.toml")).unwrap();
@@ -75,7 +82,7 @@ async fn a_command_line_that_makes_no_sense_is_refused_with_a_suggestion() {
     let sandbox = Sandbox::new().await;
     let table: [(&[&str], &[&str]); 8] = [
         (&["check", "clerk:prd"], &["no instance is called 'clerk:prd'", "did you mean 'clerk:prod'?"]),
-        (&["diff", "pord"], &["no instance is called 'pord'", "authdrift status"]),
+        (&["diff", "pord"], &["no instance is called 'pord'", "authdrift config check"]),
         (&["chek"], &["unrecognized subcommand", "check"]),
         (&["check", "--jsn"], &["unexpected argument", "--json"]),
         (&["approve", "prod"], &["--reason"]),
@@ -188,6 +195,37 @@ async fn a_place_where_no_database_can_be_is_refused() {
     sandbox.write("config.toml", &sandbox.configuration().replace("authdrift.db", "none.db"));
     for arguments in [&["status"][..], &["diff", "prod"], &["verify"], &["approve", "prod", "--reason", "x"]] {
         sandbox.run(arguments).await.expect(74).saying(&["there is no database at", "none.db", "authdrift check"]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_belongs_to_the_user_of_the_service_is_read_as_that_user() {
+    let sandbox = Sandbox::clerk_approved().await;
+    let mode = |name: &str, mode: u32| {
+        fs::set_permissions(sandbox.path(name), fs::Permissions::from_mode(mode)).unwrap();
+    };
+    mode("config.toml", 0o644);
+    for (folder, file, code, phrase) in [
+        (0o755, "authdrift.db", 74, "unable to open database file"),
+        (0o755, "config.toml", 78, "cannot read the configuration"),
+        (0o700, "config.toml", 78, "cannot read the configuration"),
+    ] {
+        mode(file, 0);
+        mode(".", folder);
+        let mut command = sandbox.command();
+        command.arg("status").current_dir("/");
+        // For root no file is closed.
+        if fs::metadata("/proc/self").unwrap().uid() == 0 {
+            command.uid(65_534);
+        } else if folder == 0o700 {
+            continue;
+        }
+        let Ok(output) = command.output() else {
+            eprintln!("SKIPPED: another user cannot run {}", env!("CARGO_BIN_EXE_authdrift"));
+            return;
+        };
+        Ran::from(output).expect(code).saying(&[phrase, "sudo -u authdrift"]);
+        mode(file, 0o644);
     }
 }
 

@@ -58,16 +58,16 @@ pub struct ProposeOptions {
 /// `sign`
 #[derive(Debug, Args)]
 #[command(after_help = "\
-The key may be a private key file, or a public key whose private half is in the SSH agent or on a security key.
+The key may be a private key file, or a public key whose private half is in the SSH agent or on a security key. \
 Without a configuration on this machine, say with --as in whose name you sign.
 
-What was signed last is remembered in $XDG_STATE_HOME/authdrift/signed.json [default: ~/.local/state], and what goes back
-behind it is refused. On a terminal the number of the baseline is to be typed, after looking at what changes. Without one,
+What was signed last is remembered in $XDG_STATE_HOME/authdrift/signed.json [default: ~/.local/state], and what goes back \
+behind it is refused. On a terminal the number of the baseline is to be typed, after looking at what changes. Without one, \
 nobody is asked: --sequence makes sure of the number, and what weakens sign-in needs --accept-weaker.
 
 Examples:
   authdrift sign prod.json --key ~/.ssh/id_ed25519.pub
-  authdrift sign prod.json --key ~/.ssh/id_ed25519 --as alice@example.com --sequence 4")]
+  authdrift sign prod.json --key ~/.ssh/id_ed25519 --as a@example.com --sequence 4")]
 pub struct SignOptions {
     /// The proposal; the signature is added to it
     #[arg(value_name = "FILE")]
@@ -93,8 +93,8 @@ pub struct SignOptions {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  authdrift import prod.json           signed by everybody, one after the other
-  authdrift import alice.json bob.json the same proposal, signed by each on their own")]
+  authdrift import prod.json            signed by everybody, one after the other
+  authdrift import alice.json bob.json  the same one, signed by each alone")]
 pub struct ImportOptions {
     /// Signed proposals of the same thing
     #[arg(value_name = "FILE", required = true)]
@@ -137,7 +137,7 @@ pub struct ApproveOptions {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  authdrift verify                     every instance, and every table against the history
+  authdrift verify  every instance, and every table against the history
   authdrift verify clerk:prod --json
 
 Exit codes: 0 everything is as it was signed, 12 something is not")]

@@ -22,7 +22,7 @@ pub struct ExportOptions {
 /// `backup`
 #[derive(Debug, Args)]
 #[command(after_help = "\
-The fingerprint key is copied beside it: backup.db comes with backup.key. To restore, stop the daemon and put both in the
+The fingerprint key is copied beside it: backup.db comes with backup.key. To restore, stop the daemon and put both in the \
 place of the originals, without the files that end in -wal and -shm.
 
 Example:

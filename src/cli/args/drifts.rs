@@ -17,9 +17,9 @@ pub enum DiffFormat {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  authdrift diff clerk:prod                      what differs, in words
-  authdrift diff clerk:prod --format revert      the way back, as a JSON Patch
-  authdrift diff clerk:prod --json               every difference with its meaning")]
+  authdrift diff clerk:prod                  what differs, in words
+  authdrift diff clerk:prod --format revert  the way back, as a JSON Patch
+  authdrift diff clerk:prod --json           every difference with its meaning")]
 pub struct DiffOptions {
     /// The instance
     #[arg(value_name = "INSTANCE")]
@@ -36,8 +36,8 @@ pub struct DiffOptions {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  authdrift history clerk:prod                   oldest first
-  authdrift history clerk:prod --json            with the digests that chain the events")]
+  authdrift history clerk:prod         oldest first
+  authdrift history clerk:prod --json  with the digests that chain the events")]
 pub struct HistoryOptions {
     /// The instance
     #[arg(value_name = "INSTANCE")]
@@ -51,8 +51,8 @@ pub struct HistoryOptions {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  authdrift show drf_0198…                       what drifted, since when, how to undo or approve it
-  authdrift show sha256:9f86…                    with which requests a snapshot was read")]
+  authdrift show drf_0198…     what drifted, since when, and what to do
+  authdrift show sha256:9f86…  with which requests a snapshot was read")]
 pub struct ShowOptions {
     /// The drift, drf_…, of which a unique beginning is enough; or the digest of a snapshot, sha256:…
     #[arg(value_name = "DRIFT|SNAPSHOT")]

@@ -9,9 +9,9 @@ use crate::model::{Category, Provider, Severity};
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  authdrift sections                   both vendors
-  authdrift sections auth0             one
-  authdrift sections clerk:prod        as far as one instance is concerned
+  authdrift sections             both vendors
+  authdrift sections auth0       one
+  authdrift sections clerk:prod  as far as one instance is concerned
 
 It needs no configuration; with one it says what each instance reads, and why not the rest.")]
 pub struct SectionsOptions {
@@ -27,12 +27,12 @@ pub struct SectionsOptions {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  authdrift settings mfa sign-up                      what has both words
-  authdrift settings --severity critical              what matters most
-  authdrift settings /tenants.settings/flags          what lies under a path
+  authdrift settings mfa sign-up              what has both words
+  authdrift settings --severity critical      what matters most
+  authdrift settings /tenants.settings/flags  what lies under a path
   authdrift settings --provider clerk --category mfa
 
-Words are looked for in the id, the title, the reason why it matters and the paths. Entries of your own catalogue are
+Words are looked for in the id, the title, the reason why it matters and the paths. Entries of your own catalogue are \
 included when the configuration names one.")]
 pub struct SettingsOptions {
     /// Words a setting has to have, every one of them [default: all settings]
@@ -56,9 +56,9 @@ pub struct SettingsOptions {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  authdrift explain /tenants.settings/session_lifetime        a path, as alerts print it
+  authdrift explain /tenants.settings/session_lifetime  as alerts print it
   authdrift explain /jwt_templates/supabase/lifetime
-  authdrift explain session-lifetime                          the id of a setting")]
+  authdrift explain session-lifetime                    the id of a setting")]
 pub struct ExplainOptions {
     /// A path, beginning with '/', or the id of a setting
     #[arg(value_name = "PATH|SETTING")]

@@ -5,10 +5,10 @@ use clap::{ArgGroup, Args, Subcommand};
 /// Look at messages that wait, and at those that were given up.
 #[derive(Debug, Subcommand)]
 #[command(after_help = "\
-A message waits until its receiver takes it, and is given up when the receiver refuses it for good
-or after some three days. Both stay to be looked at; who retried or dropped one is in the history.
-When a receiver is back after an outage and more than three messages about one instance wait that
-were never tried, it gets one that says what they say. What was delivered is kept for 30 days, what
+A message waits until its receiver takes it, and is given up when the receiver refuses it for good \
+or after some three days. Both stay to be looked at; who retried or dropped one is in the history. \
+When a receiver is back after an outage and more than three messages about one instance wait that \
+were never tried, it gets one that says what they say. What was delivered is kept for 30 days, what \
 was given up for 90.
 
 Examples:

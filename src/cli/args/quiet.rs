@@ -5,13 +5,13 @@ use clap::{Args, Subcommand};
 /// Keep drifts quiet for a time. They are recorded as always, and told when the silence ends.
 #[derive(Debug, Subcommand)]
 #[command(after_help = "\
-A silence is about notification and nothing else: drifts are recorded, and `status` and `check` show
-them as always. What cannot be read, cannot be trusted or is about the watch itself is never kept
-quiet. Everybody is told that a silence begins, by whom and why, and at its end what it kept quiet;
+A silence is about notification and nothing else: drifts are recorded, and `status` and `check` show \
+them as always. What cannot be read, cannot be trusted or is about the watch itself is never kept \
+quiet. Everybody is told that a silence begins, by whom and why, and at its end what it kept quiet; \
 what is still open then is told.
 
 Examples:
-  authdrift silence add --match '/jwt_templates/*' --until 2h --reason \"CHG-7 templates\"
+  authdrift silence add --match '/jwt_templates/*' --until 2h --reason CHG-7
   authdrift silence list
   authdrift silence expire sil_0198…")]
 pub enum SilenceCommand {
@@ -26,13 +26,13 @@ pub enum SilenceCommand {
 /// Announce changes of an instance: what was announced is quiet, anything else louder.
 #[derive(Debug, Subcommand)]
 #[command(after_help = "\
-While the window is open, a drift of the instance that fits a --match is expected: recorded, and told
-at the end. One that does not fit is told at once, says that it was not announced, and is at least
-high. At the end one message says what changed, what was not announced, and what is still different
+While the window is open, a drift of the instance that fits a --match is expected: recorded, and told \
+at the end. One that does not fit is told at once, says that it was not announced, and is at least \
+high. At the end one message says what changed, what was not announced, and what is still different \
 and should now be approved, with the command.
 
 Examples:
-  authdrift window open clerk:prod --match '/jwt_templates/**' --until 2h --reason \"CHG-7 templates\"
+  authdrift window open prod --match '/jwt_templates/**' --until 2h --reason CHG-7
   authdrift window list
   authdrift window close sil_0198…")]
 pub enum WindowCommand {
@@ -47,14 +47,14 @@ pub enum WindowCommand {
 /// `silence add`
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Each --match is a path ('*' stands for one step, '**' for any number; what lies under it is meant
-too), the id of a setting, or an instance. Of each kind any has to fit, and of every kind that is
+Each --match is a path ('*' stands for one step, '**' for any number; what lies under it is meant \
+too), the id of a setting, or an instance. Of each kind any has to fit, and of every kind that is \
 given one.
 
 Examples:
-  authdrift silence add --match '/jwt_templates/*' --until 2h --reason \"CHG-7 templates\"
+  authdrift silence add --match '/jwt_templates/*' --until 2h --reason CHG-7
   authdrift silence add --match clerk:test --until 3d --reason \"load test\"
-  authdrift silence add --match prod --match jwt-template-lifetime --until 1d --reason CHG-8")]
+  authdrift silence add --match prod --match session-lifetime --until 1d --reason x")]
 pub struct SilenceAddOptions {
     /// What it is about
     #[command(flatten)]
@@ -64,11 +64,11 @@ pub struct SilenceAddOptions {
 /// `window open`
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Each --match is a path ('*' stands for one step, '**' for any number; what lies under it is meant
+Each --match is a path ('*' stands for one step, '**' for any number; what lies under it is meant \
 too) or the id of a setting. Of each kind any has to fit, and of every kind that is given one.
 
 Example:
-  authdrift window open clerk:prod --match '/jwt_templates/**' --until 2h --reason \"CHG-7 templates\"")]
+  authdrift window open prod --match '/jwt_templates/**' --until 2h --reason CHG-7")]
 pub struct WindowOpenOptions {
     /// The instance
     #[arg(value_name = "INSTANCE")]
@@ -99,8 +99,8 @@ pub struct QuietOptions {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  authdrift silence list               what is kept quiet
-  authdrift window list --all          what was ever announced")]
+  authdrift silence list       what is kept quiet
+  authdrift window list --all  what was ever announced")]
 pub struct QuietListOptions {
     /// Also those that are over
     #[arg(long)]

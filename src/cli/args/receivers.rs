@@ -24,8 +24,8 @@ pub enum ReceiversCommand {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  authdrift receivers list             with the public keys of those that sign with a key pair
-  authdrift receivers list --json      for a program")]
+  authdrift receivers list         with the public keys of those that have one
+  authdrift receivers list --json  for a program")]
 pub struct ReceiversListOptions {
     /// Print JSON
     #[arg(long)]
@@ -36,11 +36,11 @@ pub struct ReceiversListOptions {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  authdrift receivers test security                      two settings that drifted
-  authdrift receivers test on-call --kind reverted       ends what the first one began
+  authdrift receivers test security                 two settings that drifted
+  authdrift receivers test on-call --kind reverted  ends what the first began
   authdrift receivers test siem --kind blind
 
-The sample is marked as one, is sent once, and is kept nowhere. Filters do not apply to it. Exit codes: 0 it was taken,
+The sample is marked as one, is sent once, and is kept nowhere. Filters do not apply to it. Exit codes: 0 it was taken, \
 74 it was not.")]
 pub struct ReceiversTestOptions {
     /// The receiver's name in the configuration
@@ -76,7 +76,7 @@ impl From<Sample> for SampleKind {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Example:
-  authdrift receivers enable siem      what waits for it is sent at once")]
+  authdrift receivers enable siem  what waits for it is sent at once")]
 pub struct ReceiversEnableOptions {
     /// The receiver's name in the configuration
     #[arg(value_name = "NAME")]

@@ -29,8 +29,8 @@ impl From<LogFormat> for Format {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  authdrift run                        until SIGTERM or Ctrl-C
-  authdrift run --log-format json      for a program that collects the lines of containers")]
+  authdrift run                    until SIGTERM or Ctrl-C
+  authdrift run --log-format json  for a program that collects lines")]
 pub struct RunOptions {
     /// What lines of the log look like
     #[arg(long, value_name = "FORMAT", default_value = "auto")]
@@ -41,12 +41,13 @@ pub struct RunOptions {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  authdrift stale                      for a person
-  authdrift stale --tell               what authdrift-watch.timer runs every five minutes
-  authdrift stale --after 20m          whatever the schedule
+  authdrift stale              for a person
+  authdrift stale --tell       what authdrift-watch.timer runs
+  authdrift stale --after 20m  whatever the schedule
 
-It looks at when each instance was last looked at, with or without success. With --tell every receiver hears of it at once,
-directly and not through the outbox: when it begins, once a day while it lasts, and when it is over. When they were told is
+It looks at when each instance was last looked at, with or without success. One that was never looked at, while others \
+are, waits for `authdrift reload`, and nobody is told. With --tell every receiver hears of it at once, \
+directly and not through the outbox: when it begins, once a day while it lasts, and when it is over. When they were told is \
 kept beside the database, in a file that ends in .stale.
 
 Exit codes: 0 everything was looked at in time, 69 it was not, 74 nobody could be told")]

@@ -22,9 +22,9 @@ pub struct DemoOptions {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  authdrift check                      all instances
-  authdrift check prod --json          one, for a program
-  authdrift check --no-store           look without recording or telling anybody")]
+  authdrift check              all instances
+  authdrift check prod --json  one, for a program
+  authdrift check --no-store   look without recording or telling anybody")]
 pub struct CheckOptions {
     /// Instances to read [default: all]; the prefix may be left out when the name is unique
     #[arg(value_name = "INSTANCE")]
@@ -41,8 +41,8 @@ pub struct CheckOptions {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  authdrift status                     one screen
-  authdrift status --json              for a program")]
+  authdrift status         one screen
+  authdrift status --json  for a program")]
 pub struct StatusOptions {
     /// Print JSON
     #[arg(long)]

@@ -6,6 +6,7 @@ use super::finding::{Check, Finding};
 use crate::approval::ApprovalError;
 use crate::approval::propose::Standing;
 use crate::cli::context::Context;
+use crate::cli::help_with;
 use crate::cli::output::{count, day};
 use crate::config::Instance;
 use crate::cycle::BaselineReport;
@@ -62,6 +63,11 @@ pub(super) fn look(context: &Context) -> Vec<Finding> {
 fn unopened(error: &StoreError, path: &Path) -> Finding {
     let name = path.display();
     match error {
+        StoreError::Missing(_) if let Err(denied) = path.try_exists() => {
+            let why = format!("cannot be looked for: {denied}");
+            let help = help_with(error).unwrap_or("`path` in [store] names it");
+            Finding::failure(Check::Database, name, why, help, Exit::Io)
+        }
         StoreError::Missing(_) if path.with_extension("high-water").exists() => {
             let why = "it is gone, and its high-water file is still there: what was approved went with it";
             let help =
@@ -80,7 +86,7 @@ fn unopened(error: &StoreError, path: &Path) -> Finding {
             Finding::failure(Check::Database, name, error, help, Exit::Configuration)
         }
         error => {
-            let help = "run this as root or as the user that watches; docs/operations.md says how to restore";
+            let help = help_with(error).unwrap_or("docs/operations.md says how to restore a backup");
             Finding::failure(Check::Database, name, error, help, Exit::Io)
         }
     }

@@ -1,5 +1,6 @@
 //! Who may write the files that decide who approves, and who may read what is nobody else's business.
 
+use std::collections::BTreeSet;
 use std::fs::{self, Metadata};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -19,19 +20,22 @@ pub(super) fn look(context: &Context) -> Vec<Finding> {
     let mut paths = vec![context.file.clone(), approval.allowed_signers.clone()];
     paths.extend(approval.revoked_keys.clone());
     paths.extend(context.config.catalogue.clone());
-    let mut findings: Vec<Finding> = paths.iter().flat_map(|path| of_policy(path)).collect();
+    let mut seen = BTreeSet::new();
+    let mut findings: Vec<Finding> = paths.iter().flat_map(|path| of_policy(path, &mut seen)).collect();
     findings.extend(of_service(&context.config.store, &paths));
-    findings.extend(of_database(&context.config.store));
+    findings.extend(of_database(&context.config.store, &mut seen));
     findings
 }
 
 /// A configuration that could not be read further.
 pub(super) fn of_configuration(path: &Path) -> Vec<Finding> {
-    of_policy(path)
+    of_policy(path, &mut BTreeSet::new())
 }
 
 /// A file whose writers decide who approves, and its folder: who may write that can put another file in its place.
-fn of_policy(path: &Path) -> Vec<Finding> {
+///
+/// Several files can lie in one folder, which is `seen` once.
+fn of_policy(path: &Path, seen: &mut BTreeSet<PathBuf>) -> Vec<Finding> {
     let found = match fs::metadata(path) {
         Ok(found) if found.is_file() => found,
         // Whoever reads it says so.
@@ -43,6 +47,7 @@ fn of_policy(path: &Path) -> Vec<Finding> {
         && is_written_by_others(&found)
         // As in /tmp: everybody makes files there, and nobody takes those of others away.
         && found.mode() & 0o1000 == 0
+        && seen.insert(absolute(folder))
     {
         findings.push(writers(folder, &found, "whoever writes the folder can put another file there"));
     }
@@ -83,7 +88,7 @@ fn of_service(store: &Path, paths: &[PathBuf]) -> Option<Finding> {
 }
 
 /// The database and what lies beside it: nobody else may read them.
-fn of_database(store: &Path) -> Vec<Finding> {
+fn of_database(store: &Path, seen: &mut BTreeSet<PathBuf>) -> Vec<Finding> {
     let mut findings = Vec::new();
     let mut owner = None;
     for path in [store.to_owned(), store.with_extension("key")] {
@@ -104,10 +109,15 @@ fn of_database(store: &Path) -> Vec<Finding> {
     if let Some((folder, found)) = store.parent().and_then(|folder| Some((folder, fs::metadata(folder).ok()?)))
         && is_written_by_others(&found)
         && found.mode() & 0o1000 == 0
+        && seen.insert(absolute(folder))
     {
         findings.push(writers(folder, &found, "whoever writes the folder can put another database there"));
     }
     findings
+}
+
+fn absolute(path: &Path) -> PathBuf {
+    fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
 }
 
 /// The name of a user, or the number.

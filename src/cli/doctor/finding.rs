@@ -210,6 +210,21 @@ impl Finding {
         self
     }
 
+    /// What was looked at.
+    pub(super) fn check(&self) -> Check {
+        self.check
+    }
+
+    /// Whether somebody should do something about it.
+    pub(super) fn is_trouble(&self) -> bool {
+        matches!(self.status, Status::Warning | Status::Failure)
+    }
+
+    /// As if it had not been tried.
+    pub(super) fn into_skipped(self, why: impl ToString) -> Self {
+        Self::skipped(self.check, self.on, why)
+    }
+
     /// Whether it does not work.
     pub(super) fn is_failure(&self) -> bool {
         self.status == Status::Failure

@@ -14,7 +14,7 @@ use crate::secrets;
 
 /// Looks at one receiver. With `send` it gets a sample.
 pub(super) async fn look(context: &Context, receiver: &Receiver, send: bool) -> Vec<Finding> {
-    let secret::Secrets { mut findings, are_there } = secret::look(&receiver.secrets(), &context.config);
+    let secret::Secrets { mut findings, are_there } = secret::look(&receiver.secrets(), context);
     let door = match door(receiver) {
         Ok(door) => door,
         Err(finding) => {
@@ -146,8 +146,7 @@ pub(super) async fn heartbeat(context: &Context, send: bool) -> Vec<Finding> {
         let help = "add [heartbeat] with the address of a service that misses signs of life; docs/alerts.md";
         return vec![Finding::warning(Check::Heartbeat, "heartbeat", why, help)];
     };
-    let secret::Secrets { mut findings, are_there } =
-        secret::look(&[Kept { key: "url", place: &place.url }], &context.config);
+    let secret::Secrets { mut findings, are_there } = secret::look(&[Kept { key: "url", place: &place.url }], context);
     if !are_there {
         return findings;
     }

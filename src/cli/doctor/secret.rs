@@ -1,6 +1,9 @@
 //! Secrets are where the configuration says, and nobody else reads them. They are not read here.
 
+use std::path::Path;
+
 use super::finding::{Check, Finding};
+use crate::cli::context::{Context, SYSTEM_FOLDER};
 use crate::config::{Config, Kept, SecretRef};
 use crate::exit::Exit;
 use crate::secrets::{self, Place, SecretError};
@@ -13,7 +16,7 @@ pub(super) struct Secrets {
 }
 
 /// Looks at the places of `kept`.
-pub(super) fn look(kept: &[Kept<'_>], config: &Config) -> Secrets {
+pub(super) fn look(kept: &[Kept<'_>], context: &Context) -> Secrets {
     let mut findings = Vec::new();
     let mut are_there = true;
     for Kept { key, place } in kept {
@@ -31,7 +34,7 @@ pub(super) fn look(kept: &[Kept<'_>], config: &Config) -> Secrets {
             Err(SecretError::NoCredentials { .. }) => {
                 are_there = false;
                 let why = "systemd gives credentials to the service only, and this is not the service";
-                Finding::skipped(Check::Secret, on, why).with_help(as_the_service(config))
+                Finding::skipped(Check::Secret, on, why).with_help(as_the_service(&context.file, &context.config))
             }
             Err(error) => {
                 are_there = false;
@@ -46,7 +49,7 @@ pub(super) fn look(kept: &[Kept<'_>], config: &Config) -> Secrets {
 }
 
 /// How to look as the service does, with all credentials.
-fn as_the_service(config: &Config) -> String {
+fn as_the_service(file: &Path, config: &Config) -> String {
     let mut names: Vec<&str> = config
         .secrets()
         .into_iter()
@@ -59,5 +62,33 @@ fn as_the_service(config: &Config) -> String {
     names.dedup();
     let load: Vec<String> =
         names.iter().map(|name| format!("-p LoadCredential={name}:/etc/authdrift/credentials/{name}")).collect();
-    format!("sudo systemd-run --pipe --wait -q -p User=authdrift {} authdrift doctor", load.join(" "))
+    let file = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
+    let program = match file == Path::new(SYSTEM_FOLDER).join("config.toml") {
+        true => "authdrift".to_owned(),
+        false => format!("authdrift --config {}", super::files::quoted(&file)),
+    };
+    let load = load.join(" ");
+    format!("sudo systemd-run --pipe --wait -q -p User=authdrift -p StateDirectory=authdrift {load} {program} doctor")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Sources, parse};
+
+    #[test]
+    fn the_command_that_looks_as_the_service_names_a_file_that_is_not_the_usual_one() {
+        let text = "[[auth0]]\nname = \"acme\"\ndomain = \"acme.eu.auth0.com\"\nclient_id = \"x\"\n\
+                    client_secret = { credential = \"auth0-acme\" }";
+        let state = Some("/state".into());
+        let now = chrono::DateTime::default();
+        let config = parse(&Sources { file: "/c.toml", text, state_directory: state, xdg_state: None, now }).unwrap();
+        let as_service = "sudo systemd-run --pipe --wait -q -p User=authdrift -p StateDirectory=authdrift \
+                          -p LoadCredential=auth0-acme:/etc/authdrift/credentials/auth0-acme authdrift";
+        for (file, expected) in
+            [("/etc/authdrift/config.toml", " doctor"), ("/srv/it's/c.toml", r" --config '/srv/it'\''s/c.toml' doctor")]
+        {
+            assert_eq!(as_the_service(Path::new(file), &config), format!("{as_service}{expected}"));
+        }
+    }
 }

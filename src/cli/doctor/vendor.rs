@@ -28,7 +28,7 @@ pub(super) async fn look(context: &Context, instance: &Instance, line: &Progress
     let id = &instance.id;
     line.set_message(format!("{id}: being reached"));
     line.tick();
-    let secret::Secrets { mut findings, are_there } = secret::look(&instance.secrets(), &context.config);
+    let secret::Secrets { mut findings, are_there } = secret::look(&instance.secrets(), context);
     let mut is_reached = false;
     for door in doors(&instance.source) {
         let finding = host(&door, Exit::Unavailable).await;

@@ -1,6 +1,7 @@
 //! Whether something watches, and when it last did.
 
 use super::finding::{Check, Finding};
+use crate::cli::AS_ANOTHER;
 use crate::cli::context::Context;
 use crate::cli::output::time;
 use crate::config::Instance;
@@ -21,7 +22,7 @@ pub(super) fn look(context: &Context, chosen: &[Instance]) -> Vec<Finding> {
         Ok(false) => Finding::warning(Check::Daemon, "daemon", "is not running: nothing is read on schedule", start),
         Err(error) => {
             let why = format!("cannot be seen from here: {error}");
-            Finding::skipped(Check::Daemon, "daemon", why).with_help("run this as root or as the user that watches")
+            Finding::skipped(Check::Daemon, "daemon", why).with_help(AS_ANOTHER)
         }
     };
     let mut findings = vec![daemon];
@@ -58,7 +59,12 @@ fn last_cycle(context: &Context, store: &Store, instance: &Instance, is_running:
     };
     let missed = instance.schedule.cron.nth_after(read, MISSED);
     if missed.is_none_or(|missed| missed >= now) {
-        return Finding::ok(Check::LastCycle, id, spoken);
+        if !["untrusted", "error"].contains(&latest.verdict.as_str()) {
+            return Finding::ok(Check::LastCycle, id, spoken);
+        }
+        let why = format!("{spoken}; last read {}", time(read, now));
+        let help = "what failed above or below says why; if nothing did, the next cycle is better";
+        return Finding::warning(Check::LastCycle, id, why, help);
     }
     let why = format!(
         "{spoken}; not read since {}, and its schedule is {}",
