@@ -4,6 +4,8 @@ pub mod breaker;
 
 use std::time::Duration;
 
+use chrono::TimeDelta;
+
 /// `first` doubled for every failure after the first, times 0.8 to 1.2, so that many waiting programs do not come back
 /// in one moment.
 pub fn jittered(first: Duration, failures: u32) -> Duration {
@@ -14,12 +16,25 @@ pub fn jittered(first: Duration, failures: u32) -> Duration {
 /// Pauses in seconds between the tries to deliver one message, as Standard Webhooks proposes: more than three days in all.
 pub const DELIVERY_PAUSES: [u64; 9] = [5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400];
 
+/// The longest that a receiver may ask us to wait (`Retry-After`).
+pub const LONGEST_WISH: TimeDelta = TimeDelta::days(1);
+
+/// How long a message is tried, from the first try on: the pauses in all.
+pub fn patience() -> TimeDelta {
+    TimeDelta::seconds(DELIVERY_PAUSES.iter().sum::<u64>().cast_signed())
+}
+
+/// What of a receiver's wish is granted.
+pub fn granted(asked: Duration) -> TimeDelta {
+    TimeDelta::from_std(asked).unwrap_or(LONGEST_WISH).min(LONGEST_WISH)
+}
+
 /// How long to wait after the `attempts`-th failed delivery, or nothing when it is time to give up. A receiver's own
-/// wish (`Retry-After`) counts when it is longer, up to a day.
+/// wish counts when it is longer.
 pub fn next_delivery(attempts: u32, asked: Option<Duration>) -> Option<Duration> {
     let index = usize::try_from(attempts.saturating_sub(1)).ok()?;
     let pause = jittered(Duration::from_secs(*DELIVERY_PAUSES.get(index)?), 1);
-    Some(asked.map_or(pause, |asked| pause.max(asked.min(Duration::from_secs(86_400)))))
+    Some(asked.map_or(pause, |asked| pause.max(granted(asked).to_std().unwrap_or_default())))
 }
 
 #[cfg(test)]
@@ -40,6 +55,7 @@ mod tests {
         let total: u64 = (1..10).filter_map(|attempt| next_delivery(attempt, None)).map(|pause| pause.as_secs()).sum();
         assert!(total > 2 * 86_400 && total < 5 * 86_400, "{total}");
         assert_eq!(next_delivery(10, None), None);
+        assert_eq!(patience().num_hours(), 75);
         assert!(next_delivery(1, Some(Duration::from_secs(60))).unwrap() >= Duration::from_secs(60));
         assert!(next_delivery(1, Some(Duration::from_secs(1 << 40))).unwrap() <= Duration::from_secs(86_400));
     }

@@ -47,8 +47,8 @@ use crate::store::space::Space;
 use crate::store::{Store, StoreError, events, instances, make_folder};
 use crate::telemetry::{Chore, ChoreFailed, ConfigurationDoubt, Observable, Stopping, Ticked};
 
-/// How long a stop waits for what is under way: a delivery takes at most its time-outs.
-const DRAIN: Duration = Duration::from_secs(30);
+/// How long a stop waits for what is under way: longer than any delivery or sign of life takes.
+const DRAIN: Duration = Duration::from_secs(50);
 
 /// Why the daemon cannot begin or go on.
 #[derive(Debug, thiserror::Error)]
@@ -273,7 +273,7 @@ impl Daemon {
             {
                 self.tracker.spawn(message);
             }
-            if let Err(error) = self.plan.health.look(&self.tracker) {
+            if let Err(error) = self.plan.health.look(&self.tracker, &self.stop) {
                 ChoreFailed { chore: Chore::Health, error: &error }.observe();
                 self.met(error).await?;
             }
@@ -324,7 +324,7 @@ impl Daemon {
         for line in self.plan.delivery.lines() {
             let slot = work.delivery(line.name());
             if slot.is_free(now) {
-                slot.begin(now, &self.tracker, deliver(Arc::clone(line), failures.clone()));
+                slot.begin(now, &self.tracker, deliver(Arc::clone(line), self.stop.clone(), failures.clone()));
             }
         }
         Ok(())

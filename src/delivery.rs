@@ -5,17 +5,20 @@ pub mod direct;
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use serde_json::json;
 use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 
-use crate::backoff::next_delivery;
+use crate::backoff::breaker::MOST_FAILURES;
+use crate::backoff::{granted, next_delivery, patience};
 use crate::clock::Clock;
 use crate::config::Receiver;
 use crate::message::Message;
 use crate::model::Digest;
 use crate::receiver::{Attempt, BadReceiver, Sender};
-use crate::store::outbox::{self, Outcome};
-use crate::store::{Store, StoreError, events, receivers};
+use crate::store::outbox::{self, Outcome, Trials};
+use crate::store::{Store, StoreError, backlog, events, receivers};
 use crate::telemetry::{Delivered, DeliveryFailed, DeliveryGivenUp, Observable};
 
 /// How long a claimed message belongs to one process: longer than any try takes. A process that dies in between leaves
@@ -63,7 +66,7 @@ impl Delivery {
         let mut tasks = JoinSet::new();
         for line in &self.lines {
             let line = Arc::clone(line);
-            tasks.spawn(async move { line.deliver().await });
+            tasks.spawn(async move { line.deliver(&CancellationToken::new()).await });
         }
         let mut outcome = Ok(());
         while let Some(finished) = tasks.join_next().await {
@@ -80,28 +83,32 @@ impl Line {
         &self.name
     }
 
-    /// Delivers what is due, until nothing is, a try fails, or the receiver is left alone for a while.
+    /// Delivers what is due, until nothing is, a try fails, the receiver is left alone for a while, or `stop`: what was begun is
+    /// finished then, and nothing else is begun.
     ///
     /// # Errors
     /// The store cannot be used. The receiver's failure is recorded, not an error.
-    pub async fn deliver(&self) -> Result<(), StoreError> {
-        loop {
+    pub async fn deliver(&self, stop: &CancellationToken) -> Result<(), StoreError> {
+        while !stop.is_cancelled() {
             let now = self.clock.now();
             let claimed = self.store.write(|tx| {
                 let health = receivers::health(tx, &self.name, &self.target)?;
-                if health.disabled.is_some() || health.breaker.closed_until(now).is_some() {
+                if health.disabled.is_some() || health.resting_until(now).is_some() {
                     return Ok::<_, StoreError>(None);
                 }
+                backlog::fold_held_up(tx, &self.name, now)?;
                 outbox::claim(tx, &self.name, now, HOLD)
             })?;
             let Some(message) = claimed else { return Ok(()) };
             let attempt = self.sender.send(&message, now).await;
-            let outcome = outcome(&message, &attempt, self.clock.as_ref());
+            let trials = self.store.read(|tx| outbox::trials(tx, &message.id))?;
+            let outcome = outcome(&message, &attempt, trials, self.clock.now());
             self.record(&message, &attempt, &outcome)?;
-            if matches!(attempt, Attempt::Transient(..) | Attempt::Gone(_)) {
+            if !matches!(attempt, Attempt::Delivered(_) | Attempt::Permanent(_) | Attempt::Partly(_, true)) {
                 return Ok(());
             }
         }
+        Ok(())
     }
 
     fn record(&self, message: &Message, attempt: &Attempt, outcome: &Outcome) -> Result<(), StoreError> {
@@ -111,7 +118,7 @@ impl Line {
                 Delivered { receiver, delivery, answer }.observe();
                 Some("delivery.done")
             }
-            Outcome::Again(next, reason) => {
+            Outcome::Again(next, reason) | Outcome::Partly(next, reason) | Outcome::Held(next, reason) => {
                 DeliveryFailed { receiver, delivery, error: reason, next: *next }.observe();
                 None
             }
@@ -129,13 +136,25 @@ impl Line {
                 events::append(tx, now, kind, message.alert.instance.as_ref(), data)?;
             }
             let breaker = receivers::health(tx, receiver, &self.target)?.breaker;
+            if matches!(attempt, Attempt::Delivered(_) | Attempt::Partly(_, true)) {
+                let is_back = message.attempts > 0 || breaker.failures >= MOST_FAILURES;
+                outbox::took(tx, receiver, is_back, now)?;
+            }
             match attempt {
-                Attempt::Transient(..) => receivers::record(tx, receiver, &self.target, breaker.failed(now)),
+                Attempt::Transient(_, asked) => {
+                    receivers::record(tx, receiver, &self.target, breaker.failed(now))?;
+                    asked.map_or(Ok(()), |asked| receivers::pause(tx, receiver, now + granted(asked)))
+                }
+                Attempt::Busy(_, asked) => {
+                    receivers::record(tx, receiver, &self.target, breaker.failed(now))?;
+                    receivers::pause(tx, receiver, now + granted(*asked))
+                }
                 Attempt::Gone(reason) => receivers::disable(tx, receiver, &self.target, reason, now),
-                Attempt::Delivered(_) | Attempt::Permanent(_) if breaker.failures > 0 => {
+                Attempt::Delivered(_) | Attempt::Permanent(_) | Attempt::Partly(_, true) if breaker.failures > 0 => {
                     receivers::record(tx, receiver, &self.target, breaker.answered())
                 }
-                Attempt::Delivered(_) | Attempt::Permanent(_) => Ok(()),
+                // Who took it before and who refuses it now say nothing of all others.
+                Attempt::Delivered(_) | Attempt::Permanent(_) | Attempt::Partly(..) => Ok(()),
             }
         })
     }
@@ -147,13 +166,25 @@ pub fn target(receiver: &Receiver) -> Digest {
     Digest::of(format!("{:?}", receiver.kind).as_bytes())
 }
 
-fn outcome(message: &Message, attempt: &Attempt, clock: &dyn Clock) -> Outcome {
+fn outcome(message: &Message, attempt: &Attempt, trials: Trials, now: DateTime<Utc>) -> Outcome {
+    let tries = message.attempts + 1;
+    let again = |reason: &str, asked, make: fn(DateTime<Utc>, String) -> Outcome| match next_delivery(tries, asked) {
+        Some(pause) => make(now + pause, reason.to_owned()),
+        None => Outcome::Dead(format!("given up after {tries} tries: {reason}")),
+    };
+    let held = |reason: &str, asked| match trials.since {
+        Some(since) if since + patience() < now => {
+            Outcome::Dead(format!("given up after {} hours: {reason}", patience().num_hours()))
+        }
+        _ => Outcome::Held(now + granted(asked), reason.to_owned()),
+    };
     match attempt {
         Attempt::Delivered(answer) => Outcome::Delivered(answer.clone()),
         Attempt::Permanent(reason) | Attempt::Gone(reason) => Outcome::Dead(reason.clone()),
-        Attempt::Transient(reason, asked) => match next_delivery(message.attempts + 1, *asked) {
-            Some(pause) => Outcome::Again(clock.now() + pause, reason.clone()),
-            None => Outcome::Dead(format!("given up after {} tries: {reason}", message.attempts + 1)),
-        },
+        Attempt::Busy(reason, asked) => held(reason, *asked),
+        // Who asks for time and takes others meanwhile asks because of this message.
+        Attempt::Transient(reason, Some(asked)) if !trials.is_passed => held(reason, *asked),
+        Attempt::Transient(reason, asked) => again(reason, *asked, Outcome::Again),
+        Attempt::Partly(reason, _) => again(reason, None, Outcome::Partly),
     }
 }

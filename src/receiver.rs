@@ -24,6 +24,10 @@ pub enum Attempt {
     Delivered(String),
     /// It may work later: why not now, and how long the receiver asks us to wait.
     Transient(String, Option<Duration>),
+    /// The receiver gets too many messages, whatever this one says: its words, and how long it is to be left alone.
+    Busy(String, Duration),
+    /// Some of those it is for have it, and the others may get it later: why not now, and whether anybody took it in this try.
+    Partly(String, bool),
     /// It will never work: why.
     Permanent(String),
     /// The receiver wants nothing any more: its words.

@@ -121,7 +121,9 @@ pub async fn test(context: &Context, options: &ReceiversTestOptions, out: &mut d
             }
             Ok(Exit::Ok)
         }
-        Attempt::Transient(reason, _) => refused(&reason, "an alert would be tried again for three days"),
+        Attempt::Transient(reason, _) | Attempt::Busy(reason, _) | Attempt::Partly(reason, _) => {
+            refused(&reason, "an alert would be tried again for three days")
+        }
         Attempt::Permanent(reason) => refused(&reason, "an alert would be given up: mend the receiver's configuration"),
         Attempt::Gone(reason) => {
             refused(&reason, "after that nothing would be sent any more: make a new address there")
@@ -215,7 +217,8 @@ pub(super) fn state_words(health: &Health, now: DateTime<Utc>) -> String {
     if let Some((since, _)) = &health.disabled {
         return format!("disabled {}", time(*since, now));
     }
-    match (health.breaker.closed_until(now), health.breaker.failures) {
+    match (health.resting_until(now), health.breaker.failures) {
+        (Some(until), 0 | 1) => format!("resting till {}", time(until, now)),
         (Some(until), failures) => format!("resting till {}, failed {failures} times", time(until, now)),
         (None, 0) => "well".to_owned(),
         (None, 1) => "failed once".to_owned(),
@@ -261,7 +264,7 @@ pub(super) fn health_json(health: &Health, now: DateTime<Utc>) -> serde_json::Ma
     let disabled = health.disabled.as_ref();
     let mut fields = serde_json::Map::new();
     fields.insert("failures_in_a_row".to_owned(), json!(health.breaker.failures));
-    fields.insert("resting_until".to_owned(), json!(health.breaker.closed_until(now).map(written)));
+    fields.insert("resting_until".to_owned(), json!(health.resting_until(now).map(written)));
     let disabled = disabled.map(|(since, reason)| json!({ "since": written(*since), "reason": reason }));
     fields.insert("disabled".to_owned(), json!(disabled));
     fields

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::clock::{Clock, written};
@@ -70,7 +71,7 @@ impl Health {
     ///
     /// # Errors
     /// The database cannot be read or written; the service elsewhere is told of that too.
-    pub(super) fn look(&mut self, tracker: &TaskTracker) -> Result<(), StoreError> {
+    pub(super) fn look(&mut self, tracker: &TaskTracker, stop: &CancellationToken) -> Result<(), StoreError> {
         let now = self.clock.now();
         if self.looked.is_some_and(|looked| looked + EVERY > now && looked <= now) {
             return Ok(());
@@ -92,7 +93,7 @@ impl Health {
         };
         if let (Some(heartbeat), Some(beat)) = (&self.heartbeat, beat) {
             let status = self.store.read(|tx| status(tx, &self.config, now)).unwrap_or_default();
-            tracker.spawn(send(Arc::clone(heartbeat), beat, status));
+            tracker.spawn(send(Arc::clone(heartbeat), beat, status, stop.clone()));
         }
         looked.map(drop)
     }
@@ -112,13 +113,14 @@ impl Health {
     }
 }
 
-async fn send(heartbeat: Arc<Heartbeat>, beat: Beat, status: String) {
+async fn send(heartbeat: Arc<Heartbeat>, beat: Beat, status: String, stop: CancellationToken) {
     for pause in AGAIN {
         match heartbeat.send(&beat, &status).await {
             Ok(()) => return HeartbeatTaken.observe(),
             Err(error) => HeartbeatFailed { error: &error, is_last: false }.observe(),
         }
-        tokio::time::sleep(pause).await;
+        // At the end there is no time for pauses.
+        let _ = tokio::time::timeout(pause, stop.cancelled()).await;
     }
     match heartbeat.send(&beat, &status).await {
         Ok(()) => HeartbeatTaken.observe(),

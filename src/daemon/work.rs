@@ -104,8 +104,12 @@ pub(super) async fn cycle(
     }
 }
 
-pub(super) async fn deliver(line: Arc<Line>, failures: mpsc::UnboundedSender<StoreError>) -> bool {
-    match line.deliver().await {
+pub(super) async fn deliver(
+    line: Arc<Line>,
+    stop: CancellationToken,
+    failures: mpsc::UnboundedSender<StoreError>,
+) -> bool {
+    match line.deliver(&stop).await {
         Ok(()) => true,
         Err(error) => {
             ChoreFailed { chore: Chore::Delivery, error: &error }.observe();

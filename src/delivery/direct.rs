@@ -42,9 +42,11 @@ impl Herald {
                 let attempt = sender.send(&message, now).await;
                 let outcome = match &attempt {
                     Attempt::Delivered(answer) => Ok(answer.as_str()),
-                    Attempt::Transient(error, _) | Attempt::Permanent(error) | Attempt::Gone(error) => {
-                        Err(error.as_str())
-                    }
+                    Attempt::Transient(error, _)
+                    | Attempt::Busy(error, _)
+                    | Attempt::Partly(error, _)
+                    | Attempt::Permanent(error)
+                    | Attempt::Gone(error) => Err(error.as_str()),
                 };
                 ToldDirectly { receiver: name, delivery: &message.id, outcome }.observe();
                 outcome.is_ok()

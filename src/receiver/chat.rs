@@ -5,7 +5,7 @@ use secrecy::ExposeSecret;
 use url::Url;
 
 use super::Attempt;
-use super::post::{Answer, Post};
+use super::post::{Answer, Post, SLOW_DOWN};
 use crate::config::{SecretUrl, secret_url};
 use crate::message::Body;
 use crate::secrets;
@@ -49,6 +49,7 @@ fn attempt(answer: Answer, url: &Url) -> Attempt {
         status if GONE.contains(&status) => Attempt::Gone(said),
         400..=499 if !matches!(answer.status, 408 | 425 | 429) => Attempt::Permanent(said),
         200..=399 => answer.attempt(),
+        429 => Attempt::Busy(said, answer.wait.unwrap_or(SLOW_DOWN)),
         _ => Attempt::Transient(said, answer.wait),
     }
 }
@@ -79,7 +80,7 @@ mod tests {
             (404, "no_service", Attempt::Gone("404: no_service".to_owned())),
             (410, "channel_is_archived", Attempt::Gone("410: channel_is_archived".to_owned())),
             (413, "", Attempt::Permanent("413".to_owned())),
-            (429, "slow\r\ndown", Attempt::Transient("429: slow\\u{d}\\u{a}down".to_owned(), None)),
+            (429, "slow\r\ndown", Attempt::Busy("429: slow\\u{d}\\u{a}down".to_owned(), SLOW_DOWN)),
             (500, "at /services/T000/B000/CANARYCANARY", Attempt::Transient("500".to_owned(), None)),
             (404, "no hook CANARYTOO", Attempt::Gone("404".to_owned())),
             (404, "no hook C%41NARY%54OO", Attempt::Gone("404".to_owned())),

@@ -87,7 +87,7 @@ impl Mailer {
             Err(reason) => return Attempt::Transient(reason, None),
         };
         let began = Instant::now();
-        let mut attempts = Vec::new();
+        let (mut attempts, mut is_heard) = (Vec::new(), false);
         for (place, to) in self.in_turn(message.attempts) {
             let attempt = match self.taken.by(&message.id, place) {
                 Some(answer) => Attempt::Delivered(answer),
@@ -99,13 +99,14 @@ impl Mailer {
                     let attempt = self.send_to(&relay, &mail, to).await;
                     if let Attempt::Delivered(answer) = &attempt {
                         self.taken.note(&message.id, place, answer);
+                        is_heard = true;
                     }
                     attempt
                 }
             };
             attempts.push((to, attempt));
         }
-        all_recipients(attempts)
+        all_recipients(attempts, is_heard)
     }
 
     /// The recipients with their places. Every try begins with another, so that the same slow ones do not keep the mail
@@ -287,22 +288,29 @@ impl Failure {
     }
 }
 
-/// What became of a mail to several people: tried again while anyone may still get it, delivered when somebody has it, given up only when nobody ever will.
-fn all_recipients(attempts: Vec<(&Mailbox, Attempt)>) -> Attempt {
-    let mut delivered = None;
+/// What became of a mail to several people: tried again while anyone may still get it, delivered when somebody has it, given up
+/// only when nobody ever will. `is_heard` says that somebody took it in this try.
+fn all_recipients(attempts: Vec<(&Mailbox, Attempt)>, is_heard: bool) -> Attempt {
+    let (mut delivered, mut later) = (None, None);
     let mut refused = Vec::new();
     for (to, attempt) in attempts {
         match attempt {
-            Attempt::Transient(..) => return attempt,
             Attempt::Permanent(reason) | Attempt::Gone(reason) => refused.push(format!("{}: {reason}", to.email)),
             Attempt::Delivered(answer) => delivered = Some(answer),
+            Attempt::Transient(reason, _) | Attempt::Busy(reason, _) | Attempt::Partly(reason, _) => {
+                later.get_or_insert((to, reason));
+            }
         }
     }
     let refused = display_safe(&refused.join("; "));
-    match delivered {
-        Some(answer) if refused.is_empty() => Attempt::Delivered(answer),
-        Some(answer) => Attempt::Delivered(format!("{answer}, but not to {refused}")),
-        None => Attempt::Permanent(refused),
+    match (later, delivered) {
+        (Some((to, reason)), Some(_)) => {
+            Attempt::Partly(display_safe(&format!("not yet to {}: {reason}", to.email)), is_heard)
+        }
+        (Some((_, reason)), None) => Attempt::Transient(reason, None),
+        (None, Some(answer)) if refused.is_empty() => Attempt::Delivered(answer),
+        (None, Some(answer)) => Attempt::Delivered(format!("{answer}, but not to {refused}")),
+        (None, None) => Attempt::Permanent(refused),
     }
 }
 
@@ -339,11 +347,11 @@ mod tests {
             (delivered(), delivered(), delivered()),
             (permanent(), delivered(), Attempt::Delivered("250, but not to a@example.test: 550".to_owned())),
             (permanent(), transient(), transient()),
-            (delivered(), transient(), transient()),
+            (delivered(), transient(), Attempt::Partly("not yet to b@example.test: 450".to_owned(), true)),
             (permanent(), permanent(), Attempt::Permanent("a@example.test: 550; b@example.test: 550".to_owned())),
         ];
         for (first, second, expected) in table {
-            assert_eq!(all_recipients(vec![(&one, first), (&other, second)]), expected);
+            assert_eq!(all_recipients(vec![(&one, first), (&other, second)], true), expected);
         }
     }
 }

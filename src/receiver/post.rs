@@ -17,6 +17,8 @@ use crate::model::display_safe;
 
 /// Connect, send and answer within this time.
 const TIMEOUT: Duration = Duration::from_secs(15);
+/// How long to leave a receiver alone that gets too many messages and does not say.
+pub(super) const SLOW_DOWN: Duration = Duration::from_secs(60);
 /// What is read of an answer: it may have no end.
 const MOST_READ: usize = 16 << 10;
 
@@ -119,7 +121,8 @@ impl Answer {
         match self.status {
             200..=299 => Attempt::Delivered(words),
             // A receiver that is being moved or given new credentials answers 401, 403 or 404 for a while.
-            401 | 403 | 404 | 408 | 425 | 429 | 500..=599 => Attempt::Transient(words, self.wait),
+            401 | 403 | 404 | 408 | 425 | 500..=599 => Attempt::Transient(words, self.wait),
+            429 => Attempt::Busy(words, self.wait.unwrap_or(SLOW_DOWN)),
             410 => Attempt::Gone(words),
             300..=399 => {
                 Attempt::Permanent(format!("{words}: redirects are not followed, configure the final address"))
@@ -195,9 +198,10 @@ mod tests {
             let status = StatusCode::from_u16(status).unwrap();
             Answer { status: status.as_u16(), words: words(status), wait: None, body: String::new() }.attempt()
         };
-        for status in [401, 403, 404, 408, 425, 429, 500, 503] {
+        for status in [401, 403, 404, 408, 425, 500, 503] {
             assert!(matches!(attempt(status), Attempt::Transient(..)), "{status}");
         }
+        assert!(matches!(attempt(429), Attempt::Busy(..)));
         for status in [302, 400, 413, 422] {
             assert!(matches!(attempt(status), Attempt::Permanent(_)), "{status}");
         }

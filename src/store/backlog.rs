@@ -22,6 +22,8 @@ const KEEP_DEAD: TimeDelta = TimeDelta::days(90);
 const PRUNED_AT_ONCE: u32 = 100;
 /// Messages about one instance that a receiver gets one by one when it is back; more are folded into one.
 const MOST_AFTER_OUTAGE: usize = 3;
+/// What waited longer than this and was never tried was held up: its receiver was disabled, not configured or asked for time.
+const HELD_UP: TimeDelta = TimeDelta::minutes(10);
 
 /// A message, and what became of it.
 #[derive(Debug, Clone)]
@@ -120,7 +122,7 @@ pub fn missed(tx: &Transaction<'_>, receiver: &str) -> Stored<Vec<Kept>> {
 /// The database cannot be written.
 pub fn retry(tx: &Transaction<'_>, message: &Message, by: &str, now: DateTime<Utc>) -> Stored<()> {
     tx.prepare_cached(
-        "UPDATE outbox SET state = 'waiting', next_at = ?2, attempts = 0, done_at = NULL
+        "UPDATE outbox SET state = 'waiting', next_at = ?2, attempts = 0, first_at = NULL, passed = 0, done_at = NULL
          WHERE id = ?1 AND state IN ('waiting', 'dead')",
     )?
     .execute((message.id.as_str(), to_millis(now)))?;
@@ -149,12 +151,36 @@ pub fn give_up(tx: &Transaction<'_>, message: &Message, by: &str, reason: &str, 
 /// # Errors
 /// The database cannot be written.
 pub fn fold_after_outage(tx: &Transaction<'_>, receiver: &str, now: DateTime<Utc>) -> Stored<()> {
-    for (instance, count) in crowds(tx, receiver, now)? {
+    for (instance, count) in crowds(tx, receiver)? {
         if count > MOST_AFTER_OUTAGE {
             fold_instance(tx, receiver, &instance, now)?;
         }
     }
     Ok(())
+}
+
+/// The same where nothing failed before: a receiver that was disabled, not configured or asked for time is sent to again.
+/// What waits behind a message that was tried waits for how that one ends.
+///
+/// # Errors
+/// The database cannot be written.
+pub fn fold_held_up(tx: &Transaction<'_>, receiver: &str, now: DateTime<Utc>) -> Stored<()> {
+    for (instance, count) in crowds(tx, receiver)? {
+        if count > MOST_AFTER_OUTAGE && is_held_up(tx, receiver, &instance, now)? {
+            fold_instance(tx, receiver, &instance, now)?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether the oldest message about `instance` that waits was never tried and waited for long.
+fn is_held_up(tx: &Transaction<'_>, receiver: &str, instance: &str, now: DateTime<Utc>) -> Stored<bool> {
+    let query = format!(
+        "SELECT {UNTRIED} AND created_at <= ?3 FROM outbox
+         WHERE receiver = ?1 AND state = 'waiting' AND instance = ?2 ORDER BY rowid LIMIT 1"
+    );
+    let mut query = tx.prepare_cached(&query)?;
+    Ok(query.query_row((receiver, instance, to_millis(now - HELD_UP)), |row| row.get(0))?)
 }
 
 /// Folds what waits for `receiver` and was never tried, the largest crowd first, until at most `most` wait.
@@ -169,7 +195,7 @@ pub fn bound(tx: &Transaction<'_>, receiver: &str, most: usize, now: DateTime<Ut
     if waiting <= most {
         return Ok(());
     }
-    for (instance, count) in crowds(tx, receiver, now)? {
+    for (instance, count) in crowds(tx, receiver)? {
         if waiting > most && count > 1 {
             fold_instance(tx, receiver, &instance, now)?;
             waiting -= count - 1;
@@ -178,15 +204,15 @@ pub fn bound(tx: &Transaction<'_>, receiver: &str, most: usize, now: DateTime<Ut
     Ok(())
 }
 
-/// How a message is recognised that was never tried and that nobody is sending: it cannot have arrived.
-const UNTRIED: &str = "receiver = ?1 AND state = 'waiting' AND attempts = 0 AND last_outcome = '' AND claimed_to <= ?2";
+/// How a message is recognised that was never tried and that nobody ever began to send: it cannot have arrived.
+const UNTRIED: &str = "receiver = ?1 AND state = 'waiting' AND attempts = 0 AND last_outcome = '' AND claimed_to = 0";
 
 /// How many messages about each instance were never tried, the most first.
-fn crowds(tx: &Transaction<'_>, receiver: &str, now: DateTime<Utc>) -> Stored<Vec<(String, usize)>> {
+fn crowds(tx: &Transaction<'_>, receiver: &str) -> Stored<Vec<(String, usize)>> {
     let mut query = tx.prepare_cached(&format!(
         "SELECT instance, count(*) FROM outbox WHERE {UNTRIED} GROUP BY instance ORDER BY count(*) DESC, instance"
     ))?;
-    let rows = query.query_map((receiver, to_millis(now)), |row| Ok((row.get(0)?, row.get::<_, i64>(1)?)))?;
+    let rows = query.query_map([receiver], |row| Ok((row.get(0)?, row.get::<_, i64>(1)?)))?;
     let mut crowds = Vec::new();
     for row in rows {
         let (instance, count) = row?;
@@ -197,8 +223,8 @@ fn crowds(tx: &Transaction<'_>, receiver: &str, now: DateTime<Utc>) -> Stored<Ve
 
 fn fold_instance(tx: &Transaction<'_>, receiver: &str, instance: &str, now: DateTime<Utc>) -> Stored<()> {
     let mut query =
-        tx.prepare_cached(&format!("SELECT {COLUMNS} FROM outbox WHERE {UNTRIED} AND instance = ?3 ORDER BY rowid"))?;
-    let mut rows = query.query((receiver, to_millis(now), instance))?;
+        tx.prepare_cached(&format!("SELECT {COLUMNS} FROM outbox WHERE {UNTRIED} AND instance = ?2 ORDER BY rowid"))?;
+    let mut rows = query.query((receiver, instance))?;
     let mut messages: Vec<Message> = Vec::new();
     while let Some(row) = rows.next()? {
         // One that cannot be read is given up when its turn comes.

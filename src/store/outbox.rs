@@ -14,8 +14,8 @@ use crate::model::{Digest, MessageId, Severity};
 /// Longer than any pause between two tries: the longest is a day, and a fifth of it for scatter.
 const LONGEST_WAIT: TimeDelta = TimeDelta::hours(30);
 
-/// Tries after which a message that is refused lets later ones about the same instance go first: some five minutes. While a
-/// receiver is away nothing steps aside, so that what waits can be folded.
+/// Tries after which a message that is refused lets later ones about the same instance go first, if the receiver evidently
+/// answers: some five minutes. While a receiver is away nothing steps aside, so that what waits can be folded.
 const STEPS_ASIDE: u32 = 3;
 
 /// How one try ended.
@@ -25,6 +25,10 @@ pub enum Outcome {
     Delivered(String),
     /// Try again at that time.
     Again(DateTime<Utc>, String),
+    /// The same, and some of those it is for have it.
+    Partly(DateTime<Utc>, String),
+    /// The receiver asked to be left alone until then, whatever the message: that is no try.
+    Held(DateTime<Utc>, String),
     /// Never.
     Dead(String),
 }
@@ -99,9 +103,10 @@ pub fn content(tx: &Transaction<'_>, id: &str) -> Stored<Digest> {
 /// Takes the next message for `receiver` that is due, so that no other process tries it for `hold`.
 ///
 /// Messages about one instance go in the order they were made: nothing is taken while an older one still waits, unless that
-/// was refused `STEPS_ASIDE` times: what one message says must not keep every later one from being heard. Those about
-/// other instances do not wait for them. A message that cannot be read is given up, not tried for ever. One that is
-/// to wait longer than anything waits was written so by somebody else, or by a clock that was wrong: it is due.
+/// was refused `STEPS_ASIDE` times by a receiver that takes others, and is not due itself: what one message says must not keep
+/// every later one from being heard. Those about other instances do not wait for them; what was due first goes first, so
+/// that one which is held again and again comes after all others. A message that cannot be read is given up, not tried for
+/// ever. One that is to wait longer than anything waits was written so by somebody else, or by a clock that was wrong: it is due.
 ///
 /// # Errors
 /// The database cannot be written.
@@ -116,9 +121,11 @@ pub fn claim(tx: &Transaction<'_>, receiver: &str, now: DateTime<Utc>, hold: Dur
                    AND NOT EXISTS (SELECT 1 FROM outbox AS older
                                    WHERE older.receiver = mine.receiver AND older.instance = mine.instance
                                      AND older.state = 'waiting'
-                                     AND NOT (older.attempts >= ?5 AND substr(older.last_outcome, 1, 4) IN ('401 ', '403 ', '404 '))
+                                     AND NOT (older.attempts >= ?5 AND older.next_at > ?2
+                                              AND (older.passed
+                                                   OR substr(older.last_outcome, 1, 4) IN ('401 ', '403 ', '404 ')))
                                      AND older.rowid < mine.rowid)
-                 ORDER BY rowid LIMIT 1",
+                 ORDER BY next_at, rowid LIMIT 1",
             )?
             .query_row((receiver, to_millis(now), to_millis(now + LONGEST_WAIT), until, STEPS_ASIDE), |row| {
                 Ok((row.get::<_, String>(0)?, message(row)))
@@ -160,32 +167,69 @@ fn message(row: &Row<'_>) -> Stored<Message> {
 pub fn record(tx: &Transaction<'_>, id: &MessageId, outcome: &Outcome, now: DateTime<Utc>) -> Stored<bool> {
     let (state, next, words, done) = match outcome {
         Outcome::Delivered(words) => ("delivered", now, words, Some(to_millis(now))),
-        Outcome::Again(next, words) => ("waiting", *next, words, None),
+        Outcome::Again(next, words) | Outcome::Partly(next, words) | Outcome::Held(next, words) => {
+            ("waiting", *next, words, None)
+        }
         Outcome::Dead(words) => ("dead", now, words, Some(to_millis(now))),
     };
+    let tries = u32::from(!matches!(outcome, Outcome::Held(..)));
+    let is_partly = matches!(outcome, Outcome::Partly(..));
     let recorded = tx
         .prepare_cached(
             "UPDATE outbox SET state = ?2, next_at = ?3, last_outcome = ?4, done_at = ?5, claimed_to = 0,
-                           attempts = attempts + 1
+                           attempts = attempts + ?6, first_at = coalesce(first_at, ?7),
+                           passed = ?8 OR (passed AND attempts >= ?9)
          WHERE id = ?1 AND state = 'waiting'",
         )?
-        .execute((id.as_str(), state, to_millis(next), words, done))?;
-    if matches!(outcome, Outcome::Delivered(_)) {
-        // The receiver is there again: what waits for it need not wait any longer.
-        tx.prepare_cached(
-            "UPDATE outbox SET next_at = ?2 WHERE state = 'waiting' AND next_at > ?2
-                AND receiver = (SELECT receiver FROM outbox WHERE id = ?1)",
-        )?
-        .execute((id.as_str(), to_millis(now)))?;
-        let failed_before: Option<String> = tx
-            .prepare_cached("SELECT receiver FROM outbox WHERE id = ?1 AND attempts > 1")?
-            .query_row([id.as_str()], |row| row.get(0))
-            .optional()?;
-        if let Some(receiver) = failed_before {
-            backlog::fold_after_outage(tx, &receiver, now)?;
-        }
-    }
+        .execute((id.as_str(), state, to_millis(next), words, done, tries, to_millis(now), is_partly, STEPS_ASIDE))?;
     Ok(recorded > 0)
+}
+
+/// Notes that `receiver` took something: what it refused meanwhile was refused for what it says. If that ended an outage,
+/// what waits for long is due once, and what was never tried is folded.
+///
+/// # Errors
+/// The database cannot be written.
+pub fn took(tx: &Transaction<'_>, receiver: &str, is_back: bool, now: DateTime<Utc>) -> Stored<()> {
+    if is_back {
+        // Not what comes in a few minutes anyway, and none twice: who takes every other message is not away.
+        tx.prepare_cached(
+            "UPDATE outbox SET next_at = min(next_at, ?2)
+             WHERE receiver = ?1 AND state = 'waiting' AND attempts >= ?3 AND NOT passed",
+        )?
+        .execute((receiver, to_millis(now), STEPS_ASIDE))?;
+    }
+    tx.prepare_cached(
+        "UPDATE outbox SET passed = 1 WHERE receiver = ?1 AND state = 'waiting' AND first_at IS NOT NULL AND NOT passed",
+    )?
+    .execute([receiver])?;
+    if is_back {
+        backlog::fold_after_outage(tx, receiver, now)?;
+    }
+    Ok(())
+}
+
+/// How it went so far with a message that waits.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Trials {
+    /// The first try.
+    pub since: Option<DateTime<Utc>>,
+    /// The receiver took something else after it had refused this one.
+    pub is_passed: bool,
+}
+
+/// How it went so far with the message `id`.
+///
+/// # Errors
+/// The database cannot be read.
+pub fn trials(tx: &Transaction<'_>, id: &MessageId) -> Stored<Trials> {
+    let trials = tx
+        .prepare_cached("SELECT first_at, passed FROM outbox WHERE id = ?1")?
+        .query_row([id.as_str()], |row| {
+            Ok(Trials { since: row.get::<_, Option<i64>>(0)?.map(from_millis), is_passed: row.get(1)? })
+        })
+        .optional()?;
+    Ok(trials.unwrap_or_default())
 }
 
 /// A receiver that does not take what is sent to it.
@@ -206,11 +250,13 @@ pub struct Failing {
 pub fn failing(tx: &Transaction<'_>, receiver: &str) -> Stored<Option<Failing>> {
     let failing = tx
         .prepare_cached(
-            "SELECT min(created_at), count(done_at), (SELECT last_outcome FROM outbox WHERE receiver = ?1
-                 AND state IN ('waiting', 'dead') AND attempts > 0 ORDER BY coalesce(done_at, next_at) DESC LIMIT 1)
-             FROM outbox WHERE receiver = ?1 AND state IN ('waiting', 'dead') AND attempts > 0
-               AND coalesce(done_at, next_at) >= coalesce((SELECT max(done_at) FROM outbox
-                                                          WHERE receiver = ?1 AND state = 'delivered'), 0)",
+            "WITH refused AS (
+                 SELECT * FROM outbox WHERE receiver = ?1 AND first_at IS NOT NULL
+                    AND (state = 'waiting' AND NOT passed
+                         OR state = 'dead' AND done_at >= coalesce((SELECT max(done_at) FROM outbox
+                                                                    WHERE receiver = ?1 AND state = 'delivered'), 0)))
+             SELECT min(first_at), count(done_at),
+                    (SELECT last_outcome FROM refused ORDER BY coalesce(done_at, next_at) DESC LIMIT 1) FROM refused",
         )?
         .query_row([receiver], |row| {
             let since: Option<i64> = row.get(0)?;
@@ -255,7 +301,7 @@ pub fn receiver_state(tx: &Transaction<'_>, receiver: &str) -> Stored<ReceiverSt
         .optional()?;
     let trouble = tx
         .prepare_cached(
-            "SELECT last_outcome FROM outbox WHERE receiver = ?1 AND state IN ('waiting', 'dead') AND attempts > 0
+            "SELECT last_outcome FROM outbox WHERE receiver = ?1 AND state IN ('waiting', 'dead') AND first_at IS NOT NULL
              ORDER BY state DESC, created_at LIMIT 1",
         )?
         .query_row([receiver], |row| row.get(0))

@@ -57,6 +57,22 @@ async fn a_sign_of_life_follows_every_cycle_and_says_when_something_is_wrong() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_stop_waits_for_no_pause_of_a_sign_of_life() {
+    let sandbox = Sandbox::clerk_approved().await;
+    let service = service(&sandbox).await;
+    service.fail_all(Webhook::reply(503));
+    let work =
+        Clockwork::start_with(sandbox, start(), |text| text + "[heartbeat]\nurl = { file = \"heartbeat\" }\n").await;
+    work.minute().await;
+    work.minute().await;
+    eventually("a first failure", || !beats(&service).is_empty()).await;
+    let begun = std::time::Instant::now();
+    work.stop().await;
+    assert!(begun.elapsed() < PATIENCE / 2, "{:?}", begun.elapsed());
+    assert!(beats(&service).len() >= 3, "it was tried as often as ever");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_instance_that_was_never_read_is_told_after_three_intervals_and_when_it_is_read() {
     let sandbox = Sandbox::new().await;
     sandbox.clerk.fail_all(Fault::status(503, json!({})));

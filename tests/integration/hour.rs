@@ -141,7 +141,7 @@ async fn a_receiver_that_hangs_holds_up_nobody_else() {
 async fn failures_are_tried_again_later_with_the_same_name_and_in_order() {
     let work = Clockwork::start().await;
     let sandbox = &work.sandbox;
-    sandbox.webhook.script(&[500, 429]);
+    sandbox.webhook.script(&[500, 503]);
     sandbox.smtp.refuse(Stage::Rcpt, 451, "4.3.0 later", 1);
     sandbox.set_lifetime(3600);
     work.minute().await;

@@ -40,6 +40,7 @@ mod monitoring;
 mod month;
 mod mutation;
 mod noise;
+mod order;
 mod outbox;
 mod pages;
 mod quiet;

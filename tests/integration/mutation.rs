@@ -36,6 +36,8 @@ const HARMLESS: &[(&str, &str, &str)] = &[
     ("drifts", "closed_at", "shown; the event that closed the drift has the time that counts"),
     ("instances", "next_due_at", "a time later than the schedule allows counts as come"),
     ("outbox", "attempts", "how often a message was tried; it is tried again at least once"),
+    ("outbox", "first_at", "how long it is tried that is only held; what is given up is told"),
+    ("outbox", "passed", "whether later messages about the instance may go first"),
     ("outbox", "claimed_to", "holds a message back; the dead-man's switch and `status` show what waits"),
     ("outbox", "next_at", "holds a message back; the dead-man's switch and `status` show what waits"),
     ("outbox", "last_outcome", "shown; the history says what was delivered"),
@@ -44,6 +46,7 @@ const HARMLESS: &[(&str, &str, &str)] = &[
     ("receivers", "target", "forgets failures: the receiver is tried at once"),
     ("receivers", "failures", "a pause of a quarter of an hour at most, or none"),
     ("receivers", "failed_at", "a pause of a quarter of an hour at most, or none"),
+    ("receivers", "paused_until", "a pause of a day at most; the dead-man's switch and `status` show what waits"),
     ("receivers", "disabled_by", "a receiver is disabled only if the history says so too"),
     ("section_news", "since", "shown; the history says when it was told"),
     ("section_news", "is_told", "every number but 0 means yes; from yes to no and back is noticed"),
@@ -359,7 +362,7 @@ async fn t4_whatever_is_planted_exchanged_or_invented_is_named() {
         (
             "a message that nobody wrote",
             "INSERT INTO outbox SELECT 'planted', receiver, instance, alert, thread, subject, created_at, 'waiting', 0, 0, 0,
-             '', NULL, format, body FROM outbox LIMIT 1",
+             '', NULL, format, body, NULL, 0 FROM outbox LIMIT 1",
         ),
     ] {
         let outcome = subject.try_out(|tx| tx.execute_batch(sql).map(|()| 1));

@@ -121,13 +121,15 @@ async fn sample(context: &Context, receiver: &Receiver) -> Finding {
     let help = |why: &str| format!("{why}; `authdrift receivers test {name}` tries it again");
     match send_sample(context, receiver, SampleKind::Drift).await {
         Ok((id, Attempt::Delivered(answer))) => Finding::ok(Check::Sample, name, format!("took {id}: {answer}")),
-        Ok((_, Attempt::Transient(reason, _))) => Finding::failure(
-            Check::Sample,
-            name,
-            reason,
-            help("an alert would be tried again for three days"),
-            Exit::Io,
-        ),
+        Ok((_, Attempt::Transient(reason, _) | Attempt::Busy(reason, _) | Attempt::Partly(reason, _))) => {
+            Finding::failure(
+                Check::Sample,
+                name,
+                reason,
+                help("an alert would be tried again for three days"),
+                Exit::Io,
+            )
+        }
         Ok((_, Attempt::Permanent(reason))) => {
             Finding::failure(Check::Sample, name, reason, help("an alert would be given up"), Exit::Io)
         }

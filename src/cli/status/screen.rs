@@ -219,7 +219,7 @@ fn receivers(overview: &Overview<'_>, out: &mut dyn Write) -> Result<(), CliErro
 }
 
 fn receiver_style(health: &Health, now: DateTime<Utc>) -> anstyle::Style {
-    match (&health.disabled, health.breaker.closed_until(now), health.breaker.failures) {
+    match (&health.disabled, health.resting_until(now), health.breaker.failures) {
         (Some(_), ..) => severity_style(Severity::Critical),
         (None, Some(_), _) => severity_style(Severity::High),
         (None, None, 1..) => severity_style(Severity::Medium),
