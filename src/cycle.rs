@@ -155,7 +155,7 @@ impl Watch {
         let timer = Instant::now();
         let free = self.store.free_space()?;
         let mut taken = self.take(Wanted { at_hand: Some(&self.at_hand()), ..Wanted::default() }).await;
-        let trust = TrustFiles::read(&self.config.approval);
+        let trust = self.trust()?;
         if let Some(mismatch) = taken.mismatch.take()
             && !self.is_approved_instance(&taken.snapshot, &trust)?
         {
@@ -203,16 +203,25 @@ impl Watch {
             // Somebody may have been let in, and have approved, while the cycle read and waited.
             Keep::Everything => {
                 let kept = self.store.write(|tx| {
-                    let trust = TrustFiles::read(&self.config.approval);
+                    let trust = self.trust()?;
                     commit::commit(tx, self, &taken, &trust, cycle, free)
                 });
                 kept.map_err(|error| self.store.explained(error))
             }
             Keep::Nothing => self.store.read(|tx| {
-                let trust = TrustFiles::read(&self.config.approval);
+                let trust = self.trust()?;
                 let judged = self.judged(tx, &taken, &trust)?;
                 report::without_record(tx, self, &taken, judged, cycle)
             }),
+        }
+    }
+
+    /// Who may approve, unless nobody can tell now.
+    fn trust(&self) -> Result<TrustFiles, StoreError> {
+        let trust = TrustFiles::read(&self.config.approval);
+        match trust.unopened() {
+            Some(unopened) => Err(StoreError::OutOfFiles(unopened.to_string())),
+            None => Ok(trust),
         }
     }
 

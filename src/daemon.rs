@@ -4,6 +4,7 @@
 //! so a tick that comes late, twice or not at all changes nothing but latency.
 
 mod alarm;
+mod checks;
 mod health;
 pub mod lock;
 mod plan;
@@ -11,20 +12,22 @@ pub mod reload;
 mod signals;
 mod status;
 mod systemd;
+mod time;
 mod work;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use alarm::{Alarm, Trouble};
+pub use alarm::tell_failed_start;
+use checks::Checks;
 use chrono::{DateTime, TimeDelta, Utc};
 use lock::Lock;
 use plan::{Ground, Plan, unusable};
 use reload::Source;
 use serde_json::json;
 use signals::{Signals, Wish};
-use systemd::Manager;
+use systemd::{Manager, Preparing};
 use tokio::sync::{mpsc, watch};
 use tokio_cron_scheduler::{Job, JobScheduler};
 use tokio_util::sync::CancellationToken;
@@ -32,7 +35,7 @@ use tokio_util::task::TaskTracker;
 use work::{Work, cycle, deliver};
 
 use crate::classify::Catalogue;
-use crate::clock::{Clock, written};
+use crate::clock::Clock;
 use crate::config::Config;
 use crate::cycle::{Watch, upkeep};
 use crate::model::Provider;
@@ -42,9 +45,7 @@ use crate::schedule::{is_due, spread};
 use crate::store::retention::Retention;
 use crate::store::space::Space;
 use crate::store::{Store, StoreError, events, instances, make_folder};
-use crate::telemetry::{
-    Chore, ChoreFailed, ConfigurationDoubt, DatabaseUnusable, NobodyTold, Observable, Stopping, Ticked,
-};
+use crate::telemetry::{Chore, ChoreFailed, ConfigurationDoubt, Observable, Stopping, Ticked};
 
 /// How long a stop waits for what is under way: longer than any delivery or sign of life takes.
 const DRAIN: Duration = Duration::from_secs(50);
@@ -77,17 +78,11 @@ pub enum DaemonError {
     Scheduler(#[from] tokio_cron_scheduler::JobSchedulerError),
 }
 
-/// How often the whole database file is looked at.
-const CHECK_EVERY: TimeDelta = TimeDelta::days(1);
-
 /// Cycles begun in one second: after a start all instances are due, and each takes memory while it reads.
 const BEGUN_AT_ONCE: usize = 50;
 
 /// How often it is looked after digests and after what waits.
 const UPKEEP_EVERY: TimeDelta = TimeDelta::minutes(1);
-
-/// How far a clock may go back without a word: time servers correct less than that.
-const SET_BACK: TimeDelta = TimeDelta::seconds(60);
 
 /// What the daemon watches and whom it tells, for those who ask how that is going. A reload publishes it anew.
 #[derive(Clone)]
@@ -115,6 +110,7 @@ pub struct Daemon {
     refused: Option<String>,
     signals: Signals,
     manager: Manager,
+    checks: Checks,
     tracker: TaskTracker,
     stop: CancellationToken,
     lock: Lock,
@@ -137,8 +133,10 @@ impl Daemon {
         // Before the database is opened, which may change its form under a daemon that is running.
         make_folder(&config.store)?;
         let lock = Lock::take(&config.store)?;
+        let preparing = Preparing::begin();
         let store = Store::open(&config.store)?;
-        store.quick_check()?;
+        let checks = Checks::start(&store, clock.now())?;
+        drop(preparing);
         // Everything else is watched all the same, and people are told of what cannot be.
         for trouble in unusable(&config) {
             ConfigurationDoubt { doubt: &trouble }.observe();
@@ -153,6 +151,7 @@ impl Daemon {
             refused: None,
             signals,
             manager: Manager::new(),
+            checks,
             tracker: TaskTracker::new(),
             stop: CancellationToken::new(),
             lock,
@@ -204,6 +203,35 @@ impl Daemon {
             .await?;
         metronome.start().await?;
 
+        let ended = self.watch(&mut ticking).await;
+        if ended.is_ok() {
+            self.manager.stopping();
+            Stopping.observe();
+        }
+        // The scheduler does not wait for anything, so it may go first.
+        let _ = metronome.shutdown().await;
+        self.stop.cancel();
+        self.checks.break_off();
+        self.tracker.close();
+        // Whatever the end is, what people are told of it goes out.
+        let is_drained = tokio::time::timeout(DRAIN, self.tracker.wait()).await.is_ok();
+        ended?;
+        let data = json!({ "drained": is_drained });
+        self.ended_with(self.record("daemon.stopped", data)).await?;
+        self.ended_with(self.ground.store.checkpoint()).await
+    }
+
+    /// Does whatever is due with every tick, until it is to stop.
+    async fn watch(&mut self, ticking: &mut mpsc::Receiver<()>) -> Result<(), DaemonError> {
+        let mut last_seen = match self.last_recorded() {
+            Ok(last) => last,
+            Err(error) => {
+                self.met(error).await?;
+                None
+            }
+        };
+        // Before anything is recorded by a clock that may be wrong.
+        self.notice_clock(&mut last_seen).await?;
         let version = env!("CARGO_PKG_VERSION");
         let digest = self.source.as_ref().map(|source| source.digest.as_str());
         let data = json!({ "version": version, "instances": self.plan.watches.len(), "config": digest });
@@ -211,40 +239,33 @@ impl Daemon {
             self.met(error).await?;
         }
         let mut work = Work::default();
-        let mut last_check = self.ground.clock.now();
         let mut last_upkeep = None;
         let mut retention = Retention::default();
-        let mut last_seen = self.ground.store.read(|tx| -> Result<_, StoreError> {
-            events::mark(tx)?.map_or(Ok(None), |mark| events::recorded_at(tx, mark.size))
-        })?;
         let (failures, mut failed) = mpsc::unbounded_channel::<StoreError>();
         loop {
             tokio::select! {
                 biased;
                 wish = self.signals.next() => match wish {
-                    Wish::Stop => break,
+                    Wish::Stop => return Ok(()),
                     Wish::Reload => {
                         self.reload(&mut work).await?;
                         continue;
                     }
                 },
-                () = self.stop.cancelled() => break,
+                () = self.stop.cancelled() => return Ok(()),
                 Some(error) = failed.recv() => {
                     self.met(error).await?;
                     continue;
                 }
-                tick = ticking.recv() => if tick.is_none() { break },
+                outcome = self.checks.outcome() => {
+                    self.looked(outcome).await?;
+                    continue;
+                }
+                tick = ticking.recv() => if tick.is_none() { return Ok(()) },
             }
-            last_seen = Some(self.notice_clock(last_seen)?);
-            // A file that is damaged is never written to again: whoever starts the daemon anew is told at once.
-            if self.ground.clock.now() - last_check >= CHECK_EVERY {
-                last_check = self.ground.clock.now();
-                if let Err(error) = self.ground.store.full_check() {
-                    return Err(self.gave_up(error).await);
-                }
-                if let Err(error) = self.record("store.checked", json!({ "sound": true })) {
-                    self.met(error).await?;
-                }
+            self.notice_clock(&mut last_seen).await?;
+            if let Err(error) = self.checks.begin(&self.ground.store, self.ground.clock.now()) {
+                self.met(error).await?;
             }
             if let Ok(Some(free)) = self.ground.store.free_space()
                 && Space::of(free) == Space::Full
@@ -273,43 +294,6 @@ impl Daemon {
                 }
             }
         }
-
-        self.manager.stopping();
-        Stopping.observe();
-        // The scheduler does not wait for anything, so it may go first.
-        let _ = metronome.shutdown().await;
-        self.stop.cancel();
-        self.tracker.close();
-        let is_drained = tokio::time::timeout(DRAIN, self.tracker.wait()).await.is_ok();
-        self.record("daemon.stopped", json!({ "drained": is_drained }))?;
-        self.ground.store.checkpoint()?;
-        Ok(())
-    }
-
-    /// Decides what an error of the store means: to go on, to tell people and go on, or to end.
-    async fn met(&self, error: StoreError) -> Result<(), DaemonError> {
-        let error = self.ground.store.explained(error);
-        match Alarm::trouble(&self.ground.store, &error) {
-            Trouble::Passing => Ok(()),
-            Trouble::Full => {
-                if let Some(message) = self.plan.alarm.full(&self.ground.store, error.to_string()) {
-                    self.tracker.spawn(message);
-                }
-                Ok(())
-            }
-            Trouble::Broken => Err(self.gave_up(error).await),
-        }
-    }
-
-    /// Tells people that nothing is watched any more. The file is left as it is, and nothing more is written.
-    async fn gave_up(&self, error: StoreError) -> DaemonError {
-        DatabaseUnusable { error: &error }.observe();
-        self.stop.cancel();
-        self.plan
-            .alarm
-            .failed(self.ground.store.path().display().to_string(), error.to_string(), Some(&self.ground.store))
-            .await;
-        error.into()
     }
 
     /// Starts whatever is due and not under way.
@@ -369,30 +353,8 @@ impl Daemon {
         retention.step(&self.ground.store, keep, now)
     }
 
-    /// Says so in the history when the time is long before one that was there already: approvals are held against the clock.
-    fn notice_clock(&self, last_seen: Option<DateTime<Utc>>) -> Result<DateTime<Utc>, StoreError> {
-        let now = self.ground.clock.now();
-        if let Some(before) = last_seen.filter(|before| now + SET_BACK < *before) {
-            self.record("clock.set_back", json!({ "was": written(before), "is": written(now) }))?;
-        }
-        Ok(now)
-    }
-
     fn record(&self, kind: &str, data: serde_json::Value) -> Result<(), StoreError> {
         let now = self.ground.clock.now();
         self.ground.store.write(|tx| events::append(tx, now, kind, None, data).map(drop))
-    }
-}
-
-/// Tells people that a daemon could not start because of its database: nobody would notice the silence.
-pub async fn tell_failed_start(config: &Config, clock: &Arc<dyn Clock>, error: &DaemonError) {
-    let DaemonError::Store(error) = error else { return };
-    // A database of a newer program is left alone by whoever went back to this one, and sees it.
-    if matches!(error, StoreError::Newer { .. }) {
-        return;
-    }
-    match Alarm::new(config, clock) {
-        Ok(alarm) => alarm.failed(config.store.display().to_string(), error.to_string(), None).await,
-        Err(error) => NobodyTold { error: &error }.observe(),
     }
 }

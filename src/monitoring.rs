@@ -28,6 +28,7 @@ use overview::Overview;
 use crate::clock::Clock;
 use crate::daemon::Watched;
 use crate::store::Store;
+use crate::store::space::Space;
 use crate::telemetry::{metrics, since_last_tick};
 
 /// For so long an answer of the database is good enough.
@@ -113,6 +114,16 @@ fn hangs() -> Option<String> {
     }
 }
 
+/// Why nothing is kept of what is found, if that is so.
+fn unwritten(store: &Store) -> Option<String> {
+    let free = store.free_space().ok().flatten();
+    match free.filter(|free| Space::of(*free) == Space::Full) {
+        Some(free) => Some(format!("the disk is full: {free} bytes are left where the database lies")),
+        None if store.is_stuck() => Some("the last write to the database failed; the log says why".to_owned()),
+        None => None,
+    }
+}
+
 /// The process lives and ticks. Nothing is asked of the database.
 async fn healthz() -> Response {
     match hangs() {
@@ -121,10 +132,11 @@ async fn healthz() -> Response {
     }
 }
 
-/// It can do its work: it ticks, the database answers, and every baseline was sound when it was last verified. Vendors and
-/// receivers that are away are no reason: they are what it is there to notice.
+/// It can do its work: it ticks, the database answers and takes what is written, and every baseline was sound when it was last
+/// verified. Vendors and receivers that are away are no reason: they are what it is there to notice.
 async fn readyz(State(site): State<Arc<Site>>) -> Response {
     let mut reasons: Vec<String> = hangs().into_iter().collect();
+    reasons.extend(unwritten(&site.store));
     match &*site.overview().await {
         Ok(overview) => reasons.extend(overview.untrusted()),
         Err(error) => reasons.push(error.clone()),

@@ -9,6 +9,7 @@ mod clerk;
 mod http;
 mod pace;
 mod pages;
+mod places;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -221,6 +222,7 @@ impl Reader {
         now: DateTime<Utc>,
         tell: impl Fn(Progress),
     ) -> Result<Fetched, ReadError> {
+        self.http.begin();
         let before = self.http.requests();
         let session = match &self.vendor {
             Vendor::Clerk(clerk) => Arc::new(Session::new(VendorSession::Clerk(clerk.open()?))),

@@ -8,6 +8,7 @@ mod audit;
 pub mod backlog;
 mod backup;
 pub mod baselines;
+pub mod belief;
 pub mod cycles;
 pub mod documents;
 pub mod drifts;
@@ -28,6 +29,7 @@ mod told;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 pub use audit::contradiction;
@@ -47,7 +49,7 @@ use crate::telemetry::Recorded;
 pub enum StoreError {
     /// SQLite's own words.
     #[error("cannot work on the database: {0}")]
-    Sqlite(#[from] rusqlite::Error),
+    Sqlite(#[source] rusqlite::Error),
     /// A file beside the database, or the folder.
     #[error("cannot {action} '{path}': {source}")]
     File {
@@ -58,6 +60,9 @@ pub enum StoreError {
         /// Why it failed.
         source: std::io::Error,
     },
+    /// A file was not opened, for want of file handles.
+    #[error("{0}; too many files are open, see LimitNOFILE= and `ulimit -n`")]
+    OutOfFiles(String),
     /// The file is a database of something else.
     #[error("'{0}' is not a database of authdrift: choose another path, it is left as it is")]
     Foreign(PathBuf),
@@ -120,7 +125,7 @@ impl StoreError {
         }
         match self {
             Self::Sqlite(_) => "database",
-            Self::File { .. } => "file",
+            Self::File { .. } | Self::OutOfFiles(_) => "file",
             Self::Foreign(_) => "foreign-database",
             Self::Newer { .. } => "newer-database",
             Self::Older { .. } => "older-database",
@@ -150,11 +155,21 @@ impl StoreError {
                 error.sqlite_error_code(),
                 Some(DatabaseCorrupt | NotADatabase | SystemIoFailure | ReadOnly | CannotOpen)
             ),
-            Self::File { .. } => !self.is_full(),
+            Self::File { source, .. } => !self.is_full() && !space::is_out_of_files(source),
             // What is planted may take every message away before it is sent.
             Self::Schema(_) => true,
             _ => false,
         }
+    }
+}
+
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> Self {
+        // SQLite does not say why it cannot open a file, and a moment later nobody can tell.
+        if error.sqlite_error_code() == Some(ErrorCode::CannotOpen) && space::can_open_nothing() {
+            return Self::OutOfFiles(format!("cannot work on the database: {error}"));
+        }
+        Self::Sqlite(error)
     }
 }
 
@@ -165,6 +180,8 @@ pub struct Store {
     memory: Arc<Mutex<Memory>>,
     path: Arc<Path>,
     key: FingerprintKey,
+    /// The last transaction that was to change something could not be written.
+    is_stuck: Arc<AtomicBool>,
 }
 
 /// One state of the database, seen or changed as a whole.
@@ -250,6 +267,11 @@ impl Store {
         }
     }
 
+    /// Whether the last transaction that was to change something could not be written.
+    pub fn is_stuck(&self) -> bool {
+        self.is_stuck.load(Ordering::Relaxed)
+    }
+
     /// Runs `work` in one transaction that sees one state and changes nothing.
     ///
     /// # Errors
@@ -285,13 +307,29 @@ impl Store {
     ) -> Result<T, E> {
         // A panic in `work` rolled its transaction back, so the connection is as good as before.
         let mut connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        if matches!(behavior, TransactionBehavior::Immediate) {
+            let changes = connection.total_changes();
+            let written = self.written(&mut connection, work);
+            // One that had nothing to change says nothing.
+            if written.is_err() || connection.total_changes() > changes {
+                self.is_stuck.store(written.is_err(), Ordering::Relaxed);
+            }
+            return written;
+        }
         let inner = connection.transaction_with_behavior(behavior).map_err(StoreError::from)?;
         let transaction = Transaction { inner, memory: &self.memory };
-        if !matches!(behavior, TransactionBehavior::Immediate) {
-            let outcome = work(&transaction)?;
-            transaction.commit()?;
-            return Ok(outcome);
-        }
+        let outcome = work(&transaction)?;
+        transaction.commit()?;
+        Ok(outcome)
+    }
+
+    fn written<T, E: From<StoreError>>(
+        &self,
+        connection: &mut Connection,
+        work: impl FnOnce(&Transaction<'_>) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let inner = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(StoreError::from)?;
+        let transaction = Transaction { inner, memory: &self.memory };
         let before = events::mark(&transaction)?.map_or(0, |mark| mark.size);
         let outcome = work(&transaction)?;
         let recorded = events::after(&transaction, before)?;
@@ -301,7 +339,7 @@ impl Store {
         for Event { seq, kind, instance, data, .. } in &recorded {
             Recorded { seq: *seq, kind, instance: instance.as_ref(), data }.observe();
         }
-        high_water::raise(&connection)?;
+        high_water::raise(connection)?;
         Ok(outcome)
     }
 

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use crate::config::Approval;
 use crate::model::Digest;
+use crate::store::space::is_out_of_files;
 use crate::trust::{AllowedSigners, Policy, RevokedKeys, Rules, Untrusted};
 
 /// What the files say, or why they cannot be used.
@@ -34,17 +35,27 @@ pub struct BadTrustFile {
     pub path: PathBuf,
     /// Why.
     pub reason: String,
+    /// Too many files were open.
+    is_passing: bool,
 }
 
 impl TrustFiles {
     /// Reads the files. That one cannot be used is kept for when it matters.
     pub fn read(approval: &Approval) -> Self {
-        let digest = |path: &Path| content_of(path).ok().map(|bytes| Digest::of(&bytes));
+        let signers = bytes_of(&approval.allowed_signers);
+        let revoked = approval.revoked_keys.as_deref().map(bytes_of);
+        let digest = |bytes: &Result<Vec<u8>, BadTrustFile>| bytes.as_ref().ok().map(|bytes| Digest::of(bytes));
         Self {
-            content: read(approval),
-            allowed_signers: digest(&approval.allowed_signers),
-            revoked_keys: approval.revoked_keys.as_deref().and_then(digest),
+            allowed_signers: digest(&signers),
+            revoked_keys: revoked.as_ref().and_then(digest),
+            content: content(approval, signers, revoked),
         }
+    }
+
+    /// Why this process could not open one of them, if the reason is its own and nothing of the file's: then nothing is known
+    /// of who may approve, and nobody lost the right.
+    pub fn unopened(&self) -> Option<&BadTrustFile> {
+        self.content.as_ref().err().filter(|bad| bad.is_passing)
     }
 
     /// The policy they state.
@@ -67,14 +78,17 @@ impl TrustFiles {
     }
 }
 
-fn read(approval: &Approval) -> Result<Content, BadTrustFile> {
-    let text = |path: &Path| content_of(path).map_err(|error| bad(path, error.to_string()));
+fn content(
+    approval: &Approval,
+    signers: Result<Vec<u8>, BadTrustFile>,
+    revoked: Option<Result<Vec<u8>, BadTrustFile>>,
+) -> Result<Content, BadTrustFile> {
     let path = &approval.allowed_signers;
-    let signers = String::from_utf8(text(path)?).map_err(|_| bad(path, "it is not UTF-8".to_owned()))?;
+    let signers = String::from_utf8(signers?).map_err(|_| bad(path, "it is not UTF-8".to_owned()))?;
     let signers = AllowedSigners::parse(&signers).map_err(|error| bad(path, error.to_string()))?;
-    let revoked = match &approval.revoked_keys {
-        Some(path) => RevokedKeys::parse(&text(path)?).map_err(|error| bad(path, error.to_string()))?,
-        None => RevokedKeys::default(),
+    let revoked = match (&approval.revoked_keys, revoked) {
+        (Some(path), Some(bytes)) => RevokedKeys::parse(&bytes?).map_err(|error| bad(path, error.to_string()))?,
+        _ => RevokedKeys::default(),
     };
     let rules = Rules {
         threshold: approval.threshold,
@@ -85,13 +99,16 @@ fn read(approval: &Approval) -> Result<Content, BadTrustFile> {
 }
 
 /// Only of a regular file: a pipe would be waited for.
-fn content_of(path: &Path) -> io::Result<Vec<u8>> {
-    if !fs::metadata(path)?.is_file() {
-        return Err(io::Error::other("it is not a regular file"));
-    }
-    fs::read(path)
+fn bytes_of(path: &Path) -> Result<Vec<u8>, BadTrustFile> {
+    let read = || {
+        if !fs::metadata(path)?.is_file() {
+            return Err(io::Error::other("it is not a regular file"));
+        }
+        fs::read(path)
+    };
+    read().map_err(|error| BadTrustFile { is_passing: is_out_of_files(&error), ..bad(path, error.to_string()) })
 }
 
 fn bad(path: &Path, reason: String) -> BadTrustFile {
-    BadTrustFile { path: path.to_owned(), reason }
+    BadTrustFile { path: path.to_owned(), reason, is_passing: false }
 }

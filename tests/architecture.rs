@@ -63,6 +63,7 @@ const NEIGHBOURS: &[(&str, &str, &str)] = &[
     ("receiver", "secrets", "reads its credential for every message, so that a new one counts at once"),
     ("provider", "telemetry", "says what was answered"),
     ("secrets", "telemetry", "says whose file others could read"),
+    ("trust_files", "store", "one place knows the errors that say nothing of a file"),
     ("store", "telemetry", "says what was recorded, when it is certain"),
     ("approval", "cycle", "what is approved is compared, verified and announced as a cycle does it"),
     ("daemon", "cycle", "starts it"),

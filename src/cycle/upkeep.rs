@@ -15,7 +15,7 @@ use crate::message::{Notice, NoticeKind};
 use crate::model::{InstanceId, Provider, Severity, display_safe};
 use crate::schedule::is_time_again;
 use crate::store::events::{self, Event};
-use crate::store::{StoreError, Transaction, backlog, cycles, drifts, instances};
+use crate::store::{StoreError, Transaction, backlog, belief, cycles, drifts, instances};
 
 /// Messages that wait for one receiver. Beyond that, those that were never tried are folded.
 const MOST_WAITING: usize = 1_000;
@@ -42,6 +42,9 @@ pub fn upkeep(
             }
         }
         backlog::bound(tx, &receiver.name, MOST_WAITING, now)?;
+    }
+    if !belief::is_believable(tx, now)? {
+        return Ok(());
     }
     let configured: Vec<&str> = config.receivers.iter().map(|receiver| receiver.name.as_str()).collect();
     backlog::abandon(tx, &configured, now)?;

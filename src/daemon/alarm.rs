@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
+use super::{Daemon, DaemonError};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::cycle::hostname;
@@ -13,7 +14,7 @@ use crate::model::{Digest, HistoryMark};
 use crate::receiver::BadReceiver;
 use crate::store::space::Space;
 use crate::store::{Store, StoreError, events};
-use crate::telemetry::{DiskFull, Observable};
+use crate::telemetry::{Chore, ChoreFailed, DatabaseUnusable, DiskFull, NobodyTold, Observable};
 
 /// How often people are told that the disk is full.
 const EVERY: TimeDelta = TimeDelta::hours(1);
@@ -85,6 +86,58 @@ impl Alarm {
         let free = store.and_then(|store| store.free_space().ok().flatten());
         let news = Notice::of_storage(NoticeKind::StorageFailed, &path, free, &reason);
         Arc::clone(&self.herald).tell(news, mark(store), self.clock.now()).await;
+    }
+}
+
+impl Daemon {
+    /// Decides what an error of the store means: to go on, to tell people and go on, or to end.
+    pub(super) async fn met(&self, error: StoreError) -> Result<(), DaemonError> {
+        let error = self.ground.store.explained(error);
+        match Alarm::trouble(&self.ground.store, &error) {
+            Trouble::Passing => Ok(()),
+            Trouble::Full => {
+                if let Some(message) = self.plan.alarm.full(&self.ground.store, error.to_string()) {
+                    self.tracker.spawn(message);
+                }
+                Ok(())
+            }
+            Trouble::Broken => Err(self.gave_up(error).await),
+        }
+    }
+
+    /// Tells people that nothing is watched any more. The file is left as it is, and nothing more is written.
+    pub(super) async fn gave_up(&self, error: StoreError) -> DaemonError {
+        DatabaseUnusable { error: &error }.observe();
+        self.stop.cancel();
+        self.plan
+            .alarm
+            .failed(self.ground.store.path().display().to_string(), error.to_string(), Some(&self.ground.store))
+            .await;
+        error.into()
+    }
+
+    /// What became of something that was done last: an ordinary end stays one, unless whoever starts the daemon anew has to
+    /// know.
+    pub(super) async fn ended_with(&self, outcome: Result<(), StoreError>) -> Result<(), DaemonError> {
+        let Err(error) = outcome else { return Ok(()) };
+        ChoreFailed { chore: Chore::End, error: &error }.observe();
+        match Alarm::trouble(&self.ground.store, &error) {
+            Trouble::Passing | Trouble::Full => Ok(()),
+            Trouble::Broken => Err(self.gave_up(error).await),
+        }
+    }
+}
+
+/// Tells people that a daemon could not start because of its database: nobody would notice the silence.
+pub async fn tell_failed_start(config: &Config, clock: &Arc<dyn Clock>, error: &DaemonError) {
+    let DaemonError::Store(error) = error else { return };
+    // A database of a newer program is left alone by whoever went back to this one, and sees it.
+    if matches!(error, StoreError::Newer { .. }) {
+        return;
+    }
+    match Alarm::new(config, clock) {
+        Ok(alarm) => alarm.failed(config.store.display().to_string(), error.to_string(), None).await,
+        Err(error) => NobodyTold { error: &error }.observe(),
     }
 }
 

@@ -1,10 +1,40 @@
 //! What systemd is told. Without it nobody listens, and nothing happens.
 
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use sd_notify::NotifyState;
 
 use crate::telemetry::{Observable, SystemdSilent};
+
+/// How often systemd is asked for more time for a start, for how long each time, and how often at most: an hour.
+const ASK_EVERY: Duration = Duration::from_secs(20);
+const MORE_TIME: Duration = Duration::from_secs(60);
+const MOST_ASKED: usize = 180;
+
+/// As long as it is there, systemd is asked for more time: a large database takes its time before the daemon is ready.
+pub(super) struct Preparing {
+    _end: Sender<()>,
+}
+
+impl Preparing {
+    pub(super) fn begin() -> Self {
+        let (end, ended) = channel();
+        let ask = move || {
+            for _ in 0..MOST_ASKED {
+                if ended.recv_timeout(ASK_EVERY) != Err(RecvTimeoutError::Timeout) {
+                    return;
+                }
+                let time = u32::try_from(MORE_TIME.as_micros()).unwrap_or(u32::MAX);
+                notify(&[NotifyState::ExtendTimeoutUsec(time), NotifyState::Status("preparing the database")]);
+            }
+        };
+        // Without the thread the time is what the unit says.
+        let _ = thread::Builder::new().name("preparing".to_owned()).spawn(ask);
+        Self { _end: end }
+    }
+}
 
 /// What was told last, and when the next sign of life is due.
 pub(super) struct Manager {

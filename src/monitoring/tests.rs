@@ -69,3 +69,20 @@ async fn many_who_ask_at_once_get_one_answer_of_the_database() {
         assert!(Arc::ptr_eq(&first, &site.overview().await));
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_takes_nothing_is_said_until_it_takes_something() {
+    let store = Store::temporary().unwrap();
+    Ticked { at: SystemClock.now() }.observe();
+    let site = site(&store);
+    let write = |sql: &str| store.write(|tx| Ok::<_, StoreError>(tx.execute_batch(sql)?));
+    write("CREATE TRIGGER no BEFORE INSERT ON meta BEGIN SELECT raise(ABORT, 'no'); END").unwrap();
+    write("INSERT INTO meta VALUES ('x', 'y')").unwrap_err();
+    // One that had nothing to write says nothing.
+    write("SELECT 1").unwrap();
+    let (status, body) = get(&site, "/readyz").await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+    assert!(body.contains("the last write to the database failed"), "{body}");
+    write("INSERT INTO instances (name) VALUES ('clerk:prod')").unwrap();
+    assert_eq!(get(&site, "/readyz").await.0, StatusCode::OK);
+}

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use url::Url;
 
 use super::pace::Pace;
+use super::places::{Guest, PLACES};
 use super::{Collected, ReadError};
 use crate::backoff::jittered;
 use crate::config::Rate;
@@ -167,6 +168,8 @@ pub struct Http {
     limits: Limits,
     /// How many requests may be under way at once.
     permits: Semaphore,
+    /// Its share of what all instances together may have under way.
+    guest: Guest,
     pace: Pace,
     requests: AtomicU64,
     notes: Mutex<Vec<Collected>>,
@@ -185,10 +188,16 @@ impl Http {
             client,
             limits,
             permits: Semaphore::new(concurrency),
+            guest: Guest::of(&PLACES),
             pace,
             requests: AtomicU64::new(0),
             notes: Mutex::default(),
         })
+    }
+
+    /// A reading begins.
+    pub(super) fn begin(&self) {
+        self.guest.begin();
     }
 
     /// Keeps a note of a request and its answer.
@@ -239,9 +248,12 @@ impl Http {
             for (name, value) in headers {
                 request = request.header(*name, *value);
             }
+            let place = self.guest.place().await;
             let Some((mut outcome, asked_pause)) = stopwatch.time(self.send(url, &family, request)).await else {
+                self.guest.hear(false);
                 return Err(NoAnswer::Late(self.limits.address.as_secs()));
             };
+            drop(place);
             if let Ok(answer) = &mut outcome {
                 answer.sent = bearer;
             }
@@ -283,6 +295,7 @@ impl Http {
     /// Sends the one POST there is: the request for a token.
     pub(super) async fn post_token(&self, url: &Url, form: &[(&str, &str)]) -> Result<Answer, NoAnswer> {
         let request = self.client.post(url.clone()).header("accept", "application/json").form(form);
+        let _place = self.guest.place().await;
         self.send(url, url.path(), request).await.0
     }
 
@@ -299,6 +312,7 @@ impl Http {
         let begin = Instant::now();
         let outcome = self.exchange(family, request).await;
         let status = outcome.0.as_ref().ok().map(|answer| answer.status);
+        self.guest.hear(!matches!(outcome.0, Err(NoAnswer::Connect(_) | NoAnswer::Slow(_))));
         RequestAnswered { vendor: self.vendor, status, duration: begin.elapsed() }.observe();
         outcome
     }

@@ -6,9 +6,10 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::PoisonError;
 
-use rusqlite::Connection;
+use rusqlite::{Connection, OpenFlags};
 
 use super::memory::Memory;
+use super::open::connect_to_look;
 use super::{Store, StoreError, Stored};
 
 /// What a backup is made of.
@@ -28,19 +29,29 @@ impl Store {
     /// # Errors
     /// One of the two files exists already or cannot be written, or the copy is damaged.
     pub fn backup(&self, to: &Path) -> Stored<Backup> {
-        let backup = Backup { database: to.to_owned(), key: to.with_extension("key") };
+        let backup = Backup { database: to.to_owned(), key: key_beside(to) };
         let failed = |path: &Path| {
             let path = path.to_owned();
             move |source| StoreError::File { action: "write the backup", path, source }
         };
+        let failed_key = |source: io::Error| {
+            let said = format!("its key belongs beside it as '{}': {source}", backup.key.display());
+            failed(to)(io::Error::new(source.kind(), said))
+        };
+        if to.extension().is_some_and(|ending| ending == "key") {
+            let advice = "a name that ends in .key is one of a key; choose one that ends in .db";
+            return Err(failed(to)(io::Error::new(io::ErrorKind::InvalidInput, advice)));
+        }
         if to.exists() {
             return Err(failed(to)(io::ErrorKind::AlreadyExists.into()));
         }
-        let key = fs::read(self.path.with_extension("key")).map_err(failed(&backup.key))?;
+        let own = self.path.with_extension("key");
+        let key = fs::read(&own);
+        let key = key.map_err(|source| StoreError::File { action: "read the fingerprint key", path: own, source })?;
         let part = to.with_added_extension("part");
         // What is there already is somebody's, and is not removed below.
-        let mut key_file = create(&backup.key).map_err(failed(&backup.key))?;
-        let copied = key_file.write_all(&key).and_then(|()| key_file.sync_all()).map_err(failed(&backup.key));
+        let mut key_file = create(&backup.key).map_err(failed_key)?;
+        let copied = key_file.write_all(&key).and_then(|()| key_file.sync_all()).map_err(failed_key);
         let copied = copied.and_then(|()| {
             create(&part).map_err(failed(&part))?;
             self.copy_into(&part)?;
@@ -77,22 +88,47 @@ impl Store {
         self.with_connection(|connection| check(connection, "quick_check"))
     }
 
-    /// A whole look at the file: pages, indexes, references. Takes its time.
+    /// Prepares a whole look at the file. It takes its time, on a connection of its own: nobody waits for it.
     ///
     /// # Errors
-    /// [`StoreError::Damaged`] with what SQLite says first.
-    pub fn full_check(&self) -> Stored<()> {
+    /// The file cannot be opened once more.
+    pub fn full_check(&self) -> Stored<FullCheck> {
         // What was written past SQLite has no mark: the next comparison walks the whole history.
         *self.memory.lock().unwrap_or_else(PoisonError::into_inner) = Memory::default();
-        self.with_connection(|connection| {
-            check(connection, "integrity_check")?;
-            let orphans: i64 =
-                connection.query_row("SELECT count(*) FROM pragma_foreign_key_check", [], |row| row.get(0))?;
-            if orphans > 0 {
-                return Err(StoreError::Damaged(format!("{orphans} rows refer to rows that are not there")));
-            }
-            Ok(())
-        })
+        connect_to_look(&self.path, OpenFlags::SQLITE_OPEN_READ_ONLY).map(FullCheck)
+    }
+}
+
+/// A whole look at the file: pages, indexes, references.
+pub struct FullCheck(Connection);
+
+impl FullCheck {
+    /// Breaks it off from elsewhere.
+    pub fn stopper(&self) -> impl Fn() + Send + Sync + 'static {
+        let handle = self.0.get_interrupt_handle();
+        move || handle.interrupt()
+    }
+
+    /// Looks.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`] with what SQLite says first; or the file could not be looked at.
+    pub fn run(self) -> Stored<()> {
+        check(&self.0, "integrity_check")?;
+        let orphans: i64 = self.0.query_row("SELECT count(*) FROM pragma_foreign_key_check", [], |row| row.get(0))?;
+        if orphans > 0 {
+            return Err(StoreError::Damaged(format!("{orphans} rows refer to rows that are not there")));
+        }
+        Ok(())
+    }
+}
+
+/// What the key of the backup at `path` is called: that of `x.db` is `x.key`, as beside a database; any other name gets `.key`
+/// behind it, because what is behind the last dot may be a day.
+fn key_beside(path: &Path) -> PathBuf {
+    match path.extension() {
+        Some(ending) if ending == "db" => path.with_extension("key"),
+        _ => path.with_added_extension("key"),
     }
 }
 
@@ -133,7 +169,7 @@ mod tests {
             .unwrap();
         assert_eq!(value, "y");
         copy.quick_check().unwrap();
-        copy.full_check().unwrap();
+        copy.full_check().unwrap().run().unwrap();
     }
 
     #[test]
@@ -149,5 +185,25 @@ mod tests {
         let left: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         assert!(left.iter().all(|name| !name.to_string_lossy().ends_with(".part")), "{left:?}");
         assert!(!folder.path().join("copy.key").exists());
+    }
+    #[test]
+    fn each_backup_has_a_key_of_its_own_and_no_database_has_the_name_of_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = store(folder.path());
+        let mut names = std::collections::BTreeSet::new();
+        for name in ["b-2026.01.02", "b-2026.01.03", "copy.db"] {
+            let backup = store.backup(&folder.path().join(name)).unwrap();
+            assert!(names.insert(backup.key.clone()) && backup.key != backup.database, "{name}");
+            assert_eq!(fs::read(&backup.key).unwrap().len(), 32, "{name}");
+        }
+        assert!(names.contains(&folder.path().join("copy.key")));
+        let refused = store.backup(&folder.path().join("x.key")).unwrap_err().to_string();
+        assert!(refused.contains("x.key") && refused.contains("ends in .db"), "{refused}");
+        assert!(!folder.path().join("x.key").exists());
+        // Somebody's key is in the way.
+        fs::write(folder.path().join("other.key"), "mine").unwrap();
+        let refused = store.backup(&folder.path().join("other.db")).unwrap_err().to_string();
+        assert!(refused.contains("other.db'") && refused.contains("other.key'"), "{refused}");
+        assert!(!folder.path().join("other.db").exists());
     }
 }

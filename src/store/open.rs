@@ -47,7 +47,13 @@ pub(super) fn create_or_open(path: &Path) -> Stored<Store> {
     configure(&connection, path)?;
     migrate(&mut connection, path)?;
     let key = fingerprint_key(&mut connection, path, is_new)?;
-    Ok(Store { connection: Arc::new(Mutex::new(connection)), memory: Arc::default(), path: Arc::from(path), key })
+    Ok(Store {
+        connection: Arc::new(Mutex::new(connection)),
+        memory: Arc::default(),
+        path: Arc::from(path),
+        key,
+        is_stuck: Arc::default(),
+    })
 }
 
 /// Opens a database for reading alone: nothing is made, brought to another version or written, not even by mistake.
@@ -66,12 +72,18 @@ pub(super) fn open_to_look(path: &Path) -> Stored<(Store, Stored<()>)> {
     }
 }
 
-fn looking(path: &Path, flags: OpenFlags) -> Stored<(Store, Stored<()>)> {
-    let mut connection = Connection::open_with_flags(path, flags)?;
+/// A connection that cannot write.
+pub(super) fn connect_to_look(path: &Path, flags: OpenFlags) -> Stored<Connection> {
+    let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(Duration::from_secs(5))?;
     refuse_foreign(&connection, path)?;
     protect(&connection)?;
     connection.execute_batch("PRAGMA query_only = ON; PRAGMA cell_size_check = ON; PRAGMA mmap_size = 0;")?;
+    Ok(connection)
+}
+
+fn looking(path: &Path, flags: OpenFlags) -> Stored<(Store, Stored<()>)> {
+    let mut connection = connect_to_look(path, flags)?;
     let (found, known): (i64, _) = (connection.query_row("PRAGMA user_version", [], |row| row.get(0))?, newest());
     match found {
         // Whoever began to make it was stopped before there was anything in it.
@@ -90,8 +102,13 @@ fn looking(path: &Path, flags: OpenFlags) -> Stored<(Store, Stored<()>)> {
         Ok(_) => (FingerprintKey::new(random_bytes()?), Err(StoreError::Key(key_path))),
         Err(error) => (FingerprintKey::new(random_bytes()?), Err(error)),
     };
-    let store =
-        Store { connection: Arc::new(Mutex::new(connection)), memory: Arc::default(), path: Arc::from(path), key };
+    let store = Store {
+        connection: Arc::new(Mutex::new(connection)),
+        memory: Arc::default(),
+        path: Arc::from(path),
+        key,
+        is_stuck: Arc::default(),
+    };
     Ok((store, is_there))
 }
 
@@ -149,7 +166,13 @@ pub(super) fn temporary() -> Stored<Store> {
     let mut connection = Connection::open_in_memory()?;
     migrate(&mut connection, path)?;
     let key = FingerprintKey::new(random_bytes()?);
-    Ok(Store { connection: Arc::new(Mutex::new(connection)), memory: Arc::default(), path: Arc::from(path), key })
+    Ok(Store {
+        connection: Arc::new(Mutex::new(connection)),
+        memory: Arc::default(),
+        path: Arc::from(path),
+        key,
+        is_stuck: Arc::default(),
+    })
 }
 
 /// Makes the folder that the database at `path` lies in, for this user alone, if there is none.
@@ -540,7 +563,7 @@ mod tests {
             assert_eq!(kept("SELECT cycles FROM section_news WHERE section = 'jwt_templates'"), 2);
             assert_eq!(kept("SELECT next_at FROM outbox WHERE id = 'msg_1'"), 2);
             store.read(|tx| check_schema(tx)).unwrap();
-            store.full_check().unwrap();
+            store.full_check().unwrap().run().unwrap();
             drop(store);
             Store::open_to_read(&path).unwrap();
         }

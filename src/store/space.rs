@@ -3,7 +3,8 @@
 //! Below [`LOW`] people are told once; below [`FULL`] snapshots are not kept any more, so that what is small can still
 //! be: drifts, the history, messages. Both end when there is room again.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io;
 use std::path::Path;
 
 use chrono::{DateTime, Utc};
@@ -58,6 +59,17 @@ impl Store {
         let of = |path: &Path| fs::metadata(path).map_or(0, |metadata| metadata.len());
         of(&self.path) + of(Path::new(&log))
     }
+}
+
+/// Whether the process or the machine has no file handle left for it: that passes, and says nothing of the file.
+pub fn is_out_of_files(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE))
+}
+
+/// Whether nothing can be opened now.
+pub(super) fn can_open_nothing() -> bool {
+    File::open("/dev/null").is_err_and(|error| is_out_of_files(&error))
 }
 
 /// Bytes that are free where `path` lies.
@@ -121,5 +133,17 @@ mod tests {
         for (free, expected) in steps {
             assert_eq!(note(free), expected, "{free} MiB");
         }
+    }
+    #[test]
+    fn too_many_open_files_say_nothing_of_the_database() {
+        let error = |number| StoreError::File {
+            action: "read the high-water file",
+            path: "x".into(),
+            source: io::Error::from_raw_os_error(number),
+        };
+        for (number, is_broken) in [(23, false), (24, false), (28, false), (5, true), (13, true)] {
+            assert_eq!(error(number).is_broken(), is_broken, "{number}");
+        }
+        assert!(!StoreError::OutOfFiles(String::new()).is_broken() && !can_open_nothing());
     }
 }

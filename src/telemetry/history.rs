@@ -28,6 +28,7 @@ macro_rules! line {
             free = $event.number("free"),
             was = $event.text("was"),
             is = $event.text("is"),
+            drained = $event.flag("drained"),
             "{}",
             $meaning
         )
@@ -57,6 +58,11 @@ pub const HISTORY: &[Kind] = &[
     kind("baseline.trusted", Level::INFO, "the baseline can be trusted again"),
     kind("baseline.untrusted", Level::WARN, "the baseline cannot be trusted, so nothing is compared"),
     kind("clock.set_back", Level::WARN, "the clock was set back"),
+    kind(
+        "clock.set_forward",
+        Level::WARN,
+        "the clock was set forward by more than a week, or nothing ran for so long: nothing old is removed for a day",
+    ),
     kind("config.refused", Level::ERROR, "a new configuration was refused, the one before stays"),
     kind("config.reloaded", Level::INFO, "a new configuration is in force"),
     kind("credential.accepted", Level::INFO, "the vendor accepts a credential again"),
@@ -139,7 +145,9 @@ impl Recorded<'_> {
         metrics::EVENTS.add(&[kind.map_or(OTHER, |kind| kind.name)]);
         let Some(level) = kind.map_or(Some(Level::INFO), |kind| kind.level) else { return };
         let meaning = kind.map_or("an event was recorded", |kind| kind.meaning);
-        match level {
+        // What was under way was cut off.
+        let is_cut = self.flag("drained") == Some(false);
+        match if is_cut { Level::WARN } else { level } {
             Level::ERROR => line!(error, self, meaning),
             Level::WARN => line!(warn, self, meaning),
             Level::DEBUG => line!(debug, self, meaning),
@@ -149,6 +157,10 @@ impl Recorded<'_> {
 
     fn text(&self, key: &str) -> Option<&str> {
         self.data.get(key).and_then(Value::as_str)
+    }
+
+    fn flag(&self, key: &str) -> Option<bool> {
+        self.data.get(key).and_then(Value::as_bool)
     }
 
     fn number(&self, key: &str) -> Option<u64> {

@@ -32,6 +32,8 @@ pub enum Chore {
     Schedule,
     /// To deliver.
     Delivery,
+    /// To record that it ends.
+    End,
 }
 
 /// The daemon could not do a chore; it tries again.
@@ -54,6 +56,7 @@ impl Observable for ChoreFailed<'_> {
             Chore::Upkeep => ("upkeep", "cannot look after what waits"),
             Chore::Schedule => ("schedule", "cannot look at what is due"),
             Chore::Delivery => ("delivery", "cannot deliver"),
+            Chore::End => ("end", "cannot record that the daemon stops"),
         };
         metrics::FAILED_CHORES.add(&[chore]);
         tracing::error!(event = Self::NAME, chore, %error, "{text}");

@@ -228,6 +228,18 @@ async fn t12_a_clock_that_is_set_back_is_an_event_and_one_that_is_corrected_is_n
     work.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_that_was_moved_while_nothing_ran_is_an_event_of_the_next_start() {
+    let (sandbox, now) = (Sandbox::clerk_approved().await, SystemClock.now());
+    let told = |sandbox: &Sandbox| (sandbox.events("clock.set_back"), sandbox.events("clock.set_forward"));
+    let sandbox = Clockwork::start_at(sandbox, now).await.stop().await;
+    assert_eq!(told(&sandbox), (0, 0));
+    let sandbox = Clockwork::start_at(sandbox, now - TimeDelta::hours(3)).await.stop().await;
+    assert_eq!(told(&sandbox), (1, 0));
+    let sandbox = Clockwork::start_at(sandbox, now + TimeDelta::days(30)).await.stop().await;
+    assert_eq!(told(&sandbox), (1, 1));
+}
+
 /// The types of all messages, in order.
 pub fn kinds(sandbox: &Sandbox) -> Vec<String> {
     let deliveries = sandbox.webhook.deliveries();

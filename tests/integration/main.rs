@@ -17,6 +17,7 @@ mod approve;
 mod approvers;
 mod canaries;
 mod crash;
+mod crowd;
 mod daemon;
 mod disk;
 mod doctor;

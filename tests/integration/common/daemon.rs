@@ -83,6 +83,16 @@ impl Sandbox {
         self.spawn(self.command().arg("run").envs(environment.iter().copied()))
     }
 
+    /// Starts `authdrift run` with so many open files at most.
+    pub fn start_with_files(&self, most: u32) -> Running {
+        let inner = self.command();
+        let mut command = Command::new("sh");
+        command.args(["-c", &format!("ulimit -n {most} && exec \"$0\" \"$@\"")]);
+        command.arg(inner.get_program()).args(inner.get_args()).arg("run").env_clear();
+        command.envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        self.spawn(command.stdin(Stdio::null()))
+    }
+
     fn spawn(&self, command: &mut Command) -> Running {
         let log = self.path("daemon.log");
         let file = File::options().create(true).append(true).open(&log).unwrap();

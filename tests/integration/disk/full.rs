@@ -216,6 +216,21 @@ async fn a_disk_without_a_byte_left_is_told_reading_works_and_the_daemon_goes_on
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_stop_on_a_full_disk_is_an_ordinary_one_and_goes_on_from_what_was_kept() {
+    let Some(small) = Small::of(300).await else { return };
+    let daemon = small.start();
+    eventually("a start", || {
+        small.count("SELECT count(*) FROM events WHERE CAST(body AS TEXT) LIKE '%daemon.started%'") == 1
+    })
+    .await;
+    small.leave(0);
+    small.sandbox.webhook.wait_for(1, PATIENCE).await.expect("the message that needs no room");
+    assert_eq!(stop(daemon), Some(0));
+    small.empty();
+    small.run(&["verify"]).await.expect(0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_folder_that_can_only_be_read_is_said_and_nothing_is_changed() {
     let Some(small) = Small::of(300).await else { return };
     let before = fs::read(small.path("authdrift.db")).unwrap();

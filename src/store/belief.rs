@@ -1,0 +1,62 @@
+//! Whether the clock may say that something is old: what goes because of it does not come back when the clock is set right.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use rusqlite::Transaction;
+
+use super::Stored;
+use super::events::Event;
+
+/// How long nothing happens only where nothing runs, or where the clock went forward.
+pub const LONG_AGO: TimeDelta = TimeDelta::days(7);
+
+/// How long a clock that went forward has to go on before it is believed.
+const PROBATION: TimeDelta = TimeDelta::days(1);
+
+/// Whether something was recorded a day ago, give or take a few: then this clock has been going on since, and the one before
+/// it led there. The daemon records something every day. After a month without it, the next day is waited for.
+///
+/// # Errors
+/// The database cannot be read.
+pub fn is_believable(tx: &Transaction<'_>, now: DateTime<Utc>) -> Stored<bool> {
+    let mut query = tx.prepare_cached("SELECT body FROM events ORDER BY seq DESC")?;
+    let mut rows = query.query([])?;
+    while let Some(row) = rows.next()? {
+        let event = serde_json::from_slice::<Event>(row.get_ref(0)?.as_bytes().unwrap_or_default());
+        let at = event.ok().and_then(|event| event.at.parse::<DateTime<Utc>>().ok());
+        // What is still to come was recorded by a clock that was ahead.
+        if let Some(at) = at.filter(|at| *at <= now - PROBATION) {
+            return Ok(at >= now - LONG_AGO);
+        }
+    }
+    Ok(false)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::store::{Store, events};
+
+    #[test]
+    fn a_clock_is_believed_that_goes_on_from_what_was_recorded() {
+        let store = Store::temporary().unwrap();
+        let start: DateTime<Utc> = "2026-01-01T00:00:00Z".parse().unwrap();
+        let record = |hours| {
+            let at = start + TimeDelta::hours(hours);
+            store.write(|tx| events::append(tx, at, "test.done", None, json!({}))).unwrap();
+        };
+        let is_believed = |hours| store.read(|tx| is_believable(tx, start + TimeDelta::hours(hours))).unwrap();
+        assert!(!is_believed(0), "nothing was recorded yet");
+        record(0);
+        assert!(!is_believed(23) && is_believed(24) && is_believed(24 * 7));
+        // Nothing ran for a month, or the clock is a month ahead: a day is waited for, whatever is recorded meanwhile.
+        let ahead = 24 * 30;
+        assert!(!is_believed(ahead));
+        record(ahead);
+        record(ahead + 5);
+        assert!(!is_believed(ahead + 6) && is_believed(ahead + 24));
+        // And when it is set right again, what is recorded still is to come.
+        assert!(is_believed(25));
+    }
+}
