@@ -336,6 +336,8 @@ impl Place {
     fn command(&self, words: &[&str]) -> Command {
         let mut command = Command::new(program());
         command.arg("--config").arg(self.0.path().join("config.toml")).args(words).stdin(Stdio::null());
+        // As in the unit.
+        command.env("MALLOC_ARENA_MAX", "1");
         // What is signed is remembered at home.
         command.env("HOME", self.0.path()).env_remove("XDG_STATE_HOME");
         command

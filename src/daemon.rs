@@ -267,11 +267,18 @@ impl Daemon {
             if let Err(error) = self.checks.begin(&self.ground.store, self.ground.clock.now()) {
                 self.met(error).await?;
             }
-            if let Ok(Some(free)) = self.ground.store.free_space()
-                && Space::of(free) == Space::Full
-                && let Some(message) = self.plan.alarm.full(&self.ground.store, String::new())
-            {
-                self.tracker.spawn(message);
+            match self.ground.store.free_space().ok().flatten().map(Space::of) {
+                Some(Space::Full) => {
+                    if let Some(message) = self.plan.alarm.full(&self.ground.store, String::new()) {
+                        self.tracker.spawn(message);
+                    }
+                }
+                Some(Space::Low | Space::Ample) => {
+                    if let Err(error) = self.plan.alarm.has_room(&self.ground.store) {
+                        self.met(error).await?;
+                    }
+                }
+                None => {}
             }
             if let Err(error) = self.plan.health.look(&self.tracker, &self.stop) {
                 ChoreFailed { chore: Chore::Health, error: &error }.observe();

@@ -222,7 +222,7 @@ impl Reader {
         now: DateTime<Utc>,
         tell: impl Fn(Progress),
     ) -> Result<Fetched, ReadError> {
-        self.http.begin();
+        let _reading = self.http.begin();
         let before = self.http.requests();
         let session = match &self.vendor {
             Vendor::Clerk(clerk) => Arc::new(Session::new(VendorSession::Clerk(clerk.open()?))),

@@ -12,7 +12,7 @@ use crate::delivery::direct::Herald;
 use crate::message::{Notice, NoticeKind};
 use crate::model::{Digest, HistoryMark};
 use crate::receiver::BadReceiver;
-use crate::store::space::Space;
+use crate::store::space::{self, Space};
 use crate::store::{Store, StoreError, events};
 use crate::telemetry::{Chore, ChoreFailed, DatabaseUnusable, DiskFull, NobodyTold, Observable};
 
@@ -79,6 +79,16 @@ impl Alarm {
         Some(async move {
             telling.await;
         })
+    }
+
+    /// Notes in the history, now that there is room in it, that people were told of a full disk.
+    pub(super) fn has_room(&self, store: &Store) -> Result<(), StoreError> {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(at) = *told {
+            store.write(|tx| space::note_told_full(tx, at, self.clock.now()))?;
+            *told = None;
+        }
+        Ok(())
     }
 
     /// Tells that the database at `path` cannot be used, and waits until that was tried.

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use url::Url;
 
 use super::pace::Pace;
-use super::places::{Guest, PLACES};
+use super::places::{Guest, PLACES, Reading};
 use super::{Collected, ReadError};
 use crate::backoff::jittered;
 use crate::config::Rate;
@@ -196,8 +196,8 @@ impl Http {
     }
 
     /// A reading begins.
-    pub(super) fn begin(&self) {
-        self.guest.begin();
+    pub(super) fn begin(&self) -> Reading<'_> {
+        self.guest.begin()
     }
 
     /// Keeps a note of a request and its answer.
@@ -220,9 +220,9 @@ impl Http {
         &self.limits
     }
 
-    /// How long a reading may take that has sent `requests` so far.
+    /// How long a reading may take that has sent `requests` so far; what it waited for others does not count.
     pub(super) fn time_for(&self, requests: u64) -> Duration {
-        self.limits.reading + self.pace.time_for(requests)
+        self.limits.reading + self.pace.time_for(requests) + self.guest.waited()
     }
 
     /// Reads `url`, patiently, for as long as `stopwatch` allows, with the `bearer` that is there when its turn comes. Nothing

@@ -11,7 +11,9 @@ use chrono::{DateTime, Utc};
 use rusqlite::Transaction;
 use serde_json::json;
 
-use super::{Store, StoreError, Stored, events};
+use super::events::{self, Event};
+use super::{Store, StoreError, Stored};
+use crate::clock::written;
 use crate::message::NoticeKind;
 
 /// Bytes below which there is little room.
@@ -104,6 +106,21 @@ pub fn note(tx: &Transaction<'_>, at: DateTime<Utc>, free: u64) -> Stored<Option
     };
     events::append(tx, at, kind.event_type(), None, json!({ "free": free }))?;
     Ok(Some(kind))
+}
+
+/// Keeps in the history that people were told past it, at `told`, that the disk is full: or they would never be told the end.
+///
+/// # Errors
+/// The database cannot be written.
+pub fn note_told_full(tx: &Transaction<'_>, told: DateTime<Utc>, at: DateTime<Utc>) -> Stored<()> {
+    let newest = events::newest(tx, "storage.", |_| true)?;
+    let is_over = |event: &Event| {
+        event.kind == "storage.recovered" && event.at.parse::<DateTime<Utc>>().is_ok_and(|over| over < told)
+    };
+    if newest.as_ref().is_none_or(is_over) {
+        events::append(tx, at, "storage.full", None, json!({ "told": written(told) }))?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -208,6 +208,12 @@ async fn a_disk_without_a_byte_left_is_told_reading_works_and_the_daemon_goes_on
     small.empty();
     // A cycle that could not be kept is tried again half a minute later.
     eventually_within(Duration::from_secs(60), "the drift", || small.told().contains(&"drift.opened".to_owned())).await;
+    small.make_due();
+    eventually("the end, though the beginning was told past the history", || {
+        small.told().iter().filter(|kind| *kind == "storage.recovered").count() == 1
+    })
+    .await;
+    assert_eq!(small.told().iter().filter(|kind| *kind == "storage.full").count(), 1);
     eventually("everything delivered", || small.count("SELECT count(*) FROM outbox WHERE state = 'waiting'") == 0)
         .await;
     assert_eq!(stop(daemon), Some(0));
