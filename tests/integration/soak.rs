@@ -85,6 +85,8 @@ impl Hand {
         let child = again("soak::hand", &mut Command::new(env::current_exe().unwrap()))
             .env("SOAK_CONFIG", sandbox.path("config.toml"))
             .env("SOAK_TIME", clock.now().to_rfc3339())
+            // As in the unit.
+            .env("MALLOC_ARENA_MAX", "1")
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .spawn();
