@@ -255,7 +255,7 @@ fn configure(connection: &Connection, path: &Path) -> Stored<()> {
     }
     connection.execute_batch(
         "PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA cell_size_check = ON; PRAGMA mmap_size = 0;
-         PRAGMA journal_size_limit = 16777216; PRAGMA secure_delete = FAST;",
+         PRAGMA journal_size_limit = 16777216; PRAGMA secure_delete = FAST; PRAGMA cache_size = -500;",
     )?;
     Ok(())
 }
