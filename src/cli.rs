@@ -30,7 +30,7 @@ pub mod stale;
 pub mod status;
 pub mod verify;
 
-use std::io::{self, ErrorKind, IsTerminal, Write};
+use std::io::{self, IsTerminal, Write};
 
 use args::{Arguments, Command, ConfigCommand, ReceiversCommand};
 use context::Context;
@@ -132,24 +132,19 @@ impl From<StoreError> for CliError {
 pub(crate) const AS_ANOTHER: &str =
     "run it as root or as the user that watches, for the service: sudo -u authdrift authdrift …";
 
-/// SQLite's own words for a file that this user may not open.
-const CANNOT_OPEN: &str = "unable to open database file";
-
 /// What to do about a database that cannot be used, where its error does not say so.
 pub(crate) fn help_with(error: &StoreError) -> Option<&'static str> {
-    let is_denied = match error {
-        StoreError::Sqlite(error) => error.to_string().contains(CANNOT_OPEN),
-        StoreError::File { source, .. } => source.kind() == ErrorKind::PermissionDenied,
-        StoreError::Missing(path) => path.try_exists().is_err_and(|error| error.kind() == ErrorKind::PermissionDenied),
-        _ => false,
-    };
     match error {
-        _ if is_denied => Some(AS_ANOTHER),
+        _ if error.is_denied() => Some(AS_ANOTHER),
         StoreError::Foreign(_) => {
             Some("`path` in [store] names it; if it was authdrift's, restore a backup: docs/operations.md")
         }
-        StoreError::Damaged(_) => Some("keep the file, and restore a backup: docs/operations.md"),
-        StoreError::Sqlite(_) if error.is_broken() => Some("keep the file, and restore a backup: docs/operations.md"),
+        error
+            if matches!(error, StoreError::Damaged(_))
+                || matches!(error, StoreError::Sqlite(_)) && error.is_broken() =>
+        {
+            Some("keep the file, and restore a backup: docs/operations.md")
+        }
         _ => None,
     }
 }

@@ -488,7 +488,8 @@ impl Alert {
     /// Whether it says nothing but news of that kind.
     pub fn is_only(&self, kind: NoticeKind) -> bool {
         let is_rest_empty = self.untrusted.is_none() && self.entries.is_empty() && self.sections.is_empty();
-        is_rest_empty && self.notices.iter().all(|notice| notice.kind == kind)
+        let is_said = is_rest_empty && !self.trusted_again && !self.notices.is_empty();
+        is_said && self.notices.iter().all(|notice| notice.kind == kind)
     }
 
     /// Whether it says only that something is over.

@@ -161,6 +161,18 @@ impl StoreError {
             _ => false,
         }
     }
+
+    /// Whether somebody else may open the file, and not this user.
+    pub fn is_denied(&self) -> bool {
+        match self {
+            Self::Sqlite(error) => error.sqlite_error_code() == Some(ErrorCode::CannotOpen),
+            Self::File { source, .. } => source.kind() == io::ErrorKind::PermissionDenied,
+            Self::Missing(path) => {
+                path.try_exists().is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied)
+            }
+            _ => false,
+        }
+    }
 }
 
 impl From<rusqlite::Error> for StoreError {

@@ -20,7 +20,7 @@ pub(super) struct Places {
     silent: Semaphore,
 }
 
-/// The places that all instances share. A reading sends four requests at once and takes about a megabyte.
+/// The places that all instances share. A reading sends four requests at once and takes a megabyte or two.
 pub(super) static PLACES: Places = Places::new(100, 100, 50);
 
 impl Places {

@@ -2,6 +2,8 @@
 //!
 //! Every step is an event, so that the history agrees with the rows.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use rusqlite::{Row, Transaction};
 use serde_json::{Value, json};
@@ -107,12 +109,16 @@ pub fn missed(tx: &Transaction<'_>, receiver: &str) -> Stored<Vec<Kept>> {
     let told = events::newest(tx, NoticeKind::Missed.event_type(), is_to_it)?.map_or(0, |event| event.seq);
     let given_up = events::of_group(tx, "delivery.given_up", told)?;
     let mut missed: Vec<Kept> = Vec::new();
+    let mut seen = BTreeSet::new();
     for event in given_up.iter().filter(|event| is_to_it(event)) {
         let id = event.data.get("message").and_then(Value::as_str).unwrap_or_default();
+        // One that was tried again for somebody may have been given up twice.
+        if !seen.insert(id) {
+            continue;
+        }
         let kept = find(tx, id)?.into_iter().filter(|kept| kept.message.id.as_str() == id && kept.state == "dead");
         missed.extend(kept.filter(|kept| !kept.message.alert.is_only(NoticeKind::Missed)));
     }
-    missed.dedup_by(|later, earlier| later.message.id == earlier.message.id);
     Ok(missed)
 }
 

@@ -47,13 +47,17 @@ pub(super) fn create_or_open(path: &Path) -> Stored<Store> {
     configure(&connection, path)?;
     migrate(&mut connection, path)?;
     let key = fingerprint_key(&mut connection, path, is_new)?;
-    Ok(Store {
+    Ok(store(connection, path, key))
+}
+
+fn store(connection: Connection, path: &Path, key: FingerprintKey) -> Store {
+    Store {
         connection: Arc::new(Mutex::new(connection)),
         memory: Arc::default(),
         path: Arc::from(path),
         key,
         is_stuck: Arc::default(),
-    })
+    }
 }
 
 /// Opens a database for reading alone: nothing is made, brought to another version or written, not even by mistake.
@@ -102,13 +106,7 @@ fn looking(path: &Path, flags: OpenFlags) -> Stored<(Store, Stored<()>)> {
         Ok(_) => (FingerprintKey::new(random_bytes()?), Err(StoreError::Key(key_path))),
         Err(error) => (FingerprintKey::new(random_bytes()?), Err(error)),
     };
-    let store = Store {
-        connection: Arc::new(Mutex::new(connection)),
-        memory: Arc::default(),
-        path: Arc::from(path),
-        key,
-        is_stuck: Arc::default(),
-    };
+    let store = store(connection, path, key);
     Ok((store, is_there))
 }
 
@@ -166,13 +164,7 @@ pub(super) fn temporary() -> Stored<Store> {
     let mut connection = Connection::open_in_memory()?;
     migrate(&mut connection, path)?;
     let key = FingerprintKey::new(random_bytes()?);
-    Ok(Store {
-        connection: Arc::new(Mutex::new(connection)),
-        memory: Arc::default(),
-        path: Arc::from(path),
-        key,
-        is_stuck: Arc::default(),
-    })
+    Ok(store(connection, path, key))
 }
 
 /// Makes the folder that the database at `path` lies in, for this user alone, if there is none.
