@@ -16,6 +16,7 @@ use crate::cycle::Watch;
 use crate::exit::Exit;
 use crate::model::Provider;
 use crate::provider::Limits;
+use crate::reach::Proxy;
 use crate::store::Store;
 
 /// The meaning of settings, for both vendors.
@@ -94,6 +95,7 @@ impl Context {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let config = with_sources(&file, text, clock.now(), config::parse);
         let config = config.map_err(|problems| CliError::new(Exit::Configuration, problems))?;
+        proxy_of_environment(&config)?;
         let catalogues = Catalogues::load(config.catalogue.as_deref())?;
         Ok(Self { config: Arc::new(config), file, catalogues, clock, limits: Limits::default() })
     }
@@ -181,6 +183,17 @@ impl Context {
         let config = Arc::clone(&self.config);
         Ok(Watch::new(config, instance, catalogue, store.clone(), clock, self.limits.clone())?)
     }
+}
+
+/// Makes sure that what the environment says of a proxy can be used, where it decides. A secret is read when it is needed.
+fn proxy_of_environment(config: &Config) -> Result<(), CliError> {
+    if config.proxy != config::Proxy::Environment {
+        return Ok(());
+    }
+    Proxy::find(&config.proxy).map(|_| ()).map_err(|error| {
+        let help = "correct the variable or unset it; `proxy` in [network] of the configuration counts before it";
+        CliError::new(Exit::Configuration, error).with_help(help)
+    })
 }
 
 /// Hands `read` the text of `file` with what else it is made from.

@@ -11,7 +11,7 @@ use super::load::Sources;
 use super::problem::Problem;
 use super::reader::{At, Reader};
 use super::suggest::closest;
-use super::{Approval, Config, Schedule, SecretUrl, instance, monitoring, receiver};
+use super::{Approval, Config, Schedule, SecretUrl, instance, monitoring, network, receiver};
 use crate::model::{Severity, display_safe};
 use crate::schedule::Cron;
 
@@ -42,12 +42,13 @@ pub(super) fn config(mut file: Reader<'_>, sources: &Sources<'_>) -> Option<Conf
     let approval = approval(&mut file);
     let catalogue = catalogue(&mut file);
     let defaults = schedule_section(&mut file, sources.now);
-    let (ids, instances) = instance::read(&mut file, &defaults, sources);
-    let receivers = receiver::read(&mut file, &ids, &defaults, sources);
+    let proxy = network::proxy(&mut file);
+    let (ids, instances) = instance::read(&mut file, &defaults, &proxy, sources);
+    let receivers = receiver::read(&mut file, &ids, &defaults, &proxy, sources);
     let heartbeat = heartbeat(&mut file);
     let monitoring = monitoring::listen(&mut file);
     file.finish();
-    Some(Config { store: store?, keep, approval, catalogue, instances, receivers, heartbeat, monitoring })
+    Some(Config { store: store?, keep, approval, catalogue, instances, receivers, heartbeat, monitoring, proxy })
 }
 
 fn heartbeat(file: &mut Reader<'_>) -> Option<SecretUrl> {

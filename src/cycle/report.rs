@@ -62,9 +62,10 @@ pub struct Failure {
 impl Failure {
     pub(super) fn of_read_error(error: &ReadError) -> Self {
         let exit = match error {
-            ReadError::Secret(_) | ReadError::BadSecret(_) | ReadError::KeysOfTwoInstances { .. } => {
-                Exit::Configuration
-            }
+            ReadError::Secret(_)
+            | ReadError::BadSecret(_)
+            | ReadError::Proxy(_)
+            | ReadError::KeysOfTwoInstances { .. } => Exit::Configuration,
             ReadError::Client(_) => Exit::Internal,
         };
         Self { reason: error.to_string(), exit }

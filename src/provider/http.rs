@@ -15,8 +15,9 @@ use super::pace::Pace;
 use super::places::{Guest, PLACES, Reading};
 use super::{Collected, ReadError};
 use crate::backoff::jittered;
-use crate::config::Rate;
+use crate::config::{self, Instance, Rate};
 use crate::model::Provider;
+use crate::reach::Proxy;
 use crate::telemetry::{Observable, RequestAnswered};
 
 /// Bounds of one request and of its repetition.
@@ -135,36 +136,49 @@ const LENT: Duration = Duration::from_secs(10);
 struct Shared {
     since: Instant,
     limits: (Duration, Duration),
+    proxy: Option<Proxy>,
     client: Client,
 }
 
 static SHARED: Mutex<Option<Shared>> = Mutex::new(None);
 
-/// A client with these limits. Each has its own copy of what this machine trusts, read from its files, so those that are made
+/// A client with these limits and this proxy. Each has its own copy of what this machine trusts, read from its files, so those that are made
 /// at about the same time are one.
-fn client(limits: &Limits) -> Result<Client, ReadError> {
+fn client(limits: &Limits, proxy: Option<Proxy>) -> Result<Client, ReadError> {
     let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
     let of = (limits.connect, limits.total);
-    if let Some(shared) = shared.as_ref().filter(|shared| shared.limits == of && shared.since.elapsed() < LENT) {
+    let is_alike = |shared: &&Shared| shared.limits == of && shared.proxy == proxy && shared.since.elapsed() < LENT;
+    if let Some(shared) = shared.as_ref().filter(is_alike) {
         return Ok(shared.client.clone());
     }
-    let client = Client::builder()
+    let builder = Client::builder()
         .user_agent(concat!("authdrift/", env!("CARGO_PKG_VERSION"), " (+read-only settings monitor)"))
         .redirect(redirect::Policy::none())
         .connect_timeout(limits.connect)
         .timeout(limits.total)
         .pool_idle_timeout(REST)
-        .no_proxy()
-        .build()
-        .map_err(|error| ReadError::Client(reason(&error)))?;
-    *shared = Some(Shared { since: Instant::now(), limits: of, client: client.clone() });
+        .no_proxy();
+    let builder = match &proxy {
+        Some(proxy) => builder.proxy(proxy.for_requests()),
+        None => builder,
+    };
+    let client = builder.build().map_err(|error| ReadError::Client(reason(&error)))?;
+    *shared = Some(Shared { since: Instant::now(), limits: of, proxy, client: client.clone() });
     Ok(client)
+}
+
+/// What requests go over.
+#[derive(Clone)]
+struct Line {
+    client: Client,
+    proxy: Option<Proxy>,
 }
 
 /// Sends GET requests, and the one POST that fetches a token.
 pub struct Http {
     vendor: Provider,
-    client: Client,
+    configured: config::Proxy,
+    line: Mutex<Line>,
     limits: Limits,
     /// How many requests may be under way at once.
     permits: Semaphore,
@@ -176,16 +190,17 @@ pub struct Http {
 }
 
 impl Http {
-    /// Makes the client for `vendor`. At most `concurrency` requests are under way at once, and no more than `rate` are sent.
+    /// Makes the client for `instance`. At most `concurrency` requests are under way at once, and no more than `rate` are sent.
     ///
     /// # Errors
     /// There is no trust store on this machine.
-    pub fn new(vendor: Provider, limits: Limits, concurrency: usize, rate: Option<Rate>) -> Result<Self, ReadError> {
-        let client = client(&limits)?;
+    pub fn new(instance: &Instance, limits: Limits, concurrency: usize, rate: Option<Rate>) -> Result<Self, ReadError> {
+        let line = Line { client: client(&limits, None)?, proxy: None };
         let pace = Pace::new(rate, limits.longest_pause);
         Ok(Self {
-            vendor,
-            client,
+            vendor: instance.id.provider,
+            configured: instance.proxy.clone(),
+            line: Mutex::new(line),
             limits,
             permits: Semaphore::new(concurrency),
             guest: Guest::of(&PLACES),
@@ -195,9 +210,21 @@ impl Http {
         })
     }
 
-    /// A reading begins.
-    pub(super) fn begin(&self) -> Reading<'_> {
-        self.guest.begin()
+    /// A reading begins, through the proxy that is there now.
+    ///
+    /// # Errors
+    /// The proxy cannot be used.
+    pub(super) fn begin(&self) -> Result<Reading<'_>, ReadError> {
+        let proxy = Proxy::find(&self.configured)?;
+        if self.line().proxy != proxy {
+            let line = Line { client: client(&self.limits, proxy.clone())?, proxy };
+            *self.line.lock().unwrap_or_else(PoisonError::into_inner) = line;
+        }
+        Ok(self.guest.begin())
+    }
+
+    fn line(&self) -> Line {
+        self.line.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Keeps a note of a request and its answer.
@@ -241,7 +268,7 @@ impl Http {
             let turn = self.turn(&family).await;
             // Whoever waited may know better by now.
             let Some(bearer) = bearer().await else { return Err(NoAnswer::Unwanted) };
-            let mut request = self.client.get(url.clone()).header("accept", "application/json");
+            let mut request = self.line().client.get(url.clone()).header("accept", "application/json");
             if let Some(bearer) = &bearer {
                 request = request.bearer_auth(bearer.expose_secret());
             }
@@ -294,7 +321,7 @@ impl Http {
 
     /// Sends the one POST there is: the request for a token.
     pub(super) async fn post_token(&self, url: &Url, form: &[(&str, &str)]) -> Result<Answer, NoAnswer> {
-        let request = self.client.post(url.clone()).header("accept", "application/json").form(form);
+        let request = self.line().client.post(url.clone()).header("accept", "application/json").form(form);
         let _place = self.guest.place().await;
         self.send(url, url.path(), request).await.0
     }
