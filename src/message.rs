@@ -171,7 +171,7 @@ pub struct Entry {
     pub setting: String,
     /// What a person calls it, with the name of the thing it is about.
     pub title: String,
-    /// One sentence on why it matters.
+    /// One sentence on why it matters, by the direction it went.
     pub why: String,
     /// Where to click, if the catalogue knows.
     pub dashboard: Option<String>,
@@ -213,7 +213,8 @@ impl Entry {
     /// The same, told under the title of `whole`, from which it follows.
     pub fn as_part_of(self, whole: &Self) -> Self {
         let also = if self.category == whole.category { Vec::new() } else { vec![self.category] };
-        let Self { setting, title, why, dashboard, event, category, unit, .. } = whole.clone();
+        let Self { setting, title, dashboard, event, category, unit, .. } = whole.clone();
+        let why = if self.direction.is_worse_than(whole.direction) { self.why.clone() } else { whole.why.clone() };
         Self { setting, title, why, dashboard, event, category, also, unit, ..self }
     }
 }

@@ -19,6 +19,9 @@ pub const NEW_FIELD: &str = "new-field";
 /// The setting of a drift in the state of a whole section.
 pub const SECTION_STATE: &str = "section-state";
 
+/// Why a stricter value matters; the catalogue says only what a weaker one makes possible.
+const STRICTER: &str = "Stricter than approved; users may be locked out or prompted.";
+
 /// A change and the judgements about it.
 ///
 /// One setting can have several paths, and some settings have several values under one title (the endpoints of a
@@ -32,7 +35,7 @@ pub struct Drift {
     pub setting: String,
     /// What a person calls it, with the names of the objects it is about. Safe to show.
     pub title: String,
-    /// One sentence: what a weaker value makes possible.
+    /// One sentence: what a weaker value makes possible, or that this one is stricter.
     pub why: String,
     /// What part of sign-in it belongs to.
     pub category: Category,
@@ -126,7 +129,7 @@ fn described(setting: &Setting, title: String, direction: Direction, change: Cha
     Drift {
         setting: setting.id.clone(),
         title,
-        why: setting.why.clone(),
+        why: if direction == Direction::Stronger { STRICTER.to_owned() } else { setting.why.clone() },
         category: setting.category,
         severity,
         direction,
@@ -258,6 +261,42 @@ mod tests {
 
     fn auth0(change: Change) -> Drift {
         assess(&Catalogue::of(Provider::Auth0, None).unwrap(), change)
+    }
+
+    #[test]
+    fn a_stricter_value_is_never_explained_as_a_weaker_one() {
+        for provider in Provider::ALL {
+            let catalogue = Catalogue::of(provider, None).unwrap();
+            for setting in catalogue.settings() {
+                let why = |direction| {
+                    let change = change("/a/b", Changed, json!(1), json!(2));
+                    described(setting, setting.title.clone(), direction, change).why
+                };
+                assert_eq!(why(Stronger), STRICTER, "{}", setting.id);
+                for direction in [Weaker, Unknown, Neutral] {
+                    assert_eq!(why(direction), setting.why, "{}", setting.id);
+                }
+            }
+        }
+        let factor = |before, after| auth0(change("/guardian.factors/otp/enabled", Changed, json!(before), json!(after)));
+        assert_eq!(factor(false, true).why, STRICTER);
+        assert!(factor(true, false).why.contains("lose"), "{}", factor(true, false).why);
+        assert_eq!(auth0(member("/guardian.policies", Added, "all-applications")).why, STRICTER);
+    }
+
+    /// A title stands beside both values and in subjects: one that says that something was switched off reads as news,
+    /// whichever way the value went.
+    #[test]
+    fn no_title_says_what_happened() {
+        let verdict = regex::Regex::new(
+            r"(?i)\b(switched|turned|disabled|bypassed|ignored|skipped|lets through|only watches|left out)\b",
+        )
+        .unwrap();
+        for provider in Provider::ALL {
+            for setting in Catalogue::of(provider, None).unwrap().settings() {
+                assert!(!verdict.is_match(&setting.title), "{}: {}", setting.id, setting.title);
+            }
+        }
     }
 
     #[test]

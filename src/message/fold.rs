@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{Alert, Entry, News, Notice, NoticeKind, Window};
-use crate::model::{Direction, DriftId};
+use crate::model::DriftId;
 
 /// One entry per setting and kind of news, most severe first. Each of `entries` may be about a part of a setting.
 pub fn grouped(entries: impl IntoIterator<Item = Entry>) -> Vec<Entry> {
@@ -15,7 +15,9 @@ pub fn grouped(entries: impl IntoIterator<Item = Entry>) -> Vec<Entry> {
         match groups.iter_mut().find(is_same) {
             Some(group) => {
                 group.severity = group.severity.max(entry.severity);
-                group.direction = worse(group.direction, entry.direction);
+                if entry.direction.is_worse_than(group.direction) {
+                    (group.direction, group.why) = (entry.direction, entry.why);
+                }
                 group.first_seen = group.first_seen.min(entry.first_seen);
                 group.last_good = group.last_good.zip(entry.last_good).map(|(one, other)| one.min(other));
                 group
@@ -37,16 +39,6 @@ pub fn grouped(entries: impl IntoIterator<Item = Entry>) -> Vec<Entry> {
         by_weight.then_with(|| one.news.cmp(&other.news)).then_with(|| one.title.cmp(&other.title))
     });
     groups
-}
-
-fn worse(one: Direction, other: Direction) -> Direction {
-    let rank = |direction| match direction {
-        Direction::Weaker => 3,
-        Direction::Unknown => 2,
-        Direction::Neutral => 1,
-        Direction::Stronger => 0,
-    };
-    if rank(other) > rank(one) { other } else { one }
 }
 
 /// One alert that says what `alerts` say, the oldest first: of every drift and section how it stands at the end, of a drift
@@ -121,7 +113,7 @@ fn as_one(story: &[Entry]) -> Option<Entry> {
 mod tests {
     use super::super::{SectionChange, SectionNews, samples};
     use super::*;
-    use crate::model::{Severity, State};
+    use crate::model::{Direction, Severity, State};
 
     fn alert(news: &[(usize, News)]) -> Alert {
         let model = samples::drift();
@@ -189,6 +181,27 @@ mod tests {
             let groups = grouped(order.map(one));
             let ids: Vec<&str> = groups[0].changes.iter().map(|change| change.id.as_str()).collect();
             assert_eq!(ids, ["/a/x", "/b/x"]);
+        }
+    }
+
+    #[test]
+    fn a_group_explains_the_worse_direction() {
+        use Direction::{Neutral, Stronger, Unknown, Weaker};
+        let one = |direction: Direction| {
+            let mut entry = samples::drift().entries[0].clone();
+            (entry.direction, entry.why) = (direction, direction.to_string());
+            entry
+        };
+        for (directions, expected) in [
+            ([Stronger, Weaker], Weaker),
+            ([Weaker, Stronger], Weaker),
+            ([Neutral, Unknown], Unknown),
+            ([Stronger, Neutral], Neutral),
+        ] {
+            let groups = grouped(directions.map(one));
+            assert_eq!((groups[0].direction, groups[0].why.clone()), (expected, expected.to_string()));
+            let [part, whole] = directions.map(one);
+            assert_eq!(grouped([part.as_part_of(&whole), whole])[0].why, expected.to_string());
         }
     }
 
