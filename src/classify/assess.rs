@@ -33,6 +33,9 @@ pub struct Drift {
     pub change: Change,
     /// The id of the catalogue's entry, or [`UNCLASSIFIED`] or [`SECTION_STATE`].
     pub setting: String,
+    /// Which setting of which object it is: the same for every path of it, whatever the object is called meanwhile.
+    #[serde(skip)]
+    pub topic: String,
     /// What a person calls it, with the names of the objects it is about. Safe to show.
     pub title: String,
     /// One sentence: what a weaker value makes possible, or that this one is stricter.
@@ -64,11 +67,11 @@ pub fn assess_among(catalogue: &Catalogue, surroundings: &Surroundings, change: 
     let means_nothing = means_nothing(&change);
     let mut drift = if let Some(setting) = catalogue.setting_at(&change.path) {
         let direction = direction(setting, &stated(&change));
-        let title = title(setting, surroundings, &change.path);
-        described(setting, title, direction, change)
+        let named = (title(setting, surroundings, &change.path), topic(setting, &change.path));
+        described(setting, named, direction, change)
     } else if let Some((setting, leaf)) = most_severe_leaf(catalogue, &change) {
-        let title = title(setting, surroundings, &leaf);
-        described(setting, title, Direction::Unknown, change)
+        let named = (title(setting, surroundings, &leaf), topic(setting, &leaf));
+        described(setting, named, Direction::Unknown, change)
     } else if let Some(field) = surroundings.new_field(&change) {
         new_field(&field, change)
     } else {
@@ -112,6 +115,7 @@ fn means_nothing(change: &Change) -> bool {
 /// One field that the vendor gave to every object at once is one line, whatever it is called.
 fn new_field(field: &Pointer, change: Change) -> Drift {
     Drift {
+        topic: format!("{NEW_FIELD} {field}"),
         setting: NEW_FIELD.to_owned(),
         title: format!("New field of the vendor: {}", display_safe(&field.to_string())),
         why: "Every object of the section has it at once, so the vendor added it and nobody changed a setting."
@@ -121,13 +125,15 @@ fn new_field(field: &Pointer, change: Change) -> Drift {
     }
 }
 
-fn described(setting: &Setting, title: String, direction: Direction, change: Change) -> Drift {
+fn described(setting: &Setting, named: (String, String), direction: Direction, change: Change) -> Drift {
+    let (title, topic) = named;
     let (severity, direction) = match change.kind {
         ChangeKind::Reordered => (setting.severity.min(Severity::Low), Direction::Neutral),
         _ => (setting.severity, direction),
     };
     Drift {
         setting: setting.id.clone(),
+        topic,
         title,
         why: if direction == Direction::Stronger { STRICTER.to_owned() } else { setting.why.clone() },
         category: setting.category,
@@ -144,6 +150,7 @@ fn unclassified(change: Change) -> Drift {
     let is_reordered = change.kind == ChangeKind::Reordered;
     Drift {
         setting: UNCLASSIFIED.to_owned(),
+        topic: change.path.to_string(),
         title: display_safe(&change.path.to_string()),
         why: "Nobody has described this setting yet, so look at both values.".to_owned(),
         category: Category::Unclassified,
@@ -159,6 +166,7 @@ fn unclassified(change: Change) -> Drift {
 fn section_state(change: Change) -> Drift {
     Drift {
         setting: SECTION_STATE.to_owned(),
+        topic: change.path.to_string(),
         title: format!("Section {}", display_safe(change.section())),
         why: "A whole group of settings was switched on or off, or moved in or out of the plan.".to_owned(),
         category: Category::Unclassified,
@@ -186,6 +194,13 @@ fn title(setting: &Setting, surroundings: &Surroundings, path: &Pointer) -> Stri
         Some(names) if !names.is_empty() => format!("{} ({})", setting.title, names.join(", ")),
         _ => setting.title.clone(),
     }
+}
+
+/// The id of the setting with what the stars of the pattern stand for.
+fn topic(setting: &Setting, path: &Pointer) -> String {
+    let pattern = setting.paths.iter().find(|pattern| pattern.matches(path.tokens()));
+    let names = pattern.map(|pattern| names(pattern, &Surroundings::default(), path)).unwrap_or_default();
+    [vec![setting.id.clone()], names].concat().join(" ")
 }
 
 /// Like [`Pattern::names`], but also for `name*` and `*name` (the rest of the token) and for the stars before a `**`.
@@ -270,7 +285,7 @@ mod tests {
             for setting in catalogue.settings() {
                 let why = |direction| {
                     let change = change("/a/b", Changed, json!(1), json!(2));
-                    described(setting, setting.title.clone(), direction, change).why
+                    described(setting, (setting.title.clone(), String::new()), direction, change).why
                 };
                 assert_eq!(why(Stronger), STRICTER, "{}", setting.id);
                 for direction in [Weaker, Unknown, Neutral] {
@@ -278,7 +293,8 @@ mod tests {
                 }
             }
         }
-        let factor = |before, after| auth0(change("/guardian.factors/otp/enabled", Changed, json!(before), json!(after)));
+        let factor =
+            |before, after| auth0(change("/guardian.factors/otp/enabled", Changed, json!(before), json!(after)));
         assert_eq!(factor(false, true).why, STRICTER);
         assert!(factor(true, false).why.contains("lose"), "{}", factor(true, false).why);
         assert_eq!(auth0(member("/guardian.policies", Added, "all-applications")).why, STRICTER);

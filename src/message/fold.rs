@@ -10,7 +10,8 @@ pub fn grouped(entries: impl IntoIterator<Item = Entry>) -> Vec<Entry> {
     let mut groups: Vec<Entry> = Vec::new();
     for entry in entries {
         let is_same = |other: &&mut Entry| {
-            other.news == entry.news && other.setting == entry.setting && other.title == entry.title
+            let is_of_it = other.setting == entry.setting && other.topic == entry.topic && other.title == entry.title;
+            other.news == entry.news && is_of_it
         };
         match groups.iter_mut().find(is_same) {
             Some(group) => {
@@ -19,6 +20,9 @@ pub fn grouped(entries: impl IntoIterator<Item = Entry>) -> Vec<Entry> {
                     (group.direction, group.why) = (entry.direction, entry.why);
                 }
                 group.first_seen = group.first_seen.min(entry.first_seen);
+                group.closed_at = group.closed_at.max(entry.closed_at);
+                group.still_open = group.still_open.min(entry.still_open);
+                group.approved_until = [group.approved_until, entry.approved_until].into_iter().flatten().min();
                 group.last_good = group.last_good.zip(entry.last_good).map(|(one, other)| one.min(other));
                 group
                     .also
@@ -222,6 +226,9 @@ mod tests {
             state: State::Unreachable,
             reason: String::new(),
             since: samples::drift().at,
+            until: None,
+            cause: None,
+            still_unseen: 0,
         };
         let notice = |text: &str| Notice { kind: NoticeKind::Approved, subject: String::new(), text: text.to_owned() };
         let mut one = alert(&[]);
