@@ -12,7 +12,7 @@ use super::problem::Problem;
 use super::reader::{At, Reader};
 use super::suggest::closest;
 use super::{Approval, Config, Schedule, SecretUrl, instance, monitoring, network, receiver};
-use crate::model::{Severity, display_safe};
+use crate::model::{Severity, display_safe, display_safe_sentence};
 use crate::schedule::Cron;
 
 /// Where the signers are listed unless the configuration says otherwise.
@@ -170,7 +170,7 @@ impl Times {
                 let own_cron = self.cron.map(|cron| cron.span);
                 let own_zone = self.zone.map(|zone| zone.span);
                 let place = own_cron.or(own_zone).unwrap_or_else(|| reader.place.clone());
-                let problem = Problem::at(place, display_safe(&error.to_string()));
+                let problem = Problem::at(place, display_safe_sentence(&error.to_string()));
                 reader.report(problem.help("the five fields are: minute, hour, day of month, month, day of week"));
                 None
             }

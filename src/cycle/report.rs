@@ -160,6 +160,11 @@ impl BaselineReport {
         }
     }
 
+    /// When the approval of what is at `path` ends, if it was given for a time.
+    pub fn end_of(&self, path: &Pointer) -> Option<DateTime<Utc>> {
+        self.until.get(path).map(|end| end.0)
+    }
+
     /// How much was approved for a time, and when the next of it ends, in words; nothing if there is none.
     pub fn until_words(&self, now: DateTime<Utc>) -> Option<String> {
         let (over, still): (Vec<End>, Vec<End>) = self.until.values().partition(|end| end.0 <= now);
@@ -270,7 +275,7 @@ pub(super) fn build(
     let known = row.map(|row| drifts::known(tx, row)).transpose()?.unwrap_or_default();
     let known_sections = row.map(|row| news::known(tx, row)).transpose()?.unwrap_or_default();
 
-    let surroundings = judged.surroundings(snapshot);
+    let surroundings = judged.surroundings(snapshot, &[]);
     let mut reported: Vec<DriftReport> = Vec::new();
     for change in judged.changes() {
         let open =
