@@ -56,7 +56,15 @@ impl Walk<'_> {
         }
         let canonical = match value {
             Value::String(text) => self.text(text, path),
-            Value::Object(entries) => self.object(entries, path)?,
+            Value::Object(entries) => {
+                let had_fields = !entries.is_empty();
+                let object = self.object(entries, path)?;
+                // An object of volatile fields alone is volatile itself, unless it is the answer.
+                if had_fields && object.is_empty() && path.len() > self.section.each.len() {
+                    return Ok(None);
+                }
+                Value::Object(object)
+            }
             Value::Array(items) => match self.section.key_at(path) {
                 Some(fields) => self.keyed(items, fields, path)?,
                 None => self.list(items, path)?,
@@ -78,7 +86,7 @@ impl Walk<'_> {
         Value::String(text)
     }
 
-    fn object(&self, entries: Map<String, Value>, path: &mut Vec<String>) -> Result<Value, BadList> {
+    fn object(&self, entries: Map<String, Value>, path: &mut Vec<String>) -> Result<Map<String, Value>, BadList> {
         let mut canonical = Map::new();
         for (name, value) in entries {
             path.push(name);
@@ -88,7 +96,7 @@ impl Walk<'_> {
                 canonical.insert(name, kept);
             }
         }
-        Ok(Value::Object(canonical))
+        Ok(canonical)
     }
 
     /// A list of objects with an identity becomes a map.
@@ -108,9 +116,7 @@ impl Walk<'_> {
                     identity: display_safe(&identity),
                 });
             }
-            if let Some(kept) = kept {
-                canonical.insert(identity, kept);
-            }
+            canonical.insert(identity, kept.unwrap_or_else(|| json!({})));
         }
         Ok(Value::Object(canonical))
     }
