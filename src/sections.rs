@@ -86,6 +86,10 @@ pub struct Section {
     /// Secrets and personal data: replaced by a keyed fingerprint, also where they identify an item.
     #[serde(default)]
     secret: Vec<Pattern>,
+    /// Names there are chosen by people or name a text, so they say nothing about the value: only what looks like a secret
+    /// itself is hidden.
+    #[serde(default)]
+    free_names: Vec<Pattern>,
     /// Customer code and pages: kept as digest and size.
     #[serde(default)]
     code: Vec<Pattern>,
@@ -345,6 +349,11 @@ impl Section {
     /// Whether the table says that the value at `tokens` is a secret.
     pub fn is_secret(&self, tokens: &[String]) -> bool {
         self.secret.iter().any(|pattern| pattern.matches(tokens))
+    }
+
+    /// Whether the name of the value at `tokens` says nothing about what it holds.
+    pub fn is_freely_named(&self, tokens: &[String]) -> bool {
+        self.free_names.iter().any(|pattern| pattern.matches(tokens))
     }
 
     /// Whether the value at `tokens` is customer code or a page.
