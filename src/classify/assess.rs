@@ -7,8 +7,7 @@ use super::catalogue::{Catalogue, Setting};
 use super::direction::direction;
 use super::surroundings::Surroundings;
 use crate::diff::{Change, ChangeKind};
-use crate::model::{Category, Direction, Pattern, Pointer, Provider, Severity, Unit, display_safe};
-use crate::sections::Table;
+use crate::model::{Category, Direction, Pattern, Pointer, Severity, Unit, display_safe, is_nothing};
 
 /// The setting of a drift at a path that no entry of the catalogue knows.
 pub const UNCLASSIFIED: &str = "unclassified";
@@ -66,7 +65,7 @@ pub fn assess_among(catalogue: &Catalogue, surroundings: &Surroundings, change: 
     }
     let means_nothing = means_nothing(&change);
     let mut drift = if let Some(setting) = catalogue.setting_at(&change.path) {
-        let direction = direction(setting, &stated(&change));
+        let direction = direction(setting, &stated(catalogue, &change));
         let named = (title(setting, surroundings, &change.path), topic(setting, &change.path));
         described(setting, named, direction, change)
     } else if let Some((setting, leaf)) = most_severe_leaf(catalogue, &change) {
@@ -84,10 +83,9 @@ pub fn assess_among(catalogue: &Catalogue, surroundings: &Surroundings, change: 
 }
 
 /// `change` with the default in the place of a side that is absent, where the vendor is known to leave the default out.
-fn stated(change: &Change) -> Change {
+fn stated(catalogue: &Catalogue, change: &Change) -> Change {
     let mut stated = change.clone();
-    let default = Provider::ALL.into_iter().find_map(|provider| Table::of(provider).default_at(&change.path));
-    if let Some(default) = default.filter(|_| !change.is_member) {
+    if let Some(default) = catalogue.default_at(&change.path).filter(|_| !change.is_member) {
         match change.kind {
             ChangeKind::Added => stated.before = default.clone(),
             ChangeKind::Removed => stated.after = default.clone(),
@@ -97,19 +95,9 @@ fn stated(change: &Change) -> Change {
     stated
 }
 
-/// Whether a field only came or went with a value that is as good as none: vendors write the same nothing as absent,
-/// null, false or empty, and change that from one version to the next.
+/// Whether both sides state nothing, in whatever form.
 fn means_nothing(change: &Change) -> bool {
-    let is_nothing = |value: &Value| match value {
-        Value::Null | Value::Bool(false) => true,
-        Value::String(text) => text.is_empty(),
-        Value::Array(items) => items.is_empty(),
-        Value::Object(fields) => fields.is_empty(),
-        Value::Bool(true) | Value::Number(_) => false,
-    };
-    let (before, after) = (&change.before, &change.after);
-    let is_absent = |value: &Value| value.is_null();
-    !change.is_member && is_nothing(before) && is_nothing(after) && (is_absent(before) || is_absent(after))
+    !change.is_member && is_nothing(&change.before) && is_nothing(&change.after)
 }
 
 /// One field that the vendor gave to every object at once is one line, whatever it is called.
@@ -501,6 +489,42 @@ mod tests {
         assert_eq!(cosmetic.severity, Severity::Info);
         let unknown = auth0(change("/tenants.settings/new_list", Reordered, json!(["a"]), json!(["b"])));
         assert_eq!((unknown.severity, unknown.direction), (Severity::Low, Neutral));
+    }
+
+    #[test]
+    fn nothing_to_nothing_is_information_whatever_the_two_forms() {
+        let forms = [json!(null), json!(""), json!([]), json!({}), json!(false)];
+        let paths = [
+            "/clients/a/callbacks",
+            "/clients/a/new_field",
+            "/connections/db/options/passwordPolicy",
+            "/connections/okta/options/token_endpoint",
+            "/connections/okta/options/cert",
+            "/tenants.settings/session_lifetime",
+            "/tenants.settings/enabled_locales",
+        ];
+        for path in paths {
+            for (before, after) in forms.iter().flat_map(|one| forms.each_ref().map(|other| (one, other))) {
+                let kinds = match (before.is_null(), after.is_null()) {
+                    _ if before == after => &[][..],
+                    (true, _) => &[Changed, Added],
+                    (_, true) => &[Changed, Removed],
+                    _ => &[Changed],
+                };
+                for kind in kinds {
+                    let drift = auth0(change(path, *kind, before.clone(), after.clone()));
+                    assert_eq!(drift.severity, Severity::Info, "{path}: {kind} {before} -> {after}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_switch_that_protects_is_weaker_when_it_goes_from_nothing_to_off() {
+        let path = "/guardian.factors/otp/enabled";
+        for before in [json!(null), json!(""), json!([]), json!({})] {
+            assert_eq!(auth0(change(path, Changed, before, json!(false))).direction, Weaker);
+        }
     }
 
     #[test]
