@@ -35,7 +35,7 @@ const LAYERS: [&[&str]; 5] = [
         "suspicion",
         "trust",
     ],
-    &["provider", "reach", "receiver", "secrets", "store", "telemetry", "trust_files"],
+    &["provider", "reach", "receiver", "secrets", "store", "telemetry", "trust_files", "whole_file"],
     &["approval", "cycle", "daemon", "delivery"],
     &["cli", "demo", "logging", "monitoring", "simulator"],
 ];
@@ -67,6 +67,7 @@ const NEIGHBOURS: &[(&str, &str, &str)] = &[
     ("secrets", "telemetry", "says whose file others could read"),
     ("trust_files", "store", "one place knows the errors that say nothing of a file"),
     ("store", "telemetry", "says what was recorded, when it is certain"),
+    ("store", "whole_file", "files beside the database are written whole"),
     ("approval", "cycle", "what is approved is compared, verified and announced as a cycle does it"),
     ("daemon", "cycle", "starts it"),
     ("daemon", "delivery", "starts it"),
@@ -117,9 +118,10 @@ const FENCES: &[(Of, Only, &str)] = &[
     (Package("rusqlite"), In(&["store.rs", "store/", "demo/attacker.rs"]), "all SQL is in the store"),
     (
         Package("rustix"),
-        In(&["store/space.rs", "cli/reload.rs", "cli/context.rs"]),
-        "one place asks how full the disk is, one sends a signal, one asks which user this is",
+        In(&["store/space.rs", "store/open.rs", "cli/reload.rs", "cli/context.rs", "whole_file.rs"]),
+        "how full the disk is, whether a folder can be written, a signal, the user, and the owner of a file",
     ),
+    (Package("tempfile"), In(&["whole_file.rs"]), "one place writes files whole"),
     (Package("zstd"), In(&["store/documents.rs"]), "documents are digested before they are compressed"),
     (
         Package("reqwest"),
@@ -142,8 +144,8 @@ const FENCES: &[(Of, Only, &str)] = &[
     (Package("ssh_key"), In(&["trust/sshsig.rs"]), "one place verifies signatures"),
     (
         Package("aws_lc_rs"),
-        In(&["trust/sshsig.rs", "trust/revoked.rs", "receiver/signing.rs"]),
-        "what the other packages do not have: RSA, SHA-1, signing with ed25519",
+        In(&["trust/sshsig.rs", "trust/revoked.rs", "receiver/signing.rs", "store/open.rs"]),
+        "what the other packages do not have: RSA, SHA-1, signing with ed25519, random bytes",
     ),
     (Package("serde_json_canonicalizer"), In(&["canonical.rs"]), "one canonical form"),
     (Package("json_patch"), In(&["diff/patch.rs"]), "its comparison of lists is not ours"),

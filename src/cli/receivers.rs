@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
 use super::CliError;
+use super::after_commit::AfterCommit;
 use super::args::{ReceiversEnableOptions, ReceiversListOptions, ReceiversTestOptions};
 use super::context::Context;
 use super::meant::did_you_mean;
@@ -160,8 +161,11 @@ pub fn enable(context: &Context, options: &ReceiversEnableOptions, out: &mut dyn
         Ok((forgotten, outbox::receiver_state(tx, &receiver.name)?))
     })?;
     let was = if forgotten { "is tried again" } else { "was not disabled" };
-    writeln!(out, "'{}' {was}; {} for it.", receiver.name, waits(state.waiting))?;
-    Ok(Exit::Ok)
+    let mut after = AfterCommit::of(format!("'{}' {was}", receiver.name));
+    after.then(writeln!(out, "'{}' {was}; {} for it.", receiver.name, waits(state.waiting)));
+    after.then(out.flush());
+    after.then(store.finished());
+    after.end(Exit::Ok)
 }
 
 fn waits(count_waiting: u64) -> String {
