@@ -72,8 +72,11 @@ pub fn announce(tx: &Transaction<'_>, row: InstanceRow, origin: &Origin<'_>, tol
         }
     }
     // A story goes on as long as something is open, blind or untrusted.
-    let is_blind =
-        news::known(tx, row)?.values().any(|section| section.kind != SectionKind::Unbaselined && section.is_told);
+    let is_blind = match news::known(tx, row) {
+        Ok(known) => known.values().any(|section| section.kind != SectionKind::Unbaselined && section.is_told),
+        Err(StoreError::Damaged(_)) => true,
+        Err(error) => return Err(error),
+    };
     if open == 0 && !is_blind && events::untrusted(tx, origin.instance)?.is_none() {
         outbox::end_threads(tx, row)?;
     }

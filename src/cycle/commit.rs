@@ -24,6 +24,7 @@ use crate::snapshot::Reading;
 use crate::store::cycles::{self, Cycle};
 use crate::store::instances::InstanceRow;
 use crate::store::{StoreError, Transaction, drifts, events, instances, news, silences};
+use crate::trust::Untrusted;
 use crate::trust_files::TrustFiles;
 
 /// Records a cycle and says what it found.
@@ -42,8 +43,12 @@ pub(super) fn commit(
     let was_untrusted = events::untrusted(tx, id)?;
     let has_room = has_room(tx, watch, cycle.at, free)?;
     let is_first = has_room && cycles::last_reading(tx, row)?.is_none();
-    let judged =
-        judge(tx, &watch.instance.selection, &taken.snapshot, &taken.failure, trust, &watch.catalogue, cycle.at)?;
+    let judged = match &taken.damage {
+        Some(reason) => Judged::Untrusted(Untrusted::StoreTampered { reason: reason.clone() }),
+        None => {
+            judge(tx, &watch.instance.selection, &taken.snapshot, &taken.failure, trust, &watch.catalogue, cycle.at)?
+        }
+    };
     if is_first && taken.snapshot.seen() > 0 {
         let data = json!({ "resource": taken.snapshot.resource, "snapshot": taken.snapshot.digest() });
         events::append(tx, cycle.at, "instance.first_read", Some(id), data)?;
@@ -51,6 +56,11 @@ pub(super) fn commit(
 
     if let Some(notice) = notices::of_trust(tx, trust, cycle.at)? {
         tell(tx, &watch.config, None, &[notice], None, cycle.at)?;
+    }
+    if let Some(reason) = &taken.unusable
+        && let Some(notice) = notices::of_damage(tx, id, reason, cycle.at)?
+    {
+        tell(tx, &watch.config, Some(id), &[notice], None, cycle.at)?;
     }
     let mut told = Told::default();
     let remembered: Vec<Change> = drifts::known(tx, row)?.into_values().map(|drift| drift.change).collect();
@@ -201,7 +211,8 @@ pub fn keep_transitions(
                     data.insert("by".to_owned(), json!(transition.drift.closed_by));
                 }
             }
-            events::append(tx, at, kind, Some(id), data)?;
+            events::append(tx, at, kind, Some(id), data)
+                .map_err(|error| error.of_section(transition.drift.change.section()))?;
             let is_new = transition.step != Step::Ended;
             let silence = match &transition.hearing {
                 Hearing::Quiet(silence) if is_new => Some((silences::SILENCED, silence)),

@@ -168,6 +168,21 @@ fn verified<T>(
     now: DateTime<Utc>,
     verify: Verify<T>,
 ) -> Result<Result<Option<T>, Untrusted>, StoreError> {
+    match verified_with(tx, snapshot, trust, catalogue, now, verify) {
+        // One row that cannot be read costs the comparison, and no cycle.
+        Err(StoreError::Damaged(reason)) => Ok(Err(Untrusted::StoreTampered { reason })),
+        outcome => outcome,
+    }
+}
+
+fn verified_with<T>(
+    tx: &Transaction<'_>,
+    snapshot: &Snapshot,
+    trust: &TrustFiles,
+    catalogue: &Catalogue,
+    now: DateTime<Utc>,
+    verify: Verify<T>,
+) -> Result<Result<Option<T>, Untrusted>, StoreError> {
     let instance = &snapshot.instance;
     let statements = match instances::find(tx, instance)? {
         Some(row) => baselines::statements(tx, row)?,

@@ -109,6 +109,9 @@ pub struct Report {
     /// Why nothing could be read.
     #[serde(skip)]
     pub failure: Option<Failure>,
+    /// What is in the database and cannot be used, so that something was not compared with it.
+    #[serde(skip)]
+    pub unusable: Option<String>,
 }
 
 /// Why a verdict is what it is.
@@ -251,17 +254,6 @@ pub fn exit_of(reports: &[Report]) -> Exit {
     }
 }
 
-/// The report of a cycle of which nothing is recorded.
-pub(super) fn without_record(
-    tx: &Transaction<'_>,
-    watch: &Watch,
-    taken: &Taken,
-    judged: Judged,
-    cycle: Cycle,
-) -> Result<Report, StoreError> {
-    build(tx, watch, taken, &judged, &cycle)
-}
-
 /// The report of a cycle, with the names and times that the store knows.
 pub(super) fn build(
     tx: &Transaction<'_>,
@@ -272,6 +264,8 @@ pub(super) fn build(
 ) -> Result<Report, StoreError> {
     let snapshot = &taken.snapshot;
     let row = instances::find(tx, &snapshot.instance)?;
+    // Where rows cannot be read nothing was compared either.
+    let row = row.filter(|_| !matches!(judged, Judged::Untrusted(_)));
     let known = row.map(|row| drifts::known(tx, row)).transpose()?.unwrap_or_default();
     let known_sections = row.map(|row| news::known(tx, row)).transpose()?.unwrap_or_default();
 
@@ -368,6 +362,7 @@ pub(super) fn build(
         sections,
         drifts: reported,
         failure,
+        unusable: taken.unusable.clone(),
     })
 }
 
@@ -416,6 +411,7 @@ mod tests {
             sections: Vec::new(),
             drifts: Vec::new(),
             failure: (verdict == Verdict::Error).then(|| Failure { reason: String::new(), exit }),
+            unusable: None,
         }
     }
 
