@@ -114,6 +114,14 @@ pub enum StoreError {
     /// A row holds what this program never wrote.
     #[error("the database is damaged: {0}")]
     Damaged(String),
+    /// What was to be written could not have been read again, so nothing was.
+    #[error("{what} could not be read again, so it is not kept")]
+    Unreadable {
+        /// What.
+        what: String,
+        /// The section that it comes from, where that is known.
+        section: Option<String>,
+    },
 }
 
 impl StoreError {
@@ -134,6 +142,16 @@ impl StoreError {
             Self::Schema(_) => "changed-schema",
             Self::History(_) => "history",
             Self::Damaged(_) => "damaged-database",
+            Self::Unreadable { .. } => "unreadable",
+        }
+    }
+
+    /// The same, of that section, if it is about what could not be read again.
+    #[must_use]
+    pub fn of_section(self, name: &str) -> Self {
+        match self {
+            Self::Unreadable { what, section: None } => Self::Unreadable { what, section: Some(name.to_owned()) },
+            other => other,
         }
     }
 
@@ -182,7 +200,14 @@ impl From<rusqlite::Error> for StoreError {
         if error.sqlite_error_code() == Some(ErrorCode::CannotOpen) && space::can_open_nothing() {
             return Self::OutOfFiles(format!("cannot work on the database: {error}"));
         }
-        Self::Sqlite(error)
+        use rusqlite::Error::{FromSqlConversionFailure, IntegralValueOutOfRange, InvalidColumnType, Utf8Error};
+        match error {
+            // A row with another type of value than is ever written.
+            FromSqlConversionFailure(..) | IntegralValueOutOfRange(..) | InvalidColumnType(..) | Utf8Error(..) => {
+                Self::Damaged(error.to_string())
+            }
+            error => Self::Sqlite(error),
+        }
     }
 }
 

@@ -120,7 +120,7 @@ impl Proposal {
             let after = side(&self.subject, section).unwrap_or(Side::Unknown);
             compare_section(table, section, before, after, &mut changes);
         }
-        let surroundings = Surroundings::new(table, self.values(previous), self.values(&self.subject), &changes);
+        let surroundings = Surroundings::new(table, self.values(previous), self.values(&self.subject), &changes, &[]);
         changes.into_iter().map(|change| assess_among(catalogue, &surroundings, change)).collect()
     }
 

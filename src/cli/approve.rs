@@ -18,7 +18,7 @@ use crate::cycle::Verdict;
 use crate::delivery::Delivery;
 use crate::exit::Exit;
 use crate::message::values;
-use crate::model::{Severity, State, display_safe};
+use crate::model::{Severity, State, display_safe, display_safe_sentence};
 use crate::store::Store;
 use crate::trust::Untrusted;
 use crate::trust_files::TrustFiles;
@@ -99,7 +99,7 @@ pub fn sign(config: Option<&Path>, options: &SignOptions, out: &mut dyn Write) -
             let approvers = match &trust {
                 Some(trust) => {
                     let policy = trust.policy().map_err(ApprovalError::Untrusted)?;
-                    format!("approved by {}", display_safe(&proposal.base_approvers(&policy)?.join(", ")))
+                    format!("approved by {}", display_safe_sentence(&proposal.base_approvers(&policy)?.join(", ")))
                 }
                 None => "whose approvals cannot be checked without a configuration".to_owned(),
             };

@@ -17,7 +17,7 @@ use crate::delivery::target;
 use crate::exit::Exit;
 use crate::message::sample::{SampleKind, sample};
 use crate::message::{Alert, Message};
-use crate::model::{Digest, HistoryMark, InstanceId, MessageId, Severity, display_safe};
+use crate::model::{Digest, HistoryMark, InstanceId, MessageId, Severity, display_safe, display_safe_sentence};
 use crate::receiver::{Attempt, Sender, public_key};
 use crate::secrets;
 use crate::store::outbox::{self, ReceiverState};
@@ -97,7 +97,7 @@ pub fn list(context: &Context, options: &ReceiversListOptions, out: &mut dyn Wri
                 display_safe(reason)
             )?;
         } else if let Some(trouble) = &line.state.trouble {
-            writeln!(out, "{name}: {}", display_safe(trouble))?;
+            writeln!(out, "{name}: {}", display_safe_sentence(trouble))?;
         }
     }
     Ok(Exit::Ok)

@@ -34,6 +34,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0006_years.sql"),
     include_str!("migrations/0007_order.sql"),
     include_str!("migrations/0008_line.sql"),
+    include_str!("migrations/0009_cause.sql"),
 ];
 
 /// The first SQLite without the WAL-reset fault that can corrupt a file with two connections.

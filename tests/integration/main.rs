@@ -44,6 +44,7 @@ mod noise;
 mod order;
 mod outbox;
 mod pages;
+mod proxy;
 mod quiet;
 mod recall;
 mod receivers;
