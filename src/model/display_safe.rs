@@ -2,13 +2,15 @@
 
 use std::fmt::Write as _;
 
+use super::look_alike;
+
 /// Characters kept of one text; what follows is cut and counted.
 const LONGEST: usize = 200;
 
 /// Makes text from outside safe to show on a terminal, in a log, a mail or a page.
 ///
 /// Control characters, bidirectional overrides, line separators and every character that is drawn as nothing become a
-/// visible `\u{..}`; text over 200 characters is cut with a mark that says how much is missing. HTML is escaped by
+/// visible `\u{..}`, and so do those that look like others ([`look_alike`]); text over 200 characters is cut with a mark that says how much is missing. HTML is escaped by
 /// the templates, not here.
 ///
 /// # Security
@@ -21,9 +23,10 @@ pub fn display_safe(text: &str) -> String {
 /// As [`display_safe`], of a text that may be longer: `longest` characters are kept.
 pub fn display_safe_to(text: &str, longest: usize) -> String {
     let mut safe = String::with_capacity(text.len().min(4 * longest));
+    let marked = look_alike::marked(text, longest);
     let mut characters = text.chars();
-    for character in characters.by_ref().take(longest) {
-        if is_deceptive(character) {
+    for (place, character) in characters.by_ref().take(longest).enumerate() {
+        if is_deceptive(character) || marked.get(place) == Some(&true) {
             let _ = write!(safe, "\\u{{{:x}}}", character as u32);
         } else {
             safe.push(character);
@@ -34,6 +37,11 @@ pub fn display_safe_to(text: &str, longest: usize) -> String {
         let _ = write!(safe, "… ({missing} more)");
     }
     safe
+}
+
+/// As [`display_safe`], of the whole text.
+pub fn display_safe_whole(text: &str) -> String {
+    display_safe_to(text, text.len())
 }
 
 /// What Unicode calls `Default_Ignorable_Code_Point`, and what else is drawn as nothing or moves what follows.
