@@ -9,6 +9,7 @@ mod kept;
 pub mod load;
 pub mod lookup;
 mod monitoring;
+mod network;
 pub mod problem;
 pub mod publishable_key;
 mod reach;
@@ -27,6 +28,7 @@ pub use address::is_domain;
 pub use kept::Kept;
 pub use load::{Sources, parse, salvage};
 pub use lookup::NoInstance;
+pub use network::{BadProxyUrl, Proxy, ProxyAddress, proxy_url};
 pub use problem::{Problem, Problems};
 pub use reach::{meant, refused, refused_address};
 pub use reads::NotRead;
@@ -64,6 +66,8 @@ pub struct Config {
     pub heartbeat: Option<SecretUrl>,
     /// Where the daemon answers questions about itself; nowhere unless it is said.
     pub monitoring: Option<Listen>,
+    /// Through which proxy requests go.
+    pub proxy: Proxy,
 }
 
 /// Where the daemon listens: always on this machine.
@@ -123,6 +127,8 @@ pub struct Instance {
     pub selection: Selection,
     /// Where and with what it is read.
     pub source: Source,
+    /// Through which proxy.
+    pub proxy: Proxy,
 }
 
 /// What of an instance is read.
@@ -258,6 +264,8 @@ pub struct Receiver {
     pub digest: Option<Cron>,
     /// How it is reached.
     pub kind: ReceiverKind,
+    /// Through which proxy, unless it is mail.
+    pub proxy: Proxy,
 }
 
 /// What a receiver wants to hear.

@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test may panic, and its counts are for people")]
 
 mod support;
+#[path = "catalogue/volatile.rs"]
+mod volatile;
 
 use std::collections::{BTreeMap, BTreeSet};
 

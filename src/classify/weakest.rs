@@ -20,7 +20,7 @@ pub fn weakest<'a, I: Iterator<Item = (&'a str, &'a Value)>>(
         collect(catalogue, &Pointer::of_section(section), value, &mut changes);
     }
     let plain: Vec<Change> = changes.iter().map(|(_, change)| change.clone()).collect();
-    let surroundings = Surroundings::new(table, [], values(), &plain);
+    let surroundings = Surroundings::new(table, [], values(), &plain, &[]);
     let mut drifts: Vec<Drift> = changes
         .into_iter()
         .map(|(severity, change)| {

@@ -1,8 +1,9 @@
 //! `authdrift propose`, `sign`, `import` and `approve`.
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
 
+use super::after_commit::AfterCommit;
 use super::args::{ApproveOptions, ImportOptions, ProposeOptions, What};
 use super::context::Context;
 use super::output::{count, verdict_style};
@@ -50,16 +51,13 @@ pub fn propose(context: &Context, options: &ProposeOptions, out: &mut dyn Write)
         return Err(CliError::new(Exit::Usage, message).with_help("name another file, or remove that one"));
     }
     proposal.write(&options.output)?;
-    writeln!(
-        out,
-        "Baseline {} of {} with {} is proposed in {}.",
-        proposal.subject.sequence,
-        instance.id,
-        count(proposal.changes.len(), "change"),
-        options.output.display()
-    )?;
-    writeln!(out, "Next: authdrift sign {} --key KEY", options.output.display())?;
-    Ok(Exit::Ok)
+    let file = options.output.display();
+    let (sequence, changes) = (proposal.subject.sequence, count(proposal.changes.len(), "change"));
+    let mut after = AfterCommit::of(format!("the proposal is in '{file}'"));
+    after.then(writeln!(out, "Baseline {sequence} of {} with {changes} is proposed in {file}.", instance.id));
+    after.then(writeln!(out, "Next: authdrift sign {file} --key KEY"));
+    after.then(out.flush());
+    after.end(Exit::Ok)
 }
 
 /// Accepts signed proposals.
@@ -69,6 +67,7 @@ pub fn propose(context: &Context, options: &ProposeOptions, out: &mut dyn Write)
 pub async fn import(context: &Context, options: &ImportOptions, out: &mut dyn Write) -> Result<Exit, CliError> {
     let proposal = approval::import::read_files(&options.files)?;
     let store = context.existing_store()?;
+    let delivery = Delivery::new(&store, &context.clock, &context.config.receivers)?;
     let imported = match accept(context, &store, &proposal) {
         Err(already @ ApprovalError::Already { .. }) => {
             writeln!(out, "Nothing to do: {already}.")?;
@@ -76,7 +75,9 @@ pub async fn import(context: &Context, options: &ImportOptions, out: &mut dyn Wr
         }
         imported => imported?,
     };
-    finish(context, store, &imported, out).await
+    let mut after = accepted(&store, &imported);
+    finish(&store, &delivery, &imported, &mut after, out).await;
+    after.end(Exit::Ok)
 }
 
 /// Proposes, signs and imports.
@@ -150,16 +151,20 @@ pub async fn approve(context: &Context, options: &ApproveOptions, out: &mut dyn 
         return nothing(out);
     }
     consent::to_sequence(&proposal.subject, None, !is_named)?;
+    let delivery = Delivery::new(&store, &context.clock, &context.config.receivers)?;
     approval::sign(&mut proposal, &signer, &options.reason, context.clock.now())?;
+    // What was not accepted is signed nowhere, so it is only prepared that it is remembered.
+    let remembered = memory.prepare(&proposal.subject, options.consent.replace_signed)?;
     let imported = accept(context, &store, &proposal).map_err(|error| {
         let takes_several = matches!(error, ApprovalError::Untrusted(Untrusted::TooFewApprovers { .. }));
         let help = "with several approvers: `authdrift propose`, `sign` by each of them, then `import`";
         let error = CliError::from(error);
         if takes_several { error.with_help(help) } else { error }
     })?;
-    // What was not accepted is signed nowhere, so it is remembered only now.
-    memory.remember(&proposal.subject, options.consent.replace_signed)?;
-    finish(context, store, &imported, out).await
+    let mut after = accepted(&store, &imported);
+    after.then(remembered.keep());
+    finish(&store, &delivery, &imported, &mut after, out).await;
+    after.end(Exit::Ok)
 }
 
 /// What is said when a person says no: it is no error, and nothing was changed.
@@ -185,10 +190,16 @@ fn accept(context: &Context, store: &Store, proposal: &Proposal) -> Result<Impor
     let trust = TrustFiles::read(&context.config.approval);
     let catalogue = context.catalogues.of(proposal.subject.instance.provider);
     let now = context.clock.now();
-    let imported = store.write(|tx| approval::import(tx, proposal, &context.config, &trust, catalogue, now))?;
+    store.write(|tx| approval::import(tx, proposal, &context.config, &trust, catalogue, now))
+}
+
+/// What comes after a baseline was accepted, whatever becomes of it.
+fn accepted(store: &Store, imported: &Imported) -> AfterCommit {
+    let mut after =
+        AfterCommit::of(format!("baseline {} of {} is accepted", imported.baseline.sequence, imported.instance));
     // Whoever signed on top of an older copy of the database has said that it is to be so.
-    store.acknowledge(&imported.instance)?;
-    Ok(imported)
+    after.then(store.acknowledge(&imported.instance));
+    after
 }
 
 /// Nobody should acknowledge an older copy of the database without knowing it.
@@ -201,7 +212,14 @@ fn warn_of_rollback(standing: &Standing, out: &mut dyn Write) -> Result<(), CliE
     Ok(())
 }
 
-async fn finish(context: &Context, store: Store, imported: &Imported, out: &mut dyn Write) -> Result<Exit, CliError> {
+/// Prints what was accepted and tells the receivers.
+async fn finish(store: &Store, delivery: &Delivery, imported: &Imported, after: &mut AfterCommit, out: &mut dyn Write) {
+    after.then(print_accepted(imported, out));
+    after.then(delivery.deliver().await);
+    after.then(store.finished());
+}
+
+fn print_accepted(imported: &Imported, out: &mut dyn Write) -> io::Result<()> {
     let baseline = &imported.baseline;
     let who: Vec<_> = baseline.approvers.iter().map(|who| display_safe(who)).collect();
     writeln!(out, "Baseline {} of {} is approved by {}.", baseline.sequence, imported.instance, who.join(", "))?;
@@ -212,8 +230,7 @@ async fn finish(context: &Context, store: Store, imported: &Imported, out: &mut 
         let verb = if imported.open == 1 { "stays" } else { "stay" };
         writeln!(out, "{} {verb} open.", count(imported.open, "difference"))?;
     }
-    Delivery::new(&store, &context.clock, &context.config.receivers)?.deliver().await?;
-    Ok(Exit::Ok)
+    out.flush()
 }
 
 fn named_selection(what: &What) -> Result<Option<Selection>, CliError> {

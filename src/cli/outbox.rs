@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
 use super::CliError;
+use super::after_commit::AfterCommit;
 use super::approve::proposer;
 use super::args::{OutboxCommand, OutboxDropOptions, OutboxListOptions, OutboxRetryOptions, OutboxShowOptions};
 use super::context::Context;
@@ -135,6 +136,7 @@ fn state_line(kept: &Kept, now: DateTime<Utc>) -> String {
 async fn retry(context: &Context, options: &OutboxRetryOptions, out: &mut dyn Write) -> Result<Exit, CliError> {
     let now = context.clock.now();
     let store = context.existing_store()?;
+    let delivery = Delivery::new(&store, &context.clock, &context.config.receivers)?;
     let by = options.name.clone().unwrap_or_else(proposer);
     if let Some(name) = &options.receiver {
         receivers::find(context, name)?;
@@ -165,10 +167,13 @@ async fn retry(context: &Context, options: &OutboxRetryOptions, out: &mut dyn Wr
         writeln!(out, "Nothing to try again.")?;
         return Ok(Exit::Ok);
     }
-    writeln!(out, "{} will be tried again now.", count(retried, "message"))?;
-    out.flush()?;
-    Delivery::new(&store, &context.clock, &context.config.receivers)?.deliver().await?;
-    Ok(Exit::Ok)
+    let retried = count(retried, "message");
+    let mut after = AfterCommit::of(format!("{retried} will be tried again"));
+    after.then(writeln!(out, "{retried} will be tried again now."));
+    after.then(out.flush());
+    after.then(delivery.deliver().await);
+    after.then(store.finished());
+    after.end(Exit::Ok)
 }
 
 fn drop_one(context: &Context, options: &OutboxDropOptions, out: &mut dyn Write) -> Result<Exit, CliError> {
@@ -178,14 +183,18 @@ fn drop_one(context: &Context, options: &OutboxDropOptions, out: &mut dyn Write)
         return Err(CliError::new(Exit::Usage, "it needs a reason: say why with --reason"));
     }
     let by = options.name.clone().unwrap_or_else(proposer);
-    let id = context.existing_store()?.write(|tx| -> Result<_, CliError> {
+    let store = context.existing_store()?;
+    let id = store.write(|tx| -> Result<_, CliError> {
         let kept = one(tx, &options.id)?;
         check_open(&kept, now)?;
         backlog::give_up(tx, &kept.message, &by, reason, now)?;
         Ok(kept.message.id)
     })?;
-    writeln!(out, "{} is given up. It stays to be looked at: authdrift outbox show {}", id, id)?;
-    Ok(Exit::Ok)
+    let mut after = AfterCommit::of(format!("{id} is given up"));
+    after.then(writeln!(out, "{id} is given up. It stays to be looked at: authdrift outbox show {id}"));
+    after.then(out.flush());
+    after.then(store.finished());
+    after.end(Exit::Ok)
 }
 
 /// Whether anything can be done about a message.

@@ -9,7 +9,7 @@ use super::lookup::{self, NoInstance};
 use super::problem::Problem;
 use super::reader::{At, Reader};
 use super::validate::Times;
-use super::{Email, Filter, Mailbox, PagerDuty, Receiver, ReceiverKind, SecretRef, SecretUrl, Tls, Webhook};
+use super::{Email, Filter, Mailbox, PagerDuty, Proxy, Receiver, ReceiverKind, SecretRef, SecretUrl, Tls, Webhook};
 use crate::model::{Category, InstanceId, Severity, display_safe};
 use crate::schedule::Cron;
 
@@ -17,7 +17,13 @@ use crate::schedule::Cron;
 const PAGERDUTY: &str = "https://events.pagerduty.com/v2/enqueue";
 
 /// Reads all receivers; `ids` are the instances they may name.
-pub(super) fn read(file: &mut Reader<'_>, ids: &[InstanceId], times: &Times, sources: &Sources<'_>) -> Vec<Receiver> {
+pub(super) fn read(
+    file: &mut Reader<'_>,
+    ids: &[InstanceId],
+    times: &Times,
+    proxy: &Proxy,
+    sources: &Sources<'_>,
+) -> Vec<Receiver> {
     let mut tables: Vec<(&str, Reader<'_>)> = Vec::new();
     for kind in ["email", "webhook", "slack", "teams", "discord", "pagerduty"] {
         tables.extend(file.tables(kind).into_iter().map(|table| (kind, table)));
@@ -42,7 +48,7 @@ pub(super) fn read(file: &mut Reader<'_>, ids: &[InstanceId], times: &Times, sou
         };
         table.finish();
         if let (Some(name), Some(kind)) = (name, kind) {
-            receivers.push(Receiver { name, filter, is_default, digest, kind });
+            receivers.push(Receiver { name, filter, is_default, digest, kind, proxy: proxy.clone() });
         }
     }
     receivers

@@ -59,7 +59,7 @@ impl ByDocuments<'_> {
         for ((section, old), (_, new)) in before.iter().zip(&after) {
             compare_section(table, section, side(old), side(new), &mut changes);
         }
-        let surroundings = Surroundings::new(table, values(&before), values(&after), &changes);
+        let surroundings = Surroundings::new(table, values(&before), values(&after), &changes, &[]);
         Some(changes.into_iter().map(|change| assess_among(self.catalogue, &surroundings, change)).collect())
     }
 

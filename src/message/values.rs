@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 
 use crate::diff::ChangeKind;
 use crate::model::look_alike::{look_alike, spelled_out};
-use crate::model::{Unit, display_safe};
+use crate::model::{Unit, display_safe, is_nothing};
 
 /// Characters of one value in the summary of an object.
 const LONGEST_IN_SUMMARY: usize = 40;
@@ -99,13 +99,8 @@ pub fn summary(value: &Value, unit: Option<Unit>) -> String {
     if fields.is_empty() || stand_in(fields).is_some() {
         return show(value, unit);
     }
-    let is_worth_it = |value: &Value| match value {
-        Value::Null => false,
-        Value::String(text) => !text.is_empty(),
-        Value::Array(items) => !items.is_empty(),
-        Value::Object(fields) => !fields.is_empty(),
-        Value::Bool(_) | Value::Number(_) => true,
-    };
+    // A switch that is off says so.
+    let is_worth_it = |value: &Value| value.is_boolean() || !is_nothing(value);
     let telling = TELLING.iter().filter_map(|name| fields.get_key_value(*name));
     let others = fields.iter().filter(|(name, _)| !TELLING.contains(&name.as_str()));
     let mut parts = Vec::new();

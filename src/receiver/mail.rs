@@ -24,7 +24,7 @@ use tokio::time::{Instant, timeout_at};
 use super::Attempt;
 use crate::config::{self, Email, Tls};
 use crate::message::{Alert, Message, html, text};
-use crate::model::{MessageId, Severity, display_safe};
+use crate::model::{MessageId, Severity, display_safe, display_safe_sentence};
 use crate::secrets;
 use taken::Taken;
 use wire::{Bounded, Handshake, Wire};
@@ -93,7 +93,7 @@ impl Mailer {
                 Some(answer) => Attempt::Delivered(answer),
                 None if began.elapsed() >= LAST_BEGINNING => {
                     let reason = format!("the relay was too slow with the others for {} in this try", to.email);
-                    Attempt::Transient(display_safe(&reason), None)
+                    Attempt::Transient(display_safe_sentence(&reason), None)
                 }
                 None => {
                     let attempt = self.send_to(&relay, &mail, to).await;
@@ -281,8 +281,8 @@ impl Failure {
 
     fn words(&self) -> String {
         match self {
-            Self::Connection(error) => display_safe(&format!("Connection error: {}", chain(error))),
-            Self::Conversation(error) => display_safe(&chain(error)),
+            Self::Connection(error) => display_safe_sentence(&format!("Connection error: {}", chain(error))),
+            Self::Conversation(error) => display_safe_sentence(&chain(error)),
             Self::Late => format!("the relay did not finish within {} s", TIMEOUT.as_secs()),
         }
     }
@@ -302,10 +302,10 @@ fn all_recipients(attempts: Vec<(&Mailbox, Attempt)>, is_heard: bool) -> Attempt
             }
         }
     }
-    let refused = display_safe(&refused.join("; "));
+    let refused = display_safe_sentence(&refused.join("; "));
     match (later, delivered) {
         (Some((to, reason)), Some(_)) => {
-            Attempt::Partly(display_safe(&format!("not yet to {}: {reason}", to.email)), is_heard)
+            Attempt::Partly(display_safe_sentence(&format!("not yet to {}: {reason}", to.email)), is_heard)
         }
         (Some((_, reason)), None) => Attempt::Transient(reason, None),
         (None, Some(answer)) if refused.is_empty() => Attempt::Delivered(answer),

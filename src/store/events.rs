@@ -60,6 +60,10 @@ pub fn append(
         "seq": seq, "prev": last.map(|mark| mark.head), "at": written(at), "kind": kind, "instance": instance, "data": data,
     });
     let body = canonical::to_bytes(&body);
+    // One event that cannot be read makes every baseline untrusted.
+    if serde_json::from_slice::<Event>(&body).is_err() {
+        return Err(StoreError::Unreadable { what: format!("event {kind}"), section: None });
+    }
     let digest = Digest::of(&body);
     tx.prepare_cached("INSERT INTO events (seq, body, digest) VALUES (?1, ?2, ?3)")?.execute((
         i64::try_from(seq).unwrap_or(i64::MAX),

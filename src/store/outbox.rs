@@ -7,8 +7,8 @@ use rusqlite::{OptionalExtension, Row, Transaction};
 use serde_json::json;
 
 use super::instances::InstanceRow;
-use super::{Stored, backlog, events, from_millis, read_json, to_millis, write_json};
-use crate::message::{Body, Format, Message};
+use super::{StoreError, Stored, backlog, events, from_millis, read_json, to_millis, write_json};
+use crate::message::{Alert, Body, Entry, Format, Message};
 use crate::model::{Digest, MessageId, Severity};
 
 /// Longer than any pause between two tries: the longest is a day, and a fifth of it for scatter.
@@ -53,6 +53,7 @@ pub struct ReceiverState {
 pub fn keep(tx: &Transaction<'_>, message: &Message) -> Stored<()> {
     // Something planted could mark it as sent: then it is told past the database, see the daemon.
     super::open::check_nothing_planted(tx)?;
+    let alert = written(&message.alert)?;
     tx.prepare_cached(
         "INSERT INTO outbox (id, receiver, instance, alert, thread, subject, created_at, state, next_at, format, body)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 'waiting', ?7, ?8, ?9)",
@@ -61,7 +62,7 @@ pub fn keep(tx: &Transaction<'_>, message: &Message) -> Stored<()> {
         message.id.as_str(),
         &message.receiver,
         message.alert.instance.as_ref().map(ToString::to_string).unwrap_or_default(),
-        write_json(&message.alert)?,
+        alert,
         message.thread.as_ref().map(MessageId::as_str),
         &message.subject,
         to_millis(message.created_at),
@@ -73,6 +74,19 @@ pub fn keep(tx: &Transaction<'_>, message: &Message) -> Stored<()> {
     let data = json!({ "message": message.id, "receiver": message.receiver, "content": content });
     events::append(tx, message.created_at, events::QUEUED, message.alert.instance.as_ref(), data)?;
     Ok(())
+}
+
+/// The alert as it is kept, if it can be read again: one that cannot is never sent, with all that it says.
+fn written(alert: &Alert) -> Stored<String> {
+    let reads_back = |alert: &Alert| serde_json::to_string(alert).ok().filter(|text| read_json::<Alert>(text).is_ok());
+    reads_back(alert).ok_or_else(|| {
+        let alone = |entry: &Entry| Alert { entries: vec![entry.clone()], ..alert.clone() };
+        let section = alert.entries.iter().find(|entry| reads_back(&alone(entry)).is_none());
+        StoreError::Unreadable {
+            what: "a message".to_owned(),
+            section: section.and_then(|entry| Some(entry.changes.first()?.path.section().to_owned())),
+        }
+    })
 }
 
 /// The digest of what a message says and to whom, from its row. Nothing that changes while it is delivered is in it.

@@ -17,6 +17,7 @@ use authdrift::simulator::smtp::Stage;
 use serde_json::Value;
 
 use crate::common::Sandbox;
+use crate::common::certificates::make_certificates;
 use crate::common::sandbox::Ran;
 use relay::{Harm, Relay};
 
@@ -79,25 +80,6 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-fn make_certificates(sandbox: &Sandbox) {
-    let run = |arguments: &str| {
-        let folder = sandbox.path("");
-        let made =
-            Command::new("openssl").args(arguments.split(' ')).current_dir(folder).stderr(Stdio::null()).status();
-        assert!(made.expect("these tests need openssl").success(), "openssl {arguments}");
-    };
-    let new = "req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes";
-    run(&format!(
-        "{new} -x509 -days 2 -subj /CN=Test-CA -keyout ca.key -out ca.pem -addext keyUsage=critical,keyCertSign"
-    ));
-    run(&format!("{new} -subj /CN=localhost -keyout server.key -out server.csr"));
-    sandbox
-        .write("extensions", "subjectAltName=DNS:localhost\nbasicConstraints=CA:FALSE\nextendedKeyUsage=serverAuth\n");
-    run(
-        "x509 -req -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile extensions -out server.pem",
-    );
 }
 
 /// Mails go to the server at `port`, with a login.

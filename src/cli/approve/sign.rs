@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::path::Path;
 
+use super::super::after_commit::AfterCommit;
 use super::super::args::SignOptions;
 use super::super::context::{Catalogues, Context, find_config};
 use super::super::output::count;
@@ -65,7 +66,7 @@ pub(crate) fn sign(config: Option<&Path>, options: &SignOptions, out: &mut dyn W
             let approvers = match &trust {
                 Some(trust) => {
                     let policy = trust.policy().map_err(ApprovalError::Untrusted)?;
-                    format!("approved by {}", display_safe(&proposal.base_approvers(&policy)?.join(", ")))
+                    format!("approved by {}", safe(&proposal.base_approvers(&policy)?.join(", ")))
                 }
                 None => "whose approvals cannot be checked without a configuration".to_owned(),
             };
@@ -104,9 +105,11 @@ pub(crate) fn sign(config: Option<&Path>, options: &SignOptions, out: &mut dyn W
     // A signature that is not remembered is not handed out.
     memory.remember(&proposal.subject, options.consent.replace_signed)?;
     proposal.write(&options.file)?;
-    writeln!(out, "Signed as {}: \"{}\".", safe(&signer.principal), safe(&reason))?;
-    writeln!(out, "Next: {}", next(&proposal, &drifts, trust.as_ref(), &options.file))?;
-    Ok(Exit::Ok)
+    let mut after = AfterCommit::of(format!("the signature is in '{}'", options.file.display()));
+    after.then(writeln!(out, "Signed as {}: \"{}\".", safe(&signer.principal), safe(&reason)));
+    after.then(writeln!(out, "Next: {}", next(&proposal, &drifts, trust.as_ref(), &options.file)));
+    after.then(out.flush());
+    after.end(Exit::Ok)
 }
 
 fn safe(text: &str) -> String {

@@ -13,7 +13,7 @@ use tokio_rustls::client::TlsStream;
 
 use crate::config::Tls;
 use crate::model::display_safe;
-use crate::reach::connector;
+use crate::reach::{connect, connector};
 
 /// What a relay may say in one conversation, many times what any has to say: the mail library would keep a line without
 /// end until memory is gone.
@@ -58,7 +58,7 @@ impl Bounded {
     pub(super) async fn connect(host: &str, port: u16, tls: Tls) -> io::Result<Self> {
         let found = lookup_host((host, port)).await?.collect();
         let found = meant(host, found, tls).map_err(io::Error::other)?;
-        let stream = TcpStream::connect(found.as_slice()).await?;
+        let stream = connect(&found).await?;
         let portion = match tls {
             // The mail library reads ahead. What somebody in between says along with the answer to STARTTLS must not be
             // taken for what the relay says after the handshake, so there is nothing to read ahead.
