@@ -41,6 +41,7 @@ pub fn propose(context: &Context, options: &ProposeOptions, out: &mut dyn Write)
     let selection = named_selection(&options.what)?.unwrap_or(Selection::All);
     let standing = store.read(|tx| Standing::load_to_approve(tx, &instance.id, &trust, catalogue, now))?;
     warn_of_rollback(&standing, out)?;
+    say_what_comes_along(&standing, &selection, catalogue, out)?;
     let proposal = store.read(|tx| {
         let reason = options.reason.clone();
         approval::propose(tx, &standing, &selection, catalogue, &proposer(), reason, limit)
@@ -181,7 +182,7 @@ fn say_what_comes_along(
     out: &mut dyn Write,
 ) -> Result<(), CliError> {
     for path in standing.come_along(selection, catalogue)? {
-        writeln!(out, "Approved with it, as another path of the same setting: {}", display_safe(&path.to_string()))?;
+        writeln!(out, "With it goes another path of the same setting: {}", display_safe(&path.to_string()))?;
     }
     Ok(())
 }

@@ -17,7 +17,7 @@ use crate::model::{Pointer, Severity, State, display_safe, display_safe_to, disp
 const LONGEST: usize = 2_000;
 /// Characters of a value that still fit on the line of its change.
 const SHORT: usize = 120;
-/// Settings at their weakest value that are listed for a first baseline without `--full`.
+/// Settings at their weakest value that are listed without `--full`, of severity high and critical.
 const MOST_WEAKEST: usize = 20;
 
 /// Everything that would be signed: the changes since the baseline before, or the whole of it.
@@ -79,13 +79,14 @@ impl Shown<'_> {
             return Ok(());
         }
         writeln!(out, "{} at the weakest value:", count(weakest.len(), "setting"))?;
-        let most = if self.is_full { usize::MAX } else { MOST_WEAKEST };
-        for drift in weakest.iter().take(most) {
+        let grave = weakest.iter().filter(|drift| drift.severity >= Severity::High).count();
+        let shown = if self.is_full { weakest.len() } else { grave.min(MOST_WEAKEST) };
+        for drift in weakest.iter().take(shown) {
             let style = severity_style(drift.severity);
             writeln!(out, "  {style}{}{style:#}", at_its_weakest(drift))?;
         }
-        if weakest.len() > most {
-            writeln!(out, "  {DIM}and {} more: --full lists them{DIM:#}", weakest.len() - most)?;
+        if weakest.len() > shown {
+            writeln!(out, "  {DIM}and {} more: --full lists them{DIM:#}", weakest.len() - shown)?;
         }
         Ok(())
     }
