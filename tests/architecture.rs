@@ -47,6 +47,7 @@ const NEIGHBOURS: &[(&str, &str, &str)] = &[
     ("diff", "canonical", "values are equal when their canonical bytes are"),
     ("diff", "sections", "the table says which lists are ordered"),
     ("diff", "snapshot", "one side of the comparison"),
+    ("classify", "canonical", "what stands for a secret or a certificate is one leaf"),
     ("classify", "diff", "judges changes"),
     ("classify", "sections", "the table says which field names an object, and what an absent field means"),
     ("incident", "canonical", "names a drift by a digest"),
@@ -148,6 +149,7 @@ const FENCES: &[(Of, Only, &str)] = &[
     ),
     (Package("rustls_platform_verifier"), In(&["reach.rs"]), "one place says whom a connection trusts"),
     (Package("lettre"), In(&["receiver/mail.rs"]), "one place sends mail"),
+    (Package("x509_cert"), In(&["canonical/certificate.rs"]), "one reader of certificates"),
     (Package("ssh_key"), In(&["trust/sshsig.rs"]), "one place verifies signatures"),
     (
         Package("aws_lc_rs"),

@@ -142,8 +142,14 @@ pub fn import(
     }
     let approvers: BTreeSet<&str> = accepted.approvals.iter().map(|approval| approval.approver.as_str()).collect();
     let reason = accepted.approvals.last().map(|approval| approval.reason.as_str());
+    // Whoever signs the next baseline signs that these were verified: then only the newest has to be verified every time.
+    let known = tx.history()?;
+    let known = known.vouched.get(instance);
+    let verified: Vec<Digest> = baselines::statements(tx, row)?.iter().map(SignedStatement::digest).collect();
+    let verified: Vec<&Digest> =
+        verified.iter().filter(|digest| !known.is_some_and(|known| known.contains_key(*digest))).collect();
     let data = json!({
-        "sequence": sequence, "identity": accepted.identity, "snapshot": accepted.subject.snapshot,
+        "sequence": sequence, "statements": verified, "identity": accepted.identity, "snapshot": accepted.subject.snapshot,
         "approvers": approvers, "proposer": accepted.subject.proposer, "reason": reason,
     });
     events::append(tx, now, events::APPROVED, Some(instance), data)?;

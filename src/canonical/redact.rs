@@ -8,6 +8,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use sha2::Sha256;
 
+use super::certificate::is_certificate;
 use super::to_bytes;
 use crate::model::Pointer;
 
@@ -113,12 +114,14 @@ pub(crate) fn without_secrets(text: &str) -> String {
 /// Stands for a secret in words that are not ours.
 pub(crate) const HIDDEN: &str = "(secret)";
 
-/// Whether `value` stands for something that is not kept, a secret or a text: one value, not an object with parts.
+/// Whether `value` stands for something that is not kept as it came, a secret, a text or a certificate: one value, not an
+/// object with parts.
 pub(crate) fn is_stand_in(value: &Value) -> bool {
     let Some(fields) = value.as_object() else { return false };
     let text = |name: &str| fields.get(name).and_then(Value::as_str);
     match fields.len() {
         1 => text("fingerprint").is_some_and(|print| print.starts_with("hmac-sha256:")),
+        3 => is_certificate(value),
         2 => text("sha256").is_some() && fields.get("size").is_some_and(Value::is_u64),
         _ => false,
     }

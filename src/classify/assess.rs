@@ -6,6 +6,7 @@ use serde_json::Value;
 use super::catalogue::{Catalogue, Setting};
 use super::direction::direction;
 use super::surroundings::Surroundings;
+use crate::canonical::is_stand_in;
 use crate::diff::{Change, ChangeKind};
 use crate::model::{Category, Direction, Pattern, Pointer, Severity, Unit, display_safe, is_nothing};
 
@@ -231,7 +232,7 @@ fn most_severe_leaf<'a>(catalogue: &'a Catalogue, change: &Change) -> Option<(&'
 
 fn collect_leaves(value: &Value, path: &Pointer, leaves: &mut Vec<Pointer>) {
     match value {
-        Value::Object(fields) if !fields.is_empty() => {
+        Value::Object(fields) if !fields.is_empty() && !is_stand_in(value) => {
             for (key, field) in fields {
                 collect_leaves(field, &path.child(key), leaves);
             }

@@ -207,6 +207,7 @@ fn verified_with<T>(
         statements: &statements,
         documents: &|digest: &Digest| documents::bytes(tx, digest).ok().flatten(),
         history: &|size| events::head_at(tx, size).ok().flatten(),
+        vouched: &|digest| walk.vouched.get(instance)?.get(digest).copied(),
         approved_sequence,
         resource: &snapshot.identifiers,
         stakes: &ByDocuments { catalogue, document: &|digest| documents::load(tx, digest).ok() },

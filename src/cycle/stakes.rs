@@ -31,6 +31,10 @@ impl Stakes for ByDocuments<'_> {
     fn authors(&self, _: Option<&Subject>, _: &Subject) -> BTreeSet<String> {
         BTreeSet::new()
     }
+
+    fn knows_authors(&self) -> bool {
+        false
+    }
 }
 
 impl ByDocuments<'_> {

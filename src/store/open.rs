@@ -1,6 +1,6 @@
 //! Opening: file modes, settings, migrations, the fingerprint key.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::fs::{self, Permissions};
 use std::io::{self, ErrorKind, Read};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
@@ -351,7 +351,9 @@ fn migrate(connection: &mut Connection, path: &Path) -> Stored<()> {
 pub fn check_schema(connection: &Connection) -> Stored<()> {
     let expected = expected_schema()?;
     let found = schema_of(connection)?;
-    found.symmetric_difference(expected).next().map_or(Ok(()), |sql| Err(strange(sql)))
+    let foreign = found.iter().find(|(sql, _)| !expected.contains_key(*sql));
+    let missing = || expected.iter().find(|(sql, _)| !found.contains_key(*sql));
+    foreign.or_else(missing).map_or(Ok(()), |(sql, name)| Err(strange(sql, name)))
 }
 
 /// Makes sure that nothing is in the schema that this program does not make; a guard may be missing.
@@ -361,16 +363,30 @@ pub fn check_schema(connection: &Connection) -> Stored<()> {
 pub(super) fn check_nothing_planted(connection: &Connection) -> Stored<()> {
     let expected = expected_schema()?;
     let found = schema_of(connection)?;
-    found.difference(expected).next().map_or(Ok(()), |sql| Err(strange(sql)))
+    let foreign = found.iter().find(|(sql, _)| !expected.contains_key(*sql));
+    foreign.map_or(Ok(()), |(sql, name)| Err(strange(sql, name)))
 }
 
-fn strange(sql: &str) -> StoreError {
+fn strange(sql: &str, name: &str) -> StoreError {
     let line = sql.lines().next().unwrap_or_default();
-    StoreError::Schema(format!("its schema is not this program's, see '{}'", display_safe(line)))
+    // Made by those who mean well, so what to do about it can be said.
+    let remedy = match name {
+        "_litestream_seq" | "_litestream_lock" => {
+            "; Litestream made it, which cannot be used for this database: stop it, and remove its tables with `sqlite3 FILE \
+             'DROP TABLE _litestream_seq; DROP TABLE _litestream_lock'`"
+        }
+        "sqlite_stat1" => "; ANALYZE made it: remove it with `sqlite3 FILE 'DROP TABLE sqlite_stat1'`",
+        "sqlite_stat4" => "; ANALYZE made it: remove it with `sqlite3 FILE 'DROP TABLE sqlite_stat4'`",
+        _ => "",
+    };
+    StoreError::Schema(format!("its schema is not this program's, see '{}'{remedy}", display_safe(line)))
 }
 
-fn expected_schema() -> Stored<&'static BTreeSet<String>> {
-    static EXPECTED: OnceLock<BTreeSet<String>> = OnceLock::new();
+/// What the schema is made of: the text of each statement, and the name of what it makes.
+type Schema = BTreeMap<String, String>;
+
+fn expected_schema() -> Stored<&'static Schema> {
+    static EXPECTED: OnceLock<Schema> = OnceLock::new();
     if let Some(expected) = EXPECTED.get() {
         return Ok(expected);
     }
@@ -380,9 +396,9 @@ fn expected_schema() -> Stored<&'static BTreeSet<String>> {
     Ok(EXPECTED.get_or_init(|| schema))
 }
 
-fn schema_of(connection: &Connection) -> Stored<BTreeSet<String>> {
-    let mut query = connection.prepare_cached("SELECT coalesce(sql, type || ' ' || name) FROM sqlite_schema")?;
-    let rows = query.query_map([], |row| row.get(0))?;
+fn schema_of(connection: &Connection) -> Stored<Schema> {
+    let mut query = connection.prepare_cached("SELECT coalesce(sql, type || ' ' || name), name FROM sqlite_schema")?;
+    let rows = query.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
@@ -475,6 +491,30 @@ mod tests {
         fs::remove_file(&key).unwrap();
         assert!(matches!(Store::open(&path), Err(StoreError::Key(_))));
         assert!(!key.exists());
+    }
+
+    #[test]
+    fn what_others_made_is_named_with_what_removes_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("authdrift.db");
+        let store = Store::open(&path).unwrap();
+        let now = SystemClock.now();
+        store.write(|tx| events::append(tx, now, "test.done", None, json!({})).map(drop)).unwrap();
+        let others = Connection::open(&path).unwrap();
+        let check = || store.read(|tx| check_schema(tx)).map_err(|error| error.to_string());
+        for (made, table) in [
+            ("CREATE TABLE _litestream_seq (id INTEGER PRIMARY KEY, seq INTEGER)", "_litestream_seq"),
+            ("CREATE TABLE _litestream_lock (id INTEGER)", "_litestream_lock"),
+            ("ANALYZE", "sqlite_stat1"),
+        ] {
+            others.execute_batch(made).unwrap();
+            let said = check().unwrap_err();
+            assert!(said.contains(&format!("DROP TABLE {table}")), "{said}");
+            others.execute_batch(&format!("DROP TABLE {table}")).unwrap();
+            check().unwrap();
+        }
+        others.execute_batch("CREATE TABLE planted (x)").unwrap();
+        assert!(check().unwrap_err().ends_with("see 'CREATE TABLE planted (x)'"));
     }
 
     #[test]
