@@ -6,7 +6,7 @@ use std::io::Write;
 
 use super::super::output::{count, terminal_width};
 use super::super::{CliError, prompt};
-use super::shown::choice;
+use super::shown::choice_at;
 use crate::approval::Selection;
 use crate::approval::propose::Standing;
 use crate::classify::{Catalogue, Drift, with_their_other_paths};
@@ -99,8 +99,7 @@ fn entries(catalogue: &Catalogue, drifts: &[Drift]) -> Vec<BTreeSet<usize>> {
 
 /// One entry on one line.
 fn item(entry: &BTreeSet<usize>, drifts: &[Drift]) -> Option<String> {
-    let first = choice(drifts.get(*entry.first()?)?);
-    Some(if entry.len() == 1 { first } else { format!("{first}  ({} paths)", entry.len()) })
+    Some(choice_at(drifts.get(*entry.first()?)?, entry.len()))
 }
 
 /// Prints what each setting means, once.
@@ -150,6 +149,6 @@ mod tests {
         .collect();
         let entries = entries(&catalogue, &drifts);
         assert_eq!(entries, [BTreeSet::from([1, 2]), BTreeSet::from([0, 3])], "the worst first");
-        assert!(item(&entries[0], &drifts).unwrap().ends_with("(2 paths)"));
+        assert!(item(&entries[0], &drifts).unwrap().contains("(2 paths)  "));
     }
 }

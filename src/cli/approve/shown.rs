@@ -194,7 +194,13 @@ fn words(drift: &Drift) -> String {
 
 /// One drift in one line.
 pub(crate) fn choice(drift: &Drift) -> String {
-    format!("{} {}: {}  {}", drift.severity, drift.direction, drift.title, words(drift))
+    choice_at(drift, 1)
+}
+
+/// One drift in one line, with the number of its paths before the values: the end of a long line is cut off.
+pub(crate) fn choice_at(drift: &Drift, paths: usize) -> String {
+    let paths = if paths > 1 { format!(" ({paths} paths)") } else { String::new() };
+    format!("{} {}: {}{paths}  {}", drift.severity, drift.direction, drift.title, words(drift))
 }
 
 /// One setting at its weakest value, in one line.
