@@ -1,5 +1,6 @@
 //! What is known beside a change: the names behind opaque ids, and which fields are new everywhere.
 
+use std::borrow::Borrow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
@@ -11,6 +12,9 @@ use crate::sections::{Shape, Table};
 /// Objects with the same new field from which on it is the vendor's doing and nobody's change.
 const MANY: usize = 3;
 
+/// Characters of a name.
+const LONGEST_NAME: usize = 1_000;
+
 /// What is known about an instance beside one change of it. The default knows nothing.
 #[derive(Debug, Clone, Default)]
 pub struct Surroundings {
@@ -19,32 +23,39 @@ pub struct Surroundings {
 }
 
 impl Surroundings {
-    /// What the values of all sections, before and `after`, tell about `changes`.
-    pub fn new<'a>(
+    /// What the values of all sections, before and `after`, tell about `changes`. One is looked at after the other, so that
+    /// they may be read one by one.
+    pub fn new<'a, V: Borrow<Value>>(
         table: &Table,
-        before: impl IntoIterator<Item = (&'a str, &'a Value)>,
-        after: impl IntoIterator<Item = (&'a str, &'a Value)>,
+        before: impl IntoIterator<Item = (&'a str, V)>,
+        after: impl IntoIterator<Item = (&'a str, V)>,
         changes: &[Change],
     ) -> Self {
         let mut surroundings = Self::default();
         if changes.is_empty() {
             return surroundings;
         }
-        let after: Vec<_> = after.into_iter().collect();
-        let mut named: BTreeMap<(&str, &String), &str> = BTreeMap::new();
-        for (section, value) in before.into_iter().chain(after.iter().copied()) {
+        let mut named: BTreeMap<(&str, String), String> = BTreeMap::new();
+        let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+        let before = before.into_iter().map(|side| (false, side));
+        for (is_after, (section, value)) in before.chain(after.into_iter().map(|side| (true, side))) {
             let Some(row) = table.section(section).filter(|row| row.shape == Shape::List && row.each.is_empty()) else {
                 continue;
             };
-            for (id, object) in value.as_object().into_iter().flatten() {
+            let Some(objects) = value.borrow().as_object() else { continue };
+            if is_after {
+                counts.insert(section, objects.len());
+            }
+            for (id, object) in objects {
                 let name = row.label.as_ref().and_then(|label| object.get(label)).and_then(Value::as_str);
-                named.insert((section, id), name.filter(|name| !name.is_empty()).unwrap_or(id));
+                let name = name.filter(|name| !name.is_empty()).unwrap_or(id);
+                named.insert((section, id.clone()), cut(name).to_owned());
             }
         }
         // Some ids are chosen by people: one that means something else in another section has no name of its own.
         for ((_, id), name) in named {
-            let known = surroundings.names.entry(id.clone()).or_insert_with(|| name.to_owned());
-            if known != name {
+            let known = surroundings.names.entry(id.clone()).or_insert_with(|| name.clone());
+            if *known != name {
                 id.clone_into(known);
             }
         }
@@ -52,9 +63,7 @@ impl Surroundings {
         for change in changes.iter().filter(|change| change.kind == ChangeKind::Added && !change.is_member) {
             *seen.entry(without_object(&change.path)).or_default() += 1;
         }
-        for (section, value) in after {
-            let is_list = table.section(section).is_some_and(|row| row.shape == Shape::List && row.each.is_empty());
-            let objects = value.as_object().filter(|_| is_list).map_or(0, |objects| objects.len());
+        for (section, objects) in counts {
             let is_everywhere = |(field, count): &(&Pointer, &usize)| {
                 field.section() == section && **count == objects && objects >= MANY && field.tokens().len() > 2
             };
@@ -74,6 +83,11 @@ impl Surroundings {
         let field = without_object(&change.path);
         (change.kind == ChangeKind::Added && self.new_fields.contains(&field)).then_some(field)
     }
+}
+
+/// No longer than anybody reads.
+fn cut(name: &str) -> &str {
+    name.char_indices().nth(LONGEST_NAME).map_or(name, |(end, _)| name.get(..end).unwrap_or(name))
 }
 
 /// `/clients/abc/jwt/alg` as `/clients/*/jwt/alg`.

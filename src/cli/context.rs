@@ -1,6 +1,5 @@
 //! What most commands begin with: configuration, catalogues, store.
 
-use std::fs;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -16,6 +15,7 @@ use crate::exit::Exit;
 use crate::model::Provider;
 use crate::provider::Limits;
 use crate::store::Store;
+use crate::trust_files::read_whole;
 
 /// The meaning of settings, for both vendors.
 #[derive(Debug, Clone)]
@@ -32,7 +32,7 @@ impl Catalogues {
     pub fn load(own: Option<&Path>) -> Result<Self, CliError> {
         let text = own
             .map(|path| {
-                let read = fs::read_to_string(path);
+                let read = read_text(path);
                 read.map_err(|error| {
                     let message = format!("cannot read catalogue '{}': {error}", path.display());
                     CliError::new(Exit::Configuration, message).with_help(match error.kind() {
@@ -228,7 +228,11 @@ const NEW_CONFIG: &str =
 /// # Errors
 /// It cannot be read.
 pub fn read_config(file: &Path) -> Result<String, CliError> {
-    fs::read_to_string(file).map_err(|error| unreadable(file, &error))
+    read_text(file).map_err(|error| unreadable(file, &error))
+}
+
+fn read_text(path: &Path) -> io::Result<String> {
+    String::from_utf8(read_whole(path)?).map_err(|_| io::Error::new(ErrorKind::InvalidData, "it is not UTF-8 text"))
 }
 
 fn unreadable(file: &Path, error: &io::Error) -> CliError {

@@ -228,7 +228,7 @@ fn verified_with<T>(
 /// What is known beside `changes` from a baseline to a snapshot.
 pub fn surroundings(baseline: &Baseline, snapshot: &Snapshot, changes: &[Change]) -> Surroundings {
     let sections = baseline.documents.keys();
-    let approved = sections.filter_map(|section| Some((section.as_str(), baseline.document(section)?.value())));
+    let approved = sections.filter_map(|section| Some((section.as_str(), baseline.document(section)?.read())));
     Surroundings::new(Table::of(snapshot.instance.provider), approved, snapshot.values(), changes)
 }
 
