@@ -65,7 +65,7 @@ impl Default for Limits {
             // A tenant with 3,500 applications has 9 MB, which take 56 MB: docs/performance.md has the figures.
             body: 10 << 20,
             bodies: 20 << 20,
-            memory: 64 << 20,
+            memory: 60 << 20,
             list: 48 << 20,
             object: 8 << 20,
             tries: 3,
