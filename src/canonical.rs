@@ -4,6 +4,7 @@
 //! become keyed fingerprints, program text becomes its digest. Everything else stays, fields nobody has heard of
 //! included. The bytes are RFC 8785, so equal settings have equal digests.
 
+mod certificate;
 mod document;
 mod normalise;
 mod parse;
@@ -12,6 +13,7 @@ mod room;
 
 use serde_json::Value;
 
+pub(crate) use certificate::certificates;
 pub use document::{Document, NotTheDocument};
 pub use normalise::{BadList, document};
 pub use parse::{Unusable, parse, parse_file, parse_within};

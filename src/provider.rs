@@ -29,6 +29,7 @@ pub use http::{Http, Limits};
 use crate::canonical::without_secrets;
 use crate::config::{Instance, Source};
 use crate::model::{Digest, Resource, State, display_safe};
+use crate::reach::BadProxy;
 use crate::secrets::SecretError;
 use crate::sections::{Api, Section, Table};
 
@@ -157,6 +158,9 @@ pub enum ReadError {
     /// The secret is there and cannot be used.
     #[error("{0}")]
     BadSecret(String),
+    /// The proxy that requests have to go through cannot be used.
+    #[error(transparent)]
+    Proxy(#[from] BadProxy),
     /// Two keys of one configuration belong to different instances.
     #[error(
         "the publishable key is of the instance at '{publishable}', but the secret key opens the instance at '{secret}': \
@@ -208,7 +212,7 @@ impl Reader {
             Source::Clerk(source) => (Vendor::Clerk(clerk::Clerk::new(source.clone())), None),
             Source::Auth0(source) => (Vendor::Auth0(auth0::Auth0::new(source.clone())), source.rate),
         };
-        let http = Arc::new(Http::new(instance.id.provider, limits, table.concurrency, rate)?);
+        let http = Arc::new(Http::new(instance, limits, table.concurrency, rate)?);
         let readable = table.sections().iter().filter(|section| instance.reads(section).is_ok());
         Ok(Self { vendor, table, readable: readable.map(|section| section.name.as_str()).collect(), http })
     }
@@ -223,7 +227,7 @@ impl Reader {
         now: DateTime<Utc>,
         tell: impl Fn(Progress),
     ) -> Result<Fetched, ReadError> {
-        let _reading = self.http.begin();
+        let _reading = self.http.begin()?;
         let before = self.http.requests();
         let session = match &self.vendor {
             Vendor::Clerk(clerk) => Arc::new(Session::new(VendorSession::Clerk(clerk.open()?))),

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::diff::{Change, ChangeKind};
 use crate::model::Pointer;
-use crate::sections::{Shape, Table};
+use crate::sections::{Section, Shape, Table};
 
 /// Objects with the same new field from which on it is the vendor's doing and nobody's change.
 const MANY: usize = 3;
@@ -23,33 +23,42 @@ pub struct Surroundings {
 }
 
 impl Surroundings {
-    /// What the values of all sections, before and `after`, tell about `changes`. One is looked at after the other, so that
-    /// they may be read one by one.
+    /// What the values of all sections, before and `after`, tell about `changes`, and about those that are `remembered`: an
+    /// object that went again has its name there only. One section is looked at after the other, so that they may be read
+    /// one by one.
     pub fn new<'a, V: Borrow<Value>>(
         table: &Table,
         before: impl IntoIterator<Item = (&'a str, V)>,
         after: impl IntoIterator<Item = (&'a str, V)>,
         changes: &[Change],
+        remembered: &[Change],
     ) -> Self {
         let mut surroundings = Self::default();
-        if changes.is_empty() {
+        if changes.is_empty() && remembered.is_empty() {
             return surroundings;
         }
         let mut named: BTreeMap<(&str, String), String> = BTreeMap::new();
         let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+        let list = |section| table.section(section).filter(|row| row.shape == Shape::List && row.each.is_empty());
+        fn name_in(row: &Section, id: &str, object: &Value) -> String {
+            let name = row.label.as_ref().and_then(|label| object.get(label)).and_then(Value::as_str);
+            cut(name.filter(|name| !name.is_empty()).unwrap_or(id)).to_owned()
+        }
+        for change in remembered {
+            if let ([section, id], Some(row)) = (change.path.tokens(), list(change.section())) {
+                let object = if change.after.is_object() { &change.after } else { &change.before };
+                named.insert((section, id.clone()), name_in(row, id, object));
+            }
+        }
         let before = before.into_iter().map(|side| (false, side));
         for (is_after, (section, value)) in before.chain(after.into_iter().map(|side| (true, side))) {
-            let Some(row) = table.section(section).filter(|row| row.shape == Shape::List && row.each.is_empty()) else {
-                continue;
-            };
+            let Some(row) = list(section) else { continue };
             let Some(objects) = value.borrow().as_object() else { continue };
             if is_after {
                 counts.insert(section, objects.len());
             }
             for (id, object) in objects {
-                let name = row.label.as_ref().and_then(|label| object.get(label)).and_then(Value::as_str);
-                let name = name.filter(|name| !name.is_empty()).unwrap_or(id);
-                named.insert((section, id.clone()), cut(name).to_owned());
+                named.insert((section, id.clone()), name_in(row, id, object));
             }
         }
         // Some ids are chosen by people: one that means something else in another section has no name of its own.
@@ -111,7 +120,7 @@ mod tests {
 
     fn drifts(clients: &Value, changes: Vec<Change>) -> Vec<(String, String, Severity)> {
         let table = Table::of(Provider::Auth0);
-        let surroundings = Surroundings::new(table, [], [("clients", clients)], &changes);
+        let surroundings = Surroundings::new(table, [], [("clients", clients)], &changes, &[]);
         let catalogue = Catalogue::of(Provider::Auth0, None).unwrap();
         let drifts = changes.into_iter().map(|change| assess_among(&catalogue, &surroundings, change));
         drifts.map(|drift| (drift.setting, drift.title, drift.severity)).collect()
@@ -137,13 +146,25 @@ mod tests {
     }
 
     #[test]
+    fn an_object_keeps_its_name_when_nothing_differs_any_more_and_when_it_is_gone() {
+        let table = Table::of(Provider::Auth0);
+        let clients = json!({ "abc": { "name": "Storefront" } });
+        let remembered = [
+            added("/clients/abc/cross_origin_authentication", json!(true)),
+            added("/clients/def", json!({ "name": "Back door" })),
+        ];
+        let surroundings = Surroundings::new(table, [("clients", &clients)], [("clients", &clients)], &[], &remembered);
+        assert_eq!((surroundings.name_of("abc"), surroundings.name_of("def")), ("Storefront", "Back door"));
+    }
+
+    #[test]
     fn an_id_that_somebody_chose_gives_no_other_object_a_name() {
         let clients = json!({ "abc": { "name": "Storefront" } });
         let apis = json!({ "abc": { "name": "Toy" }, "users": { "name": "Toy" } });
         let connections = json!({ "users": {} });
         let after = [("clients", &clients), ("connections", &connections), ("resource-servers", &apis)];
         let changes = [added("/clients/abc/callbacks", json!(["x"])), added("/connections/users/options/x", json!(1))];
-        let surroundings = Surroundings::new(Table::of(Provider::Auth0), [], after, &changes);
+        let surroundings = Surroundings::new(Table::of(Provider::Auth0), [], after, &changes, &[]);
         assert_eq!((surroundings.name_of("abc"), surroundings.name_of("users")), ("abc", "users"));
     }
 

@@ -63,8 +63,9 @@ pub(super) fn commit(
         tell(tx, &watch.config, Some(id), &[notice], None, cycle.at)?;
     }
     let mut told = Told::default();
+    let remembered: Vec<Change> = drifts::known(tx, row)?.into_values().map(|drift| drift.change).collect();
+    let surroundings = judged.surroundings(&taken.snapshot, &remembered);
     if let Judged::Compared(compared) = &judged {
-        let surroundings = judged.surroundings(&taken.snapshot);
         told.notices = notices::of_ends(tx, id, &compared.baseline.approved, cycle.at)?;
         let asked = silences::all(tx)?;
         let silences: Vec<Silence> = asked.iter().map(|(silence, _)| silence.clone()).collect();
@@ -100,9 +101,12 @@ pub(super) fn commit(
         &Origin {
             config: &watch.config,
             catalogue: &watch.catalogue,
-            surroundings: judged.surroundings(&taken.snapshot),
+            surroundings,
             instance: id,
-            resource: &taken.snapshot.resource,
+            // Without an answer of the vendor the snapshot falls back to what the configuration calls it.
+            resource: judged
+                .baseline()
+                .map_or(&taken.snapshot.resource, |baseline| &baseline.approved.subject.resource),
             at: cycle.at,
             baseline: judged.baseline().map(|baseline| BaselineReport::of(baseline)),
         },
@@ -276,16 +280,21 @@ fn keep_sections(
             }
             (None, None, None) => "no credential for it is configured".to_owned(),
         };
-        let news_of = |change, since| SectionNews {
+        let state = reading.map_or(State::Unreachable, Reading::state);
+        let news_of = |news: SectionChange, incident: &SectionIncident| SectionNews {
             section: section.clone(),
-            news: change,
-            state: reading.map_or(State::Unreachable, Reading::state),
+            news,
+            state,
             reason: reason.clone(),
-            since,
+            since: incident.since,
+            until: news.is_end().then_some(at),
+            cause: incident.cause,
+            still_unseen: 0,
         };
         match step {
             SectionStep::Remember(incident) => news::keep(tx, row, &section, &suspecting(incident, &section, taken))?,
-            SectionStep::Tell(incident) => {
+            SectionStep::Tell(mut incident) => {
+                incident.cause.get_or_insert(state);
                 news::keep(tx, row, &section, &suspecting(incident.clone(), &section, taken))?;
                 let (kind, what, change) = match incident.kind {
                     SectionKind::Blind => ("section.blind", "section", SectionChange::Blind),
@@ -294,7 +303,7 @@ fn keep_sections(
                     SectionKind::Refused => ("credential.refused", "credential", SectionChange::Refused),
                 };
                 events::append(tx, at, kind, Some(id), json!({ what: section, "reason": reason }))?;
-                told.push(news_of(change, incident.since));
+                told.push(news_of(change, &incident));
             }
             SectionStep::Over(incident) => {
                 news::forget(tx, row, &section)?;
@@ -321,10 +330,15 @@ fn keep_sections(
                 };
                 if incident.is_told {
                     events::append(tx, at, kind, Some(id), json!({ what: section }))?;
-                    told.push(news_of(change, incident.since));
+                    told.push(news_of(change, &incident));
                 }
             }
         }
+    }
+    let left = news::known(tx, row)?;
+    let is_unseen = |incident: &&SectionIncident| incident.is_told && incident.kind.is_section_unseen();
+    for news in told.iter_mut().filter(|news| news.news == SectionChange::SeeingAgain) {
+        news.still_unseen = left.values().filter(is_unseen).filter(|incident| incident.cause == news.cause).count();
     }
     Ok(told)
 }

@@ -56,10 +56,10 @@ impl Judged {
         }
     }
 
-    /// What is known beside the differences.
-    pub fn surroundings(&self, snapshot: &Snapshot) -> Surroundings {
+    /// What is known beside the differences, and beside those that are `remembered` and may be over.
+    pub fn surroundings(&self, snapshot: &Snapshot, remembered: &[Change]) -> Surroundings {
         match self {
-            Self::Compared(compared) => surroundings(&compared.baseline, snapshot, &compared.changes),
+            Self::Compared(compared) => surroundings(&compared.baseline, snapshot, &compared.changes, remembered),
             _ => Surroundings::default(),
         }
     }
@@ -207,6 +207,7 @@ fn verified_with<T>(
         statements: &statements,
         documents: &|digest: &Digest| documents::bytes(tx, digest).ok().flatten(),
         history: &|size| events::head_at(tx, size).ok().flatten(),
+        vouched: &|digest| walk.vouched.get(instance)?.get(digest).copied(),
         approved_sequence,
         resource: &snapshot.identifiers,
         stakes: &ByDocuments { catalogue, document: &|digest| documents::load(tx, digest).ok() },
@@ -225,11 +226,16 @@ fn verified_with<T>(
     }
 }
 
-/// What is known beside `changes` from a baseline to a snapshot.
-pub fn surroundings(baseline: &Baseline, snapshot: &Snapshot, changes: &[Change]) -> Surroundings {
+/// What is known beside `changes` from a baseline to a snapshot, and beside those that are `remembered`.
+pub fn surroundings(
+    baseline: &Baseline,
+    snapshot: &Snapshot,
+    changes: &[Change],
+    remembered: &[Change],
+) -> Surroundings {
     let sections = baseline.documents.keys();
     let approved = sections.filter_map(|section| Some((section.as_str(), baseline.document(section)?.read())));
-    Surroundings::new(Table::of(snapshot.instance.provider), approved, snapshot.values(), changes)
+    Surroundings::new(Table::of(snapshot.instance.provider), approved, snapshot.values(), changes, remembered)
 }
 
 /// The approved side of a section.

@@ -62,9 +62,10 @@ pub struct Failure {
 impl Failure {
     pub(super) fn of_read_error(error: &ReadError) -> Self {
         let exit = match error {
-            ReadError::Secret(_) | ReadError::BadSecret(_) | ReadError::KeysOfTwoInstances { .. } => {
-                Exit::Configuration
-            }
+            ReadError::Secret(_)
+            | ReadError::BadSecret(_)
+            | ReadError::Proxy(_)
+            | ReadError::KeysOfTwoInstances { .. } => Exit::Configuration,
             ReadError::Client(_) => Exit::Internal,
         };
         Self { reason: error.to_string(), exit }
@@ -160,6 +161,11 @@ impl BaselineReport {
             approval_reason: last.map(|approval| approval.reason.clone()).unwrap_or_default(),
             until: approved.subject.until.clone(),
         }
+    }
+
+    /// When the approval of what is at `path` ends, if it was given for a time.
+    pub fn end_of(&self, path: &Pointer) -> Option<DateTime<Utc>> {
+        self.until.get(path).map(|end| end.0)
     }
 
     /// How much was approved for a time, and when the next of it ends, in words; nothing if there is none.
@@ -263,7 +269,7 @@ pub(super) fn build(
     let known = row.map(|row| drifts::known(tx, row)).transpose()?.unwrap_or_default();
     let known_sections = row.map(|row| news::known(tx, row)).transpose()?.unwrap_or_default();
 
-    let surroundings = judged.surroundings(snapshot);
+    let surroundings = judged.surroundings(snapshot, &[]);
     let mut reported: Vec<DriftReport> = Vec::new();
     for change in judged.changes() {
         let open =

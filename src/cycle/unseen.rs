@@ -50,7 +50,7 @@ pub(super) fn reminder(
     }
     if let Some(since) = told.iter().map(|(_, since)| *since).min() {
         let names: Vec<String> = told.iter().map(|(name, _)| display_safe(name)).collect();
-        clauses.push(format!("not read since {}: {}", written(since), listed(&names)));
+        clauses.push(format!("not read since {}: {}", written(since), listed(&names, "section")));
     }
     events::append(tx, at, REMINDED, Some(id), json!({ "sections": told.len(), "untrusted": untrusted.is_some() }))?;
     Ok(Some(Notice { kind: NoticeKind::StillUnseen, subject: String::new(), text: clauses.join("; ") }))

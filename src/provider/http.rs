@@ -16,8 +16,9 @@ use super::places::{Guest, PLACES, Places, Reading};
 use super::{Collected, ReadError};
 use crate::backoff::jittered;
 use crate::canonical::{NoRoom, Room};
-use crate::config::Rate;
+use crate::config::{self, Instance, Rate};
 use crate::model::Provider;
+use crate::reach::Proxy;
 use crate::telemetry::{Observable, RequestAnswered};
 
 /// Bounds of one request and of its repetition.
@@ -169,36 +170,49 @@ const LENT: Duration = Duration::from_secs(10);
 struct Shared {
     since: Instant,
     limits: (Duration, Duration),
+    proxy: Option<Proxy>,
     client: Client,
 }
 
 static SHARED: Mutex<Option<Shared>> = Mutex::new(None);
 
-/// A client with these limits. Each has its own copy of what this machine trusts, read from its files, so those that are made
+/// A client with these limits and this proxy. Each has its own copy of what this machine trusts, read from its files, so those that are made
 /// at about the same time are one.
-fn client(limits: &Limits) -> Result<Client, ReadError> {
+fn client(limits: &Limits, proxy: Option<Proxy>) -> Result<Client, ReadError> {
     let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
     let of = (limits.connect, limits.total);
-    if let Some(shared) = shared.as_ref().filter(|shared| shared.limits == of && shared.since.elapsed() < LENT) {
+    let is_alike = |shared: &&Shared| shared.limits == of && shared.proxy == proxy && shared.since.elapsed() < LENT;
+    if let Some(shared) = shared.as_ref().filter(is_alike) {
         return Ok(shared.client.clone());
     }
-    let client = Client::builder()
+    let builder = Client::builder()
         .user_agent(concat!("authdrift/", env!("CARGO_PKG_VERSION"), " (+read-only settings monitor)"))
         .redirect(redirect::Policy::none())
         .connect_timeout(limits.connect)
         .timeout(limits.total)
         .pool_idle_timeout(REST)
-        .no_proxy()
-        .build()
-        .map_err(|error| ReadError::Client(reason(&error)))?;
-    *shared = Some(Shared { since: Instant::now(), limits: of, client: client.clone() });
+        .no_proxy();
+    let builder = match &proxy {
+        Some(proxy) => builder.proxy(proxy.for_requests()),
+        None => builder,
+    };
+    let client = builder.build().map_err(|error| ReadError::Client(reason(&error)))?;
+    *shared = Some(Shared { since: Instant::now(), limits: of, proxy, client: client.clone() });
     Ok(client)
+}
+
+/// What requests go over.
+#[derive(Clone)]
+struct Line {
+    client: Client,
+    proxy: Option<Proxy>,
 }
 
 /// Sends GET requests, and the one POST that fetches a token.
 pub struct Http {
     vendor: Provider,
-    client: Client,
+    configured: config::Proxy,
+    line: Mutex<Line>,
     limits: Limits,
     /// How many requests may be under way at once.
     permits: Semaphore,
@@ -211,26 +225,29 @@ pub struct Http {
 }
 
 impl Http {
-    /// Makes the client for `vendor`. At most `concurrency` requests are under way at once, and no more than `rate` are sent.
+    /// Makes the client for `instance`. At most `concurrency` requests are under way at once, and no more than `rate` are sent.
     ///
     /// # Errors
     /// There is no trust store on this machine.
-    pub fn new(vendor: Provider, limits: Limits, concurrency: usize, rate: Option<Rate>) -> Result<Self, ReadError> {
-        Self::among(&PLACES, vendor, limits, concurrency, rate)
+    pub fn new(instance: &Instance, limits: Limits, concurrency: usize, rate: Option<Rate>) -> Result<Self, ReadError> {
+        let (vendor, proxy) = (instance.id.provider, instance.proxy.clone());
+        Self::among(&PLACES, vendor, proxy, limits, concurrency, rate)
     }
 
     fn among(
         places: &'static Places,
         vendor: Provider,
+        configured: config::Proxy,
         limits: Limits,
         concurrency: usize,
         rate: Option<Rate>,
     ) -> Result<Self, ReadError> {
-        let client = client(&limits)?;
+        let line = Line { client: client(&limits, None)?, proxy: None };
         let pace = Pace::new(rate, limits.longest_pause);
         Ok(Self {
             vendor,
-            client,
+            configured,
+            line: Mutex::new(line),
             limits,
             permits: Semaphore::new(concurrency),
             concurrency,
@@ -241,10 +258,22 @@ impl Http {
         })
     }
 
-    /// A reading begins.
-    pub(super) fn begin(&self) -> Reading<'_> {
+    /// A reading begins, through the proxy that is there now.
+    ///
+    /// # Errors
+    /// The proxy cannot be used.
+    pub(super) fn begin(&self) -> Result<Reading<'_>, ReadError> {
+        let proxy = Proxy::find(&self.configured)?;
+        if self.line().proxy != proxy {
+            let line = Line { client: client(&self.limits, proxy.clone())?, proxy };
+            *self.line.lock().unwrap_or_else(PoisonError::into_inner) = line;
+        }
         self.pace.begin();
-        self.guest.begin()
+        Ok(self.guest.begin())
+    }
+
+    fn line(&self) -> Line {
+        self.line.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Keeps a note of a request and its answer.
@@ -288,7 +317,7 @@ impl Http {
             let turn = self.turn(&family).await?;
             // Whoever waited may know better by now.
             let Some(bearer) = bearer().await else { return Err(NoAnswer::Unwanted) };
-            let mut request = self.client.get(url.clone()).header("accept", "application/json");
+            let mut request = self.line().client.get(url.clone()).header("accept", "application/json");
             if let Some(bearer) = &bearer {
                 request = request.bearer_auth(bearer.expose_secret());
             }
@@ -374,7 +403,7 @@ impl Http {
         let stopwatch = Stopwatch::new(self.limits.address);
         let mut tries = Tries::default();
         loop {
-            let request = self.client.post(url.clone()).header("accept", "application/json").form(form);
+            let request = self.line().client.post(url.clone()).header("accept", "application/json").form(form);
             let place = self.guest.place().await;
             let room = Room::of(LARGEST_REFUSAL);
             let Some((outcome, asked_pause)) = stopwatch.time(self.send(url, url.path(), request, &room)).await else {
@@ -555,13 +584,13 @@ mod tests {
     async fn those_who_wait_for_their_own_pace_keep_nobody_else_waiting() {
         static ONE: Places = Places::new(1, 1, 1);
         let url = vendor().await;
-        let http = |rate| Http::among(&ONE, Provider::Auth0, Limits::default(), 4, rate).unwrap();
+        let http = |rate| Http::among(&ONE, Provider::Auth0, config::Proxy::None, Limits::default(), 4, rate).unwrap();
         let get = async |http: &Http| {
             let (stopwatch, room) = (Stopwatch::new(Duration::from_secs(60)), Room::of(100));
             http.get(&url, async || Some(None), &[], &stopwatch, &room).await.unwrap().status
         };
         let (slow, fast) = (http(Some(Rate { burst: 1, per_second: 1.0 / 60.0 })), http(None));
-        let (_slow, _fast) = (slow.begin(), fast.begin());
+        let (_slow, _fast) = (slow.begin().unwrap(), fast.begin().unwrap());
         assert_eq!(get(&slow).await, 200);
         // Its reading goes on: the next requests wait for the pace.
         let waiting = async { tokio::join!(get(&slow), get(&slow)) };
