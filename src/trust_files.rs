@@ -2,7 +2,7 @@
 //! configuration asks of approvals they are the policy.
 
 use std::fs;
-use std::io;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use crate::config::Approval;
@@ -97,13 +97,29 @@ fn content(
     Ok(Content { signers, revoked, rules })
 }
 
+/// The largest file that a configuration names and that is read whole.
+const LARGEST: u64 = 4 << 20;
+
+/// What is in a file that a person names, of no more than 4 MiB.
+///
+/// # Errors
+/// It is larger, or cannot be read.
+pub fn read_whole(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    fs::File::open(path)?.take(LARGEST + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > LARGEST {
+        return Err(io::Error::other("it is larger than 4 MiB"));
+    }
+    Ok(bytes)
+}
+
 /// Only of a regular file: a pipe would be waited for.
 fn bytes_of(path: &Path) -> Result<Vec<u8>, BadTrustFile> {
     let read = || {
         if !fs::metadata(path)?.is_file() {
             return Err(io::Error::other("it is not a regular file"));
         }
-        fs::read(path)
+        read_whole(path)
     };
     read().map_err(|error| BadTrustFile { is_passing: is_out_of_files(&error), ..bad(path, error.to_string()) })
 }

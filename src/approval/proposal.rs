@@ -2,13 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::io::Read as _;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::ApprovalError;
-use crate::canonical::{self, Document};
+use crate::canonical::{self, Document, Room};
 use crate::classify::{Catalogue, Drift, Surroundings, assess_among, weakest};
 use crate::diff::compare::{Side, compare_section};
 use crate::model::{Digest, Pointer, State, display_safe};
@@ -18,8 +19,14 @@ use crate::trust::{self, Policy, SignedStatement};
 use crate::whole_file;
 
 const TYPE: &str = "authdrift/proposal/v1";
-/// A proposal holds every document once; nothing near this size is one.
-const LARGEST: u64 = 256 << 20;
+/// A proposal holds every document once, and all of an instance that is read have 20 MiB at most.
+const LARGEST: u64 = 32 << 20;
+
+/// What its values may take in memory.
+const MEMORY: usize = 64 << 20;
+
+/// The largest proposal whose lines are broken for people.
+const LARGEST_PRETTY: usize = 4 << 20;
 
 /// What is to be approved, and who approved it so far.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -260,20 +267,30 @@ impl Proposal {
         if size > LARGEST {
             return Err(failed(format!("it is larger than {LARGEST} bytes")));
         }
-        let bytes = fs::read(path).map_err(|error| failed(error.to_string()))?;
+        let mut bytes = Vec::new();
+        // A device has no size, and may never end.
+        let read = fs::File::open(path).and_then(|file| file.take(LARGEST + 1).read_to_end(&mut bytes));
+        read.map_err(|error| failed(error.to_string()))?;
+        if bytes.len() as u64 > LARGEST {
+            return Err(failed(format!("it is larger than {LARGEST} bytes")));
+        }
         let other = |reason: String| ApprovalError::NotAProposal { path: path.to_owned(), reason };
         if bytes.starts_with(b"\xef\xbb\xbf") {
             let reason = "it begins with a byte order mark (U+FEFF), which JSON has not; save it as UTF-8 without one";
             return Err(other(reason.to_owned()));
         }
         // Strictly first: a repeated key would show the approver one value and the machine another.
-        let value = canonical::parse(&bytes).map_err(|error| other(format!("its JSON is bad ({})", error.reason())))?;
+        let value = canonical::parse_file(&bytes, &Room::of(MEMORY))
+            .map_err(|error| other(format!("its JSON is bad ({})", error.reason())))?;
         match value.get("type").and_then(Value::as_str) {
             Some(TYPE) => {}
             Some(kind) => return Err(other(format!("its type is '{}' and not '{TYPE}'", display_safe(kind)))),
             None => return Err(other(format!("it has no type, which would be '{TYPE}'"))),
         }
-        let proposal: Self = serde_json::from_value(value).map_err(|error| failed(error.to_string()))?;
+        // One at a time: either takes as much memory as all of it.
+        drop(value);
+        let proposal: Self = serde_json::from_slice(&bytes).map_err(|error| failed(error.to_string()))?;
+        drop(bytes);
         proposal.checked_documents().map_err(failed)?;
         Ok(proposal)
     }
@@ -304,7 +321,11 @@ impl Proposal {
             path: path.to_owned(),
             reason: error.to_string(),
         };
-        let mut text = serde_json::to_vec_pretty(self).map_err(|error| failed(error.into()))?;
+        let mut text = serde_json::to_vec(self).map_err(|error| failed(error.into()))?;
+        // What is nested deep would become many times larger.
+        if text.len() <= LARGEST_PRETTY {
+            text = serde_json::to_vec_pretty(self).map_err(|error| failed(error.into()))?;
+        }
         text.push(b'\n');
         whole_file::write(path, &text, None).map_err(failed)
     }

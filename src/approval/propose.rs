@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::proposal::SignedText;
 use super::{ApprovalError, Proposal};
-use crate::canonical::{Document, to_bytes};
+use crate::canonical::{Document, is_same, to_bytes};
 use crate::classify::{Catalogue, Drift, assess_among, with_their_other_paths};
 use crate::cycle::{approved_side, foundation, surroundings};
 use crate::diff::{Change, ChangeKind, compare, compare::Side};
@@ -479,19 +479,23 @@ fn apply(value: &mut Value, change: &Change, read: Option<&Value>) {
     } else if change.kind == ChangeKind::Removed {
         object.remove(last);
     } else {
-        object.insert(last.clone(), change.after.clone());
+        let whole = tokens.iter().try_fold(read, |place, token| Some(place?.get(token.as_str()))).flatten();
+        object.insert(last.clone(), whole.unwrap_or(&change.after).clone());
     }
 }
 
 fn apply_here(place: &mut Value, change: &Change, read: Option<&Value>) {
     if !change.is_member {
-        *place = change.after.clone();
+        *place = read.unwrap_or(&change.after).clone();
         return;
     }
     let mut members = place.as_array().cloned().unwrap_or_default();
     match change.kind {
-        ChangeKind::Removed => members.retain(|member| *member != change.before),
-        _ => members.push(change.after.clone()),
+        ChangeKind::Removed => members.retain(|member| !is_same(member, &change.before)),
+        _ => {
+            let mut read = read.and_then(Value::as_array).into_iter().flatten();
+            members.push(read.find(|member| is_same(member, &change.after)).unwrap_or(&change.after).clone());
+        }
     }
     members.sort_by_cached_key(to_bytes);
     members.dedup();

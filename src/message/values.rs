@@ -187,6 +187,11 @@ fn stand_in(fields: &Map<String, Value>) -> Option<String> {
             Some(digest) => Some(format!("secret, fingerprint {}", first_digits(digest))),
             None => section_state(&Value::Object(fields.clone())).map(str::to_owned),
         },
+        3 if fields.get("too_large") == Some(&Value::Bool(true)) => {
+            let size = fields.get("size")?.as_u64()?;
+            let digest = first_digits(text_of("sha256")?);
+            Some(format!("a value of {} bytes, too large to be shown, sha256 {digest}", grouped(&size.to_string())))
+        }
         3 => {
             let digest = text_of("certificate")?.strip_prefix("sha256:")?;
             let (subject, until) = (text_of("subject")?, text_of("until")?);
