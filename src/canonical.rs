@@ -4,6 +4,7 @@
 //! become keyed fingerprints, program text becomes its digest. Everything else stays, fields nobody has heard of
 //! included. The bytes are RFC 8785, so equal settings have equal digests.
 
+mod certificate;
 mod document;
 mod normalise;
 mod parse;
@@ -12,11 +13,12 @@ mod room;
 
 use serde_json::Value;
 
+pub(crate) use certificate::certificates;
 pub use document::{Document, NotTheDocument};
 pub use normalise::{BadList, document};
 pub use parse::{Unusable, parse, parse_file, parse_within};
 pub use redact::{FingerprintKey, Redaction};
-pub(crate) use redact::{HIDDEN, is_stand_in, without_secrets};
+pub(crate) use redact::{HIDDEN, is_large_stand_in, is_same, is_stand_in, large_stand_in, without_secrets};
 pub use room::{NoRoom, Room, weight};
 
 /// The RFC 8785 bytes of `value`.

@@ -278,7 +278,7 @@ pub enum SectionChange {
     Refused,
     /// What was read looks like a reader's fault. If the next reading says the same, it is believed.
     Suspect,
-    /// The baseline holds it and it cannot be read.
+    /// It cannot be read, and the baseline holds it or does not name it at all.
     Blind,
     /// It can be read again.
     SeeingAgain,

@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
+use super::certificate::certificates;
 use super::redact::{Redaction, is_secret_text};
 use super::{Document, to_bytes};
 use crate::model::{Digest, Pointer, display_safe, is_nothing};
@@ -75,6 +76,9 @@ impl Walk<'_> {
     }
 
     fn text(&self, text: String, path: &[String]) -> Value {
+        if let Some(certificates) = certificates(&text) {
+            return certificates;
+        }
         if self.section.is_code(path) && !self.redaction.keep_code && !text.is_empty() {
             let digest = Digest::of(text.as_bytes());
             return json!({ "sha256": digest.as_str().trim_start_matches("sha256:"), "size": text.len() });

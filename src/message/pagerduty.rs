@@ -3,6 +3,8 @@
 //! The keys that say which alert an event belongs to are digests of what it is about, so the event that ends something
 //! always finds what began it. The routing key is a secret and is added when an event is sent.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 
 use super::card::cut;
@@ -66,22 +68,14 @@ pub(super) fn events(alert: &Alert) -> Value {
         }
     }
     triggers.sort_by_key(rank);
-    let mut events: Vec<Value> = Vec::new();
-    let is_there = |events: &[Value], key: &Value| events.iter().any(|event| &event["dedup_key"] == key);
-    for key in resolves {
-        // What goes on in other parts, or began again, is not over.
-        let event = resolve(&key);
-        if !is_there(&triggers, &event["dedup_key"]) && !is_there(&events, &event["dedup_key"]) {
-            events.push(event);
-        }
-    }
-    for trigger in triggers {
-        // The worst news about one thing is the one that is sent.
-        if !is_there(&events, &trigger["dedup_key"]) {
-            events.push(trigger);
-        }
-    }
-    Value::from(events)
+    let key_of = |event: &Value| event.get("dedup_key").and_then(Value::as_str).map(str::to_owned);
+    let going_on: BTreeSet<String> = triggers.iter().filter_map(key_of).collect();
+    // What goes on in other parts, or began again, is not over.
+    let over = resolves.iter().filter(|key| !going_on.contains(*key)).map(|key| resolve(key));
+    // Of several pieces of news about one thing, the worst is sent.
+    let mut seen = BTreeSet::new();
+    let events = over.chain(triggers).filter(|event| seen.insert(key_of(event)));
+    Value::from(events.collect::<Vec<_>>())
 }
 
 /// What tells one setting from another. Alerts that were kept by an older version know the title alone.
