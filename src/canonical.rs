@@ -7,17 +7,21 @@
 mod certificate;
 mod document;
 mod normalise;
+mod numbers;
 mod parse;
 mod redact;
+mod unknown;
 
 use serde_json::Value;
 
 pub(crate) use certificate::certificates;
 pub use document::{Document, NotTheDocument};
 pub use normalise::{BadList, document};
+pub(crate) use numbers::{Numbered, large_number};
 pub use parse::{Unusable, parse};
 pub use redact::{FingerprintKey, Redaction};
 pub(crate) use redact::{HIDDEN, is_stand_in, without_secrets};
+pub(crate) use unknown::unknown;
 
 /// The RFC 8785 bytes of `value`.
 pub fn to_bytes(value: &Value) -> Vec<u8> {

@@ -15,7 +15,7 @@ use crate::diff::{Change, ChangeKind, compare, compare::Side};
 use crate::incident::fingerprint;
 use crate::model::{Digest, DriftId, InstanceId, Pointer, State, display_safe};
 use crate::sections::Table;
-use crate::snapshot::{Manifest, Reading, SectionMark, Snapshot, digest_of};
+use crate::snapshot::{Manifest, SectionMark, Snapshot, digest_of};
 use crate::store::high_water::{self, RolledBack};
 use crate::store::{StoreError, Transaction, baselines, cycles, drifts, events, instances};
 use crate::trust::statement::{End, Statement, Subject};
@@ -371,9 +371,12 @@ fn compose(
         let all_here = standing.changes.iter().filter(|change| change.section() == section.as_str()).count();
         match (old_state, reading) {
             (Some(state), _) if !is_read || here.is_empty() => add(section, state, old_document.cloned()),
-            (Some(state), _) if here.len() < all_here => {
+            // What cannot be used of the reading keeps what was approved, so only the differences are taken.
+            (Some(state), Some(reading))
+                if here.len() < all_here || old_document.is_some() && reading.has_unknown() =>
+            {
                 let mut value = old_document.map(|document| document.value().clone()).unwrap_or_default();
-                let read = reading.and_then(Reading::document).map(Document::value);
+                let read = reading.document().map(Document::value);
                 for change in here {
                     apply(&mut value, change, read);
                 }

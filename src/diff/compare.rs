@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashSet};
 use serde_json::{Value, json};
 
 use super::change::{Change, ChangeKind};
-use crate::canonical::{Document, certificates, is_stand_in, to_bytes};
+use crate::canonical::{Document, certificates, is_stand_in, to_bytes, unknown};
 use crate::model::{Pointer, State};
 use crate::sections::Table;
 use crate::snapshot::{Manifest, Reading, Snapshot};
@@ -116,9 +116,15 @@ fn compare_values(table: &Table, path: &Pointer, before: &Value, after: &Value, 
         // What stands for a secret or a text is one value: half a fingerprint is no setting.
         (Value::Object(old), Value::Object(new)) if !is_stand_in(before) && !is_stand_in(after) => {
             let names: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
+            // What was unknown when it was approved was not approved.
+            let is_known = |value: &&Value| unknown(value).is_none();
             for name in names {
                 let place = path.child(name);
-                match (old.get(name), new.get(name)) {
+                match (old.get(name).filter(is_known), new.get(name)) {
+                    // An object that cannot be used now is neither there nor gone, and a list with one that nobody can
+                    // name may still have any.
+                    (_, Some(is)) if unknown(is).is_some() => {}
+                    (Some(_), None) if new.get("").and_then(unknown).is_some() => {}
                     (Some(was), Some(is)) => compare_values(table, &place, was, is, changes),
                     // Vendors add and retire providers that nobody has switched on.
                     (Some(one), None) | (None, Some(one)) if table.is_inert(&place, one) => {}
@@ -225,6 +231,32 @@ mod tests {
         assert!(changes("connections", cert(&json!(text)), cert(&certificate)).is_empty());
         let found = changes("connections", cert(&json!("another")), cert(&certificate));
         assert_eq!((found.len(), found[0].0.as_str()), (1, "/connections/okta/options/cert"));
+    }
+
+    #[test]
+    fn an_object_that_cannot_be_used_is_neither_gone_nor_new() {
+        let odd = json!({ "unknown": "two items have the name 'x'" });
+        let (one, other) = (json!({ "v": 1 }), json!({ "v": 2 }));
+        let before = json!({ "x": one, "y": one, "z": one });
+        let table = [
+            (before.clone(), json!({ "x": odd, "y": other, "z": one }), vec![("/clients/y/v", "changed")]),
+            (before.clone(), json!({ "x": odd, "y": one }), vec![("/clients/z", "removed")]),
+            // Nobody knows which one it is.
+            (
+                before.clone(),
+                json!({ "": odd, "y": other, "w": one }),
+                vec![("/clients/w", "added"), ("/clients/y/v", "changed")],
+            ),
+            (json!({ "x": odd, "y": one }), json!({ "x": one, "y": one }), vec![("/clients/x", "added")]),
+            (json!({ "x": odd, "y": one }), json!({ "y": one }), vec![]),
+            (json!({ "": odd, "y": one }), json!({ "y": one }), vec![]),
+            (json!({ "x": odd }), json!({ "x": { "unknown": "another reason" } }), vec![]),
+        ];
+        for (before, after, expected) in table {
+            let found = changes("clients", before, after);
+            let found: Vec<_> = found.iter().map(|(path, kind, ..)| (path.as_str(), *kind)).collect();
+            assert_eq!(found, expected);
+        }
     }
 
     #[test]
