@@ -10,6 +10,7 @@ mod normalise;
 mod numbers;
 mod parse;
 mod redact;
+mod room;
 mod unknown;
 
 use serde_json::Value;
@@ -18,9 +19,10 @@ pub(crate) use certificate::certificates;
 pub use document::{Document, NotTheDocument};
 pub use normalise::{BadList, document};
 pub(crate) use numbers::{Numbered, large_number};
-pub use parse::{Unusable, parse};
+pub use parse::{Unusable, parse, parse_file, parse_within};
 pub use redact::{FingerprintKey, Redaction};
 pub(crate) use redact::{HIDDEN, is_stand_in, without_secrets};
+pub use room::{NoRoom, Room, weight};
 pub(crate) use unknown::unknown;
 
 /// The RFC 8785 bytes of `value`.

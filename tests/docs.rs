@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use std::{env, fs};
 
@@ -36,6 +36,8 @@ mod rules;
 mod errors;
 #[path = "docs/knowledge.rs"]
 mod knowledge;
+#[path = "docs/samples.rs"]
+mod samples;
 
 fn path(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
@@ -48,7 +50,7 @@ fn read(name: &str) -> String {
 /// Compares a generated part of a document, or writes it.
 fn check_generated(file: &str, name: &str, expected: &str) {
     static ONE_WRITER: Mutex<()> = Mutex::new(());
-    let _guard = ONE_WRITER.lock().unwrap();
+    let _guard = ONE_WRITER.lock().unwrap_or_else(PoisonError::into_inner);
     let document = read(file);
     let begin = format!("<!-- generated: {name} -->\n");
     let (before, rest) = document.split_once(&begin).unwrap_or_else(|| panic!("{file} has no part '{name}'"));
@@ -357,19 +359,11 @@ fn what_the_packaged_documents_link_is_packaged_too() {
 
 #[test]
 fn the_readme_checks_a_proposal_with_openssh_alone() {
-    let has = |program: &str| Command::new(program).arg("--help").output().is_ok();
-    if !(has("ssh-keygen") && has("jq") && has("sha256sum")) {
-        // Past the capture of the test harness: what was skipped must not look like what has passed.
-        let _ = writeln!(std::io::stderr(), "SKIPPED: the README's check needs ssh-keygen, jq and sha256sum");
+    if !has_programs() {
         return;
     }
-    let readme = read("README.md");
-    let script = readme.split("<!-- tried -->\n```sh\n").nth(1).unwrap().split_once("\n```").unwrap().0;
     let folder = tempfile::tempdir().unwrap();
-    let run = |folder: &Path| {
-        let output = Command::new("sh").arg("-c").arg(script).current_dir(folder).output().unwrap();
-        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
-    };
+    let run = check_script;
     let identity = signed_proposal(folder.path());
     let file = folder.path().join("prod.json");
 
@@ -390,6 +384,25 @@ fn the_readme_checks_a_proposal_with_openssh_alone() {
         let printed = run(folder.path());
         assert!(printed.contains(complaint), "{from}: {printed}");
     }
+}
+
+/// Whether there is what the README's check needs.
+fn has_programs() -> bool {
+    let has = |program: &str| Command::new(program).arg("--help").output().is_ok();
+    let has_all = has("ssh-keygen") && has("jq") && has("sha256sum");
+    if !has_all {
+        // Past the capture of the test harness: what was skipped must not look like what has passed.
+        let _ = writeln!(std::io::stderr(), "SKIPPED: the README's check needs ssh-keygen, jq and sha256sum");
+    }
+    has_all
+}
+
+/// What the README's check prints about `prod.json` in a folder.
+fn check_script(folder: &Path) -> String {
+    let readme = read("README.md");
+    let script = readme.split("<!-- tried -->\n```sh\n").nth(1).unwrap().split_once("\n```").unwrap().0;
+    let output = Command::new("sh").arg("-c").arg(script).current_dir(folder).output().unwrap();
+    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
 }
 
 /// Writes `prod.json`, signed, and `allowed_signers`; answers the identity of the baseline.
@@ -428,7 +441,7 @@ fn signed_proposal(folder: &Path) -> Digest {
     };
     let identity = subject.identity();
     let catalogue = Catalogue::of(Provider::Auth0, None).unwrap();
-    let mut proposal = Proposal::new(subject, None, &documents, &catalogue, None);
+    let mut proposal = Proposal::new(subject, None, &documents, BTreeMap::new(), &catalogue, None);
     let signer = Signer::of_key(&key, None, Some("alice@example.test")).unwrap();
     sign(&mut proposal, &signer, "CHG-7 für alle", "2026-11-22T04:00:00Z".parse().unwrap()).unwrap();
     proposal.write(&folder.join("prod.json")).unwrap();

@@ -14,6 +14,9 @@ use crate::model::Digest;
 /// The largest integer that a double can tell apart from its neighbours: 2^53 - 1.
 const LARGEST: f64 = 9_007_199_254_740_991.0;
 
+/// Such numbers that one answer may have. An answer with more is refused: each takes much more memory than in the text.
+const MOST: usize = 1_000;
+
 /// The name of the only field of what stands for a number.
 const NAME: &str = "number";
 
@@ -27,7 +30,7 @@ impl<'a> Numbered<'a> {
     /// Takes the text of an answer, which may be anything.
     pub(crate) fn of(answer: &'a [u8]) -> Self {
         let large = large_numbers(answer);
-        if large.is_empty() {
+        if large.is_empty() || large.len() > MOST {
             return Self { bytes: Cow::Borrowed(answer), mark: String::new() };
         }
         let mark = Digest::of(answer).to_string();
@@ -98,7 +101,7 @@ fn large_numbers(text: &[u8]) -> Vec<(usize, usize)> {
     let is_of_number = |byte: &u8| byte.is_ascii_digit() || matches!(byte, b'+' | b'-' | b'.' | b'e' | b'E');
     let mut found = Vec::new();
     let mut at = 0;
-    while let Some(byte) = text.get(at) {
+    while let Some(byte) = text.get(at).filter(|_| found.len() <= MOST) {
         let rest = text.get(at + 1..).unwrap_or_default();
         at += match byte {
             b'"' => {
@@ -177,6 +180,9 @@ mod tests {
         ] {
             assert!(read(text).is_err(), "{text}");
         }
+        let of = |count: usize| read(&format!("[{}0]", "738529527931269425,".repeat(count)));
+        assert!(of(MOST).is_ok());
+        assert!(of(MOST + 1).unwrap_err().contains("beyond"));
     }
 
     #[test]

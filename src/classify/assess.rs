@@ -19,6 +19,9 @@ pub const NEW_FIELD: &str = "new-field";
 /// The setting of a drift in the state of a whole section.
 pub const SECTION_STATE: &str = "section-state";
 
+/// Why a stricter value matters; the catalogue says only what a weaker one makes possible.
+const STRICTER: &str = "Stricter than approved; users may be locked out or prompted.";
+
 /// A change and the judgements about it.
 ///
 /// One setting can have several paths, and some settings have several values under one title (the endpoints of a
@@ -30,9 +33,12 @@ pub struct Drift {
     pub change: Change,
     /// The id of the catalogue's entry, or [`UNCLASSIFIED`] or [`SECTION_STATE`].
     pub setting: String,
+    /// Which setting of which object it is: the same for every path of it, whatever the object is called meanwhile.
+    #[serde(skip)]
+    pub topic: String,
     /// What a person calls it, with the names of the objects it is about. Safe to show.
     pub title: String,
-    /// One sentence: what a weaker value makes possible.
+    /// One sentence: what a weaker value makes possible, or that this one is stricter.
     pub why: String,
     /// What part of sign-in it belongs to.
     pub category: Category,
@@ -61,11 +67,11 @@ pub fn assess_among(catalogue: &Catalogue, surroundings: &Surroundings, change: 
     let means_nothing = means_nothing(&change);
     let mut drift = if let Some(setting) = catalogue.setting_at(&change.path) {
         let direction = direction(setting, &stated(catalogue, &change));
-        let title = title(setting, surroundings, &change.path);
-        described(setting, title, direction, change)
+        let named = (title(setting, surroundings, &change.path), topic(setting, &change.path));
+        described(setting, named, direction, change)
     } else if let Some((setting, leaf)) = most_severe_leaf(catalogue, &change) {
-        let title = title(setting, surroundings, &leaf);
-        described(setting, title, Direction::Unknown, change)
+        let named = (title(setting, surroundings, &leaf), topic(setting, &leaf));
+        described(setting, named, Direction::Unknown, change)
     } else if let Some(field) = surroundings.new_field(&change) {
         new_field(&field, change)
     } else {
@@ -98,6 +104,7 @@ fn means_nothing(change: &Change) -> bool {
 /// One field that the vendor gave to every object at once is one line, whatever it is called.
 fn new_field(field: &Pointer, change: Change) -> Drift {
     Drift {
+        topic: format!("{NEW_FIELD} {field}"),
         setting: NEW_FIELD.to_owned(),
         title: format!("New field of the vendor: {}", display_safe(&field.to_string())),
         why: "Every object of the section has it at once, so the vendor added it and nobody changed a setting."
@@ -107,15 +114,17 @@ fn new_field(field: &Pointer, change: Change) -> Drift {
     }
 }
 
-fn described(setting: &Setting, title: String, direction: Direction, change: Change) -> Drift {
+fn described(setting: &Setting, named: (String, String), direction: Direction, change: Change) -> Drift {
+    let (title, topic) = named;
     let (severity, direction) = match change.kind {
         ChangeKind::Reordered => (setting.severity.min(Severity::Low), Direction::Neutral),
         _ => (setting.severity, direction),
     };
     Drift {
         setting: setting.id.clone(),
+        topic,
         title,
-        why: setting.why.clone(),
+        why: if direction == Direction::Stronger { STRICTER.to_owned() } else { setting.why.clone() },
         category: setting.category,
         severity,
         direction,
@@ -130,6 +139,7 @@ fn unclassified(change: Change) -> Drift {
     let is_reordered = change.kind == ChangeKind::Reordered;
     Drift {
         setting: UNCLASSIFIED.to_owned(),
+        topic: change.path.to_string(),
         title: display_safe(&change.path.to_string()),
         why: "Nobody has described this setting yet, so look at both values.".to_owned(),
         category: Category::Unclassified,
@@ -145,6 +155,7 @@ fn unclassified(change: Change) -> Drift {
 fn section_state(change: Change) -> Drift {
     Drift {
         setting: SECTION_STATE.to_owned(),
+        topic: change.path.to_string(),
         title: format!("Section {}", display_safe(change.section())),
         why: "A whole group of settings was switched on or off, or moved in or out of the plan.".to_owned(),
         category: Category::Unclassified,
@@ -172,6 +183,13 @@ fn title(setting: &Setting, surroundings: &Surroundings, path: &Pointer) -> Stri
         Some(names) if !names.is_empty() => format!("{} ({})", setting.title, names.join(", ")),
         _ => setting.title.clone(),
     }
+}
+
+/// The id of the setting with what the stars of the pattern stand for.
+fn topic(setting: &Setting, path: &Pointer) -> String {
+    let pattern = setting.paths.iter().find(|pattern| pattern.matches(path.tokens()));
+    let names = pattern.map(|pattern| names(pattern, &Surroundings::default(), path)).unwrap_or_default();
+    [vec![setting.id.clone()], names].concat().join(" ")
 }
 
 /// Like [`Pattern::names`], but also for `name*` and `*name` (the rest of the token) and for the stars before a `**`.
@@ -247,6 +265,43 @@ mod tests {
 
     fn auth0(change: Change) -> Drift {
         assess(&Catalogue::of(Provider::Auth0, None).unwrap(), change)
+    }
+
+    #[test]
+    fn a_stricter_value_is_never_explained_as_a_weaker_one() {
+        for provider in Provider::ALL {
+            let catalogue = Catalogue::of(provider, None).unwrap();
+            for setting in catalogue.settings() {
+                let why = |direction| {
+                    let change = change("/a/b", Changed, json!(1), json!(2));
+                    described(setting, (setting.title.clone(), String::new()), direction, change).why
+                };
+                assert_eq!(why(Stronger), STRICTER, "{}", setting.id);
+                for direction in [Weaker, Unknown, Neutral] {
+                    assert_eq!(why(direction), setting.why, "{}", setting.id);
+                }
+            }
+        }
+        let factor =
+            |before, after| auth0(change("/guardian.factors/otp/enabled", Changed, json!(before), json!(after)));
+        assert_eq!(factor(false, true).why, STRICTER);
+        assert!(factor(true, false).why.contains("lose"), "{}", factor(true, false).why);
+        assert_eq!(auth0(member("/guardian.policies", Added, "all-applications")).why, STRICTER);
+    }
+
+    /// A title stands beside both values and in subjects: one that says that something was switched off reads as news,
+    /// whichever way the value went.
+    #[test]
+    fn no_title_says_what_happened() {
+        let verdict = regex::Regex::new(
+            r"(?i)\b(switched|turned|disabled|bypassed|ignored|skipped|lets through|only watches|left out)\b",
+        )
+        .unwrap();
+        for provider in Provider::ALL {
+            for setting in Catalogue::of(provider, None).unwrap().settings() {
+                assert!(!verdict.is_match(&setting.title), "{}: {}", setting.id, setting.title);
+            }
+        }
     }
 
     #[test]

@@ -20,6 +20,8 @@ pub struct SectionIncident {
     pub is_told: bool,
     /// What was read and not believed.
     pub suspected: Option<Digest>,
+    /// What the section was when somebody was told first: a vendor that is down and a missing permission are two causes.
+    pub cause: Option<State>,
 }
 
 /// Why a section is remembered.
@@ -47,6 +49,11 @@ impl SectionKind {
             Self::Unbaselined => "unbaselined",
             Self::Refused => "refused",
         }
+    }
+
+    /// Whether what is in a section is not seen.
+    pub fn is_section_unseen(self) -> bool {
+        matches!(self, Self::Blind | Self::Suspect)
     }
 
     /// Cycles in a row before people are told: one failed read is noise, everything else is said plainly.
@@ -97,7 +104,9 @@ pub fn advance_sections(
         // Who was told of other trouble there is not left with that: what was not believed and now cannot be read at all.
         let is_other = known.get(name).is_some_and(|known| known.is_told && known.kind == SectionKind::Suspect);
         let is_time = cycles >= kind.tell_after() || (is_other && before.is_none());
-        let incident = SectionIncident { kind: *kind, since, cycles, is_told: was_told || is_time, suspected: None };
+        let cause = known.get(name).and_then(|incident| incident.cause);
+        let is_told = was_told || is_time;
+        let incident = SectionIncident { kind: *kind, since, cycles, is_told, suspected: None, cause };
         let step = if is_time && !was_told { SectionStep::Tell(incident) } else { SectionStep::Remember(incident) };
         steps.insert(name.clone(), step);
     }
