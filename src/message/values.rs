@@ -8,6 +8,7 @@ use std::fmt;
 
 use serde_json::{Map, Value};
 
+use crate::canonical::large_number;
 use crate::diff::ChangeKind;
 use crate::model::look_alike::{look_alike, spelled_out};
 use crate::model::{Unit, display_safe, is_nothing};
@@ -185,6 +186,7 @@ fn stand_in(fields: &Map<String, Value>) -> Option<String> {
     match fields.len() {
         1 => match text_of("fingerprint").and_then(|text| text.strip_prefix("hmac-sha256:")) {
             Some(digest) => Some(format!("secret, fingerprint {}", first_digits(digest))),
+            None if large_number(&Value::Object(fields.clone())).is_some() => text_of("number").map(display_safe),
             None => section_state(&Value::Object(fields.clone())).map(str::to_owned),
         },
         3 if fields.get("too_large") == Some(&Value::Bool(true)) => {
@@ -342,6 +344,7 @@ mod tests {
                 None,
                 "certificate of CN=idp.example, until 2036-11-27, sha256 a1b2",
             ),
+            (json!({"number": "738529527931269425"}), None, "738529527931269425"),
             (json!({"state": "off"}), None, "switched off"),
         ];
         for (value, unit, expected) in table {
@@ -381,6 +384,7 @@ mod tests {
             (json!(true), json!("on")),
             (json!(null), json!("(not set)")),
             (json!(5), json!("5")),
+            (json!("738529527931269425"), json!({"number": "738529527931269425"})),
             (json!("\n"), json!("\\u{a}")),
             (json!(format!("{long}a")), json!(format!("{long}b"))),
             (json!("https://app.example"), json!("https://app.example\u{a0}")),
