@@ -1,10 +1,8 @@
 //! Whether the clock may say that something is old: what goes because of it does not come back when the clock is set right.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use rusqlite::Transaction;
 
-use super::Stored;
-use super::events::Event;
+use super::{Stored, Transaction};
 
 /// How long nothing happens only where nothing runs, or where the clock went forward.
 pub const LONG_AGO: TimeDelta = TimeDelta::days(7);
@@ -16,19 +14,11 @@ const PROBATION: TimeDelta = TimeDelta::days(1);
 /// it led there. The daemon records something every day. After a month without it, the next day is waited for.
 ///
 /// # Errors
-/// The database cannot be read.
+/// As [`super::events::verify`].
 pub fn is_believable(tx: &Transaction<'_>, now: DateTime<Utc>) -> Stored<bool> {
-    let mut query = tx.prepare_cached("SELECT body FROM events ORDER BY seq DESC")?;
-    let mut rows = query.query([])?;
-    while let Some(row) = rows.next()? {
-        let event = serde_json::from_slice::<Event>(row.get_ref(0)?.as_bytes().unwrap_or_default());
-        let at = event.ok().and_then(|event| event.at.parse::<DateTime<Utc>>().ok());
-        // What is still to come was recorded by a clock that was ahead.
-        if let Some(at) = at.filter(|at| *at <= now - PROBATION) {
-            return Ok(at >= now - LONG_AGO);
-        }
-    }
-    Ok(false)
+    // A time that is still to come was recorded by a clock that was ahead.
+    let last = tx.history()?.recorded_until(now - PROBATION);
+    Ok(last.is_some_and(|last| last >= now - LONG_AGO))
 }
 
 #[cfg(test)]

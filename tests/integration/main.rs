@@ -57,4 +57,5 @@ mod shells;
 mod soak;
 mod stale;
 mod status;
+mod suppression;
 mod tampering;
