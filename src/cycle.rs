@@ -22,6 +22,7 @@ use chrono::{DateTime, Utc};
 pub use announce::{Origin, announce, hostname, tell, tell_one};
 pub use commit::{Told, keep_transitions, worst_of};
 pub use judge::{Judged, approved_side, expected, foundation, judge, sound_baseline, surroundings, verified_baseline};
+pub use notices::tell_of_jump;
 pub use report::{BaselineReport, Failure, Report, Verdict};
 pub use stakes::ByDocuments;
 pub use upkeep::upkeep;

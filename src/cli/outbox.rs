@@ -139,7 +139,7 @@ async fn retry(context: &Context, options: &OutboxRetryOptions, out: &mut dyn Wr
     if let Some(name) = &options.receiver {
         receivers::find(context, name)?;
     }
-    let retried = store.write(|tx| -> Result<usize, CliError> {
+    let (retried, gone) = store.write(|tx| -> Result<_, CliError> {
         let messages = match &options.id {
             Some(id) => vec![one(tx, id)?],
             None => backlog::list(tx, false)?
@@ -148,19 +148,29 @@ async fn retry(context: &Context, options: &OutboxRetryOptions, out: &mut dyn Wr
                 .filter(|kept| !options.dead || kept.state == "dead")
                 .collect(),
         };
-        let mut retried = 0;
+        let (mut retried, mut gone) = (0, Vec::new());
         for kept in messages {
             // What is being sent right now gets its answer first.
             if kept.claimed_to > now && options.id.is_none() {
                 continue;
             }
             check_open(&kept, now)?;
-            check_receiver(context, &kept)?;
+            match check_receiver(context, &kept) {
+                // One message that nobody can get does not keep the others.
+                Err(error) if options.id.is_none() => {
+                    gone.push(error.message);
+                    continue;
+                }
+                checked => checked?,
+            }
             backlog::retry(tx, &kept.message, &by, now)?;
             retried += 1;
         }
-        Ok(retried)
+        Ok((retried, gone))
     })?;
+    for reason in &gone {
+        writeln!(out, "Left alone: {reason}")?;
+    }
     if retried == 0 {
         writeln!(out, "Nothing to try again.")?;
         return Ok(Exit::Ok);

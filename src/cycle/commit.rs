@@ -43,6 +43,7 @@ pub(super) fn commit(
     if let Err(StoreError::History(_)) = tx.history() {
         return commit_without_history(tx, watch, taken, trust, cycle);
     }
+    notices::of_clock(tx, &watch.config, cycle.at)?;
     let was_untrusted = events::untrusted(tx, id)?;
     let has_room = has_room(tx, watch, cycle.at, free)?;
     let is_first = has_room && cycles::last_reading(tx, row)?.is_none();

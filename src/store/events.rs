@@ -239,6 +239,11 @@ impl Walk {
         self.told.recorded_until(until)
     }
 
+    /// The latest time at which anything was recorded.
+    pub fn latest_at(&self) -> Option<DateTime<Utc>> {
+        self.told.recorded_until(DateTime::<Utc>::MAX_UTC)
+    }
+
     /// How many messages wait.
     pub fn waiting(&self) -> usize {
         self.told.outgoing.count_waiting()

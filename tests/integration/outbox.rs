@@ -66,6 +66,24 @@ async fn a_message_is_looked_at_tried_again_and_given_up_and_the_history_agrees(
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_message_to_a_receiver_that_is_gone_does_not_keep_others_from_being_tried_again() {
+    let sandbox = Sandbox::clerk_approved().await;
+    sandbox.webhook.script(&[400]);
+    sandbox.set_lifetime(120);
+    sandbox.check_one("prod", 10).await;
+    sandbox.edit_configuration("name = \"siem\"", "name = \"renamed\"");
+    sandbox.webhook.script(&[400]);
+    sandbox.set_lifetime(3600);
+    sandbox.check_one("prod", 10).await;
+    assert_eq!((sandbox.states("siem"), sandbox.states("renamed")), (vec!["dead".into()], vec!["dead".into()]));
+    let said = sandbox.run(&["outbox", "retry", "--dead"]).await.expect(0).out;
+    assert!(said.contains("is for 'siem', which is not configured any more"), "{said}");
+    assert!(said.contains("1 message will be tried again now"), "{said}");
+    assert_eq!((sandbox.states("siem"), sandbox.states("renamed")), (vec!["dead".into()], vec!["delivered".into()]));
+    sandbox.run(&["verify"]).await.expect(0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn after_an_outage_one_message_says_what_happened_meanwhile() {
     let minute = SystemClock.now().duration_trunc(TimeDelta::minutes(1)).unwrap();
     let time = minute + TimeDelta::seconds(90);

@@ -1,5 +1,7 @@
 //! Write access to the database neither gets a message sent nor keeps one from being sent.
 
+use authdrift::clock::{Clock, SystemClock};
+use authdrift::store::events;
 use serde_json::{Value, json};
 
 use crate::common::Sandbox;
@@ -182,4 +184,25 @@ async fn t4_when_the_history_does_not_verify_nothing_that_waits_is_sent_and_ever
     }
     assert_eq!(sandbox.count("SELECT count(*) FROM events"), events, "nothing is added to it");
     sandbox.run(&["status"]).await.expect(0).saying(&["UNTRUSTED"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn t4_what_ended_stays_ended_when_the_clock_is_set_back_and_a_check_tells_of_the_clock() {
+    let sandbox = Sandbox::clerk_approved().await;
+    sandbox.set_lifetime(3600);
+    sandbox.check().await.expect(10);
+    let key = sandbox.path("alice").display().to_string();
+    let approve = ["approve", "prod", "--reason", "x", "--all", "--accept-weaker", "--until", "1h", "--key", &key];
+    sandbox.run(&approve).await.expect(0);
+    sandbox.check().await.expect(0);
+    // Two hours pass: the approval ends. Then the clock is set back to where it was.
+    let later = SystemClock.now() + chrono::TimeDelta::hours(2);
+    sandbox.store().write(|tx| events::append(tx, later, "store.checked", None, json!({ "sound": true }))).unwrap();
+    sandbox.check().await.expect(10);
+    sandbox.check().await.expect(10);
+    let told = types(&sandbox);
+    assert_eq!(sandbox.events("clock.set_back"), 1);
+    assert_eq!(told.iter().filter(|kind| **kind == "clock.set_back").count(), 1, "{told:?}");
+    assert_eq!(told.iter().filter(|kind| **kind == "drift.opened").count(), 2, "again when it ended: {told:?}");
+    assert_eq!(sandbox.events("drift.reverted"), 0);
 }
