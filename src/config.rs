@@ -9,6 +9,7 @@ mod kept;
 pub mod load;
 pub mod lookup;
 mod monitoring;
+mod network;
 pub mod problem;
 pub mod publishable_key;
 mod reach;
@@ -27,6 +28,7 @@ pub use address::is_domain;
 pub use kept::Kept;
 pub use load::{Sources, parse, salvage};
 pub use lookup::NoInstance;
+pub use network::{BadProxyUrl, Proxy, ProxyAddress, proxy_url};
 pub use problem::{Problem, Problems};
 pub use reach::{meant, refused, refused_address};
 pub use reads::NotRead;
@@ -64,6 +66,8 @@ pub struct Config {
     pub heartbeat: Option<SecretUrl>,
     /// Where the daemon answers questions about itself; nowhere unless it is said.
     pub monitoring: Option<Listen>,
+    /// Through which proxy requests go.
+    pub proxy: Proxy,
 }
 
 /// Where the daemon listens: always on this machine.
@@ -112,6 +116,8 @@ pub struct Instance {
     pub selection: Selection,
     /// Where and with what it is read.
     pub source: Source,
+    /// Through which proxy.
+    pub proxy: Proxy,
 }
 
 /// What of an instance is read.
@@ -247,6 +253,8 @@ pub struct Receiver {
     pub digest: Option<Cron>,
     /// How it is reached.
     pub kind: ReceiverKind,
+    /// Through which proxy, unless it is mail.
+    pub proxy: Proxy,
 }
 
 /// What a receiver wants to hear.
@@ -300,6 +308,8 @@ pub struct Email {
     pub port: u16,
     /// How the connection is protected.
     pub tls: Tls,
+    /// What the relay is greeted as; the name or address of this machine when not given.
+    pub helo: Option<String>,
     /// Name and password, if the relay asks for them.
     pub login: Option<(String, SecretRef)>,
     /// Sender.

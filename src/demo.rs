@@ -74,11 +74,13 @@ impl Story<'_> {
         self.title("Somebody says what is right")?;
         self.say(
             "Approving means signing with an SSH key. This one was made for the demo; yours can be in an agent or on a \
-             security key. The database holds no key that could approve anything.",
+             security key. The database holds no key that could approve anything. On your terminal, without --all, this \
+             is where you would be asked what to approve; the demo asks nothing.",
         )?;
         for instance in ["clerk:shop", "auth0:staff"] {
             let key = self.stage.key.display().to_string();
-            self.command(&["approve", instance, "--reason", "First review, CHG-1", "--key", &key], Exit::Ok).await?;
+            let words = ["approve", instance, "--all", "--reason", "First review, CHG-1", "--key", &key];
+            self.command(&words, Exit::Ok).await?;
         }
 
         self.title("All is well")?;

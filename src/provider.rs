@@ -28,12 +28,13 @@ pub use http::{Http, Limits};
 use crate::canonical::{HIDDEN, without_secrets};
 use crate::config::{Instance, Source};
 use crate::model::{Digest, Resource, State, display_safe};
+use crate::reach::BadProxy;
 use crate::secrets::SecretError;
 use crate::sections::{Api, Section, Table};
 
 use addresses::{Address, Outcome};
 use http::NoAnswer;
-use pages::SectionReader;
+use pages::{Rooms, SectionReader};
 
 /// What the vendor answered: untrusted, capped, one entry per section that was asked for.
 #[derive(Debug)]
@@ -156,6 +157,9 @@ pub enum ReadError {
     /// The secret is there and cannot be used.
     #[error("{0}")]
     BadSecret(String),
+    /// The proxy that requests have to go through cannot be used.
+    #[error(transparent)]
+    Proxy(#[from] BadProxy),
     /// Two keys of one configuration belong to different instances.
     #[error(
         "the publishable key is of the instance at '{publishable}', but the secret key opens the instance at '{secret}': \
@@ -207,7 +211,7 @@ impl Reader {
             Source::Clerk(source) => (Vendor::Clerk(clerk::Clerk::new(source.clone())), None),
             Source::Auth0(source) => (Vendor::Auth0(auth0::Auth0::new(source.clone())), source.rate),
         };
-        let http = Arc::new(Http::new(instance.id.provider, limits, table.concurrency, rate)?);
+        let http = Arc::new(Http::new(instance, limits, table.concurrency, rate)?);
         let readable = table.sections().iter().filter(|section| instance.reads(section).is_ok());
         Ok(Self { vendor, table, readable: readable.map(|section| section.name.as_str()).collect(), http })
     }
@@ -222,7 +226,7 @@ impl Reader {
         now: DateTime<Utc>,
         tell: impl Fn(Progress),
     ) -> Result<Fetched, ReadError> {
-        let _reading = self.http.begin();
+        let _reading = self.http.begin()?;
         let before = self.http.requests();
         let session = match &self.vendor {
             Vendor::Clerk(clerk) => Arc::new(Session::new(VendorSession::Clerk(clerk.open()?))),
@@ -239,9 +243,11 @@ impl Reader {
         let mut senders: BTreeMap<&str, watch::Sender<Option<Outcome>>> =
             parents.iter().map(|parent| (*parent, watch::Sender::new(None))).collect();
         let receivers: BTreeMap<&str, _> = senders.iter().map(|(name, sender)| (*name, sender.subscribe())).collect();
+        let rooms = Arc::new(Rooms::of(self.http.limits()));
         let mut tasks = JoinSet::new();
         for section in asked.iter().copied() {
             let reader = SectionReader {
+                rooms: Arc::clone(&rooms),
                 http: Arc::clone(&self.http),
                 table: self.table,
                 section,

@@ -1,6 +1,8 @@
 //! Whether a host can be reached: its name, a connection, its certificate. Nothing is said over the connection but the TLS
 //! handshake, so it can be tried on anybody.
 
+mod proxy;
+
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -10,15 +12,21 @@ use rustls::pki_types::ServerName;
 use rustls::{CertificateError, ClientConfig, crypto};
 use rustls_platform_verifier::BuilderVerifierExt;
 use tokio::net::{TcpStream, lookup_host};
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use url::{Host, Url};
+
+pub use proxy::{BadProxy, Proxy};
 
 use crate::config::meant;
 use crate::model::display_safe;
 
 /// What each of the steps may take.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long an address is tried alone before the next one is tried beside it.
+const HEAD_START: Duration = Duration::from_millis(250);
 
 /// Where to knock.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -106,7 +114,7 @@ impl Door {
         }
         let found = self.meant(found).map_err(Unreached::NotMeant)?;
         let addresses = in_words(&found);
-        let connected = timeout(PATIENCE, TcpStream::connect(found.as_slice())).await;
+        let connected = timeout(PATIENCE, connect(&found)).await;
         let stream = match connected.unwrap_or_else(|_| Err(late())) {
             Ok(stream) => stream,
             Err(error) => return Err(Unreached::Connection { addresses, reason: words(&error) }),
@@ -139,6 +147,34 @@ impl Door {
             Who::Anybody => Ok(found),
             Who::Public | Who::Private if is_written => Ok(found),
             who => meant(&self.host, found, who == Who::Private),
+        }
+    }
+}
+
+/// Connects to one of `addresses`: each begins a moment after the one before it, or when that has failed, and the first that
+/// answers counts (RFC 8305). One that swallows packets takes no time from the others.
+///
+/// # Errors
+/// None of them can be connected to: why not the first.
+pub async fn connect(addresses: &[SocketAddr]) -> io::Result<TcpStream> {
+    let mut tries = JoinSet::new();
+    let mut rest = addresses.iter();
+    let mut first = None;
+    loop {
+        if let Some(address) = rest.next() {
+            tries.spawn(TcpStream::connect(*address));
+        }
+        let is_last = rest.len() == 0;
+        let ended = match timeout(HEAD_START, tries.join_next()).await {
+            Ok(ended) => ended,
+            Err(_) if is_last => tries.join_next().await,
+            Err(_) => continue,
+        };
+        match ended {
+            Some(Ok(Ok(stream))) => return Ok(stream),
+            Some(Ok(Err(error))) => _ = first.get_or_insert(error),
+            Some(Err(error)) => _ = first.get_or_insert(io::Error::other(error)),
+            None => return Err(first.unwrap_or_else(|| io::ErrorKind::AddrNotAvailable.into())),
         }
     }
 }
@@ -190,10 +226,57 @@ fn in_words(found: &[SocketAddr]) -> String {
     words.join(", ")
 }
 
+/// An address that swallows packets: a listener whose queue is full and is never emptied.
+#[cfg(test)]
+pub(crate) struct BlackHole {
+    pub(crate) address: SocketAddr,
+    _held: (tokio::net::TcpListener, Vec<std::net::TcpStream>),
+}
+
+#[cfg(test)]
+impl BlackHole {
+    pub(crate) fn open() -> Self {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind((std::net::Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+        let listener = socket.listen(0).unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut queue = Vec::new();
+        // The first that finds no place any more shows that it is full.
+        while let Ok(stream) = std::net::TcpStream::connect_timeout(&address, Duration::from_millis(50)) {
+            queue.push(stream);
+        }
+        Self { address, _held: (listener, queue) }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use tokio::net::TcpListener;
+
+    #[tokio::test]
+    async fn the_first_address_that_answers_counts_and_a_dead_one_keeps_nobody_waiting() {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let live = listener.local_addr().unwrap();
+        let closed = {
+            let gone = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+            gone.local_addr().unwrap()
+        };
+        let hole = BlackHole::open();
+        for addresses in [
+            vec![live],
+            vec![closed, live],
+            vec![hole.address, live],
+            vec![hole.address, closed, hole.address, live],
+            vec![live, hole.address],
+        ] {
+            let found = connect(&addresses).await.unwrap();
+            assert_eq!(found.peer_addr().unwrap(), live, "{addresses:?}");
+        }
+        let refused = connect(&[closed, closed]).await.unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
+        assert_eq!(connect(&[]).await.unwrap_err().kind(), io::ErrorKind::AddrNotAvailable);
+    }
 
     fn door(host: &str, port: u16, is_tls: bool) -> Door {
         Door { host: host.to_owned(), port, is_tls, who: Who::Anybody }

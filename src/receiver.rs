@@ -89,13 +89,14 @@ impl Sender {
     /// # Errors
     /// The TLS trust store is missing, or the sender's address is unusable.
     pub fn new(receiver: &Receiver) -> Result<Self, BadReceiver> {
+        let proxy = &receiver.proxy;
         let way = match &receiver.kind {
             ReceiverKind::Email(email) => mail::Mailer::new(email).map(Way::Mail),
-            ReceiverKind::Webhook(hook) => webhook::Hook::new(hook).map(Way::Webhook),
+            ReceiverKind::Webhook(hook) => webhook::Hook::new(hook, proxy).map(Way::Webhook),
             ReceiverKind::Slack(place) | ReceiverKind::Teams(place) | ReceiverKind::Discord(place) => {
-                chat::Channel::new(place).map(Way::Chat)
+                chat::Channel::new(place, proxy).map(Way::Chat)
             }
-            ReceiverKind::PagerDuty(pager) => pagerduty::Pager::new(pager).map(Way::PagerDuty),
+            ReceiverKind::PagerDuty(pager) => pagerduty::Pager::new(pager, proxy).map(Way::PagerDuty),
         };
         let way = way.map_err(|reason| BadReceiver { name: receiver.name.clone(), reason })?;
         Ok(Self { format: format_of(&receiver.kind), way })

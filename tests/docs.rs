@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use std::{env, fs};
 
@@ -36,6 +36,8 @@ mod rules;
 mod errors;
 #[path = "docs/knowledge.rs"]
 mod knowledge;
+#[path = "docs/samples.rs"]
+mod samples;
 
 fn path(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
@@ -48,7 +50,7 @@ fn read(name: &str) -> String {
 /// Compares a generated part of a document, or writes it.
 fn check_generated(file: &str, name: &str, expected: &str) {
     static ONE_WRITER: Mutex<()> = Mutex::new(());
-    let _guard = ONE_WRITER.lock().unwrap();
+    let _guard = ONE_WRITER.lock().unwrap_or_else(PoisonError::into_inner);
     let document = read(file);
     let begin = format!("<!-- generated: {name} -->\n");
     let (before, rest) = document.split_once(&begin).unwrap_or_else(|| panic!("{file} has no part '{name}'"));
@@ -231,19 +233,23 @@ fn the_readme_lists_the_permissions_auth0_has_to_grant() {
 #[test]
 fn what_is_not_compared_is_listed() {
     for provider in Provider::ALL {
-        let mut table =
-            "| Section | Changes by itself | Nothing while off | Absent is the same as |\n|---|---|---|---|\n"
-                .to_owned();
+        let mut table = "| Section | What | Why |\n|---|---|---|\n".to_owned();
         for section in Table::of(provider).sections() {
             let listed = |patterns: &[Pattern]| {
                 let names: Vec<String> = patterns.iter().map(|pattern| format!("`{pattern}`")).collect();
                 names.join(" ")
             };
-            let defaults: Vec<String> =
-                section.defaults().iter().map(|(pattern, value)| format!("`{pattern}` `{value}`")).collect();
-            let cells = [listed(section.volatile()), listed(section.inert()), defaults.join(", ")];
-            if cells.iter().any(|cell| !cell.is_empty()) {
-                writeln!(table, "| `{}` | {} |", section.name, cells.join(" | ")).unwrap();
+            let mut rows: Vec<(String, String)> =
+                section.volatile().iter().map(|volatile| (listed(&volatile.paths), volatile.why.clone())).collect();
+            if !section.inert().is_empty() {
+                rows.push((listed(section.inert()), "nothing while `enabled` is off".to_owned()));
+            }
+            let defaults = section.defaults().iter();
+            rows.extend(defaults.map(|(pattern, value)| {
+                (format!("`{pattern}` when it comes or goes as `{value}`"), "absent is the same".to_owned())
+            }));
+            for (what, why) in rows {
+                writeln!(table, "| `{}` | {what} | {why} |", section.name).unwrap();
             }
         }
         check_generated("docs/coverage.md", &format!("{provider}-not-compared"), &table);
@@ -353,19 +359,11 @@ fn what_the_packaged_documents_link_is_packaged_too() {
 
 #[test]
 fn the_readme_checks_a_proposal_with_openssh_alone() {
-    let has = |program: &str| Command::new(program).arg("--help").output().is_ok();
-    if !(has("ssh-keygen") && has("jq") && has("sha256sum")) {
-        // Past the capture of the test harness: what was skipped must not look like what has passed.
-        let _ = writeln!(std::io::stderr(), "SKIPPED: the README's check needs ssh-keygen, jq and sha256sum");
+    if !has_programs() {
         return;
     }
-    let readme = read("README.md");
-    let script = readme.split("<!-- tried -->\n```sh\n").nth(1).unwrap().split_once("\n```").unwrap().0;
     let folder = tempfile::tempdir().unwrap();
-    let run = |folder: &Path| {
-        let output = Command::new("sh").arg("-c").arg(script).current_dir(folder).output().unwrap();
-        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
-    };
+    let run = check_script;
     let identity = signed_proposal(folder.path());
     let file = folder.path().join("prod.json");
 
@@ -386,6 +384,25 @@ fn the_readme_checks_a_proposal_with_openssh_alone() {
         let printed = run(folder.path());
         assert!(printed.contains(complaint), "{from}: {printed}");
     }
+}
+
+/// Whether there is what the README's check needs.
+fn has_programs() -> bool {
+    let has = |program: &str| Command::new(program).arg("--help").output().is_ok();
+    let has_all = has("ssh-keygen") && has("jq") && has("sha256sum");
+    if !has_all {
+        // Past the capture of the test harness: what was skipped must not look like what has passed.
+        let _ = writeln!(std::io::stderr(), "SKIPPED: the README's check needs ssh-keygen, jq and sha256sum");
+    }
+    has_all
+}
+
+/// What the README's check prints about `prod.json` in a folder.
+fn check_script(folder: &Path) -> String {
+    let readme = read("README.md");
+    let script = readme.split("<!-- tried -->\n```sh\n").nth(1).unwrap().split_once("\n```").unwrap().0;
+    let output = Command::new("sh").arg("-c").arg(script).current_dir(folder).output().unwrap();
+    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
 }
 
 /// Writes `prod.json`, signed, and `allowed_signers`; answers the identity of the baseline.

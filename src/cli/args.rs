@@ -76,8 +76,8 @@ Exit codes: 0 reloaded, 78 refused and the one before stays, 69 no daemon is run
 #[derive(Debug, Parser)]
 #[command(name = "authdrift", version, styles = STYLES, after_help = EXAMPLES, max_term_width = 100)]
 pub struct Arguments {
-    /// The configuration file [default: $CONFIGURATION_DIRECTORY/config.toml, then /etc/authdrift/config.toml,
-    /// then ~/.config/authdrift/config.toml]
+    /// The configuration file [default: $AUTHDRIFT_CONFIG; else the first of ./config.toml,
+    /// $CONFIGURATION_DIRECTORY/config.toml, /etc/authdrift/config.toml, ~/.config/authdrift/config.toml]
     #[arg(long, global = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// When to use colour

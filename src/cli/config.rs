@@ -6,8 +6,9 @@ use std::path::Path;
 use super::CliError;
 use super::context::Context;
 use super::output::{Columns, PLAIN, count};
-use crate::config::{Approval, Auth0Credential, Config, Kept, ReceiverKind, Source};
+use crate::config::{Approval, Auth0Credential, Config, Kept, Proxy, ProxyAddress, ReceiverKind, Source};
 use crate::exit::Exit;
+use crate::reach;
 use crate::secrets::{Place, SecretError, look};
 
 /// Checks the configuration and says what it means. Nothing is contacted and no secret is read.
@@ -34,6 +35,9 @@ pub fn check(file: Option<&Path>, out: &mut dyn Write) -> Result<Exit, CliError>
     match &config.heartbeat {
         Some(_) => writeln!(out, "A service elsewhere misses it when it falls silent.")?,
         None => writeln!(out, "Nobody notices when this machine dies: no [heartbeat] is configured.")?,
+    }
+    if let Some(proxy) = proxy(config) {
+        writeln!(out, "Requests go through the proxy {proxy}; mail does not.")?;
     }
     if let Some(listen) = &config.monitoring {
         writeln!(out, "The daemon answers a monitoring system at {listen}.")?;
@@ -103,6 +107,16 @@ fn secrets(config: &Config, out: &mut dyn Write) -> Result<(), CliError> {
         }
     }
     Ok(())
+}
+
+/// The proxy in words: without what is secret, and without reading a secret.
+fn proxy(config: &Config) -> Option<String> {
+    match &config.proxy {
+        Proxy::None => None,
+        Proxy::Named { at: ProxyAddress::Secret(place), .. } => Some(format!("whose address is in {place}")),
+        Proxy::Named { at: ProxyAddress::Written(_), .. } => Some(reach::Proxy::find(&config.proxy).ok()??.to_string()),
+        Proxy::Environment => Some(format!("{} of the environment", reach::Proxy::find(&config.proxy).ok()??)),
+    }
 }
 
 /// How many people it takes: `1, from critical on 2, with touch`.

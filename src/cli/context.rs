@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{self, ErrorKind};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -15,6 +16,7 @@ use crate::cycle::Watch;
 use crate::exit::Exit;
 use crate::model::Provider;
 use crate::provider::Limits;
+use crate::reach::Proxy;
 use crate::store::Store;
 
 /// The meaning of settings, for both vendors.
@@ -79,9 +81,10 @@ impl Context {
     /// # Errors
     /// There is none, or something in it is wrong: everything that is, at once.
     pub fn load(file: Option<&Path>) -> Result<Self, CliError> {
-        let file = find_config(file)?;
-        let text = read_config(&file)?;
-        Self::of_text(file, &text)
+        let found = find_config(file)?;
+        let text = read_config(&found)?;
+        let is_found_here = named_config(file).is_none() && Some(&found) == current_place().as_ref();
+        Self::of_text(found, &text).map_err(|error| if is_found_here { error.with_help(FOUND_HERE) } else { error })
     }
 
     /// Makes sense of `text`, which is in `file`.
@@ -92,6 +95,7 @@ impl Context {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let config = with_sources(&file, text, clock.now(), config::parse);
         let config = config.map_err(|problems| CliError::new(Exit::Configuration, problems))?;
+        proxy_of_environment(&config)?;
         let catalogues = Catalogues::load(config.catalogue.as_deref())?;
         Ok(Self { config: Arc::new(config), file, catalogues, clock, limits: Limits::default() })
     }
@@ -101,7 +105,7 @@ impl Context {
     pub fn salvage(file: Option<&Path>) -> (Option<PathBuf>, Option<Self>, Vec<CliError>) {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let file = match find_config(file) {
-            Ok(file) => file,
+            Ok(found) => found,
             Err(error) => return (None, None, vec![error]),
         };
         let text = match read_config(&file) {
@@ -128,9 +132,9 @@ impl Context {
     /// # Errors
     /// Something in it is wrong, or the one that was named cannot be read.
     pub fn load_if_any(file: Option<&Path>) -> Result<Option<Self>, CliError> {
-        match file {
+        match named_config(file) {
             None if !usual_places().iter().any(|place| place.exists()) => Ok(None),
-            file => Self::load(file).map(Some),
+            _ => Self::load(file).map(Some),
         }
     }
 
@@ -181,6 +185,17 @@ impl Context {
     }
 }
 
+/// Makes sure that what the environment says of a proxy can be used, where it decides. A secret is read when it is needed.
+fn proxy_of_environment(config: &Config) -> Result<(), CliError> {
+    if config.proxy != config::Proxy::Environment {
+        return Ok(());
+    }
+    Proxy::find(&config.proxy).map(|_| ()).map_err(|error| {
+        let help = "correct the variable or unset it; `proxy` in [network] of the configuration counts before it";
+        CliError::new(Exit::Configuration, error).with_help(help)
+    })
+}
+
 /// Hands `read` the text of `file` with what else it is made from.
 fn with_sources<T>(file: &Path, text: &str, now: DateTime<Utc>, read: impl Fn(&Sources<'_>) -> T) -> T {
     let absolute = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
@@ -196,15 +211,16 @@ fn with_sources<T>(file: &Path, text: &str, now: DateTime<Utc>, read: impl Fn(&S
 /// The configuration file: the one that was named, or the first that exists.
 ///
 /// # Errors
-/// None was named and none exists.
+/// None was named and none exists, or the one in the current folder is another user's.
 pub fn find_config(named: Option<&Path>) -> Result<PathBuf, CliError> {
-    if let Some(named) = named {
-        return Ok(named.to_owned());
+    if let Some(named) = named_config(named) {
+        return Ok(named);
     }
-    let places = usual_places();
+    let (places, here) = (usual_places(), current_place());
     let mut denied = None;
     for place in &places {
         match place.try_exists() {
+            Ok(true) if Some(place) == here.as_ref() => return own_file(place).map(|()| place.clone()),
             Ok(true) => return Ok(place.clone()),
             Ok(false) => {}
             Err(error) => denied = denied.or(Some((place, error))),
@@ -219,9 +235,39 @@ pub fn find_config(named: Option<&Path>) -> Result<PathBuf, CliError> {
     Err(CliError::new(Exit::Configuration, message).with_help(NEW_CONFIG))
 }
 
+/// The file that `--config` names, or the environment.
+fn named_config(named: Option<&Path>) -> Option<PathBuf> {
+    let variable = || std::env::var_os(VARIABLE).filter(|value| !value.is_empty()).map(PathBuf::from);
+    named.map(Path::to_owned).or_else(variable)
+}
+
+/// Refuses a file that another user may have put into the current folder.
+///
+/// # Security
+/// A configuration names secrets and the addresses they are sent to. In a folder where everyone may write, such as /tmp,
+/// another user's file would make root send its secrets to that user.
+fn own_file(path: &Path) -> Result<(), CliError> {
+    let own = rustix::process::geteuid().as_raw();
+    let link = fs::symlink_metadata(path).map_err(|error| unreadable(path, &error))?;
+    let file = fs::metadata(path).map_err(|error| unreadable(path, &error))?;
+    let reason = match [&link, &file].iter().find(|data| data.uid() != own && data.uid() != 0) {
+        Some(data) => format!("it belongs to user {} and this is user {own}", data.uid()),
+        None if file.mode() & 0o002 != 0 => "every user may write to it".to_owned(),
+        None => return Ok(()),
+    };
+    let message = format!("the configuration '{}' of the current folder is not used: {reason}", path.display());
+    Err(CliError::new(Exit::Configuration, message).with_help("if you trust it, name it: --config config.toml"))
+}
+
+/// Names the configuration file where `--config` does not.
+const VARIABLE: &str = "AUTHDRIFT_CONFIG";
+
 /// What to do where there is no configuration.
-const NEW_CONFIG: &str =
-    "`authdrift init` writes one, --config FILE names another place, and `authdrift demo` needs none";
+const NEW_CONFIG: &str = "`authdrift init` writes one, --config FILE or AUTHDRIFT_CONFIG names another place, and \
+                          `authdrift demo` needs none";
+
+/// What to do where the configuration of the current folder is wrong, and may be another program's.
+const FOUND_HERE: &str = "this file was found in the current folder; --config FILE or AUTHDRIFT_CONFIG names another";
 
 /// The text of the configuration file.
 ///
@@ -243,7 +289,19 @@ fn unreadable(file: &Path, error: &io::Error) -> CliError {
 /// Where the configuration is looked for when none is named, in this order.
 fn usual_places() -> Vec<PathBuf> {
     let folders = [configuration_directory(), Some(PathBuf::from(SYSTEM_FOLDER)), own_folder()];
-    folders.into_iter().flatten().map(|folder| folder.join("config.toml")).collect()
+    let others = folders.into_iter().flatten().map(|folder| folder.join("config.toml"));
+    let mut places: Vec<PathBuf> = Vec::new();
+    for place in current_place().into_iter().chain(others) {
+        if !places.contains(&place) {
+            places.push(place);
+        }
+    }
+    places
+}
+
+/// The first place: the current folder, if there still is one.
+fn current_place() -> Option<PathBuf> {
+    Some(std::env::current_dir().ok()?.join("config.toml"))
 }
 
 /// Where the database is unless the configuration says otherwise: the one of a service before a user's own.

@@ -9,6 +9,7 @@ use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::CliError;
+use super::after_commit::AfterCommit;
 use super::context::{Context, find_config, read_config, usual_stores};
 use crate::daemon::lock::{Holder, Says, holder, path_of};
 use crate::exit::Exit;
@@ -125,8 +126,10 @@ async fn answer(store: &Path, before: &Says, digest: Option<&Digest>, out: &mut 
         }
         return match says.answer {
             Some(answer) if answer.is_accepted => {
-                writeln!(out, "Reloaded: {}.", answer.text)?;
-                Ok(Exit::Ok)
+                let mut after = AfterCommit::of("the daemon has the new configuration");
+                after.then(writeln!(out, "Reloaded: {}.", answer.text));
+                after.then(out.flush());
+                after.end(Exit::Ok)
             }
             answer => Err(refused(before.pid, answer.map(|answer| answer.text).unwrap_or_default())),
         };

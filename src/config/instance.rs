@@ -9,7 +9,7 @@ use super::load::Sources;
 use super::problem::{Problem, line_number};
 use super::reader::{At, Reader};
 use super::validate::Times;
-use super::{Auth0, Auth0Credential, Clerk, ClerkPlatform, Instance, PublishableKey, Source, reading};
+use super::{Auth0, Auth0Credential, Clerk, ClerkPlatform, Instance, Proxy, PublishableKey, Source, reading};
 use crate::model::instance::is_valid_name;
 use crate::model::{InstanceId, Provider, display_safe};
 
@@ -18,7 +18,12 @@ const CLERK_API: &str = "https://api.clerk.com";
 
 /// Reads all instances. The ids are those that were named, also when the rest of the table is wrong, so that other
 /// tables can be checked against them.
-pub(super) fn read(file: &mut Reader<'_>, defaults: &Times, sources: &Sources<'_>) -> (Vec<InstanceId>, Vec<Instance>) {
+pub(super) fn read(
+    file: &mut Reader<'_>,
+    defaults: &Times,
+    proxy: &Proxy,
+    sources: &Sources<'_>,
+) -> (Vec<InstanceId>, Vec<Instance>) {
     let mut names = Names::default();
     let mut ids = Vec::new();
     let mut found: Vec<(usize, Instance)> = Vec::new();
@@ -43,7 +48,7 @@ pub(super) fn read(file: &mut Reader<'_>, defaults: &Times, sources: &Sources<'_
             };
             table.finish();
             if let (Some(id), Some(schedule), Some(source)) = (id, schedule, source) {
-                found.push((start, Instance { id, schedule, keep_code, selection, source }));
+                found.push((start, Instance { id, schedule, keep_code, selection, source, proxy: proxy.clone() }));
             }
         }
     }

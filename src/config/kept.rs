@@ -1,6 +1,6 @@
 //! Every secret that a configuration refers to, and what it is for.
 
-use super::{Auth0Credential, Config, Instance, Receiver, ReceiverKind, SecretRef, Source};
+use super::{Auth0Credential, Config, Instance, Proxy, ProxyAddress, Receiver, ReceiverKind, SecretRef, Source};
 
 /// A secret that is kept somewhere.
 #[derive(Debug, Clone, Copy)]
@@ -69,6 +69,9 @@ impl Config {
         let beat =
             self.heartbeat.iter().map(|heartbeat| ("heartbeat".to_owned(), Kept { key: "url", place: &heartbeat.url }));
         all.extend(beat);
+        if let Proxy::Named { at: ProxyAddress::Secret(place), .. } = &self.proxy {
+            all.push(("network".to_owned(), Kept { key: "proxy", place }));
+        }
         all
     }
 }

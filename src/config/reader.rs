@@ -66,6 +66,11 @@ impl<'a> Reader<'a> {
         value
     }
 
+    /// Whether the value of the key is a text.
+    pub(super) fn is_text(&self, key: &str) -> bool {
+        self.table.get(key).is_some_and(|value| value.get_ref().is_str())
+    }
+
     /// Records a problem.
     pub(super) fn report(&self, problem: Problem) {
         self.findings.add(problem);

@@ -11,8 +11,8 @@ use super::load::Sources;
 use super::problem::Problem;
 use super::reader::{At, Reader};
 use super::suggest::closest;
-use super::{Approval, Config, Schedule, SecretUrl, instance, monitoring, receiver};
-use crate::model::{Severity, display_safe};
+use super::{Approval, Config, Schedule, SecretUrl, instance, monitoring, network, receiver};
+use crate::model::{Severity, display_safe, display_safe_sentence};
 use crate::schedule::Cron;
 
 /// Where the signers are listed unless the configuration says otherwise.
@@ -42,12 +42,13 @@ pub(super) fn config(mut file: Reader<'_>, sources: &Sources<'_>) -> Option<Conf
     let approval = approval(&mut file);
     let catalogue = catalogue(&mut file);
     let defaults = schedule_section(&mut file, sources.now);
-    let (ids, instances) = instance::read(&mut file, &defaults, sources);
-    let receivers = receiver::read(&mut file, &ids, &defaults, sources);
+    let proxy = network::proxy(&mut file);
+    let (ids, instances) = instance::read(&mut file, &defaults, &proxy, sources);
+    let receivers = receiver::read(&mut file, &ids, &defaults, &proxy, sources);
     let heartbeat = heartbeat(&mut file);
     let monitoring = monitoring::listen(&mut file);
     file.finish();
-    Some(Config { store: store?, keep, approval, catalogue, instances, receivers, heartbeat, monitoring })
+    Some(Config { store: store?, keep, approval, catalogue, instances, receivers, heartbeat, monitoring, proxy })
 }
 
 fn heartbeat(file: &mut Reader<'_>) -> Option<SecretUrl> {
@@ -169,7 +170,7 @@ impl Times {
                 let own_cron = self.cron.map(|cron| cron.span);
                 let own_zone = self.zone.map(|zone| zone.span);
                 let place = own_cron.or(own_zone).unwrap_or_else(|| reader.place.clone());
-                let problem = Problem::at(place, display_safe(&error.to_string()));
+                let problem = Problem::at(place, display_safe_sentence(&error.to_string()));
                 reader.report(problem.help("the five fields are: minute, hour, day of month, month, day of week"));
                 None
             }

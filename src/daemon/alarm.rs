@@ -24,6 +24,7 @@ pub(super) struct Alarm {
     clock: Arc<dyn Clock>,
     told: Mutex<Option<DateTime<Utc>>>,
     told_untrusted: Mutex<Option<DateTime<Utc>>>,
+    told_damaged: Mutex<Option<DateTime<Utc>>>,
 }
 
 /// What an error of the store means for the daemon.
@@ -35,6 +36,8 @@ pub(super) enum Trouble {
     Full,
     /// Nothing in it can be held against the history any more.
     Untrusted,
+    /// A row cannot be used, and everything else can.
+    Damaged,
     /// Nothing may be written any more.
     Broken,
 }
@@ -46,12 +49,17 @@ impl Alarm {
             clock: Arc::clone(clock),
             told: Mutex::default(),
             told_untrusted: Mutex::default(),
+            told_damaged: Mutex::default(),
         })
     }
 
     /// Remembers when people were told, by the one before it.
     pub(super) fn take_over(&mut self, before: &Self) {
-        for (own, before) in [(&self.told, &before.told), (&self.told_untrusted, &before.told_untrusted)] {
+        for (own, before) in [
+            (&self.told, &before.told),
+            (&self.told_untrusted, &before.told_untrusted),
+            (&self.told_damaged, &before.told_damaged),
+        ] {
             let told = *before.lock().unwrap_or_else(PoisonError::into_inner);
             *own.lock().unwrap_or_else(PoisonError::into_inner) = told;
         }
@@ -65,6 +73,7 @@ impl Alarm {
             (true, _) => Trouble::Full,
             (false, true) if is_full() => Trouble::Full,
             (false, true) => Trouble::Broken,
+            (false, false) if matches!(error, StoreError::Damaged(_)) => Trouble::Damaged,
             (false, false) => Trouble::Passing,
         }
     }
@@ -90,6 +99,20 @@ impl Alarm {
         let now = self.clock.now();
         let telling = || Arc::clone(&self.herald).tell(Direct::of_history(reason), mark(Some(store)), now);
         let telling = is_time(&self.told_untrusted, now).then(telling)?;
+        Some(async move {
+            telling.await;
+        })
+    }
+
+    /// The message that a row of the database cannot be used, if an hour has passed since the last.
+    fn damaged(&self, store: &Store, error: &StoreError) -> Option<impl Future<Output = ()> + Send + 'static> {
+        let now = self.clock.now();
+        if !is_time(&self.told_damaged, now) {
+            return None;
+        }
+        let reason = format!("{error}; nothing was compared that needs it");
+        let news = Notice::of_storage(NoticeKind::StorageFailed, &store.path().display().to_string(), None, &reason);
+        let telling = Arc::clone(&self.herald).tell(Direct::Notice(news), mark(Some(store)), now);
         Some(async move {
             telling.await;
         })
@@ -131,6 +154,12 @@ impl Daemon {
                 }
                 Ok(())
             }
+            Trouble::Damaged => {
+                if let Some(message) = self.plan.alarm.damaged(&self.ground.store, &error) {
+                    self.tracker.spawn(message);
+                }
+                Ok(())
+            }
             Trouble::Broken => Err(self.gave_up(error).await),
         }
     }
@@ -152,7 +181,7 @@ impl Daemon {
         let Err(error) = outcome else { return Ok(()) };
         ChoreFailed { chore: Chore::End, error: &error }.observe();
         match Alarm::trouble(&self.ground.store, &error) {
-            Trouble::Passing | Trouble::Full | Trouble::Untrusted => Ok(()),
+            Trouble::Passing | Trouble::Full | Trouble::Untrusted | Trouble::Damaged => Ok(()),
             Trouble::Broken => Err(self.gave_up(error).await),
         }
     }

@@ -46,7 +46,8 @@ pub(super) struct Health {
 
 impl Health {
     pub(super) fn new(config: &Arc<Config>, store: &Store, clock: &Arc<dyn Clock>) -> Result<Self, BadReceiver> {
-        let heartbeat = config.heartbeat.as_ref().map(Heartbeat::new).transpose()?.map(Arc::new);
+        let heartbeat =
+            config.heartbeat.as_ref().map(|place| Heartbeat::new(place, &config.proxy)).transpose()?.map(Arc::new);
         if heartbeat.is_none() {
             let doubt = "no [heartbeat] is configured: if this machine dies, nobody is told";
             ConfigurationDoubt { doubt }.observe();
@@ -289,7 +290,7 @@ fn news(tx: &Transaction<'_>, config: &Config, troubles: &[Trouble]) -> Result<V
             notices.push((NoticeKind::Missed, text));
         }
         if !notices.is_empty() {
-            let missed = missed.into_iter().map(|kept| kept.message.id).collect();
+            let missed = missed.into_iter().map(|kept| kept.id).collect();
             found.push(News { subject, notices, missed });
         }
     }

@@ -1,9 +1,8 @@
 //! The file beside the database that says that a daemon works on it, which process that is, and what came of the last
 //! reload: the one who asked for it reads the answer there.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, TryLockError};
 use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -12,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::DaemonError;
 use crate::model::Digest;
 use crate::telemetry::{ConfigurationDoubt, Observable};
+use crate::whole_file;
 
 /// Somebody may be looking whether a daemon is there, for an instant: that must not keep one from starting.
 const PATIENCE: [Duration; 3] = [Duration::from_millis(20), Duration::from_millis(50), Duration::from_millis(100)];
@@ -66,8 +66,7 @@ impl Lock {
             action: format!("write beside the database '{}' (the lock '{}')", store.display(), path.display()),
             source,
         };
-        let file =
-            OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path).map_err(failed)?;
+        let file = whole_file::open_in_place(&path, store).map_err(failed)?;
         let mut pauses = PATIENCE.iter();
         loop {
             match (file.try_lock(), pauses.next()) {

@@ -9,7 +9,7 @@ use std::fmt;
 use serde_json::{Map, Value};
 
 use crate::diff::ChangeKind;
-use crate::model::{Unit, display_safe};
+use crate::model::{Unit, display_safe, is_nothing};
 
 /// Characters of one value in the summary of an object.
 const LONGEST_IN_SUMMARY: usize = 40;
@@ -98,13 +98,8 @@ pub fn summary(value: &Value, unit: Option<Unit>) -> String {
     if fields.is_empty() || stand_in(fields).is_some() {
         return show(value, unit);
     }
-    let is_worth_it = |value: &Value| match value {
-        Value::Null => false,
-        Value::String(text) => !text.is_empty(),
-        Value::Array(items) => !items.is_empty(),
-        Value::Object(fields) => !fields.is_empty(),
-        Value::Bool(_) | Value::Number(_) => true,
-    };
+    // A switch that is off says so.
+    let is_worth_it = |value: &Value| value.is_boolean() || !is_nothing(value);
     let telling = TELLING.iter().filter_map(|name| fields.get_key_value(*name));
     let others = fields.iter().filter(|(name, _)| !TELLING.contains(&name.as_str()));
     let mut parts = Vec::new();
@@ -185,6 +180,17 @@ fn stand_in(fields: &Map<String, Value>) -> Option<String> {
             Some(digest) => Some(format!("secret, fingerprint {}", first_digits(digest))),
             None => section_state(&Value::Object(fields.clone())).map(str::to_owned),
         },
+        3 => {
+            let digest = text_of("certificate")?.strip_prefix("sha256:")?;
+            let (subject, until) = (text_of("subject")?, text_of("until")?);
+            let day = until.split_once('T').map_or(until, |(day, _)| day);
+            Some(format!(
+                "certificate of {}, until {}, sha256 {}",
+                display_safe(subject),
+                display_safe(day),
+                display_safe(digest)
+            ))
+        }
         2 => {
             let digest = text_of("sha256")?;
             let size = fields.get("size")?.as_u64()?;
@@ -203,7 +209,9 @@ fn show_text(text: &str) -> String {
     let could_mislead = text.starts_with(['(', '"', '+', '-', '…', ' '])
         || text.ends_with(' ')
         || text.contains("->")
-        || ["secret, ", "text of ", "added: ", "removed: "].iter().any(|word| text.starts_with(word));
+        || ["secret, ", "text of ", "certificate of ", "added: ", "removed: "]
+            .iter()
+            .any(|word| text.starts_with(word));
     if could_mislead { exact(&Value::from(text)) } else { display_safe(text) }
 }
 
@@ -317,6 +325,11 @@ mod tests {
             (json!("a\u{1b}[2Jb"), None, "a\\u{1b}[2Jb"),
             (json!({"fingerprint": format!("hmac-sha256:{digest}")}), None, "secret, fingerprint a1b2c3d4"),
             (json!({"sha256": digest, "size": 1204}), None, "text of 1,204 bytes, sha256 a1b2c3d4"),
+            (
+                json!({"certificate": "sha256:a1b2", "subject": "CN=idp.example", "until": "2036-11-27T22:30:00Z"}),
+                None,
+                "certificate of CN=idp.example, until 2036-11-27, sha256 a1b2",
+            ),
             (json!({"state": "off"}), None, "switched off"),
         ];
         for (value, unit, expected) in table {

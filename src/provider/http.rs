@@ -15,8 +15,10 @@ use super::pace::Pace;
 use super::places::{Guest, PLACES, Reading};
 use super::{Collected, ReadError};
 use crate::backoff::jittered;
-use crate::config::Rate;
+use crate::canonical::{NoRoom, Room};
+use crate::config::{self, Instance, Rate};
 use crate::model::Provider;
+use crate::reach::Proxy;
 use crate::telemetry::{Observable, RequestAnswered};
 
 /// Bounds of one request and of its repetition.
@@ -35,6 +37,14 @@ pub struct Limits {
     pub reading: Duration,
     /// Bytes of a body after decompression.
     pub body: usize,
+    /// Bytes of all bodies of a reading, after decompression.
+    pub bodies: usize,
+    /// What the values of a reading may take in memory.
+    pub memory: usize,
+    /// What the objects of one list may take of that, all pages together.
+    pub list: usize,
+    /// What one object, or one answer that is no list of objects, may take of that.
+    pub object: usize,
     /// Tries when the vendor fails (5xx or no connection).
     pub tries: u32,
     /// Tries when the vendor says that it is too busy for us (429).
@@ -53,7 +63,12 @@ impl Default for Limits {
             total: Duration::from_secs(30),
             address: Duration::from_secs(90),
             reading: Duration::from_secs(300),
+            // A tenant with 3,500 applications has 9 MB, which take 56 MB: docs/performance.md has the figures.
             body: 10 << 20,
+            bodies: 20 << 20,
+            memory: 64 << 20,
+            list: 48 << 20,
+            object: 8 << 20,
             tries: 3,
             busy_tries: 5,
             pause: Duration::from_millis(500),
@@ -61,6 +76,9 @@ impl Default for Limits {
         }
     }
 }
+
+/// The largest body of an answer that refuses something, and of the one with a token.
+const LARGEST_REFUSAL: usize = 1 << 20;
 
 /// What Auth0 says when its allowance for everything is spent.
 const GLOBAL: &[u8] = b"Global limit has been reached";
@@ -121,6 +139,8 @@ pub(super) enum NoAnswer {
     Broken(String),
     #[error("the answer is larger than {0} bytes")]
     TooLarge(usize),
+    #[error("of all its answers together {0}")]
+    NoRoom(NoRoom),
     #[error("not asked for any more")]
     Unwanted,
 }
@@ -135,36 +155,49 @@ const LENT: Duration = Duration::from_secs(10);
 struct Shared {
     since: Instant,
     limits: (Duration, Duration),
+    proxy: Option<Proxy>,
     client: Client,
 }
 
 static SHARED: Mutex<Option<Shared>> = Mutex::new(None);
 
-/// A client with these limits. Each has its own copy of what this machine trusts, read from its files, so those that are made
+/// A client with these limits and this proxy. Each has its own copy of what this machine trusts, read from its files, so those that are made
 /// at about the same time are one.
-fn client(limits: &Limits) -> Result<Client, ReadError> {
+fn client(limits: &Limits, proxy: Option<Proxy>) -> Result<Client, ReadError> {
     let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
     let of = (limits.connect, limits.total);
-    if let Some(shared) = shared.as_ref().filter(|shared| shared.limits == of && shared.since.elapsed() < LENT) {
+    let is_alike = |shared: &&Shared| shared.limits == of && shared.proxy == proxy && shared.since.elapsed() < LENT;
+    if let Some(shared) = shared.as_ref().filter(is_alike) {
         return Ok(shared.client.clone());
     }
-    let client = Client::builder()
+    let builder = Client::builder()
         .user_agent(concat!("authdrift/", env!("CARGO_PKG_VERSION"), " (+read-only settings monitor)"))
         .redirect(redirect::Policy::none())
         .connect_timeout(limits.connect)
         .timeout(limits.total)
         .pool_idle_timeout(REST)
-        .no_proxy()
-        .build()
-        .map_err(|error| ReadError::Client(reason(&error)))?;
-    *shared = Some(Shared { since: Instant::now(), limits: of, client: client.clone() });
+        .no_proxy();
+    let builder = match &proxy {
+        Some(proxy) => builder.proxy(proxy.for_requests()),
+        None => builder,
+    };
+    let client = builder.build().map_err(|error| ReadError::Client(reason(&error)))?;
+    *shared = Some(Shared { since: Instant::now(), limits: of, proxy, client: client.clone() });
     Ok(client)
+}
+
+/// What requests go over.
+#[derive(Clone)]
+struct Line {
+    client: Client,
+    proxy: Option<Proxy>,
 }
 
 /// Sends GET requests, and the one POST that fetches a token.
 pub struct Http {
     vendor: Provider,
-    client: Client,
+    configured: config::Proxy,
+    line: Mutex<Line>,
     limits: Limits,
     /// How many requests may be under way at once.
     permits: Semaphore,
@@ -176,16 +209,17 @@ pub struct Http {
 }
 
 impl Http {
-    /// Makes the client for `vendor`. At most `concurrency` requests are under way at once, and no more than `rate` are sent.
+    /// Makes the client for `instance`. At most `concurrency` requests are under way at once, and no more than `rate` are sent.
     ///
     /// # Errors
     /// There is no trust store on this machine.
-    pub fn new(vendor: Provider, limits: Limits, concurrency: usize, rate: Option<Rate>) -> Result<Self, ReadError> {
-        let client = client(&limits)?;
+    pub fn new(instance: &Instance, limits: Limits, concurrency: usize, rate: Option<Rate>) -> Result<Self, ReadError> {
+        let line = Line { client: client(&limits, None)?, proxy: None };
         let pace = Pace::new(rate, limits.longest_pause);
         Ok(Self {
-            vendor,
-            client,
+            vendor: instance.id.provider,
+            configured: instance.proxy.clone(),
+            line: Mutex::new(line),
             limits,
             permits: Semaphore::new(concurrency),
             guest: Guest::of(&PLACES),
@@ -195,9 +229,21 @@ impl Http {
         })
     }
 
-    /// A reading begins.
-    pub(super) fn begin(&self) -> Reading<'_> {
-        self.guest.begin()
+    /// A reading begins, through the proxy that is there now.
+    ///
+    /// # Errors
+    /// The proxy cannot be used.
+    pub(super) fn begin(&self) -> Result<Reading<'_>, ReadError> {
+        let proxy = Proxy::find(&self.configured)?;
+        if self.line().proxy != proxy {
+            let line = Line { client: client(&self.limits, proxy.clone())?, proxy };
+            *self.line.lock().unwrap_or_else(PoisonError::into_inner) = line;
+        }
+        Ok(self.guest.begin())
+    }
+
+    fn line(&self) -> Line {
+        self.line.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Keeps a note of a request and its answer.
@@ -225,14 +271,15 @@ impl Http {
         self.limits.reading + self.pace.time_for(requests) + self.guest.waited()
     }
 
-    /// Reads `url`, patiently, for as long as `stopwatch` allows, with the `bearer` that is there when its turn comes. Nothing
-    /// is sent when there is no use in asking any more.
+    /// Reads `url`, patiently, for as long as `stopwatch` and `bodies` allow, with the `bearer` that is there when its turn
+    /// comes. Nothing is sent when there is no use in asking any more.
     pub(super) async fn get<Now: Future<Output = Option<Bearer>>>(
         &self,
         url: &Url,
         bearer: impl Fn() -> Now,
         headers: &[(&'static str, &str)],
         stopwatch: &Stopwatch,
+        bodies: &Room,
     ) -> Result<Answer, NoAnswer> {
         let family: String = url.path().split_inclusive('/').take(4).collect();
         let mut failures = 0;
@@ -241,7 +288,7 @@ impl Http {
             let turn = self.turn(&family).await;
             // Whoever waited may know better by now.
             let Some(bearer) = bearer().await else { return Err(NoAnswer::Unwanted) };
-            let mut request = self.client.get(url.clone()).header("accept", "application/json");
+            let mut request = self.line().client.get(url.clone()).header("accept", "application/json");
             if let Some(bearer) = &bearer {
                 request = request.bearer_auth(bearer.expose_secret());
             }
@@ -249,7 +296,8 @@ impl Http {
                 request = request.header(*name, *value);
             }
             let place = self.guest.place().await;
-            let Some((mut outcome, asked_pause)) = stopwatch.time(self.send(url, &family, request)).await else {
+            let sending = self.send(url, &family, request, bodies);
+            let Some((mut outcome, asked_pause)) = stopwatch.time(sending).await else {
                 self.guest.hear(false);
                 return Err(NoAnswer::Late(self.limits.address.as_secs()));
             };
@@ -294,9 +342,9 @@ impl Http {
 
     /// Sends the one POST there is: the request for a token.
     pub(super) async fn post_token(&self, url: &Url, form: &[(&str, &str)]) -> Result<Answer, NoAnswer> {
-        let request = self.client.post(url.clone()).header("accept", "application/json").form(form);
+        let request = self.line().client.post(url.clone()).header("accept", "application/json").form(form);
         let _place = self.guest.place().await;
-        self.send(url, url.path(), request).await.0
+        self.send(url, url.path(), request, &Room::of(LARGEST_REFUSAL)).await.0
     }
 
     async fn send(
@@ -304,13 +352,14 @@ impl Http {
         url: &Url,
         family: &str,
         request: reqwest::RequestBuilder,
+        bodies: &Room,
     ) -> (Result<Answer, NoAnswer>, Option<Duration>) {
         if !is_allowed(url) {
             return (Err(NoAnswer::NotHttps(url.origin().ascii_serialization())), None);
         }
         self.requests.fetch_add(1, Ordering::Relaxed);
         let begin = Instant::now();
-        let outcome = self.exchange(family, request).await;
+        let outcome = self.exchange(family, request, bodies).await;
         let status = outcome.0.as_ref().ok().map(|answer| answer.status);
         self.guest.hear(!matches!(outcome.0, Err(NoAnswer::Connect(_) | NoAnswer::Slow(_))));
         RequestAnswered { vendor: self.vendor, status, duration: begin.elapsed() }.observe();
@@ -322,6 +371,7 @@ impl Http {
         &self,
         family: &str,
         request: reqwest::RequestBuilder,
+        bodies: &Room,
     ) -> (Result<Answer, NoAnswer>, Option<Duration>) {
         let response = match tokio::time::timeout(self.limits.headers, request.send()).await {
             Err(_) => return (Err(NoAnswer::Slow(self.limits.headers.as_secs())), None),
@@ -337,8 +387,9 @@ impl Http {
         let text = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
         let content_type = text("content-type").unwrap_or_default();
         let content_type = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-        let date = text("date");
-        let body = self.body(response).await;
+        // An HTTP date has 29 characters.
+        let date = text("date").filter(|date| date.len() <= 64);
+        let body = self.body(response, bodies).await;
         // Auth0 names the group where it is one group of endpoints that was asked too often.
         let is_global = |body: &Vec<u8>| body.windows(GLOBAL.len()).any(|part| part == GLOBAL);
         if status == StatusCode::TOO_MANY_REQUESTS && body.as_ref().is_ok_and(is_global) {
@@ -347,15 +398,18 @@ impl Http {
         (body.map(|body| Answer { status: status.as_u16(), content_type, date, body, sent: None }), asked_pause)
     }
 
-    async fn body(&self, mut response: Response) -> Result<Vec<u8>, NoAnswer> {
+    async fn body(&self, mut response: Response, bodies: &Room) -> Result<Vec<u8>, NoAnswer> {
+        let most =
+            if response.status().is_success() { self.limits.body } else { LARGEST_REFUSAL.min(self.limits.body) };
         let mut body = Vec::new();
         loop {
             match response.chunk().await {
                 Ok(None) => return Ok(body),
-                Ok(Some(chunk)) if body.len() + chunk.len() > self.limits.body => {
-                    return Err(NoAnswer::TooLarge(self.limits.body));
+                Ok(Some(chunk)) if body.len() + chunk.len() > most => return Err(NoAnswer::TooLarge(most)),
+                Ok(Some(chunk)) => {
+                    bodies.take(chunk.len()).map_err(NoAnswer::NoRoom)?;
+                    body.extend_from_slice(&chunk);
                 }
-                Ok(Some(chunk)) => body.extend_from_slice(&chunk),
                 Err(error) if error.is_timeout() => return Err(NoAnswer::Slow(self.limits.total.as_secs())),
                 Err(error) => return Err(NoAnswer::Broken(reason(&error))),
             }

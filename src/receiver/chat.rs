@@ -6,7 +6,7 @@ use url::Url;
 
 use super::Attempt;
 use super::post::{Answer, Post, SLOW_DOWN};
-use crate::config::{SecretUrl, secret_url};
+use crate::config::{Proxy, SecretUrl, secret_url};
 use crate::message::Body;
 use crate::secrets;
 
@@ -20,8 +20,8 @@ pub(super) struct Channel {
 }
 
 impl Channel {
-    pub(super) fn new(place: &SecretUrl) -> Result<Self, String> {
-        Ok(Self { place: place.clone(), post: Post::new(place.may_be_private)? })
+    pub(super) fn new(place: &SecretUrl, proxy: &Proxy) -> Result<Self, String> {
+        Ok(Self { place: place.clone(), post: Post::new(place.may_be_private, proxy)? })
     }
 
     pub(super) async fn send(&self, body: &Body, now: DateTime<Utc>) -> Attempt {

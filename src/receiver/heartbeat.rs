@@ -9,7 +9,7 @@ use url::Url;
 
 use super::BadReceiver;
 use super::post::Post;
-use crate::config::{SecretUrl, secret_url};
+use crate::config::{Proxy, SecretUrl, secret_url};
 use crate::secrets;
 
 /// Sends signs of life.
@@ -28,13 +28,13 @@ pub enum Beat {
 }
 
 impl Heartbeat {
-    /// Prepares to send to `place`. Nothing is sent and no secret is read yet.
+    /// Prepares to send to `place` through `proxy`. Nothing is sent and no secret is read yet.
     ///
     /// # Errors
     /// The TLS trust store is missing.
-    pub fn new(place: &SecretUrl) -> Result<Self, BadReceiver> {
-        let post =
-            Post::new(place.may_be_private).map_err(|reason| BadReceiver { name: "heartbeat".to_owned(), reason })?;
+    pub fn new(place: &SecretUrl, proxy: &Proxy) -> Result<Self, BadReceiver> {
+        let post = Post::new(place.may_be_private, proxy)
+            .map_err(|reason| BadReceiver { name: "heartbeat".to_owned(), reason })?;
         Ok(Self { place: place.clone(), post })
     }
 

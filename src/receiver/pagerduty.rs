@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::Attempt;
 use super::post::Post;
-use crate::config::PagerDuty;
+use crate::config::{PagerDuty, Proxy};
 use crate::message::{Body, Message};
 use crate::model::MessageId;
 use crate::secrets;
@@ -29,8 +29,8 @@ pub(super) struct Pager {
 }
 
 impl Pager {
-    pub(super) fn new(pager: &PagerDuty) -> Result<Self, String> {
-        Ok(Self { pager: pager.clone(), post: Post::new(false)?, sent: Mutex::default() })
+    pub(super) fn new(pager: &PagerDuty, proxy: &Proxy) -> Result<Self, String> {
+        Ok(Self { pager: pager.clone(), post: Post::new(false, proxy)?, sent: Mutex::default() })
     }
 
     pub(super) async fn send(&self, message: &Message, body: &Body, now: DateTime<Utc>) -> Attempt {

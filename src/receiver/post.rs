@@ -1,22 +1,25 @@
-//! One POST with every limit set: no redirects, no proxy, no address that is not meant, one deadline, and never more of an
+//! One POST with every limit set: no redirects, no address that is not meant, one deadline, and never more of an
 //! answer than is needed.
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
-use reqwest::{Client, Response, StatusCode, redirect};
+use reqwest::{Client, ClientBuilder, Response, StatusCode, redirect};
 use url::{Url, form_urlencoded};
 
 use super::Attempt;
-use crate::config::{meant, refused};
+use crate::config::{self, meant, refused};
 use crate::model::display_safe;
+use crate::reach::Proxy;
 
 /// Connect, send and answer within this time.
 const TIMEOUT: Duration = Duration::from_secs(15);
+/// All addresses of a name share this time, so that one that swallows packets leaves some to the next.
+const CONNECT: Duration = Duration::from_secs(10);
 /// How long to leave a receiver alone that gets too many messages and does not say.
 pub(super) const SLOW_DOWN: Duration = Duration::from_secs(60);
 /// What is read of an answer: it may have no end.
@@ -24,8 +27,16 @@ const MOST_READ: usize = 16 << 10;
 
 /// A client of receivers.
 pub(super) struct Post {
-    client: Client,
     may_be_private: bool,
+    configured: config::Proxy,
+    line: Mutex<Line>,
+}
+
+/// What messages go over.
+#[derive(Clone)]
+struct Line {
+    client: Client,
+    proxy: Option<Proxy>,
 }
 
 /// What came back.
@@ -40,20 +51,23 @@ pub(super) struct Answer {
 }
 
 impl Post {
-    /// Prepares to post to receivers, of which only some `may_be_private`.
+    /// Prepares to post to receivers, of which only some `may_be_private`, through the proxy that is `configured`.
     ///
     /// # Errors
     /// The TLS trust store is missing.
-    pub(super) fn new(may_be_private: bool) -> Result<Self, String> {
-        let client = Client::builder()
-            .user_agent(concat!("authdrift/", env!("CARGO_PKG_VERSION")))
-            .redirect(redirect::Policy::none())
-            .timeout(TIMEOUT)
-            .no_proxy()
-            .dns_resolver(Arc::new(Meant { may_be_private }))
-            .build()
-            .map_err(reason)?;
-        Ok(Self { client, may_be_private })
+    pub(super) fn new(may_be_private: bool, configured: &config::Proxy) -> Result<Self, String> {
+        let line = Mutex::new(Line::new(may_be_private, None)?);
+        Ok(Self { may_be_private, configured: configured.clone(), line })
+    }
+
+    /// What there is now: a proxy whose address is a secret may have another one by now.
+    fn line(&self) -> Result<Line, String> {
+        let proxy = Proxy::find(&self.configured).map_err(|error| error.to_string())?;
+        let mut line = self.line.lock().unwrap_or_else(PoisonError::into_inner);
+        if line.proxy != proxy {
+            *line = Line::new(self.may_be_private, proxy)?;
+        }
+        Ok(line.clone())
     }
 
     /// Posts `body` to `url` once.
@@ -72,11 +86,21 @@ impl Post {
         if let Some(reason) = refused(url, self.may_be_private) {
             return Err(format!("nothing was sent: {reason}"));
         }
-        let mut request = self.client.post(url.clone()).header("content-type", content_type);
+        let Line { client, proxy } = self.line()?;
+        let through = proxy.as_ref().filter(|proxy| proxy.is_for(url));
+        // The resolver takes every address of the proxy, whoever asks for it.
+        if through.is_none() && proxy.as_ref().is_some_and(|proxy| proxy.is_host(url.host_str().unwrap_or_default())) {
+            return Err("nothing was sent: this is the host of the proxy, and 'no_proxy' has it".to_owned());
+        }
+        let mut request = client.post(url.clone()).header("content-type", content_type);
         for (name, value) in headers {
             request = request.header(name, value);
         }
-        let mut response = request.body(body).send().await.map_err(reason)?;
+        let sent = request.body(body).send().await;
+        let mut response = sent.map_err(|error| match through {
+            Some(proxy) if error.is_connect() => format!("through the proxy {proxy}: {}", reason(error)),
+            _ => reason(error),
+        })?;
         let (status, wait) = (response.status(), retry_after(&response, now));
         // Who took the message can say no more that matters, and may never stop saying it.
         let body = if status.is_success() { String::new() } else { beginning(&mut response).await };
@@ -84,20 +108,47 @@ impl Post {
     }
 }
 
-/// Finds the addresses of a name, and leaves out those that a receiver may not have.
+impl Line {
+    fn new(may_be_private: bool, proxy: Option<Proxy>) -> Result<Self, String> {
+        let builder = builder(Arc::new(Meant { may_be_private, proxy: proxy.clone() }));
+        let builder = match &proxy {
+            Some(proxy) => builder.proxy(proxy.for_requests()),
+            None => builder,
+        };
+        Ok(Self { client: builder.build().map_err(reason)?, proxy })
+    }
+}
+
+fn builder(resolver: Arc<impl Resolve + 'static>) -> ClientBuilder {
+    Client::builder()
+        .user_agent(concat!("authdrift/", env!("CARGO_PKG_VERSION")))
+        .redirect(redirect::Policy::none())
+        .connect_timeout(CONNECT)
+        .timeout(TIMEOUT)
+        .no_proxy()
+        .dns_resolver(resolver)
+}
+
+/// Finds the addresses of a name, and leaves out those that a receiver may not have. The proxy may have any.
 ///
 /// # Security
-/// Judged where the connection is made, so a name that answers differently the second time gains nothing (T8).
+/// Judged where the connection is made, so a name that answers differently the second time gains nothing (T8). A proxy
+/// resolves the names of receivers itself: only what is written as an address can be judged then.
 struct Meant {
     may_be_private: bool,
+    proxy: Option<Proxy>,
 }
 
 impl Resolve for Meant {
     fn resolve(&self, name: Name) -> Resolving {
         let may_be_private = self.may_be_private;
+        let is_proxy = self.proxy.as_ref().is_some_and(|proxy| proxy.is_host(name.as_str()));
         Box::pin(async move {
             let name = name.as_str();
             let found: Vec<SocketAddr> = tokio::net::lookup_host((name, 0)).await?.collect();
+            if is_proxy {
+                return Ok(Box::new(found.into_iter()) as Addrs);
+            }
             let taken = meant(name, found, may_be_private);
             let taken = taken.map_err(|problem| io::Error::new(io::ErrorKind::PermissionDenied, problem))?;
             Ok(Box::new(taken.into_iter()) as Addrs)
@@ -191,6 +242,32 @@ fn reason(error: reqwest::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::reach::BlackHole;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    /// A name that stands for these addresses.
+    struct Always(Vec<SocketAddr>);
+
+    impl Resolve for Always {
+        fn resolve(&self, _: Name) -> Resolving {
+            let found = self.0.clone();
+            Box::pin(async move { Ok(Box::new(found.into_iter()) as Addrs) })
+        }
+    }
+
+    #[tokio::test]
+    async fn an_address_that_swallows_packets_leaves_time_to_the_next_one() {
+        let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let (hole, live) = (BlackHole::open(), listener.local_addr().unwrap());
+        tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let _ = stream.read(&mut [0; 1024]).await.unwrap();
+            stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await.unwrap();
+        });
+        let client = builder(Arc::new(Always(vec![hole.address, live]))).build().unwrap();
+        let answer = client.post("http://receiver.example/").send().await.unwrap();
+        assert_eq!(answer.status(), 204);
+    }
 
     #[test]
     fn what_is_tried_again_and_what_is_not() {

@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use super::Attempt;
 use super::post::Post;
 use super::signing::signature;
-use crate::config::Webhook;
+use crate::config::{Proxy, Webhook};
 use crate::message::{Body, Message};
 use crate::secrets;
 
@@ -16,8 +16,8 @@ pub(super) struct Hook {
 }
 
 impl Hook {
-    pub(super) fn new(webhook: &Webhook) -> Result<Self, String> {
-        Ok(Self { webhook: webhook.clone(), post: Post::new(webhook.may_be_private)? })
+    pub(super) fn new(webhook: &Webhook, proxy: &Proxy) -> Result<Self, String> {
+        Ok(Self { webhook: webhook.clone(), post: Post::new(webhook.may_be_private, proxy)? })
     }
 
     pub(super) async fn send(&self, message: &Message, body: &Body, now: DateTime<Utc>) -> Attempt {

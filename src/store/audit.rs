@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::events::{self, Walk};
@@ -15,7 +16,6 @@ use super::{Store, Stored, Transaction, cycles, documents, drifts, instances, ne
 use crate::canonical::{Document, to_bytes};
 use crate::clock::{Clock, SystemClock, written};
 use crate::incident::{Known, SectionKind, Status, fingerprint};
-use crate::message::Alert;
 use crate::model::{Digest, HistoryMark, InstanceId, Severity, display_safe};
 use crate::snapshot::{Manifest, digest_of};
 
@@ -39,7 +39,7 @@ impl Store {
         statements(tx, &mut wrong)?;
         let documents = documents_of(tx, &mut wrong)?;
         // A history that cannot be read is told by whoever verifies it, and nothing can be held against it.
-        let walk = events::verify(tx).ok();
+        let walk = tx.history().ok();
         let none = BTreeSet::new();
         let (pruned, is_first) =
             walk.as_ref().map_or((&none, false), |walk| (&walk.told.pruned, walk.told.is_of_first_version));
@@ -343,9 +343,10 @@ fn messages(tx: &Transaction<'_>, told: &Told, everything: bool) -> Stored<Vec<(
     Ok(wrong)
 }
 
-/// Whether an alert is about the instance that its row says, and names an event that is in the history.
+/// Whether an alert is about the instance that its row says, and names an event that is in the history. The rest of it may be
+/// of a newer version.
 fn is_whole(tx: &Transaction<'_>, alert: &str, instance: &str) -> bool {
-    serde_json::from_str::<Alert>(alert).is_ok_and(|alert| {
+    serde_json::from_str::<Place>(alert).is_ok_and(|alert| {
         let HistoryMark { size, head } = &alert.event;
         let about = alert.instance.as_ref().map(ToString::to_string).unwrap_or_default();
         about == instance && events::head_at(tx, *size).ok().flatten().as_ref() == Some(head)
@@ -368,6 +369,13 @@ fn are_tries_as_told(row: &rusqlite::Row<'_>, message: &ToldMessage) -> Stored<b
         && !is_claimed_for_long
         && row.get::<_, i64>(7)? == i64::from(message.is_passed)
         && row.get::<_, Option<i64>>(8)?.is_none())
+}
+
+/// Where an alert stands: about what, and in the history.
+#[derive(Deserialize)]
+struct Place {
+    instance: Option<InstanceId>,
+    event: HistoryMark,
 }
 
 fn threads(tx: &Transaction<'_>, wrong: &mut Findings) -> Stored<()> {

@@ -9,9 +9,9 @@ use rusqlite::Row;
 use serde_json::json;
 
 use super::events::{self, Event};
-use super::outbox::{keep, mirror, row_of};
+use super::outbox::{MESSAGE, keep, message_of, mirror, row_of};
 use super::outgoing::ToldMessage;
-use super::{Stored, Transaction, from_millis, read_json};
+use super::{Stored, Transaction, from_millis};
 use crate::message::fold::fold;
 use crate::message::subject::subject;
 use crate::message::{Alert, Body, Format, Message, NoticeKind};
@@ -31,8 +31,20 @@ const HELD_UP: TimeDelta = TimeDelta::minutes(10);
 /// A message, and what became of it.
 #[derive(Debug, Clone)]
 pub struct Kept {
-    /// The message, without its body.
-    pub message: Message,
+    /// Its name, the same for every try.
+    pub id: MessageId,
+    /// The receiver's name.
+    pub receiver: String,
+    /// What it is about, if about one instance.
+    pub instance: Option<InstanceId>,
+    /// In one line.
+    pub subject: String,
+    /// When it was made.
+    pub created_at: DateTime<Utc>,
+    /// How often it was tried.
+    pub attempts: u32,
+    /// What it says, or why this version of the program cannot read it: a newer one may have written it.
+    pub alert: Result<Alert, String>,
     /// `waiting`, `delivered`, `dead` or `folded`.
     pub state: String,
     /// When it is tried next, if it waits.
@@ -45,21 +57,18 @@ pub struct Kept {
     pub done_at: Option<DateTime<Utc>>,
 }
 
-const COLUMNS: &str = "id, receiver, alert, thread, subject, created_at, attempts, state, next_at, claimed_to, \
+const COLUMNS: &str = "id, receiver, alert, instance, subject, created_at, attempts, state, next_at, claimed_to, \
                        last_outcome, done_at";
 
 fn kept(row: &Row<'_>) -> Stored<Kept> {
     Ok(Kept {
-        message: Message {
-            id: MessageId::from_text(row.get::<_, String>(0)?),
-            receiver: row.get(1)?,
-            alert: read_json(&row.get::<_, String>(2)?)?,
-            thread: row.get::<_, Option<String>>(3)?.map(MessageId::from_text),
-            subject: row.get(4)?,
-            body: None,
-            created_at: from_millis(row.get(5)?),
-            attempts: row.get(6)?,
-        },
+        id: MessageId::from_text(row.get::<_, String>(0)?),
+        receiver: row.get(1)?,
+        alert: serde_json::from_str(&row.get::<_, String>(2)?).map_err(|error| error.to_string()),
+        instance: row.get::<_, String>(3)?.parse().ok(),
+        subject: row.get(4)?,
+        created_at: from_millis(row.get(5)?),
+        attempts: row.get(6)?,
         state: row.get(7)?,
         next_at: from_millis(row.get(8)?),
         claimed_to: from_millis(row.get(9)?),
@@ -71,7 +80,7 @@ fn kept(row: &Row<'_>) -> Stored<Kept> {
 /// The messages that wait or were given up, or `all` that are kept, oldest first.
 ///
 /// # Errors
-/// The database cannot be read, or a row is damaged.
+/// The database cannot be read.
 pub fn list(tx: &Transaction<'_>, all: bool) -> Stored<Vec<Kept>> {
     let mut query = tx.prepare_cached(&format!(
         "SELECT {COLUMNS} FROM outbox WHERE ?1 OR state IN ('waiting', 'dead') ORDER BY rowid"
@@ -87,7 +96,7 @@ pub fn list(tx: &Transaction<'_>, all: bool) -> Stored<Vec<Kept>> {
 /// The messages whose id begins with `id`, at most ten.
 ///
 /// # Errors
-/// The database cannot be read, or a row is damaged.
+/// The database cannot be read.
 pub fn find(tx: &Transaction<'_>, id: &str) -> Stored<Vec<Kept>> {
     let mut query = tx.prepare_cached(&format!(
         "SELECT {COLUMNS} FROM outbox WHERE substr(id, 1, length(?1)) = ?1 ORDER BY id LIMIT 10"
@@ -104,7 +113,7 @@ pub fn find(tx: &Transaction<'_>, id: &str) -> Stored<Vec<Kept>> {
 /// among them, or there would be no end to it.
 ///
 /// # Errors
-/// The database cannot be read, or a row is damaged.
+/// The database cannot be read.
 pub fn missed(tx: &Transaction<'_>, receiver: &str) -> Stored<Vec<Kept>> {
     let is_to_it = |event: &Event| event.data.get("receiver").is_some_and(|name| name == receiver);
     let told = events::newest(tx, NoticeKind::Missed.event_type(), is_to_it)?.map_or(0, |event| event.seq);
@@ -114,8 +123,8 @@ pub fn missed(tx: &Transaction<'_>, receiver: &str) -> Stored<Vec<Kept>> {
     };
     let mut missed: Vec<Kept> = Vec::new();
     for id in &ids {
-        let kept = find(tx, id)?.into_iter().filter(|kept| kept.message.id.as_str() == id);
-        missed.extend(kept.filter(|kept| !kept.message.alert.is_only(NoticeKind::Missed)));
+        let kept = find(tx, id)?.into_iter().filter(|kept| kept.id.as_str() == id);
+        missed.extend(kept.filter(|kept| !kept.alert.as_ref().is_ok_and(|alert| alert.is_only(NoticeKind::Missed))));
     }
     Ok(missed)
 }
@@ -124,20 +133,20 @@ pub fn missed(tx: &Transaction<'_>, receiver: &str) -> Stored<Vec<Kept>> {
 ///
 /// # Errors
 /// The database cannot be written.
-pub fn retry(tx: &Transaction<'_>, message: &Message, by: &str, now: DateTime<Utc>) -> Stored<()> {
-    let data = json!({ "message": message.id, "receiver": message.receiver, "by": by });
-    events::append(tx, now, "delivery.retried", message.alert.instance.as_ref(), data)?;
-    mirror(tx, message.id.as_str(), None)
+pub fn retry(tx: &Transaction<'_>, kept: &Kept, by: &str, now: DateTime<Utc>) -> Stored<()> {
+    let data = json!({ "message": kept.id, "receiver": kept.receiver, "by": by });
+    events::append(tx, now, "delivery.retried", kept.instance.as_ref(), data)?;
+    mirror(tx, kept.id.as_str(), None)
 }
 
 /// Gives a message up because somebody wants it. It stays to be looked at.
 ///
 /// # Errors
 /// The database cannot be written.
-pub fn give_up(tx: &Transaction<'_>, message: &Message, by: &str, reason: &str, now: DateTime<Utc>) -> Stored<()> {
-    let data = json!({ "message": message.id, "receiver": message.receiver, "by": by, "reason": reason });
-    events::append(tx, now, "delivery.dropped", message.alert.instance.as_ref(), data)?;
-    mirror(tx, message.id.as_str(), Some(&format!("dropped by {by}: {reason}")))
+pub fn give_up(tx: &Transaction<'_>, kept: &Kept, by: &str, reason: &str, now: DateTime<Utc>) -> Stored<()> {
+    let data = json!({ "message": kept.id, "receiver": kept.receiver, "by": by, "reason": reason });
+    events::append(tx, now, "delivery.dropped", kept.instance.as_ref(), data)?;
+    mirror(tx, kept.id.as_str(), Some(&format!("dropped by {by}: {reason}")))
 }
 
 /// Folds what waits for `receiver` and was never tried, instance by instance, where it is more than a few: it is back after
@@ -224,10 +233,10 @@ fn unbegun(tx: &Transaction<'_>, id: &str) -> Stored<Option<Message>> {
     let queued = tx.history()?.told.outgoing.messages.get(id).map(|message| message.content.clone());
     let Some(row) = row_of(tx, id, &queued.unwrap_or_default())? else { return Ok(None) };
     let mut query =
-        tx.prepare_cached(&format!("SELECT {COLUMNS} FROM outbox NOT INDEXED WHERE rowid = ?1 AND claimed_to = 0"))?;
+        tx.prepare_cached(&format!("SELECT {MESSAGE} FROM outbox NOT INDEXED WHERE rowid = ?1 AND claimed_to = 0"))?;
     let mut rows = query.query([row])?;
     let row = rows.next()?;
-    Ok(row.and_then(|row| kept(row).ok()).map(|kept| kept.message))
+    Ok(row.and_then(|row| message_of(row, 0).ok()))
 }
 
 fn fold_instance(tx: &Transaction<'_>, receiver: &str, crowd: &Crowd, now: DateTime<Utc>) -> Stored<()> {

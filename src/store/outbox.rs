@@ -8,10 +8,11 @@ use serde_json::{Value, json};
 
 use super::instances::InstanceRow;
 use super::outgoing::{LONGEST_WAIT, ToldMessage};
-use super::{Stored, backlog, events, from_millis, read_json, to_millis, write_json};
-use crate::clock::written;
-use crate::message::{Body, Format, Message};
+use super::{StoreError, Stored, backlog, events, from_millis, read_json, to_millis, write_json};
+use crate::clock;
+use crate::message::{Alert, Body, Entry, Format, Message};
 use crate::model::{Digest, InstanceId, MessageId, Severity, display_safe};
+use crate::telemetry::{DeliveryGivenUp, Observable};
 
 pub use super::outgoing::Failing;
 
@@ -50,6 +51,7 @@ pub struct ReceiverState {
 pub fn keep(tx: &Transaction<'_>, message: &Message) -> Stored<()> {
     // Something planted could mark it as sent: then it is told past the database, see the daemon.
     super::open::check_nothing_planted(tx)?;
+    let alert = written(&message.alert)?;
     tx.prepare_cached(
         "INSERT INTO outbox (id, receiver, instance, alert, thread, subject, created_at, state, next_at, format, body)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 'waiting', ?7, ?8, ?9)",
@@ -58,7 +60,7 @@ pub fn keep(tx: &Transaction<'_>, message: &Message) -> Stored<()> {
         message.id.as_str(),
         &message.receiver,
         message.alert.instance.as_ref().map(ToString::to_string).unwrap_or_default(),
-        write_json(&message.alert)?,
+        alert,
         message.thread.as_ref().map(MessageId::as_str),
         &message.subject,
         to_millis(message.created_at),
@@ -75,12 +77,25 @@ pub fn keep(tx: &Transaction<'_>, message: &Message) -> Stored<()> {
     Ok(())
 }
 
+/// The alert as it is kept, if it can be read again: one that cannot is never sent, with all that it says.
+fn written(alert: &Alert) -> Stored<String> {
+    let reads_back = |alert: &Alert| serde_json::to_string(alert).ok().filter(|text| read_json::<Alert>(text).is_ok());
+    reads_back(alert).ok_or_else(|| {
+        let alone = |entry: &Entry| Alert { entries: vec![entry.clone()], ..alert.clone() };
+        let section = alert.entries.iter().find(|entry| reads_back(&alone(entry)).is_none());
+        StoreError::Unreadable {
+            what: "a message".to_owned(),
+            section: section.and_then(|entry| Some(entry.changes.first()?.path.section().to_owned())),
+        }
+    })
+}
+
 /// The digest of what a message says and to whom, from its row. Nothing that changes while it is delivered is in it. A value
 /// of another type than this program writes is of no message.
 ///
 /// # Errors
 /// The database cannot be read.
-pub(super) fn content(tx: &Transaction<'_>, row: i64) -> Stored<Option<Digest>> {
+pub fn content(tx: &Transaction<'_>, row: i64) -> Stored<Option<Digest>> {
     let content = tx
         .prepare_cached(
             "SELECT id, receiver, instance, alert, coalesce(thread, ''), subject, created_at, format, body
@@ -151,11 +166,8 @@ pub fn claim(
         let Some(told) = outgoing.messages.get(id) else { continue };
         let Some(row) = row_of(tx, id, &told.content)? else { return refuse(tx, id, told, now) };
         let (claimed_to, message) = tx
-            .prepare_cached(
-                "SELECT id, receiver, alert, thread, subject, created_at, claimed_to, format, body FROM outbox NOT INDEXED
-                 WHERE rowid = ?1",
-            )?
-            .query_row([row], |row| Ok((from_millis(row.get(6)?), message(row, told.attempts))))?;
+            .prepare_cached(&format!("SELECT {MESSAGE} FROM outbox NOT INDEXED WHERE rowid = ?1"))?
+            .query_row([row], |row| Ok((from_millis(row.get(6)?), message_of(row, told.attempts))))?;
         if outgoing.may_be_claimed(told, claimed_to, hold, now) {
             continue;
         }
@@ -166,7 +178,8 @@ pub fn claim(
             }
             // An older version of the program may not know what a newer one has to say.
             Err(error) => {
-                let reason = format!("the message cannot be read: {error}");
+                let reason = format!("this version of the program cannot read the message: {error}");
+                DeliveryGivenUp { receiver, delivery: &MessageId::from_text(id), error: &reason }.observe();
                 let data = json!({ "message": id, "receiver": receiver, "attempts": told.attempts, "reason": reason });
                 events::append(tx, now, "delivery.given_up", told.instance.as_ref(), data)?;
                 let id = id.to_owned();
@@ -203,7 +216,11 @@ pub(super) fn row_of(tx: &Transaction<'_>, id: &str, queued: &str) -> Stored<Opt
     Ok(None)
 }
 
-fn message(row: &Row<'_>, attempts: u32) -> Stored<Message> {
+/// What [`message_of`] reads, and until when the message is claimed.
+pub(super) const MESSAGE: &str = "id, receiver, alert, thread, subject, created_at, claimed_to, format, body";
+
+/// The message in a row of [`MESSAGE`] that was tried so often.
+pub(super) fn message_of(row: &Row<'_>, attempts: u32) -> Stored<Message> {
     let format = row.get::<_, Option<String>>(7)?.as_deref().and_then(Format::from_word);
     let text: Option<String> = row.get(8)?;
     Ok(Message {
@@ -258,7 +275,7 @@ pub fn record(
         }
         Outcome::Again(next, words) | Outcome::Partly(next, words) | Outcome::Held(next, words) => {
             let more = json!({
-                "next": written(*next), "reason": words, "failed": tried.is_short, "took": tried.has_taken,
+                "next": clock::written(*next), "reason": words, "failed": tried.is_short, "took": tried.has_taken,
                 "held": matches!(tried.outcome, Outcome::Held(..)), "partly": matches!(tried.outcome, Outcome::Partly(..)),
             });
             ("delivery.failed", more, words)
@@ -266,7 +283,7 @@ pub fn record(
     };
     if let (Some(data), Value::Object(more)) = (data.as_object_mut(), more) {
         data.extend(more);
-        data.extend(tried.until.map(|until| ("until".to_owned(), json!(written(until)))));
+        data.extend(tried.until.map(|until| ("until".to_owned(), json!(clock::written(until)))));
     }
     events::append(tx, now, kind, told.instance.as_ref(), data)?;
     mirror(tx, id.as_str(), Some(words))?;

@@ -68,7 +68,8 @@ impl Told {
         self.silences.take(event);
         self.silences.forget_what_is_over(event);
         if REMEMBERED.iter().any(|group| kind.starts_with(group)) {
-            let about = ["receiver", "path"].into_iter().find_map(|name| event.data.get(name)?.as_str());
+            let names: &[&str] = if kind == "storage.unusable" { &["reason"] } else { &["receiver", "path"] };
+            let about = names.iter().find_map(|name| event.data.get(*name)?.as_str());
             let key = (event.instance.clone(), kind.to_owned(), about.unwrap_or_default().to_owned());
             self.newest.insert(key, event.clone());
         }

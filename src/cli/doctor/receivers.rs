@@ -15,16 +15,15 @@ use crate::secrets;
 /// Looks at one receiver. With `send` it gets a sample.
 pub(super) async fn look(context: &Context, receiver: &Receiver, send: bool) -> Vec<Finding> {
     let secret::Secrets { mut findings, are_there } = secret::look(&receiver.secrets(), context);
-    let door = match door(receiver) {
-        Ok(door) => door,
+    let host = match host(receiver).await {
+        Ok(host) => host,
         Err(finding) => {
-            findings.extend(finding);
+            findings.push(finding);
             return findings;
         }
     };
-    let host = vendor::host(&door, Exit::Io).await;
-    let is_reached = !host.is_failure();
-    findings.push(host);
+    let is_reached = host.as_ref().is_some_and(|host| !host.is_failure());
+    findings.extend(host);
     if !are_there || !is_reached {
         let why = if are_there { "not tried, because it cannot be reached" } else { "not tried without its secret" };
         findings.push(Finding::skipped(Check::Receiver, &receiver.name, why));
@@ -76,22 +75,21 @@ pub(super) async fn look(context: &Context, receiver: &Receiver, send: bool) -> 
     findings
 }
 
-/// Where to knock; or what is wrong with a secret address, if that was not said already.
-fn door(receiver: &Receiver) -> Result<Door, Option<Finding>> {
-    let of_url = |url: &url::Url, who| Door::of(url, who).ok_or(None);
-    match &receiver.kind {
-        ReceiverKind::Email(email) => Ok(Door {
-            host: email.host.clone(),
-            port: email.port,
-            is_tls: email.tls == Tls::Implicit,
-            who: Who::Anybody,
-        }),
-        ReceiverKind::Webhook(hook) => of_url(&hook.url, who(hook.may_be_private)),
-        ReceiverKind::PagerDuty(pager) => of_url(&pager.url, Who::Public),
-        ReceiverKind::Slack(chat) | ReceiverKind::Teams(chat) | ReceiverKind::Discord(chat) => {
-            of_secret(&chat.url, &receiver.name).map_err(Some).and_then(|url| of_url(&url, who(chat.may_be_private)))
+/// Whether its host can be reached; or what is wrong with a secret address.
+async fn host(receiver: &Receiver) -> Result<Option<Finding>, Finding> {
+    let (url, who) = match &receiver.kind {
+        ReceiverKind::Email(email) => {
+            let (host, is_tls) = (email.host.clone(), email.tls == Tls::Implicit);
+            let door = Door { host, port: email.port, is_tls, who: Who::Anybody };
+            return Ok(Some(vendor::door(&door, Exit::Io).await));
         }
-    }
+        ReceiverKind::Webhook(hook) => (hook.url.clone(), who(hook.may_be_private)),
+        ReceiverKind::PagerDuty(pager) => (pager.url.clone(), Who::Public),
+        ReceiverKind::Slack(chat) | ReceiverKind::Teams(chat) | ReceiverKind::Discord(chat) => {
+            (of_secret(&chat.url, &receiver.name)?, who(chat.may_be_private))
+        }
+    };
+    Ok(vendor::host(&url, who, &receiver.proxy, Exit::Io).await)
 }
 
 fn who(may_be_private: bool) -> Who {
@@ -165,7 +163,7 @@ pub(super) async fn heartbeat(context: &Context, send: bool) -> Vec<Finding> {
         findings.push(Finding::skipped(Check::Heartbeat, "heartbeat", why));
         return findings;
     }
-    let sent = match Heartbeat::new(place) {
+    let sent = match Heartbeat::new(place, &context.config.proxy) {
         Ok(heartbeat) => heartbeat.send(&Beat::Well, "authdrift doctor: somebody tries whether this arrives").await,
         Err(error) => Err(error.to_string()),
     };

@@ -4,16 +4,17 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use indicatif::ProgressBar;
+use url::Url;
 
 use super::finding::{Check, Finding};
 use super::secret;
 use crate::cli::context::Context;
 use crate::cli::output::count;
-use crate::config::{Instance, NotRead, Source};
+use crate::config::{self, Instance, NotRead, Source, refused};
 use crate::exit::Exit;
 use crate::model::{Provider, State};
 use crate::provider::{Fetched, Limits, ReadError, Reader, Wanted};
-use crate::reach::{Door, Who};
+use crate::reach::{Door, Proxy, Who};
 use crate::sections::{Section, Table};
 
 /// Clocks may differ by that without a word.
@@ -30,8 +31,8 @@ pub(super) async fn look(context: &Context, instance: &Instance, line: &Progress
     line.tick();
     let secret::Secrets { mut findings, are_there } = secret::look(&instance.secrets(), context);
     let mut is_reached = false;
-    for door in doors(&instance.source) {
-        let finding = host(&door, Exit::Unavailable).await;
+    for url in hosts(&instance.source) {
+        let Some(finding) = host(url, Who::Anybody, &instance.proxy, Exit::Unavailable).await else { continue };
         is_reached |= !finding.is_failure();
         findings.push(finding);
     }
@@ -69,9 +70,9 @@ pub(super) async fn look(context: &Context, instance: &Instance, line: &Progress
     findings
 }
 
-/// Where an instance is read, each once.
-fn doors(source: &Source) -> BTreeSet<Door> {
-    let urls = match source {
+/// Where an instance is read, each host once.
+fn hosts(source: &Source) -> Vec<&Url> {
+    let mut urls: Vec<&Url> = match source {
         Source::Auth0(auth0) => vec![&auth0.api_url],
         Source::Clerk(clerk) => {
             let backend = clerk.secret_key.as_ref().map(|_| &clerk.backend_api_url);
@@ -79,11 +80,43 @@ fn doors(source: &Source) -> BTreeSet<Door> {
             [backend, platform, clerk.frontend_api_url.as_ref()].into_iter().flatten().collect()
         }
     };
-    urls.into_iter().filter_map(|url| Door::of(url, Who::Anybody)).collect()
+    urls.sort_by_key(|url| (url.host_str(), url.port_or_known_default()));
+    urls.dedup_by_key(|url| url.origin());
+    urls
 }
 
-/// Name, connection and certificate of one host.
-pub(super) async fn host(door: &Door, exit: Exit) -> Finding {
+/// Name, connection and certificate of the host of `url`, or of the proxy that stands before it.
+pub(super) async fn host(url: &Url, who: Who, proxy: &config::Proxy, exit: Exit) -> Option<Finding> {
+    let host = Door::of(url, who)?;
+    let on = format!("{}:{}", host.host, host.port);
+    let proxy = match Proxy::find(proxy) {
+        Ok(proxy) => proxy.filter(|proxy| proxy.is_for(url)),
+        Err(error) => return Some(Finding::failure(Check::Host, on, error, PROXY, Exit::Configuration)),
+    };
+    let Some(proxy) = proxy else { return Some(door(&host, exit).await) };
+    if let Some(reason) = refused(url, who != Who::Public).filter(|_| who != Who::Anybody) {
+        return Some(Finding::failure(Check::Host, on, reason, ALLOW, exit));
+    }
+    let reached = Door::of(&proxy.address(), Who::Anybody)?.reach().await;
+    Some(match reached {
+        Ok(addresses) => {
+            Finding::ok(Check::Host, on, format!("asked through the proxy {proxy} ({addresses}), connected"))
+        }
+        Err(error) => {
+            Finding::failure(Check::Host, on, format!("asked through the proxy {proxy}: {error}"), PROXY, exit)
+        }
+    })
+}
+
+/// Where a proxy is named.
+const PROXY: &str =
+    "`proxy` in [network] names it, or the variable HTTPS_PROXY; check that this machine may connect to it";
+
+/// What lets a receiver stand in a private network.
+const ALLOW: &str = "set `allow_private = true` there, if it is yours";
+
+/// Name, connection and certificate of what is asked directly.
+pub(super) async fn door(door: &Door, exit: Exit) -> Finding {
     use crate::reach::Unreached;
     let on = format!("{}:{}", door.host, door.port);
     match door.reach().await {
@@ -94,9 +127,10 @@ pub(super) async fn host(door: &Door, exit: Exit) -> Finding {
         Err(error) => {
             let help = match &error {
                 Unreached::Name(_) => "check the name in the configuration, and /etc/resolv.conf",
-                Unreached::NotMeant(_) => "set `allow_private = true` there, if it is yours",
+                Unreached::NotMeant(_) => ALLOW,
                 Unreached::Connection { .. } => {
-                    "check host and port, the firewall, and IPAddressAllow= of the unit; proxies are not used"
+                    "check host and port, the firewall, and IPAddressAllow= of the unit; `proxy` in [network] or HTTPS_PROXY \
+                     names a proxy"
                 }
                 Unreached::Certificate { .. } => {
                     "check who answers; a private authority belongs into the trust store of this machine, or into a file \
@@ -115,6 +149,7 @@ fn unreadable(error: &ReadError) -> Finding {
         ReadError::Secret(_) | ReadError::BadSecret(_) => {
             ("write the credential there as the vendor shows it", Exit::Configuration)
         }
+        ReadError::Proxy(_) => ("`proxy` in [network] or the variable HTTPS_PROXY names it", Exit::Configuration),
         ReadError::KeysOfTwoInstances { .. } => {
             ("take both keys from the same page of the dashboard", Exit::Configuration)
         }
@@ -282,7 +317,7 @@ fn rights(instance: &Instance, fetched: &Fetched) -> Vec<Finding> {
     if !missing.is_empty() {
         let why = "not granted; nothing asked for it today, and sections go blind when something does";
         let help = "grant it to the application (Applications > APIs > Auth0 Management API)";
-        findings.push(Finding::warning(Check::Permission, missing.join(" "), why, help));
+        findings.push(Finding::warning(Check::Permission, missing.join(", "), why, help));
     }
     let more: Vec<&str> = granted.difference(&known).map(String::as_str).collect();
     let (writing, reading): (Vec<&str>, Vec<&str>) = more.into_iter().partition(|scope| !scope.starts_with("read:"));
@@ -295,7 +330,7 @@ fn rights(instance: &Instance, fetched: &Fetched) -> Vec<Finding> {
     ] {
         if !scopes.is_empty() {
             let help = "take it from the application (Applications > APIs > Auth0 Management API)";
-            findings.push(Finding::warning(Check::Rights, scopes.join(" "), why, help));
+            findings.push(Finding::warning(Check::Rights, scopes.join(", "), why, help));
         }
     }
     if findings.is_empty() {

@@ -55,7 +55,8 @@ pub fn as_told(line: &str) -> String {
     }
 }
 
-/// A shell that types `script` in the folder of the sandbox, with `authdrift` at hand and the sandbox's configuration.
+/// A shell that types `script` in the folder of the sandbox, where its configuration is, with `authdrift` at hand. As with
+/// `env -i`, its environment is HOME and PATH alone.
 pub fn shell(sandbox: &Sandbox, script: &str) -> Command {
     let bin = sandbox.path("bin");
     if !bin.exists() {
@@ -67,6 +68,5 @@ pub fn shell(sandbox: &Sandbox, script: &str) -> Command {
     let mut command = Command::new("sh");
     command.args(["-xc", script]).current_dir(sandbox.folder.path()).stdin(Stdio::null()).env_clear();
     command.env("PATH", path).env("HOME", sandbox.folder.path());
-    command.env("CONFIGURATION_DIRECTORY", sandbox.folder.path());
     command
 }
