@@ -18,7 +18,7 @@ pub use document::{Document, NotTheDocument};
 pub use normalise::{BadList, document};
 pub use parse::{Unusable, parse, parse_file, parse_within};
 pub use redact::{FingerprintKey, Redaction};
-pub(crate) use redact::{HIDDEN, is_stand_in, without_secrets};
+pub(crate) use redact::{HIDDEN, is_large_stand_in, is_same, is_stand_in, large_stand_in, without_secrets};
 pub use room::{NoRoom, Room, weight};
 
 /// The RFC 8785 bytes of `value`.

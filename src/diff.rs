@@ -1,5 +1,6 @@
 //! What differs between a baseline and a snapshot.
 
+mod bounds;
 pub mod change;
 pub mod compare;
 pub mod patch;

@@ -138,7 +138,9 @@ pub fn advance(
     for change in changes {
         let fingerprint = fingerprint(instance, change);
         let (step, drift) = match known.get(&fingerprint) {
-            Some(drift) if drift.status == Status::Open && drift.change == *change => (Step::Unchanged, drift.clone()),
+            Some(drift) if drift.status == Status::Open && drift.change.is_same(change) => {
+                (Step::Unchanged, drift.clone())
+            }
             Some(drift) if drift.status == Status::Open => {
                 (Step::Changed, Known { change: change.clone(), ..drift.clone() })
             }

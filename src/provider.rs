@@ -6,6 +6,7 @@
 mod addresses;
 mod auth0;
 mod clerk;
+mod echo;
 mod http;
 mod pace;
 mod pages;
@@ -25,7 +26,7 @@ use url::Url;
 
 pub use http::{Http, Limits};
 
-use crate::canonical::{HIDDEN, without_secrets};
+use crate::canonical::without_secrets;
 use crate::config::{Instance, Source};
 use crate::model::{Digest, Resource, State, display_safe};
 use crate::reach::BadProxy;
@@ -181,7 +182,7 @@ pub enum ReadError {
 fn quoted(words: &str, sent: Option<&SecretString>) -> String {
     let sent = sent.map(ExposeSecret::expose_secret).filter(|sent| !sent.is_empty());
     // First of all, because cutting could leave half a secret that is no longer recognised.
-    let words = sent.map_or_else(|| words.to_owned(), |sent| words.replace(sent, HIDDEN));
+    let words = sent.map_or_else(|| words.to_owned(), |sent| echo::without(words, sent));
     display_safe(&without_secrets(&words))
 }
 

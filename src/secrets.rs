@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use secrecy::SecretString;
 use secrecy::zeroize::Zeroizing;
 
-use crate::config::SecretRef;
+use crate::config::{Kept, SecretRef};
 use crate::model::display_safe;
 use crate::telemetry::{FileTooOpen, Observable};
 
@@ -88,6 +88,18 @@ pub enum SecretError {
         /// The file, credential or variable.
         place: String,
     },
+    /// It would end a header, or a command.
+    #[error("the secret in '{place}' has a line break in it; write it there on one line")]
+    LineBreak {
+        /// The file, credential or variable.
+        place: String,
+    },
+    /// It was typed or copied with something that is not seen.
+    #[error("the secret in '{place}' has a control character in it; write the secret there as the vendor shows it")]
+    Control {
+        /// The file, credential or variable.
+        place: String,
+    },
     /// It cannot be a secret.
     #[error("the secret in '{place}' is longer than 64 KiB; check that it is the right file")]
     TooLarge {
@@ -99,13 +111,36 @@ pub enum SecretError {
 /// Reads the secret that `reference` leads to. Blocks while a file is read.
 ///
 /// # Errors
-/// [`SecretError`] when there is none, it is empty, over 64 KiB or not text.
+/// [`SecretError`] when there is none, it is empty, over 64 KiB, not text, or not one line.
 ///
 /// # Security
 /// The result is not shown by `Debug` and is overwritten when dropped. A file that others may read is only warned
 /// about: who may read it is the operator's decision.
 pub fn read(reference: &SecretRef) -> Result<SecretString, SecretError> {
-    read_with(reference, |name| std::env::var_os(name))
+    read_with(reference, Lines::One, |name| std::env::var_os(name))
+}
+
+/// The same, of a secret that may have several lines: a private key.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_lines(reference: &SecretRef) -> Result<SecretString, SecretError> {
+    read_with(reference, Lines::Many, |name| std::env::var_os(name))
+}
+
+/// Reads a secret as what it is for needs it.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_kept(kept: &Kept<'_>) -> Result<SecretString, SecretError> {
+    if kept.key == "private_key" { read_lines(kept.place) } else { read(kept.place) }
+}
+
+/// How many lines a secret may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Lines {
+    One,
+    Many,
 }
 
 /// What can be said of the place of a secret without reading what is there: why it is not there or no file, or that others
@@ -153,18 +188,22 @@ pub fn look(reference: &SecretRef) -> Result<Place, SecretError> {
     }
 }
 
-fn read_with(reference: &SecretRef, variable: impl Fn(&str) -> Option<OsString>) -> Result<SecretString, SecretError> {
+fn read_with(
+    reference: &SecretRef,
+    lines: Lines,
+    variable: impl Fn(&str) -> Option<OsString>,
+) -> Result<SecretString, SecretError> {
     match reference {
         SecretRef::Credential(name) => {
             let path = credential_path(name, variable(CREDENTIALS_DIRECTORY))?;
-            match read_file(&path, false) {
+            match read_file(&path, false, lines) {
                 Err(SecretError::Unreadable { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
                     Err(SecretError::NoSuchCredential { name: display_safe(name) })
                 }
                 other => other,
             }
         }
-        SecretRef::File(path) => read_file(path, true),
+        SecretRef::File(path) => read_file(path, true, lines),
         SecretRef::Env(name) => {
             let place = display_safe(name);
             let Some(value) = variable(name) else {
@@ -173,7 +212,7 @@ fn read_with(reference: &SecretRef, variable: impl Fn(&str) -> Option<OsString>)
             let Ok(text) = value.into_string().map(Zeroizing::new) else {
                 return Err(SecretError::NotText { place });
             };
-            accept(&text, place)
+            accept(&text, place, lines)
         }
     }
 }
@@ -188,7 +227,7 @@ fn credential_path(name: &str, directory: Option<OsString>) -> Result<PathBuf, S
     }
 }
 
-fn read_file(path: &Path, warns: bool) -> Result<SecretString, SecretError> {
+fn read_file(path: &Path, warns: bool, lines: Lines) -> Result<SecretString, SecretError> {
     let place = display_safe(&path.to_string_lossy());
     let unreadable = |source| SecretError::Unreadable { path: place.clone(), source };
     // Before it is opened, which waits for whoever writes into a pipe.
@@ -207,15 +246,22 @@ fn read_file(path: &Path, warns: bool) -> Result<SecretString, SecretError> {
         return Err(SecretError::TooLarge { place });
     }
     match std::str::from_utf8(&bytes) {
-        Ok(text) => accept(text, place),
+        Ok(text) => accept(text, place, lines),
         Err(_) => Err(SecretError::NotText { place }),
     }
 }
 
-fn accept(text: &str, place: String) -> Result<SecretString, SecretError> {
+fn accept(text: &str, place: String, lines: Lines) -> Result<SecretString, SecretError> {
     let secret = text.strip_suffix('\n').map_or(text, |text| text.strip_suffix('\r').unwrap_or(text));
     if secret.trim().is_empty() {
         return Err(SecretError::Empty { place });
+    }
+    let is_break = |c: char| matches!(c, '\n' | '\r' | '\u{b}' | '\u{c}' | '\u{85}' | '\u{2028}' | '\u{2029}');
+    if lines == Lines::One && secret.contains(is_break) {
+        return Err(SecretError::LineBreak { place });
+    }
+    if secret.contains(|c: char| c.is_control() && !(lines == Lines::Many && matches!(c, '\n' | '\r' | '\t'))) {
+        return Err(SecretError::Control { place });
     }
     if secret.len() as u64 > LARGEST {
         return Err(SecretError::TooLarge { place });
@@ -229,7 +275,7 @@ mod tests {
     use secrecy::ExposeSecret as _;
 
     fn outcome(reference: &SecretRef, directory: Option<&Path>) -> String {
-        let found = read_with(reference, |name| match name {
+        let found = read_with(reference, Lines::One, |name| match name {
             CREDENTIALS_DIRECTORY => directory.map(|path| path.as_os_str().to_owned()),
             "SET" => Some("CANARY\n".into()),
             "BLANK" => Some("\n".into()),
@@ -245,13 +291,7 @@ mod tests {
     fn one_trailing_line_break_is_dropped() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("secret");
-        let table = [
-            ("CANARY", "CANARY"),
-            ("CANARY\n", "CANARY"),
-            ("CANARY\r\n", "CANARY"),
-            ("CANARY\n\n", "CANARY\n"),
-            (" CANARY ", " CANARY "),
-        ];
+        let table = [("CANARY", "CANARY"), ("CANARY\n", "CANARY"), ("CANARY\r\n", "CANARY"), (" CANARY ", " CANARY ")];
         for (content, expected) in table {
             std::fs::write(&path, content).unwrap();
             let expected = format!("ok {expected:?}");
@@ -267,6 +307,19 @@ mod tests {
         std::fs::write(folder.path().join("blank"), "\n").unwrap();
         std::fs::write(folder.path().join("binary"), b"CANARY\xff").unwrap();
         std::fs::write(folder.path().join("large"), "CANARY".repeat(20_000)).unwrap();
+        for (name, text) in [
+            ("twice", "CANARY\n\n"),
+            ("first", "\nCANARY"),
+            ("within", "CANARY\nCANARY\n"),
+            ("returns", "CANARY\rCANARY"),
+            ("tab", "CANARY\t"),
+            ("bell", "CAN\u{7}ARY"),
+            ("next", "CANARY\u{85}CANARY"),
+            ("rubout", "CANARY\u{7f}"),
+            ("nul", "CANARY\0"),
+        ] {
+            std::fs::write(folder.path().join(name), text).unwrap();
+        }
         let pipe = folder.path().join("pipe");
         assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
         let credential = |name: &str| SecretRef::Credential(name.to_owned());
@@ -277,6 +330,15 @@ mod tests {
             (credential(".."), true, "must not be empty"),
             (credential("blank"), true, "is empty; write the secret there"),
             (credential("binary"), true, "is not UTF-8 text"),
+            (credential("twice"), true, "has a line break in it"),
+            (credential("first"), true, "has a line break in it"),
+            (credential("within"), true, "has a line break in it"),
+            (credential("returns"), true, "has a line break in it"),
+            (credential("next"), true, "has a line break in it"),
+            (credential("tab"), true, "has a control character in it"),
+            (credential("bell"), true, "has a control character in it"),
+            (credential("rubout"), true, "has a control character in it"),
+            (credential("nul"), true, "has a control character in it"),
             (credential("large"), true, "is longer than 64 KiB"),
             (SecretRef::File(folder.path().join("none")), false, "check that the file exists"),
             (SecretRef::File(folder.path().to_owned()), false, "it is not a regular file"),
@@ -293,8 +355,22 @@ mod tests {
     }
 
     #[test]
+    fn only_a_private_key_has_lines() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = SecretRef::File(folder.path().join("key"));
+        for (key, text, expected) in [
+            ("private_key", "-----BEGIN PRIVATE KEY-----\r\nCANARY\n-----END PRIVATE KEY-----\n", true),
+            ("private_key", "CANARY\0\n", false),
+            ("token", "CANARY\nCANARY\n", false),
+        ] {
+            std::fs::write(folder.path().join("key"), text).unwrap();
+            assert_eq!(read_kept(&Kept { key, place: &place }).is_ok(), expected, "{key} {text:?}");
+        }
+    }
+
+    #[test]
     fn a_secret_is_not_shown_by_debug() {
-        let secret = read_with(&SecretRef::Env("X".to_owned()), |_| Some("CANARY".into())).unwrap();
+        let secret = read_with(&SecretRef::Env("X".to_owned()), Lines::One, |_| Some("CANARY".into())).unwrap();
         assert!(!format!("{secret:?}").contains("CANARY"));
     }
 }

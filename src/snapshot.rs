@@ -100,9 +100,9 @@ impl Snapshot {
         self.sections.iter().map(|(section, reading)| (section.clone(), reading.mark())).collect()
     }
 
-    /// The value of every section that has one.
-    pub fn values(&self) -> impl Iterator<Item = (&str, &Value)> {
-        self.sections.iter().filter_map(|(section, reading)| Some((section.as_str(), reading.document()?.value())))
+    /// The value of every section that has one, read one after the other.
+    pub fn values(&self) -> impl Iterator<Item = (&str, Value)> {
+        self.sections.iter().filter_map(|(section, reading)| Some((section.as_str(), reading.document()?.read())))
     }
 
     /// The digest of the whole snapshot; see [`digest_of`].

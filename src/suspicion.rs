@@ -7,7 +7,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
+use serde_json::value::RawValue;
 
+use crate::canonical::Document;
 use crate::model::display_safe;
 use crate::sections::{Section, Shape};
 
@@ -17,9 +19,32 @@ const MANY: usize = 3;
 /// How deep within an object its fields are looked at.
 const DEPTH: usize = 3;
 
-/// Why `after` is hard to believe, for somebody who saw `before`; both are canonical values of `section`.
-pub fn doubt(section: &Section, before: &Value, after: &Value) -> Option<String> {
+/// Why `after` is hard to believe, for somebody who saw `before`; both are documents of `section`. The objects of a list are
+/// read one by one.
+pub fn doubt(section: &Section, before: &Document, after: &Document) -> Option<String> {
+    if section.shape == Shape::List
+        && section.each.is_empty()
+        && let (Some(old), Some(new)) = (before.members(), after.members())
+    {
+        let fields = |raw: &&RawValue| fields(&serde_json::from_str(raw.get()).unwrap_or_default());
+        return gone(section, &old, &new, fields, || None);
+    }
+    doubt_of_values(section, &before.read(), &after.read())
+}
+
+fn doubt_of_values(section: &Section, before: &Value, after: &Value) -> Option<String> {
     let (old, new) = (parts(section, before), parts(section, after));
+    gone(section, &old, &new, |object| fields(object), || emptied(section, before, after))
+}
+
+/// Why the parts of a section are hard to believe that are `new`, after those that are `old`.
+fn gone<P>(
+    section: &Section,
+    old: &BTreeMap<String, P>,
+    new: &BTreeMap<String, P>,
+    fields: impl Fn(&P) -> BTreeSet<String>,
+    emptied: impl FnOnce() -> Option<String>,
+) -> Option<String> {
     let what = match section.shape {
         Shape::Object if section.each.is_empty() => "fields",
         Shape::Set => "members",
@@ -32,17 +57,24 @@ pub fn doubt(section: &Section, before: &Value, after: &Value) -> Option<String>
     if old.len() >= 2 && kept.len() * 2 < old.len() {
         return Some(format!("{} of {} {what} are gone at once", old.len() - kept.len(), old.len()));
     }
-    if let Some(reason) = emptied(section, before, after) {
+    if let Some(reason) = emptied() {
         return Some(reason);
     }
     if kept.len() < MANY || what != "objects" {
         return None;
     }
-    let in_all = kept.iter().filter_map(|key| old.get(*key)).map(|object| fields(object));
+    let in_all = kept.iter().filter_map(|key| old.get(*key)).map(&fields);
     let in_all = in_all.reduce(|all, one| all.intersection(&one).cloned().collect())?;
-    let in_any: BTreeSet<String> =
-        kept.iter().filter_map(|key| new.get(*key)).flat_map(|object| fields(object)).collect();
-    let gone = in_all.difference(&in_any).min_by_key(|field| field.len())?;
+    // Fields are looked for until all are found.
+    let mut missed = in_all;
+    for object in kept.iter().filter_map(|key| new.get(*key)) {
+        if missed.is_empty() {
+            return None;
+        }
+        let there = fields(object);
+        missed.retain(|field| !there.contains(field));
+    }
+    let gone = missed.iter().min_by_key(|field| field.len())?;
     Some(format!("the field '{}' is gone from all {} {what} at once", display_safe(gone), kept.len()))
 }
 
@@ -123,7 +155,10 @@ mod tests {
     use serde_json::json;
 
     fn doubt_of(section: &str, before: Value, after: Value) -> Option<String> {
-        doubt(Table::of(Provider::Auth0).section(section).unwrap(), &before, &after)
+        let section = Table::of(Provider::Auth0).section(section).unwrap();
+        let by_values = doubt_of_values(section, &before, &after);
+        assert_eq!(doubt(section, &Document::new(&before), &Document::new(&after)), by_values);
+        by_values
     }
 
     fn clients(names: &[&str], fields: &Value) -> Value {

@@ -2,7 +2,7 @@
 //! configuration asks of approvals they are the policy.
 
 use std::fs;
-use std::io;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use crate::config::Approval;
@@ -84,8 +84,7 @@ fn content(
     revoked: Option<Result<Vec<u8>, BadTrustFile>>,
 ) -> Result<Content, BadTrustFile> {
     let path = &approval.allowed_signers;
-    let signers = String::from_utf8(signers?).map_err(|_| bad(path, "it is not UTF-8".to_owned()))?;
-    let signers = AllowedSigners::parse(&signers).map_err(|error| bad(path, error.to_string()))?;
+    let signers = AllowedSigners::from_bytes(&signers?).map_err(|error| bad(path, error.to_string()))?;
     let revoked = match (&approval.revoked_keys, revoked) {
         (Some(path), Some(bytes)) => RevokedKeys::parse(&bytes?).map_err(|error| bad(path, error.to_string()))?,
         _ => RevokedKeys::default(),
@@ -98,13 +97,29 @@ fn content(
     Ok(Content { signers, revoked, rules })
 }
 
+/// The largest file that a configuration names and that is read whole.
+const LARGEST: u64 = 4 << 20;
+
+/// What is in a file that a person names, of no more than 4 MiB.
+///
+/// # Errors
+/// It is larger, or cannot be read.
+pub fn read_whole(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    fs::File::open(path)?.take(LARGEST + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > LARGEST {
+        return Err(io::Error::other("it is larger than 4 MiB"));
+    }
+    Ok(bytes)
+}
+
 /// Only of a regular file: a pipe would be waited for.
 fn bytes_of(path: &Path) -> Result<Vec<u8>, BadTrustFile> {
     let read = || {
         if !fs::metadata(path)?.is_file() {
             return Err(io::Error::other("it is not a regular file"));
         }
-        fs::read(path)
+        read_whole(path)
     };
     read().map_err(|error| BadTrustFile { is_passing: is_out_of_files(&error), ..bad(path, error.to_string()) })
 }

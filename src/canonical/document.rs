@@ -1,9 +1,11 @@
 //! One canonical value, its bytes and its digest: they belong together and never part.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
 use serde::de::IgnoredAny;
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use super::to_bytes;
 use crate::model::Digest;
@@ -50,6 +52,17 @@ impl Document {
     /// Bytes that look like JSON and cannot be read, with a number that is too large, were never made here. They are null.
     pub fn value(&self) -> &Value {
         self.0.value.get_or_init(|| serde_json::from_slice(&self.0.bytes).unwrap_or_default())
+    }
+
+    /// The value, read anew and kept nowhere: for whoever needs it once.
+    pub fn read(&self) -> Value {
+        serde_json::from_slice(&self.0.bytes).unwrap_or_default()
+    }
+
+    /// The members of an object by name, each as it is written: what is written the same is the same, and need not be read.
+    /// Nothing if it is no object.
+    pub fn members(&self) -> Option<BTreeMap<String, &RawValue>> {
+        serde_json::from_slice(&self.0.bytes).ok()
     }
 
     /// The same without the value, which is read anew when somebody asks: for whoever keeps it for long.

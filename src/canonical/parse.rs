@@ -59,40 +59,100 @@ pub fn parse_file(bytes: &[u8], room: &Room) -> Result<Value, Unusable> {
     read(bytes, room, MOST_LEVELS_OF_FILE)
 }
 
+/// Weighs the values first and makes none unless there is room for all: memory that was given back is not always free for
+/// the next.
 fn read(bytes: &[u8], room: &Room, levels: usize) -> Result<Value, Unusable> {
+    let unusable = |error: serde_json::Error| Unusable(crate::model::display_safe(&error.to_string()));
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
-    let value = Strict { room, levels, most: levels }
-        .deserialize(&mut deserializer)
-        .and_then(|value| deserializer.end().map(|()| value))
-        .map_err(|error| Unusable(crate::model::display_safe(&error.to_string())))?;
-    Ok(value)
+    Weigh { room, levels, most: levels }.deserialize(&mut deserializer).map_err(unusable)?;
+    let mut deserializer = serde_json::Deserializer::from_slice(bytes);
+    Strict.deserialize(&mut deserializer).and_then(|value| deserializer.end().map(|()| value)).map_err(unusable)
 }
 
-struct Strict<'r> {
+/// Takes room for values without making them.
+#[derive(Clone, Copy)]
+struct Weigh<'r> {
     room: &'r Room,
     /// Levels that are left, of how many.
     levels: usize,
     most: usize,
 }
 
-impl Strict<'_> {
-    fn take<E: serde::de::Error>(&self, bytes: usize) -> Result<(), E> {
+impl Weigh<'_> {
+    fn take<E: serde::de::Error>(self, bytes: usize) -> Result<(), E> {
         self.room.take(bytes).map_err(E::custom)
     }
 
     /// The same for what is one level deeper.
-    fn deeper<E: serde::de::Error>(&self) -> Result<Self, E> {
+    fn deeper<E: serde::de::Error>(self) -> Result<Self, E> {
         let levels = self.levels.checked_sub(1);
         let levels = levels.ok_or_else(|| E::custom(format_args!("it is nested deeper than {} levels", self.most)))?;
-        Ok(Self { room: self.room, levels, most: self.most })
-    }
-
-    fn again(&self) -> Self {
-        Self { ..*self }
+        Ok(Self { levels, ..self })
     }
 }
 
-impl<'de> DeserializeSeed<'de> for Strict<'_> {
+impl<'de> DeserializeSeed<'de> for Weigh<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Weigh<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_str<E: serde::de::Error>(self, value: &str) -> Result<(), E> {
+        self.take(room::of_text(value))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<(), A::Error> {
+        let inner = self.deeper()?;
+        while sequence.next_element_seed(inner)?.is_some() {
+            self.take(room::OF_ITEM)?;
+        }
+        Ok(())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<(), A::Error> {
+        let inner = self.deeper()?;
+        let mut count = 0;
+        while entries.next_key_seed(self)?.is_some() {
+            self.take(room::of_entry(count))?;
+            entries.next_value_seed(inner)?;
+            count += 1;
+        }
+        Ok(())
+    }
+}
+
+struct Strict;
+
+impl<'de> DeserializeSeed<'de> for Strict {
     type Value = Value;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
@@ -100,7 +160,7 @@ impl<'de> DeserializeSeed<'de> for Strict<'_> {
     }
 }
 
-impl<'de> Visitor<'de> for Strict<'_> {
+impl<'de> Visitor<'de> for Strict {
     type Value = Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -116,7 +176,6 @@ impl<'de> Visitor<'de> for Strict<'_> {
     }
 
     fn visit_str<E: serde::de::Error>(self, value: &str) -> Result<Value, E> {
-        self.take(room::of_text(value))?;
         Ok(Value::String(value.to_owned()))
     }
 
@@ -143,21 +202,17 @@ impl<'de> Visitor<'de> for Strict<'_> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Value, A::Error> {
-        let inner = self.deeper()?;
         let mut items = Vec::new();
-        while let Some(item) = sequence.next_element_seed(inner.again())? {
-            self.take(room::OF_ITEM)?;
+        while let Some(item) = sequence.next_element_seed(Strict)? {
             items.push(item);
         }
         Ok(Value::Array(items))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
-        let inner = self.deeper()?;
         let mut object = Map::new();
         while let Some(key) = entries.next_key::<String>()? {
-            self.take(room::of_text(&key) + room::of_entry(object.len()))?;
-            let value = entries.next_value_seed(inner.again())?;
+            let value = entries.next_value_seed(Strict)?;
             if object.contains_key(&key) {
                 return Err(A::Error::custom(format_args!("key '{key}' is there twice in one object")));
             }

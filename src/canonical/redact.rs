@@ -10,7 +10,7 @@ use sha2::Sha256;
 
 use super::certificate::is_certificate;
 use super::to_bytes;
-use crate::model::Pointer;
+use crate::model::{Digest, Pointer};
 
 /// The local key of all fingerprints. It never leaves the machine; without it equal secrets cannot be recognised.
 #[derive(Clone)]
@@ -121,10 +121,33 @@ pub(crate) fn is_stand_in(value: &Value) -> bool {
     let text = |name: &str| fields.get(name).and_then(Value::as_str);
     match fields.len() {
         1 => text("fingerprint").is_some_and(|print| print.starts_with("hmac-sha256:")),
-        3 => is_certificate(value),
         2 => text("sha256").is_some() && fields.get("size").is_some_and(Value::is_u64),
+        3 => is_certificate(value) || is_large_stand_in(value).is_some(),
         _ => false,
     }
+}
+
+/// What stands for a value that is too large to be kept in events and messages.
+pub(crate) fn large_stand_in(digest: &Digest, size: usize) -> Value {
+    json!({ "sha256": digest.as_str().trim_start_matches("sha256:"), "size": size, "too_large": true })
+}
+
+/// Digits of the digest and size of a value that is too large to be kept, if `value` stands for one.
+pub(crate) fn is_large_stand_in(value: &Value) -> Option<(&str, u64)> {
+    let fields = value.as_object().filter(|fields| fields.len() == 3)?;
+    let is_large = fields.get("too_large") == Some(&Value::Bool(true));
+    Some((fields.get("sha256")?.as_str()?, fields.get("size")?.as_u64()?)).filter(|_| is_large)
+}
+
+/// Whether both are one value, of which one may be what stands for the other.
+pub(crate) fn is_same(one: &Value, other: &Value) -> bool {
+    let stands_for = |stand_in: &Value, value: &Value| {
+        is_large_stand_in(stand_in).is_some_and(|(digits, _)| {
+            is_large_stand_in(value).is_none()
+                && Digest::of(&to_bytes(value)).as_str().trim_start_matches("sha256:") == digits
+        })
+    };
+    one == other || stands_for(one, other) || stands_for(other, one)
 }
 
 #[cfg(test)]
@@ -189,6 +212,10 @@ mod tests {
     fn stand_ins_are_values_and_other_objects_are_not() {
         let print = FingerprintKey::new([1; 32]).fingerprint(&Pointer::of_section("a"), &json!("CANARY"));
         assert!(is_stand_in(&print) && is_stand_in(&json!({ "sha256": "00", "size": 2 })));
+        let large = json!({ "a": "x".repeat(9) });
+        let stand_in = large_stand_in(&Digest::of(&to_bytes(&large)), 15);
+        assert!(is_stand_in(&stand_in) && is_same(&stand_in, &large) && is_same(&large, &stand_in));
+        assert!(!is_same(&stand_in, &json!({})) && is_same(&stand_in, &stand_in));
         for other in
             [json!({}), json!({ "fingerprint": "x" }), json!({ "size": 2 }), json!("hmac-sha256:"), json!(null)]
         {

@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::catalogue::{Catalogue, Setting};
 use super::direction::direction;
 use super::surroundings::Surroundings;
-use crate::canonical::is_stand_in;
+use crate::canonical::{is_large_stand_in, is_stand_in};
 use crate::diff::{Change, ChangeKind};
 use crate::model::{Category, Direction, Pattern, Pointer, Severity, Unit, display_safe, is_nothing};
 
@@ -72,6 +72,8 @@ pub fn assess_among(catalogue: &Catalogue, surroundings: &Surroundings, change: 
     } else if let Some((setting, leaf)) = most_severe_leaf(catalogue, &change) {
         let named = (title(setting, surroundings, &leaf), topic(setting, &leaf));
         described(setting, named, Direction::Unknown, change)
+    } else if [&change.before, &change.after].into_iter().any(|value| is_large_stand_in(value).is_some()) {
+        unseen(catalogue, change)
     } else if let Some(field) = surroundings.new_field(&change) {
         new_field(&field, change)
     } else {
@@ -149,6 +151,21 @@ fn unclassified(change: Change) -> Drift {
         dashboard: None,
         event: None,
         change,
+    }
+}
+
+/// A value that is too large to be kept may hold any of the settings that can be below its place.
+fn unseen(catalogue: &Catalogue, change: Change) -> Drift {
+    let below = catalogue
+        .settings()
+        .iter()
+        .filter(|setting| setting.paths.iter().any(|pattern| pattern.may_be_below(change.path.tokens())));
+    let severity = below.map(|setting| setting.severity).max().unwrap_or(Severity::Medium);
+    let drift = unclassified(change);
+    Drift {
+        severity: severity.max(drift.severity),
+        why: "It is too large to be shown, so any of the settings in it may have changed.".to_owned(),
+        ..drift
     }
 }
 

@@ -1,5 +1,6 @@
 //! What is known beside a change: the names behind opaque ids, and which fields are new everywhere.
 
+use std::borrow::Borrow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
@@ -11,6 +12,9 @@ use crate::sections::{Section, Shape, Table};
 /// Objects with the same new field from which on it is the vendor's doing and nobody's change.
 const MANY: usize = 3;
 
+/// Characters of a name.
+const LONGEST_NAME: usize = 1_000;
+
 /// What is known about an instance beside one change of it. The default knows nothing.
 #[derive(Debug, Clone, Default)]
 pub struct Surroundings {
@@ -19,12 +23,13 @@ pub struct Surroundings {
 }
 
 impl Surroundings {
-    /// What the values of all sections, before and `after`, tell about `changes`, and about those that are `remembered`:
-    /// an object that went again has its name there only.
-    pub fn new<'a>(
+    /// What the values of all sections, before and `after`, tell about `changes`, and about those that are `remembered`: an
+    /// object that went again has its name there only. One section is looked at after the other, so that they may be read
+    /// one by one.
+    pub fn new<'a, V: Borrow<Value>>(
         table: &Table,
-        before: impl IntoIterator<Item = (&'a str, &'a Value)>,
-        after: impl IntoIterator<Item = (&'a str, &'a Value)>,
+        before: impl IntoIterator<Item = (&'a str, V)>,
+        after: impl IntoIterator<Item = (&'a str, V)>,
         changes: &[Change],
         remembered: &[Change],
     ) -> Self {
@@ -32,29 +37,34 @@ impl Surroundings {
         if changes.is_empty() && remembered.is_empty() {
             return surroundings;
         }
-        let after: Vec<_> = after.into_iter().collect();
-        let mut named: BTreeMap<(&str, &String), &str> = BTreeMap::new();
+        let mut named: BTreeMap<(&str, String), String> = BTreeMap::new();
+        let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
         let list = |section| table.section(section).filter(|row| row.shape == Shape::List && row.each.is_empty());
-        fn name_in<'o>(row: &Section, id: &'o str, object: &'o Value) -> &'o str {
+        fn name_in(row: &Section, id: &str, object: &Value) -> String {
             let name = row.label.as_ref().and_then(|label| object.get(label)).and_then(Value::as_str);
-            name.filter(|name| !name.is_empty()).unwrap_or(id)
+            cut(name.filter(|name| !name.is_empty()).unwrap_or(id)).to_owned()
         }
         for change in remembered {
             if let ([section, id], Some(row)) = (change.path.tokens(), list(change.section())) {
                 let object = if change.after.is_object() { &change.after } else { &change.before };
-                named.insert((section, id), name_in(row, id, object));
+                named.insert((section, id.clone()), name_in(row, id, object));
             }
         }
-        for (section, value) in before.into_iter().chain(after.iter().copied()) {
+        let before = before.into_iter().map(|side| (false, side));
+        for (is_after, (section, value)) in before.chain(after.into_iter().map(|side| (true, side))) {
             let Some(row) = list(section) else { continue };
-            for (id, object) in value.as_object().into_iter().flatten() {
-                named.insert((section, id), name_in(row, id, object));
+            let Some(objects) = value.borrow().as_object() else { continue };
+            if is_after {
+                counts.insert(section, objects.len());
+            }
+            for (id, object) in objects {
+                named.insert((section, id.clone()), name_in(row, id, object));
             }
         }
         // Some ids are chosen by people: one that means something else in another section has no name of its own.
         for ((_, id), name) in named {
-            let known = surroundings.names.entry(id.clone()).or_insert_with(|| name.to_owned());
-            if known != name {
+            let known = surroundings.names.entry(id.clone()).or_insert_with(|| name.clone());
+            if *known != name {
                 id.clone_into(known);
             }
         }
@@ -62,9 +72,7 @@ impl Surroundings {
         for change in changes.iter().filter(|change| change.kind == ChangeKind::Added && !change.is_member) {
             *seen.entry(without_object(&change.path)).or_default() += 1;
         }
-        for (section, value) in after {
-            let is_list = table.section(section).is_some_and(|row| row.shape == Shape::List && row.each.is_empty());
-            let objects = value.as_object().filter(|_| is_list).map_or(0, |objects| objects.len());
+        for (section, objects) in counts {
             let is_everywhere = |(field, count): &(&Pointer, &usize)| {
                 field.section() == section && **count == objects && objects >= MANY && field.tokens().len() > 2
             };
@@ -84,6 +92,11 @@ impl Surroundings {
         let field = without_object(&change.path);
         (change.kind == ChangeKind::Added && self.new_fields.contains(&field)).then_some(field)
     }
+}
+
+/// No longer than anybody reads.
+fn cut(name: &str) -> &str {
+    name.char_indices().nth(LONGEST_NAME).map_or(name, |(end, _)| name.get(..end).unwrap_or(name))
 }
 
 /// `/clients/abc/jwt/alg` as `/clients/*/jwt/alg`.

@@ -18,6 +18,7 @@ use crate::model::Provider;
 use crate::provider::Limits;
 use crate::reach::Proxy;
 use crate::store::Store;
+use crate::trust_files::read_whole;
 
 /// The meaning of settings, for both vendors.
 #[derive(Debug, Clone)]
@@ -34,7 +35,7 @@ impl Catalogues {
     pub fn load(own: Option<&Path>) -> Result<Self, CliError> {
         let text = own
             .map(|path| {
-                let read = fs::read_to_string(path);
+                let read = read_text(path);
                 read.map_err(|error| {
                     let message = format!("cannot read catalogue '{}': {error}", path.display());
                     CliError::new(Exit::Configuration, message).with_help(match error.kind() {
@@ -274,7 +275,11 @@ const FOUND_HERE: &str = "this file was found in the current folder; --config FI
 /// # Errors
 /// It cannot be read.
 pub fn read_config(file: &Path) -> Result<String, CliError> {
-    fs::read_to_string(file).map_err(|error| unreadable(file, &error))
+    read_text(file).map_err(|error| unreadable(file, &error))
+}
+
+fn read_text(path: &Path) -> io::Result<String> {
+    String::from_utf8(read_whole(path)?).map_err(|_| io::Error::new(ErrorKind::InvalidData, "it is not UTF-8 text"))
 }
 
 fn unreadable(file: &Path, error: &io::Error) -> CliError {

@@ -15,6 +15,7 @@ use crate::model::Digest;
 use crate::store::{StoreError, Transaction, baselines, documents, instances};
 use crate::trust::SignedStatement;
 use crate::trust::statement::Statement;
+use crate::trust_files::read_whole;
 
 const VERIFY: &str = include_str!("export/verify.sh");
 
@@ -52,7 +53,7 @@ pub fn export(context: &Context, options: &ExportOptions, out: &mut dyn Write) -
     })?;
     if statements.is_empty() {
         let message = format!("{} has no baseline yet, so there is nothing to export", instance.id);
-        let help = format!("`authdrift approve {} --reason TEXT` makes the newest snapshot the baseline", instance.id);
+        let help = format!("`{}` makes it of the newest snapshot", context.config.approval.command(&instance.id));
         return Err(CliError::new(Exit::NoBaseline, message).with_help(help));
     }
 
@@ -83,7 +84,7 @@ pub fn export(context: &Context, options: &ExportOptions, out: &mut dyn Write) -
         [("allowed_signers", Some(&approval.allowed_signers)), ("revoked_keys", approval.revoked_keys.as_ref())];
     for (name, path) in trust_files {
         let Some(path) = path else { continue };
-        let bytes = fs::read(path).map_err(|error| {
+        let bytes = read_whole(path).map_err(|error| {
             CliError::new(Exit::Configuration, format!("cannot read '{}': {error}", path.display()))
         })?;
         write(&folder.join(name), &bytes).map_err(failed)?;

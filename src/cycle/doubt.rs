@@ -87,8 +87,8 @@ impl Watch {
                     }
                     before => before?,
                 };
-                let doubt = suspicion::doubt(section, before.value(), document.value());
-                if let Some(reason) = doubt.or_else(|| suspicion::refused(before.value(), left_out.get(name)?)) {
+                let doubt = suspicion::doubt(section, &before, document);
+                if let Some(reason) = doubt.or_else(|| suspicion::refused(&before.read(), left_out.get(name)?)) {
                     doubts.insert(name.clone(), (reason, Some(document.digest().clone())));
                 }
             }

@@ -235,7 +235,7 @@ pub fn surroundings(
     remembered: &[Change],
 ) -> Surroundings {
     let sections = baseline.documents.keys();
-    let approved = sections.filter_map(|section| Some((section.as_str(), baseline.document(section)?.value())));
+    let approved = sections.filter_map(|section| Some((section.as_str(), baseline.document(section)?.read())));
     Surroundings::new(Table::of(snapshot.instance.provider), approved, snapshot.values(), changes, remembered)
 }
 

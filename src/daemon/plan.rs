@@ -74,7 +74,7 @@ impl Plan {
 pub(super) fn unusable(config: &Config) -> Vec<String> {
     let trust = TrustFiles::read(&config.approval).signers().err().map(|error| error.to_string());
     let secrets = config.secrets().into_iter().filter_map(|(of, kept)| {
-        let error = secrets::read(kept.place).err()?;
+        let error = secrets::read_kept(&kept).err()?;
         Some(format!("{of}: {error}"))
     });
     trust.into_iter().chain(secrets).collect()

@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::canonical::is_same;
 use crate::model::Pointer;
 
 /// What kind of difference it is.
@@ -59,6 +60,13 @@ pub struct Change {
 }
 
 impl Change {
+    /// Whether both are one change, however much of its values either holds.
+    pub fn is_same(&self, other: &Self) -> bool {
+        (&self.path, self.kind, self.is_member) == (&other.path, other.kind, other.is_member)
+            && is_same(&self.before, &other.before)
+            && is_same(&self.after, &other.after)
+    }
+
     /// The section.
     pub fn section(&self) -> &str {
         self.path.section()

@@ -1,12 +1,15 @@
 //! The comparison itself.
 
+use std::borrow::Cow;
 use std::collections::{BTreeSet, HashSet};
 
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
+use super::bounds;
 use super::change::{Change, ChangeKind};
-use crate::canonical::{Document, certificates, is_stand_in, to_bytes};
-use crate::model::{Pointer, State};
+use crate::canonical::{Document, certificates, is_stand_in, large_stand_in, to_bytes};
+use crate::model::{Digest, Pointer, State};
 use crate::sections::Table;
 use crate::snapshot::{Manifest, Reading, Snapshot};
 
@@ -37,15 +40,27 @@ impl<'a> Side<'a> {
     pub fn as_json(self) -> Option<Value> {
         match self {
             Self::Without(state) => Some(json!({ "state": state })),
-            _ => self.value().cloned(),
+            _ => self.value().map(Cow::into_owned),
         }
     }
 
-    fn value(self) -> Option<&'a Value> {
+    fn value(self) -> Option<Cow<'a, Value>> {
         match self {
-            Self::Value(value) => Some(value),
-            Self::Document(document) => Some(document.value()),
+            Self::Value(value) => Some(Cow::Borrowed(value)),
+            Self::Document(document) => Some(Cow::Owned(document.read())),
             Self::Without(_) | Self::Unknown => None,
+        }
+    }
+
+    /// What stands for its value where that is too large.
+    fn stand_in(self) -> Value {
+        match self {
+            Self::Document(document) => large_stand_in(document.digest(), document.bytes().len()),
+            Self::Value(value) => {
+                let bytes = to_bytes(value);
+                large_stand_in(&Digest::of(&bytes), bytes.len())
+            }
+            Self::Without(_) | Self::Unknown => json!({ "state": self.state() }),
         }
     }
 
@@ -76,39 +91,79 @@ pub fn compare<'a>(table: &Table, baseline: impl Fn(&str) -> Side<'a>, snapshot:
     for (section, reading) in &snapshot.sections {
         compare_section(table, section, baseline(section), Side::of_reading(Some(reading)), &mut changes);
     }
+    bounds::of_all(&mut changes, |section| {
+        [baseline(section), Side::of_reading(snapshot.sections.get(section))].map(Side::stand_in)
+    });
     changes
 }
 
-/// Adds every difference between two sides of one section to `changes`; none when a side is unknown.
+/// Adds every difference between two sides of one section to `changes`; none when a side is unknown. More and larger ones
+/// than anybody reads become fewer and smaller, see [`bounds`].
 pub fn compare_section(table: &Table, section: &str, before: Side<'_>, after: Side<'_>, changes: &mut Vec<Change>) {
     // What has one digest has one value: it is not even read.
     if before == after || [before, after].contains(&Side::Unknown) {
         return;
     }
     let path = Pointer::of_section(section);
-    match (before.value(), after.value()) {
-        (Some(before), Some(after)) => compare_values(table, &path, before, after, changes),
-        _ => changes.push(Change {
-            path,
-            kind: ChangeKind::Changed,
-            before: json!({ "state": before.state() }),
-            after: json!({ "state": after.state() }),
-            is_member: false,
-        }),
+    let mut found = Vec::new();
+    match (before, after) {
+        (Side::Document(old), Side::Document(new)) if compare_members(table, &path, old, new, &mut found) => {}
+        _ => match (before.value(), after.value()) {
+            (Some(before), Some(after)) => compare_values(table, &path, &before, &after, &mut found),
+            _ => found.push(Change {
+                path,
+                kind: ChangeKind::Changed,
+                before: json!({ "state": before.state() }),
+                after: json!({ "state": after.state() }),
+                is_member: false,
+            }),
+        },
     }
+    bounds::of_section(&mut found, section, || [before, after].map(Side::stand_in));
+    changes.append(&mut found);
+}
+
+/// Compares two objects of which only those members are read that differ. Answers whether they are such objects.
+fn compare_members(table: &Table, path: &Pointer, old: &Document, new: &Document, changes: &mut Vec<Change>) -> bool {
+    let (Some(old), Some(new)) = (old.members(), new.members()) else { return false };
+    // What stands for something else is one value.
+    if old.len() < 4 || new.len() < 4 {
+        return false;
+    }
+    let read = |raw: &&RawValue| serde_json::from_str::<Value>(raw.get()).unwrap_or_default();
+    let names: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
+    for name in names {
+        let (was, is) = (old.get(name), new.get(name));
+        if was.map(|raw| raw.get()) != is.map(|raw| raw.get()) {
+            compare_member(table, &path.child(name), was.map(read).as_ref(), is.map(read).as_ref(), changes);
+        }
+    }
+    true
+}
+
+fn compare_member(table: &Table, place: &Pointer, was: Option<&Value>, is: Option<&Value>, changes: &mut Vec<Change>) {
+    match (was, is) {
+        (Some(was), Some(is)) => compare_values(table, place, was, is, changes),
+        // Vendors add and retire providers that nobody has switched on.
+        (Some(one), None) | (None, Some(one)) if table.is_inert(place, one) => {}
+        // Stated or not, it is what the vendor does anyway.
+        (Some(one), None) | (None, Some(one)) if table.default_at(place) == Some(one) => {}
+        (Some(was), None) => changes.push(change(ChangeKind::Removed, place, was, &Value::Null, false)),
+        (None, Some(is)) => changes.push(change(ChangeKind::Added, place, &Value::Null, is, false)),
+        (None, None) => {}
+    }
+}
+
+/// A change with its values, or with what stands for one that is too large.
+fn change(kind: ChangeKind, path: &Pointer, before: &Value, after: &Value, is_member: bool) -> Change {
+    let kept = |value: &Value| bounds::kept(value, is_member);
+    Change { path: path.clone(), kind, before: kept(before), after: kept(after), is_member }
 }
 
 fn compare_values(table: &Table, path: &Pointer, before: &Value, after: &Value, changes: &mut Vec<Change>) {
     if before == after {
         return;
     }
-    let one = |kind, path: &Pointer, before: &Value, after: &Value, is_member| Change {
-        path: path.clone(),
-        kind,
-        before: before.clone(),
-        after: after.clone(),
-        is_member,
-    };
     match (before, after) {
         // A baseline that was approved before certificates were compared holds the text.
         (Value::String(text), certificate) | (certificate, Value::String(text))
@@ -117,38 +172,28 @@ fn compare_values(table: &Table, path: &Pointer, before: &Value, after: &Value, 
         (Value::Object(old), Value::Object(new)) if !is_stand_in(before) && !is_stand_in(after) => {
             let names: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
             for name in names {
-                let place = path.child(name);
-                match (old.get(name), new.get(name)) {
-                    (Some(was), Some(is)) => compare_values(table, &place, was, is, changes),
-                    // Vendors add and retire providers that nobody has switched on.
-                    (Some(one), None) | (None, Some(one)) if table.is_inert(&place, one) => {}
-                    // Stated or not, it is what the vendor does anyway.
-                    (Some(one), None) | (None, Some(one)) if table.default_at(&place) == Some(one) => {}
-                    (Some(was), None) => changes.push(one(ChangeKind::Removed, &place, was, &Value::Null, false)),
-                    (None, Some(is)) => changes.push(one(ChangeKind::Added, &place, &Value::Null, is, false)),
-                    (None, None) => {}
-                }
+                compare_member(table, &path.child(name), old.get(name), new.get(name), changes);
             }
         }
         (Value::Array(old), Value::Array(new)) if table.is_sequence(path) => {
             let kind = if sorted(old) == sorted(new) { ChangeKind::Reordered } else { ChangeKind::Changed };
-            changes.push(one(kind, path, before, after, false));
+            changes.push(change(kind, path, before, after, false));
         }
         // A set that was never written is null with some vendors: its members are what people care about.
         (Value::Array(_) | Value::Null, Value::Array(_) | Value::Null) if !table.is_sequence(path) => {
             let (old, new) = (members(before), members(after));
             if old.is_empty() && new.is_empty() {
-                changes.push(one(ChangeKind::Changed, path, before, after, false));
+                changes.push(change(ChangeKind::Changed, path, before, after, false));
             }
             let (known, found): (HashSet<&Value>, HashSet<&Value>) = (old.iter().collect(), new.iter().collect());
             for gone in old.iter().filter(|member| !found.contains(member)) {
-                changes.push(one(ChangeKind::Removed, path, gone, &Value::Null, true));
+                changes.push(change(ChangeKind::Removed, path, gone, &Value::Null, true));
             }
             for fresh in new.iter().filter(|member| !known.contains(member)) {
-                changes.push(one(ChangeKind::Added, path, &Value::Null, fresh, true));
+                changes.push(change(ChangeKind::Added, path, &Value::Null, fresh, true));
             }
         }
-        _ => changes.push(one(ChangeKind::Changed, path, before, after, false)),
+        _ => changes.push(change(ChangeKind::Changed, path, before, after, false)),
     }
 }
 

@@ -133,6 +133,11 @@ impl Pattern {
         found
     }
 
+    /// Whether the pattern can describe a place below that of `tokens`.
+    pub fn may_be_below<T: AsRef<str>>(&self, tokens: &[T]) -> bool {
+        may_be_below(&self.tokens, tokens)
+    }
+
     /// Whether the pattern can describe anything in the section of that name.
     pub fn is_in(&self, section: &str) -> bool {
         self.tokens.first().is_some_and(|wanted| wanted == "**" || fits(wanted, section))
@@ -164,6 +169,16 @@ fn matches<T: AsRef<str>>(pattern: &[String], tokens: &[T]) -> bool {
         return false;
     };
     fits(wanted, token.as_ref()) && matches(rest, tail)
+}
+
+fn may_be_below<T: AsRef<str>>(pattern: &[String], tokens: &[T]) -> bool {
+    match (pattern.split_first(), tokens.split_first()) {
+        (None, _) => false,
+        (Some(_), None) => true,
+        (Some((wanted, rest)), Some((token, tail))) => {
+            wanted == "**" || fits(wanted, token.as_ref()) && may_be_below(rest, tail)
+        }
+    }
 }
 
 fn fits(wanted: &str, token: &str) -> bool {

@@ -20,6 +20,7 @@ use crate::model::{Resource, display_safe};
 use crate::secrets;
 use crate::sections::Api;
 
+const NOT_NOW: &str = "the tenant does not give a token now";
 const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
 pub(super) struct Auth0 {
@@ -141,7 +142,7 @@ async fn mint(source: &config::Auth0, http: &Http, now: DateTime<Utc>) -> Result
         }
         Auth0Credential::PrivateKey { client_id: id, key, key_id } => {
             client_id = id;
-            assertion = sign_assertion(source, id, &secrets::read(key)?, key_id.as_deref(), now)?;
+            assertion = sign_assertion(source, id, &secrets::read_lines(key)?, key_id.as_deref(), now)?;
             sent = &assertion;
             form.extend([
                 ("client_id", client_id.as_str()),
@@ -154,7 +155,7 @@ async fn mint(source: &config::Auth0, http: &Http, now: DateTime<Utc>) -> Result
     url.set_path(&format!("{}/oauth/token", source.api_url.path().trim_end_matches('/')));
     let answer = match http.post_token(&url, &form).await {
         Ok(answer) => answer,
-        Err(no_answer) => return Ok(Err(Refusal::unreachable(format!("cannot fetch a token: {no_answer}")))),
+        Err(no_answer) => return Ok(Err(Refusal::unreachable(format!("{NOT_NOW}: {no_answer}")))),
     };
     http.note(Collected {
         method: "POST",
@@ -178,7 +179,8 @@ fn read_token(status: u16, body: &[u8], sent: &SecretString, now: DateTime<Utc>)
         let error = quoted(text("error").unwrap_or("no reason given"), Some(sent));
         let description =
             text("error_description").map(|text| format!(", {}", quoted(text, Some(sent)))).unwrap_or_default();
-        let reason = format!("the tenant refuses a token: {status}, {error}{description}");
+        let refuses = if matches!(status, 401 | 403) { "the tenant refuses a token" } else { NOT_NOW };
+        let reason = format!("{refuses}: {status}, {error}{description}");
         return Err(match status {
             400 | 401 | 403 => Refusal::credential(reason),
             _ => Refusal::unreachable(reason),

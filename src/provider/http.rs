@@ -11,8 +11,8 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 use url::Url;
 
-use super::pace::Pace;
-use super::places::{Guest, PLACES, Reading};
+use super::pace::{Pace, Turn};
+use super::places::{Guest, PLACES, Places, Reading};
 use super::{Collected, ReadError};
 use crate::backoff::jittered;
 use crate::canonical::{NoRoom, Room};
@@ -51,7 +51,7 @@ pub struct Limits {
     pub busy_tries: u32,
     /// First pause between tries; doubles.
     pub pause: Duration,
-    /// The longest pause, also when the vendor asks for a longer one.
+    /// The longest pause. Where the vendor asks for a longer one, it is not asked again in this reading.
     pub longest_pause: Duration,
 }
 
@@ -66,7 +66,7 @@ impl Default for Limits {
             // A tenant with 3,500 applications has 9 MB, which take 56 MB: docs/performance.md has the figures.
             body: 10 << 20,
             bodies: 20 << 20,
-            memory: 64 << 20,
+            memory: 60 << 20,
             list: 48 << 20,
             object: 8 << 20,
             tries: 3,
@@ -141,8 +141,23 @@ pub(super) enum NoAnswer {
     TooLarge(usize),
     #[error("of all its answers together {0}")]
     NoRoom(NoRoom),
+    #[error("the vendor asks for {0} s without requests")]
+    Asked(u64),
     #[error("not asked for any more")]
     Unwanted,
+}
+
+/// A pause that is waited out whatever the longest one is.
+const WORTH_A_WAIT: Duration = Duration::from_secs(1);
+
+/// A wait for the own pace in which another reading may have the place.
+const WORTH_A_REST: Duration = Duration::from_millis(500);
+
+/// How often one request was tried again.
+#[derive(Default)]
+struct Tries {
+    failures: u32,
+    busy: u32,
 }
 
 /// How long a connection may rest: within a reading nobody rests for so long, and the next one is minutes away.
@@ -201,6 +216,7 @@ pub struct Http {
     limits: Limits,
     /// How many requests may be under way at once.
     permits: Semaphore,
+    concurrency: usize,
     /// Its share of what all instances together may have under way.
     guest: Guest,
     pace: Pace,
@@ -214,15 +230,28 @@ impl Http {
     /// # Errors
     /// There is no trust store on this machine.
     pub fn new(instance: &Instance, limits: Limits, concurrency: usize, rate: Option<Rate>) -> Result<Self, ReadError> {
+        let (vendor, proxy) = (instance.id.provider, instance.proxy.clone());
+        Self::among(&PLACES, vendor, proxy, limits, concurrency, rate)
+    }
+
+    fn among(
+        places: &'static Places,
+        vendor: Provider,
+        configured: config::Proxy,
+        limits: Limits,
+        concurrency: usize,
+        rate: Option<Rate>,
+    ) -> Result<Self, ReadError> {
         let line = Line { client: client(&limits, None)?, proxy: None };
         let pace = Pace::new(rate, limits.longest_pause);
         Ok(Self {
-            vendor: instance.id.provider,
-            configured: instance.proxy.clone(),
+            vendor,
+            configured,
             line: Mutex::new(line),
             limits,
             permits: Semaphore::new(concurrency),
-            guest: Guest::of(&PLACES),
+            concurrency,
+            guest: Guest::of(places),
             pace,
             requests: AtomicU64::new(0),
             notes: Mutex::default(),
@@ -239,6 +268,7 @@ impl Http {
             let line = Line { client: client(&self.limits, proxy.clone())?, proxy };
             *self.line.lock().unwrap_or_else(PoisonError::into_inner) = line;
         }
+        self.pace.begin();
         Ok(self.guest.begin())
     }
 
@@ -282,10 +312,9 @@ impl Http {
         bodies: &Room,
     ) -> Result<Answer, NoAnswer> {
         let family: String = url.path().split_inclusive('/').take(4).collect();
-        let mut failures = 0;
-        let mut busy = 0;
+        let mut tries = Tries::default();
         loop {
-            let turn = self.turn(&family).await;
+            let turn = self.turn(&family).await?;
             // Whoever waited may know better by now.
             let Some(bearer) = bearer().await else { return Err(NoAnswer::Unwanted) };
             let mut request = self.line().client.get(url.clone()).header("accept", "application/json");
@@ -307,44 +336,86 @@ impl Http {
             }
             // Whoever waits to try again must not keep the others from trying.
             drop(turn);
-            let pause = match &outcome {
-                Ok(answer) if answer.status == 429 && busy + 1 < self.limits.busy_tries => {
-                    busy += 1;
-                    asked_pause.unwrap_or_else(|| jittered(self.limits.pause, busy))
-                }
-                Ok(answer) if answer.status >= 500 && failures + 1 < self.limits.tries => {
-                    failures += 1;
-                    asked_pause.unwrap_or_else(|| jittered(self.limits.pause, failures))
-                }
-                Err(NoAnswer::Connect(_) | NoAnswer::Broken(_)) if failures + 1 < self.limits.tries => {
-                    failures += 1;
-                    jittered(self.limits.pause, failures)
-                }
-                _ => return outcome,
-            };
-            let pause = pause.min(self.limits.longest_pause);
+            self.rest();
+            let Some(pause) = self.pause(&outcome, asked_pause, &mut tries) else { return outcome };
             if stopwatch.time(tokio::time::sleep(pause)).await.is_none() {
                 return outcome;
             }
         }
     }
 
+    /// How long to wait until what ended so is tried again; nothing if it is not.
+    fn pause(
+        &self,
+        outcome: &Result<Answer, NoAnswer>,
+        asked: Option<Duration>,
+        tries: &mut Tries,
+    ) -> Option<Duration> {
+        let limits = &self.limits;
+        let own = match outcome {
+            Ok(answer) if answer.status == 429 && tries.busy + 1 < limits.busy_tries => {
+                tries.busy += 1;
+                jittered(limits.pause, tries.busy)
+            }
+            Ok(answer) if answer.status >= 500 && tries.failures + 1 < limits.tries => {
+                tries.failures += 1;
+                jittered(limits.pause, tries.failures)
+            }
+            Err(NoAnswer::Connect(_) | NoAnswer::Broken(_)) if tries.failures + 1 < limits.tries => {
+                tries.failures += 1;
+                jittered(limits.pause, tries.failures)
+            }
+            _ => return None,
+        };
+        match asked {
+            // It would be told the same before that.
+            Some(asked) if asked > limits.longest_pause.max(WORTH_A_WAIT) => None,
+            asked => Some(asked.unwrap_or(own).min(limits.longest_pause)),
+        }
+    }
+
+    /// Lets another reading have the place of this one, if nothing of it is under way and its own pace lets it wait.
+    fn rest(&self) {
+        let is_idle = self.permits.available_permits() == self.concurrency;
+        if is_idle && self.pace.ahead(Instant::now()) >= WORTH_A_REST {
+            self.guest.leave();
+        }
+    }
+
     /// Waits until a request of `family` may go. Whoever has to wait for the vendor keeps nobody else from asking for
     /// something else meanwhile.
-    async fn turn(&self, family: &str) -> Option<SemaphorePermit<'_>> {
+    async fn turn(&self, family: &str) -> Result<Option<SemaphorePermit<'_>>, NoAnswer> {
         loop {
             let permit = self.permits.acquire().await.ok();
-            let Some(wait) = self.pace.take(family, Instant::now()) else { return permit };
+            let wait = match self.pace.take(family, Instant::now()) {
+                Turn::Go => return Ok(permit),
+                Turn::Wait(wait) => wait,
+                Turn::TooLong(wait) => return Err(NoAnswer::Asked(wait.as_secs())),
+            };
             drop(permit);
+            self.rest();
             tokio::time::sleep(wait).await;
         }
     }
 
-    /// Sends the one POST there is: the request for a token.
+    /// Sends the one POST there is, the request for a token, as patiently as any other.
     pub(super) async fn post_token(&self, url: &Url, form: &[(&str, &str)]) -> Result<Answer, NoAnswer> {
-        let request = self.line().client.post(url.clone()).header("accept", "application/json").form(form);
-        let _place = self.guest.place().await;
-        self.send(url, url.path(), request, &Room::of(LARGEST_REFUSAL)).await.0
+        let stopwatch = Stopwatch::new(self.limits.address);
+        let mut tries = Tries::default();
+        loop {
+            let request = self.line().client.post(url.clone()).header("accept", "application/json").form(form);
+            let place = self.guest.place().await;
+            let room = Room::of(LARGEST_REFUSAL);
+            let Some((outcome, asked_pause)) = stopwatch.time(self.send(url, url.path(), request, &room)).await else {
+                self.guest.hear(false);
+                return Err(NoAnswer::Late(self.limits.address.as_secs()));
+            };
+            drop(place);
+            let Some(pause) = self.pause(&outcome, asked_pause, &mut tries) else { return outcome };
+            if stopwatch.time(tokio::time::sleep(pause)).await.is_none() {
+                return outcome;
+            }
+        }
     }
 
     async fn send(
@@ -486,6 +557,51 @@ mod tests {
             ("ftp://127.0.0.1", false),
         ] {
             assert_eq!(is_allowed(&url.parse().unwrap()), expected, "{url}");
+        }
+    }
+
+    /// Answers every request with an empty object.
+    async fn vendor() -> Url {
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/api/v2/x", listener.local_addr().unwrap()).parse().unwrap();
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                tokio::spawn(async move {
+                    let mut request = [0; 4096];
+                    while stream.read(&mut request).await.is_ok_and(|length| length > 0) {
+                        let answer =
+                            b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}";
+                        stream.write_all(answer).await.unwrap();
+                    }
+                });
+            }
+        });
+        url
+    }
+
+    #[tokio::test]
+    async fn those_who_wait_for_their_own_pace_keep_nobody_else_waiting() {
+        static ONE: Places = Places::new(1, 1, 1);
+        let url = vendor().await;
+        let http = |rate| Http::among(&ONE, Provider::Auth0, config::Proxy::None, Limits::default(), 4, rate).unwrap();
+        let get = async |http: &Http| {
+            let (stopwatch, room) = (Stopwatch::new(Duration::from_secs(60)), Room::of(100));
+            http.get(&url, async || Some(None), &[], &stopwatch, &room).await.unwrap().status
+        };
+        let (slow, fast) = (http(Some(Rate { burst: 1, per_second: 1.0 / 60.0 })), http(None));
+        let (_slow, _fast) = (slow.begin().unwrap(), fast.begin().unwrap());
+        assert_eq!(get(&slow).await, 200);
+        // Its reading goes on: the next requests wait for the pace.
+        let waiting = async { tokio::join!(get(&slow), get(&slow)) };
+        let quick = async {
+            for _ in 0..20 {
+                assert_eq!(get(&fast).await, 200);
+            }
+        };
+        tokio::select! {
+            _ = waiting => panic!("it does not keep its pace"),
+            fast = tokio::time::timeout(Duration::from_secs(30), quick) => assert!(fast.is_ok(), "it waits for the slow one"),
         }
     }
 

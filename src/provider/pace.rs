@@ -13,6 +13,20 @@ use crate::config::Rate;
 /// Nobody is believed who wants to be left alone for longer.
 const LONGEST_RESET: Duration = Duration::from_secs(24 * 3_600);
 
+/// A wait that the vendor asks for and that counts as a pause.
+const PAUSE: Duration = Duration::from_secs(10);
+
+/// What comes of asking for a turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Turn {
+    /// The request may go.
+    Go,
+    /// Not yet.
+    Wait(Duration),
+    /// Not in this reading: the vendor asks for so long a pause.
+    TooLong(Duration),
+}
+
 /// What the vendor said about one family of endpoints, and what was sent since.
 #[derive(Debug, Clone, Copy)]
 struct Budget {
@@ -34,6 +48,8 @@ struct State {
     /// When the next request may go at the chosen pace, without a burst.
     due: Option<Instant>,
     budgets: BTreeMap<String, Budget>,
+    /// The pauses that the vendor asked for in this reading, by family.
+    pauses: BTreeMap<String, Duration>,
     /// The pace that the vendor taught, where none was chosen.
     learned: Option<Rate>,
 }
@@ -60,9 +76,32 @@ impl Pace {
         Duration::from_secs_f64(requests as f64 / self.rate.map_or(1.0, |rate| rate.per_second))
     }
 
-    /// Takes the turn of one request of `family`, or says how long to wait before trying again.
-    pub(super) fn take(&self, family: &str, now: Instant) -> Option<Duration> {
+    /// A reading begins: what the vendor asked for in the one before does not count.
+    pub(super) fn begin(&self) {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).pauses.clear();
+    }
+
+    /// How long the chosen pace lets the next request wait.
+    pub(super) fn ahead(&self, now: Instant) -> Duration {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        self.slack(&state, now).map_or(Duration::ZERO, |(ahead, slack)| ahead.saturating_sub(slack))
+    }
+
+    /// How far ahead of the pace the requests are, and how far they may be.
+    fn slack(&self, state: &State, now: Instant) -> Option<(Duration, Duration)> {
+        let rate = self.rate.or(state.learned)?;
+        let step = Duration::from_secs_f64(1.0 / rate.per_second);
+        Some((
+            state.due.map_or(Duration::ZERO, |due| due.saturating_duration_since(now)),
+            step * rate.burst.saturating_sub(1),
+        ))
+    }
+
+    /// Takes the turn of one request of `family`, or says how long to wait before trying again. One family whose vendor asks
+    /// for long pauses, or for more and more of them, does not hold up a reading.
+    pub(super) fn take(&self, family: &str, now: Instant) -> Turn {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let pauses = state.pauses.get(family).copied().unwrap_or_default();
         if let Some(budget) = state.budgets.get_mut(family) {
             if now >= budget.resets_at {
                 // Something was added, nobody knows how much: one request goes and its answer will tell.
@@ -70,23 +109,22 @@ impl Pace {
                 budget.resets_at = now + Duration::from_secs(1);
             }
             if budget.remaining <= budget.reserve() {
-                return Some((budget.resets_at - now).min(self.longest));
+                let wait = budget.resets_at - now;
+                let is_too_long = wait > self.longest.max(PAUSE) || pauses > self.longest.max(PAUSE) * 3 / 2;
+                return if is_too_long { Turn::TooLong(wait) } else { Turn::Wait(wait.min(self.longest)) };
             }
         }
         if let Some(rate) = self.rate.or(state.learned) {
-            let step = Duration::from_secs_f64(1.0 / rate.per_second);
-            let due = state.due.unwrap_or(now).max(now);
-            let ahead = due - now;
-            let slack = step * rate.burst.saturating_sub(1);
+            let (ahead, slack) = self.slack(&state, now).unwrap_or_default();
             if ahead > slack {
-                return Some(ahead - slack);
+                return Turn::Wait(ahead - slack);
             }
-            state.due = Some(due + step);
+            state.due = Some(now + ahead + Duration::from_secs_f64(1.0 / rate.per_second));
         }
         if let Some(budget) = state.budgets.get_mut(family) {
             budget.remaining = budget.remaining.saturating_sub(1);
         }
-        None
+        Turn::Go
     }
 
     /// Hears that it was not one family but everything that was too much, and when to go on. Whoever chose no pace keeps the
@@ -104,6 +142,11 @@ impl Pace {
         match budget {
             Some((limit, remaining, wait)) => {
                 let resets_at = now + wait.min(LONGEST_RESET);
+                // Several requests that are answered at once ask for one pause.
+                let is_asked = |known: &Budget| known.resets_at + PAUSE >= resets_at && known.resets_at > now;
+                if wait >= PAUSE && remaining == 0 && !state.budgets.get(family).is_some_and(is_asked) {
+                    *state.pauses.entry(family.to_owned()).or_default() += wait.min(LONGEST_RESET);
+                }
                 state.budgets.insert(family.to_owned(), Budget { limit, remaining, resets_at });
             }
             None => _ = state.budgets.remove(family),
@@ -121,8 +164,9 @@ mod tests {
         let mut times = Vec::new();
         while times.len() < count {
             match pace.take("/api/v2/clients", now) {
-                Some(wait) => now += wait,
-                None => times.push((now - start).as_millis()),
+                Turn::Wait(wait) => now += wait,
+                Turn::Go => times.push((now - start).as_millis()),
+                Turn::TooLong(wait) => panic!("{wait:?}"),
             }
         }
         times
@@ -143,7 +187,7 @@ mod tests {
         pace.hear("/api/v2/clients", Some((20, 8, Duration::from_secs(7))), now);
         // Eight are left, five of twenty are kept: three go at once, the fourth after the reset, one by one from then on.
         assert_eq!(times(&pace, now, 5), [0, 0, 0, 7000, 8000]);
-        assert!(pace.take("/api/v2/roles", now).is_none(), "another family has a bucket of its own");
+        assert!(pace.take("/api/v2/roles", now) == Turn::Go, "another family has a bucket of its own");
     }
 
     #[test]
@@ -151,11 +195,28 @@ mod tests {
         let (pace, now) = (Pace::new(None, Duration::from_secs(60)), Instant::now());
         pace.hear("/api/v2/clients", Some((1, 0, Duration::from_secs(9))), now);
         assert_eq!(times(&pace, now, 1), [9000]);
-        pace.hear("/api/v2/clients", Some((1, 0, Duration::from_secs(3600))), now);
-        assert_eq!(pace.take("/api/v2/clients", now), Some(Duration::from_secs(60)), "bounded");
-        pace.hear("/api/v2/clients", Some((1, 0, Duration::MAX)), now);
-        assert_eq!(pace.take("/api/v2/clients", now), Some(Duration::from_secs(60)), "whatever was asked");
         pace.hear("/api/v2/clients", None, now);
         assert_eq!(times(&pace, now, 3), [0, 0, 0], "an answer without a word about it ends it");
+    }
+
+    #[test]
+    fn a_family_that_asks_for_long_pauses_is_left_alone_for_this_reading() {
+        let (clients, minute) = ("/api/v2/clients", Duration::from_secs(60));
+        for wait in [Duration::from_secs(61), Duration::from_secs(3600), Duration::MAX] {
+            let (pace, now) = (Pace::new(None, minute), Instant::now());
+            pace.hear(clients, Some((1, 0, wait)), now);
+            assert!(matches!(pace.take(clients, now), Turn::TooLong(_)), "{wait:?}");
+            assert_eq!(pace.take("/api/v2/roles", now), Turn::Go, "nobody else waits");
+        }
+        let (pace, mut now) = (Pace::new(None, minute), Instant::now());
+        for expected in [true, true, false] {
+            // Four that were answered at the same time ask for the same pause.
+            (0..4).for_each(|_| pace.hear(clients, Some((1, 0, Duration::from_secs(40))), now));
+            assert_eq!(matches!(pace.take(clients, now), Turn::Wait(_)), expected);
+            now += Duration::from_secs(41);
+        }
+        pace.begin();
+        pace.hear(clients, Some((1, 0, Duration::from_secs(40))), now);
+        assert!(matches!(pace.take(clients, now), Turn::Wait(_)), "the next reading begins anew");
     }
 }

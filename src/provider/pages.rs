@@ -78,17 +78,24 @@ struct Page {
 impl SectionReader {
     /// Reads the section whole, or says why it could not: what is read of a part is never taken for the whole.
     pub(super) async fn read(self, addresses: Vec<Address>) -> Result<Value, Refusal> {
+        // Objects that are read one by one are as large together as two that are.
+        let most = match (self.section.each.is_empty(), self.section.shape) {
+            (true, Shape::List) => self.http.limits().list,
+            (true, _) => self.http.limits().object,
+            (false, _) => 2 * self.http.limits().object,
+        };
+        let memory = Arc::new(Room::within(&self.rooms.memory, most));
         let reader = Arc::new(self);
         if reader.section.each.is_empty() {
             let Some(address) = addresses.first() else { return Ok(Value::Null) };
-            return reader.answer(address).await;
+            return reader.answer(address, &memory).await;
         }
         let mut addresses = addresses.into_iter();
         let mut tasks = JoinSet::new();
         let ask_next = |tasks: &mut JoinSet<_>, address: Address| {
-            let reader = Arc::clone(&reader);
+            let (reader, memory) = (Arc::clone(&reader), Arc::clone(&memory));
             tasks.spawn(async move {
-                let answer = reader.answer(&address).await;
+                let answer = reader.answer(&address, &memory).await;
                 (address.keys, answer)
             });
         };
@@ -121,13 +128,12 @@ impl SectionReader {
     }
 
     /// The whole answer at one address.
-    async fn answer(&self, address: &Address) -> Result<Value, Refusal> {
+    async fn answer(&self, address: &Address, memory: &Arc<Room>) -> Result<Value, Refusal> {
         let limits = self.http.limits();
-        let is_list = self.section.shape == Shape::List && self.section.each.is_empty();
         let allowance = Allowance {
             stopwatch: Stopwatch::new(limits.address),
             bodies: Room::within(&self.rooms.bodies, limits.body),
-            memory: Room::within(&self.rooms.memory, if is_list { limits.list } else { limits.object }),
+            memory: Room::within(memory, if self.section.each.is_empty() { limits.list } else { limits.object }),
         };
         let value = match self.once(address, &allowance).await {
             // A list that moved while it was read is not what it was: once more, from the beginning.

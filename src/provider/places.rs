@@ -4,7 +4,7 @@
 //! A vendor that takes connections and never answers holds each of them until the time-out. So places are kept apart by
 //! what the last request of an instance met, and whoever is answered never waits for whoever is not.
 
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -24,7 +24,7 @@ pub(super) struct Places {
 pub(super) static PLACES: Places = Places::new(100, 100, 50);
 
 impl Places {
-    const fn new(readings: usize, unknown: usize, silent: usize) -> Self {
+    pub(super) const fn new(readings: usize, unknown: usize, silent: usize) -> Self {
         Self {
             readings: Semaphore::const_new(readings),
             unknown: Semaphore::const_new(unknown),
@@ -51,9 +51,19 @@ pub(super) struct Guest {
     met: AtomicU8,
     turn: tokio::sync::Mutex<()>,
     reading: Mutex<Option<SemaphorePermit<'static>>>,
-    /// Milliseconds for which this reading waited for others to end.
-    waited: AtomicU64,
+    waited: Mutex<Waited>,
 }
+
+/// For how long a reading waited for others, that is while any of its requests did.
+#[derive(Default)]
+struct Waited {
+    over: Duration,
+    since: Option<Instant>,
+    requests: usize,
+}
+
+/// One request that waits for others, until it is dropped.
+struct Waiting<'a>(&'a Guest);
 
 /// One reading, until it is dropped.
 pub(super) struct Reading<'a>(&'a Guest);
@@ -71,7 +81,7 @@ impl Guest {
             met: AtomicU8::new(Met::Unknown as u8),
             turn: tokio::sync::Mutex::default(),
             reading: Mutex::default(),
-            waited: AtomicU64::new(0),
+            waited: Mutex::default(),
         }
     }
 
@@ -80,13 +90,21 @@ impl Guest {
         if self.met() == Met::Silence {
             self.met.store(Met::Unknown as u8, Ordering::Relaxed);
         }
-        self.waited.store(0, Ordering::Relaxed);
+        *self.waited.lock().unwrap_or_else(PoisonError::into_inner) = Waited::default();
         Reading(self)
     }
 
-    /// For how long this reading waited for others to end.
+    /// For how long this reading waited for others, a wait that is not over included.
     pub(super) fn waited(&self) -> Duration {
-        Duration::from_millis(self.waited.load(Ordering::Relaxed))
+        let waited = self.waited.lock().unwrap_or_else(PoisonError::into_inner);
+        waited.over + waited.since.map_or(Duration::ZERO, |since| since.elapsed())
+    }
+
+    fn wait(&self) -> Waiting<'_> {
+        let mut waited = self.waited.lock().unwrap_or_else(PoisonError::into_inner);
+        waited.requests += 1;
+        waited.since.get_or_insert_with(Instant::now);
+        Waiting(self)
     }
 
     /// Waits for a place. While nobody knows whether anybody answers, one request is sent and the others of the instance
@@ -95,7 +113,10 @@ impl Guest {
         let turn = self.turn.lock().await;
         // The places are never closed.
         match self.met() {
-            Met::Unknown => Place { _place: self.places.unknown.acquire().await.ok(), _turn: Some(turn) },
+            Met::Unknown => {
+                let _waiting = self.wait();
+                Place { _place: self.places.unknown.acquire().await.ok(), _turn: Some(turn) }
+            }
             Met::Answer => {
                 self.enter().await;
                 Place { _place: None, _turn: None }
@@ -111,15 +132,20 @@ impl Guest {
     async fn enter(&self) {
         let is_in = self.reading.lock().unwrap_or_else(PoisonError::into_inner).is_some();
         if !is_in {
-            let begin = Instant::now();
-            let place = self.places.readings.acquire().await.ok();
-            let waited = u64::try_from(begin.elapsed().as_millis()).unwrap_or(u64::MAX);
-            self.waited.fetch_add(waited, Ordering::Relaxed);
+            let place = match self.places.readings.try_acquire() {
+                Ok(place) => Some(place),
+                Err(_) => {
+                    let _waiting = self.wait();
+                    self.places.readings.acquire().await.ok()
+                }
+            };
             *self.reading.lock().unwrap_or_else(PoisonError::into_inner) = place;
         }
     }
 
-    fn leave(&self) {
+    /// Gives the place to another reading until this one has something to send: one that waits for its own pace keeps nobody
+    /// else waiting.
+    pub(super) fn leave(&self) {
         *self.reading.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
@@ -137,6 +163,17 @@ impl Guest {
             met if met == Met::Answer as u8 => Met::Answer,
             met if met == Met::Silence as u8 => Met::Silence,
             _ => Met::Unknown,
+        }
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        let mut waited = self.0.waited.lock().unwrap_or_else(PoisonError::into_inner);
+        waited.requests -= 1;
+        if waited.requests == 0 {
+            let since = waited.since.take();
+            waited.over += since.map_or(Duration::ZERO, |since| since.elapsed());
         }
     }
 }
@@ -215,6 +252,31 @@ mod tests {
         assert!(TWO.readings.available_permits() == 0 && TWO.silent.available_permits() == 9);
         drop(readings);
         assert_eq!(TWO.readings.available_permits(), 2);
+    }
+
+    #[tokio::test]
+    async fn a_wait_for_others_counts_while_it_goes_on() {
+        static ONE: Places = Places::new(1, 9, 9);
+        let (first, second) = (Guest::of(&ONE), Guest::of(&ONE));
+        let _readings = (first.begin(), second.begin());
+        first.hear(true);
+        second.hear(true);
+        let place = first.place().await;
+        let both = async { tokio::join!(second.place(), second.place()) };
+        let wait = Duration::from_millis(30);
+        assert!(tokio::time::timeout(wait, both).await.is_err());
+        // Two requests that waited at the same time waited once, and no longer than that.
+        assert!(second.waited() >= wait && first.waited() < wait, "{:?}", second.waited());
+        let over = second.waited();
+        tokio::time::sleep(wait).await;
+        assert_eq!(second.waited(), over);
+        let (waiting, _) = tokio::join!(async { tokio::time::timeout(wait * 100, second.place()).await }, async {
+            tokio::time::sleep(wait).await;
+            assert!(second.waited() >= over + wait / 2, "it does not count yet");
+            first.leave();
+        });
+        assert!(waiting.is_ok() && second.waited() >= over + wait / 2);
+        drop(place);
     }
 
     #[tokio::test]

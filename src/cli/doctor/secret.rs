@@ -1,4 +1,4 @@
-//! Secrets are where the configuration says, and nobody else reads them. They are not read here.
+//! Secrets are where the configuration says, nobody else reads them, and what is there can be a secret.
 
 use std::path::Path;
 
@@ -19,9 +19,11 @@ pub(super) struct Secrets {
 pub(super) fn look(kept: &[Kept<'_>], context: &Context) -> Secrets {
     let mut findings = Vec::new();
     let mut are_there = true;
-    for Kept { key, place } in kept {
+    for kept in kept {
+        let Kept { key, place } = kept;
         let on = format!("{key} in {place}");
-        findings.push(match secrets::look(place) {
+        let found = secrets::look(place).and_then(|found| secrets::read_kept(kept).map(|_| found));
+        findings.push(match found {
             Ok(Place::Private) => Finding::ok(Check::Secret, on, "is there, and private"),
             Ok(Place::Open { mode }) => {
                 let help = match place {

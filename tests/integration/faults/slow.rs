@@ -54,7 +54,7 @@ async fn an_endpoint_that_hangs_or_drips_for_ever_is_blind_in_time_and_alone() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_family_that_has_to_wait_for_the_vendor_keeps_no_other_waiting() {
     let scene = Scene::new(Provider::Auth0).await;
-    let busy = Fault::status(429, json!({})).with_header("retry-after", "3600");
+    let busy = Fault::status(429, json!({})).with_header("retry-after", "100");
     scene.vendor.fail("/api/v2/prompts/*", busy);
     let (told, mut done) = watch::channel(0);
     let waiting = scene.sandbox.watch_with(scene.name, |limits| limits.longest_pause = FOREVER);
@@ -69,5 +69,21 @@ async fn a_family_that_has_to_wait_for_the_vendor_keeps_no_other_waiting() {
     tokio::select! {
         report = waiting.cycle(Keep::Nothing) => panic!("it did not wait: {:?}", blind(&report.unwrap())),
         others = tokio::time::timeout(FOREVER, others_are_done) => assert!(others.is_ok(), "somebody else waits"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pause_that_is_too_long_to_wait_for_ends_the_sections_it_is_for() {
+    let scene = Scene::new(Provider::Auth0).await;
+    for (status, header) in [(429, "retry-after"), (503, "retry-after")] {
+        let busy = Fault::status(status, json!({})).with_header(header, "3600");
+        scene.vendor.fail("/api/v2/prompts/*", busy);
+        let watch = scene.sandbox.watch_with(scene.name, |limits| limits.longest_pause = Duration::from_secs(60));
+        let report = tokio::time::timeout(FOREVER, watch.cycle(Keep::Nothing)).await.expect("it waits").unwrap();
+        scene.vendor.heal_all();
+        let blind = blind(&report);
+        assert_eq!(blind.len(), 3, "{blind:?}");
+        let is_said = |why: &str| why.contains(&status.to_string()) || why.contains("s without requests");
+        assert!(blind.iter().all(|(_, state, why)| *state == State::Unreachable && is_said(why)), "{blind:?}");
     }
 }
