@@ -25,6 +25,7 @@ pub use judge::{
     Judged, approved_side, concluded, expected, foundation, judge, sound_baseline, surroundings, unknown,
     verified_baseline,
 };
+pub use notices::tell_of_jump;
 pub use report::{BaselineReport, Failure, Report, Verdict};
 pub use stakes::ByDocuments;
 pub use upkeep::upkeep;

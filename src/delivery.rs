@@ -6,19 +6,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use serde_json::json;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::backoff::breaker::MOST_FAILURES;
+use self::direct::{Direct, Herald, mark_or_none};
 use crate::backoff::{granted, next_delivery, patience};
 use crate::clock::Clock;
 use crate::config::Receiver;
 use crate::message::Message;
-use crate::model::Digest;
+use crate::model::{Digest, InstanceId};
 use crate::receiver::{Attempt, BadReceiver, Sender};
-use crate::store::outbox::{self, Outcome, Trials};
-use crate::store::{Store, StoreError, backlog, events, receivers};
+use crate::store::outbox::{self, Claimed, Outcome, Trials, Tried};
+use crate::store::{Store, StoreError, Transaction, backlog, events, receivers};
 use crate::telemetry::{Delivered, DeliveryFailed, DeliveryGivenUp, Observable};
 
 /// How long a claimed message belongs to one process: longer than any try takes. A process that dies in between leaves
@@ -28,13 +27,18 @@ const HOLD: Duration = Duration::from_secs(60);
 /// All receivers. Each has a line of its own, so that none waits for another.
 pub struct Delivery {
     lines: Vec<Arc<Line>>,
+    herald: Arc<Herald>,
+    store: Store,
+    clock: Arc<dyn Clock>,
 }
 
 /// The way to one receiver.
 pub struct Line {
     name: String,
     target: Digest,
-    sender: Sender,
+    sender: Arc<Sender>,
+    /// Tells all receivers what must not wait in the outbox.
+    herald: Arc<Herald>,
     store: Store,
     clock: Arc<dyn Clock>,
 }
@@ -45,12 +49,19 @@ impl Delivery {
     /// # Errors
     /// A receiver cannot be prepared.
     pub fn new(store: &Store, clock: &Arc<dyn Clock>, receivers: &[Receiver]) -> Result<Self, BadReceiver> {
+        let herald = Arc::new(Herald::new(receivers)?);
         let mut lines = Vec::new();
-        for receiver in receivers {
-            let (name, target, sender) = (receiver.name.clone(), target(receiver), Sender::new(receiver)?);
-            lines.push(Arc::new(Line { name, target, sender, store: store.clone(), clock: Arc::clone(clock) }));
+        for (receiver, sender) in receivers.iter().zip(herald.senders()) {
+            lines.push(Arc::new(Line {
+                name: receiver.name.clone(),
+                target: target(receiver),
+                sender,
+                herald: Arc::clone(&herald),
+                store: store.clone(),
+                clock: Arc::clone(clock),
+            }));
         }
-        Ok(Self { lines })
+        Ok(Self { lines, herald, store: store.clone(), clock: Arc::clone(clock) })
     }
 
     /// The ways to the receivers, in the order of the configuration.
@@ -58,11 +69,17 @@ impl Delivery {
         &self.lines
     }
 
-    /// Delivers everything that is due, all receivers side by side, and waits for all of them.
+    /// Delivers everything that is due, all receivers side by side, and waits for all of them. If the history does not verify,
+    /// nothing can be held against it: nothing is sent but that.
     ///
     /// # Errors
     /// The store cannot be used; what the other receivers got is recorded all the same.
     pub async fn deliver(&self) -> Result<(), StoreError> {
+        if let Err(StoreError::History(reason)) = self.store.read(|tx| tx.history().map(drop)) {
+            let mark = self.store.read(|tx| events::mark(tx)).ok().flatten();
+            Arc::clone(&self.herald).tell(Direct::of_history(&reason), mark_or_none(mark), self.clock.now()).await;
+            return Ok(());
+        }
         let mut tasks = JoinSet::new();
         for line in &self.lines {
             let line = Arc::clone(line);
@@ -91,15 +108,22 @@ impl Line {
     pub async fn deliver(&self, stop: &CancellationToken) -> Result<(), StoreError> {
         while !stop.is_cancelled() {
             let now = self.clock.now();
+            // Nearly always nothing is due: then nothing is locked, and nothing is written.
+            if !self.store.read(|tx| outbox::is_due(tx, &self.name, &self.target, now))? {
+                return Ok(());
+            }
             let claimed = self.store.write(|tx| {
-                let health = receivers::health(tx, &self.name, &self.target)?;
-                if health.disabled.is_some() || health.resting_until(now).is_some() {
-                    return Ok::<_, StoreError>(None);
-                }
                 backlog::fold_held_up(tx, &self.name, now)?;
-                outbox::claim(tx, &self.name, now, HOLD)
+                outbox::claim(tx, &self.name, &self.target, now, HOLD)
             })?;
-            let Some(message) = claimed else { return Ok(()) };
+            let message = match claimed {
+                Claimed::Nothing => return Ok(()),
+                Claimed::Refused(instance, reason) => {
+                    self.alarm(instance, reason).await?;
+                    continue;
+                }
+                Claimed::Message(message) => message,
+            };
             let attempt = self.sender.send(&message, now).await;
             let trials = self.store.read(|tx| outbox::trials(tx, &message.id))?;
             let outcome = outcome(&message, &attempt, trials, self.clock.now());
@@ -111,50 +135,46 @@ impl Line {
         Ok(())
     }
 
+    /// Tells every receiver that a message was not sent, unless people know already that something is wrong there.
+    async fn alarm(&self, instance: Option<InstanceId>, reason: String) -> Result<(), StoreError> {
+        let is_known = |tx: &Transaction<'_>| match &instance {
+            Some(instance) => events::untrusted(tx, instance).map(|code| code.is_some()),
+            None => events::is_any_untrusted(tx),
+        };
+        let (is_known, mark) = self.store.read(|tx| Ok::<_, StoreError>((is_known(tx)?, events::mark(tx)?)))?;
+        if let (false, Some(mark)) = (is_known, mark) {
+            let reason = format!("the database was tampered with: {reason}; it is not sent");
+            Arc::clone(&self.herald).tell(Direct::Untrusted(instance, reason), mark, self.clock.now()).await;
+        }
+        Ok(())
+    }
+
     fn record(&self, message: &Message, attempt: &Attempt, outcome: &Outcome) -> Result<(), StoreError> {
         let (receiver, delivery) = (&self.name, &message.id);
-        let kind = match outcome {
-            Outcome::Delivered(answer) => {
-                Delivered { receiver, delivery, answer }.observe();
-                Some("delivery.done")
-            }
+        match outcome {
+            Outcome::Delivered(answer) => Delivered { receiver, delivery, answer }.observe(),
             Outcome::Again(next, reason) | Outcome::Partly(next, reason) | Outcome::Held(next, reason) => {
                 DeliveryFailed { receiver, delivery, error: reason, next: *next }.observe();
-                None
             }
-            Outcome::Dead(reason) => {
-                DeliveryGivenUp { receiver, delivery, error: reason }.observe();
-                Some("delivery.given_up")
-            }
-        };
+            Outcome::Dead(reason) => DeliveryGivenUp { receiver, delivery, error: reason }.observe(),
+        }
         let now = self.clock.now();
+        let asked = match attempt {
+            Attempt::Busy(_, asked) => Some(*asked),
+            Attempt::Transient(_, asked) => *asked,
+            _ => None,
+        };
+        let tried = Tried {
+            outcome,
+            is_short: matches!(attempt, Attempt::Transient(..) | Attempt::Busy(..)),
+            has_taken: matches!(attempt, Attempt::Delivered(_) | Attempt::Partly(_, true)),
+            until: asked.map(|asked| now + granted(asked)),
+        };
         self.store.write(|tx| {
-            let is_recorded = outbox::record(tx, &message.id, outcome, now)?;
-            // Another process had it meanwhile, and what that said is what happened.
-            if let Some(kind) = kind.filter(|_| is_recorded) {
-                let data = json!({ "message": message.id, "receiver": receiver, "attempts": message.attempts + 1 });
-                events::append(tx, now, kind, message.alert.instance.as_ref(), data)?;
-            }
-            let breaker = receivers::health(tx, receiver, &self.target)?.breaker;
-            if matches!(attempt, Attempt::Delivered(_) | Attempt::Partly(_, true)) {
-                let is_back = message.attempts > 0 || breaker.failures >= MOST_FAILURES;
-                outbox::took(tx, receiver, is_back, now)?;
-            }
+            outbox::record(tx, &message.id, &self.target, &tried, now)?;
             match attempt {
-                Attempt::Transient(_, asked) => {
-                    receivers::record(tx, receiver, &self.target, breaker.failed(now))?;
-                    asked.map_or(Ok(()), |asked| receivers::pause(tx, receiver, now + granted(asked)))
-                }
-                Attempt::Busy(_, asked) => {
-                    receivers::record(tx, receiver, &self.target, breaker.failed(now))?;
-                    receivers::pause(tx, receiver, now + granted(*asked))
-                }
                 Attempt::Gone(reason) => receivers::disable(tx, receiver, &self.target, reason, now),
-                Attempt::Delivered(_) | Attempt::Permanent(_) | Attempt::Partly(_, true) if breaker.failures > 0 => {
-                    receivers::record(tx, receiver, &self.target, breaker.answered())
-                }
-                // Who took it before and who refuses it now say nothing of all others.
-                Attempt::Delivered(_) | Attempt::Permanent(_) | Attempt::Partly(..) => Ok(()),
+                _ => Ok(()),
             }
         })
     }

@@ -343,6 +343,8 @@ impl Notice {
 pub enum NoticeKind {
     /// The files that say who may approve changed.
     TrustChanged,
+    /// The clock of this machine went back.
+    ClockSetBack,
     /// The database cannot be used: nothing is watched.
     StorageFailed,
     /// The disk is so full that snapshots are not kept any more.
@@ -381,8 +383,9 @@ pub enum NoticeKind {
 
 impl NoticeKind {
     /// Every one, the worst first.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::TrustChanged,
+        Self::ClockSetBack,
         Self::StorageFailed,
         Self::StorageFull,
         Self::StorageLow,
@@ -407,6 +410,7 @@ impl NoticeKind {
         match self {
             Self::StorageFailed | Self::StorageFull => Severity::Critical,
             Self::TrustChanged
+            | Self::ClockSetBack
             | Self::StorageLow
             | Self::Unread
             | Self::StillUnseen
@@ -434,6 +438,7 @@ impl NoticeKind {
     pub fn event_type(self) -> &'static str {
         match self {
             Self::TrustChanged => "trust.changed",
+            Self::ClockSetBack => "clock.set_back",
             Self::StorageFailed => "storage.failed",
             Self::StorageFull => "storage.full",
             Self::StorageLow => "storage.low",

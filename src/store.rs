@@ -19,6 +19,7 @@ mod memory;
 pub mod news;
 mod open;
 pub mod outbox;
+mod outgoing;
 pub mod overview;
 pub mod receivers;
 pub mod retention;
@@ -32,6 +33,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 pub use audit::contradiction;
+pub use backup::FullCheck;
 use chrono::{DateTime, Utc};
 use events::Event;
 use memory::Memory;

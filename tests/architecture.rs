@@ -74,6 +74,7 @@ const NEIGHBOURS: &[(&str, &str, &str)] = &[
     ("approval", "cycle", "what is approved is compared, verified and announced as a cycle does it"),
     ("daemon", "cycle", "starts it"),
     ("daemon", "delivery", "starts it"),
+    ("delivery", "cycle", "what is told past the outbox names the machine as what a cycle tells does"),
     ("cli", "demo", "one of the commands"),
     ("cli", "logging", "an option says what lines look like"),
     ("cli", "monitoring", "starts it beside the daemon"),

@@ -153,7 +153,7 @@ async fn retry(context: &Context, options: &OutboxRetryOptions, out: &mut dyn Wr
     if let Some(name) = &options.receiver {
         receivers::find(context, name)?;
     }
-    let retried = store.write(|tx| -> Result<usize, CliError> {
+    let (retried, gone) = store.write(|tx| -> Result<_, CliError> {
         let messages = match &options.id {
             Some(id) => vec![one(tx, id)?],
             None => backlog::list(tx, false)?
@@ -164,14 +164,21 @@ async fn retry(context: &Context, options: &OutboxRetryOptions, out: &mut dyn Wr
                 .filter(|kept| kept.alert.is_ok())
                 .collect(),
         };
-        let mut retried = 0;
+        let (mut retried, mut gone) = (0, Vec::new());
         for kept in messages {
             // What is being sent right now gets its answer first.
             if kept.claimed_to > now && options.id.is_none() {
                 continue;
             }
             check_open(&kept, now)?;
-            check_receiver(context, &kept)?;
+            match check_receiver(context, &kept) {
+                // One message that nobody can get does not keep the others.
+                Err(error) if options.id.is_none() => {
+                    gone.push(error.message);
+                    continue;
+                }
+                checked => checked?,
+            }
             if let Err(reason) = &kept.alert {
                 let (id, reason) = (display_safe(kept.id.as_str()), display_safe(reason));
                 let message = format!("this version of the program cannot read {id}, so it cannot send it: {reason}");
@@ -180,8 +187,11 @@ async fn retry(context: &Context, options: &OutboxRetryOptions, out: &mut dyn Wr
             backlog::retry(tx, &kept, &by, now)?;
             retried += 1;
         }
-        Ok(retried)
+        Ok((retried, gone))
     })?;
+    for reason in &gone {
+        writeln!(out, "Left alone: {reason}")?;
+    }
     if retried == 0 {
         writeln!(out, "Nothing to try again.")?;
         return Ok(Exit::Ok);

@@ -151,7 +151,7 @@ fn list(context: &Context, options: &QuietListOptions, is_window: bool, out: &mu
     let now = context.clock.now();
     let all = context.store_to_read()?.read(|tx| silences::all(tx))?;
     let wanted = |silence: &Silence| silence.is_window == is_window && (options.all || !silence.is_over(now));
-    let listed: Vec<&Silence> = all.iter().map(|(silence, _)| silence).filter(|silence| wanted(silence)).collect();
+    let listed: Vec<&Silence> = all.iter().filter(|silence| wanted(silence)).collect();
     if options.json {
         let listed: Vec<_> = listed
             .iter()
@@ -209,8 +209,7 @@ fn end(context: &Context, options: &QuietEndOptions, is_window: bool, out: &mut 
 
 fn find(store: &Store, id: &str, is_window: bool) -> Result<Silence, CliError> {
     let all = store.read(|tx| -> Result<_, StoreError> { silences::all(tx) })?;
-    let all: Vec<Silence> =
-        all.into_iter().map(|(silence, _)| silence).filter(|silence| silence.is_window == is_window).collect();
+    let all: Vec<Silence> = all.into_iter().filter(|silence| silence.is_window == is_window).collect();
     let mut fitting = all.iter().filter(|silence| silence.id.as_str().starts_with(id)).cloned();
     match (fitting.next(), fitting.next()) {
         (Some(silence), None) => Ok(silence),

@@ -13,12 +13,11 @@ use super::context::Context;
 use super::output::count;
 use crate::clock::written;
 use crate::config::Instance;
-use crate::cycle::hostname;
 use crate::daemon::lock::{Holder, holder};
-use crate::delivery::direct::Herald;
+use crate::delivery::direct::{Direct, Herald, mark_or_none};
 use crate::exit::Exit;
 use crate::message::{Notice, NoticeKind};
-use crate::model::{Digest, HistoryMark, InstanceId};
+use crate::model::InstanceId;
 use crate::store::{Store, StoreError, cycles, events, instances};
 
 /// Cycles that may be missing, unless a time is given.
@@ -154,10 +153,9 @@ async fn tell(context: &Context, news: Notice, out: &mut dyn Write) -> Result<()
     if all == 0 {
         return Err(CliError::new(Exit::Io, "nobody can be told: the configuration has no receiver"));
     }
-    let herald = Arc::new(Herald::new(&context.config, hostname())?);
+    let herald = Arc::new(Herald::new(&context.config.receivers)?);
     let mark = context.store_to_read().ok().and_then(|store| store.read(|tx| events::mark(tx)).ok().flatten());
-    let mark = mark.unwrap_or_else(|| HistoryMark { size: 0, head: Digest::of(b"") });
-    match herald.tell(news, mark, context.clock.now()).await {
+    match herald.tell(Direct::Notice(news), mark_or_none(mark), context.clock.now()).await {
         0 => Err(CliError::new(Exit::Io, format!("nobody could be told: none of {} took it", count(all, "receiver")))
             .with_help("it is tried again at the next run; `authdrift receivers test NAME` shows what is wrong")),
         told => Ok(writeln!(out, "Told {told} of {}.", count(all, "receiver"))?),

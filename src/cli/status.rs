@@ -27,7 +27,7 @@ use crate::store::instances::InstanceRow;
 use crate::store::outbox::{self, ReceiverState};
 use crate::store::overview::{self, Waiting};
 use crate::store::receivers::Health;
-use crate::store::{Store, StoreError, Transaction, cycles, drifts, events, instances, silences, space};
+use crate::store::{Store, StoreError, Transaction, cycles, drifts, events, instances, space};
 use crate::trust_files::TrustFiles;
 
 /// How everything stands.
@@ -100,7 +100,12 @@ fn look<'a>(context: &'a Context, store: &Store) -> Result<Overview<'a>, CliErro
         let state = store.read(|tx| outbox::receiver_state(tx, &receiver.name))?;
         receivers.push((receiver, state, health_of(store, receiver)?));
     }
-    let silences = store.read(|tx| silences::all(tx))?.into_iter().map(|(silence, _)| silence);
+    // That the history does not verify stands beside every instance.
+    let silences = match store.read(|tx| tx.history()) {
+        Ok(walk) => walk.active_silences(now),
+        Err(StoreError::History(_)) => Vec::new(),
+        Err(error) => return Err(error.into()),
+    };
     let path = config.store.as_path();
     Ok(Overview {
         now,
@@ -109,8 +114,8 @@ fn look<'a>(context: &'a Context, store: &Store) -> Result<Overview<'a>, CliErro
         database: Database { path, size: store.size(), free: space::free_at(path).ok() },
         lines,
         receivers,
-        silences: silences.filter(|silence| silence.is_active(now)).collect(),
-        outbox: store.read(|tx| overview::outbox(tx))?,
+        silences,
+        outbox: store.read(overview::outbox)?,
         history: store.read(|tx| events::mark(tx))?,
     })
 }

@@ -11,6 +11,7 @@ use super::report::{self, BaselineReport, Report};
 use super::storage::has_room;
 use super::{Taken, Watch, next_due, notices, quiet, unseen};
 use crate::classify::{Catalogue, Surroundings, assess_among, elsewhere};
+use crate::clock::written;
 use crate::config::NotRead;
 use crate::diff::Change;
 use crate::incident::{
@@ -40,6 +41,10 @@ pub(super) fn commit(
 ) -> Result<Report, StoreError> {
     let id = &watch.instance.id;
     let row = instances::row(tx, id)?;
+    if let Err(StoreError::History(_)) = tx.history() {
+        return commit_without_history(tx, watch, taken, trust, cycle);
+    }
+    notices::of_clock(tx, &watch.config, cycle.at)?;
     let was_untrusted = events::untrusted(tx, id)?;
     let has_room = has_room(tx, watch, cycle.at, free)?;
     let is_first = has_room && cycles::last_reading(tx, row)?.is_none();
@@ -67,8 +72,8 @@ pub(super) fn commit(
     let surroundings = judged.surroundings(&taken.snapshot, &remembered);
     if let Judged::Compared(compared) = &judged {
         told.notices = notices::of_ends(tx, id, &compared.baseline.approved, cycle.at)?;
-        let asked = silences::all(tx)?;
-        let silences: Vec<Silence> = asked.iter().map(|(silence, _)| silence.clone()).collect();
+        let asked = tx.history()?.silences_of(id, cycle.at);
+        let silences: Vec<Silence> = asked.iter().map(|told| told.silence.clone()).collect();
         told.transitions = keep_drifts(tx, row, watch, compared, &surroundings, &silences, cycle.at)?;
         told.notices.extend(quiet::of_ends(tx, row, id, &asked, &watch.catalogue, &surroundings, cycle.at)?);
         told.sections = keep_sections(tx, row, watch, taken, compared, cycle.at)?;
@@ -112,6 +117,26 @@ pub(super) fn commit(
         },
         told,
     )?;
+    Ok(report)
+}
+
+/// Records that the instance was read, and nothing else: the history does not verify, so nothing is added to it, and the outbox
+/// cannot be held against it. Receivers are told without the outbox, see [`crate::store::StoreError::History`].
+fn commit_without_history(
+    tx: &Transaction<'_>,
+    watch: &Watch,
+    taken: &Taken,
+    trust: &TrustFiles,
+    cycle: Cycle,
+) -> Result<Report, StoreError> {
+    let row = instances::row(tx, &watch.instance.id)?;
+    let (selection, catalogue) = (&watch.instance.selection, &watch.catalogue);
+    let judged = judge(tx, selection, &taken.snapshot, &taken.failure, trust, catalogue, cycle.at)?;
+    let report = report::build(tx, watch, taken, &judged, &cycle)?;
+    cycles::keep(tx, row, None, &Cycle { verdict: report.verdict.as_str().to_owned(), ..cycle.clone() })?;
+    if let Some(next) = next_due(&watch.instance, cycle.at) {
+        instances::set_next_due(tx, row, next)?;
+    }
     Ok(report)
 }
 
@@ -211,6 +236,9 @@ pub fn keep_transitions(
                 data.insert("drift".to_owned(), json!(transition.drift.id));
                 if !transition.drift.closed_by.is_empty() {
                     data.insert("by".to_owned(), json!(transition.drift.closed_by));
+                }
+                if matches!(transition.step, Step::Opened | Step::Reopened) {
+                    data.insert("last_good".to_owned(), json!(transition.drift.last_good.map(written)));
                 }
             }
             events::append(tx, at, kind, Some(id), data)

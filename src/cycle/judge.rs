@@ -251,7 +251,8 @@ fn verified_with<T>(
         approved_sequence,
         resource: &snapshot.identifiers,
         stakes: &ByDocuments { catalogue, document: &|digest| documents::load(tx, digest).ok() },
-        now,
+        // What ended stays ended when the clock is set back.
+        now: walk.latest_at().map_or(now, |latest| latest.max(now)),
     };
     let verified = verify(instance, &evidence, &policy);
     // Something planted in the database is a reason by itself, but what it was planted for says more.

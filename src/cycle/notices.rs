@@ -3,9 +3,12 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
 
+use super::announce::tell;
 use crate::clock::written;
+use crate::config::Config;
 use crate::message::{Notice, NoticeKind};
 use crate::model::{Digest, InstanceId};
+use crate::store::belief::{self, Jump};
 use crate::store::events::{self, Event};
 use crate::store::{StoreError, Transaction};
 use crate::trust::Approved;
@@ -35,6 +38,35 @@ pub(super) fn of_trust(
     }
     events::append(tx, at, "trust.changed", None, now)?;
     Ok(Some(Notice { kind: NoticeKind::TrustChanged, subject: String::new(), text: changed.join("; ") }))
+}
+
+/// Notes in the history that the clock jumped since the newest event, and tells everybody if it went back: approvals are held
+/// against the clock, and so is what is old. A command that runs beside no daemon is the first to notice.
+pub(super) fn of_clock(tx: &Transaction<'_>, config: &Config, now: DateTime<Utc>) -> Result<(), StoreError> {
+    let newest = events::mark(tx)?.map_or(Ok(None), |mark| events::recorded_at(tx, mark.size))?;
+    let Some((before, jump)) = newest.and_then(|before| Some((before, belief::jump(before, now)?))) else {
+        return Ok(());
+    };
+    belief::note_jump(tx, jump, before, now)?;
+    tell_of_jump(tx, config, jump, before, now)
+}
+
+/// Tells everybody that the clock went back, if that is how it jumped.
+///
+/// # Errors
+/// The database cannot be written.
+pub fn tell_of_jump(
+    tx: &Transaction<'_>,
+    config: &Config,
+    jump: Jump,
+    before: DateTime<Utc>,
+    now: DateTime<Utc>,
+) -> Result<(), StoreError> {
+    if jump == Jump::Forward {
+        return Ok(());
+    }
+    let text = format!("it was {} and is {}", written(before), written(now));
+    tell(tx, config, None, &[Notice { kind: NoticeKind::ClockSetBack, subject: String::new(), text }], None, now)
 }
 
 /// What is in the database and cannot be used: told when it is met, and once a day after that.

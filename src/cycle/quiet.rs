@@ -10,7 +10,8 @@ use crate::incident::{Silence, Status};
 use crate::message::{Notice, NoticeKind, listed};
 use crate::model::{InstanceId, display_safe};
 use crate::store::instances::InstanceRow;
-use crate::store::{StoreError, Transaction, drifts, silences};
+use crate::store::silences::{self, ToldSilence};
+use crate::store::{StoreError, Transaction, drifts};
 
 /// Drifts named in one sentence before the rest is counted.
 const MOST_NAMED: usize = 10;
@@ -38,17 +39,19 @@ pub(super) fn of_ends(
     tx: &Transaction<'_>,
     row: InstanceRow,
     instance: &InstanceId,
-    asked: &[(Silence, Vec<InstanceId>)],
+    asked: &[ToldSilence],
     catalogue: &Catalogue,
     surroundings: &Surroundings,
     at: DateTime<Utc>,
 ) -> Result<Vec<Notice>, StoreError> {
     let mut notices = Vec::new();
-    let is_ending = |silence: &Silence, told: &[InstanceId]| {
-        silence.is_over(at) && silence.is_about(instance) && !told.contains(instance)
+    let is_ending = |told: &&ToldSilence| {
+        told.silence.is_over(at) && told.silence.is_about(instance) && !told.ended.contains(instance)
     };
-    for (silence, told) in asked.iter().filter(|(silence, told)| is_ending(silence, told)) {
-        let happened = silences::happened(tx, &silence.id, instance)?;
+    for told in asked.iter().filter(is_ending) {
+        let silence = &told.silence;
+        // This cycle may have kept something quiet, or found it to be unannounced.
+        let happened = tx.history()?.happened(&silence.id, instance);
         let mut end = End::default();
         for drift in drifts::known(tx, row)?.into_values() {
             let Some(was_quiet) = happened.get(drift.id.as_str()) else { continue };
@@ -66,7 +69,7 @@ pub(super) fn of_ends(
         silences::end(tx, silence, instance, at)?;
         // One that names no instance is said to be over once, and otherwise where it mattered.
         let is_named = silence.instances().next().is_some();
-        if is_named || told.is_empty() || !happened.is_empty() {
+        if is_named || told.ended.is_empty() || !happened.is_empty() {
             let kind = if silence.is_window { NoticeKind::WindowEnded } else { NoticeKind::SilenceEnded };
             notices.push(Notice { kind, subject: String::new(), text: end.words(silence, instance) });
         }

@@ -10,12 +10,9 @@ use crate::clock::written;
 use crate::incident::{SectionKind, is_reminder_due};
 use crate::message::{Notice, NoticeKind, listed};
 use crate::model::{InstanceId, Severity, display_safe};
-use crate::store::events::{self, Event};
+use crate::store::events::{self, REMINDED};
 use crate::store::instances::InstanceRow;
 use crate::store::{StoreError, Transaction, news};
-
-/// The event that keeps count of the reminders.
-const REMINDED: &str = "instance.still_unseen";
 
 /// The reminder that is due at `at`, if one is; `untrusted` says why the baseline cannot be trusted, if it cannot.
 ///
@@ -67,11 +64,13 @@ fn last_told(
         true => events::newest_of(tx, id, "baseline.", |event| event.kind == "baseline.untrusted")?,
         false => None,
     };
-    let walk = tx.history()?;
-    let Some(first) = walk.unseen(id).chain(&untrusted).min_by_key(|event| event.seq) else { return Ok(None) };
-    let reminders = events::of_group(tx, REMINDED, 0)?;
-    let is_of_it = |event: &&Event| event.instance.as_ref() == Some(id) && event.seq > first.seq;
-    let reminders: Vec<&Event> = reminders.iter().filter(is_of_it).collect();
-    let last = reminders.last().copied().unwrap_or(first);
-    Ok(last.at.parse().ok().map(|at| (at, reminders.len())))
+    let first = {
+        let walk = tx.history()?;
+        let first = walk.unseen(id).chain(&untrusted).min_by_key(|event| event.seq);
+        first.map(|first| (first.seq, first.at.clone()))
+    };
+    let Some((began, at)) = first else { return Ok(None) };
+    let reminders: Vec<_> = events::reminders(tx, id)?.into_iter().filter(|(seq, _)| *seq > began).collect();
+    let last = reminders.last().map_or(&at, |(_, at)| at);
+    Ok(last.parse().ok().map(|at| (at, reminders.len())))
 }

@@ -7,16 +7,15 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::{Daemon, DaemonError};
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::cycle::hostname;
-use crate::delivery::direct::Herald;
+use crate::delivery::direct::{Direct, Herald, mark_or_none};
 use crate::message::{Notice, NoticeKind};
-use crate::model::{Digest, HistoryMark};
+use crate::model::HistoryMark;
 use crate::receiver::BadReceiver;
 use crate::store::space::{self, Space};
 use crate::store::{Store, StoreError, events};
 use crate::telemetry::{Chore, ChoreFailed, DatabaseUnusable, DiskFull, NobodyTold, Observable};
 
-/// How often people are told that the disk is full.
+/// How often people are told that the disk is full, or that the history does not verify.
 const EVERY: TimeDelta = TimeDelta::hours(1);
 
 /// Tells people about the database without writing to it.
@@ -24,6 +23,7 @@ pub(super) struct Alarm {
     herald: Arc<Herald>,
     clock: Arc<dyn Clock>,
     told: Mutex<Option<DateTime<Utc>>>,
+    told_untrusted: Mutex<Option<DateTime<Utc>>>,
     told_damaged: Mutex<Option<DateTime<Utc>>>,
 }
 
@@ -34,6 +34,8 @@ pub(super) enum Trouble {
     Passing,
     /// It goes away when there is room again.
     Full,
+    /// Nothing in it can be held against the history any more.
+    Untrusted,
     /// A row cannot be used, and everything else can.
     Damaged,
     /// Nothing may be written any more.
@@ -43,25 +45,31 @@ pub(super) enum Trouble {
 impl Alarm {
     pub(super) fn new(config: &Config, clock: &Arc<dyn Clock>) -> Result<Self, BadReceiver> {
         Ok(Self {
-            herald: Arc::new(Herald::new(config, hostname())?),
+            herald: Arc::new(Herald::new(&config.receivers)?),
             clock: Arc::clone(clock),
             told: Mutex::default(),
+            told_untrusted: Mutex::default(),
             told_damaged: Mutex::default(),
         })
     }
 
     /// Remembers when people were told, by the one before it.
     pub(super) fn take_over(&mut self, before: &Self) {
-        let told = *before.told.lock().unwrap_or_else(PoisonError::into_inner);
-        self.told = Mutex::new(told);
-        let told = *before.told_damaged.lock().unwrap_or_else(PoisonError::into_inner);
-        self.told_damaged = Mutex::new(told);
+        for (own, before) in [
+            (&self.told, &before.told),
+            (&self.told_untrusted, &before.told_untrusted),
+            (&self.told_damaged, &before.told_damaged),
+        ] {
+            let told = *before.lock().unwrap_or_else(PoisonError::into_inner);
+            *own.lock().unwrap_or_else(PoisonError::into_inner) = told;
+        }
     }
 
     /// What `error` means. A disk without room also answers with errors that are not about room.
     pub(super) fn trouble(store: &Store, error: &StoreError) -> Trouble {
         let is_full = || store.free_space().is_ok_and(|free| free.is_some_and(|free| Space::of(free) == Space::Full));
         match (error.is_full(), error.is_broken()) {
+            _ if matches!(error, StoreError::History(_)) => Trouble::Untrusted,
             (true, _) => Trouble::Full,
             (false, true) if is_full() => Trouble::Full,
             (false, true) => Trouble::Broken,
@@ -73,16 +81,24 @@ impl Alarm {
     /// The message that the disk is full, if an hour has passed since the last.
     pub(super) fn full(&self, store: &Store, reason: String) -> Option<impl Future<Output = ()> + Send + 'static> {
         let now = self.clock.now();
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        if told.is_some_and(|told| now - told < EVERY && told <= now) {
+        if !is_time(&self.told, now) {
             return None;
         }
-        *told = Some(now);
         let free = store.free_space().ok().flatten();
         let path = store.path().display().to_string();
         DiskFull { path: &path, free, reason: &reason }.observe();
         let news = Notice::of_storage(NoticeKind::StorageFull, &path, free, &reason);
-        let telling = Arc::clone(&self.herald).tell(news, mark(Some(store)), now);
+        let telling = Arc::clone(&self.herald).tell(Direct::Notice(news), mark(Some(store)), now);
+        Some(async move {
+            telling.await;
+        })
+    }
+
+    /// The message that the history does not verify, if an hour has passed since the last.
+    fn untrusted(&self, store: &Store, reason: &str) -> Option<impl Future<Output = ()> + Send + 'static> {
+        let now = self.clock.now();
+        let telling = || Arc::clone(&self.herald).tell(Direct::of_history(reason), mark(Some(store)), now);
+        let telling = is_time(&self.told_untrusted, now).then(telling)?;
         Some(async move {
             telling.await;
         })
@@ -91,14 +107,12 @@ impl Alarm {
     /// The message that a row of the database cannot be used, if an hour has passed since the last.
     fn damaged(&self, store: &Store, error: &StoreError) -> Option<impl Future<Output = ()> + Send + 'static> {
         let now = self.clock.now();
-        let mut told = self.told_damaged.lock().unwrap_or_else(PoisonError::into_inner);
-        if told.is_some_and(|told| now - told < EVERY && told <= now) {
+        if !is_time(&self.told_damaged, now) {
             return None;
         }
-        *told = Some(now);
         let reason = format!("{error}; nothing was compared that needs it");
         let news = Notice::of_storage(NoticeKind::StorageFailed, &store.path().display().to_string(), None, &reason);
-        let telling = Arc::clone(&self.herald).tell(news, mark(Some(store)), now);
+        let telling = Arc::clone(&self.herald).tell(Direct::Notice(news), mark(Some(store)), now);
         Some(async move {
             telling.await;
         })
@@ -118,7 +132,7 @@ impl Alarm {
     pub(super) async fn failed(&self, path: String, reason: String, store: Option<&Store>) {
         let free = store.and_then(|store| store.free_space().ok().flatten());
         let news = Notice::of_storage(NoticeKind::StorageFailed, &path, free, &reason);
-        Arc::clone(&self.herald).tell(news, mark(store), self.clock.now()).await;
+        Arc::clone(&self.herald).tell(Direct::Notice(news), mark(store), self.clock.now()).await;
     }
 }
 
@@ -130,6 +144,12 @@ impl Daemon {
             Trouble::Passing => Ok(()),
             Trouble::Full => {
                 if let Some(message) = self.plan.alarm.full(&self.ground.store, error.to_string()) {
+                    self.tracker.spawn(message);
+                }
+                Ok(())
+            }
+            Trouble::Untrusted => {
+                if let Some(message) = self.plan.alarm.untrusted(&self.ground.store, &error.to_string()) {
                     self.tracker.spawn(message);
                 }
                 Ok(())
@@ -161,7 +181,7 @@ impl Daemon {
         let Err(error) = outcome else { return Ok(()) };
         ChoreFailed { chore: Chore::End, error: &error }.observe();
         match Alarm::trouble(&self.ground.store, &error) {
-            Trouble::Passing | Trouble::Full | Trouble::Damaged => Ok(()),
+            Trouble::Passing | Trouble::Full | Trouble::Untrusted | Trouble::Damaged => Ok(()),
             Trouble::Broken => Err(self.gave_up(error).await),
         }
     }
@@ -180,8 +200,17 @@ pub async fn tell_failed_start(config: &Config, clock: &Arc<dyn Clock>, error: &
     }
 }
 
+/// Whether it is time to tell people again; then that is noted.
+fn is_time(told: &Mutex<Option<DateTime<Utc>>>, now: DateTime<Utc>) -> bool {
+    let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
+    if told.is_some_and(|told| now - told < EVERY && told <= now) {
+        return false;
+    }
+    *told = Some(now);
+    true
+}
+
 /// Where the history stands, as far as it can still be read.
 fn mark(store: Option<&Store>) -> HistoryMark {
-    let read = store.and_then(|store| store.read(|tx| events::mark(tx)).ok().flatten());
-    read.unwrap_or_else(|| HistoryMark { size: 0, head: Digest::of(b"") })
+    mark_or_none(store.and_then(|store| store.read(|tx| events::mark(tx)).ok().flatten()))
 }

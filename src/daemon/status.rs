@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 
 use crate::config::Config;
 use crate::model::InstanceId;
-use crate::store::{StoreError, Transaction, cycles, drifts, instances, outbox};
+use crate::store::{StoreError, Transaction, cycles, drifts, instances};
 
 /// So many instances are named each, more are counted.
 const NAMED: usize = 3;
@@ -35,10 +35,16 @@ pub(super) fn status(tx: &Transaction<'_>, config: &Config, now: DateTime<Utc>) 
             },
         });
     }
-    Ok(in_words(&standings, outbox::count_waiting(tx)?, now))
+    // That the history does not verify is told by itself.
+    let waiting = match tx.history() {
+        Ok(walk) => walk.waiting(),
+        Err(StoreError::History(_)) => 0,
+        Err(error) => return Err(error),
+    };
+    Ok(in_words(&standings, waiting, now))
 }
 
-fn in_words(standings: &[Standing], waiting: u64, now: DateTime<Utc>) -> String {
+fn in_words(standings: &[Standing], waiting: usize, now: DateTime<Utc>) -> String {
     let next = |at: Option<DateTime<Utc>>| at.filter(|at| *at > now).map_or("now".to_owned(), |at| time(at, now));
     let open: usize = standings.iter().map(|standing| standing.open).sum();
     let mut parts = Vec::new();

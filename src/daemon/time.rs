@@ -1,15 +1,10 @@
 //! What the daemon thinks of its clock.
 
-use chrono::{DateTime, TimeDelta, Utc};
-use serde_json::json;
+use chrono::{DateTime, Utc};
 
 use super::{Daemon, DaemonError};
-use crate::clock::written;
-use crate::store::belief::LONG_AGO;
-use crate::store::{StoreError, events};
-
-/// How far a clock may go back without a word: time servers correct less than that.
-const SET_BACK: TimeDelta = TimeDelta::seconds(60);
+use crate::cycle::tell_of_jump;
+use crate::store::{StoreError, belief, events};
 
 impl Daemon {
     /// When the newest event was recorded.
@@ -22,14 +17,11 @@ impl Daemon {
     pub(super) async fn notice_clock(&self, last_seen: &mut Option<DateTime<Utc>>) -> Result<(), DaemonError> {
         let now = self.ground.clock.now();
         let Some(before) = last_seen.replace(now) else { return Ok(()) };
-        let data = json!({ "was": written(before), "is": written(now) });
-        let recorded = if now + SET_BACK < before {
-            self.record("clock.set_back", data)
-        } else if before + LONG_AGO < now {
-            self.record("clock.set_forward", data)
-        } else {
-            Ok(())
-        };
+        let Some(jump) = belief::jump(before, now) else { return Ok(()) };
+        let recorded = self.ground.store.write(|tx| {
+            belief::note_jump(tx, jump, before, now)?;
+            tell_of_jump(tx, &self.plan.config, jump, before, now)
+        });
         match recorded {
             Err(error) => self.met(error).await,
             Ok(()) => Ok(()),

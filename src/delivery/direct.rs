@@ -1,43 +1,70 @@
-//! Messages that are sent without the database, because it is the database they are about.
+//! Messages that are sent without the outbox, because it is the database they are about.
 
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use tokio::task::JoinSet;
 
-use crate::config::Config;
+use crate::config::Receiver;
+use crate::cycle::hostname;
 use crate::message::{Alert, Message, Notice};
-use crate::model::HistoryMark;
+use crate::model::{Digest, HistoryMark, InstanceId};
 use crate::receiver::{Attempt, BadReceiver, Sender};
 use crate::telemetry::{Observable, ToldDirectly};
 
+/// What is told without the outbox.
+#[derive(Debug, Clone)]
+pub enum Direct {
+    /// News about the database as a file.
+    Notice(Notice),
+    /// What the database says of the instance, or of everything, cannot be trusted, for this reason.
+    Untrusted(Option<InstanceId>, String),
+}
+
+impl Direct {
+    /// The history does not verify, for this reason.
+    pub fn of_history(reason: &str) -> Self {
+        Self::Untrusted(None, format!("the database was tampered with: {reason}; nothing that waits is sent"))
+    }
+}
+
 /// Tells every receiver at once, and once: what it does not take is lost.
 pub struct Herald {
-    receivers: Vec<(String, Sender)>,
-    host: String,
+    receivers: Vec<(String, Arc<Sender>)>,
 }
 
 impl Herald {
-    /// Prepares to tell the receivers of `config` in the name of `host`. Nothing is contacted.
+    /// Prepares to tell `receivers`. Nothing is contacted.
     ///
     /// # Errors
     /// A receiver cannot be prepared.
-    pub fn new(config: &Config, host: String) -> Result<Self, BadReceiver> {
-        let mut receivers = Vec::new();
-        for receiver in &config.receivers {
-            receivers.push((receiver.name.clone(), Sender::new(receiver)?));
+    pub fn new(receivers: &[Receiver]) -> Result<Self, BadReceiver> {
+        let mut senders = Vec::new();
+        for receiver in receivers {
+            senders.push((receiver.name.clone(), Arc::new(Sender::new(receiver)?)));
         }
-        Ok(Self { receivers, host })
+        Ok(Self { receivers: senders })
+    }
+
+    /// The way to each receiver.
+    pub(super) fn senders(&self) -> impl Iterator<Item = Arc<Sender>> {
+        self.receivers.iter().map(|(_, sender)| Arc::clone(sender))
     }
 
     /// Tells everybody, all at the same time, and waits for their answers. Answers how many took it.
-    pub async fn tell(self: Arc<Self>, news: Notice, event: HistoryMark, now: DateTime<Utc>) -> usize {
+    pub async fn tell(self: Arc<Self>, news: Direct, event: HistoryMark, now: DateTime<Utc>) -> usize {
         let mut tries = JoinSet::new();
         for at in 0..self.receivers.len() {
             let (herald, news, event) = (Arc::clone(&self), news.clone(), event.clone());
             tries.spawn(async move {
                 let Some((name, sender)) = herald.receivers.get(at) else { return false };
-                let alert = Alert::of_watch(vec![news], now, event, herald.host.clone());
+                let watch = |notices| Alert::of_watch(notices, now, event, hostname());
+                let alert = match news {
+                    Direct::Notice(notice) => watch(vec![notice]),
+                    Direct::Untrusted(instance, reason) => {
+                        Alert { instance, untrusted: Some(reason), ..watch(Vec::new()) }
+                    }
+                };
                 let message = Message::new(name, alert, now);
                 let attempt = sender.send(&message, now).await;
                 let outcome = match &attempt {
@@ -58,4 +85,9 @@ impl Herald {
         }
         told
     }
+}
+
+/// Where the history stands, as far as it can still be read.
+pub fn mark_or_none(mark: Option<HistoryMark>) -> HistoryMark {
+    mark.unwrap_or_else(|| HistoryMark { size: 0, head: Digest::of(b"") })
 }

@@ -12,6 +12,7 @@ pub const EVENT_TYPES: &[(&str, &str)] = &[
     ("drift.flapping", "a setting goes back and forth; only new values and reminders are told until it stays as it is"),
     ("drift.still_open", "a reminder: a setting still differs"),
     ("trust.changed", "the files that say who may approve changed"),
+    ("clock.set_back", "the clock of the machine was set back"),
     ("storage.failed", "the database cannot be used: nothing is watched"),
     ("storage.full", "the disk is full: snapshots are not kept"),
     ("storage.low", "the disk is nearly full"),

@@ -168,6 +168,7 @@ fn notice(alert: &Alert, news: &Notice, topic: &str, key: &str) -> Value {
 fn topic(notice: &Notice) -> Option<&'static str> {
     match notice.kind {
         NoticeKind::TrustChanged => Some("trust"),
+        NoticeKind::ClockSetBack => Some("clock"),
         NoticeKind::StorageFailed | NoticeKind::StorageFull | NoticeKind::StorageLow | NoticeKind::StorageRecovered => {
             Some("storage")
         }

@@ -290,6 +290,11 @@ pub(super) fn notice(kind: NoticeKind) -> (&'static str, &'static str) {
             "Who may approve has changed",
             "If nobody of you did that, take the machine for compromised: whoever writes this file decides whose signature counts.",
         ),
+        NoticeKind::ClockSetBack => (
+            "The clock was set back",
+            "Approvals that had ended stay ended. If nobody of you set it, take the machine for compromised; if the clock was \
+             wrong before, approve anew what ended too early.",
+        ),
         NoticeKind::StorageFailed => (
             "Database not usable",
             "Nothing is watched. Look at it with `authdrift verify`, which changes nothing, and keep the file; if it is damaged, restore a backup.",
@@ -342,6 +347,7 @@ pub(super) fn notice_clause(notice: &Notice) -> String {
     let subject = display_safe(&notice.subject);
     match notice.kind {
         NoticeKind::TrustChanged => "who may approve has changed".to_owned(),
+        NoticeKind::ClockSetBack => "the clock was set back".to_owned(),
         NoticeKind::StorageFailed => "the database cannot be used, nothing is watched".to_owned(),
         NoticeKind::StorageFull => "the disk is full, snapshots are not kept".to_owned(),
         NoticeKind::StorageLow => "the disk is nearly full".to_owned(),

@@ -6,13 +6,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::events::{self, Walk};
 use super::instances::InstanceRow;
-use super::told::{Told, ToldMessage, since};
+use super::outgoing::{CLAIM_BELIEVED, ToldMessage};
+use super::told::{Told, ToldDrift, since};
 use super::{Store, Stored, Transaction, cycles, documents, drifts, instances, news, outbox};
 use crate::canonical::{Document, to_bytes};
+use crate::clock::{Clock, SystemClock, written};
 use crate::incident::{Known, SectionKind, Status, fingerprint};
 use crate::model::{Digest, HistoryMark, InstanceId, Severity, display_safe};
 use crate::snapshot::{Manifest, digest_of};
@@ -27,6 +29,11 @@ impl Store {
     /// The database cannot be read. What is wrong in it is the result.
     pub fn audit(&self, tx: &Transaction<'_>) -> Stored<Findings> {
         let mut wrong = Findings::new();
+        indexes(tx, &mut wrong)?;
+        if !wrong.is_empty() {
+            // What the other questions answer would depend on which index they are asked of.
+            return Ok(wrong);
+        }
         meta(tx, &self.fingerprint_key().id(), &mut wrong)?;
         references(tx, &mut wrong)?;
         statements(tx, &mut wrong)?;
@@ -34,10 +41,12 @@ impl Store {
         // A history that cannot be read is told by whoever verifies it, and nothing can be held against it.
         let walk = tx.history().ok();
         let none = BTreeSet::new();
-        snapshots(tx, &documents, walk.as_ref().map_or(&none, |walk| &walk.told.pruned), &mut wrong)?;
+        let (pruned, is_first) =
+            walk.as_ref().map_or((&none, false), |walk| (&walk.told.pruned, walk.told.is_of_first_version));
+        snapshots(tx, &documents, pruned, is_first, &mut wrong)?;
         if let Some(walk) = walk {
             each_instance(tx, &walk.told, &mut wrong)?;
-            messages(tx, &walk.told, None, &mut wrong)?;
+            wrong.extend(messages(tx, &walk.told, true)?.into_iter().map(|(_, sentence)| sentence));
             threads(tx, &mut wrong)?;
         }
         Ok(wrong)
@@ -55,8 +64,19 @@ pub fn contradiction(tx: &Transaction<'_>, instance: &InstanceId, walk: &Walk) -
         Some(row) => told_of(tx, instance, row, &walk.told, &mut wrong)?,
         None => missing(&walk.told, &BTreeSet::new(), |id| id == instance, &mut wrong),
     }
-    messages(tx, &walk.told, Some(instance), &mut wrong)?;
+    // What is about the program itself, and what nobody queued, is a reason not to trust anything.
+    let messages = tx.wrong_in_outbox(|| messages(tx, &walk.told, false))?;
+    let concerns = |about: &Option<InstanceId>| about.as_ref().is_none_or(|about| about == instance);
+    wrong.extend(messages.into_iter().filter(|(about, _)| concerns(about)).map(|(_, sentence)| sentence));
     Ok(wrong.into_iter().next())
+}
+
+/// Every index holds exactly the rows of its table: a row that is hidden from one is seen by some queries and not by others.
+fn indexes(tx: &Transaction<'_>, wrong: &mut Findings) -> Stored<()> {
+    let mut query = tx.prepare("PRAGMA integrity_check(5)")?;
+    let said: Vec<String> = query.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
+    wrong.extend(said.iter().filter(|said| *said != "ok").map(|said| format!("SQLite finds: {}", display_safe(said))));
+    Ok(())
 }
 
 fn meta(tx: &Transaction<'_>, key: &str, wrong: &mut Findings) -> Stored<()> {
@@ -124,18 +144,20 @@ fn snapshots(
     tx: &Transaction<'_>,
     documents: &BTreeSet<String>,
     pruned: &BTreeSet<String>,
+    is_of_first_version: bool,
     wrong: &mut Findings,
 ) -> Stored<()> {
     let mut query = tx.prepare(
         "SELECT s.id, s.digest, s.resource, s.sections, i.name,
                 (SELECT body FROM collections c WHERE c.snapshot_id = s.id),
-                s.id >= (SELECT min(snapshot_id) FROM collections),
+                s.id >= (SELECT min(snapshot_id) FROM collections) OR NOT ?1,
                 EXISTS (SELECT 1 FROM collections c JOIN cycles y ON y.snapshot_id = s.id AND y.at = c.at
                         WHERE c.snapshot_id = s.id AND y.instance_id = s.instance_id),
                 EXISTS (SELECT 1 FROM cycles y WHERE y.snapshot_id = s.id AND y.instance_id <> s.instance_id)
          FROM snapshots s JOIN instances i ON i.id = s.instance_id ORDER BY s.id",
     )?;
-    let mut rows = query.query([])?;
+    // The first version of the program did not keep how snapshots were read.
+    let mut rows = query.query([is_of_first_version])?;
     while let Some(row) = rows.next()? {
         let (digest, resource, sections): (String, String, String) = (row.get(1)?, row.get(2)?, row.get(3)?);
         let name: String = row.get(4)?;
@@ -213,7 +235,7 @@ fn compare_drifts(id: &InstanceId, known: &BTreeMap<Digest, Known>, told: &Told,
     let mut seen = BTreeSet::new();
     for (named, drift) in known {
         let name = display_safe(drift.id.as_str());
-        let Some((event, reopened)) = told.get(drift.id.as_str()) else {
+        let Some(ToldDrift { event, reopened, opened }) = told.get(drift.id.as_str()) else {
             wrong.push(format!("drift {name} of {id} is not in the history"));
             continue;
         };
@@ -231,17 +253,30 @@ fn compare_drifts(id: &InstanceId, known: &BTreeMap<Digest, Known>, told: &Told,
             _ => Status::Open,
         };
         let is_as_told = drift.status == status
-            && to_bytes(&expected) == to_bytes(&event.data)
+            && to_bytes(&expected) == to_bytes(&without_last_good(&event.data))
             && fingerprint(id, &drift.change) == *named
             && drift.reopened == *reopened
-            && drift.closed_at.is_some() == (status != Status::Open);
+            && drift.closed_at.map(written) == (status != Status::Open).then(|| event.at.clone())
+            && written(drift.first_seen) == opened.at
+            // Earlier versions did not tell it.
+            && opened.data.get("last_good").is_none_or(|told| *told == json!(drift.last_good.map(written)));
         if !is_as_told {
             wrong.push(format!("drift {name} of {id} is not as the history tells it, see {}", since(event)));
         }
     }
-    for (name, (event, _)) in told.iter().filter(|(name, _)| !seen.contains(name.as_str())) {
-        wrong.push(format!("drift {} of {id} was removed; the last of it is {}", display_safe(name), since(event)));
+    for (name, drift) in told.iter().filter(|(name, _)| !seen.contains(name.as_str())) {
+        let last = since(&drift.event);
+        wrong.push(format!("drift {} of {id} was removed; the last of it is {last}", display_safe(name)));
     }
+}
+
+/// What an event says of a drift but for when the setting was last as approved, which only the event that opens it tells.
+fn without_last_good(data: &Value) -> Value {
+    let mut data = data.clone();
+    if let Some(fields) = data.as_object_mut() {
+        fields.remove("last_good");
+    }
+    data
 }
 
 fn compare_sections(
@@ -266,48 +301,74 @@ fn compare_sections(
     }
 }
 
-/// Messages about one instance, or all. Of one instance what is sent already is only counted: it is looked at before every
-/// comparison, there is more of it every day, and nobody can be kept from hearing by it.
-fn messages(tx: &Transaction<'_>, told: &Told, only: Option<&InstanceId>, wrong: &mut Findings) -> Stored<()> {
-    let mut query = tx.prepare_cached(match only {
-        Some(_) => "SELECT id, state, instance, NULL FROM outbox WHERE instance = ?1 ORDER BY id",
-        None => "SELECT id, state, instance, alert FROM outbox WHERE ?1 IS NULL ORDER BY id",
-    })?;
-    let mut rows = query.query([only.map(ToString::to_string)])?;
-    let mut seen = BTreeSet::new();
+/// What is wrong with messages, and the instance that each history tells it is about. Unless it looks at `everything`, it looks
+/// at what can keep people from hearing: it is looked at before comparisons. No index is asked.
+fn messages(tx: &Transaction<'_>, told: &Told, everything: bool) -> Stored<Vec<(Option<InstanceId>, String)>> {
+    let mut query = tx.prepare_cached(
+        "SELECT id, state, instance, alert, next_at, attempts, first_at, passed, done_at, rowid, claimed_to
+         FROM outbox NOT INDEXED",
+    )?;
+    let mut rows = query.query([])?;
+    let (mut seen, mut wrong) = (BTreeSet::new(), Vec::new());
     while let Some(row) = rows.next()? {
-        let (id, state, instance, alert): (String, String, String, Option<String>) =
-            (row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?);
+        let (id, state): (String, String) = (row.get(0)?, row.get(1)?);
         let name = display_safe(&id);
-        // The rest of an alert may be of a newer version; that it is the one that was queued is looked at below.
-        let is_whole = |alert: &str| {
-            serde_json::from_str::<Place>(alert).is_ok_and(|alert| {
-                let HistoryMark { size, head } = &alert.event;
-                let about = alert.instance.as_ref().map(ToString::to_string).unwrap_or_default();
-                about == instance && events::head_at(tx, *size).ok().flatten().as_ref() == Some(head)
-            })
+        let Some(message) = told.outgoing.messages.get(&id) else {
+            wrong.push((None, format!("message {name} is not in the history")));
+            continue;
         };
-        if alert.as_deref().is_some_and(|alert| !is_whole(alert)) {
-            wrong.push(format!("message {name} is not what was written"));
+        let mut say = |sentence: String| wrong.push((message.instance.clone(), sentence));
+        if everything && !is_whole(tx, &row.get::<_, String>(3)?, &row.get::<_, String>(2)?) {
+            say(format!("message {name} is not what was written"));
         }
-        if let Some(message) = told.messages.get(&id) {
-            let is_looked_at = only.is_none() || state == "waiting";
-            if is_looked_at && outbox::content(tx, &id)?.as_str() != message.content {
-                wrong.push(format!("message {name} is not the one that was queued by {}", message.since));
-            }
-            if state != message.state {
-                wrong.push(format!("message {name} is marked '{}', and it is {}", display_safe(&state), message.state));
-            }
-        } else {
-            wrong.push(format!("message {name} is not in the history"));
+        let is_looked_at = everything || message.is_waiting();
+        if is_looked_at && outbox::content(tx, row.get(9)?)?.is_none_or(|content| content.as_str() != message.content) {
+            say(format!("message {name} is not the one that was queued by {}", message.since));
+        }
+        if state != message.state {
+            say(format!("message {name} is marked '{}', and it is {}", display_safe(&state), message.state));
+        } else if everything && !are_tries_as_told(row, message)? {
+            say(format!(
+                "how it went with message {name} is not as the history tells it; it was queued by {}",
+                message.since
+            ));
         }
         seen.insert(id);
     }
-    let asked = |message: &ToldMessage| only.is_none() || message.instance.as_ref() == only;
-    for (id, message) in told.messages.iter().filter(|(id, message)| asked(message) && !seen.contains(*id)) {
-        wrong.push(format!("message {} was removed; it was queued by {}", display_safe(id), message.since));
+    for (id, message) in told.outgoing.messages.iter().filter(|(id, _)| !seen.contains(*id)) {
+        let sentence = format!("message {} was removed; it was queued by {}", display_safe(id), message.since);
+        wrong.push((message.instance.clone(), sentence));
     }
-    Ok(())
+    wrong.sort_by(|(_, one), (_, other)| one.cmp(other));
+    Ok(wrong)
+}
+
+/// Whether an alert is about the instance that its row says, and names an event that is in the history. The rest of it may be
+/// of a newer version.
+fn is_whole(tx: &Transaction<'_>, alert: &str, instance: &str) -> bool {
+    serde_json::from_str::<Place>(alert).is_ok_and(|alert| {
+        let HistoryMark { size, head } = &alert.event;
+        let about = alert.instance.as_ref().map(ToString::to_string).unwrap_or_default();
+        about == instance && events::head_at(tx, *size).ok().flatten().as_ref() == Some(head)
+    })
+}
+
+/// Whether the columns that say how it went with a message are what the history says, to the second. Earlier versions did not
+/// tell the tries of what is done.
+fn are_tries_as_told(row: &rusqlite::Row<'_>, message: &ToldMessage) -> Stored<bool> {
+    let seconds = |millis: i64| millis.div_euclid(1000);
+    if !message.is_waiting() {
+        let done_at = row.get::<_, Option<i64>>(8)?.map(seconds);
+        return Ok(done_at == message.done_at.map(|at| at.timestamp()));
+    }
+    let told = (message.due.timestamp(), i64::from(message.attempts), message.first_at.map(|at| at.timestamp()));
+    let kept = (seconds(row.get(4)?), row.get(5)?, row.get::<_, Option<i64>>(6)?.map(seconds));
+    // A process claims a message for a minute.
+    let is_claimed_for_long = seconds(row.get(10)?) > (SystemClock.now() + CLAIM_BELIEVED).timestamp();
+    Ok(kept == told
+        && !is_claimed_for_long
+        && row.get::<_, i64>(7)? == i64::from(message.is_passed)
+        && row.get::<_, Option<i64>>(8)?.is_none())
 }
 
 /// Where an alert stands: about what, and in the history.

@@ -2,15 +2,16 @@
 //!
 //! Every step is an event, so that the history agrees with the rows.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use rusqlite::{Row, Transaction};
-use serde_json::{Value, json};
+use rusqlite::Row;
+use serde_json::json;
 
 use super::events::{self, Event};
-use super::outbox::{MESSAGE, keep, message_of};
-use super::{Stored, from_millis, to_millis};
+use super::outbox::{MESSAGE, keep, message_of, mirror, row_of};
+use super::outgoing::ToldMessage;
+use super::{Stored, Transaction, from_millis};
 use crate::message::fold::fold;
 use crate::message::subject::subject;
 use crate::message::{Alert, Body, Format, Message, NoticeKind};
@@ -21,7 +22,7 @@ const KEEP_DELIVERED: TimeDelta = TimeDelta::days(30);
 /// How long one is kept that was given up.
 const KEEP_DEAD: TimeDelta = TimeDelta::days(90);
 /// Messages pruned at once.
-const PRUNED_AT_ONCE: u32 = 100;
+const PRUNED_AT_ONCE: usize = 100;
 /// Messages about one instance that a receiver gets one by one when it is back; more are folded into one.
 const MOST_AFTER_OUTAGE: usize = 3;
 /// What waited longer than this and was never tried was held up: its receiver was disabled, not configured or asked for time.
@@ -116,16 +117,13 @@ pub fn find(tx: &Transaction<'_>, id: &str) -> Stored<Vec<Kept>> {
 pub fn missed(tx: &Transaction<'_>, receiver: &str) -> Stored<Vec<Kept>> {
     let is_to_it = |event: &Event| event.data.get("receiver").is_some_and(|name| name == receiver);
     let told = events::newest(tx, NoticeKind::Missed.event_type(), is_to_it)?.map_or(0, |event| event.seq);
-    let given_up = events::of_group(tx, "delivery.given_up", told)?;
+    let ids: Vec<String> = {
+        let walk = tx.history()?;
+        walk.told.outgoing.given_up_since(receiver, told).into_iter().map(str::to_owned).collect()
+    };
     let mut missed: Vec<Kept> = Vec::new();
-    let mut seen = BTreeSet::new();
-    for event in given_up.iter().filter(|event| is_to_it(event)) {
-        let id = event.data.get("message").and_then(Value::as_str).unwrap_or_default();
-        // One that was tried again for somebody may have been given up twice.
-        if !seen.insert(id) {
-            continue;
-        }
-        let kept = find(tx, id)?.into_iter().filter(|kept| kept.id.as_str() == id && kept.state == "dead");
+    for id in &ids {
+        let kept = find(tx, id)?.into_iter().filter(|kept| kept.id.as_str() == id);
         missed.extend(kept.filter(|kept| !kept.alert.as_ref().is_ok_and(|alert| alert.is_only(NoticeKind::Missed))));
     }
     Ok(missed)
@@ -136,14 +134,9 @@ pub fn missed(tx: &Transaction<'_>, receiver: &str) -> Stored<Vec<Kept>> {
 /// # Errors
 /// The database cannot be written.
 pub fn retry(tx: &Transaction<'_>, kept: &Kept, by: &str, now: DateTime<Utc>) -> Stored<()> {
-    tx.prepare_cached(
-        "UPDATE outbox SET state = 'waiting', next_at = ?2, attempts = 0, first_at = NULL, passed = 0, done_at = NULL
-         WHERE id = ?1 AND state IN ('waiting', 'dead')",
-    )?
-    .execute((kept.id.as_str(), to_millis(now)))?;
     let data = json!({ "message": kept.id, "receiver": kept.receiver, "by": by });
     events::append(tx, now, "delivery.retried", kept.instance.as_ref(), data)?;
-    Ok(())
+    mirror(tx, kept.id.as_str(), None)
 }
 
 /// Gives a message up because somebody wants it. It stays to be looked at.
@@ -151,24 +144,20 @@ pub fn retry(tx: &Transaction<'_>, kept: &Kept, by: &str, now: DateTime<Utc>) ->
 /// # Errors
 /// The database cannot be written.
 pub fn give_up(tx: &Transaction<'_>, kept: &Kept, by: &str, reason: &str, now: DateTime<Utc>) -> Stored<()> {
-    tx.prepare_cached(
-        "UPDATE outbox SET state = 'dead', done_at = ?2, last_outcome = ?3 WHERE id = ?1 AND state IN ('waiting', 'dead')",
-    )?
-    .execute((kept.id.as_str(), to_millis(now), format!("dropped by {by}: {reason}")))?;
     let data = json!({ "message": kept.id, "receiver": kept.receiver, "by": by, "reason": reason });
     events::append(tx, now, "delivery.dropped", kept.instance.as_ref(), data)?;
-    Ok(())
+    mirror(tx, kept.id.as_str(), Some(&format!("dropped by {by}: {reason}")))
 }
 
 /// Folds what waits for `receiver` and was never tried, instance by instance, where it is more than a few: it is back after
 /// an outage, and nobody reads the same story in ten messages.
 ///
 /// # Errors
-/// The database cannot be written.
+/// The database cannot be written, or as [`events::verify`].
 pub fn fold_after_outage(tx: &Transaction<'_>, receiver: &str, now: DateTime<Utc>) -> Stored<()> {
-    for (instance, count) in crowds(tx, receiver)? {
-        if count > MOST_AFTER_OUTAGE {
-            fold_instance(tx, receiver, &instance, now)?;
+    for crowd in crowds(tx, receiver)? {
+        if crowd.ids.len() > MOST_AFTER_OUTAGE {
+            fold_instance(tx, receiver, &crowd, now)?;
         }
     }
     Ok(())
@@ -178,72 +167,82 @@ pub fn fold_after_outage(tx: &Transaction<'_>, receiver: &str, now: DateTime<Utc
 /// What waits behind a message that was tried waits for how that one ends.
 ///
 /// # Errors
-/// The database cannot be written.
+/// The database cannot be written, or as [`events::verify`].
 pub fn fold_held_up(tx: &Transaction<'_>, receiver: &str, now: DateTime<Utc>) -> Stored<()> {
-    for (instance, count) in crowds(tx, receiver)? {
-        if count > MOST_AFTER_OUTAGE && is_held_up(tx, receiver, &instance, now)? {
-            fold_instance(tx, receiver, &instance, now)?;
+    for crowd in crowds(tx, receiver)? {
+        if crowd.ids.len() > MOST_AFTER_OUTAGE && crowd.waits_since.is_some_and(|since| since <= now - HELD_UP) {
+            fold_instance(tx, receiver, &crowd, now)?;
         }
     }
     Ok(())
-}
-
-/// Whether the oldest message about `instance` that waits was never tried and waited for long.
-fn is_held_up(tx: &Transaction<'_>, receiver: &str, instance: &str, now: DateTime<Utc>) -> Stored<bool> {
-    let query = format!(
-        "SELECT {UNTRIED} AND created_at <= ?3 FROM outbox
-         WHERE receiver = ?1 AND state = 'waiting' AND instance = ?2 ORDER BY rowid LIMIT 1"
-    );
-    let mut query = tx.prepare_cached(&query)?;
-    Ok(query.query_row((receiver, instance, to_millis(now - HELD_UP)), |row| row.get(0))?)
 }
 
 /// Folds what waits for `receiver` and was never tried, the largest crowd first, until at most `most` wait.
 ///
 /// # Errors
-/// The database cannot be written.
+/// The database cannot be written, or as [`events::verify`].
 pub fn bound(tx: &Transaction<'_>, receiver: &str, most: usize, now: DateTime<Utc>) -> Stored<()> {
-    let waiting: i64 = tx
-        .prepare_cached("SELECT count(*) FROM outbox WHERE receiver = ?1 AND state = 'waiting'")?
-        .query_row([receiver], |row| row.get(0))?;
-    let mut waiting = usize::try_from(waiting).unwrap_or_default();
+    let mut waiting = tx.history()?.told.outgoing.waiting_for(receiver).count();
     if waiting <= most {
         return Ok(());
     }
-    for (instance, count) in crowds(tx, receiver)? {
-        if waiting > most && count > 1 {
-            fold_instance(tx, receiver, &instance, now)?;
-            waiting -= count - 1;
+    for crowd in crowds(tx, receiver)? {
+        if waiting > most && crowd.ids.len() > 1 {
+            fold_instance(tx, receiver, &crowd, now)?;
+            waiting -= crowd.ids.len() - 1;
         }
     }
     Ok(())
 }
 
-/// How a message is recognised that was never tried and that nobody ever began to send: it cannot have arrived.
-const UNTRIED: &str = "receiver = ?1 AND state = 'waiting' AND attempts = 0 AND last_outcome = '' AND claimed_to = 0";
+/// The messages about one instance that were never tried: they cannot have arrived.
+#[derive(Debug, Default)]
+struct Crowd {
+    /// Oldest first.
+    ids: Vec<String>,
+    /// When the oldest was queued; none if an older message about the instance waits that was tried.
+    waits_since: Option<DateTime<Utc>>,
+}
 
-/// How many messages about each instance were never tried, the most first.
-fn crowds(tx: &Transaction<'_>, receiver: &str) -> Stored<Vec<(String, usize)>> {
-    let mut query = tx.prepare_cached(&format!(
-        "SELECT instance, count(*) FROM outbox WHERE {UNTRIED} GROUP BY instance ORDER BY count(*) DESC, instance"
-    ))?;
-    let rows = query.query_map([receiver], |row| Ok((row.get(0)?, row.get::<_, i64>(1)?)))?;
-    let mut crowds = Vec::new();
-    for row in rows {
-        let (instance, count) = row?;
-        crowds.push((instance, usize::try_from(count).unwrap_or_default()));
+/// What waits for `receiver` and was never tried, by instance, the most first.
+fn crowds(tx: &Transaction<'_>, receiver: &str) -> Stored<Vec<Crowd>> {
+    let walk = tx.history()?;
+    let mut crowds: BTreeMap<Option<String>, Crowd> = BTreeMap::new();
+    let mut tried = Vec::new();
+    for (id, message) in walk.told.outgoing.waiting_for(receiver) {
+        let about = message.instance.as_ref().map(ToString::to_string);
+        if !message.is_untried() {
+            tried.push(about);
+            continue;
+        }
+        let is_first = !tried.contains(&about);
+        let crowd = crowds.entry(about).or_default();
+        if crowd.ids.is_empty() && is_first {
+            crowd.waits_since = Some(message.queued_at);
+        }
+        crowd.ids.push(id.to_owned());
     }
+    let mut crowds: Vec<Crowd> = crowds.into_values().collect();
+    crowds.sort_by_key(|crowd| std::cmp::Reverse(crowd.ids.len()));
     Ok(crowds)
 }
 
-fn fold_instance(tx: &Transaction<'_>, receiver: &str, instance: &str, now: DateTime<Utc>) -> Stored<()> {
+/// The message `id`, if it is the one that was queued and no process ever began to send it. One that cannot be read is given
+/// up when its turn comes.
+fn unbegun(tx: &Transaction<'_>, id: &str) -> Stored<Option<Message>> {
+    let queued = tx.history()?.told.outgoing.messages.get(id).map(|message| message.content.clone());
+    let Some(row) = row_of(tx, id, &queued.unwrap_or_default())? else { return Ok(None) };
     let mut query =
-        tx.prepare_cached(&format!("SELECT {MESSAGE} FROM outbox WHERE {UNTRIED} AND instance = ?2 ORDER BY rowid"))?;
-    let mut rows = query.query((receiver, instance))?;
+        tx.prepare_cached(&format!("SELECT {MESSAGE} FROM outbox NOT INDEXED WHERE rowid = ?1 AND claimed_to = 0"))?;
+    let mut rows = query.query([row])?;
+    let row = rows.next()?;
+    Ok(row.and_then(|row| message_of(row, 0).ok()))
+}
+
+fn fold_instance(tx: &Transaction<'_>, receiver: &str, crowd: &Crowd, now: DateTime<Utc>) -> Stored<()> {
     let mut messages: Vec<Message> = Vec::new();
-    while let Some(row) = rows.next()? {
-        // One that cannot be read is given up when its turn comes.
-        messages.extend(message_of(row).ok());
+    for id in &crowd.ids {
+        messages.extend(unbegun(tx, id)?);
     }
     let alerts: Vec<Alert> = messages.iter().map(|message| message.alert.clone()).collect();
     let (Some(alert), Some(first)) = (fold(alerts), messages.first()) else { return Ok(()) };
@@ -256,10 +255,9 @@ fn fold_instance(tx: &Transaction<'_>, receiver: &str, instance: &str, now: Date
     let body = format.and_then(|format| Body::of(&one, format).ok());
     keep(tx, &Message { body, ..one.clone() })?;
     for message in &messages {
-        tx.prepare_cached("UPDATE outbox SET state = 'folded', done_at = ?2, last_outcome = ?3 WHERE id = ?1")?
-            .execute((message.id.as_str(), to_millis(now), format!("part of {}", one.id)))?;
         let data = json!({ "message": message.id, "receiver": receiver, "into": one.id });
         events::append(tx, now, "delivery.folded", message.alert.instance.as_ref(), data)?;
+        mirror(tx, message.id.as_str(), Some(&format!("part of {}", one.id)))?;
         // What follows up a message that is never sent follows up the one that is.
         tx.prepare_cached("UPDATE threads SET root = ?2, subject = ?3 WHERE root = ?1 AND receiver = ?4")?
             .execute((message.id.as_str(), one.id.as_str(), &one.subject, receiver))?;
@@ -279,10 +277,19 @@ fn format_of(tx: &Transaction<'_>, id: &MessageId) -> Stored<Option<Format>> {
 /// # Errors
 /// The database cannot be written.
 pub fn abandon(tx: &Transaction<'_>, configured: &[&str], now: DateTime<Utc>) -> Stored<()> {
-    let waiting = list(tx, false)?.into_iter().filter(|kept| kept.state == "waiting");
-    let is_abandoned = |kept: &Kept| !configured.contains(&kept.receiver.as_str()) && kept.created_at + KEEP_DEAD < now;
-    for kept in waiting.filter(is_abandoned) {
-        give_up(tx, &kept, "authdrift", "its receiver is not configured any more", now)?;
+    let abandoned: Vec<(String, String, Option<InstanceId>)> = {
+        let walk = tx.history()?;
+        let outgoing = &walk.told.outgoing;
+        let gone = outgoing.receivers_waited_for().filter(|receiver| !configured.contains(receiver));
+        let waiting = gone.flat_map(|receiver| outgoing.waiting_for(receiver));
+        let old = waiting.filter(|(_, message)| message.queued_at + KEEP_DEAD < now);
+        old.map(|(id, message)| (id.to_owned(), message.receiver.clone(), message.instance.clone())).collect()
+    };
+    for (id, receiver, instance) in abandoned {
+        let reason = "its receiver is not configured any more";
+        let data = json!({ "message": id, "receiver": receiver, "by": "authdrift", "reason": reason });
+        events::append(tx, now, "delivery.dropped", instance.as_ref(), data)?;
+        mirror(tx, &id, Some(&format!("dropped by authdrift: {reason}")))?;
     }
     Ok(())
 }
@@ -293,12 +300,20 @@ pub fn abandon(tx: &Transaction<'_>, configured: &[&str], now: DateTime<Utc>) ->
 /// # Errors
 /// The database cannot be written.
 pub fn prune(tx: &Transaction<'_>, now: DateTime<Utc>) -> Stored<()> {
-    let mut query = tx.prepare_cached(
-        "SELECT id FROM outbox WHERE state <> 'waiting' AND done_at < ?1 AND (state <> 'dead' OR done_at < ?2)
-            AND id NOT IN (SELECT root FROM threads) ORDER BY done_at, id LIMIT ?3",
-    )?;
-    let ends = (to_millis(now - KEEP_DELIVERED), to_millis(now - KEEP_DEAD), PRUNED_AT_ONCE);
-    let ids: Vec<String> = query.query_map(ends, |row| row.get(0))?.collect::<Result<_, _>>()?;
+    let mut roots = tx.prepare_cached("SELECT root FROM threads")?;
+    let roots: BTreeSet<String> = roots.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
+    let ids: Vec<String> = {
+        let walk = tx.history()?;
+        let is_old = |message: &ToldMessage| {
+            let keep = if message.state == "dead" { KEEP_DEAD } else { KEEP_DELIVERED };
+            !message.is_waiting() && message.done_at.is_some_and(|done| done + keep < now)
+        };
+        let messages = walk.told.outgoing.messages.iter();
+        let old = messages.filter(|(id, message)| is_old(message) && !roots.contains(*id));
+        let mut old: Vec<_> = old.map(|(id, message)| (message.done_at, id)).collect();
+        old.sort();
+        old.into_iter().take(PRUNED_AT_ONCE).map(|(_, id)| id.clone()).collect()
+    };
     if ids.is_empty() {
         return Ok(());
     }

@@ -1,42 +1,65 @@
 //! Whether the clock may say that something is old: what goes because of it does not come back when the clock is set right.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use rusqlite::Transaction;
+use serde_json::json;
 
-use super::Stored;
-use super::events::Event;
+use super::{Stored, Transaction, events};
+use crate::clock::written;
 
 /// How long nothing happens only where nothing runs, or where the clock went forward.
-pub const LONG_AGO: TimeDelta = TimeDelta::days(7);
+const LONG_AGO: TimeDelta = TimeDelta::days(7);
 
 /// How long a clock that went forward has to go on before it is believed.
 const PROBATION: TimeDelta = TimeDelta::days(1);
+
+/// How far a clock may go back without a word: time servers correct less than that.
+const SET_BACK: TimeDelta = TimeDelta::seconds(60);
+
+/// How the clock moved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Jump {
+    /// Back, by more than a time server corrects.
+    Back,
+    /// Forward, by more than a week; or nothing ran for so long.
+    Forward,
+}
+
+/// How the clock moved between `before` and `now`, if it jumped.
+pub fn jump(before: DateTime<Utc>, now: DateTime<Utc>) -> Option<Jump> {
+    match now {
+        now if now + SET_BACK < before => Some(Jump::Back),
+        now if before + LONG_AGO < now => Some(Jump::Forward),
+        _ => None,
+    }
+}
+
+/// Notes in the history that the clock jumped.
+///
+/// # Errors
+/// The database cannot be written.
+pub fn note_jump(tx: &Transaction<'_>, jump: Jump, before: DateTime<Utc>, now: DateTime<Utc>) -> Stored<()> {
+    let kind = match jump {
+        Jump::Back => "clock.set_back",
+        Jump::Forward => "clock.set_forward",
+    };
+    events::append(tx, now, kind, None, json!({ "was": written(before), "is": written(now) })).map(drop)
+}
 
 /// Whether something was recorded a day ago, give or take a few: then this clock has been going on since, and the one before
 /// it led there. The daemon records something every day. After a month without it, the next day is waited for.
 ///
 /// # Errors
-/// The database cannot be read.
+/// As [`super::events::verify`].
 pub fn is_believable(tx: &Transaction<'_>, now: DateTime<Utc>) -> Stored<bool> {
-    let mut query = tx.prepare_cached("SELECT body FROM events ORDER BY seq DESC")?;
-    let mut rows = query.query([])?;
-    while let Some(row) = rows.next()? {
-        let event = serde_json::from_slice::<Event>(row.get_ref(0)?.as_bytes().unwrap_or_default());
-        let at = event.ok().and_then(|event| event.at.parse::<DateTime<Utc>>().ok());
-        // What is still to come was recorded by a clock that was ahead.
-        if let Some(at) = at.filter(|at| *at <= now - PROBATION) {
-            return Ok(at >= now - LONG_AGO);
-        }
-    }
-    Ok(false)
+    // A time that is still to come was recorded by a clock that was ahead.
+    let last = tx.history()?.recorded_until(now - PROBATION);
+    Ok(last.is_some_and(|last| last >= now - LONG_AGO))
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
-    use crate::store::{Store, events};
+    use crate::store::Store;
 
     #[test]
     fn a_clock_is_believed_that_goes_on_from_what_was_recorded() {

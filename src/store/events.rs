@@ -3,19 +3,18 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
-use rusqlite::{OptionalExtension, Rows, Transaction};
+use rusqlite::{OptionalExtension, Transaction};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::silences::ToldSilence;
 use super::told::Told;
 use super::{StoreError, Stored};
 use crate::canonical;
 use crate::clock::written;
-use crate::incident::Story;
-use crate::model::{Digest, HistoryMark, InstanceId, display_safe};
+use crate::incident::{Silence, Story};
+use crate::model::{Digest, HistoryMark, InstanceId, SilenceId, display_safe};
 
-/// The kind of an event, as the indexes have it; nothing for a body that is no JSON.
-const KIND: &str = "CASE WHEN json_valid(CAST(body AS TEXT)) THEN json_extract(CAST(body AS TEXT), '$.kind') END";
 /// What an event is about, as the index has it.
 const INSTANCE: &str =
     "CASE WHEN json_valid(CAST(body AS TEXT)) THEN json_extract(CAST(body AS TEXT), '$.instance') END";
@@ -25,6 +24,9 @@ pub const APPROVED: &str = "baseline.approved";
 
 /// The kind of event that says that a message was put into the outbox.
 pub const QUEUED: &str = "alert.queued";
+
+/// The kind of event that keeps count of the reminders of what is not seen.
+pub const REMINDED: &str = "instance.still_unseen";
 
 /// One event, as it was written.
 #[derive(Debug, Clone, Deserialize, Serialize)]
@@ -114,103 +116,66 @@ pub fn recorded_at(tx: &Transaction<'_>, size: u64) -> Stored<Option<DateTime<Ut
     Ok(event.and_then(|event| event.at.parse().ok()))
 }
 
-/// The newest event that is `wanted`, of those whose kind begins with `group` (`baseline.`). What is asked of the history and
-/// kept nowhere else cannot be planted in a table.
+/// The newest event that is `wanted`, of those about no instance whose kind begins with `group` (`storage.`). It is asked of
+/// the verified history, because a row or an index could be forged.
 ///
 /// # Errors
-/// The database cannot be read.
-pub fn newest(tx: &Transaction<'_>, group: &str, wanted: impl Fn(&Event) -> bool) -> Stored<Option<Event>> {
-    let (from, to) = range_of(group);
-    let mut query =
-        tx.prepare_cached(&format!("SELECT body FROM events WHERE {KIND} >= ?1 AND {KIND} < ?2 ORDER BY seq DESC"))?;
-    let mut rows = query.query([from, to])?;
-    first(&mut rows, wanted)
+/// As [`verify`].
+pub fn newest(tx: &super::Transaction<'_>, group: &str, wanted: impl Fn(&Event) -> bool) -> Stored<Option<Event>> {
+    Ok(tx.history()?.told.newest(None, group, wanted).cloned())
 }
 
 /// The same, of those that are about `instance`.
 ///
 /// # Errors
-/// The database cannot be read.
+/// As [`verify`].
 pub fn newest_of(
-    tx: &Transaction<'_>,
+    tx: &super::Transaction<'_>,
     instance: &InstanceId,
     group: &str,
     wanted: impl Fn(&Event) -> bool,
 ) -> Stored<Option<Event>> {
-    let (from, to) = range_of(group);
-    let mut query = tx.prepare_cached(&format!(
-        "SELECT body FROM events WHERE {INSTANCE} = ?3 AND {KIND} >= ?1 AND {KIND} < ?2 ORDER BY seq DESC"
-    ))?;
-    let mut rows = query.query([from, to, instance.to_string()])?;
-    first(&mut rows, wanted)
-}
-
-/// The first of `rows` that is an event and wanted. One that cannot be read is found by walking the history.
-fn first(rows: &mut Rows<'_>, wanted: impl Fn(&Event) -> bool) -> Stored<Option<Event>> {
-    while let Some(row) = rows.next()? {
-        let body: Vec<u8> = row.get(0)?;
-        if let Some(event) = serde_json::from_slice::<Event>(&body).ok().filter(|event| wanted(event)) {
-            return Ok(Some(event));
-        }
-    }
-    Ok(None)
-}
-
-/// Between which texts the kinds of a group are: they are ASCII.
-fn range_of(group: &str) -> (String, String) {
-    (group.to_owned(), format!("{group}\u{7f}"))
+    Ok(tx.history()?.told.newest(Some(instance), group, wanted).cloned())
 }
 
 /// Code of the reason why the baseline of `instance` cannot be trusted, if that was the last thing said of it.
 ///
 /// # Errors
 /// The database cannot be read.
-pub fn untrusted(tx: &Transaction<'_>, instance: &InstanceId) -> Stored<Option<String>> {
+pub fn untrusted(tx: &super::Transaction<'_>, instance: &InstanceId) -> Stored<Option<String>> {
     let is_about_trust = |event: &Event| matches!(event.kind.as_str(), "baseline.untrusted" | "baseline.trusted");
     let last = newest_of(tx, instance, "baseline.", is_about_trust)?.filter(|event| event.kind == "baseline.untrusted");
     Ok(last.and_then(|event| Some(event.data.get("code")?.as_str()?.to_owned())))
 }
 
+/// Whether the last thing said of any baseline was that it cannot be trusted.
+///
+/// # Errors
+/// As [`verify`].
+pub fn is_any_untrusted(tx: &super::Transaction<'_>) -> Stored<bool> {
+    let instances: Vec<InstanceId> = tx.history()?.told.told_untrusted().cloned().collect();
+    for instance in &instances {
+        if untrusted(tx, instance)?.is_some() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// What people were told of every drift of `instance`, by its id.
 ///
 /// # Errors
-/// The database cannot be read.
-pub fn stories(tx: &Transaction<'_>, instance: &InstanceId) -> Stored<BTreeMap<String, Story>> {
-    let (from, to) = range_of("drift.");
-    let mut query = tx.prepare_cached(&format!(
-        "SELECT body FROM events WHERE {INSTANCE} = ?3 AND {KIND} >= ?1 AND {KIND} < ?2 ORDER BY seq"
-    ))?;
-    let mut rows = query.query([from, to, instance.to_string()])?;
-    let mut stories: BTreeMap<String, Story> = BTreeMap::new();
-    while let Some(row) = rows.next()? {
-        let body: Vec<u8> = row.get(0)?;
-        let Ok(event) = serde_json::from_slice::<Event>(&body) else { continue };
-        let drift = event.data.get("drift").and_then(Value::as_str);
-        if let (Some(drift), Ok(at)) = (drift, event.at.parse()) {
-            let after = event.data.get("after").unwrap_or(&Value::Null);
-            stories.entry(drift.to_owned()).or_default().take(&event.kind, after, at);
-        }
-    }
-    Ok(stories)
+/// As [`verify`].
+pub fn stories(tx: &super::Transaction<'_>, instance: &InstanceId) -> Stored<BTreeMap<String, Story>> {
+    Ok(tx.history()?.told.stories.get(instance).cloned().unwrap_or_default())
 }
 
-/// Every event after the first `size` whose kind begins with `group` (`silence.`), oldest first.
+/// The number and the time of every reminder of what is not seen of `instance`.
 ///
 /// # Errors
-/// The database cannot be read.
-pub fn of_group(tx: &Transaction<'_>, group: &str, size: u64) -> Stored<Vec<Event>> {
-    let (from, to) = range_of(group);
-    let mut query = tx.prepare_cached(&format!(
-        "SELECT body FROM events WHERE {KIND} >= ?1 AND {KIND} < ?2 AND seq > ?3 ORDER BY seq"
-    ))?;
-    let mut rows = query.query((from, to, i64::try_from(size).unwrap_or(i64::MAX)))?;
-    let mut events = Vec::new();
-    while let Some(row) = rows.next()? {
-        let body: Vec<u8> = row.get(0)?;
-        let event = serde_json::from_slice::<Event>(&body).ok();
-        events.extend(event);
-    }
-    Ok(events)
+/// As [`verify`].
+pub fn reminders(tx: &super::Transaction<'_>, instance: &InstanceId) -> Stored<Vec<(u64, String)>> {
+    Ok(tx.history()?.told.reminders.get(instance).cloned().unwrap_or_default())
 }
 
 /// Every event, or those of one instance, oldest first. Of one instance the others are not read.
@@ -265,6 +230,37 @@ pub struct Walk {
 }
 
 impl Walk {
+    /// The silences and change windows that a comparison of `instance` at `at` has to know of, oldest first.
+    pub fn silences_of(&self, instance: &InstanceId, at: DateTime<Utc>) -> Vec<ToldSilence> {
+        self.told.silences.of(instance, at)
+    }
+
+    /// The drifts of `instance` that were kept quiet by that silence (true), or that it did not fit though it was announced
+    /// as a change window (false).
+    pub fn happened(&self, silence: &SilenceId, instance: &InstanceId) -> BTreeMap<String, bool> {
+        self.told.silences.happened(silence, instance)
+    }
+
+    /// The silences and change windows in force at `at`, oldest first.
+    pub fn active_silences(&self, at: DateTime<Utc>) -> Vec<Silence> {
+        self.told.silences.active(at)
+    }
+
+    /// When the last event was recorded that is not younger than `until`, to the hour.
+    pub fn recorded_until(&self, until: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        self.told.recorded_until(until)
+    }
+
+    /// The latest time at which anything was recorded.
+    pub fn latest_at(&self) -> Option<DateTime<Utc>> {
+        self.told.recorded_until(DateTime::<Utc>::MAX_UTC)
+    }
+
+    /// How many messages wait.
+    pub fn waiting(&self) -> usize {
+        self.told.outgoing.count_waiting()
+    }
+
     /// What people were told of sections and credentials of `instance` that are still not seen: the event of each.
     pub fn unseen(&self, instance: &InstanceId) -> impl Iterator<Item = &Event> {
         let sections = self.told.sections.get(instance).into_iter().flat_map(BTreeMap::values);

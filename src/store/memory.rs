@@ -12,6 +12,8 @@ pub(super) struct Memory {
     /// SQLite's number for what other connections did.
     version: i64,
     walk: Arc<Walk>,
+    /// The outbox was held against the walk, and nobody else wrote since.
+    is_outbox_sound: bool,
 }
 
 impl Memory {
@@ -29,7 +31,7 @@ impl Memory {
             None => true,
         };
         if memory.version != version || !is_there {
-            *memory = Self { version, walk: Arc::default() };
+            *memory = Self { version, ..Self::default() };
         }
         match events::walk_on(tx, Arc::make_mut(&mut memory.walk)) {
             Ok(()) => Ok(Arc::clone(&memory.walk)),
@@ -60,6 +62,18 @@ impl Transaction<'_> {
     /// As [`events::verify`].
     pub fn history(&self) -> Stored<Arc<Walk>> {
         Memory::walk(self.memory, self)
+    }
+
+    /// What `look` finds wrong in the outbox. When it found nothing, it looks again after another connection wrote, as the
+    /// history is walked again: what this program writes itself agrees with the history.
+    pub(super) fn wrong_in_outbox<T>(&self, look: impl FnOnce() -> Stored<Vec<T>>) -> Stored<Vec<T>> {
+        let lock = || self.memory.lock().unwrap_or_else(PoisonError::into_inner);
+        if lock().is_outbox_sound {
+            return Ok(Vec::new());
+        }
+        let wrong = look()?;
+        lock().is_outbox_sound = wrong.is_empty();
+        Ok(wrong)
     }
 }
 

@@ -4,20 +4,17 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use rusqlite::{OptionalExtension, Row, Transaction};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::instances::InstanceRow;
+use super::outgoing::{LONGEST_WAIT, ToldMessage};
 use super::{StoreError, Stored, backlog, events, from_millis, read_json, to_millis, write_json};
+use crate::clock;
 use crate::message::{Alert, Body, Entry, Format, Message};
-use crate::model::{Digest, MessageId, Severity};
+use crate::model::{Digest, InstanceId, MessageId, Severity, display_safe};
 use crate::telemetry::{DeliveryGivenUp, Observable};
 
-/// Longer than any pause between two tries: the longest is a day, and a fifth of it for scatter.
-const LONGEST_WAIT: TimeDelta = TimeDelta::hours(30);
-
-/// Tries after which a message that is refused lets later ones about the same instance go first, if the receiver evidently
-/// answers: some five minutes. While a receiver is away nothing steps aside, so that what waits can be folded.
-const STEPS_ASIDE: u32 = 3;
+pub use super::outgoing::Failing;
 
 /// How one try ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,9 +67,12 @@ pub fn keep(tx: &Transaction<'_>, message: &Message) -> Stored<()> {
         message.body.as_ref().map(|body| body.format.as_str()),
         message.body.as_ref().map(|body| &body.text),
     ))?;
-    // Who removes or rewrites the message cannot do so in the history.
-    let content = content(tx, message.id.as_str())?;
-    let data = json!({ "message": message.id, "receiver": message.receiver, "content": content });
+    // The message is held against this digest before it is sent.
+    let content = content(tx, tx.last_insert_rowid())?;
+    let mut data = json!({ "message": message.id, "receiver": message.receiver, "content": content });
+    if let Some(data) = data.as_object_mut().filter(|_| message.alert.untrusted.is_some()) {
+        data.insert("urgent".to_owned(), true.into());
+    }
     events::append(tx, message.created_at, events::QUEUED, message.alert.instance.as_ref(), data)?;
     Ok(())
 }
@@ -90,17 +90,18 @@ fn written(alert: &Alert) -> Stored<String> {
     })
 }
 
-/// The digest of what a message says and to whom, from its row. Nothing that changes while it is delivered is in it.
+/// The digest of what a message says and to whom, from its row. Nothing that changes while it is delivered is in it. A value
+/// of another type than this program writes is of no message.
 ///
 /// # Errors
-/// The database cannot be read, or there is no such message.
-pub fn content(tx: &Transaction<'_>, id: &str) -> Stored<Digest> {
+/// The database cannot be read.
+pub fn content(tx: &Transaction<'_>, row: i64) -> Stored<Option<Digest>> {
     let content = tx
         .prepare_cached(
             "SELECT id, receiver, instance, alert, coalesce(thread, ''), subject, created_at, format, body
-             FROM outbox WHERE id = ?1",
+             FROM outbox NOT INDEXED WHERE rowid = ?1",
         )?
-        .query_row([id], |row| {
+        .query_row([row], |row| {
             let mut parts = Vec::new();
             for column in 0..6 {
                 parts.push(row.get::<_, String>(column)?);
@@ -111,64 +112,115 @@ pub fn content(tx: &Transaction<'_>, id: &str) -> Stored<Digest> {
                 parts.extend(row.get::<_, Option<String>>(column)?);
             }
             Ok(parts)
-        })?;
-    Ok(Digest::of(write_json(&content)?.as_bytes()))
+        });
+    match content {
+        Ok(content) => Ok(Some(Digest::of(write_json(&content)?.as_bytes()))),
+        Err(
+            rusqlite::Error::QueryReturnedNoRows
+            | rusqlite::Error::FromSqlConversionFailure(..)
+            | rusqlite::Error::InvalidColumnType(..),
+        ) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// What there is to send.
+#[derive(Debug)]
+pub enum Claimed {
+    /// This message, as it was queued.
+    Message(Box<Message>),
+    /// A message is due, and its row is not the one that was queued: the message and what is wrong. It is never sent, and the
+    /// history says so.
+    Refused(Option<InstanceId>, String),
+    /// Nothing is due, or another process sends it.
+    Nothing,
+}
+
+/// Whether a message for `receiver`, which is configured as `target`, is due.
+///
+/// # Errors
+/// As [`events::verify`].
+pub fn is_due(tx: &super::Transaction<'_>, receiver: &str, target: &Digest, now: DateTime<Utc>) -> Stored<bool> {
+    Ok(!tx.history()?.told.outgoing.due(receiver, target, now).is_empty())
 }
 
 /// Takes the next message for `receiver` that is due, so that no other process tries it for `hold`.
 ///
-/// Messages about one instance go in the order they were made: nothing is taken while an older one still waits, unless that
-/// was refused `STEPS_ASIDE` times by a receiver that takes others, and is not due itself: what one message says must not keep
-/// every later one from being heard. Those about other instances do not wait for them; what was due first goes first, so
-/// that one which is held again and again comes after all others. A message that cannot be read is given up, not tried for
-/// ever. One that is to wait longer than anything waits was written so by somebody else, or by a clock that was wrong: it is due.
-///
 /// # Errors
-/// The database cannot be written.
-pub fn claim(tx: &Transaction<'_>, receiver: &str, now: DateTime<Utc>, hold: Duration) -> Stored<Option<Message>> {
-    let until = to_millis(now) + i64::try_from(hold.as_millis()).unwrap_or(i64::MAX);
-    loop {
-        let next = tx
-            .prepare_cached(&format!(
-                "SELECT {MESSAGE} FROM outbox AS mine
-                 WHERE receiver = ?1 AND state = 'waiting'
-                   AND (next_at <= ?2 OR next_at > ?3) AND (claimed_to <= ?2 OR claimed_to > ?4)
-                   AND NOT EXISTS (SELECT 1 FROM outbox AS older
-                                   WHERE older.receiver = mine.receiver AND older.instance = mine.instance
-                                     AND older.state = 'waiting'
-                                     AND NOT (older.attempts >= ?5 AND older.next_at > ?2
-                                              AND (older.passed
-                                                   OR substr(older.last_outcome, 1, 4) IN ('401 ', '403 ', '404 ')))
-                                     AND older.rowid < mine.rowid)
-                 ORDER BY next_at, rowid LIMIT 1"
-            ))?
-            .query_row((receiver, to_millis(now), to_millis(now + LONGEST_WAIT), until, STEPS_ASIDE), |row| {
-                Ok((row.get::<_, String>(0)?, row.get::<_, u32>(6)?, row.get::<_, String>(9)?, message_of(row)))
-            })
-            .optional()?;
-        let Some((id, attempts, instance, message)) = next else { return Ok(None) };
+/// The database cannot be written, or as [`events::verify`].
+///
+/// # Security
+/// The verified history says which messages wait and when each is due, and holds the digest of each. So a row that was
+/// planted or rewritten is not sent, and a row that was edited or hidden holds nothing back (T4).
+pub fn claim(
+    tx: &super::Transaction<'_>,
+    receiver: &str,
+    target: &Digest,
+    now: DateTime<Utc>,
+    hold: Duration,
+) -> Stored<Claimed> {
+    let hold = TimeDelta::from_std(hold).unwrap_or(LONGEST_WAIT);
+    let walk = tx.history()?;
+    let outgoing = &walk.told.outgoing;
+    for id in outgoing.due(receiver, target, now) {
+        let Some(told) = outgoing.messages.get(id) else { continue };
+        let Some(row) = row_of(tx, id, &told.content)? else { return refuse(tx, id, told, now) };
+        let (claimed_to, message) = tx
+            .prepare_cached(&format!("SELECT {MESSAGE} FROM outbox NOT INDEXED WHERE rowid = ?1"))?
+            .query_row([row], |row| Ok((from_millis(row.get(6)?), message_of(row, told.attempts))))?;
+        if outgoing.may_be_claimed(told, claimed_to, hold, now) {
+            continue;
+        }
         match message {
             Ok(message) => {
-                tx.execute("UPDATE outbox SET claimed_to = ?2 WHERE id = ?1", (&id, until))?;
-                return Ok(Some(message));
+                tx.execute("UPDATE outbox SET claimed_to = ?2 WHERE rowid = ?1", (row, to_millis(now + hold)))?;
+                return Ok(Claimed::Message(Box::new(message)));
             }
+            // An older version of the program may not know what a newer one has to say.
             Err(error) => {
                 let reason = format!("this version of the program cannot read the message: {error}");
-                DeliveryGivenUp { receiver, delivery: &MessageId::from_text(id.clone()), error: &reason }.observe();
-                record(tx, &MessageId::from_text(id.clone()), &Outcome::Dead(reason), now)?;
-                // Without the event the row would not be as the history tells it, for good.
-                let data = json!({ "message": id, "receiver": receiver, "attempts": attempts });
-                events::append(tx, now, "delivery.given_up", instance.parse().ok().as_ref(), data)?;
+                DeliveryGivenUp { receiver, delivery: &MessageId::from_text(id), error: &reason }.observe();
+                let data = json!({ "message": id, "receiver": receiver, "attempts": told.attempts, "reason": reason });
+                events::append(tx, now, "delivery.given_up", told.instance.as_ref(), data)?;
+                let id = id.to_owned();
+                drop(walk);
+                mirror(tx, &id, Some(&reason))?;
+                return claim(tx, receiver, target, now, Duration::from_millis(hold.num_milliseconds().unsigned_abs()));
             }
         }
     }
+    Ok(Claimed::Nothing)
 }
 
-/// What [`message_of`] reads, and the instance.
-pub(super) const MESSAGE: &str = "id, receiver, alert, thread, subject, created_at, attempts, format, body, instance";
+/// Notes that a message is never sent, because its row is not what the history says.
+fn refuse(tx: &super::Transaction<'_>, id: &str, told: &ToldMessage, now: DateTime<Utc>) -> Stored<Claimed> {
+    let (id, since) = (display_safe(id), &told.since);
+    let reason = format!("message {id} is not the one that was queued by {since}, or was removed");
+    let data = json!({ "message": id, "receiver": told.receiver, "reason": reason });
+    events::append(tx, now, "delivery.refused", told.instance.as_ref(), data)?;
+    Ok(Claimed::Refused(told.instance.clone(), reason))
+}
 
-/// The message in a row of [`MESSAGE`].
-pub(super) fn message_of(row: &Row<'_>) -> Stored<Message> {
+/// The row of the message `id` that holds what was queued, by the digest of that. The index of ids is asked first; a row that
+/// is hidden from it, or behind another one, is found all the same.
+pub(super) fn row_of(tx: &Transaction<'_>, id: &str, queued: &str) -> Stored<Option<i64>> {
+    for query in ["SELECT rowid FROM outbox WHERE id = ?1", "SELECT rowid FROM outbox NOT INDEXED WHERE id = ?1"] {
+        let mut query = tx.prepare_cached(query)?;
+        let rows: Vec<i64> = query.query_map([id], |row| row.get(0))?.collect::<Result<_, _>>()?;
+        for row in rows {
+            if content(tx, row)?.is_some_and(|content| content.as_str() == queued) {
+                return Ok(Some(row));
+            }
+        }
+    }
+    Ok(None)
+}
+
+/// What [`message_of`] reads, and until when the message is claimed.
+pub(super) const MESSAGE: &str = "id, receiver, alert, thread, subject, created_at, claimed_to, format, body";
+
+/// The message in a row of [`MESSAGE`] that was tried so often.
+pub(super) fn message_of(row: &Row<'_>, attempts: u32) -> Stored<Message> {
     let format = row.get::<_, Option<String>>(7)?.as_deref().and_then(Format::from_word);
     let text: Option<String> = row.get(8)?;
     Ok(Message {
@@ -179,56 +231,101 @@ pub(super) fn message_of(row: &Row<'_>) -> Stored<Message> {
         subject: row.get(4)?,
         body: format.zip(text).map(|(format, text)| Body { format, text }),
         created_at: from_millis(row.get(5)?),
-        attempts: row.get(6)?,
+        attempts,
     })
 }
 
-/// Records how a try ended; answers whether it was still open how the message ends.
-///
-/// # Errors
-/// The database cannot be written.
-pub fn record(tx: &Transaction<'_>, id: &MessageId, outcome: &Outcome, now: DateTime<Utc>) -> Stored<bool> {
-    let (state, next, words, done) = match outcome {
-        Outcome::Delivered(words) => ("delivered", now, words, Some(to_millis(now))),
-        Outcome::Again(next, words) | Outcome::Partly(next, words) | Outcome::Held(next, words) => {
-            ("waiting", *next, words, None)
-        }
-        Outcome::Dead(words) => ("dead", now, words, Some(to_millis(now))),
-    };
-    let tries = u32::from(!matches!(outcome, Outcome::Held(..)));
-    let is_partly = matches!(outcome, Outcome::Partly(..));
-    let recorded = tx
-        .prepare_cached(
-            "UPDATE outbox SET state = ?2, next_at = ?3, last_outcome = ?4, done_at = ?5, claimed_to = 0,
-                           attempts = attempts + ?6, first_at = coalesce(first_at, ?7),
-                           passed = ?8 OR (passed AND attempts >= ?9)
-         WHERE id = ?1 AND state = 'waiting'",
-        )?
-        .execute((id.as_str(), state, to_millis(next), words, done, tries, to_millis(now), is_partly, STEPS_ASIDE))?;
-    Ok(recorded > 0)
+/// How a try ended, and what it says of the receiver.
+#[derive(Debug)]
+pub struct Tried<'a> {
+    /// How it ended for the message.
+    pub outcome: &'a Outcome,
+    /// The receiver could not take anything.
+    pub is_short: bool,
+    /// It took something.
+    pub has_taken: bool,
+    /// Until when it asked to be left alone.
+    pub until: Option<DateTime<Utc>>,
 }
 
-/// Notes that `receiver` took something: what it refused meanwhile was refused for what it says. If that ended an outage,
-/// what waits for long is due once, and what was never tried is folded.
+/// Records how a try of the message `id` ended, unless another process had the message meanwhile: what that one said is what
+/// happened. What follows for other messages and for the receiver follows from the history.
 ///
 /// # Errors
-/// The database cannot be written.
-pub fn took(tx: &Transaction<'_>, receiver: &str, is_back: bool, now: DateTime<Utc>) -> Stored<()> {
-    if is_back {
-        // Not what comes in a few minutes anyway, and none twice: who takes every other message is not away.
-        tx.prepare_cached(
-            "UPDATE outbox SET next_at = min(next_at, ?2)
-             WHERE receiver = ?1 AND state = 'waiting' AND attempts >= ?3 AND NOT passed",
-        )?
-        .execute((receiver, to_millis(now), STEPS_ASIDE))?;
+/// The database cannot be written, or as [`events::verify`].
+pub fn record(
+    tx: &super::Transaction<'_>,
+    id: &MessageId,
+    target: &Digest,
+    tried: &Tried<'_>,
+    now: DateTime<Utc>,
+) -> Stored<()> {
+    let walk = tx.history()?;
+    let told = walk.told.outgoing.messages.get(id.as_str()).filter(|told| told.is_waiting());
+    let Some(told) = told.cloned() else { return Ok(()) };
+    let is_back = tried.has_taken && walk.told.outgoing.is_back(id.as_str(), &told.receiver);
+    // It must not be held while the history grows, or the whole of it would be copied.
+    drop(walk);
+    let mut data = json!({ "message": id, "receiver": told.receiver, "target": target });
+    let (kind, more, words) = match tried.outcome {
+        Outcome::Delivered(words) => ("delivery.done", json!({ "attempts": told.attempts + 1 }), words),
+        Outcome::Dead(words) => {
+            let more = json!({ "attempts": told.attempts + 1, "reason": words, "failed": tried.is_short });
+            ("delivery.given_up", more, words)
+        }
+        Outcome::Again(next, words) | Outcome::Partly(next, words) | Outcome::Held(next, words) => {
+            let more = json!({
+                "next": clock::written(*next), "reason": words, "failed": tried.is_short, "took": tried.has_taken,
+                "held": matches!(tried.outcome, Outcome::Held(..)), "partly": matches!(tried.outcome, Outcome::Partly(..)),
+            });
+            ("delivery.failed", more, words)
+        }
+    };
+    if let (Some(data), Value::Object(more)) = (data.as_object_mut(), more) {
+        data.extend(more);
+        data.extend(tried.until.map(|until| ("until".to_owned(), json!(clock::written(until)))));
     }
+    events::append(tx, now, kind, told.instance.as_ref(), data)?;
+    mirror(tx, id.as_str(), Some(words))?;
+    if tried.has_taken {
+        let tried: Vec<String> = {
+            let walk = tx.history()?;
+            let waiting = walk.told.outgoing.waiting_for(&told.receiver);
+            waiting.filter(|(_, other)| other.first_at.is_some()).map(|(id, _)| id.to_owned()).collect()
+        };
+        tried.iter().try_for_each(|id| mirror(tx, id, None))?;
+    }
+    if is_back {
+        backlog::fold_after_outage(tx, &told.receiver, now)?;
+    }
+    Ok(())
+}
+
+/// Writes what the history says of the message `id` into its row, for those who look at the outbox; `words` say how the last
+/// try ended.
+///
+/// # Errors
+/// The database cannot be written, or as [`events::verify`].
+pub(super) fn mirror(tx: &super::Transaction<'_>, id: &str, words: Option<&str>) -> Stored<()> {
+    let walk = tx.history()?;
+    let Some(told) = walk.told.outgoing.messages.get(id) else { return Ok(()) };
+    let Some(row) = row_of(tx, id, &told.content)? else { return Ok(()) };
     tx.prepare_cached(
-        "UPDATE outbox SET passed = 1 WHERE receiver = ?1 AND state = 'waiting' AND first_at IS NOT NULL AND NOT passed",
+        "UPDATE outbox SET state = ?2, next_at = ?3, attempts = ?4, first_at = ?5, passed = ?6, done_at = ?7,
+                           claimed_to = CASE WHEN ?8 IS NULL THEN claimed_to ELSE 0 END,
+                           last_outcome = coalesce(?8, last_outcome)
+         WHERE rowid = ?1",
     )?
-    .execute([receiver])?;
-    if is_back {
-        backlog::fold_after_outage(tx, receiver, now)?;
-    }
+    .execute((
+        row,
+        told.state,
+        to_millis(told.due),
+        told.attempts,
+        told.first_at.map(to_millis),
+        told.is_passed,
+        told.done_at.map(to_millis),
+        words,
+    ))?;
     Ok(())
 }
 
@@ -244,64 +341,19 @@ pub struct Trials {
 /// How it went so far with the message `id`.
 ///
 /// # Errors
-/// The database cannot be read.
-pub fn trials(tx: &Transaction<'_>, id: &MessageId) -> Stored<Trials> {
-    let trials = tx
-        .prepare_cached("SELECT first_at, passed FROM outbox WHERE id = ?1")?
-        .query_row([id.as_str()], |row| {
-            Ok(Trials { since: row.get::<_, Option<i64>>(0)?.map(from_millis), is_passed: row.get(1)? })
-        })
-        .optional()?;
-    Ok(trials.unwrap_or_default())
-}
-
-/// A receiver that does not take what is sent to it.
-#[derive(Debug, Clone)]
-pub struct Failing {
-    /// Since when.
-    pub since: DateTime<Utc>,
-    /// Messages that were given up since it took one.
-    pub given_up: u64,
-    /// Why the last try failed.
-    pub reason: String,
+/// As [`events::verify`].
+pub fn trials(tx: &super::Transaction<'_>, id: &MessageId) -> Stored<Trials> {
+    let walk = tx.history()?;
+    let told = walk.told.outgoing.messages.get(id.as_str());
+    Ok(told.map(|told| Trials { since: told.first_at, is_passed: told.is_passed }).unwrap_or_default())
 }
 
 /// Whether `receiver` takes nothing: it refused, or failed to take, everything that was tried since the last delivery.
 ///
 /// # Errors
-/// The database cannot be read.
-pub fn failing(tx: &Transaction<'_>, receiver: &str) -> Stored<Option<Failing>> {
-    let failing = tx
-        .prepare_cached(
-            "WITH refused AS (
-                 SELECT * FROM outbox WHERE receiver = ?1 AND first_at IS NOT NULL
-                    AND (state = 'waiting' AND NOT passed
-                         OR state = 'dead' AND done_at >= coalesce((SELECT max(done_at) FROM outbox
-                                                                    WHERE receiver = ?1 AND state = 'delivered'), 0)))
-             SELECT min(first_at), count(done_at),
-                    (SELECT last_outcome FROM refused ORDER BY coalesce(done_at, next_at) DESC LIMIT 1) FROM refused",
-        )?
-        .query_row([receiver], |row| {
-            let since: Option<i64> = row.get(0)?;
-            let given_up: i64 = row.get(1)?;
-            Ok((since, given_up, row.get::<_, Option<String>>(2)?))
-        })?;
-    let (since, given_up, reason) = failing;
-    Ok(since.map(|since| Failing {
-        since: from_millis(since),
-        given_up: u64::try_from(given_up).unwrap_or_default(),
-        reason: reason.unwrap_or_default(),
-    }))
-}
-
-/// How many messages wait, whoever for.
-///
-/// # Errors
-/// The database cannot be read.
-pub fn count_waiting(tx: &Transaction<'_>) -> Stored<u64> {
-    let count: i64 =
-        tx.prepare_cached("SELECT count(*) FROM outbox WHERE state = 'waiting'")?.query_row([], |row| row.get(0))?;
-    Ok(u64::try_from(count).unwrap_or_default())
+/// As [`events::verify`].
+pub fn failing(tx: &super::Transaction<'_>, receiver: &str) -> Stored<Option<Failing>> {
+    Ok(tx.history()?.told.outgoing.failing(receiver))
 }
 
 /// How `receiver` is doing.
@@ -311,7 +363,7 @@ pub fn count_waiting(tx: &Transaction<'_>) -> Stored<u64> {
 pub fn receiver_state(tx: &Transaction<'_>, receiver: &str) -> Stored<ReceiverState> {
     let count = |state: &str| -> Stored<u64> {
         let count: i64 = tx
-            .prepare_cached("SELECT count(*) FROM outbox WHERE receiver = ?1 AND state = ?2")?
+            .prepare_cached("SELECT count(*) FROM outbox NOT INDEXED WHERE receiver = ?1 AND state = ?2")?
             .query_row([receiver, state], |row| row.get(0))?;
         Ok(u64::try_from(count).unwrap_or_default())
     };

@@ -8,11 +8,10 @@ use std::io;
 use std::path::Path;
 
 use chrono::{DateTime, Utc};
-use rusqlite::Transaction;
 use serde_json::json;
 
 use super::events::{self, Event};
-use super::{Store, StoreError, Stored};
+use super::{Store, StoreError, Stored, Transaction};
 use crate::clock::written;
 use crate::message::NoticeKind;
 

@@ -61,5 +61,6 @@ mod signer;
 mod soak;
 mod stale;
 mod status;
+mod suppression;
 mod tampering;
 mod transit;

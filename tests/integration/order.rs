@@ -6,9 +6,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use authdrift::clock::{Clock, FakeClock, SystemClock};
+use authdrift::delivery::target;
 use authdrift::simulator::smtp::{Smtp, Stage};
 use authdrift::simulator::vendor::{Answer, Vendor};
 use authdrift::simulator::webhook::Webhook;
+use authdrift::store::outbox::Claimed;
 use authdrift::store::{backlog, outbox, receivers};
 use chrono::TimeDelta;
 use tokio_util::sync::CancellationToken;
@@ -257,10 +259,13 @@ async fn what_somebody_began_to_send_is_never_folded() {
     let line = Line::new(&[("siem", hook.hook_url())]);
     (0..5).for_each(|_| line.keep("siem", 1, None));
     let (now, minute) = (line.clock.now(), Duration::from_secs(60));
-    let begun = line.store.write(|tx| outbox::claim(tx, "siem", now, minute)).unwrap().unwrap().id.to_string();
+    let to = target(&line.config.receivers[0]);
+    let claimed = line.store.write(|tx| outbox::claim(tx, "siem", &to, now, minute)).unwrap();
+    let Claimed::Message(begun) = claimed else { panic!("{claimed:?}") };
+    let begun = begun.id.to_string();
     // Whoever began it was killed, and another process hears that the receiver is there again.
     line.clock.advance(TimeDelta::seconds(70));
-    line.store.write(|tx| outbox::took(tx, "siem", true, line.clock.now())).unwrap();
+    line.store.write(|tx| backlog::fold_after_outage(tx, "siem", line.clock.now())).unwrap();
     assert_eq!(line.states(), ["waiting", "folded", "folded", "folded", "folded", "waiting"]);
     line.deliver().await;
     assert_eq!((hook.requests().len(), line.state("siem").waiting), (2, 0));

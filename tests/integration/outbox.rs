@@ -66,6 +66,24 @@ async fn a_message_is_looked_at_tried_again_and_given_up_and_the_history_agrees(
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_message_to_a_receiver_that_is_gone_does_not_keep_others_from_being_tried_again() {
+    let sandbox = Sandbox::clerk_approved().await;
+    sandbox.webhook.script(&[400]);
+    sandbox.set_lifetime(120);
+    sandbox.check_one("prod", 10).await;
+    sandbox.edit_configuration("name = \"siem\"", "name = \"renamed\"");
+    sandbox.webhook.script(&[400]);
+    sandbox.set_lifetime(3600);
+    sandbox.check_one("prod", 10).await;
+    assert_eq!((sandbox.states("siem"), sandbox.states("renamed")), (vec!["dead".into()], vec!["dead".into()]));
+    let said = sandbox.run(&["outbox", "retry", "--dead"]).await.expect(0).out;
+    assert!(said.contains("is for 'siem', which is not configured any more"), "{said}");
+    assert!(said.contains("1 message will be tried again now"), "{said}");
+    assert_eq!((sandbox.states("siem"), sandbox.states("renamed")), (vec!["dead".into()], vec!["delivered".into()]));
+    sandbox.run(&["verify"]).await.expect(0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_message_of_a_newer_version_waits_is_given_up_and_dropped_and_nothing_else_stops() {
     let sandbox = Sandbox::clerk_approved().await;
     sandbox.webhook.script(&[503]);
@@ -86,7 +104,7 @@ async fn a_message_of_a_newer_version_waits_is_given_up_and_dropped_and_nothing_
                  FROM outbox WHERE state = 'waiting'",
                 (id, alert.to_string()),
             )?;
-            let data = json!({ "message": id, "receiver": "siem", "content": outbox::content(tx, id)? });
+            let data = json!({ "message": id, "receiver": "siem", "content": outbox::content(tx, tx.last_insert_rowid())? });
             let instance = "clerk:prod".parse().unwrap();
             events::append(tx, SystemClock.now(), events::QUEUED, Some(&instance), data).map(drop)
         })
@@ -113,12 +131,8 @@ async fn a_message_of_a_newer_version_waits_is_given_up_and_dropped_and_nothing_
     sandbox.check_one("prod", 12).await;
     sandbox.run(&["outbox", "drop", id, "--reason", "x"]).await.expect(0);
     sandbox.check_one("prod", 10).await;
-    let before = SystemClock.now() - TimeDelta::days(100);
-    sandbox.sql().execute("UPDATE outbox SET done_at = ?1", [before.timestamp_millis()]).unwrap();
-    sandbox
-        .store()
-        .write(|tx| backlog::abandon(tx, &[], SystemClock.now()).and_then(|()| backlog::prune(tx, SystemClock.now())))
-        .unwrap();
+    let later = SystemClock.now() + TimeDelta::days(100);
+    sandbox.store().write(|tx| backlog::abandon(tx, &[], later).and_then(|()| backlog::prune(tx, later))).unwrap();
     assert!(!sandbox.states("siem").contains(&"dead".to_owned()));
     sandbox.run(&["verify"]).await.expect(0);
 }

@@ -125,7 +125,7 @@ impl Sandbox {
 
     /// Lets a minute pass for messages that a dead process was sending: nobody else may try them for so long.
     pub fn let_claims_expire(&self) {
-        self.sql().execute("UPDATE outbox SET claimed_to = 0, next_at = 0 WHERE state = 'waiting'", []).unwrap();
+        self.sql().execute("UPDATE outbox SET claimed_to = 0 WHERE state = 'waiting'", []).unwrap();
     }
 }
 

@@ -1,0 +1,450 @@
+//! What the history says of messages and receivers: which messages wait, when each may be tried, and how each receiver
+//! is doing.
+//!
+//! The columns of the outbox that say the same are a copy for people. Deliveries are decided by this, so that a row that
+//! was edited, planted or hidden from an index neither sends a message nor holds one back.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::Value;
+
+use super::events::{self, Event};
+use super::overview::Waiting;
+use super::receivers::{DISABLED, ENABLED, Health};
+use super::told::since;
+use crate::backoff::LONGEST_WISH;
+use crate::backoff::breaker::MOST_FAILURES;
+use crate::model::{Digest, InstanceId};
+
+/// Longer than any pause between two tries: the longest is a day, and a fifth of it for scatter.
+pub(super) const LONGEST_WAIT: TimeDelta = TimeDelta::hours(30);
+
+/// Tries after which a message that is refused lets later ones about the same instance go first, if the receiver evidently
+/// answers: some five minutes. While a receiver is away nothing steps aside, so that what waits can be folded.
+pub(super) const STEPS_ASIDE: u32 = 3;
+
+/// How long after the last sign of life on the way to a receiver another process may claim to be sending. A try takes less
+/// than a minute.
+pub(super) const CLAIM_BELIEVED: TimeDelta = TimeDelta::minutes(5);
+
+/// Messages and receivers as the events left them.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Outgoing {
+    /// Messages by id, until they are pruned.
+    pub(super) messages: BTreeMap<String, ToldMessage>,
+    /// The ids of those that wait, by receiver and event.
+    waiting: BTreeMap<String, BTreeMap<u64, String>>,
+    receivers: BTreeMap<String, ToldReceiver>,
+}
+
+/// A message that was queued.
+#[derive(Debug, Clone)]
+pub(super) struct ToldMessage {
+    /// The event that queued it.
+    pub(super) seq: u64,
+    /// The same, in words.
+    pub(super) since: String,
+    /// To whom.
+    pub(super) receiver: String,
+    /// About which instance.
+    pub(super) instance: Option<InstanceId>,
+    /// The digest of what it says.
+    pub(super) content: String,
+    /// It says that something cannot be trusted: its first try waits for nothing.
+    is_urgent: bool,
+    /// The state of its row in the outbox.
+    pub(super) state: &'static str,
+    /// When it was queued.
+    pub(super) queued_at: DateTime<Utc>,
+    /// When it is tried next.
+    pub(super) due: DateTime<Utc>,
+    /// Tries that failed.
+    pub(super) attempts: u32,
+    /// The first try.
+    pub(super) first_at: Option<DateTime<Utc>>,
+    /// The receiver took something else after it had refused this one.
+    pub(super) is_passed: bool,
+    /// Why the last try failed.
+    pub(super) reason: String,
+    /// Its row is not the one that was queued, and people were told.
+    pub(super) is_refused: bool,
+    /// The event that gave it up last.
+    given_up: Option<u64>,
+    /// When it was delivered, given up or folded.
+    pub(super) done_at: Option<DateTime<Utc>>,
+}
+
+impl ToldMessage {
+    pub(super) fn is_waiting(&self) -> bool {
+        self.state == "waiting"
+    }
+
+    /// Whether nothing of it can have arrived: it was never tried.
+    pub(super) fn is_untried(&self) -> bool {
+        self.is_waiting() && !self.is_refused && self.first_at.is_none() && self.attempts == 0
+    }
+
+    /// Whether it is time for a try. A time later than anything waits was set by a clock that was wrong.
+    fn is_due(&self, now: DateTime<Utc>) -> bool {
+        self.due <= now || self.due > now + LONGEST_WAIT
+    }
+
+    /// Whether later messages about the same instance go first.
+    fn steps_aside(&self, now: DateTime<Utc>) -> bool {
+        let is_refusal = || ["401 ", "403 ", "404 "].iter().any(|code| self.reason.starts_with(code));
+        self.attempts >= STEPS_ASIDE && self.due > now && (self.is_passed || is_refusal())
+    }
+}
+
+/// How a receiver is doing, under the configuration it had last.
+#[derive(Debug, Clone, Default)]
+struct ToldReceiver {
+    target: String,
+    health: Health,
+    /// The last event about it.
+    last_at: DateTime<Utc>,
+    /// What was given up since it took something, and when each was tried first.
+    given_up: BTreeMap<String, DateTime<Utc>>,
+    /// Why the last try failed.
+    reason: String,
+}
+
+/// A receiver that does not take what is sent to it.
+#[derive(Debug, Clone)]
+pub struct Failing {
+    /// Since when.
+    pub since: DateTime<Utc>,
+    /// Messages that were given up since it took one.
+    pub given_up: u64,
+    /// Why the last try failed.
+    pub reason: String,
+}
+
+impl Outgoing {
+    /// Takes the next event into account.
+    pub(super) fn take(&mut self, event: &Event) {
+        let Ok(at) = event.at.parse::<DateTime<Utc>>() else { return };
+        let text = |name: &str| event.data.get(name).and_then(Value::as_str).unwrap_or_default();
+        let id = text("message");
+        match event.kind.as_str() {
+            events::QUEUED => self.queued(event, at),
+            "delivery.failed" => self.failed(event, at),
+            "delivery.done" => {
+                self.took(text("receiver"), self.is_back(id, text("receiver")), at);
+                self.answered(event, at);
+                self.count_try(id);
+                self.ended(id, "delivered", at);
+                if let Some(receiver) = self.receivers.get_mut(text("receiver")) {
+                    receiver.given_up.clear();
+                }
+            }
+            "delivery.given_up" => {
+                match event.data.get("failed").and_then(Value::as_bool) {
+                    Some(true) => self.fell_short(event, at),
+                    _ => self.answered(event, at),
+                }
+                self.count_try(id);
+                self.gave_up(event, at);
+            }
+            "delivery.dropped" => self.gave_up(event, at),
+            "delivery.folded" => self.ended(id, "folded", at),
+            "delivery.refused" => {
+                if let Some(message) = self.messages.get_mut(id) {
+                    message.is_refused = true;
+                }
+            }
+            "delivery.retried" => self.retried(id, at),
+            DISABLED => {
+                let receiver = self.receiver(text("receiver"), text("target"), at);
+                receiver.health = Health { disabled: Some((at, text("reason").to_owned())), ..Health::default() };
+            }
+            ENABLED => {
+                if let Some(receiver) = self.receivers.get_mut(text("receiver")) {
+                    receiver.health = Health::default();
+                }
+                self.each_waiting_for(text("receiver"), |message| message.due = message.due.min(at));
+            }
+            "outbox.pruned" => {
+                let pruned = event.data.get("messages").and_then(Value::as_array).into_iter().flatten();
+                for id in pruned.filter_map(Value::as_str) {
+                    self.forget(id);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// The health of `receiver` while it is configured as `target`; what happened under another configuration is over.
+    pub(super) fn health(&self, receiver: &str, target: &Digest) -> Health {
+        let known = self.receivers.get(receiver).filter(|known| known.target == target.as_str());
+        known.map(|known| known.health.clone()).unwrap_or_default()
+    }
+
+    /// Whether anything is known of `receiver` that [`ENABLED`] would end.
+    pub(super) fn is_unwell(&self, receiver: &str) -> bool {
+        self.receivers.get(receiver).is_some_and(|known| known.health != Health::default())
+    }
+
+    /// The messages that wait for `receiver`, oldest first.
+    pub(super) fn waiting_for(&self, receiver: &str) -> impl Iterator<Item = (&str, &ToldMessage)> {
+        let ids = self.waiting.get(receiver).into_iter().flat_map(BTreeMap::values);
+        ids.filter_map(|id| Some((id.as_str(), self.messages.get(id)?)))
+    }
+
+    fn each_waiting_for(&mut self, receiver: &str, change: impl Fn(&mut ToldMessage)) {
+        for id in self.waiting.get(receiver).into_iter().flat_map(BTreeMap::values) {
+            if let Some(message) = self.messages.get_mut(id) {
+                change(message);
+            }
+        }
+    }
+
+    /// How many messages wait in all.
+    pub(super) fn count_waiting(&self) -> usize {
+        self.waiting.values().map(BTreeMap::len).sum()
+    }
+
+    /// The receivers for which something waits.
+    pub(super) fn receivers_waited_for(&self) -> impl Iterator<Item = &str> {
+        self.waiting.iter().filter(|(_, ids)| !ids.is_empty()).map(|(name, _)| name.as_str())
+    }
+
+    /// The messages for `receiver` that are due at `now`, in the order in which they are tried.
+    ///
+    /// Messages about one instance go in the order they were queued: none is due while an older one waits that does not step
+    /// aside. Those about other instances do not wait for them; what was due first goes first, so that one which is held
+    /// again and again comes after all others. The first try of what says that something cannot be trusted waits neither for
+    /// others nor for a pause of the receiver.
+    pub(super) fn due(&self, receiver: &str, target: &Digest, now: DateTime<Utc>) -> Vec<&str> {
+        let health = self.health(receiver, target);
+        if health.disabled.is_some() {
+            return Vec::new();
+        }
+        let is_resting = health.resting_until(now).is_some();
+        let (mut urgent, mut due, mut held) = (Vec::new(), Vec::new(), BTreeSet::new());
+        for (id, message) in self.waiting_for(receiver).filter(|(_, message)| !message.is_refused) {
+            if message.is_urgent && message.is_untried() {
+                urgent.push(id);
+            } else if !is_resting && message.is_due(now) && !held.contains(&message.instance) {
+                due.push((message.due, message.seq, id));
+            }
+            if !message.steps_aside(now) {
+                held.insert(&message.instance);
+            }
+        }
+        due.sort();
+        urgent.into_iter().chain(due.into_iter().map(|(.., id)| id)).collect()
+    }
+
+    /// Whether another process may be sending `message` now, which its row says is claimed until `claimed_to`.
+    pub(super) fn may_be_claimed(
+        &self,
+        message: &ToldMessage,
+        claimed_to: DateTime<Utc>,
+        hold: TimeDelta,
+        now: DateTime<Utc>,
+    ) -> bool {
+        let last = self.receivers.get(&message.receiver).map(|known| known.last_at);
+        let sign_of_life = last.filter(|last| *last <= now).map_or(message.due, |last| last.max(message.due));
+        claimed_to > now && claimed_to <= now + hold && now < sign_of_life + CLAIM_BELIEVED
+    }
+
+    /// Whether `receiver` takes nothing: it refused, or failed to take, everything that was tried since the last delivery.
+    pub(super) fn failing(&self, receiver: &str) -> Option<Failing> {
+        let known = self.receivers.get(receiver)?;
+        let waiting = self.waiting_for(receiver).filter(|(_, message)| !message.is_passed);
+        let waiting = waiting.filter_map(|(_, message)| message.first_at);
+        let since = waiting.chain(known.given_up.values().copied()).min()?;
+        let given_up = u64::try_from(known.given_up.len()).unwrap_or(u64::MAX);
+        Some(Failing { since, given_up, reason: known.reason.clone() })
+    }
+
+    /// What every receiver still has to get.
+    pub(super) fn overview(&self) -> BTreeMap<String, Waiting> {
+        let mut found: BTreeMap<String, Waiting> = BTreeMap::new();
+        for message in self.messages.values() {
+            let waiting = found.entry(message.receiver.clone()).or_default();
+            match message.state {
+                "waiting" => {
+                    waiting.count += 1;
+                    waiting.oldest = waiting.oldest.into_iter().chain([message.queued_at]).min();
+                }
+                "dead" => waiting.given_up += 1,
+                _ => {}
+            }
+        }
+        found
+    }
+
+    /// The messages for `receiver` that were given up after event `seq` and still are, oldest first.
+    pub(super) fn given_up_since(&self, receiver: &str, seq: u64) -> Vec<&str> {
+        let mut found: Vec<(u64, &str)> = Vec::new();
+        for (id, message) in self.messages.iter().filter(|(_, message)| message.receiver == receiver) {
+            let given_up = message.given_up.filter(|given_up| *given_up > seq && message.state == "dead");
+            found.extend(given_up.map(|given_up| (given_up, id.as_str())));
+        }
+        found.sort();
+        found.into_iter().map(|(_, id)| id).collect()
+    }
+
+    fn queued(&mut self, event: &Event, at: DateTime<Utc>) {
+        let text = |name: &str| event.data.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let (id, receiver) = (text("message"), text("receiver"));
+        let message = ToldMessage {
+            seq: event.seq,
+            since: since(event),
+            receiver: receiver.clone(),
+            instance: event.instance.clone(),
+            content: text("content"),
+            is_urgent: event.data.get("urgent").and_then(Value::as_bool).unwrap_or_default(),
+            state: "waiting",
+            queued_at: at,
+            due: at,
+            attempts: 0,
+            first_at: None,
+            is_passed: false,
+            reason: String::new(),
+            is_refused: false,
+            given_up: None,
+            done_at: None,
+        };
+        self.forget(&id);
+        self.waiting.entry(receiver).or_default().insert(event.seq, id.clone());
+        self.messages.insert(id, message);
+    }
+
+    /// A try failed, and there will be another.
+    fn failed(&mut self, event: &Event, at: DateTime<Utc>) {
+        let flag = |name: &str| event.data.get(name).and_then(Value::as_bool).unwrap_or_default();
+        let text = |name: &str| event.data.get(name).and_then(Value::as_str).unwrap_or_default();
+        let (id, receiver) = (text("message"), text("receiver"));
+        let is_back = self.is_back(id, receiver);
+        if flag("failed") {
+            self.fell_short(event, at);
+        } else if flag("took") {
+            self.answered(event, at);
+        } else {
+            self.receiver(receiver, text("target"), at);
+        }
+        if let Some(known) = self.receivers.get_mut(receiver) {
+            known.reason = text("reason").to_owned();
+        }
+        let attempts_before = self.messages.get(id).map_or(0, |message| message.attempts);
+        if let Some(message) = self.messages.get_mut(id).filter(|message| message.is_waiting()) {
+            message.due = text("next").parse().unwrap_or(at).min(at + LONGEST_WAIT);
+            message.attempts += u32::from(!flag("held"));
+            message.first_at = message.first_at.or(Some(at));
+            // What some of those it is for took is refused for what it says, until it was tried often enough.
+            message.is_passed = flag("partly") || message.is_passed && attempts_before >= STEPS_ASIDE;
+            message.reason = text("reason").to_owned();
+        }
+        if flag("took") {
+            self.took(receiver, is_back, at);
+        }
+    }
+
+    /// The receiver took something: what it refused meanwhile was refused for what it says. If that ended an outage, what
+    /// waits for long is due once.
+    fn took(&mut self, receiver: &str, is_back: bool, at: DateTime<Utc>) {
+        self.each_waiting_for(receiver, |message| {
+            // A message that comes in a few minutes anyway is left alone, and none is moved twice: a receiver that takes
+            // every other message is not away.
+            if is_back && message.attempts >= STEPS_ASIDE && !message.is_passed {
+                message.due = message.due.min(at);
+            }
+            message.is_passed |= message.first_at.is_some();
+        });
+    }
+
+    /// Whether it ends an outage that `receiver` takes the message `id`.
+    pub(super) fn is_back(&self, id: &str, receiver: &str) -> bool {
+        let known = self.receivers.get(receiver);
+        self.messages.get(id).is_some_and(|message| message.attempts > 0)
+            || known.is_some_and(|known| known.health.breaker.failures >= MOST_FAILURES)
+    }
+
+    fn gave_up(&mut self, event: &Event, at: DateTime<Utc>) {
+        let text = |name: &str| event.data.get(name).and_then(Value::as_str).unwrap_or_default();
+        let id = text("message");
+        let Some(message) = self.messages.get_mut(id) else { return };
+        if event.kind == "delivery.given_up" {
+            message.given_up = Some(event.seq);
+            message.first_at = message.first_at.or(Some(at));
+        }
+        let (name, first_at) = (message.receiver.clone(), message.first_at);
+        if let (Some(receiver), Some(first_at)) = (self.receivers.get_mut(&name), first_at) {
+            receiver.given_up.insert(id.to_owned(), first_at);
+            receiver.reason = text("reason").to_owned();
+        }
+        self.ended(id, "dead", at);
+    }
+
+    fn count_try(&mut self, id: &str) {
+        if let Some(message) = self.messages.get_mut(id) {
+            message.attempts += 1;
+        }
+    }
+
+    fn ended(&mut self, id: &str, state: &'static str, at: DateTime<Utc>) {
+        let Some(message) = self.messages.get_mut(id) else { return };
+        (message.state, message.done_at) = (state, Some(at));
+        if let Some(waiting) = self.waiting.get_mut(&message.receiver) {
+            waiting.remove(&message.seq);
+        }
+    }
+
+    fn retried(&mut self, id: &str, at: DateTime<Utc>) {
+        let Some(message) = self.messages.get_mut(id) else { return };
+        (message.state, message.due, message.done_at) = ("waiting", at, None);
+        (message.attempts, message.first_at, message.is_passed) = (0, None, false);
+        message.is_refused = false;
+        message.reason.clear();
+        self.waiting.entry(message.receiver.clone()).or_default().insert(message.seq, id.to_owned());
+        if let Some(receiver) = self.receivers.get_mut(&message.receiver) {
+            receiver.given_up.remove(id);
+        }
+    }
+
+    fn forget(&mut self, id: &str) {
+        let Some(message) = self.messages.remove(id) else { return };
+        if let Some(waiting) = self.waiting.get_mut(&message.receiver) {
+            waiting.remove(&message.seq);
+        }
+        if let Some(receiver) = self.receivers.get_mut(&message.receiver) {
+            receiver.given_up.remove(id);
+        }
+    }
+
+    /// The receiver, as it is configured now.
+    fn receiver(&mut self, name: &str, target: &str, at: DateTime<Utc>) -> &mut ToldReceiver {
+        let receiver = self.receivers.entry(name.to_owned()).or_default();
+        receiver.last_at = at;
+        // Earlier versions did not write the target.
+        if !target.is_empty() && receiver.target != target {
+            (receiver.target, receiver.health) = (target.to_owned(), Health::default());
+        }
+        receiver
+    }
+
+    /// The receiver answered, with whatever.
+    fn answered(&mut self, event: &Event, at: DateTime<Utc>) {
+        let receiver = self.receiver_of(event, at);
+        receiver.health.breaker = receiver.health.breaker.answered();
+    }
+
+    /// The receiver could not take anything.
+    fn fell_short(&mut self, event: &Event, at: DateTime<Utc>) {
+        let until = event.data.get("until").and_then(Value::as_str).and_then(|until| until.parse().ok());
+        let receiver = self.receiver_of(event, at);
+        receiver.health.breaker = receiver.health.breaker.failed(at);
+        if let Some(until) = until {
+            receiver.health.paused_until = Some(DateTime::min(until, at + LONGEST_WISH));
+        }
+    }
+
+    fn receiver_of(&mut self, event: &Event, at: DateTime<Utc>) -> &mut ToldReceiver {
+        let text = |name: &str| event.data.get(name).and_then(Value::as_str).unwrap_or_default();
+        self.receiver(text("receiver"), text("target"), at)
+    }
+}
