@@ -8,7 +8,7 @@ pub mod pointer;
 pub mod resource;
 pub mod state;
 
-pub use display_safe::{display_safe, display_safe_to};
+pub use display_safe::{display_safe, display_safe_to, json_safe};
 pub use ids::{Digest, DriftId, HistoryMark, MessageId, SilenceId};
 pub use instance::{InstanceId, Provider};
 pub use judgement::{Category, Direction, Severity, Unit};

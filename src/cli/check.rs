@@ -60,7 +60,7 @@ pub async fn check(context: &Context, options: &CheckOptions, out: &mut dyn Writ
     let reports: Vec<Report> = reports.into_iter().map(|(_, report)| report).collect();
 
     if options.json {
-        serde_json::to_writer_pretty(&mut *out, &json!({ "instances": reports }))?;
+        crate::cli::output::json(&mut *out, &json!({ "instances": reports }))?;
         writeln!(out)?;
     } else {
         print(&reports, context, out)?;

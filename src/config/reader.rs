@@ -71,6 +71,11 @@ impl<'a> Reader<'a> {
         self.table.get(key).is_some_and(|value| value.get_ref().is_str())
     }
 
+    /// Whether the value of the key is a table.
+    pub(super) fn is_table(&self, key: &str) -> bool {
+        self.table.get(key).is_some_and(|value| value.get_ref().is_table())
+    }
+
     /// Records a problem.
     pub(super) fn report(&self, problem: Problem) {
         self.findings.add(problem);
@@ -196,6 +201,7 @@ impl<'a> Reader<'a> {
             Ok(url) => Some(At { value: url, span: text.span }),
             Err(bad) => {
                 let problem = Problem::at(text.span, format!("'{key}' {bad}"));
+                let problem = bad.help(used_as).into_iter().fold(problem, |problem, help| problem.help(help));
                 self.report(if bad.may_show_secret() { problem.without_source() } else { problem });
                 None
             }

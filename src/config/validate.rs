@@ -13,7 +13,7 @@ use super::reader::{At, Reader};
 use super::suggest::closest;
 use super::{Approval, Config, Schedule, SecretUrl, instance, monitoring, network, receiver};
 use crate::model::{Severity, display_safe};
-use crate::schedule::Cron;
+use crate::schedule::{BadCron, Cron};
 
 /// Where the signers are listed unless the configuration says otherwise.
 pub const ALLOWED_SIGNERS: &str = "/etc/authdrift/allowed_signers";
@@ -171,7 +171,12 @@ impl Times {
                 let own_zone = self.zone.map(|zone| zone.span);
                 let place = own_cron.or(own_zone).unwrap_or_else(|| reader.place.clone());
                 let problem = Problem::at(place, display_safe(&error.to_string()));
-                reader.report(problem.help("the five fields are: minute, hour, day of month, month, day of week"));
+                reader.report(problem.help(match error {
+                    BadCron::Step { .. } => {
+                        "write the first value instead of the step, or a step that fits: */5, 0-30/10"
+                    }
+                    _ => "the five fields are: minute, hour, day of month, month, day of week",
+                }));
                 None
             }
         }

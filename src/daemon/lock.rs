@@ -1,9 +1,9 @@
 //! The file beside the database that says that a daemon works on it, which process that is, and what came of the last
 //! reload: the one who asked for it reads the answer there.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -121,6 +121,29 @@ pub fn holder(store: &Path) -> io::Result<Holder> {
     Ok(serde_json::from_str(&text).map_or(Holder::Silent, Holder::Daemon))
 }
 
+/// Whether process `pid` holds the lock of the database at `store`, which its file only says.
+///
+/// # Errors
+/// What that process has open cannot be seen: it is gone, or another user's.
+///
+/// # Security
+/// Whoever may write to the lock file could put any process there, and let root send it a signal (T4).
+pub fn is_held_by(pid: u32, store: &Path) -> io::Result<bool> {
+    let lock = fs::metadata(path_of(store))?;
+    for entry in fs::read_dir(format!("/proc/{pid}/fd"))? {
+        let entry = entry?;
+        let Ok(open) = fs::metadata(entry.path()) else { continue };
+        if (open.dev(), open.ino()) != (lock.dev(), lock.ino()) {
+            continue;
+        }
+        let details = fs::read_to_string(Path::new(&format!("/proc/{pid}/fdinfo")).join(entry.file_name()))?;
+        if details.lines().any(|line| line.starts_with("lock:") && line.contains("FLOCK") && line.contains("WRITE")) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// Whether a daemon works on the database at `store`.
 ///
 /// # Errors
@@ -153,9 +176,17 @@ mod tests {
         lock.answer(short.clone());
         assert_eq!(holder(&store).unwrap(), said(2, Some(short)));
         assert!(matches!(Lock::take(&store), Err(DaemonError::AlreadyRunning(_))));
+        assert!(is_held_by(std::process::id(), &store).unwrap());
+        // Who only has it open does not hold it.
+        let other = std::process::Command::new("sleep").arg("60").stdin(File::open(path_of(&store)).unwrap()).spawn();
+        let mut other = other.unwrap();
+        assert!(!is_held_by(other.id(), &store).unwrap());
+        other.kill().unwrap();
+        other.wait().unwrap();
         std::fs::write(path_of(&store), "").unwrap();
         assert_eq!(holder(&store).unwrap(), Holder::Silent);
         drop(lock);
+        assert!(!is_held_by(std::process::id(), &store).unwrap());
         assert_eq!(holder(&store).unwrap(), Holder::Nobody);
         Lock::take(&store).unwrap();
     }
