@@ -4,18 +4,22 @@
 //! become keyed fingerprints, program text becomes its digest. Everything else stays, fields nobody has heard of
 //! included. The bytes are RFC 8785, so equal settings have equal digests.
 
+mod certificate;
 mod document;
 mod normalise;
 mod parse;
 mod redact;
+mod room;
 
 use serde_json::Value;
 
+pub(crate) use certificate::certificates;
 pub use document::{Document, NotTheDocument};
 pub use normalise::{BadList, document};
-pub use parse::{Unusable, parse};
+pub use parse::{Unusable, parse, parse_file, parse_within};
 pub use redact::{FingerprintKey, Redaction};
 pub(crate) use redact::{HIDDEN, is_stand_in, without_secrets};
+pub use room::{NoRoom, Room, weight};
 
 /// The RFC 8785 bytes of `value`.
 pub fn to_bytes(value: &Value) -> Vec<u8> {

@@ -1,5 +1,6 @@
 //! The command line: arguments in, text or JSON and an exit code out.
 
+mod after_commit;
 pub mod approve;
 pub mod args;
 pub mod backup;
@@ -56,12 +57,14 @@ pub struct CliError {
     pub message: String,
     /// The next command to run or the key to change.
     pub help: Option<String>,
+    /// What the command was for is done and recorded; something after that failed.
+    pub is_warning: bool,
 }
 
 impl CliError {
     /// An error without a hint.
     pub fn new(exit: Exit, message: impl std::fmt::Display) -> Self {
-        Self { exit, code: exit.code(), message: message.to_string(), help: None }
+        Self { exit, code: exit.code(), message: message.to_string(), help: None, is_warning: false }
     }
 
     /// The same with a name of its own.
@@ -81,14 +84,18 @@ impl CliError {
     /// # Errors
     /// The stream is gone.
     pub fn write(&self, out: &mut dyn Write) -> io::Result<()> {
-        let bold_red = anstyle::Style::new().bold().fg_color(Some(anstyle::AnsiColor::Red.into()));
+        let (word, color) = match self.is_warning {
+            true => ("warning", anstyle::AnsiColor::Yellow),
+            false => ("error", anstyle::AnsiColor::Red),
+        };
+        let style = anstyle::Style::new().bold().fg_color(Some(color.into()));
         // The configuration's problems bring their own headings.
         let message = self.message.strip_prefix("error: ").unwrap_or(&self.message).trim_end();
         let (message, help) = (
-            wrapped(message, &format!("error[{}]: ", self.code)),
+            wrapped(message, &format!("{word}[{}]: ", self.code)),
             self.help.as_deref().map(|help| wrapped(help, "help: ")),
         );
-        writeln!(out, "{bold_red}error[{}]:{bold_red:#} {message}", self.code)?;
+        writeln!(out, "{style}{word}[{}]:{style:#} {message}", self.code)?;
         if let Some(help) = help {
             writeln!(out, "help: {help}")?;
         }

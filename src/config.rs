@@ -308,6 +308,8 @@ pub struct Email {
     pub port: u16,
     /// How the connection is protected.
     pub tls: Tls,
+    /// What the relay is greeted as; the name or address of this machine when not given.
+    pub helo: Option<String>,
     /// Name and password, if the relay asks for them.
     pub login: Option<(String, SecretRef)>,
     /// Sender.

@@ -37,6 +37,7 @@ use crate::sections::{Api, Table};
 use crate::snapshot::{Reading, Snapshot};
 use crate::store::{self, Store, StoreError};
 use crate::telemetry::{Observable, Reread};
+use crate::trust::Untrusted;
 use crate::trust_files::TrustFiles;
 
 /// Everything a cycle of one instance needs. Kept from cycle to cycle.
@@ -92,9 +93,24 @@ struct Taken {
     left_out: LeftOut,
     requests: u64,
     collection: Vec<Collected>,
+    /// What is in the database and could not be compared with.
+    unusable: Option<String>,
+    /// A row that everything needs and that cannot be read: nothing is compared.
+    damage: Option<String>,
 }
 
 impl Taken {
+    /// What `work` found, or what is found where a row cannot be read that only it needs.
+    fn or_unusable<T: Default>(&mut self, work: Result<T, StoreError>) -> Result<T, StoreError> {
+        match work {
+            Err(StoreError::Damaged(reason)) => {
+                self.unusable.get_or_insert(reason);
+                Ok(T::default())
+            }
+            outcome => outcome,
+        }
+    }
+
     /// Takes over what `section` left out when it was read again.
     fn keep_left_out(&mut self, section: &str, again: &mut LeftOut) {
         self.left_out.remove(section);
@@ -161,13 +177,15 @@ impl Watch {
         {
             taken = Taken { snapshot: self.nothing(), failure: Some(mismatch), ..taken };
         }
-        self.read_doubtful_again(&mut taken, &trust).await?;
+        let reread = self.read_doubtful_again(&mut taken, &trust).await;
+        taken.or_unusable(reread)?;
 
         // What is new or over is read again before anybody hears of it: vendors' reads are eventually consistent, and a
         // change that is half applied should be reported once and whole.
         let new = self.store.read(|tx| -> Result<Vec<String>, StoreError> {
             moving_sections(tx, &self.instance, &self.judged(tx, &taken, &trust)?)
-        })?;
+        });
+        let new = taken.or_unusable(new)?;
         let confirm_after = self.instance.schedule.confirm_after;
         if !new.is_empty() && confirm_after > Duration::ZERO {
             Reread { instance: &self.instance.id, sections: &new, is_doubtful: false }.observe();
@@ -186,7 +204,8 @@ impl Watch {
                 taken.snapshot.sections.insert(section, reading);
             }
             // What is read the second time has to be believed like the first.
-            self.read_doubtful_again(&mut taken, &trust).await?;
+            let reread = self.read_doubtful_again(&mut taken, &trust).await;
+            taken.or_unusable(reread)?;
         }
         self.keep_at_hand(&taken.snapshot);
 
@@ -199,19 +218,47 @@ impl Watch {
             collection: serde_json::to_string(&taken.collection)
                 .unwrap_or_else(|error| unreachable!("internal: a record of requests has no JSON form: {error}")),
         };
+        loop {
+            let outcome = self.recorded(keep, &taken, &cycle, free);
+            match outcome {
+                // Of all that was read, only that section is not kept.
+                Err(StoreError::Unreadable { what, section: Some(section) })
+                    if taken.snapshot.sections.get(&section).is_some_and(|reading| reading.document().is_some()) =>
+                {
+                    let reason = format!("{what} could not be read again");
+                    taken.snapshot.sections.insert(section, Reading::without(State::Unreachable, reason));
+                }
+                // One row costs this comparison, and no cycle.
+                Err(StoreError::Damaged(reason)) if taken.damage.is_none() => {
+                    taken.unusable.get_or_insert_with(|| reason.clone());
+                    taken.damage = Some(reason);
+                }
+                outcome => return outcome.map_err(|error| self.store.explained(error)),
+            }
+        }
+    }
+
+    /// Records what a cycle found, or says what would be recorded.
+    fn recorded(
+        &self,
+        keep: Keep,
+        taken: &Taken,
+        cycle: &store::cycles::Cycle,
+        free: Option<u64>,
+    ) -> Result<Report, StoreError> {
         match keep {
             // Somebody may have been let in, and have approved, while the cycle read and waited.
-            Keep::Everything => {
-                let kept = self.store.write(|tx| {
-                    let trust = self.trust()?;
-                    commit::commit(tx, self, &taken, &trust, cycle, free)
-                });
-                kept.map_err(|error| self.store.explained(error))
-            }
+            Keep::Everything => self.store.write(|tx| {
+                let trust = self.trust()?;
+                commit::commit(tx, self, taken, &trust, cycle.clone(), free)
+            }),
             Keep::Nothing => self.store.read(|tx| {
                 let trust = self.trust()?;
-                let judged = self.judged(tx, &taken, &trust)?;
-                report::without_record(tx, self, &taken, judged, cycle)
+                let judged = match &taken.damage {
+                    Some(reason) => Judged::Untrusted(Untrusted::StoreTampered { reason: reason.clone() }),
+                    None => self.judged(tx, taken, &trust)?,
+                };
+                report::build(tx, self, taken, &judged, cycle)
             }),
         }
     }
@@ -265,6 +312,8 @@ impl Watch {
                 left_out: LeftOut::new(),
                 requests: 0,
                 collection: Vec::new(),
+                unusable: None,
+                damage: None,
             },
         }
     }
@@ -354,6 +403,8 @@ impl Watch {
             left_out: fetched.left_out,
             requests: fetched.requests,
             collection: fetched.collection,
+            unusable: None,
+            damage: None,
         }
     }
 }

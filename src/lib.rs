@@ -44,6 +44,7 @@ pub mod secrets;
 pub mod store;
 pub mod telemetry;
 pub mod trust_files;
+pub mod whole_file;
 
 // Layer 3: the service.
 pub mod approval;

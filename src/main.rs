@@ -41,8 +41,10 @@ fn run(arguments: Arguments) -> Result<Exit, CliError> {
         .map_err(|error| CliError::new(Exit::Internal, format!("cannot start the runtime: {error}")))?;
     let mut out = Patient(AutoStream::auto(std::io::stdout()));
     let outcome = runtime.block_on(answered(arguments, &mut out));
-    out.flush()?;
-    outcome
+    let flushed = out.flush();
+    let exit = outcome?;
+    flushed?;
+    Ok(exit)
 }
 
 /// Runs a command. Ctrl-C at a question ends it as an answer would, with the terminal as it was: by itself the signal

@@ -169,9 +169,12 @@ pub struct Entry {
     pub news: News,
     /// The catalogue's id; `unclassified` when it knows nothing about the path.
     pub setting: String,
+    /// Which setting of which object: the same in every alert about it.
+    #[serde(default)]
+    pub topic: String,
     /// What a person calls it, with the name of the thing it is about.
     pub title: String,
-    /// One sentence on why it matters.
+    /// One sentence on why it matters, by the direction it went.
     pub why: String,
     /// Where to click, if the catalogue knows.
     pub dashboard: Option<String>,
@@ -193,10 +196,19 @@ pub struct Entry {
     pub last_good: Option<DateTime<Utc>>,
     /// First seen different.
     pub first_seen: DateTime<Utc>,
+    /// When it ended: the first reading without it, or the approval.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub closed_at: Option<DateTime<Utc>>,
+    /// Differences of the same setting that are open after this, for one that ended.
+    #[serde(default)]
+    pub still_open: usize,
     /// How often it had been closed and came back.
     pub reopened: u32,
     /// Who approved it, for [`News::Approved`].
     pub approved_by: Vec<String>,
+    /// When the approval ends and it is a drift again, if it was approved for a time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approved_until: Option<DateTime<Utc>>,
     /// What was announced while this happened, and this is not: it is more severe for that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unannounced: Option<String>,
@@ -213,8 +225,9 @@ impl Entry {
     /// The same, told under the title of `whole`, from which it follows.
     pub fn as_part_of(self, whole: &Self) -> Self {
         let also = if self.category == whole.category { Vec::new() } else { vec![self.category] };
-        let Self { setting, title, why, dashboard, event, category, unit, .. } = whole.clone();
-        Self { setting, title, why, dashboard, event, category, also, unit, ..self }
+        let Self { setting, topic, title, dashboard, event, category, unit, .. } = whole.clone();
+        let why = if self.direction.is_worse_than(whole.direction) { self.why.clone() } else { whole.why.clone() };
+        Self { setting, topic, title, why, dashboard, event, category, also, unit, ..self }
     }
 }
 
@@ -244,8 +257,17 @@ pub struct SectionNews {
     pub state: State,
     /// Why, in the vendor's or the program's words; may be empty.
     pub reason: String,
-    /// Since when.
+    /// Since when; for an end, when that began which ended.
     pub since: DateTime<Utc>,
+    /// When it ended: the first reading that saw it again. Absent while it goes on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<DateTime<Utc>>,
+    /// What the section was when its blindness was told first: a vendor that is down and a missing permission are two.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<State>,
+    /// Sections that are still not seen for the same cause after this, for an end.
+    #[serde(default)]
+    pub still_unseen: usize,
 }
 
 /// What happened to a section.
@@ -256,7 +278,7 @@ pub enum SectionChange {
     Refused,
     /// What was read looks like a reader's fault. If the next reading says the same, it is believed.
     Suspect,
-    /// The baseline holds it and it cannot be read.
+    /// It cannot be read, and the baseline holds it or does not name it at all.
     Blind,
     /// It can be read again.
     SeeingAgain,

@@ -34,7 +34,7 @@ use crate::sections::{Api, Section, Table};
 
 use addresses::{Address, Outcome};
 use http::NoAnswer;
-use pages::SectionReader;
+use pages::{Rooms, SectionReader};
 
 /// What the vendor answered: untrusted, capped, one entry per section that was asked for.
 #[derive(Debug)]
@@ -243,9 +243,11 @@ impl Reader {
         let mut senders: BTreeMap<&str, watch::Sender<Option<Outcome>>> =
             parents.iter().map(|parent| (*parent, watch::Sender::new(None))).collect();
         let receivers: BTreeMap<&str, _> = senders.iter().map(|(name, sender)| (*name, sender.subscribe())).collect();
+        let rooms = Arc::new(Rooms::of(self.http.limits()));
         let mut tasks = JoinSet::new();
         for section in asked.iter().copied() {
             let reader = SectionReader {
+                rooms: Arc::clone(&rooms),
                 http: Arc::clone(&self.http),
                 table: self.table,
                 section,

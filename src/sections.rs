@@ -80,12 +80,16 @@ pub struct Section {
     /// What an absent field means, by pattern: a vendor states it sometimes, and sometimes not.
     #[serde(default, deserialize_with = "by_pattern")]
     defaults: Vec<(Pattern, Value)>,
-    /// Dropped: they change without anybody changing a setting.
+    /// Leaves that are not compared, and why.
     #[serde(default)]
-    volatile: Vec<Pattern>,
+    volatile: Vec<Volatile>,
     /// Secrets and personal data: replaced by a keyed fingerprint, also where they identify an item.
     #[serde(default)]
     secret: Vec<Pattern>,
+    /// Names there are chosen by people or name a text, so they say nothing about the value: only what looks like a secret
+    /// itself is hidden.
+    #[serde(default)]
+    free_names: Vec<Pattern>,
     /// Customer code and pages: kept as digest and size.
     #[serde(default)]
     code: Vec<Pattern>,
@@ -155,6 +159,17 @@ pub struct When {
     /// Fields the object has, with their values; a list is a choice.
     #[serde(rename = "where")]
     pub fields: BTreeMap<String, Value>,
+}
+
+/// Leaves that are not compared, because they change without a change of a setting, or repeat what is compared elsewhere.
+/// Never a subtree: a field that is added to it could be a setting.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Volatile {
+    /// Why comparing them tells nothing.
+    pub why: String,
+    /// Where they are.
+    pub paths: Vec<Pattern>,
 }
 
 /// What is put into the path of an address in the place of a name in braces.
@@ -305,13 +320,19 @@ impl Section {
         self.each.iter().filter_map(|each| each.of.as_deref()).chain(self.when.as_ref().map(|when| when.of.as_str()))
     }
 
-    /// Whether the value at `tokens` changes by itself.
-    pub fn is_volatile(&self, tokens: &[String]) -> bool {
-        self.volatile.iter().any(|pattern| pattern.matches(tokens))
+    /// Why the value at `tokens` is not compared, if it is not.
+    pub fn why_volatile(&self, tokens: &[String]) -> Option<&str> {
+        let covers = |volatile: &&Volatile| volatile.paths.iter().any(|pattern| pattern.matches(tokens));
+        self.volatile.iter().find(covers).map(|volatile| volatile.why.as_str())
     }
 
-    /// What is never compared, by pattern, because it changes by itself.
-    pub fn volatile(&self) -> &[Pattern] {
+    /// Whether the value at `tokens` is not compared.
+    pub fn is_volatile(&self, tokens: &[String]) -> bool {
+        self.why_volatile(tokens).is_some()
+    }
+
+    /// What is not compared, and why.
+    pub fn volatile(&self) -> &[Volatile] {
         &self.volatile
     }
 
@@ -328,6 +349,11 @@ impl Section {
     /// Whether the table says that the value at `tokens` is a secret.
     pub fn is_secret(&self, tokens: &[String]) -> bool {
         self.secret.iter().any(|pattern| pattern.matches(tokens))
+    }
+
+    /// Whether the name of the value at `tokens` says nothing about what it holds.
+    pub fn is_freely_named(&self, tokens: &[String]) -> bool {
+        self.free_names.iter().any(|pattern| pattern.matches(tokens))
     }
 
     /// Whether the value at `tokens` is customer code or a page.

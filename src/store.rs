@@ -26,7 +26,6 @@ pub mod silences;
 pub mod space;
 mod told;
 
-use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -42,7 +41,7 @@ use tokio::runtime::{Handle, RuntimeFlavor};
 
 use crate::canonical::FingerprintKey;
 use crate::model::InstanceId;
-use crate::telemetry::Recorded;
+use crate::telemetry::{HighWaterBehind, Observable, Recorded};
 
 /// Why the store cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -115,6 +114,14 @@ pub enum StoreError {
     /// A row holds what this program never wrote.
     #[error("the database is damaged: {0}")]
     Damaged(String),
+    /// What was to be written could not have been read again, so nothing was.
+    #[error("{what} could not be read again, so it is not kept")]
+    Unreadable {
+        /// What.
+        what: String,
+        /// The section that it comes from, where that is known.
+        section: Option<String>,
+    },
 }
 
 impl StoreError {
@@ -135,6 +142,16 @@ impl StoreError {
             Self::Schema(_) => "changed-schema",
             Self::History(_) => "history",
             Self::Damaged(_) => "damaged-database",
+            Self::Unreadable { .. } => "unreadable",
+        }
+    }
+
+    /// The same, of that section, if it is about what could not be read again.
+    #[must_use]
+    pub fn of_section(self, name: &str) -> Self {
+        match self {
+            Self::Unreadable { what, section: None } => Self::Unreadable { what, section: Some(name.to_owned()) },
+            other => other,
         }
     }
 
@@ -165,7 +182,9 @@ impl StoreError {
     /// Whether somebody else may open the file, and not this user.
     pub fn is_denied(&self) -> bool {
         match self {
-            Self::Sqlite(error) => error.sqlite_error_code() == Some(ErrorCode::CannotOpen),
+            Self::Sqlite(error) => {
+                matches!(error.sqlite_error_code(), Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly))
+            }
             Self::File { source, .. } => source.kind() == io::ErrorKind::PermissionDenied,
             Self::Missing(path) => {
                 path.try_exists().is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied)
@@ -181,7 +200,14 @@ impl From<rusqlite::Error> for StoreError {
         if error.sqlite_error_code() == Some(ErrorCode::CannotOpen) && space::can_open_nothing() {
             return Self::OutOfFiles(format!("cannot work on the database: {error}"));
         }
-        Self::Sqlite(error)
+        use rusqlite::Error::{FromSqlConversionFailure, IntegralValueOutOfRange, InvalidColumnType, Utf8Error};
+        match error {
+            // A row with another type of value than is ever written.
+            FromSqlConversionFailure(..) | IntegralValueOutOfRange(..) | InvalidColumnType(..) | Utf8Error(..) => {
+                Self::Damaged(error.to_string())
+            }
+            error => Self::Sqlite(error),
+        }
     }
 }
 
@@ -194,6 +220,8 @@ pub struct Store {
     key: FingerprintKey,
     /// The last transaction that was to change something could not be written.
     is_stuck: Arc<AtomicBool>,
+    /// Why the high-water file could not be raised to what was written last.
+    unfinished: Arc<Mutex<Option<StoreError>>>,
 }
 
 /// One state of the database, seen or changed as a whole.
@@ -246,9 +274,11 @@ impl Store {
     /// Makes a new fingerprint key for the database at `path`, because the old one is lost; the history says who did. Answers
     /// where a file was kept that was there and did not fit. The caller sees to it that nobody works with an old key.
     ///
+    /// Once the key is replaced the answer is `Ok`; what failed after that is beside it, as [`Store::finished`] has it.
+    ///
     /// # Errors
-    /// [`StoreError::KeyFits`], or the files cannot be written.
-    pub fn replace_key(path: &Path, by: &str) -> Stored<Option<PathBuf>> {
+    /// [`StoreError::KeyFits`], or the files cannot be written; the key is as it was.
+    pub fn replace_key(path: &Path, by: &str) -> Stored<(Option<PathBuf>, Stored<()>)> {
         open::replace_key(path, by)
     }
 
@@ -294,8 +324,11 @@ impl Store {
 
     /// Runs `work` in one transaction that is written whole or not at all.
     ///
+    /// Once it is written the answer is `Ok`. That the high-water file could not be raised after that is logged, tried again
+    /// with the next transaction, and answered by [`Store::finished`].
+    ///
     /// # Errors
-    /// Whatever `work` answers; nothing was written then.
+    /// Whatever `work` answers, or the database cannot be written; nothing was written then.
     pub fn write<T, E: From<StoreError>>(&self, work: impl FnOnce(&Transaction<'_>) -> Result<T, E>) -> Result<T, E> {
         self.transaction(TransactionBehavior::Immediate, work)
     }
@@ -351,8 +384,20 @@ impl Store {
         for Event { seq, kind, instance, data, .. } in &recorded {
             Recorded { seq: *seq, kind, instance: instance.as_ref(), data }.observe();
         }
-        high_water::raise(connection)?;
+        let raised = high_water::raise(connection);
+        if let Err(error) = &raised {
+            HighWaterBehind { error }.observe();
+        }
+        *self.unfinished.lock().unwrap_or_else(PoisonError::into_inner) = raised.err();
         Ok(outcome)
+    }
+
+    /// Whether the high-water file has all that was written; asked once, by those who wrote.
+    ///
+    /// # Errors
+    /// The file could not be raised. What was written is in the database all the same.
+    pub fn finished(&self) -> Stored<()> {
+        self.unfinished.lock().unwrap_or_else(PoisonError::into_inner).take().map_or(Ok(()), Err)
     }
 
     /// Takes the database for what it is from now on, as far as `instance` is concerned: somebody signed a baseline on top of
@@ -379,12 +424,6 @@ impl Store {
             Ok(connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?)
         })
     }
-}
-
-/// Waits until names in the folder of `path` are on the disk: a file that was synchronised can still lose its name.
-fn sync_folder_of(path: &Path) -> io::Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
 }
 
 /// An instant as it is stored: Unix milliseconds.

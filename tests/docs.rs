@@ -233,19 +233,23 @@ fn the_readme_lists_the_permissions_auth0_has_to_grant() {
 #[test]
 fn what_is_not_compared_is_listed() {
     for provider in Provider::ALL {
-        let mut table =
-            "| Section | Changes by itself | Nothing while off | Absent is the same as |\n|---|---|---|---|\n"
-                .to_owned();
+        let mut table = "| Section | What | Why |\n|---|---|---|\n".to_owned();
         for section in Table::of(provider).sections() {
             let listed = |patterns: &[Pattern]| {
                 let names: Vec<String> = patterns.iter().map(|pattern| format!("`{pattern}`")).collect();
                 names.join(" ")
             };
-            let defaults: Vec<String> =
-                section.defaults().iter().map(|(pattern, value)| format!("`{pattern}` `{value}`")).collect();
-            let cells = [listed(section.volatile()), listed(section.inert()), defaults.join(", ")];
-            if cells.iter().any(|cell| !cell.is_empty()) {
-                writeln!(table, "| `{}` | {} |", section.name, cells.join(" | ")).unwrap();
+            let mut rows: Vec<(String, String)> =
+                section.volatile().iter().map(|volatile| (listed(&volatile.paths), volatile.why.clone())).collect();
+            if !section.inert().is_empty() {
+                rows.push((listed(section.inert()), "nothing while `enabled` is off".to_owned()));
+            }
+            let defaults = section.defaults().iter();
+            rows.extend(defaults.map(|(pattern, value)| {
+                (format!("`{pattern}` when it comes or goes as `{value}`"), "absent is the same".to_owned())
+            }));
+            for (what, why) in rows {
+                writeln!(table, "| `{}` | {what} | {why} |", section.name).unwrap();
             }
         }
         check_generated("docs/coverage.md", &format!("{provider}-not-compared"), &table);

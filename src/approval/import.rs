@@ -14,10 +14,10 @@ use crate::cycle::{
     BaselineReport, ByDocuments, Origin, Told, announce, approved_side, keep_transitions, sound_baseline, surroundings,
     worst_of,
 };
-use crate::diff::{compare, compare::comparable};
+use crate::diff::{Change, compare, compare::comparable};
 use crate::incident::{Ending, advance};
-use crate::message::{Notice, NoticeKind};
-use crate::model::{Digest, InstanceId, State, display_safe};
+use crate::message::{Notice, NoticeKind, listed};
+use crate::model::{Digest, InstanceId, State, display_safe, display_safe_sentence};
 use crate::sections::Table;
 use crate::store::{StoreError, Transaction, baselines, documents, drifts, events, instances};
 use crate::trust::sshsig::rewrap;
@@ -119,15 +119,16 @@ pub fn import(
     }
 
     // `propose` never drops a section, so whoever made this one wants something not to be looked at any more.
-    let before = standing.predecessor().map(|baseline| &baseline.approved.subject);
+    let before = standing.predecessor().map(|baseline| baseline.approved.subject.clone());
     let lost: Vec<&str> = before
+        .as_ref()
         .map_or_else(Vec::new, |before| proposal.section_changes_since(before))
         .into_iter()
         .filter(|(_, _, after)| !after.is_some_and(State::is_comparable))
         .map(|(section, ..)| section)
         .collect();
     if !lost.is_empty() {
-        return Err(ApprovalError::Loses(display_safe(&lost.join(", "))));
+        return Err(ApprovalError::Loses(display_safe_sentence(&lost.join(", "))));
     }
 
     for digest in accepted.subject.sections.values().filter_map(|mark| mark.digest.as_ref()) {
@@ -141,8 +142,14 @@ pub fn import(
     }
     let approvers: BTreeSet<&str> = accepted.approvals.iter().map(|approval| approval.approver.as_str()).collect();
     let reason = accepted.approvals.last().map(|approval| approval.reason.as_str());
+    // Whoever signs the next baseline signs that these were verified: then only the newest has to be verified every time.
+    let known = tx.history()?;
+    let known = known.vouched.get(instance);
+    let verified: Vec<Digest> = baselines::statements(tx, row)?.iter().map(SignedStatement::digest).collect();
+    let verified: Vec<&Digest> =
+        verified.iter().filter(|digest| !known.is_some_and(|known| known.contains_key(*digest))).collect();
     let data = json!({
-        "sequence": sequence, "identity": accepted.identity, "snapshot": accepted.subject.snapshot,
+        "sequence": sequence, "statements": verified, "identity": accepted.identity, "snapshot": accepted.subject.snapshot,
         "approvers": approvers, "proposer": accepted.subject.proposer, "reason": reason,
     });
     events::append(tx, now, events::APPROVED, Some(instance), data)?;
@@ -157,7 +164,8 @@ pub fn import(
     let known = drifts::known(tx, row)?;
     let ending = Ending::Approved(report.approvers.clone());
     let mut steps = advance(instance, &known, &changes, &sections, &ending, now);
-    let beside = surroundings(&baseline, &standing.snapshot, &standing.changes);
+    let remembered: Vec<Change> = known.into_values().map(|drift| drift.change).collect();
+    let beside = surroundings(&baseline, &standing.snapshot, &standing.changes, &remembered);
     let stories = events::stories(tx, instance)?;
     for step in &mut steps {
         if let Some(story) = stories.get(step.drift.id.as_str()) {
@@ -176,7 +184,15 @@ pub fn import(
         baseline: Some(report.clone()),
     };
     // Before the first one there was nothing to protect.
-    let text = format!("baseline {sequence}, approved by {}", report.approvers.join(", "));
+    let people: Vec<String> = report.approvers.iter().map(|approver| display_safe(approver)).collect();
+    let mut text = format!("baseline {sequence}, approved by {}", people.join(", "));
+    let before = before.map(|subject| subject.until).unwrap_or_default();
+    let for_a_time = accepted.subject.until.iter().filter(|(path, end)| before.get(*path) != Some(*end));
+    let for_a_time: Vec<String> =
+        for_a_time.map(|(path, end)| format!("{} until {end}", display_safe(&path.to_string()))).collect();
+    if !for_a_time.is_empty() {
+        text.push_str(&format!("; for a time: {}", listed(&for_a_time, "setting")));
+    }
     let notice = Notice { kind: NoticeKind::Approved, subject: String::new(), text };
     let notices = if sequence > 1 { vec![notice] } else { Vec::new() };
     announce(tx, row, &origin, Told { transitions, notices, ..Told::default() })?;

@@ -5,9 +5,9 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, ErrorKind, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::fs::{self, DirBuilder, File};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -16,6 +16,7 @@ use super::ApprovalError;
 use crate::canonical;
 use crate::model::{Digest, HistoryMark, InstanceId};
 use crate::trust::Subject;
+use crate::whole_file::{WholeFile, open_in_place};
 
 const TYPE: &str = "authdrift/signed/v1";
 
@@ -67,6 +68,25 @@ pub enum Behind {
     },
 }
 
+/// What the file is about to say. It is forgotten unless it is kept.
+#[derive(Debug)]
+pub struct Prepared {
+    memory: Memory,
+    file: WholeFile,
+    _lock: File,
+}
+
+impl Prepared {
+    /// Remembers it, on the disk before this returns.
+    ///
+    /// # Errors
+    /// The file cannot be replaced.
+    pub fn keep(self) -> Result<(), ApprovalError> {
+        let Self { memory, file, _lock } = self;
+        file.take_place().map_err(|error| memory.failed("write", error))
+    }
+}
+
 impl Memory {
     /// The file that is `named`, or the one in the person's own state folder.
     ///
@@ -100,13 +120,21 @@ impl Memory {
     /// # Errors
     /// It goes back, or the file cannot be written.
     pub fn remember(&self, subject: &Subject, replace: bool) -> Result<(), ApprovalError> {
+        self.prepare(subject, replace)?.keep()
+    }
+
+    /// Writes beside the file what it has to say once `subject` is signed, and keeps others from writing it meanwhile: what
+    /// can fail fails here, before anything is done that the file has to remember.
+    ///
+    /// # Errors
+    /// It goes back and `replace` does not say that it is to, or the file cannot be written. It is as it was.
+    pub fn prepare(&self, subject: &Subject, replace: bool) -> Result<Prepared, ApprovalError> {
         let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let failed = |error: io::Error| self.failed("write", error);
         DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed)?;
         // Two that sign at once must not forget each other.
         let lock = self.path.with_extension("lock");
-        let lock =
-            OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(lock).map_err(failed)?;
+        let lock = open_in_place(&lock, folder).map_err(failed)?;
         lock.lock().map_err(failed)?;
         let mut remembered = self.read()?;
         if !replace {
@@ -115,7 +143,10 @@ impl Memory {
         let last = Last { sequence: subject.sequence, identity: subject.identity(), log: subject.log.clone() };
         let resources = remembered.signed.entry(subject.instance.clone()).or_default();
         resources.insert(subject.resource.clone(), last);
-        self.write(folder, &remembered).map_err(failed)
+        let mut text = serde_json::to_vec_pretty(&remembered).map_err(|error| failed(error.into()))?;
+        text.push(b'\n');
+        let file = WholeFile::prepare(&self.path, &text, Some(folder)).map_err(failed)?;
+        Ok(Prepared { memory: self.clone(), file, _lock: lock })
     }
 
     fn check_in(&self, remembered: &Remembered, subject: &Subject) -> Result<(), ApprovalError> {
@@ -141,17 +172,6 @@ impl Memory {
             .and_then(|value| serde_json::from_value::<Remembered>(value).ok())
             .filter(|remembered| remembered.kind == TYPE);
         remembered.ok_or_else(|| self.failed("read", io::Error::other("it is damaged, or of another version")))
-    }
-
-    fn write(&self, folder: &Path, remembered: &Remembered) -> io::Result<()> {
-        let mut text = serde_json::to_vec_pretty(remembered)?;
-        text.push(b'\n');
-        let part = self.path.with_added_extension("part");
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&part)?;
-        file.write_all(&text)?;
-        file.sync_all()?;
-        fs::rename(&part, &self.path)?;
-        File::open(folder)?.sync_all()
     }
 
     fn failed(&self, verb: &str, error: io::Error) -> ApprovalError {

@@ -2,8 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -17,6 +15,7 @@ use crate::model::{Digest, Pointer, State, display_safe};
 use crate::sections::Table;
 use crate::trust::statement::{End, Subject};
 use crate::trust::{self, Policy, SignedStatement};
+use crate::whole_file;
 
 const TYPE: &str = "authdrift/proposal/v1";
 /// A proposal holds every document once; nothing near this size is one.
@@ -121,7 +120,7 @@ impl Proposal {
             let after = side(&self.subject, section).unwrap_or(Side::Unknown);
             compare_section(table, section, before, after, &mut changes);
         }
-        let surroundings = Surroundings::new(table, self.values(previous), self.values(&self.subject), &changes);
+        let surroundings = Surroundings::new(table, self.values(previous), self.values(&self.subject), &changes, &[]);
         changes.into_iter().map(|change| assess_among(catalogue, &surroundings, change)).collect()
     }
 
@@ -235,15 +234,6 @@ impl Proposal {
         };
         let mut text = serde_json::to_vec_pretty(self).map_err(|error| failed(error.into()))?;
         text.push(b'\n');
-        let temporary = path.with_added_extension("part");
-        let mut file = fs::OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&temporary)
-            .map_err(failed)?;
-        file.write_all(&text).and_then(|()| file.sync_all()).map_err(failed)?;
-        fs::rename(&temporary, path).map_err(failed)
+        whole_file::write(path, &text, None).map_err(failed)
     }
 }

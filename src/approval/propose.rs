@@ -166,7 +166,7 @@ impl Standing {
     /// What each difference means.
     pub fn drifts(&self, catalogue: &Catalogue) -> Vec<Drift> {
         let Some(baseline) = &self.baseline else { return Vec::new() };
-        let surroundings = surroundings(baseline, &self.snapshot, &self.changes);
+        let surroundings = surroundings(baseline, &self.snapshot, &self.changes, &[]);
         self.changes.iter().map(|change| assess_among(catalogue, &surroundings, change.clone())).collect()
     }
 

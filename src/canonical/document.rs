@@ -63,6 +63,25 @@ impl Document {
         &self.0.bytes
     }
 
+    /// How deep it is nested.
+    pub fn levels(&self) -> usize {
+        let (mut depth, mut deepest, mut in_text, mut is_escaped) = (0_usize, 0, false, false);
+        for byte in &self.0.bytes {
+            match byte {
+                _ if is_escaped => is_escaped = false,
+                b'\\' => is_escaped = true,
+                b'"' => in_text = !in_text,
+                b'[' | b'{' if !in_text => {
+                    depth += 1;
+                    deepest = deepest.max(depth);
+                }
+                b']' | b'}' if !in_text => depth = depth.saturating_sub(1),
+                _ => {}
+            }
+        }
+        deepest
+    }
+
     /// SHA-256 of the bytes.
     pub fn digest(&self) -> &Digest {
         &self.0.digest
@@ -95,6 +114,17 @@ mod tests {
             let taken = Document::from_canonical(bytes.to_vec(), &Digest::of(bytes));
             assert_eq!(taken.is_ok(), expected, "{}", String::from_utf8_lossy(bytes));
             assert!(Document::from_canonical(bytes.to_vec(), &Digest::of(b"other")).is_err());
+        }
+    }
+
+    #[test]
+    fn levels_are_counted_outside_of_texts() {
+        for (value, expected) in [
+            (serde_json::json!("[[["), 0),
+            (serde_json::json!([]), 1),
+            (serde_json::json!({ "a\"[": [{ "b\\": [1] }], "c": {} }), 4),
+        ] {
+            assert_eq!(Document::new(&value).levels(), expected, "{value}");
         }
     }
 

@@ -2,9 +2,10 @@
 
 use serde_json::{Map, Value, json};
 
-use super::redact::{Redaction, is_nothing, is_secret_text};
+use super::certificate::certificates;
+use super::redact::{Redaction, is_secret_text};
 use super::{Document, to_bytes};
-use crate::model::{Digest, Pointer, display_safe};
+use crate::model::{Digest, Pointer, display_safe, is_nothing};
 use crate::sections::Section;
 
 /// A list whose items cannot be told apart.
@@ -56,7 +57,15 @@ impl Walk<'_> {
         }
         let canonical = match value {
             Value::String(text) => self.text(text, path),
-            Value::Object(entries) => self.object(entries, path)?,
+            Value::Object(entries) => {
+                let had_fields = !entries.is_empty();
+                let object = self.object(entries, path)?;
+                // An object of volatile fields alone is volatile itself, unless it is the answer.
+                if had_fields && object.is_empty() && path.len() > self.section.each.len() {
+                    return Ok(None);
+                }
+                Value::Object(object)
+            }
             Value::Array(items) => match self.section.key_at(path) {
                 Some(fields) => self.keyed(items, fields, path)?,
                 None => self.list(items, path)?,
@@ -67,18 +76,24 @@ impl Walk<'_> {
     }
 
     fn text(&self, text: String, path: &[String]) -> Value {
+        if let Some(certificates) = certificates(&text) {
+            return certificates;
+        }
         if self.section.is_code(path) && !self.redaction.keep_code && !text.is_empty() {
             let digest = Digest::of(text.as_bytes());
             return json!({ "sha256": digest.as_str().trim_start_matches("sha256:"), "size": text.len() });
         }
-        let name = path.iter().rev().find(|token| *token != "*").map_or("", String::as_str);
+        let name = match self.section.is_freely_named(path) {
+            true => "",
+            false => path.iter().rev().find(|token| *token != "*").map_or("", String::as_str),
+        };
         if !text.is_empty() && is_secret_text(name, &text) && !self.section.is_code(path) {
             return self.fingerprint(path, &Value::String(text));
         }
         Value::String(text)
     }
 
-    fn object(&self, entries: Map<String, Value>, path: &mut Vec<String>) -> Result<Value, BadList> {
+    fn object(&self, entries: Map<String, Value>, path: &mut Vec<String>) -> Result<Map<String, Value>, BadList> {
         let mut canonical = Map::new();
         for (name, value) in entries {
             path.push(name);
@@ -88,7 +103,7 @@ impl Walk<'_> {
                 canonical.insert(name, kept);
             }
         }
-        Ok(Value::Object(canonical))
+        Ok(canonical)
     }
 
     /// A list of objects with an identity becomes a map.
@@ -108,9 +123,7 @@ impl Walk<'_> {
                     identity: display_safe(&identity),
                 });
             }
-            if let Some(kept) = kept {
-                canonical.insert(identity, kept);
-            }
+            canonical.insert(identity, kept.unwrap_or_else(|| json!({})));
         }
         Ok(Value::Object(canonical))
     }
@@ -229,6 +242,34 @@ mod tests {
         assert_eq!(options["app_secret"], "");
         assert_eq!(options["passwordPolicy"], "good");
         assert_eq!(options["customScripts"]["login"]["size"], 8);
+    }
+
+    #[test]
+    fn the_name_of_a_claim_says_nothing_about_its_value() {
+        let claims = json!({
+            "token": "{{user.unsafe_metadata.token}}", "private_metadata": "{{user.private_metadata}}",
+            "nested": { "authorization": ["{{user.public_metadata.roles}}"], "client_secret": "{{user.id}}" },
+            "leaked_secret": "sk_live_CANARY0123456789", "note": "sk_live_CANARY9876543210",
+        });
+        let of = |section: &str, path: &str, answer| {
+            let document = canonical(Provider::Clerk, section, answer).unwrap();
+            assert!(!document.to_string().contains("CANARY"), "{section}: {document}");
+            document.pointer(path).unwrap().clone()
+        };
+        let template = json!([{ "name": "a", "claims": claims }]);
+        for (section, path, answer) in [
+            ("jwt_templates", "/a/claims", template.clone()),
+            ("platform.jwt_templates", "/a/claims", template),
+            ("platform.config", "/session/claims", json!({ "session": { "claims": claims } })),
+        ] {
+            let found = of(section, path, answer);
+            for place in ["/token", "/private_metadata", "/nested/authorization/0", "/nested/client_secret"] {
+                assert_eq!(found.pointer(place), claims.pointer(place), "{section} {place}");
+            }
+            for place in ["/leaked_secret/fingerprint", "/note/fingerprint"] {
+                assert!(found.pointer(place).is_some(), "{section} {place}: {found}");
+            }
+        }
     }
 
     #[test]

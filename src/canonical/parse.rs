@@ -5,8 +5,17 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
+use super::room::{self, Room};
+
 /// The largest integer that RFC 8785 numbers can tell apart from its neighbours: 2^53 - 1.
 const LARGEST: u64 = (1 << 53) - 1;
+
+/// Levels of nesting that an answer may have. What is kept wraps it in a few more, and is read back by a parser that stops
+/// at 128.
+const MOST_LEVELS: usize = 64;
+
+/// Levels that a file of this program may have: its documents are answers within a section, and it wraps them.
+const MOST_LEVELS_OF_FILE: usize = 80;
 
 /// An answer that is not JSON we can compare.
 #[derive(Debug, thiserror::Error)]
@@ -20,26 +29,70 @@ impl Unusable {
     }
 }
 
-/// Reads JSON from outside.
+/// Reads a small file or answer.
 ///
 /// # Errors
-/// Malformed text, nesting over 127 levels, a key twice in one object, an integer beyond ±(2^53 - 1).
+/// As [`parse_within`], or it would take more than 4 MiB of memory.
+pub fn parse(bytes: &[u8]) -> Result<Value, Unusable> {
+    parse_within(bytes, &Room::of(4 << 20))
+}
+
+/// Reads an answer from outside, with as much memory as `room` has left.
+///
+/// # Errors
+/// Malformed text, nesting over 64 levels, a key twice in one object, an integer beyond ±(2^53 - 1), more than there is
+/// room for.
 ///
 /// # Security
 /// `{"mfa":true,"mfa":false}` reads as the last value in most parsers; a difference between two parsers is a way to
-/// show an approver one value and the machine another.
-pub fn parse(bytes: &[u8]) -> Result<Value, Unusable> {
+/// show an approver one value and the machine another. A few kilobytes of compressed text can hold values that take
+/// gigabytes, so memory is counted while they are read.
+pub fn parse_within(bytes: &[u8], room: &Room) -> Result<Value, Unusable> {
+    read(bytes, room, MOST_LEVELS)
+}
+
+/// Reads a file that this program wrote, or somebody else in its form.
+///
+/// # Errors
+/// As [`parse_within`], but a few more levels are read.
+pub fn parse_file(bytes: &[u8], room: &Room) -> Result<Value, Unusable> {
+    read(bytes, room, MOST_LEVELS_OF_FILE)
+}
+
+fn read(bytes: &[u8], room: &Room, levels: usize) -> Result<Value, Unusable> {
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
-    let value = Strict
+    let value = Strict { room, levels, most: levels }
         .deserialize(&mut deserializer)
         .and_then(|value| deserializer.end().map(|()| value))
         .map_err(|error| Unusable(crate::model::display_safe(&error.to_string())))?;
     Ok(value)
 }
 
-struct Strict;
+struct Strict<'r> {
+    room: &'r Room,
+    /// Levels that are left, of how many.
+    levels: usize,
+    most: usize,
+}
 
-impl<'de> DeserializeSeed<'de> for Strict {
+impl Strict<'_> {
+    fn take<E: serde::de::Error>(&self, bytes: usize) -> Result<(), E> {
+        self.room.take(bytes).map_err(E::custom)
+    }
+
+    /// The same for what is one level deeper.
+    fn deeper<E: serde::de::Error>(&self) -> Result<Self, E> {
+        let levels = self.levels.checked_sub(1);
+        let levels = levels.ok_or_else(|| E::custom(format_args!("it is nested deeper than {} levels", self.most)))?;
+        Ok(Self { room: self.room, levels, most: self.most })
+    }
+
+    fn again(&self) -> Self {
+        Self { ..*self }
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Strict<'_> {
     type Value = Value;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
@@ -47,7 +100,7 @@ impl<'de> DeserializeSeed<'de> for Strict {
     }
 }
 
-impl<'de> Visitor<'de> for Strict {
+impl<'de> Visitor<'de> for Strict<'_> {
     type Value = Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -62,7 +115,8 @@ impl<'de> Visitor<'de> for Strict {
         Ok(Value::Bool(value))
     }
 
-    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+    fn visit_str<E: serde::de::Error>(self, value: &str) -> Result<Value, E> {
+        self.take(room::of_text(value))?;
         Ok(Value::String(value.to_owned()))
     }
 
@@ -89,17 +143,21 @@ impl<'de> Visitor<'de> for Strict {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Value, A::Error> {
+        let inner = self.deeper()?;
         let mut items = Vec::new();
-        while let Some(item) = sequence.next_element_seed(Strict)? {
+        while let Some(item) = sequence.next_element_seed(inner.again())? {
+            self.take(room::OF_ITEM)?;
             items.push(item);
         }
         Ok(Value::Array(items))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
+        let inner = self.deeper()?;
         let mut object = Map::new();
         while let Some(key) = entries.next_key::<String>()? {
-            let value = entries.next_value_seed(Strict)?;
+            self.take(room::of_text(&key) + room::of_entry(object.len()))?;
+            let value = entries.next_value_seed(inner.again())?;
             if object.contains_key(&key) {
                 return Err(A::Error::custom(format_args!("key '{key}' is there twice in one object")));
             }
@@ -123,7 +181,7 @@ mod tests {
             ("-9007199254740993", "beyond"),
             ("123456789012345678901234567890", "beyond"),
             ("1e999", "out of range"),
-            (deep.as_str(), "recursion"),
+            (deep.as_str(), "deeper than 64 levels"),
             ("{} x", "trailing"),
             ("<html>", "expected value"),
             (r#""\ud800""#, "hex escape"),

@@ -8,6 +8,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use sha2::Sha256;
 
+use super::certificate::is_certificate;
 use super::to_bytes;
 use crate::model::Pointer;
 
@@ -71,14 +72,14 @@ pub struct Redaction {
 #[serde(deny_unknown_fields)]
 struct Rules {
     names: String,
-    harmless: Vec<String>,
+    harmless: String,
     switches: Vec<String>,
     values: String,
 }
 
 struct Compiled {
     names: Regex,
-    harmless: Vec<String>,
+    harmless: Regex,
     switches: Vec<String>,
     values: Regex,
 }
@@ -91,7 +92,7 @@ static RULES: LazyLock<Compiled> = LazyLock::new(|| {
     };
     Compiled {
         names: compile(&rules.names),
-        harmless: rules.harmless,
+        harmless: compile(&rules.harmless),
         switches: rules.switches,
         values: compile(&rules.values),
     }
@@ -100,7 +101,7 @@ static RULES: LazyLock<Compiled> = LazyLock::new(|| {
 /// Whether `text` under the name `name` is a secret although no table names it.
 pub(super) fn is_secret_text(name: &str, text: &str) -> bool {
     let sounds_secret = RULES.names.is_match(name)
-        && !RULES.harmless.iter().any(|harmless| harmless == name)
+        && !RULES.harmless.is_match(name)
         && !RULES.switches.iter().any(|switch| switch == text);
     sounds_secret || RULES.values.is_match(text)
 }
@@ -113,25 +114,16 @@ pub(crate) fn without_secrets(text: &str) -> String {
 /// Stands for a secret in words that are not ours.
 pub(crate) const HIDDEN: &str = "(secret)";
 
-/// Whether `value` stands for something that is not kept, a secret or a text: one value, not an object with parts.
+/// Whether `value` stands for something that is not kept as it came, a secret, a text or a certificate: one value, not an
+/// object with parts.
 pub(crate) fn is_stand_in(value: &Value) -> bool {
     let Some(fields) = value.as_object() else { return false };
     let text = |name: &str| fields.get(name).and_then(Value::as_str);
     match fields.len() {
         1 => text("fingerprint").is_some_and(|print| print.starts_with("hmac-sha256:")),
+        3 => is_certificate(value),
         2 => text("sha256").is_some() && fields.get("size").is_some_and(Value::is_u64),
         _ => false,
-    }
-}
-
-/// Whether there is nothing to hide: never set, or emptied.
-pub(super) fn is_nothing(value: &Value) -> bool {
-    match value {
-        Value::Null => true,
-        Value::String(text) => text.is_empty(),
-        Value::Array(items) => items.is_empty(),
-        Value::Object(entries) => entries.is_empty(),
-        Value::Bool(_) | Value::Number(_) => false,
     }
 }
 
@@ -160,6 +152,31 @@ mod tests {
             ("passphrase", "CANARY", true),
             ("passwordPolicy", "good", false),
             ("token_endpoint", "https://idp.example/token", false),
+            ("device_authorization_endpoint", "https://idp.example/device", false),
+            ("pushed_authorization_request_endpoint", "https://idp.example/par", false),
+            ("backchannel_token_delivery_modes_supported", "poll", false),
+            ("token_endpoint_auth_signing_alg_values_supported", "RS256", false),
+            ("id_token_encrypted_response_alg", "RSA-OAEP", false),
+            ("authorization_details_types", "payment", false),
+            ("oidc_token_url", "https://clerk.example/oauth/token", false),
+            ("accessTokenURL", "https://idp.example/token", false),
+            ("token_format", "jwt", false),
+            ("subject_token_type", "urn:acme:legacy", false),
+            ("signatureAlgorithm", "rsa-sha256", false),
+            ("challenge_passwordless_policy", "always", false),
+            ("preferred_sign_in_strategy_when_password_required", "otp", false),
+            ("token_id", "tok_1", false),
+            // A harmless name hides no secret.
+            ("token_endpoint", "https://hook:CANARY@idp.example/token", true),
+            ("token_format", "sk_live_4f9A0q8Zx7Lm2Kp1", true),
+            ("token", "CANARY", true),
+            ("tokens", "CANARY", true),
+            ("authorization", "CANARY", true),
+            ("twilio_token", "CANARY", true),
+            ("password_hash", "CANARY", true),
+            ("sasl_password", "CANARY", true),
+            ("api_key_url", "CANARY", true),
+            ("client_secret_format", "CANARY", true),
             ("publishable_key", "pk_live_Y2xlcmsuZXhhbXBsZS5jb20k", false),
             ("name", "supabase", false),
         ];

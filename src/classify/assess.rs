@@ -6,9 +6,9 @@ use serde_json::Value;
 use super::catalogue::{Catalogue, Setting};
 use super::direction::direction;
 use super::surroundings::Surroundings;
+use crate::canonical::is_stand_in;
 use crate::diff::{Change, ChangeKind};
-use crate::model::{Category, Direction, Pattern, Pointer, Provider, Severity, Unit, display_safe};
-use crate::sections::Table;
+use crate::model::{Category, Direction, Pattern, Pointer, Severity, Unit, display_safe, is_nothing};
 
 /// The setting of a drift at a path that no entry of the catalogue knows.
 pub const UNCLASSIFIED: &str = "unclassified";
@@ -18,6 +18,9 @@ pub const NEW_FIELD: &str = "new-field";
 
 /// The setting of a drift in the state of a whole section.
 pub const SECTION_STATE: &str = "section-state";
+
+/// Why a stricter value matters; the catalogue says only what a weaker one makes possible.
+const STRICTER: &str = "Stricter than approved; users may be locked out or prompted.";
 
 /// A change and the judgements about it.
 ///
@@ -30,9 +33,12 @@ pub struct Drift {
     pub change: Change,
     /// The id of the catalogue's entry, or [`UNCLASSIFIED`] or [`SECTION_STATE`].
     pub setting: String,
+    /// Which setting of which object it is: the same for every path of it, whatever the object is called meanwhile.
+    #[serde(skip)]
+    pub topic: String,
     /// What a person calls it, with the names of the objects it is about. Safe to show.
     pub title: String,
-    /// One sentence: what a weaker value makes possible.
+    /// One sentence: what a weaker value makes possible, or that this one is stricter.
     pub why: String,
     /// What part of sign-in it belongs to.
     pub category: Category,
@@ -60,12 +66,12 @@ pub fn assess_among(catalogue: &Catalogue, surroundings: &Surroundings, change: 
     }
     let means_nothing = means_nothing(&change);
     let mut drift = if let Some(setting) = catalogue.setting_at(&change.path) {
-        let direction = direction(setting, &stated(&change));
-        let title = title(setting, surroundings, &change.path);
-        described(setting, title, direction, change)
+        let direction = direction(setting, &stated(catalogue, &change));
+        let named = (title(setting, surroundings, &change.path), topic(setting, &change.path));
+        described(setting, named, direction, change)
     } else if let Some((setting, leaf)) = most_severe_leaf(catalogue, &change) {
-        let title = title(setting, surroundings, &leaf);
-        described(setting, title, Direction::Unknown, change)
+        let named = (title(setting, surroundings, &leaf), topic(setting, &leaf));
+        described(setting, named, Direction::Unknown, change)
     } else if let Some(field) = surroundings.new_field(&change) {
         new_field(&field, change)
     } else {
@@ -78,10 +84,9 @@ pub fn assess_among(catalogue: &Catalogue, surroundings: &Surroundings, change: 
 }
 
 /// `change` with the default in the place of a side that is absent, where the vendor is known to leave the default out.
-fn stated(change: &Change) -> Change {
+fn stated(catalogue: &Catalogue, change: &Change) -> Change {
     let mut stated = change.clone();
-    let default = Provider::ALL.into_iter().find_map(|provider| Table::of(provider).default_at(&change.path));
-    if let Some(default) = default.filter(|_| !change.is_member) {
+    if let Some(default) = catalogue.default_at(&change.path).filter(|_| !change.is_member) {
         match change.kind {
             ChangeKind::Added => stated.before = default.clone(),
             ChangeKind::Removed => stated.after = default.clone(),
@@ -91,24 +96,15 @@ fn stated(change: &Change) -> Change {
     stated
 }
 
-/// Whether a field only came or went with a value that is as good as none: vendors write the same nothing as absent,
-/// null, false or empty, and change that from one version to the next.
+/// Whether both sides state nothing, in whatever form.
 fn means_nothing(change: &Change) -> bool {
-    let is_nothing = |value: &Value| match value {
-        Value::Null | Value::Bool(false) => true,
-        Value::String(text) => text.is_empty(),
-        Value::Array(items) => items.is_empty(),
-        Value::Object(fields) => fields.is_empty(),
-        Value::Bool(true) | Value::Number(_) => false,
-    };
-    let (before, after) = (&change.before, &change.after);
-    let is_absent = |value: &Value| value.is_null();
-    !change.is_member && is_nothing(before) && is_nothing(after) && (is_absent(before) || is_absent(after))
+    !change.is_member && is_nothing(&change.before) && is_nothing(&change.after)
 }
 
 /// One field that the vendor gave to every object at once is one line, whatever it is called.
 fn new_field(field: &Pointer, change: Change) -> Drift {
     Drift {
+        topic: format!("{NEW_FIELD} {field}"),
         setting: NEW_FIELD.to_owned(),
         title: format!("New field of the vendor: {}", display_safe(&field.to_string())),
         why: "Every object of the section has it at once, so the vendor added it and nobody changed a setting."
@@ -118,15 +114,17 @@ fn new_field(field: &Pointer, change: Change) -> Drift {
     }
 }
 
-fn described(setting: &Setting, title: String, direction: Direction, change: Change) -> Drift {
+fn described(setting: &Setting, named: (String, String), direction: Direction, change: Change) -> Drift {
+    let (title, topic) = named;
     let (severity, direction) = match change.kind {
         ChangeKind::Reordered => (setting.severity.min(Severity::Low), Direction::Neutral),
         _ => (setting.severity, direction),
     };
     Drift {
         setting: setting.id.clone(),
+        topic,
         title,
-        why: setting.why.clone(),
+        why: if direction == Direction::Stronger { STRICTER.to_owned() } else { setting.why.clone() },
         category: setting.category,
         severity,
         direction,
@@ -141,6 +139,7 @@ fn unclassified(change: Change) -> Drift {
     let is_reordered = change.kind == ChangeKind::Reordered;
     Drift {
         setting: UNCLASSIFIED.to_owned(),
+        topic: change.path.to_string(),
         title: display_safe(&change.path.to_string()),
         why: "Nobody has described this setting yet, so look at both values.".to_owned(),
         category: Category::Unclassified,
@@ -156,6 +155,7 @@ fn unclassified(change: Change) -> Drift {
 fn section_state(change: Change) -> Drift {
     Drift {
         setting: SECTION_STATE.to_owned(),
+        topic: change.path.to_string(),
         title: format!("Section {}", display_safe(change.section())),
         why: "A whole group of settings was switched on or off, or moved in or out of the plan.".to_owned(),
         category: Category::Unclassified,
@@ -183,6 +183,13 @@ fn title(setting: &Setting, surroundings: &Surroundings, path: &Pointer) -> Stri
         Some(names) if !names.is_empty() => format!("{} ({})", setting.title, names.join(", ")),
         _ => setting.title.clone(),
     }
+}
+
+/// The id of the setting with what the stars of the pattern stand for.
+fn topic(setting: &Setting, path: &Pointer) -> String {
+    let pattern = setting.paths.iter().find(|pattern| pattern.matches(path.tokens()));
+    let names = pattern.map(|pattern| names(pattern, &Surroundings::default(), path)).unwrap_or_default();
+    [vec![setting.id.clone()], names].concat().join(" ")
 }
 
 /// Like [`Pattern::names`], but also for `name*` and `*name` (the rest of the token) and for the stars before a `**`.
@@ -225,7 +232,7 @@ fn most_severe_leaf<'a>(catalogue: &'a Catalogue, change: &Change) -> Option<(&'
 
 fn collect_leaves(value: &Value, path: &Pointer, leaves: &mut Vec<Pointer>) {
     match value {
-        Value::Object(fields) if !fields.is_empty() => {
+        Value::Object(fields) if !fields.is_empty() && !is_stand_in(value) => {
             for (key, field) in fields {
                 collect_leaves(field, &path.child(key), leaves);
             }
@@ -258,6 +265,43 @@ mod tests {
 
     fn auth0(change: Change) -> Drift {
         assess(&Catalogue::of(Provider::Auth0, None).unwrap(), change)
+    }
+
+    #[test]
+    fn a_stricter_value_is_never_explained_as_a_weaker_one() {
+        for provider in Provider::ALL {
+            let catalogue = Catalogue::of(provider, None).unwrap();
+            for setting in catalogue.settings() {
+                let why = |direction| {
+                    let change = change("/a/b", Changed, json!(1), json!(2));
+                    described(setting, (setting.title.clone(), String::new()), direction, change).why
+                };
+                assert_eq!(why(Stronger), STRICTER, "{}", setting.id);
+                for direction in [Weaker, Unknown, Neutral] {
+                    assert_eq!(why(direction), setting.why, "{}", setting.id);
+                }
+            }
+        }
+        let factor =
+            |before, after| auth0(change("/guardian.factors/otp/enabled", Changed, json!(before), json!(after)));
+        assert_eq!(factor(false, true).why, STRICTER);
+        assert!(factor(true, false).why.contains("lose"), "{}", factor(true, false).why);
+        assert_eq!(auth0(member("/guardian.policies", Added, "all-applications")).why, STRICTER);
+    }
+
+    /// A title stands beside both values and in subjects: one that says that something was switched off reads as news,
+    /// whichever way the value went.
+    #[test]
+    fn no_title_says_what_happened() {
+        let verdict = regex::Regex::new(
+            r"(?i)\b(switched|turned|disabled|bypassed|ignored|skipped|lets through|only watches|left out)\b",
+        )
+        .unwrap();
+        for provider in Provider::ALL {
+            for setting in Catalogue::of(provider, None).unwrap().settings() {
+                assert!(!verdict.is_match(&setting.title), "{}: {}", setting.id, setting.title);
+            }
+        }
     }
 
     #[test]
@@ -446,6 +490,42 @@ mod tests {
         assert_eq!(cosmetic.severity, Severity::Info);
         let unknown = auth0(change("/tenants.settings/new_list", Reordered, json!(["a"]), json!(["b"])));
         assert_eq!((unknown.severity, unknown.direction), (Severity::Low, Neutral));
+    }
+
+    #[test]
+    fn nothing_to_nothing_is_information_whatever_the_two_forms() {
+        let forms = [json!(null), json!(""), json!([]), json!({}), json!(false)];
+        let paths = [
+            "/clients/a/callbacks",
+            "/clients/a/new_field",
+            "/connections/db/options/passwordPolicy",
+            "/connections/okta/options/token_endpoint",
+            "/connections/okta/options/cert",
+            "/tenants.settings/session_lifetime",
+            "/tenants.settings/enabled_locales",
+        ];
+        for path in paths {
+            for (before, after) in forms.iter().flat_map(|one| forms.each_ref().map(|other| (one, other))) {
+                let kinds = match (before.is_null(), after.is_null()) {
+                    _ if before == after => &[][..],
+                    (true, _) => &[Changed, Added],
+                    (_, true) => &[Changed, Removed],
+                    _ => &[Changed],
+                };
+                for kind in kinds {
+                    let drift = auth0(change(path, *kind, before.clone(), after.clone()));
+                    assert_eq!(drift.severity, Severity::Info, "{path}: {kind} {before} -> {after}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_switch_that_protects_is_weaker_when_it_goes_from_nothing_to_off() {
+        let path = "/guardian.factors/otp/enabled";
+        for before in [json!(null), json!(""), json!([]), json!({})] {
+            assert_eq!(auth0(change(path, Changed, before, json!(false))).direction, Weaker);
+        }
     }
 
     #[test]

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::model::{Category, Pattern, Pointer, Provider, Severity, Unit};
+use crate::sections::Table;
 
 /// One setting as people know it, under every path it has.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -90,6 +91,7 @@ struct File {
 /// The settings of one provider, in the order they are tried.
 #[derive(Debug, Clone)]
 pub struct Catalogue {
+    provider: Provider,
     settings: Vec<Setting>,
 }
 
@@ -116,13 +118,18 @@ impl Catalogue {
             None => Vec::new(),
         };
         settings.extend(parse(name, builtin)?);
-        Ok(Self { settings })
+        Ok(Self { provider, settings })
     }
 
     /// The first setting that has `path`.
     pub fn setting_at(&self, path: &Pointer) -> Option<&Setting> {
         let has_path = |setting: &&Setting| setting.paths.iter().any(|pattern| pattern.matches(path.tokens()));
         self.settings.iter().find(has_path)
+    }
+
+    /// What a field at `path` has to be taken for when it is absent, if this vendor is known to leave it out.
+    pub(super) fn default_at(&self, path: &Pointer) -> Option<&'static Value> {
+        Table::of(self.provider).default_at(path)
     }
 
     /// Every setting, in the order they are tried.
@@ -142,7 +149,6 @@ mod tests {
     use std::collections::HashSet;
 
     use super::*;
-    use crate::sections::Table;
 
     fn builtin() -> [(Provider, Catalogue); 2] {
         [Provider::Clerk, Provider::Auth0].map(|provider| (provider, Catalogue::of(provider, None).unwrap()))

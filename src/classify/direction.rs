@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::catalogue::{Setting, Weaker, WeakerRule, Zero};
 use crate::diff::{Change, ChangeKind};
-use crate::model::Direction;
+use crate::model::{Direction, is_nothing};
 
 /// The direction of `change`, which lies at a path of `setting`.
 pub(super) fn direction(setting: &Setting, change: &Change) -> Direction {
@@ -66,7 +66,9 @@ fn by_number(before: &Value, after: &Value, zero: Option<Zero>, sign: f64) -> Di
 }
 
 fn by_switch(before: &Value, after: &Value, weak: bool) -> Direction {
-    match (before, after) {
+    // Only a switch that is stated says which way it is.
+    let stated = |value: &Value| if is_nothing(value) && !value.is_boolean() { Value::Null } else { value.clone() };
+    match (&stated(before), &stated(after)) {
         (Value::Bool(old), Value::Bool(new)) if old == new => Direction::Neutral,
         (Value::Bool(_), Value::Bool(new)) => towards(*new == weak),
         (Value::Null, Value::Bool(new)) if *new == weak => Direction::Weaker,
@@ -109,17 +111,6 @@ fn by_members(old: &[Value], new: &[Value], if_added: Direction, if_removed: Dir
         (true, false) => if_added,
         (false, true) => if_removed,
         (false, false) => Direction::Neutral,
-    }
-}
-
-/// Whether the value states nothing: vendors use these four for one another.
-fn is_nothing(value: &Value) -> bool {
-    match value {
-        Value::Null => true,
-        Value::String(text) => text.is_empty(),
-        Value::Array(members) => members.is_empty(),
-        Value::Object(fields) => fields.is_empty(),
-        Value::Bool(_) | Value::Number(_) => false,
     }
 }
 
@@ -177,6 +168,11 @@ mod tests {
             ("weaker = 'added'", json!(["a"]), json!(null), Stronger),
             ("weaker = 'added'", json!(null), json!([]), Neutral),
             ("weaker = 'added'", json!([]), json!(["a"]), Weak),
+            ("weaker = 'added'", json!(null), json!(false), Neutral),
+            ("weaker = 'added'", json!(false), json!(true), Weak),
+            ("weaker = 'removed'", json!(true), json!(false), Weak),
+            ("weaker = 'changed'", json!(false), json!(""), Neutral),
+            ("weaker = 'false'", json!(""), json!(false), Weak),
             ("weaker = 'added'", json!(["a"]), json!(["b", "a"]), Weak),
             ("weaker = 'added'", json!(["a", "b"]), json!(["b"]), Stronger),
             ("weaker = 'added'", json!(["a"]), json!(["b"]), Weak),

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::diff::{Change, ChangeKind};
 use crate::model::Pointer;
-use crate::sections::{Shape, Table};
+use crate::sections::{Section, Shape, Table};
 
 /// Objects with the same new field from which on it is the vendor's doing and nobody's change.
 const MANY: usize = 3;
@@ -19,26 +19,36 @@ pub struct Surroundings {
 }
 
 impl Surroundings {
-    /// What the values of all sections, before and `after`, tell about `changes`.
+    /// What the values of all sections, before and `after`, tell about `changes`, and about those that are `remembered`:
+    /// an object that went again has its name there only.
     pub fn new<'a>(
         table: &Table,
         before: impl IntoIterator<Item = (&'a str, &'a Value)>,
         after: impl IntoIterator<Item = (&'a str, &'a Value)>,
         changes: &[Change],
+        remembered: &[Change],
     ) -> Self {
         let mut surroundings = Self::default();
-        if changes.is_empty() {
+        if changes.is_empty() && remembered.is_empty() {
             return surroundings;
         }
         let after: Vec<_> = after.into_iter().collect();
         let mut named: BTreeMap<(&str, &String), &str> = BTreeMap::new();
+        let list = |section| table.section(section).filter(|row| row.shape == Shape::List && row.each.is_empty());
+        fn name_in<'o>(row: &Section, id: &'o str, object: &'o Value) -> &'o str {
+            let name = row.label.as_ref().and_then(|label| object.get(label)).and_then(Value::as_str);
+            name.filter(|name| !name.is_empty()).unwrap_or(id)
+        }
+        for change in remembered {
+            if let ([section, id], Some(row)) = (change.path.tokens(), list(change.section())) {
+                let object = if change.after.is_object() { &change.after } else { &change.before };
+                named.insert((section, id), name_in(row, id, object));
+            }
+        }
         for (section, value) in before.into_iter().chain(after.iter().copied()) {
-            let Some(row) = table.section(section).filter(|row| row.shape == Shape::List && row.each.is_empty()) else {
-                continue;
-            };
+            let Some(row) = list(section) else { continue };
             for (id, object) in value.as_object().into_iter().flatten() {
-                let name = row.label.as_ref().and_then(|label| object.get(label)).and_then(Value::as_str);
-                named.insert((section, id), name.filter(|name| !name.is_empty()).unwrap_or(id));
+                named.insert((section, id), name_in(row, id, object));
             }
         }
         // Some ids are chosen by people: one that means something else in another section has no name of its own.
@@ -97,7 +107,7 @@ mod tests {
 
     fn drifts(clients: &Value, changes: Vec<Change>) -> Vec<(String, String, Severity)> {
         let table = Table::of(Provider::Auth0);
-        let surroundings = Surroundings::new(table, [], [("clients", clients)], &changes);
+        let surroundings = Surroundings::new(table, [], [("clients", clients)], &changes, &[]);
         let catalogue = Catalogue::of(Provider::Auth0, None).unwrap();
         let drifts = changes.into_iter().map(|change| assess_among(&catalogue, &surroundings, change));
         drifts.map(|drift| (drift.setting, drift.title, drift.severity)).collect()
@@ -123,13 +133,25 @@ mod tests {
     }
 
     #[test]
+    fn an_object_keeps_its_name_when_nothing_differs_any_more_and_when_it_is_gone() {
+        let table = Table::of(Provider::Auth0);
+        let clients = json!({ "abc": { "name": "Storefront" } });
+        let remembered = [
+            added("/clients/abc/cross_origin_authentication", json!(true)),
+            added("/clients/def", json!({ "name": "Back door" })),
+        ];
+        let surroundings = Surroundings::new(table, [("clients", &clients)], [("clients", &clients)], &[], &remembered);
+        assert_eq!((surroundings.name_of("abc"), surroundings.name_of("def")), ("Storefront", "Back door"));
+    }
+
+    #[test]
     fn an_id_that_somebody_chose_gives_no_other_object_a_name() {
         let clients = json!({ "abc": { "name": "Storefront" } });
         let apis = json!({ "abc": { "name": "Toy" }, "users": { "name": "Toy" } });
         let connections = json!({ "users": {} });
         let after = [("clients", &clients), ("connections", &connections), ("resource-servers", &apis)];
         let changes = [added("/clients/abc/callbacks", json!(["x"])), added("/connections/users/options/x", json!(1))];
-        let surroundings = Surroundings::new(Table::of(Provider::Auth0), [], after, &changes);
+        let surroundings = Surroundings::new(Table::of(Provider::Auth0), [], after, &changes, &[]);
         assert_eq!((surroundings.name_of("abc"), surroundings.name_of("users")), ("abc", "users"));
     }
 

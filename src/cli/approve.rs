@@ -1,10 +1,11 @@
 //! `authdrift propose`, `sign`, `import` and `approve`.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Write;
+use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+use super::after_commit::AfterCommit;
 use super::args::{ApproveOptions, ImportOptions, ProposeOptions, SignOptions, What};
 use super::context::{Catalogues, Context, find_config};
 use super::output::{Columns, count, severity_style, terminal_width, verdict_style};
@@ -17,7 +18,7 @@ use crate::cycle::Verdict;
 use crate::delivery::Delivery;
 use crate::exit::Exit;
 use crate::message::values;
-use crate::model::{Severity, State, display_safe};
+use crate::model::{Severity, State, display_safe, display_safe_sentence};
 use crate::store::Store;
 use crate::trust::Untrusted;
 use crate::trust_files::TrustFiles;
@@ -46,16 +47,13 @@ pub fn propose(context: &Context, options: &ProposeOptions, out: &mut dyn Write)
         return Err(CliError::new(Exit::Usage, message).with_help("name another file, or remove that one"));
     }
     proposal.write(&options.output)?;
-    writeln!(
-        out,
-        "Baseline {} of {} with {} is proposed in {}.",
-        proposal.subject.sequence,
-        instance.id,
-        count(proposal.changes.len(), "change"),
-        options.output.display()
-    )?;
-    writeln!(out, "Next: authdrift sign {} --key KEY", options.output.display())?;
-    Ok(Exit::Ok)
+    let file = options.output.display();
+    let (sequence, changes) = (proposal.subject.sequence, count(proposal.changes.len(), "change"));
+    let mut after = AfterCommit::of(format!("the proposal is in '{file}'"));
+    after.then(writeln!(out, "Baseline {sequence} of {} with {changes} is proposed in {file}.", instance.id));
+    after.then(writeln!(out, "Next: authdrift sign {file} --key KEY"));
+    after.then(out.flush());
+    after.end(Exit::Ok)
 }
 
 /// Signs a proposal. Works without a configuration, as on an approver's own machine.
@@ -101,7 +99,7 @@ pub fn sign(config: Option<&Path>, options: &SignOptions, out: &mut dyn Write) -
             let approvers = match &trust {
                 Some(trust) => {
                     let policy = trust.policy().map_err(ApprovalError::Untrusted)?;
-                    format!("approved by {}", display_safe(&proposal.base_approvers(&policy)?.join(", ")))
+                    format!("approved by {}", display_safe_sentence(&proposal.base_approvers(&policy)?.join(", ")))
                 }
                 None => "whose approvals cannot be checked without a configuration".to_owned(),
             };
@@ -123,9 +121,11 @@ pub fn sign(config: Option<&Path>, options: &SignOptions, out: &mut dyn Write) -
     // A signature that is not remembered is not handed out.
     memory.remember(&proposal.subject, options.consent.replace_signed)?;
     proposal.write(&options.file)?;
-    writeln!(out, "Signed as {}: \"{}\".", display_safe(&signer.principal), display_safe(&reason))?;
-    writeln!(out, "Next: authdrift import {}", options.file.display())?;
-    Ok(Exit::Ok)
+    let mut after = AfterCommit::of(format!("the signature is in '{}'", options.file.display()));
+    after.then(writeln!(out, "Signed as {}: \"{}\".", display_safe(&signer.principal), display_safe(&reason)));
+    after.then(writeln!(out, "Next: authdrift import {}", options.file.display()));
+    after.then(out.flush());
+    after.end(Exit::Ok)
 }
 
 /// Accepts signed proposals.
@@ -135,6 +135,7 @@ pub fn sign(config: Option<&Path>, options: &SignOptions, out: &mut dyn Write) -
 pub async fn import(context: &Context, options: &ImportOptions, out: &mut dyn Write) -> Result<Exit, CliError> {
     let proposal = approval::import::read_files(&options.files)?;
     let store = context.existing_store()?;
+    let delivery = Delivery::new(&store, &context.clock, &context.config.receivers)?;
     let imported = match accept(context, &store, &proposal) {
         Err(already @ ApprovalError::Already { .. }) => {
             writeln!(out, "Nothing to do: {already}.")?;
@@ -142,7 +143,9 @@ pub async fn import(context: &Context, options: &ImportOptions, out: &mut dyn Wr
         }
         imported => imported?,
     };
-    finish(context, store, &imported, out).await
+    let mut after = accepted(&store, &imported);
+    finish(&store, &delivery, &imported, &mut after, out).await;
+    after.end(Exit::Ok)
 }
 
 /// Proposes, signs and imports.
@@ -203,27 +206,37 @@ pub async fn approve(context: &Context, options: &ApproveOptions, out: &mut dyn 
     out.flush()?;
     consent::to_weaker(&proposal.drifts(catalogue), &proposal, options.consent.accept_weaker)?;
     consent::to_sequence(&proposal.subject, None, !is_named)?;
+    let delivery = Delivery::new(&store, &context.clock, &context.config.receivers)?;
     approval::sign(&mut proposal, &signer, &options.reason, context.clock.now())?;
+    // What was not accepted is signed nowhere, so it is only prepared that it is remembered.
+    let remembered = memory.prepare(&proposal.subject, options.consent.replace_signed)?;
     let imported = accept(context, &store, &proposal).map_err(|error| {
         let takes_several = matches!(error, ApprovalError::Untrusted(Untrusted::TooFewApprovers { .. }));
         let help = "with several approvers: `authdrift propose`, `sign` by each of them, then `import`";
         let error = CliError::from(error);
         if takes_several { error.with_help(help) } else { error }
     })?;
-    // What was not accepted is signed nowhere, so it is remembered only now.
-    memory.remember(&proposal.subject, options.consent.replace_signed)?;
-    warn_about_unread(&standing, out)?;
-    finish(context, store, &imported, out).await
+    let mut after = accepted(&store, &imported);
+    after.then(remembered.keep());
+    after.then(warn_about_unread(&standing, out));
+    finish(&store, &delivery, &imported, &mut after, out).await;
+    after.end(Exit::Ok)
 }
 
 fn accept(context: &Context, store: &Store, proposal: &Proposal) -> Result<Imported, ApprovalError> {
     let trust = TrustFiles::read(&context.config.approval);
     let catalogue = context.catalogues.of(proposal.subject.instance.provider);
     let now = context.clock.now();
-    let imported = store.write(|tx| approval::import(tx, proposal, &context.config, &trust, catalogue, now))?;
+    store.write(|tx| approval::import(tx, proposal, &context.config, &trust, catalogue, now))
+}
+
+/// What comes after a baseline was accepted, whatever becomes of it.
+fn accepted(store: &Store, imported: &Imported) -> AfterCommit {
+    let mut after =
+        AfterCommit::of(format!("baseline {} of {} is accepted", imported.baseline.sequence, imported.instance));
     // Whoever signed on top of an older copy of the database has said that it is to be so.
-    store.acknowledge(&imported.instance)?;
-    Ok(imported)
+    after.then(store.acknowledge(&imported.instance));
+    after
 }
 
 /// Nobody should acknowledge an older copy of the database without knowing it.
@@ -236,7 +249,14 @@ fn warn_of_rollback(standing: &Standing, out: &mut dyn Write) -> Result<(), CliE
     Ok(())
 }
 
-async fn finish(context: &Context, store: Store, imported: &Imported, out: &mut dyn Write) -> Result<Exit, CliError> {
+/// Prints what was accepted and tells the receivers.
+async fn finish(store: &Store, delivery: &Delivery, imported: &Imported, after: &mut AfterCommit, out: &mut dyn Write) {
+    after.then(print_accepted(imported, out));
+    after.then(delivery.deliver().await);
+    after.then(store.finished());
+}
+
+fn print_accepted(imported: &Imported, out: &mut dyn Write) -> io::Result<()> {
     let baseline = &imported.baseline;
     let who: Vec<_> = baseline.approvers.iter().map(|who| display_safe(who)).collect();
     writeln!(out, "Baseline {} of {} is approved by {}.", baseline.sequence, imported.instance, who.join(", "))?;
@@ -247,8 +267,7 @@ async fn finish(context: &Context, store: Store, imported: &Imported, out: &mut 
         let verb = if imported.open == 1 { "stays" } else { "stay" };
         writeln!(out, "{} {verb} open.", count(imported.open, "difference"))?;
     }
-    Delivery::new(&store, &context.clock, &context.config.receivers)?.deliver().await?;
-    Ok(Exit::Ok)
+    out.flush()
 }
 
 fn named_selection(what: &What) -> Result<Option<Selection>, CliError> {

@@ -8,6 +8,7 @@ use textwrap::WordSplitter;
 use tokio::task::JoinSet;
 
 use super::CliError;
+use super::after_commit::AfterCommit;
 use super::args::CheckOptions;
 use super::context::Context;
 use super::output::{
@@ -35,6 +36,7 @@ pub async fn check(context: &Context, options: &CheckOptions, out: &mut dyn Writ
             store => (store?, Keep::Nothing),
         },
     };
+    let delivery = Delivery::new(&store, &context.clock, &context.config.receivers)?;
     let mut cycles = JoinSet::new();
     // Drawn on a terminal only, and gone when there is something to print.
     let progress = MultiProgress::new();
@@ -46,12 +48,11 @@ pub async fn check(context: &Context, options: &CheckOptions, out: &mut dyn Writ
     let mut reports = Vec::new();
     let mut failed = None;
     while let Some(finished) = cycles.join_next().await {
-        let (place, report) =
-            finished.map_err(|error| CliError::new(Exit::Internal, format!("a cycle died: {error}")))?;
-        match report {
-            Ok(report) => reports.push((place, report)),
+        match finished {
+            Ok((place, Ok(report))) => reports.push((place, report)),
             // The others still have something to say.
-            Err(error) => failed = Some(CliError::from(error)),
+            Ok((_, Err(error))) => failed = Some(CliError::from(error)),
+            Err(error) => failed = Some(CliError::new(Exit::Internal, format!("a cycle died: {error}"))),
         }
     }
     // The terminal may be gone; then there is nothing left on it.
@@ -59,21 +60,29 @@ pub async fn check(context: &Context, options: &CheckOptions, out: &mut dyn Writ
     reports.sort_by_key(|(place, _)| *place);
     let reports: Vec<Report> = reports.into_iter().map(|(_, report)| report).collect();
 
-    if options.json {
-        crate::cli::output::json(&mut *out, &json!({ "instances": reports }))?;
-        writeln!(out)?;
-    } else {
-        print(&reports, context, out)?;
+    let mut after = AfterCommit::of("what was read is recorded");
+    let printed = match options.json {
+        true => print_json(&reports, out),
+        false => print(&reports, context, out),
+    };
+    if keep == Keep::Nothing {
+        printed?;
+        return failed.map_or_else(|| Ok(exit_of(&reports)), Err);
     }
-    out.flush()?;
-    if keep == Keep::Everything {
-        Delivery::new(&store, &context.clock, &context.config.receivers)?.deliver().await?;
-    }
+    // The receivers hear of it whether or not somebody reads the output.
+    after.then(printed);
+    after.then(delivery.deliver().await);
+    after.then(store.finished());
     match failed {
         Some(error) => Err(error),
-        None if keep == Keep::Everything => room(&store).map(|()| exit_of(&reports)),
-        None => Ok(exit_of(&reports)),
+        None => room(&store).and_then(|()| after.end(exit_of(&reports))),
     }
+}
+
+fn print_json(reports: &[Report], out: &mut dyn Write) -> Result<(), CliError> {
+    crate::cli::output::json(out, &json!({ "instances": reports }))?;
+    writeln!(out)?;
+    Ok(out.flush()?)
 }
 
 /// Fails when there was no room to keep what was read.
@@ -135,7 +144,7 @@ fn print(reports: &[Report], context: &Context, out: &mut dyn Write) -> Result<(
         writeln!(out, "\nWhat now")?;
         columns.write(out)?;
     }
-    Ok(())
+    Ok(out.flush()?)
 }
 
 /// One instance: a line that says it all, then what it is about.

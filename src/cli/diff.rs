@@ -1,5 +1,6 @@
 //! `authdrift diff`: the baseline against the newest snapshot.
 
+use std::collections::BTreeSet;
 use std::io::Write;
 
 use serde_json::json;
@@ -12,7 +13,7 @@ use crate::approval::propose::Standing;
 use crate::cycle::{approved_side, expected};
 use crate::diff::patch;
 use crate::exit::Exit;
-use crate::incident::{SectionKind, section_kind};
+use crate::incident::{SectionKind, section_kinds};
 use crate::message::values;
 use crate::model::display_safe;
 use crate::trust_files::TrustFiles;
@@ -34,11 +35,9 @@ pub fn diff(context: &Context, options: &DiffOptions, out: &mut dyn Write) -> Re
     };
     let drifts = standing.drifts(catalogue);
     let manifest = expected(instance.id.provider, &instance.selection, &baseline.approved.subject.sections);
-    let is_blind = |section: &&String| {
-        let kind = section_kind(&manifest, &standing.snapshot, section);
-        matches!(kind, Some(SectionKind::Blind | SectionKind::Suspect))
-    };
-    let unread: Vec<&String> = manifest.keys().filter(is_blind).collect();
+    let kinds = section_kinds(&manifest, &standing.snapshot, &BTreeSet::new());
+    let is_blind = |(_, kind): &(&String, &SectionKind)| matches!(kind, SectionKind::Blind | SectionKind::Suspect);
+    let unread: Vec<&String> = kinds.iter().filter(is_blind).map(|(section, _)| section).collect();
     let exit = match (drifts.is_empty(), unread.is_empty()) {
         (false, _) => Exit::Drift,
         (true, false) => Exit::Blind,

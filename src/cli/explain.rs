@@ -19,7 +19,7 @@ use crate::classify::{Catalogue, Setting, UNCLASSIFIED, Weaker, assess};
 use crate::config::closest;
 use crate::diff::{Change, ChangeKind};
 use crate::exit::Exit;
-use crate::model::{Category, Pattern, Pointer, Provider, Severity, Unit, display_safe};
+use crate::model::{Category, Pattern, Pointer, Provider, Severity, Unit, display_safe, display_safe_sentence};
 use crate::sections::{Section, Table};
 
 /// All there is to say about a path or a setting of one vendor.
@@ -241,7 +241,7 @@ fn print(explanation: &Explanation, out: &mut dyn Write) -> Result<(), CliError>
     writeln!(out, "{style}{}{style:#}, {}, {}", explanation.severity, explanation.category, explanation.provider)?;
     writeln!(out)?;
     let mut why = Columns::new(2).within(terminal_width());
-    why.row(PLAIN, [display_safe(&explanation.why)]);
+    why.row(PLAIN, [display_safe_sentence(&explanation.why)]);
     why.write(out)?;
     writeln!(out)?;
 

@@ -6,6 +6,7 @@ use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use super::CliError;
+use super::after_commit::AfterCommit;
 use super::args::ExportOptions;
 use super::context::Context;
 use super::output::count;
@@ -93,9 +94,12 @@ pub fn export(context: &Context, options: &ExportOptions, out: &mut dyn Write) -
 
     numbers.dedup();
     let (baselines, documents) = (count(numbers.len(), "baseline"), count(documents.len(), "document"));
-    writeln!(out, "{baselines} of {} with {documents} in {}.", instance.id, folder.display())?;
-    writeln!(out, "`sh {}/verify.sh -t {}` checks it.", folder.display(), approval.threshold)?;
-    Ok(Exit::Ok)
+    let (folder, threshold) = (folder.display(), approval.threshold);
+    let mut after = AfterCommit::of(format!("the export is in '{folder}'"));
+    after.then(writeln!(out, "{baselines} of {} with {documents} in {folder}.", instance.id));
+    after.then(writeln!(out, "`sh {folder}/verify.sh -t {threshold}` checks it."));
+    after.then(out.flush());
+    after.end(Exit::Ok)
 }
 
 /// Every document that a statement names and that is still there, as it is stored.

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::CliError;
+use super::after_commit::AfterCommit;
 use super::context::Context;
 use super::output::{BOLD, DIM};
 use crate::clock::{Clock, SystemClock};
@@ -106,16 +107,17 @@ pub fn init(config: Option<&Path>, options: &InitOptions, out: &mut dyn Write) -
     // The very files, by the very readers that every command uses.
     let context = Context::load(Some(&folder.file(folder::CONFIG)))?;
     TrustFiles::read(&context.config.approval).signers()?;
-    for file in &written {
-        writeln!(out, "Wrote {}", file.display())?;
-    }
-    writeln!(out, "{} may approve, with the key {}.", answers.approver.principal, public.key.fingerprint())?;
-    out.flush()?;
+    let mut after = AfterCommit::of(format!("the configuration is in '{}'", folder.path.display()));
+    after.then(written.iter().try_for_each(|file| writeln!(out, "Wrote {}", file.display())));
+    let approver = &answers.approver.principal;
+    after.then(writeln!(out, "{approver} may approve, with the key {}.", public.key.fingerprint()));
+    after.then(out.flush());
     if answers.approver.key.is_none() {
-        warn_of_trial_key(&folder)?;
+        after.then(warn_of_trial_key(&folder));
     }
-    next_steps(&folder, &answers, &context, out)?;
-    Ok(Exit::Ok)
+    after.then(next_steps(&folder, &answers, &context, out));
+    after.then(out.flush());
+    after.end(Exit::Ok)
 }
 
 /// Reads what is about to be written as every command will.

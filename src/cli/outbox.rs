@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
 use super::CliError;
+use super::after_commit::AfterCommit;
 use super::approve::proposer;
 use super::args::{OutboxCommand, OutboxDropOptions, OutboxListOptions, OutboxRetryOptions, OutboxShowOptions};
 use super::context::Context;
@@ -49,24 +50,30 @@ fn list(context: &Context, options: &OutboxListOptions, out: &mut dyn Write) -> 
     let mut columns = Columns::new(0);
     columns.row(BOLD, ["MESSAGE", "RECEIVER", "STATE", "TRIES", "NEXT", "MADE", "SUBJECT"]);
     for kept in &messages {
-        let message = &kept.message;
         let next = if kept.state == "waiting" { time(kept.next_at, now) } else { "-".to_owned() };
         columns.row(
             PLAIN,
             [
-                display_safe(message.id.as_str()),
-                display_safe(&message.receiver),
+                display_safe(kept.id.as_str()),
+                display_safe(&kept.receiver),
                 state_words(&kept.state).to_owned(),
-                message.attempts.to_string(),
+                kept.attempts.to_string(),
                 next,
-                time(message.created_at, now),
-                display_safe(&message.subject),
+                time(kept.created_at, now),
+                display_safe(&kept.subject),
             ],
         );
     }
     columns.write(out)?;
+    let unreadable = messages.iter().filter(|kept| kept.alert.is_err()).count();
+    if unreadable > 0 {
+        writeln!(out, "\nThis version of the program cannot read {}: {NEWER}.", count(unreadable, "message"))?;
+    }
     Ok(Exit::Ok)
 }
+
+/// What becomes of a message that cannot be read.
+const NEWER: &str = "it is sent by the version that wrote it, or given up with `authdrift outbox drop`";
 
 fn state_words(state: &str) -> &'static str {
     match state {
@@ -79,10 +86,9 @@ fn state_words(state: &str) -> &'static str {
 }
 
 fn as_json(kept: &Kept) -> Value {
-    let message = &kept.message;
     json!({
-        "id": message.id, "receiver": message.receiver, "instance": message.alert.instance, "state": kept.state,
-        "attempts": message.attempts, "subject": message.subject, "created_at": written(message.created_at),
+        "id": kept.id, "receiver": kept.receiver, "instance": kept.instance, "state": kept.state,
+        "attempts": kept.attempts, "subject": kept.subject, "created_at": written(kept.created_at),
         "next_at": (kept.state == "waiting").then(|| written(kept.next_at)),
         "done_at": kept.done_at.map(written), "last_outcome": kept.last_outcome,
     })
@@ -93,34 +99,41 @@ fn show(context: &Context, options: &OutboxShowOptions, out: &mut dyn Write) -> 
     if options.json {
         let mut value = as_json(&kept);
         if let Some(fields) = value.as_object_mut() {
-            fields.insert("alert".to_owned(), serde_json::to_value(&kept.message.alert)?);
+            fields.insert("alert".to_owned(), serde_json::to_value(kept.alert.as_ref().ok())?);
         }
         crate::cli::output::json(&mut *out, &value)?;
         writeln!(out)?;
         return Ok(Exit::Ok);
     }
-    let message = &kept.message;
     let now = context.clock.now();
     let mut columns = Columns::new(0);
     let mut fact = |label: &str, text: String| columns.row(PLAIN, [label.to_owned(), text]);
-    fact("Message", display_safe(message.id.as_str()));
-    fact("To", display_safe(&message.receiver));
-    fact("Made", written(message.created_at));
+    fact("Message", display_safe(kept.id.as_str()));
+    fact("To", display_safe(&kept.receiver));
+    fact("Made", written(kept.created_at));
     fact("State", state_line(&kept, now));
     if !kept.last_outcome.is_empty() {
         fact("Last outcome", display_safe(&kept.last_outcome));
     }
-    fact("Subject", display_safe(&message.subject));
+    fact("Subject", display_safe(&kept.subject));
     columns.write(out)?;
     writeln!(out)?;
-    let text = text::render(&message.alert)
+    let alert = match &kept.alert {
+        Ok(alert) => alert,
+        Err(reason) => {
+            let reason = display_safe(reason);
+            writeln!(out, "This version of the program cannot read the message ({reason}): {NEWER}.")?;
+            return Ok(Exit::Ok);
+        }
+    };
+    let text = text::render(alert)
         .map_err(|error| CliError::new(Exit::Internal, format!("cannot write the message as text: {error}")))?;
     writeln!(out, "{}", text.trim_end())?;
     Ok(Exit::Ok)
 }
 
 fn state_line(kept: &Kept, now: DateTime<Utc>) -> String {
-    let tries = match kept.message.attempts {
+    let tries = match kept.attempts {
         0 => "never tried".to_owned(),
         1 => "tried once".to_owned(),
         n => format!("tried {n} times"),
@@ -135,6 +148,7 @@ fn state_line(kept: &Kept, now: DateTime<Utc>) -> String {
 async fn retry(context: &Context, options: &OutboxRetryOptions, out: &mut dyn Write) -> Result<Exit, CliError> {
     let now = context.clock.now();
     let store = context.existing_store()?;
+    let delivery = Delivery::new(&store, &context.clock, &context.config.receivers)?;
     let by = options.name.clone().unwrap_or_else(proposer);
     if let Some(name) = &options.receiver {
         receivers::find(context, name)?;
@@ -144,8 +158,10 @@ async fn retry(context: &Context, options: &OutboxRetryOptions, out: &mut dyn Wr
             Some(id) => vec![one(tx, id)?],
             None => backlog::list(tx, false)?
                 .into_iter()
-                .filter(|kept| options.receiver.as_ref().is_none_or(|receiver| kept.message.receiver == *receiver))
+                .filter(|kept| options.receiver.as_ref().is_none_or(|receiver| kept.receiver == *receiver))
                 .filter(|kept| !options.dead || kept.state == "dead")
+                // It would be given up again.
+                .filter(|kept| kept.alert.is_ok())
                 .collect(),
         };
         let mut retried = 0;
@@ -156,7 +172,12 @@ async fn retry(context: &Context, options: &OutboxRetryOptions, out: &mut dyn Wr
             }
             check_open(&kept, now)?;
             check_receiver(context, &kept)?;
-            backlog::retry(tx, &kept.message, &by, now)?;
+            if let Err(reason) = &kept.alert {
+                let (id, reason) = (display_safe(kept.id.as_str()), display_safe(reason));
+                let message = format!("this version of the program cannot read {id}, so it cannot send it: {reason}");
+                return Err(CliError::new(Exit::Usage, message).with_help(NEWER));
+            }
+            backlog::retry(tx, &kept, &by, now)?;
             retried += 1;
         }
         Ok(retried)
@@ -165,10 +186,13 @@ async fn retry(context: &Context, options: &OutboxRetryOptions, out: &mut dyn Wr
         writeln!(out, "Nothing to try again.")?;
         return Ok(Exit::Ok);
     }
-    writeln!(out, "{} will be tried again now.", count(retried, "message"))?;
-    out.flush()?;
-    Delivery::new(&store, &context.clock, &context.config.receivers)?.deliver().await?;
-    Ok(Exit::Ok)
+    let retried = count(retried, "message");
+    let mut after = AfterCommit::of(format!("{retried} will be tried again"));
+    after.then(writeln!(out, "{retried} will be tried again now."));
+    after.then(out.flush());
+    after.then(delivery.deliver().await);
+    after.then(store.finished());
+    after.end(Exit::Ok)
 }
 
 fn drop_one(context: &Context, options: &OutboxDropOptions, out: &mut dyn Write) -> Result<Exit, CliError> {
@@ -178,19 +202,23 @@ fn drop_one(context: &Context, options: &OutboxDropOptions, out: &mut dyn Write)
         return Err(CliError::new(Exit::Usage, "it needs a reason: say why with --reason"));
     }
     let by = options.name.clone().unwrap_or_else(proposer);
-    let id = context.existing_store()?.write(|tx| -> Result<_, CliError> {
+    let store = context.existing_store()?;
+    let id = store.write(|tx| -> Result<_, CliError> {
         let kept = one(tx, &options.id)?;
         check_open(&kept, now)?;
-        backlog::give_up(tx, &kept.message, &by, reason, now)?;
-        Ok(kept.message.id)
+        backlog::give_up(tx, &kept, &by, reason, now)?;
+        Ok(kept.id)
     })?;
-    writeln!(out, "{} is given up. It stays to be looked at: authdrift outbox show {}", id, id)?;
-    Ok(Exit::Ok)
+    let mut after = AfterCommit::of(format!("{id} is given up"));
+    after.then(writeln!(out, "{id} is given up. It stays to be looked at: authdrift outbox show {id}"));
+    after.then(out.flush());
+    after.then(store.finished());
+    after.end(Exit::Ok)
 }
 
 /// Whether anything can be done about a message.
 fn check_open(kept: &Kept, now: DateTime<Utc>) -> Result<(), CliError> {
-    let id = display_safe(kept.message.id.as_str());
+    let id = display_safe(kept.id.as_str());
     if !matches!(kept.state.as_str(), "waiting" | "dead") {
         let message = format!("{id} is {}: there is nothing to do about it", state_words(&kept.state));
         return Err(CliError::new(Exit::Usage, message));
@@ -204,11 +232,11 @@ fn check_open(kept: &Kept, now: DateTime<Utc>) -> Result<(), CliError> {
 
 /// A message to a receiver that is gone or was given another name can only be dropped.
 fn check_receiver(context: &Context, kept: &Kept) -> Result<(), CliError> {
-    let name = &kept.message.receiver;
+    let name = &kept.receiver;
     if context.config.receivers.iter().any(|receiver| receiver.name == *name) {
         return Ok(());
     }
-    let id = display_safe(kept.message.id.as_str());
+    let id = display_safe(kept.id.as_str());
     let message = format!("{id} is for '{}', which is not configured any more", display_safe(name));
     Err(CliError::new(Exit::Usage, message)
         .with_help(format!("give the receiver its name back, or `authdrift outbox drop {id}`")))
@@ -222,7 +250,7 @@ fn one(tx: &Transaction<'_>, id: &str) -> Result<Kept, CliError> {
         (Some(kept), None) => Ok(kept),
         (None, _) => {
             let kept = backlog::list(tx, true)?;
-            let meant = did_you_mean(id, kept.iter().map(|kept| kept.message.id.as_str()));
+            let meant = did_you_mean(id, kept.iter().map(|kept| kept.id.as_str()));
             let message = format!("there is no message '{}'{meant}", display_safe(id));
             let error = CliError::new(Exit::Usage, message).with_code("unknown-message");
             Err(error.with_help("`authdrift outbox list --all` lists them"))

@@ -5,6 +5,7 @@ use std::io::Write;
 use serde_json::json;
 
 use super::CliError;
+use super::after_commit::AfterCommit;
 use super::approve::proposer;
 use super::args::{QuietEndOptions, QuietListOptions, QuietOptions, SilenceCommand, WindowCommand};
 use super::consent;
@@ -87,13 +88,17 @@ async fn begin(
         expired: None,
     };
     let store = context.existing_store()?;
+    let delivery = Delivery::new(&store, &context.clock, &context.config.receivers)?;
     store.write(|tx| quiet::begin(tx, &context.config, &silence))?;
     let what = if silence.is_window { "Announced" } else { "Quiet" };
-    writeln!(out, "{what}: {} until {} ({}).", silence.words(), written(until), silence.id)?;
-    writeln!(out, "Everybody is told. To end it: authdrift {} {}", end_command(silence.is_window), silence.id)?;
-    out.flush()?;
-    Delivery::new(&store, &context.clock, &context.config.receivers)?.deliver().await?;
-    Ok(Exit::Ok)
+    let mut after = AfterCommit::of(format!("{} is recorded", silence.id));
+    after.then(writeln!(out, "{what}: {} until {} ({}).", silence.words(), written(until), silence.id));
+    let command = end_command(silence.is_window);
+    after.then(writeln!(out, "Everybody is told. To end it: authdrift {command} {}", silence.id));
+    after.then(out.flush());
+    after.then(delivery.deliver().await);
+    after.then(store.finished());
+    after.end(Exit::Ok)
 }
 
 fn end_command(is_window: bool) -> &'static str {
@@ -194,8 +199,12 @@ fn end(context: &Context, options: &QuietEndOptions, is_window: bool, out: &mut 
     let by = options.name.clone().unwrap_or_else(proposer);
     store.write(|tx| silences::expire(tx, &silence, &by, now))?;
     let what = if is_window { "changed in the window" } else { "was kept quiet" };
-    writeln!(out, "{} is ended. The next cycle says what {what}, and tells what is still open.", silence.id)?;
-    Ok(Exit::Ok)
+    let id = &silence.id;
+    let mut after = AfterCommit::of(format!("{id} is ended"));
+    after.then(writeln!(out, "{id} is ended. The next cycle says what {what}, and tells what is still open."));
+    after.then(out.flush());
+    after.then(store.finished());
+    after.end(Exit::Ok)
 }
 
 fn find(store: &Store, id: &str, is_window: bool) -> Result<Silence, CliError> {

@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
 use super::CliError;
+use super::after_commit::AfterCommit;
 use super::args::{ReceiversEnableOptions, ReceiversListOptions, ReceiversTestOptions};
 use super::context::Context;
 use super::meant::did_you_mean;
@@ -16,7 +17,7 @@ use crate::delivery::target;
 use crate::exit::Exit;
 use crate::message::sample::{SampleKind, sample};
 use crate::message::{Alert, Message};
-use crate::model::{Digest, HistoryMark, InstanceId, MessageId, Severity, display_safe};
+use crate::model::{Digest, HistoryMark, InstanceId, MessageId, Severity, display_safe, display_safe_sentence};
 use crate::receiver::{Attempt, Sender, public_key};
 use crate::secrets;
 use crate::store::outbox::{self, ReceiverState};
@@ -96,7 +97,7 @@ pub fn list(context: &Context, options: &ReceiversListOptions, out: &mut dyn Wri
                 display_safe(reason)
             )?;
         } else if let Some(trouble) = &line.state.trouble {
-            writeln!(out, "{name}: {}", display_safe(trouble))?;
+            writeln!(out, "{name}: {}", display_safe_sentence(trouble))?;
         }
     }
     Ok(Exit::Ok)
@@ -160,8 +161,11 @@ pub fn enable(context: &Context, options: &ReceiversEnableOptions, out: &mut dyn
         Ok((forgotten, outbox::receiver_state(tx, &receiver.name)?))
     })?;
     let was = if forgotten { "is tried again" } else { "was not disabled" };
-    writeln!(out, "'{}' {was}; {} for it.", receiver.name, waits(state.waiting))?;
-    Ok(Exit::Ok)
+    let mut after = AfterCommit::of(format!("'{}' {was}", receiver.name));
+    after.then(writeln!(out, "'{}' {was}; {} for it.", receiver.name, waits(state.waiting)));
+    after.then(out.flush());
+    after.then(store.finished());
+    after.end(Exit::Ok)
 }
 
 fn waits(count_waiting: u64) -> String {

@@ -9,6 +9,7 @@ use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use super::CliError;
+use super::after_commit::AfterCommit;
 use super::context::{Context, find_config, read_config, usual_stores};
 use crate::daemon::lock::{Holder, Says, holder, is_held_by, path_of};
 use crate::exit::Exit;
@@ -44,7 +45,9 @@ pub async fn reload(named: Option<&Path>, out: &mut dyn Write) -> Result<Exit, C
             "start it with `systemctl start authdrift` or `authdrift run`; it reads its configuration then",
         ));
     };
-    ask(pid, found.as_ref().map(|(store, _)| store.as_path()))?;
+    // What systemd says is not what a file says, and a unit may see nothing of locks.
+    let lock = found.as_ref().filter(|_| main.is_none()).map(|(store, _)| store.as_path());
+    ask(pid, lock)?;
     match found {
         Some((store, before)) => answer(&store, &before, digest.as_ref(), out).await,
         None => Err(own_answer(pid, loaded, &stores)),
@@ -134,7 +137,8 @@ async fn answer(store: &Path, before: &Says, digest: Option<&Digest>, out: &mut 
         // Somebody else may have asked before, about what the file was then. What is asked now, it reads now.
         let is_ours = says.answer.as_ref().is_some_and(|answer| answer.digest.as_ref() == digest);
         if !is_ours && !is_asked_again {
-            ask(says.pid, Some(store))?;
+            // The same process as before, which was looked at.
+            ask(says.pid, None)?;
             is_asked_again = true;
         }
         if !is_ours && says.reloads == before.reloads + 1 {
@@ -142,8 +146,10 @@ async fn answer(store: &Path, before: &Says, digest: Option<&Digest>, out: &mut 
         }
         return match says.answer {
             Some(answer) if answer.is_accepted => {
-                writeln!(out, "Reloaded: {}.", answer.text)?;
-                Ok(Exit::Ok)
+                let mut after = AfterCommit::of("the daemon has the new configuration");
+                after.then(writeln!(out, "Reloaded: {}.", answer.text));
+                after.then(out.flush());
+                after.end(Exit::Ok)
             }
             answer => Err(refused(before.pid, answer.map(|answer| answer.text).unwrap_or_default())),
         };

@@ -15,7 +15,7 @@ use crate::cycle::{ByDocuments, verified_baseline};
 use crate::exit::Exit;
 use crate::model::{HistoryMark, Resource, display_safe};
 use crate::snapshot::Snapshot;
-use crate::store::{Store, StoreError, Transaction, baselines, check_schema, cycles, documents, events, instances};
+use crate::store::{Store, StoreError, Transaction, baselines, check_schema, cycles, documents, instances};
 use crate::trust::{Approved, Untrusted, chain};
 use crate::trust_files::TrustFiles;
 
@@ -77,7 +77,7 @@ pub fn examine<'a>(
     instances: &[&'a Instance],
     trust: &TrustFiles,
 ) -> Result<Found<'a>, StoreError> {
-    let history = events::verify(tx).and_then(|walk| check_schema(tx).map(|()| walk.mark));
+    let history = tx.history().and_then(|walk| check_schema(tx).map(|()| walk.mark.clone()));
     let mut results = Vec::new();
     for instance in instances {
         let catalogue = context.catalogues.of(instance.id.provider);

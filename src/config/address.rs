@@ -1,6 +1,6 @@
 //! Hosts, URLs and mailboxes: what the program may connect to and write to.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use url::{Host, Url};
 
@@ -102,13 +102,43 @@ pub fn is_domain(text: &str) -> bool {
     text.contains('.') && is_host_name(text) && !text.bytes().any(|byte| byte.is_ascii_uppercase())
 }
 
-/// Whether the text is the name or the IP address of a host.
-pub(super) fn is_host(text: &str) -> bool {
-    text.parse::<IpAddr>().is_ok() || is_host_name(text)
+/// Reads the name or the IP address of a host: a name in any script, which becomes ASCII, and with the dot at the end that
+/// says that it is whole.
+pub(super) fn host(text: &str) -> Option<String> {
+    if text.parse::<IpAddr>().is_ok() {
+        return Some(text.to_owned());
+    }
+    match text.strip_suffix('.') {
+        Some(name) => host_name(name).map(|name| name + "."),
+        None => host_name(text),
+    }
+}
+
+/// Reads what a mail relay is greeted as: the name of a host, or an address in brackets.
+pub(super) fn greeting_name(text: &str) -> Option<String> {
+    let Some(literal) = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) else { return host_name(text) };
+    let is_address = match literal.strip_prefix("IPv6:") {
+        Some(address) => address.parse::<Ipv6Addr>().is_ok(),
+        None => literal.parse::<Ipv4Addr>().is_ok(),
+    };
+    is_address.then(|| text.to_owned())
+}
+
+/// A name in ASCII, if it is one of a host: `büro.example` is `xn--bro-hoa.example`.
+fn host_name(text: &str) -> Option<String> {
+    if text.is_ascii() {
+        return is_host_name(text).then(|| text.to_owned());
+    }
+    // What `%` stands for is not what is written.
+    match Host::parse(text) {
+        Ok(Host::Domain(name)) if !text.contains('%') && is_host_name(&name) => Some(name),
+        _ => None,
+    }
 }
 
 /// Whether the host is this machine.
 pub(super) fn is_loopback(host: &str) -> bool {
+    let host = host.strip_suffix('.').unwrap_or(host);
     host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
@@ -125,8 +155,14 @@ fn is_host_name(text: &str) -> bool {
 
 /// Why a mailbox is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("is not a mail address such as 'security@example.com' or 'Name <security@example.com>'")]
-pub(super) struct BadMailbox;
+pub(super) enum BadMailbox {
+    #[error("is not a mail address such as 'security@example.com' or 'Name <security@example.com>'")]
+    NotAMailbox,
+    #[error(
+        "has letters outside of ASCII before the '@', which not every relay delivers: use another address of that mailbox"
+    )]
+    LocalPart,
+}
 
 /// Reads `local@domain` or `Name <local@domain>`.
 ///
@@ -135,29 +171,35 @@ pub(super) struct BadMailbox;
 pub(super) fn mailbox(text: &str) -> Result<Mailbox, BadMailbox> {
     let text = text.trim();
     if text.chars().any(char::is_control) {
-        return Err(BadMailbox);
+        return Err(BadMailbox::NotAMailbox);
     }
     let (name, address) = match text.strip_suffix('>') {
-        Some(rest) => rest.split_once('<').ok_or(BadMailbox)?,
+        Some(rest) => rest.split_once('<').ok_or(BadMailbox::NotAMailbox)?,
         None => ("", text),
     };
     let name = name.trim();
     let name = name.strip_prefix('"').and_then(|name| name.strip_suffix('"')).unwrap_or(name);
-    if name.contains(['"', '<', '>']) || !is_address(address) {
-        return Err(BadMailbox);
+    if name.contains(['"', '<', '>']) {
+        return Err(BadMailbox::NotAMailbox);
     }
-    Ok(Mailbox { name: (!name.is_empty()).then(|| name.to_owned()), address: address.to_owned() })
+    Ok(Mailbox { name: (!name.is_empty()).then(|| name.to_owned()), address: ascii_address(address)? })
 }
 
-fn is_address(text: &str) -> bool {
-    let Some((local, domain)) = text.split_once('@') else {
-        return false;
-    };
+/// The address with its domain in ASCII.
+fn ascii_address(text: &str) -> Result<String, BadMailbox> {
+    let (local, domain) = text.split_once('@').ok_or(BadMailbox::NotAMailbox)?;
     let is_atom = |atom: &str| {
         !atom.is_empty()
             && atom.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-/=?^_`{|}~".contains(&byte))
     };
-    local.len() <= 64 && local.split('.').all(is_atom) && is_host_name(domain)
+    let domain = host_name(domain).ok_or(BadMailbox::NotAMailbox)?;
+    match local.len() <= 64 && local.split('.').all(is_atom) {
+        true => Ok(format!("{local}@{domain}")),
+        false if local.chars().any(|letter| !letter.is_ascii() && letter.is_alphanumeric()) => {
+            Err(BadMailbox::LocalPart)
+        }
+        false => Err(BadMailbox::NotAMailbox),
+    }
 }
 
 #[cfg(test)]
@@ -221,7 +263,37 @@ mod tests {
         for text in bad {
             assert!(!is_domain(text), "{text}");
         }
-        assert!(is_host("::1") && is_host("relay") && is_host("127.0.0.1") && !is_host("a:25"));
+        let hosts = [
+            ("::1", Some("::1")),
+            ("relay", Some("relay")),
+            ("127.0.0.1", Some("127.0.0.1")),
+            ("smtp.example.test.", Some("smtp.example.test.")),
+            ("smtp.büro.example", Some("smtp.xn--bro-hoa.example")),
+            ("smtp.büro.example.", Some("smtp.xn--bro-hoa.example.")),
+            ("a:25", None),
+            (".", None),
+            ("a..", None),
+            ("127.1.", None),
+            ("b%C3%BCro.example", None),
+            ("bü/ro.example", None),
+        ];
+        for (text, expected) in hosts {
+            assert_eq!(host(text).as_deref(), expected, "{text}");
+        }
+        let names = [
+            ("mon.example.com", true),
+            ("[192.0.2.1]", true),
+            ("[IPv6:2001:db8::1]", true),
+            ("vm", true),
+            ("192.0.2.1", false),
+            ("[mon.example.com]", false),
+            ("a b", false),
+            ("a\r\nMAIL FROM:<x>", false),
+        ];
+        for (text, expected) in names {
+            assert_eq!(greeting_name(text).is_some(), expected, "{text}");
+        }
+        assert!(is_loopback("localhost."));
         assert!(is_loopback("127.0.0.5") && is_loopback("LocalHost") && !is_loopback("10.0.0.1"));
     }
 
@@ -233,6 +305,10 @@ mod tests {
             ("Ann Ä. <a@example.com>", Some((Some("Ann Ä."), "a@example.com"))),
             ("\"Ann, B.\" <a@example.com>", Some((Some("Ann, B."), "a@example.com"))),
             ("<a@example.com>", Some((None, "a@example.com"))),
+            ("Büro <a@büro.example>", Some((Some("Büro"), "a@xn--bro-hoa.example"))),
+            ("a@例え.テスト", Some((None, "a@xn--r8jz45g.xn--zckzah"))),
+            ("ä@example.com", None),
+            ("a@b%C3%BC.example", None),
             ("a", None),
             ("a@b@c.example", None),
             ("a b@example.com", None),

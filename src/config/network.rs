@@ -3,7 +3,7 @@
 use url::Url;
 
 use super::SecretRef;
-use super::address::is_host;
+use super::address::host;
 use super::problem::Problem;
 use super::reader::Reader;
 use crate::model::display_safe;
@@ -68,7 +68,7 @@ pub fn proxy_url(text: &str) -> Result<Url, BadProxyUrl> {
     if url.path() != "/" || url.query().is_some() || url.fragment().is_some() {
         return Err(BadProxyUrl::Rest);
     }
-    if url.host_str().is_none_or(|host| !is_host(host.trim_matches(['[', ']']))) {
+    if url.host_str().and_then(|name| host(name.trim_matches(['[', ']']))).is_none() {
         return Err(BadProxyUrl::NotAUrl);
     }
     Ok(url)
@@ -134,7 +134,7 @@ fn is_exception(text: &str) -> bool {
         let most = if address.parse::<std::net::IpAddr>().ok()?.is_ipv4() { 32 } else { 128 };
         Some(length.parse::<u8>().ok()? <= most)
     };
-    text == "*" || is_host(text.trim_start_matches('.')) || is_network() == Some(true)
+    text == "*" || host(text.trim_start_matches('.')).is_some() || is_network() == Some(true)
 }
 
 #[cfg(test)]

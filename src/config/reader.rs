@@ -161,7 +161,7 @@ impl<'a> Reader<'a> {
         };
         let problem = match humantime::parse_duration(text) {
             Ok(duration) if duration <= most => return Some(At { value: duration, span: value.span() }),
-            Ok(_) => format!("'{key}' is longer than {}", humantime::format_duration(most)),
+            Ok(_) => format!("'{key}' is longer than {}", span(most)),
             Err(_) => format!("'{}' is not a duration", display_safe(text)),
         };
         self.report(Problem::at(value.span(), problem).help("write a number and a unit: 30s, 5m, 1h"));
@@ -178,8 +178,19 @@ impl<'a> Reader<'a> {
         if let Some(word) = words.iter().copied().find(|word| *word == text.value) {
             return Some(At { value: word, span: text.span.clone() });
         }
-        let message = format!("'{}' is not one of {}", display_safe(&text.value), words.join(", "));
-        self.report(Problem::at(text.span.clone(), message).did_you_mean(closest(&text.value, words.iter().copied())));
+        let value = display_safe(&text.value);
+        let meant = closest(&text.value, words.iter().copied());
+        // All the names of sections would hide the one that is meant.
+        let problem = if words.len() <= LISTED {
+            Problem::at(text.span.clone(), format!("'{value}' is not one of {}", words.join(", "))).did_you_mean(meant)
+        } else {
+            let problem = Problem::at(text.span.clone(), format!("'{value}' is none of the {} names", words.len()));
+            match meant {
+                Some(meant) => problem.help(format!("did you mean '{meant}'? `authdrift sections` lists the names")),
+                None => problem.help("`authdrift sections` lists the names"),
+            }
+        };
+        self.report(problem);
         None
     }
 
@@ -301,6 +312,18 @@ impl<'a> Reader<'a> {
             self.findings.add(if hides { problem.without_source() } else { problem.up_to_place() });
         }
     }
+}
+
+/// How many words are listed where another one stands.
+const LISTED: usize = 16;
+
+/// A span of time in words: `7 days`, `1 hour`.
+pub(super) fn span(time: Duration) -> String {
+    let seconds = time.as_secs();
+    let units = [("day", 86_400), ("hour", 3_600), ("minute", 60), ("second", 1)];
+    let (unit, size) = units.into_iter().find(|(_, size)| seconds % size == 0).unwrap_or(("second", 1));
+    let count = seconds / size;
+    format!("{count} {unit}{}", if count == 1 { "" } else { "s" })
 }
 
 fn with_article(value: &DeValue<'_>) -> &'static str {

@@ -112,6 +112,7 @@ fn email(table: &mut Reader<'_>) -> Option<Email> {
     let host = table.string("host").and_then(|text| host(table, text));
     let tls = tls(table);
     let port = table.integer("port", 1, 65_535).and_then(|port| u16::try_from(port.value).ok());
+    let helo = table.string("helo").and_then(|text| helo(table, text));
     let login = login(table);
     table.require("from");
     let from = table.string("from").and_then(|text| mailbox(table, "from", &text));
@@ -141,16 +142,31 @@ fn email(table: &mut Reader<'_>) -> Option<Email> {
         Tls::Starttls => 587,
         Tls::None => 25,
     };
-    Some(Email { host: host?, port: port.unwrap_or(default_port), tls, login, from: from?, to: to? })
+    Some(Email { host: host?, port: port.unwrap_or(default_port), tls, helo, login, from: from?, to: to? })
 }
 
 fn host(table: &Reader<'_>, text: At<String>) -> Option<String> {
-    if address::is_host(&text.value) {
-        return Some(text.value);
+    if let Some(host) = address::host(&text.value) {
+        return Some(host);
     }
     let problem = Problem::at(text.span, "'host' is not a host name such as 'smtp.example.com'");
     table.report(problem.help("a port goes into 'port', and there is no 'smtp://'"));
     None
+}
+
+fn helo(table: &Reader<'_>, text: At<String>) -> Option<String> {
+    let name = address::greeting_name(&text.value);
+    if name.is_none() {
+        let problem = Problem::at(
+            text.span,
+            "'helo' is neither a host name such as 'mon.example.com' nor an address in brackets",
+        );
+        table.report(
+            problem
+                .help("without it, the relay is greeted with this machine's name, or its address if that has no dot"),
+        );
+    }
+    name
 }
 
 fn tls(table: &mut Reader<'_>) -> Option<At<Tls>> {

@@ -9,10 +9,10 @@ use chrono_tz::{TZ_VARIANTS, Tz};
 
 use super::load::Sources;
 use super::problem::Problem;
-use super::reader::{At, Reader};
+use super::reader::{At, Reader, span};
 use super::suggest::closest;
 use super::{Approval, Config, Schedule, SecretUrl, instance, monitoring, network, receiver};
-use crate::model::{Severity, display_safe};
+use crate::model::{Severity, display_safe, display_safe_sentence};
 use crate::schedule::{BadCron, Cron};
 
 /// Where the signers are listed unless the configuration says otherwise.
@@ -67,7 +67,7 @@ fn store(file: &mut Reader<'_>, sources: &Sources<'_>) -> (Option<PathBuf>, Dura
         if let Some(chosen) = section.duration("keep", LONGEST_KEEP) {
             keep = chosen.value;
             if keep < SHORTEST_KEEP {
-                let message = format!("'keep' is shorter than {}", humantime::format_duration(SHORTEST_KEEP));
+                let message = format!("'keep' is shorter than {}", span(SHORTEST_KEEP));
                 let problem = Problem::at(chosen.span, message);
                 section.report(problem.help("what people look for when something went wrong is often weeks old"));
             }
@@ -170,7 +170,7 @@ impl Times {
                 let own_cron = self.cron.map(|cron| cron.span);
                 let own_zone = self.zone.map(|zone| zone.span);
                 let place = own_cron.or(own_zone).unwrap_or_else(|| reader.place.clone());
-                let problem = Problem::at(place, display_safe(&error.to_string()));
+                let problem = Problem::at(place, display_safe_sentence(&error.to_string()));
                 reader.report(problem.help(match error {
                     BadCron::Step { .. } => {
                         "write the first value instead of the step, or a step that fits: */5, 0-30/10"

@@ -1,5 +1,7 @@
 //! From steps to messages: one per receiver, with what that receiver wants to hear, one entry per setting.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 
 use super::cause::causes;
@@ -7,7 +9,7 @@ use super::commit::Told;
 use super::report::BaselineReport;
 use crate::classify::{Catalogue, Drift, Surroundings, assess_among};
 use crate::config::{Config, Filter, Receiver};
-use crate::incident::{Hearing, Known, SectionKind, Status, Step, Telling, Transition};
+use crate::incident::{Hearing, Known, SectionKind, Status, Step, Story, Telling, Transition};
 use crate::message::{
     Alert, ApprovedBaseline, Entry, EntryChange, Message, News, Notice, SectionChange, Window, fold::grouped,
 };
@@ -42,7 +44,8 @@ pub struct Origin<'a> {
 /// The database cannot be written.
 pub fn announce(tx: &Transaction<'_>, row: InstanceRow, origin: &Origin<'_>, told: Told) -> Result<(), StoreError> {
     let open = drifts::count_open(tx, row)?;
-    let entries = entries(origin, &told.transitions);
+    let mut entries = entries(origin, &told.transitions);
+    count_still_open(tx, row, origin, &mut entries)?;
     let is_news = !entries.is_empty()
         || !told.sections.is_empty()
         || !told.notices.is_empty()
@@ -69,8 +72,11 @@ pub fn announce(tx: &Transaction<'_>, row: InstanceRow, origin: &Origin<'_>, tol
         }
     }
     // A story goes on as long as something is open, blind or untrusted.
-    let is_blind =
-        news::known(tx, row)?.values().any(|section| section.kind != SectionKind::Unbaselined && section.is_told);
+    let is_blind = match news::known(tx, row) {
+        Ok(known) => known.values().any(|section| section.kind != SectionKind::Unbaselined && section.is_told),
+        Err(StoreError::Damaged(_)) => true,
+        Err(error) => return Err(error),
+    };
     if open == 0 && !is_blind && events::untrusted(tx, origin.instance)?.is_none() {
         outbox::end_threads(tx, row)?;
     }
@@ -196,7 +202,8 @@ fn entries(origin: &Origin<'_>, transitions: &[Transition]) -> Vec<Entry> {
         let Some(news) = news_of(transition) else { continue };
         let change = &transition.drift.change;
         let drift = assess_among(origin.catalogue, &origin.surroundings, change.clone());
-        entries.push(entry(news, drift, transition));
+        let until = origin.baseline.as_ref().and_then(|baseline| baseline.end_of(&change.path));
+        entries.push(entry(news, drift, transition, until));
         changes.push(change);
     }
     let causes = causes(Table::of(origin.instance.provider), &changes);
@@ -208,7 +215,33 @@ fn entries(origin: &Origin<'_>, transitions: &[Transition]) -> Vec<Entry> {
     grouped(joined)
 }
 
-fn entry(news: News, drift: Drift, transition: &Transition) -> Entry {
+/// Fills in how many differences of the same setting people still have open after each end.
+fn count_still_open(
+    tx: &Transaction<'_>,
+    row: InstanceRow,
+    origin: &Origin<'_>,
+    entries: &mut [Entry],
+) -> Result<(), StoreError> {
+    if !entries.iter().any(|entry| entry.news.is_over()) {
+        return Ok(());
+    }
+    let open = drifts::open(tx, row)?;
+    let stories = if open.is_empty() { BTreeMap::new() } else { events::stories(tx, origin.instance)? };
+    let mut topics: BTreeMap<String, usize> = BTreeMap::new();
+    for drift in open {
+        // What was kept quiet began no story that could go on.
+        if !stories.get(drift.id.as_str()).is_some_and(Story::is_untold) {
+            let drift = assess_among(origin.catalogue, &origin.surroundings, drift.change);
+            *topics.entry(drift.topic).or_default() += 1;
+        }
+    }
+    for entry in entries.iter_mut().filter(|entry| entry.news.is_over()) {
+        entry.still_open = topics.get(&entry.topic).copied().unwrap_or_default();
+    }
+    Ok(())
+}
+
+fn entry(news: News, drift: Drift, transition: &Transition, until: Option<DateTime<Utc>>) -> Entry {
     let known = &transition.drift;
     let change = EntryChange {
         id: known.id.clone(),
@@ -224,6 +257,7 @@ fn entry(news: News, drift: Drift, transition: &Transition) -> Entry {
     Entry {
         news,
         setting: drift.setting,
+        topic: drift.topic,
         title: drift.title,
         why: drift.why,
         dashboard: drift.dashboard,
@@ -235,8 +269,11 @@ fn entry(news: News, drift: Drift, transition: &Transition) -> Entry {
         unit: drift.unit,
         last_good: known.last_good,
         first_seen: known.first_seen,
+        closed_at: known.closed_at,
+        still_open: 0,
         reopened: known.reopened,
         approved_by: known.closed_by.clone(),
+        approved_until: until.filter(|_| news == News::Approved),
         unannounced,
         changes: vec![change],
     }

@@ -24,6 +24,7 @@ use crate::snapshot::Reading;
 use crate::store::cycles::{self, Cycle};
 use crate::store::instances::InstanceRow;
 use crate::store::{StoreError, Transaction, drifts, events, instances, news, silences};
+use crate::trust::Untrusted;
 use crate::trust_files::TrustFiles;
 
 /// Records a cycle and says what it found.
@@ -42,8 +43,12 @@ pub(super) fn commit(
     let was_untrusted = events::untrusted(tx, id)?;
     let has_room = has_room(tx, watch, cycle.at, free)?;
     let is_first = has_room && cycles::last_reading(tx, row)?.is_none();
-    let judged =
-        judge(tx, &watch.instance.selection, &taken.snapshot, &taken.failure, trust, &watch.catalogue, cycle.at)?;
+    let judged = match &taken.damage {
+        Some(reason) => Judged::Untrusted(Untrusted::StoreTampered { reason: reason.clone() }),
+        None => {
+            judge(tx, &watch.instance.selection, &taken.snapshot, &taken.failure, trust, &watch.catalogue, cycle.at)?
+        }
+    };
     if is_first && taken.snapshot.seen() > 0 {
         let data = json!({ "resource": taken.snapshot.resource, "snapshot": taken.snapshot.digest() });
         events::append(tx, cycle.at, "instance.first_read", Some(id), data)?;
@@ -52,9 +57,15 @@ pub(super) fn commit(
     if let Some(notice) = notices::of_trust(tx, trust, cycle.at)? {
         tell(tx, &watch.config, None, &[notice], None, cycle.at)?;
     }
+    if let Some(reason) = &taken.unusable
+        && let Some(notice) = notices::of_damage(tx, id, reason, cycle.at)?
+    {
+        tell(tx, &watch.config, Some(id), &[notice], None, cycle.at)?;
+    }
     let mut told = Told::default();
+    let remembered: Vec<Change> = drifts::known(tx, row)?.into_values().map(|drift| drift.change).collect();
+    let surroundings = judged.surroundings(&taken.snapshot, &remembered);
     if let Judged::Compared(compared) = &judged {
-        let surroundings = judged.surroundings(&taken.snapshot);
         told.notices = notices::of_ends(tx, id, &compared.baseline.approved, cycle.at)?;
         let asked = silences::all(tx)?;
         let silences: Vec<Silence> = asked.iter().map(|(silence, _)| silence.clone()).collect();
@@ -90,9 +101,12 @@ pub(super) fn commit(
         &Origin {
             config: &watch.config,
             catalogue: &watch.catalogue,
-            surroundings: judged.surroundings(&taken.snapshot),
+            surroundings,
             instance: id,
-            resource: &taken.snapshot.resource,
+            // Without an answer of the vendor the snapshot falls back to what the configuration calls it.
+            resource: judged
+                .baseline()
+                .map_or(&taken.snapshot.resource, |baseline| &baseline.approved.subject.resource),
             at: cycle.at,
             baseline: judged.baseline().map(|baseline| BaselineReport::of(baseline)),
         },
@@ -197,7 +211,8 @@ pub fn keep_transitions(
                     data.insert("by".to_owned(), json!(transition.drift.closed_by));
                 }
             }
-            events::append(tx, at, kind, Some(id), data)?;
+            events::append(tx, at, kind, Some(id), data)
+                .map_err(|error| error.of_section(transition.drift.change.section()))?;
             let is_new = transition.step != Step::Ended;
             let silence = match &transition.hearing {
                 Hearing::Quiet(silence) if is_new => Some((silences::SILENCED, silence)),
@@ -265,16 +280,21 @@ fn keep_sections(
             }
             (None, None, None) => "no credential for it is configured".to_owned(),
         };
-        let news_of = |change, since| SectionNews {
+        let state = reading.map_or(State::Unreachable, Reading::state);
+        let news_of = |news: SectionChange, incident: &SectionIncident| SectionNews {
             section: section.clone(),
-            news: change,
-            state: reading.map_or(State::Unreachable, Reading::state),
+            news,
+            state,
             reason: reason.clone(),
-            since,
+            since: incident.since,
+            until: news.is_end().then_some(at),
+            cause: incident.cause,
+            still_unseen: 0,
         };
         match step {
             SectionStep::Remember(incident) => news::keep(tx, row, &section, &suspecting(incident, &section, taken))?,
-            SectionStep::Tell(incident) => {
+            SectionStep::Tell(mut incident) => {
+                incident.cause.get_or_insert(state);
                 news::keep(tx, row, &section, &suspecting(incident.clone(), &section, taken))?;
                 let (kind, what, change) = match incident.kind {
                     SectionKind::Blind => ("section.blind", "section", SectionChange::Blind),
@@ -283,7 +303,7 @@ fn keep_sections(
                     SectionKind::Refused => ("credential.refused", "credential", SectionChange::Refused),
                 };
                 events::append(tx, at, kind, Some(id), json!({ what: section, "reason": reason }))?;
-                told.push(news_of(change, incident.since));
+                told.push(news_of(change, &incident));
             }
             SectionStep::Over(incident) => {
                 news::forget(tx, row, &section)?;
@@ -310,10 +330,15 @@ fn keep_sections(
                 };
                 if incident.is_told {
                     events::append(tx, at, kind, Some(id), json!({ what: section }))?;
-                    told.push(news_of(change, incident.since));
+                    told.push(news_of(change, &incident));
                 }
             }
         }
+    }
+    let left = news::known(tx, row)?;
+    let is_unseen = |incident: &&SectionIncident| incident.is_told && incident.kind.is_section_unseen();
+    for news in told.iter_mut().filter(|news| news.news == SectionChange::SeeingAgain) {
+        news.still_unseen = left.values().filter(is_unseen).filter(|incident| incident.cause == news.cause).count();
     }
     Ok(told)
 }

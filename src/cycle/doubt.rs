@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use super::{Taken, Watch, verified_baseline};
 use crate::incident::SectionKind;
 use crate::model::{Digest, State};
-use crate::provider::{LeftOut, Wanted};
+use crate::provider::Wanted;
 use crate::sections::Table;
-use crate::snapshot::{Reading, Snapshot};
+use crate::snapshot::Reading;
 use crate::store::{self, StoreError, cycles, documents, instances, news};
 use crate::suspicion;
 use crate::telemetry::{Observable, Reread};
@@ -24,7 +24,7 @@ impl Watch {
     /// read the very same: then it is what the vendor says. What no baseline holds is read again, and believed: nothing
     /// is concluded from it.
     pub(super) async fn read_doubtful_again(&self, taken: &mut Taken, trust: &TrustFiles) -> Result<(), StoreError> {
-        let doubts = self.doubts(&taken.snapshot, &taken.left_out)?;
+        let doubts = self.doubts(taken)?;
         if doubts.is_empty() {
             return Ok(());
         }
@@ -48,7 +48,7 @@ impl Watch {
             // Nobody knows.
             Err(_) => true,
         };
-        let doubts = self.doubts(&taken.snapshot, &taken.left_out)?;
+        let doubts = self.doubts(taken)?;
         for (section, (reason, digest)) in doubts.into_iter().filter(|(section, _)| is_held(section)) {
             if let Some(digest) = digest {
                 taken.suspected.insert(section.clone(), digest);
@@ -58,8 +58,10 @@ impl Watch {
         Ok(())
     }
 
-    /// The sections of `snapshot` that are hard to believe for somebody who knows the readings before.
-    fn doubts(&self, snapshot: &Snapshot, left_out: &LeftOut) -> Result<Doubts, StoreError> {
+    /// The sections that are hard to believe for somebody who knows the readings before. One that is kept and cannot be read
+    /// is compared with nothing.
+    fn doubts(&self, taken: &mut Taken) -> Result<Doubts, StoreError> {
+        let Taken { snapshot, left_out, unusable, .. } = taken;
         let table = Table::of(self.instance.id.provider);
         self.store.read(|tx| {
             let (mut doubts, mut of_doubtful) = (Doubts::new(), Doubts::new());
@@ -78,7 +80,13 @@ impl Watch {
                 let suspected = incident.and_then(|incident| incident.suspected.as_ref());
                 let before = cycles::last_value_of(tx, row, name)?.filter(|before| before != document.digest());
                 let Some(before) = before.filter(|_| suspected != Some(document.digest())) else { continue };
-                let before = documents::load(tx, &before)?;
+                let before = match documents::load(tx, &before) {
+                    Err(StoreError::Damaged(reason)) => {
+                        unusable.get_or_insert(reason);
+                        continue;
+                    }
+                    before => before?,
+                };
                 let doubt = suspicion::doubt(section, before.value(), document.value());
                 if let Some(reason) = doubt.or_else(|| suspicion::refused(before.value(), left_out.get(name)?)) {
                     doubts.insert(name.clone(), (reason, Some(document.digest().clone())));

@@ -56,10 +56,10 @@ impl Judged {
         }
     }
 
-    /// What is known beside the differences.
-    pub fn surroundings(&self, snapshot: &Snapshot) -> Surroundings {
+    /// What is known beside the differences, and beside those that are `remembered` and may be over.
+    pub fn surroundings(&self, snapshot: &Snapshot, remembered: &[Change]) -> Surroundings {
         match self {
-            Self::Compared(compared) => surroundings(&compared.baseline, snapshot, &compared.changes),
+            Self::Compared(compared) => surroundings(&compared.baseline, snapshot, &compared.changes, remembered),
             _ => Surroundings::default(),
         }
     }
@@ -168,6 +168,21 @@ fn verified<T>(
     now: DateTime<Utc>,
     verify: Verify<T>,
 ) -> Result<Result<Option<T>, Untrusted>, StoreError> {
+    match verified_with(tx, snapshot, trust, catalogue, now, verify) {
+        // One row that cannot be read costs the comparison, and no cycle.
+        Err(StoreError::Damaged(reason)) => Ok(Err(Untrusted::StoreTampered { reason })),
+        outcome => outcome,
+    }
+}
+
+fn verified_with<T>(
+    tx: &Transaction<'_>,
+    snapshot: &Snapshot,
+    trust: &TrustFiles,
+    catalogue: &Catalogue,
+    now: DateTime<Utc>,
+    verify: Verify<T>,
+) -> Result<Result<Option<T>, Untrusted>, StoreError> {
     let instance = &snapshot.instance;
     let statements = match instances::find(tx, instance)? {
         Some(row) => baselines::statements(tx, row)?,
@@ -192,6 +207,7 @@ fn verified<T>(
         statements: &statements,
         documents: &|digest: &Digest| documents::bytes(tx, digest).ok().flatten(),
         history: &|size| events::head_at(tx, size).ok().flatten(),
+        vouched: &|digest| walk.vouched.get(instance)?.get(digest).copied(),
         approved_sequence,
         resource: &snapshot.identifiers,
         stakes: &ByDocuments { catalogue, document: &|digest| documents::load(tx, digest).ok() },
@@ -210,11 +226,16 @@ fn verified<T>(
     }
 }
 
-/// What is known beside `changes` from a baseline to a snapshot.
-pub fn surroundings(baseline: &Baseline, snapshot: &Snapshot, changes: &[Change]) -> Surroundings {
+/// What is known beside `changes` from a baseline to a snapshot, and beside those that are `remembered`.
+pub fn surroundings(
+    baseline: &Baseline,
+    snapshot: &Snapshot,
+    changes: &[Change],
+    remembered: &[Change],
+) -> Surroundings {
     let sections = baseline.documents.keys();
     let approved = sections.filter_map(|section| Some((section.as_str(), baseline.document(section)?.value())));
-    Surroundings::new(Table::of(snapshot.instance.provider), approved, snapshot.values(), changes)
+    Surroundings::new(Table::of(snapshot.instance.provider), approved, snapshot.values(), changes, remembered)
 }
 
 /// The approved side of a section.

@@ -37,6 +37,26 @@ pub(super) fn of_trust(
     Ok(Some(Notice { kind: NoticeKind::TrustChanged, subject: String::new(), text: changed.join("; ") }))
 }
 
+/// What is in the database and cannot be used: told when it is met, and once a day after that.
+pub(super) fn of_damage(
+    tx: &Transaction<'_>,
+    instance: &InstanceId,
+    reason: &str,
+    at: DateTime<Utc>,
+) -> Result<Option<Notice>, StoreError> {
+    let data = json!({ "reason": reason });
+    let is_fresh = |event: &Event| {
+        let told = event.at.parse::<DateTime<Utc>>();
+        told.is_ok_and(|told| told <= at && at - told < TimeDelta::days(1))
+    };
+    if events::newest_of(tx, instance, "storage.unusable", |event| event.data == data && is_fresh(event))?.is_some() {
+        return Ok(None);
+    }
+    events::append(tx, at, "storage.unusable", Some(instance), data)?;
+    let text = format!("{reason}; what was read now was not compared with it");
+    Ok(Some(Notice { kind: NoticeKind::StorageFailed, subject: String::new(), text }))
+}
+
 fn short(digest: Option<&Value>) -> String {
     let digest = digest.and_then(Value::as_str).and_then(|text| text.parse::<Digest>().ok());
     digest.map_or("not readable".to_owned(), |digest| digest.short().to_owned())

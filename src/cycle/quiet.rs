@@ -127,5 +127,5 @@ impl End {
 fn sorted(names: &[String]) -> String {
     let mut names: Vec<String> = names.to_vec();
     names.sort();
-    listed(&names)
+    listed(&names, "setting")
 }

@@ -31,6 +31,10 @@ impl Stakes for ByDocuments<'_> {
     fn authors(&self, _: Option<&Subject>, _: &Subject) -> BTreeSet<String> {
         BTreeSet::new()
     }
+
+    fn knows_authors(&self) -> bool {
+        false
+    }
 }
 
 impl ByDocuments<'_> {
@@ -59,7 +63,7 @@ impl ByDocuments<'_> {
         for ((section, old), (_, new)) in before.iter().zip(&after) {
             compare_section(table, section, side(old), side(new), &mut changes);
         }
-        let surroundings = Surroundings::new(table, values(&before), values(&after), &changes);
+        let surroundings = Surroundings::new(table, values(&before), values(&after), &changes, &[]);
         Some(changes.into_iter().map(|change| assess_among(self.catalogue, &surroundings, change)).collect())
     }
 

@@ -1,6 +1,8 @@
 //! Reminders of what is still not seen: sections that cannot be read, credentials that are refused, a baseline that cannot
 //! be trusted. A machine that says it once and then keeps quiet for weeks is taken for one that sees.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 use serde_json::json;
 
@@ -26,10 +28,11 @@ pub(super) fn reminder(
     untrusted: Option<&str>,
     at: DateTime<Utc>,
 ) -> Result<Option<Notice>, StoreError> {
-    let told: Vec<(String, DateTime<Utc>)> = news::known(tx, row)?
+    // Without a baseline nobody looks at sections, so what was known of them is old.
+    let known = if untrusted.is_none() { news::known(tx, row)? } else { BTreeMap::new() };
+    let told: Vec<(String, DateTime<Utc>)> = known
         .into_iter()
-        // Without a baseline nobody looks at sections, so what was known of them is old.
-        .filter(|(_, incident)| untrusted.is_none() && incident.is_told && incident.kind != SectionKind::Unbaselined)
+        .filter(|(_, incident)| incident.is_told && incident.kind != SectionKind::Unbaselined)
         .map(|(name, incident)| (name, incident.since))
         .collect();
     let severity = match (untrusted, told.is_empty()) {
@@ -47,7 +50,7 @@ pub(super) fn reminder(
     }
     if let Some(since) = told.iter().map(|(_, since)| *since).min() {
         let names: Vec<String> = told.iter().map(|(name, _)| display_safe(name)).collect();
-        clauses.push(format!("not read since {}: {}", written(since), listed(&names)));
+        clauses.push(format!("not read since {}: {}", written(since), listed(&names, "section")));
     }
     events::append(tx, at, REMINDED, Some(id), json!({ "sections": told.len(), "untrusted": untrusted.is_some() }))?;
     Ok(Some(Notice { kind: NoticeKind::StillUnseen, subject: String::new(), text: clauses.join("; ") }))

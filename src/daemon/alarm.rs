@@ -24,6 +24,7 @@ pub(super) struct Alarm {
     herald: Arc<Herald>,
     clock: Arc<dyn Clock>,
     told: Mutex<Option<DateTime<Utc>>>,
+    told_damaged: Mutex<Option<DateTime<Utc>>>,
 }
 
 /// What an error of the store means for the daemon.
@@ -33,6 +34,8 @@ pub(super) enum Trouble {
     Passing,
     /// It goes away when there is room again.
     Full,
+    /// A row cannot be used, and everything else can.
+    Damaged,
     /// Nothing may be written any more.
     Broken,
 }
@@ -43,6 +46,7 @@ impl Alarm {
             herald: Arc::new(Herald::new(config, hostname())?),
             clock: Arc::clone(clock),
             told: Mutex::default(),
+            told_damaged: Mutex::default(),
         })
     }
 
@@ -50,6 +54,8 @@ impl Alarm {
     pub(super) fn take_over(&mut self, before: &Self) {
         let told = *before.told.lock().unwrap_or_else(PoisonError::into_inner);
         self.told = Mutex::new(told);
+        let told = *before.told_damaged.lock().unwrap_or_else(PoisonError::into_inner);
+        self.told_damaged = Mutex::new(told);
     }
 
     /// What `error` means. A disk without room also answers with errors that are not about room.
@@ -59,6 +65,7 @@ impl Alarm {
             (true, _) => Trouble::Full,
             (false, true) if is_full() => Trouble::Full,
             (false, true) => Trouble::Broken,
+            (false, false) if matches!(error, StoreError::Damaged(_)) => Trouble::Damaged,
             (false, false) => Trouble::Passing,
         }
     }
@@ -75,6 +82,22 @@ impl Alarm {
         let path = store.path().display().to_string();
         DiskFull { path: &path, free, reason: &reason }.observe();
         let news = Notice::of_storage(NoticeKind::StorageFull, &path, free, &reason);
+        let telling = Arc::clone(&self.herald).tell(news, mark(Some(store)), now);
+        Some(async move {
+            telling.await;
+        })
+    }
+
+    /// The message that a row of the database cannot be used, if an hour has passed since the last.
+    fn damaged(&self, store: &Store, error: &StoreError) -> Option<impl Future<Output = ()> + Send + 'static> {
+        let now = self.clock.now();
+        let mut told = self.told_damaged.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.is_some_and(|told| now - told < EVERY && told <= now) {
+            return None;
+        }
+        *told = Some(now);
+        let reason = format!("{error}; nothing was compared that needs it");
+        let news = Notice::of_storage(NoticeKind::StorageFailed, &store.path().display().to_string(), None, &reason);
         let telling = Arc::clone(&self.herald).tell(news, mark(Some(store)), now);
         Some(async move {
             telling.await;
@@ -111,6 +134,12 @@ impl Daemon {
                 }
                 Ok(())
             }
+            Trouble::Damaged => {
+                if let Some(message) = self.plan.alarm.damaged(&self.ground.store, &error) {
+                    self.tracker.spawn(message);
+                }
+                Ok(())
+            }
             Trouble::Broken => Err(self.gave_up(error).await),
         }
     }
@@ -132,7 +161,7 @@ impl Daemon {
         let Err(error) = outcome else { return Ok(()) };
         ChoreFailed { chore: Chore::End, error: &error }.observe();
         match Alarm::trouble(&self.ground.store, &error) {
-            Trouble::Passing | Trouble::Full => Ok(()),
+            Trouble::Passing | Trouble::Full | Trouble::Damaged => Ok(()),
             Trouble::Broken => Err(self.gave_up(error).await),
         }
     }

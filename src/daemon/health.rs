@@ -290,7 +290,7 @@ fn news(tx: &Transaction<'_>, config: &Config, troubles: &[Trouble]) -> Result<V
             notices.push((NoticeKind::Missed, text));
         }
         if !notices.is_empty() {
-            let missed = missed.into_iter().map(|kept| kept.message.id).collect();
+            let missed = missed.into_iter().map(|kept| kept.id).collect();
             found.push(News { subject, notices, missed });
         }
     }

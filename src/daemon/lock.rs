@@ -1,9 +1,9 @@
 //! The file beside the database that says that a daemon works on it, which process that is, and what came of the last
 //! reload: the one who asked for it reads the answer there.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, File, TryLockError};
 use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::DaemonError;
 use crate::model::Digest;
 use crate::telemetry::{ConfigurationDoubt, Observable};
+use crate::whole_file;
 
 /// Somebody may be looking whether a daemon is there, for an instant: that must not keep one from starting.
 const PATIENCE: [Duration; 3] = [Duration::from_millis(20), Duration::from_millis(50), Duration::from_millis(100)];
@@ -66,8 +67,7 @@ impl Lock {
             action: format!("write beside the database '{}' (the lock '{}')", store.display(), path.display()),
             source,
         };
-        let file =
-            OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path).map_err(failed)?;
+        let file = whole_file::open_in_place(&path, store).map_err(failed)?;
         let mut pauses = PATIENCE.iter();
         loop {
             match (file.try_lock(), pauses.next()) {
@@ -124,24 +124,31 @@ pub fn holder(store: &Path) -> io::Result<Holder> {
 /// Whether process `pid` holds the lock of the database at `store`, which its file only says.
 ///
 /// # Errors
-/// What that process has open cannot be seen: it is gone, or another user's.
+/// The locks of this machine cannot be seen.
 ///
 /// # Security
 /// Whoever may write to the lock file could put any process there, and let root send it a signal (T4).
 pub fn is_held_by(pid: u32, store: &Path) -> io::Result<bool> {
-    let lock = fs::metadata(path_of(store))?;
-    for entry in fs::read_dir(format!("/proc/{pid}/fd"))? {
-        let entry = entry?;
-        let Ok(open) = fs::metadata(entry.path()) else { continue };
-        if (open.dev(), open.ino()) != (lock.dev(), lock.ino()) {
-            continue;
-        }
-        let details = fs::read_to_string(Path::new(&format!("/proc/{pid}/fdinfo")).join(entry.file_name()))?;
-        if details.lines().any(|line| line.starts_with("lock:") && line.contains("FLOCK") && line.contains("WRITE")) {
+    let inode = fs::metadata(path_of(store))?.ino();
+    let is_there = |text: &str| text.lines().any(|line| is_lock_of(line, pid, inode));
+    if let Ok(all) = fs::read_to_string("/proc/locks") {
+        return Ok(is_there(&all));
+    }
+    // A unit sees nothing of /proc but processes.
+    for entry in fs::read_dir(format!("/proc/{pid}/fdinfo"))? {
+        if fs::read_to_string(entry?.path()).is_ok_and(|text| is_there(&text)) {
             return Ok(true);
         }
     }
     Ok(false)
+}
+
+/// Whether a line, of /proc/locks or of what a process has open, is of this lock: `1: FLOCK  ADVISORY  WRITE 42 08:01:123 0 EOF`.
+/// One that waits for it has an arrow.
+fn is_lock_of(line: &str, pid: u32, inode: u64) -> bool {
+    let words: Vec<&str> = line.split_whitespace().skip_while(|word| *word != "FLOCK").collect();
+    let [_, "ADVISORY", "WRITE", holder, file, ..] = words.as_slice() else { return false };
+    !line.contains("->") && *holder == pid.to_string() && file.rsplit(':').next() == Some(&inode.to_string())
 }
 
 /// Whether a daemon works on the database at `store`.
@@ -160,6 +167,22 @@ pub fn path_of(store: &Path) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_line_is_of_one_lock_and_its_holder() {
+        for (line, expected) in [
+            ("1: FLOCK  ADVISORY  WRITE 42 08:01:123 0 EOF", true),
+            ("lock:\t1: FLOCK  ADVISORY  WRITE 42 00:1f:123 0 EOF", true),
+            ("1: -> FLOCK  ADVISORY  WRITE 42 08:01:123 0 EOF", false),
+            ("1: FLOCK  ADVISORY  READ  42 08:01:123 0 EOF", false),
+            ("1: POSIX  ADVISORY  WRITE 42 08:01:123 0 EOF", false),
+            ("1: FLOCK  ADVISORY  WRITE 421 08:01:123 0 EOF", false),
+            ("1: FLOCK  ADVISORY  WRITE 42 08:01:1234 0 EOF", false),
+            ("", false),
+        ] {
+            assert_eq!(is_lock_of(line, 42, 123), expected, "{line}");
+        }
+    }
 
     #[test]
     fn a_lock_says_who_holds_it_and_only_while_somebody_does() {

@@ -93,6 +93,9 @@ pub(super) async fn cycle(
     match outcome {
         Ok(report) => {
             observed(&report).observe();
+            if let Some(reason) = report.unusable {
+                let _ = failures.send(StoreError::Damaged(reason));
+            }
             true
         }
         Err(error) => {

@@ -7,6 +7,7 @@ use json_patch::{AddOperation, Patch, PatchOperation, RemoveOperation, ReplaceOp
 use serde_json::{Map, Value};
 
 use super::compare::{Side, comparable};
+use crate::canonical::is_stand_in;
 use crate::model::Pointer;
 use crate::snapshot::{Manifest, Snapshot};
 
@@ -35,7 +36,9 @@ fn collect(path: &Pointer, before: &Value, after: &Value, operations: &mut Vec<P
     if before == after {
         return;
     }
-    let (Value::Object(old), Value::Object(new)) = (before, after) else {
+    // Half a fingerprint is no setting: what stands for a secret is replaced whole, or not at all.
+    let is_whole = is_stand_in(before) || is_stand_in(after);
+    let (false, Value::Object(old), Value::Object(new)) = (is_whole, before, after) else {
         operations.push(PatchOperation::Replace(ReplaceOperation { path: in_patch(path), value: after.clone() }));
         return;
     };
@@ -71,6 +74,22 @@ mod tests {
                     .prop_map(|map| Value::Object(map.into_iter().collect())),
             ]
         })
+    }
+
+    #[test]
+    fn what_stands_for_a_secret_is_replaced_whole() {
+        let secret =
+            |digits: &str| json!({ "s": { "client_secret": { "fingerprint": format!("hmac-sha256:{digits}") } } });
+        for (from, to) in [(secret("00"), secret("11")), (secret("00"), json!({ "s": { "client_secret": {} } }))] {
+            for (from, to) in [(&from, &to), (&to, &from)] {
+                let patch = patch(from, to);
+                let paths: Vec<String> = patch.0.iter().map(|operation| operation.path().to_string()).collect();
+                assert_eq!(paths, ["/s/client_secret"]);
+                let mut value = from.clone();
+                json_patch::patch(&mut value, &patch).unwrap();
+                assert_eq!(&value, to);
+            }
+        }
     }
 
     proptest! {

@@ -20,12 +20,14 @@ pub struct SectionIncident {
     pub is_told: bool,
     /// What was read and not believed.
     pub suspected: Option<Digest>,
+    /// What the section was when somebody was told first: a vendor that is down and a missing permission are two causes.
+    pub cause: Option<State>,
 }
 
 /// Why a section is remembered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SectionKind {
-    /// The baseline holds it and it cannot be read.
+    /// It cannot be read, and the baseline holds it or does not name it at all.
     Blind,
     /// The baseline holds it and what was read is not believed.
     Suspect,
@@ -47,6 +49,11 @@ impl SectionKind {
             Self::Unbaselined => "unbaselined",
             Self::Refused => "refused",
         }
+    }
+
+    /// Whether what is in a section is not seen.
+    pub fn is_section_unseen(self) -> bool {
+        matches!(self, Self::Blind | Self::Suspect)
     }
 
     /// Cycles in a row before people are told: one failed read is noise, everything else is said plainly.
@@ -97,7 +104,9 @@ pub fn advance_sections(
         // Who was told of other trouble there is not left with that: what was not believed and now cannot be read at all.
         let is_other = known.get(name).is_some_and(|known| known.is_told && known.kind == SectionKind::Suspect);
         let is_time = cycles >= kind.tell_after() || (is_other && before.is_none());
-        let incident = SectionIncident { kind: *kind, since, cycles, is_told: was_told || is_time, suspected: None };
+        let cause = known.get(name).and_then(|incident| incident.cause);
+        let is_told = was_told || is_time;
+        let incident = SectionIncident { kind: *kind, since, cycles, is_told, suspected: None, cause };
         let step = if is_time && !was_told { SectionStep::Tell(incident) } else { SectionStep::Remember(incident) };
         steps.insert(name.clone(), step);
     }
@@ -105,13 +114,21 @@ pub fn advance_sections(
 }
 
 /// Whether `section` is blind or unbaselined right now.
+///
+/// A baseline that names a section as unreadable says that its approvers know that it is not watched. A section that no
+/// baseline names is blind while it is unreachable. While it is not permitted it is not: the credential lacks a permission
+/// that somebody has to grant, and then it is new to the baseline.
 pub fn section_kind(baseline: &Manifest, snapshot: &Snapshot, section: &str) -> Option<SectionKind> {
-    let approved = baseline.get(section).map(|mark| mark.state).filter(|state| state.is_comparable());
+    let approved = baseline.get(section).map(|mark| mark.state);
     let read = snapshot.sections.get(section).map(|reading| reading.state());
     match (approved, read) {
-        (Some(_), Some(State::Suspect)) => Some(SectionKind::Suspect),
-        (Some(_), None | Some(State::NotPermitted | State::Unreachable)) => Some(SectionKind::Blind),
-        (None, Some(state)) if state.is_comparable() => Some(SectionKind::Unbaselined),
+        (Some(approved), read) if approved.is_comparable() => match read {
+            Some(State::Suspect) => Some(SectionKind::Suspect),
+            None | Some(State::NotPermitted | State::Unreachable) => Some(SectionKind::Blind),
+            Some(_) => None,
+        },
+        (_, Some(read)) if read.is_comparable() => Some(SectionKind::Unbaselined),
+        (None, Some(State::Unreachable)) => Some(SectionKind::Blind),
         _ => None,
     }
 }
@@ -146,6 +163,40 @@ mod tests {
         assert!(blind.is_told);
         let known = [("a".to_owned(), blind)].into();
         assert!(matches!(steps(&known, SectionKind::Blind).remove("a"), Some(SectionStep::Remember(_))));
+    }
+
+    #[test]
+    fn only_what_a_baseline_names_as_unreadable_may_be_unreachable() {
+        use SectionKind::{Blind, Suspect, Unbaselined};
+        let table = [
+            (None, State::Unreachable, Some(Blind)),
+            (None, State::NotPermitted, None),
+            (None, State::Value, Some(Unbaselined)),
+            (None, State::Off, Some(Unbaselined)),
+            (Some(State::Unreachable), State::Unreachable, None),
+            (Some(State::Unreachable), State::NotPermitted, None),
+            (Some(State::Unreachable), State::Value, Some(Unbaselined)),
+            (Some(State::NotPermitted), State::Unreachable, None),
+            (Some(State::Value), State::Unreachable, Some(Blind)),
+            (Some(State::Off), State::NotPermitted, Some(Blind)),
+            (Some(State::Value), State::Suspect, Some(Suspect)),
+            (Some(State::Value), State::Off, None),
+        ];
+        for (approved, read, expected) in table {
+            let baseline: Manifest =
+                approved.map(|state| ("a".to_owned(), SectionMark { digest: None, state })).into_iter().collect();
+            let reading = match read {
+                State::Value => Reading::Value(Document::new(&json!({}))),
+                state => Reading::without(state, ""),
+            };
+            let snapshot = Snapshot {
+                instance: instance(),
+                resource: String::new(),
+                identifiers: crate::model::Resource::default(),
+                sections: [("a".to_owned(), reading)].into(),
+            };
+            assert_eq!(section_kind(&baseline, &snapshot, "a"), expected, "{approved:?} {read}");
+        }
     }
 
     #[test]

@@ -109,6 +109,11 @@ impl Story {
         }
     }
 
+    /// Whether it was kept quiet, so that nobody heard of it.
+    pub fn is_untold(&self) -> bool {
+        self.untold.is_some()
+    }
+
     /// Whether they were told that it goes back and forth.
     pub fn is_flapping(&self) -> bool {
         self.is_flapping

@@ -10,6 +10,8 @@ use crate::model::Severity;
 const LONGEST: usize = 160;
 /// Characters of a sentence.
 const LONGEST_PROSE: usize = 600;
+/// Characters of what a notice says: it is our own, and ends with what to do.
+const LONGEST_NOTICE: usize = 1_000;
 /// Lines of one item that say what changed and where.
 const MOST_LINES: usize = 8;
 /// Sections named in one item.
@@ -62,7 +64,7 @@ impl Card {
                 label: "CRITICAL".to_owned(),
                 tone: Tone::Bad,
                 title: "The approved state cannot be trusted".to_owned(),
-                lines: vec![cut(reason, LONGEST)],
+                lines: vec![cut(reason, LONGEST_NOTICE)],
                 notes: vec!["Nothing is compared until that is mended.".to_owned()],
             });
         }
@@ -81,7 +83,7 @@ impl Card {
                 .facts
                 .iter()
                 .filter(|fact| fact.label != "Instance")
-                .map(|fact| (fact.label, cut(&fact.lines.join("; ").replace("  ", " "), LONGEST_PROSE)))
+                .map(|fact| (fact.label, cut(&fact.lines.join("; "), LONGEST_PROSE)))
                 .collect(),
             items,
             more: view.more_drifted + view.more_over + left_out,
@@ -165,7 +167,9 @@ fn of_block(block: &Block) -> Item {
     if !block.why.is_empty() {
         notes.push(cut(&block.why, LONGEST_PROSE));
     }
-    notes.extend(block.facts.iter().map(|fact| cut(&format!("{}: {}", fact.label, fact.lines.join("; ")), LONGEST)));
+    notes.extend(
+        block.facts.iter().map(|fact| cut(&format!("{}: {}", fact.label, fact.lines.join("; ")), LONGEST_PROSE)),
+    );
     Item {
         label: format!("{}, {}", block.label, block.outcome),
         tone: tone(block.label),
@@ -181,8 +185,12 @@ fn of_group(group: &Group) -> Vec<String> {
 }
 
 fn of_sections(group: &SectionGroup) -> Item {
-    let mut lines: Vec<String> =
-        group.rows.iter().take(MOST_ROWS).map(|row| cut(&format!("{}: {}", row.name, row.story), LONGEST)).collect();
+    let mut lines: Vec<String> = group
+        .rows
+        .iter()
+        .take(MOST_ROWS)
+        .map(|row| cut(&format!("{}: {}", row.name, row.story), LONGEST_PROSE))
+        .collect();
     let more = group.rows.len().saturating_sub(MOST_ROWS) + group.more;
     if more > 0 {
         lines.push(format!("and {more} more"));
@@ -202,7 +210,7 @@ fn of_notice(notice: &NoticeBlock) -> Item {
         label: notice.label.to_owned(),
         tone: tone(notice.label),
         title: cut(&notice.title, LONGEST),
-        lines: vec![cut(&notice.text, LONGEST)],
+        lines: vec![cut(&notice.text, LONGEST_NOTICE)],
         notes,
     }
 }

@@ -3,20 +3,26 @@
 use std::collections::BTreeMap;
 
 use super::{Alert, Entry, News, Notice, NoticeKind, Window};
-use crate::model::{Direction, DriftId};
+use crate::model::DriftId;
 
 /// One entry per setting and kind of news, most severe first. Each of `entries` may be about a part of a setting.
 pub fn grouped(entries: impl IntoIterator<Item = Entry>) -> Vec<Entry> {
     let mut groups: Vec<Entry> = Vec::new();
     for entry in entries {
         let is_same = |other: &&mut Entry| {
-            other.news == entry.news && other.setting == entry.setting && other.title == entry.title
+            let is_of_it = other.setting == entry.setting && other.topic == entry.topic && other.title == entry.title;
+            other.news == entry.news && is_of_it
         };
         match groups.iter_mut().find(is_same) {
             Some(group) => {
                 group.severity = group.severity.max(entry.severity);
-                group.direction = worse(group.direction, entry.direction);
+                if entry.direction.is_worse_than(group.direction) {
+                    (group.direction, group.why) = (entry.direction, entry.why);
+                }
                 group.first_seen = group.first_seen.min(entry.first_seen);
+                group.closed_at = group.closed_at.max(entry.closed_at);
+                group.still_open = group.still_open.min(entry.still_open);
+                group.approved_until = [group.approved_until, entry.approved_until].into_iter().flatten().min();
                 group.last_good = group.last_good.zip(entry.last_good).map(|(one, other)| one.min(other));
                 group
                     .also
@@ -37,16 +43,6 @@ pub fn grouped(entries: impl IntoIterator<Item = Entry>) -> Vec<Entry> {
         by_weight.then_with(|| one.news.cmp(&other.news)).then_with(|| one.title.cmp(&other.title))
     });
     groups
-}
-
-fn worse(one: Direction, other: Direction) -> Direction {
-    let rank = |direction| match direction {
-        Direction::Weaker => 3,
-        Direction::Unknown => 2,
-        Direction::Neutral => 1,
-        Direction::Stronger => 0,
-    };
-    if rank(other) > rank(one) { other } else { one }
 }
 
 /// One alert that says what `alerts` say, the oldest first: of every drift and section how it stands at the end, of a drift
@@ -121,7 +117,7 @@ fn as_one(story: &[Entry]) -> Option<Entry> {
 mod tests {
     use super::super::{SectionChange, SectionNews, samples};
     use super::*;
-    use crate::model::{Severity, State};
+    use crate::model::{Direction, Severity, State};
 
     fn alert(news: &[(usize, News)]) -> Alert {
         let model = samples::drift();
@@ -193,6 +189,27 @@ mod tests {
     }
 
     #[test]
+    fn a_group_explains_the_worse_direction() {
+        use Direction::{Neutral, Stronger, Unknown, Weaker};
+        let one = |direction: Direction| {
+            let mut entry = samples::drift().entries[0].clone();
+            (entry.direction, entry.why) = (direction, direction.to_string());
+            entry
+        };
+        for (directions, expected) in [
+            ([Stronger, Weaker], Weaker),
+            ([Weaker, Stronger], Weaker),
+            ([Neutral, Unknown], Unknown),
+            ([Stronger, Neutral], Neutral),
+        ] {
+            let groups = grouped(directions.map(one));
+            assert_eq!((groups[0].direction, groups[0].why.clone()), (expected, expected.to_string()));
+            let [part, whole] = directions.map(one);
+            assert_eq!(grouped([part.as_part_of(&whole), whole])[0].why, expected.to_string());
+        }
+    }
+
+    #[test]
     fn what_is_over_keeps_how_bad_it_was() {
         let mut first = alert(&[(1, News::Opened)]);
         first.entries[0].severity = Severity::Critical;
@@ -209,6 +226,9 @@ mod tests {
             state: State::Unreachable,
             reason: String::new(),
             since: samples::drift().at,
+            until: None,
+            cause: None,
+            still_unseen: 0,
         };
         let notice = |text: &str| Notice { kind: NoticeKind::Approved, subject: String::new(), text: text.to_owned() };
         let mut one = alert(&[]);

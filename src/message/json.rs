@@ -161,9 +161,10 @@ fn cut_texts(value: &mut Value) {
     match value {
         Value::String(text) => {
             let missing = text.chars().count().saturating_sub(LONGEST_TEXT);
-            if missing > 0 {
+            let mark = format!("… ({missing} more characters)");
+            if missing > mark.chars().count() {
                 let kept: String = text.chars().take(LONGEST_TEXT).collect();
-                *text = format!("{kept}… ({missing} more)");
+                *text = kept + &mark;
             }
         }
         Value::Array(items) => items.iter_mut().for_each(cut_texts),

@@ -1,24 +1,24 @@
-//! PagerDuty's Events API v2: one alert for each drift and each section, which ends when the drift or the blindness does.
+//! PagerDuty's Events API v2: one alert for each setting and for each cause of blindness, which ends when all of it is over.
 //!
-//! The keys that say which alert an event belongs to are the drift's own number, and digests for everything else, so the
-//! event that ends something always finds what began it. The routing key is a secret and is added when an event is sent.
+//! The keys that say which alert an event belongs to are digests of what it is about, so the event that ends something
+//! always finds what began it. The routing key is a secret and is added when an event is sent.
+
+use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use super::card::{cut, more_words};
+use super::card::cut;
 use super::values::line;
 use super::{Alert, Entry, EntryChange, News, Notice, NoticeKind, SectionChange, SectionNews, words};
 use crate::clock::written;
-use crate::model::{Digest, Direction, Severity, display_safe};
+use crate::model::{Digest, Direction, Severity, display_safe, display_safe_sentence};
 
 /// Characters of a summary.
 const SUMMARY: usize = 1_024;
 /// Characters of one detail.
 const DETAIL: usize = 1_000;
-/// New alerts of one message; what is beyond is one more.
-const MOST_TRIGGERS: usize = 25;
 
-/// The events, without the routing key.
+/// The events, without the routing key: what ended, and then what began, the worst first.
 pub(super) fn events(alert: &Alert) -> Value {
     let (mut triggers, mut resolves) = (Vec::new(), Vec::new());
     if let Some(reason) = &alert.untrusted {
@@ -27,28 +27,31 @@ pub(super) fn events(alert: &Alert) -> Value {
         triggers.push(trigger(alert, &key(alert, &["baseline"]), summary, Severity::Critical, "baseline", details));
     }
     if alert.trusted_again {
-        resolves.push(resolve(&key(alert, &["baseline"])));
+        resolves.push(key(alert, &["baseline"]));
     }
     for entry in &alert.entries {
-        for change in &entry.changes {
-            match entry.news {
-                News::Reverted | News::Approved | News::Passed => resolves.push(resolve(&drift_key(alert, change))),
-                News::Opened | News::Reopened | News::Changed | News::StillOpen | News::Flapping => {
-                    triggers.push(drift(alert, entry, change));
-                }
+        let key = key(alert, &["setting", topic_of(entry)]);
+        match entry.news {
+            News::Reverted | News::Approved | News::Passed if entry.still_open > 0 => {}
+            News::Reverted | News::Approved | News::Passed => resolves.push(key),
+            News::Opened | News::Reopened | News::Changed | News::StillOpen | News::Flapping => {
+                triggers.push(drift(alert, entry, &key));
             }
         }
     }
+    let mut causes: Vec<(String, Vec<&SectionNews>)> = Vec::new();
     for section in &alert.sections {
-        let key = key(alert, &["section", &section.section]);
-        match section.news {
-            SectionChange::Blind | SectionChange::Suspect | SectionChange::Refused => {
-                triggers.push(blind(alert, section, &key));
+        let key = cause_key(alert, section);
+        if section.news.is_blindness() {
+            match causes.iter_mut().find(|(known, _)| *known == key) {
+                Some((_, sections)) => sections.push(section),
+                None => causes.push((key, vec![section])),
             }
-            SectionChange::SeeingAgain | SectionChange::Accepted => resolves.push(resolve(&key)),
-            SectionChange::Unbaselined => {}
+        } else if section.news.is_end() && section.still_unseen == 0 {
+            resolves.push(key);
         }
     }
+    triggers.extend(causes.iter().map(|(key, sections)| blind(alert, sections, key)));
     for news in &alert.notices {
         let Some(topic) = topic(news) else { continue };
         let text = Digest::of(news.text.as_bytes());
@@ -60,56 +63,98 @@ pub(super) fn events(alert: &Alert) -> Value {
         };
         let key = key(alert, &["notice", topic, about]);
         match news.kind.is_end() {
-            true => resolves.push(resolve(&key)),
+            true => resolves.push(key),
             false => triggers.push(notice(alert, news, topic, &key)),
         }
     }
     triggers.sort_by_key(rank);
-    let rest = triggers.len().saturating_sub(MOST_TRIGGERS);
-    triggers.truncate(MOST_TRIGGERS);
-    if rest > 0 {
-        let details = json!({ "next": steps(alert) });
-        triggers.push(trigger(alert, &key(alert, &["more"]), &more_words(rest), alert.severity(), "drift", details));
-    } else if alert.open == 0 && !resolves.is_empty() {
-        resolves.push(resolve(&key(alert, &["more"])));
-    }
-    resolves.extend(triggers);
-    Value::from(resolves)
+    let key_of = |event: &Value| event.get("dedup_key").and_then(Value::as_str).map(str::to_owned);
+    let going_on: BTreeSet<String> = triggers.iter().filter_map(key_of).collect();
+    // What goes on in other parts, or began again, is not over.
+    let over = resolves.iter().filter(|key| !going_on.contains(*key)).map(|key| resolve(key));
+    // Of several pieces of news about one thing, the worst is sent.
+    let mut seen = BTreeSet::new();
+    let events = over.chain(triggers).filter(|event| seen.insert(key_of(event)));
+    Value::from(events.collect::<Vec<_>>())
 }
 
-/// The place of an event among those that compete for room, the worst first.
+/// What tells one setting from another. Alerts that were kept by an older version know the title alone.
+fn topic_of(entry: &Entry) -> &str {
+    if entry.topic.is_empty() { &entry.title } else { &entry.topic }
+}
+
+/// One key for everything that is not seen for one cause; a credential is a cause of its own.
+fn cause_key(alert: &Alert, section: &SectionNews) -> String {
+    match (section.news, section.cause) {
+        (SectionChange::Refused | SectionChange::Accepted, _) => key(alert, &["credential", &section.section]),
+        (_, Some(cause)) => key(alert, &["blind", cause.as_str()]),
+        // What began before causes were kept has a key for each section.
+        (_, None) => key(alert, &["section", &section.section]),
+    }
+}
+
+/// The place of an event among those of one message, the worst first.
 fn rank(trigger: &Value) -> usize {
     let severity = trigger.pointer("/payload/severity").and_then(Value::as_str).unwrap_or_default();
     ["critical", "error", "warning", "info"].iter().position(|word| *word == severity).unwrap_or(usize::MAX)
 }
 
-fn drift(alert: &Alert, entry: &Entry, change: &EntryChange) -> Value {
+fn drift(alert: &Alert, entry: &Entry, key: &str) -> Value {
     let way = match entry.direction {
         Direction::Weaker => "weaker",
         Direction::Stronger => "stronger",
         Direction::Neutral | Direction::Unknown => "changed",
     };
-    let summary = format!("{} {way}", display_safe(&entry.title));
+    let summary = format!("{} {way}", display_safe_sentence(&entry.title));
+    let line = |change: &EntryChange| line(change.kind, &change.before, &change.after, entry.unit).to_string();
+    let each = |of: &dyn Fn(&EntryChange) -> String| {
+        let mut all: Vec<String> = Vec::new();
+        for one in entry.changes.iter().map(of) {
+            if !all.contains(&one) {
+                all.push(one);
+            }
+        }
+        detail(&all.join("; "))
+    };
+    let first = entry.changes.first().map(|change| &change.id);
     let details = json!({
-        "change": detail(&line(change.kind, &change.before, &change.after, entry.unit).to_string()),
-        "path": detail(&change.path.to_string()),
+        "change": each(&line),
+        "path": each(&|change| display_safe(&change.path.to_string())),
         "why": detail(&entry.why),
         "where": entry.dashboard.as_deref().map(detail),
         "audit_event": entry.event.as_deref().map(detail),
         "first_seen": written(entry.first_seen),
-        "drift": change.id,
-        "next": format!("authdrift show {}", display_safe(change.id.as_str())),
+        "drift": first,
+        "next": first.map(|id| format!("authdrift show {}", display_safe(id.as_str()))),
     });
-    trigger(alert, &drift_key(alert, change), &summary, entry.severity, "drift", details)
+    trigger(alert, key, &summary, entry.severity, "drift", details)
 }
 
-fn blind(alert: &Alert, section: &SectionNews, key: &str) -> Value {
-    let name = display_safe(&section.section);
-    let story = words::section_story(section.news, section.state);
+/// Sections or a credential that are not seen for one cause.
+fn blind(alert: &Alert, sections: &[&SectionNews], key: &str) -> Value {
+    let names: Vec<String> = sections.iter().map(|section| display_safe(&section.section)).collect();
+    let mut reasons: Vec<String> = Vec::new();
+    for section in sections {
+        let reason = display_safe_sentence(&section.reason);
+        if !reason.is_empty() && !reasons.contains(&reason) {
+            reasons.push(reason);
+        }
+    }
+    let (story, severity) = sections
+        .iter()
+        .map(|section| (words::trouble(section), section.news.severity()))
+        .next()
+        .unwrap_or(("no usable answer", Severity::High));
+    let what = match names.as_slice() {
+        [name] => format!("{name}: {story}"),
+        names => format!("{} sections: {story}", names.len()),
+    };
+    let what = reasons.first().map_or(what.clone(), |reason| format!("{what}, {reason}"));
+    let since = sections.iter().map(|section| section.since).min().map(written);
     let details = json!({
-        "reason": detail(&section.reason), "since": written(section.since), "next": steps(alert),
+        "reason": detail(&reasons.join("; ")), "since": since, "sections": detail(&names.join(", ")), "next": steps(alert),
     });
-    trigger(alert, key, &format!("{name}: {story}"), section.news.severity(), "blind", details)
+    trigger(alert, key, &what, severity, "blind", details)
 }
 
 fn notice(alert: &Alert, news: &Notice, topic: &str, key: &str) -> Value {
@@ -173,15 +218,7 @@ fn resolve(key: &str) -> Value {
     json!({ "event_action": "resolve", "dedup_key": key })
 }
 
-/// The number of a drift is the same for as long as the setting is watched, also when it drifts again.
-fn drift_key(alert: &Alert, change: &EntryChange) -> String {
-    match alert.sample {
-        true => key(alert, &["drift", change.id.as_str()]),
-        false => format!("authdrift:{}", cut(&display_safe(change.id.as_str()), 100)),
-    }
-}
-
-/// A key for what has no number. That of a sample is another one than that of the real thing.
+/// The key of an alert of PagerDuty. That of a sample is another one than that of the real thing.
 fn key(alert: &Alert, parts: &[&str]) -> String {
     let about = alert.instance.as_ref().map_or_else(|| alert.host.clone(), ToString::to_string);
     let sample = if alert.sample { "sample" } else { "" };
@@ -194,5 +231,5 @@ fn steps(alert: &Alert) -> String {
 }
 
 fn detail(text: &str) -> String {
-    cut(&display_safe(text), DETAIL)
+    cut(&display_safe_sentence(text), DETAIL)
 }

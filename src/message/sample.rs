@@ -29,6 +29,9 @@ pub fn sample(frame: Alert, kind: SampleKind) -> Alert {
             state: State::NotPermitted,
             reason: "403 a sample of a refusal".to_owned(),
             since: alert.at,
+            until: None,
+            cause: Some(State::NotPermitted),
+            still_unseen: 0,
         }];
         return alert;
     }
@@ -36,6 +39,7 @@ pub fn sample(frame: Alert, kind: SampleKind) -> Alert {
     let entry = |number: u32, setting: &str, title: &str, category, severity, unit, before, after| Entry {
         news,
         setting: setting.to_owned(),
+        topic: setting.to_owned(),
         title: title.to_owned(),
         why: "This is a sample of the reason why a setting matters.".to_owned(),
         dashboard: Some("Dashboard > Sample".to_owned()),
@@ -44,8 +48,11 @@ pub fn sample(frame: Alert, kind: SampleKind) -> Alert {
         severity,
         direction: Direction::Weaker,
         unit,
-        last_good: None,
+        last_good: Some(last_good),
         first_seen: alert.at,
+        closed_at: news.is_over().then_some(alert.at),
+        still_open: 0,
+        approved_until: None,
         also: Vec::new(),
         reopened: 0,
         unannounced: None,

@@ -26,6 +26,7 @@ fn entry(title: &str, severity: Severity, changes: Vec<EntryChange>) -> Entry {
     Entry {
         news: News::Opened,
         setting: "sample".to_owned(),
+        topic: title.to_owned(),
         title: title.to_owned(),
         why: "Nobody has said yet why this matters.".to_owned(),
         dashboard: None,
@@ -36,6 +37,9 @@ fn entry(title: &str, severity: Severity, changes: Vec<EntryChange>) -> Entry {
         unit: None,
         last_good: Some(at("2026-11-22T03:55:02Z")),
         first_seen: at("2026-11-22T04:00:02Z"),
+        closed_at: None,
+        still_open: 0,
+        approved_until: None,
         also: Vec::new(),
         reopened: 0,
         approved_by: Vec::new(),
@@ -166,6 +170,9 @@ pub(super) fn drift() -> Alert {
         state: State::NotPermitted,
         reason: "403 authorization_invalid".to_owned(),
         since: at("2026-11-22T03:55:02Z"),
+        until: None,
+        cause: Some(State::NotPermitted),
+        still_unseen: 0,
     }];
     alert.open = 6;
     alert
@@ -180,16 +187,18 @@ pub(super) fn all_clear() -> Alert {
     alert.event.size = 420;
     for entry in &mut alert.entries {
         entry.news = News::Reverted;
+        entry.closed_at = Some(at("2026-11-22T05:10:02Z"));
         if entry.unit.is_some() {
             entry.news = News::Approved;
             entry.approved_by = vec!["alice@example.test".to_owned()];
+            entry.approved_until = Some(at("2026-11-29T12:00:00Z"));
         }
     }
     if let Some(section) = alert.sections.first_mut() {
         section.news = SectionChange::SeeingAgain;
         section.state = State::Value;
         section.reason = String::new();
-        section.since = at("2026-11-22T05:10:02Z");
+        section.until = Some(at("2026-11-22T05:10:02Z"));
     }
     alert
 }
@@ -208,6 +217,9 @@ pub(super) fn untrusted() -> Alert {
             state,
             reason: reason.to_owned(),
             since: at("2026-11-22T03:50:02Z"),
+            until: None,
+            cause: Some(state),
+            still_unseen: 0,
         });
     }
     alert

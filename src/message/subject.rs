@@ -9,7 +9,7 @@ const LONGEST: usize = 120;
 
 /// One line that says how bad it is, where, and what: `[authdrift] CRITICAL clerk:prod: MFA required weaker, and 2 more`.
 ///
-/// It is plain ASCII: everything else becomes a visible `\u{..}`, so that no mail program has to decode it.
+/// Letters of any script stay; they are encoded when a mail is made.
 ///
 /// # Security
 /// Names from outside cannot break the line or hide in it (T9).
@@ -19,7 +19,7 @@ pub fn subject(alert: &Alert) -> String {
     let (what, rest) = news(alert);
     // What was left out must stay readable, so a long name gives way to it.
     let rest = plain(&rest);
-    let room = LONGEST.saturating_sub(start.len()).saturating_sub(rest.len());
+    let room = LONGEST.saturating_sub(start.chars().count()).saturating_sub(rest.chars().count());
     cut(&format!("{start}{}{rest}", cut(&plain(&what), room)), LONGEST)
 }
 
@@ -72,8 +72,14 @@ fn news(alert: &Alert) -> (String, String) {
     }
     if let Some(first) = alert.entries.first() {
         let end = match first.news {
-            News::Approved if !first.approved_by.is_empty() => format!("approved by {}", people(&first.approved_by)),
-            News::Approved => "approved".to_owned(),
+            News::Approved => {
+                let by = match first.approved_by.is_empty() {
+                    true => String::new(),
+                    false => format!(" by {}", people(&first.approved_by)),
+                };
+                let until = first.approved_until.map(|end| format!(" until {}", end.format("%-d %b %H:%M UTC")));
+                format!("approved{}{}", cut(&by, 60), until.unwrap_or_default())
+            }
             News::Passed => "drifted and went back meanwhile".to_owned(),
             _ => "back to the approved state".to_owned(),
         };
@@ -81,7 +87,7 @@ fn news(alert: &Alert) -> (String, String) {
             0 => String::new(),
             n => format!(", and {n} more over"),
         };
-        return (first.title.clone(), format!(" {}{more}{still_open}", cut(&end, 60)));
+        return (first.title.clone(), format!(" {end}{more}{still_open}"));
     }
     if let Some(accepted) = alert.sections.iter().find(|section| section.news == SectionChange::Accepted) {
         return (format!("the {} is accepted again", accepted.section), still_open);
@@ -98,15 +104,7 @@ fn news(alert: &Alert) -> (String, String) {
 }
 
 fn plain(text: &str) -> String {
-    let mut plain = String::new();
-    for character in display_safe(text).chars() {
-        match character {
-            '…' => plain.push_str("..."),
-            ' '..='~' => plain.push(character),
-            _ => plain.extend(character.escape_unicode()),
-        }
-    }
-    plain
+    display_safe(text).replace('…', "...")
 }
 
 fn cut(text: &str, longest: usize) -> String {
@@ -147,7 +145,7 @@ mod tests {
         alert.open = 2;
         assert_eq!(
             subject(&alert),
-            "[authdrift] RESOLVED clerk:prod: Session inactivity timeout approved by alice@example.test, 2 still open"
+            "[authdrift] RESOLVED clerk:prod: Session inactivi... approved by alice@example.test until 29 Nov 12:00 UTC, 2 still open"
         );
     }
 
@@ -161,11 +159,21 @@ mod tests {
     }
 
     #[test]
-    fn hostile_and_long_names_stay_one_short_ascii_line() {
+    fn letters_of_any_script_stay() {
+        let mut alert = samples::drift();
+        alert.entries.truncate(1);
+        alert.sections.clear();
+        alert.entries[0].title = "Allowed callback URLs (Büro 東京)".to_owned();
+        let expected = "[authdrift] CRITICAL clerk:prod: Allowed callback URLs (Büro 東京) weaker";
+        assert_eq!(subject(&alert), expected);
+    }
+
+    #[test]
+    fn hostile_and_long_names_stay_one_short_line() {
         for alert in [samples::hostile(), samples::enormous()] {
             let subject = subject(&alert);
-            assert!(subject.len() <= LONGEST, "{subject}");
-            assert!(subject.chars().all(|c| matches!(c, ' '..='~')), "{subject}");
+            assert!(subject.chars().count() <= LONGEST, "{subject}");
+            assert_eq!(display_safe(&subject), subject);
             assert!(subject.contains(" weaker"), "{subject}");
         }
     }

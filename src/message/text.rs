@@ -3,6 +3,7 @@
 //! Prose is wrapped at 76 columns. Paths, commands and values are never wrapped, so that they can be copied.
 
 use askama::Template;
+use unicode_width::UnicodeWidthStr;
 
 use super::Alert;
 use super::values::Line;
@@ -10,8 +11,12 @@ use super::view::{Block, Group, NoticeBlock, SectionGroup, SectionRow, Step, Vie
 
 /// Columns of the text.
 const WIDTH: usize = 76;
-/// Where what a label says begins.
+/// Where what a label says begins, unless the label is longer.
 const COLUMN: usize = 12;
+/// The same for the label of a whole entry.
+const TITLE_COLUMN: usize = 10;
+/// The same for a question.
+const STEP_COLUMN: usize = 18;
 
 #[derive(Template)]
 #[template(path = "alert.txt")]
@@ -33,20 +38,20 @@ pub fn render(alert: &Alert) -> Result<String, askama::Error> {
 impl Page {
     /// The severity and the sentence about everything, like the title of an entry.
     fn headline(&self) -> String {
-        hanging(&format!("{:<10}", self.view.label), &self.view.headline, 10)
+        hanging(&labelled(self.view.label, TITLE_COLUMN), &self.view.headline, TITLE_COLUMN)
     }
 
     /// Severity, title and, flush right, which way it went.
     fn title(&self, block: &Block) -> String {
-        let start = format!("{:<10}", block.label);
+        let start = labelled(block.label, TITLE_COLUMN);
         let room = WIDTH - block.outcome.len() - 2;
         let mut lines = wrapped(&block.title, room - start.len()).into_iter();
         let mut text = format!("{start}{}", lines.next().unwrap_or_default());
-        let gap = (WIDTH - block.outcome.len()).saturating_sub(text.chars().count()).max(2);
+        let gap = (WIDTH - block.outcome.len()).saturating_sub(text.width()).max(2);
         text.push_str(&" ".repeat(gap));
         text.push_str(block.outcome);
         for line in lines {
-            text.push_str(&format!("\n{:10}{line}", ""));
+            text.push_str(&format!("\n{:TITLE_COLUMN$}{line}", ""));
         }
         text
     }
@@ -55,7 +60,7 @@ impl Page {
     fn change(&self, line: &Line) -> String {
         let text = format!("  {line}");
         match line {
-            Line::Step { before, after } if text.chars().count() > WIDTH => format!("  {before}\n  -> {after}"),
+            Line::Step { before, after } if text.width() > WIDTH => format!("  {before}\n  -> {after}"),
             _ => text,
         }
     }
@@ -65,28 +70,29 @@ impl Page {
     }
 
     fn fact(&self, label: &str, text: &str) -> String {
-        hanging(&format!("{label:<COLUMN$}"), text, COLUMN)
+        hanging(&labelled(label, COLUMN), text, COLUMN)
     }
 
     fn inner_fact(&self, label: &str, text: &str) -> String {
-        hanging(&format!("  {label:<8}"), text, 10)
+        hanging(&labelled(&format!("  {label}"), COLUMN), text, COLUMN)
     }
 
     fn section_title(&self, group: &SectionGroup) -> String {
-        format!("{:<10}{}", group.label, group.title)
+        labelled(group.label, TITLE_COLUMN) + group.title
     }
 
     fn notice_title(&self, notice: &NoticeBlock) -> String {
-        hanging(&format!("{:<10}", notice.label), &notice.title, 10)
+        hanging(&labelled(notice.label, TITLE_COLUMN), &notice.title, TITLE_COLUMN)
     }
 
     fn section(&self, row: &SectionRow) -> String {
-        format!("  {}\n{}", row.name, hanging("    ", &row.story, 4))
+        format!("{}\n{}", hanging("  ", &row.name, 2), hanging("    ", &row.story, 4))
     }
 
     /// What to do, the command on a line of its own, and what it does.
     fn step(&self, step: &Step) -> String {
-        format!("  {:<16}{}\n{}", step.question, step.command, hanging(&" ".repeat(18), step.effect, 18))
+        let start = labelled(&format!("  {}", step.question), STEP_COLUMN);
+        format!("{start}{}\n{}", step.command, hanging(&" ".repeat(STEP_COLUMN), step.effect, STEP_COLUMN))
     }
 
     /// What drifted and what is over, with the number of entries left out of each.
@@ -98,6 +104,11 @@ impl Page {
     fn has_shared_paths(&self, groups: &[Group]) -> bool {
         groups.len() == 1
     }
+}
+
+/// `label` up to `column`, and never without a space after it.
+fn labelled(label: &str, column: usize) -> String {
+    format!("{label:<width$} ", width = column - 1)
 }
 
 /// `text` after `start`, wrapped, with the following lines indented.
@@ -115,7 +126,7 @@ fn wrapped(text: &str, width: usize) -> Vec<String> {
         };
         if line.is_empty() {
             line.push_str(word);
-        } else if line.chars().count() + 1 + word.chars().count() <= width {
+        } else if line.width() + 1 + word.width() <= width {
             line.push(' ');
             line.push_str(word);
         } else {
@@ -127,7 +138,7 @@ fn wrapped(text: &str, width: usize) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::samples;
+    use super::super::{News, samples};
     use super::*;
 
     #[test]
@@ -149,10 +160,35 @@ mod tests {
             for line in render(&alert).unwrap().lines() {
                 let fixed = line.trim_start().trim_start_matches("Path ").trim_start();
                 let may_be_long = fixed.starts_with('/') || line.contains("authdrift ") || !fixed.contains(' ');
-                assert!(may_be_long || line.chars().count() <= WIDTH, "{line}");
+                assert!(may_be_long || line.width() <= WIDTH, "{line}");
                 assert_eq!(line.trim_end(), line, "space at the end");
             }
         }
+    }
+
+    #[test]
+    fn every_label_stands_apart_from_what_it_says() {
+        for label in ["", "By", "Differed", "CAME AND WENT", "a label that is longer than any column"] {
+            let text = labelled(label, TITLE_COLUMN);
+            assert!(text.ends_with(' ') && text.len() >= TITLE_COLUMN, "{text}");
+        }
+        let mut alert = samples::drift();
+        alert.entries[0].last_good = None;
+        alert.entries[1].news = News::Passed;
+        let text = render(&alert).unwrap();
+        assert!(text.contains("\n  Changed   by 22 Nov 2026 04:00 UTC; no earlier"), "{text}");
+        assert!(text.contains("\nCAME AND WENT Session inactivity timeout"), "{text}");
+        assert!(text.contains("\nChanged     between 22 Nov 2026 03:55 and 04:00 UTC\n"), "{text}");
+    }
+
+    #[test]
+    fn wide_letters_keep_to_the_columns() {
+        let mut alert = samples::drift();
+        alert.entries[0].title = "MFA 設定 ".repeat(12);
+        let text = render(&alert).unwrap();
+        let title = text.lines().find(|line| line.contains("設定")).unwrap();
+        assert_eq!((title.width(), title.ends_with("WEAKER")), (WIDTH, true), "{title}");
+        assert!(text.lines().filter(|line| line.contains("設定")).all(|line| line.width() <= WIDTH));
     }
 
     #[test]
@@ -169,7 +205,7 @@ mod tests {
     #[test]
     fn what_is_left_out_is_counted() {
         let text = render(&samples::many()).unwrap();
-        assert!(text.contains("and 150 more: authdrift status"));
+        assert!(text.contains("and 150 more settings: authdrift diff clerk:prod"));
         let text = render(&samples::enormous()).unwrap();
         assert!(text.contains("and 20 more places"));
     }

@@ -9,7 +9,7 @@ use std::fmt;
 use serde_json::{Map, Value};
 
 use crate::diff::ChangeKind;
-use crate::model::{Unit, display_safe};
+use crate::model::{Unit, display_safe, is_nothing};
 
 /// Characters of one value in the summary of an object.
 const LONGEST_IN_SUMMARY: usize = 40;
@@ -17,6 +17,8 @@ const LONGEST_IN_SUMMARY: usize = 40;
 const FIELDS_IN_SUMMARY: usize = 6;
 /// Characters shown before the place where two long values part.
 const LEAD: usize = 24;
+/// Decimals of an amount with a unit.
+const DECIMALS: usize = 2;
 /// Digits of a fingerprint or digest that tell two of them apart.
 const DIGITS: usize = 8;
 /// Fields that say what an object is, shown first.
@@ -98,13 +100,8 @@ pub fn summary(value: &Value, unit: Option<Unit>) -> String {
     if fields.is_empty() || stand_in(fields).is_some() {
         return show(value, unit);
     }
-    let is_worth_it = |value: &Value| match value {
-        Value::Null => false,
-        Value::String(text) => !text.is_empty(),
-        Value::Array(items) => !items.is_empty(),
-        Value::Object(fields) => !fields.is_empty(),
-        Value::Bool(_) | Value::Number(_) => true,
-    };
+    // A switch that is off says so.
+    let is_worth_it = |value: &Value| value.is_boolean() || !is_nothing(value);
     let telling = TELLING.iter().filter_map(|name| fields.get_key_value(*name));
     let others = fields.iter().filter(|(name, _)| !TELLING.contains(&name.as_str()));
     let mut parts = Vec::new();
@@ -185,6 +182,17 @@ fn stand_in(fields: &Map<String, Value>) -> Option<String> {
             Some(digest) => Some(format!("secret, fingerprint {}", first_digits(digest))),
             None => section_state(&Value::Object(fields.clone())).map(str::to_owned),
         },
+        3 => {
+            let digest = text_of("certificate")?.strip_prefix("sha256:")?;
+            let (subject, until) = (text_of("subject")?, text_of("until")?);
+            let day = until.split_once('T').map_or(until, |(day, _)| day);
+            Some(format!(
+                "certificate of {}, until {}, sha256 {}",
+                display_safe(subject),
+                display_safe(day),
+                display_safe(digest)
+            ))
+        }
         2 => {
             let digest = text_of("sha256")?;
             let size = fields.get("size")?.as_u64()?;
@@ -203,7 +211,9 @@ fn show_text(text: &str) -> String {
     let could_mislead = text.starts_with(['(', '"', '+', '-', '…', ' '])
         || text.ends_with(' ')
         || text.contains("->")
-        || ["secret, ", "text of ", "added: ", "removed: "].iter().any(|word| text.starts_with(word));
+        || ["secret, ", "text of ", "certificate of ", "added: ", "removed: "]
+            .iter()
+            .any(|word| text.starts_with(word));
     if could_mislead { exact(&Value::from(text)) } else { display_safe(text) }
 }
 
@@ -219,7 +229,10 @@ fn show_amount(amount: f64, written: &str, unit: Unit) -> String {
         Unit::Hours => ("h", amount * 3600.0),
         Unit::Days => (if written == "1" { "day" } else { "days" }, amount * 86400.0),
     };
-    let plain = format!("{} {name}", grouped(written));
+    // Minutes that are kept as hours have no end; `sides` shows the exact forms where these agree.
+    let is_long = written.split_once('.').is_some_and(|(_, decimals)| decimals.len() > DECIMALS);
+    let rounded = if is_long { format!("{amount:.DECIMALS$}") } else { written.to_owned() };
+    let plain = format!("{} {name}", grouped(&rounded));
     let reading = match unit {
         Unit::Days => None,
         Unit::Milliseconds if amount >= 1000.0 && seconds < 60.0 => Some(format!("{seconds} s")),
@@ -298,6 +311,7 @@ mod tests {
             (json!(30), Some(Unit::Minutes), "30 min"),
             (json!(1440), Some(Unit::Minutes), "1,440 min (1 day)"),
             (json!(3.02), Some(Unit::Hours), "3.02 h (181 min)"),
+            (json!(181.0 / 60.0), Some(Unit::Hours), "3.02 h (181 min)"),
             (json!(3), Some(Unit::Hours), "3 h"),
             (json!(72.0), Some(Unit::Hours), "72 h (3 days)"),
             (json!(720), Some(Unit::Hours), "720 h (30 days)"),
@@ -317,6 +331,11 @@ mod tests {
             (json!("a\u{1b}[2Jb"), None, "a\\u{1b}[2Jb"),
             (json!({"fingerprint": format!("hmac-sha256:{digest}")}), None, "secret, fingerprint a1b2c3d4"),
             (json!({"sha256": digest, "size": 1204}), None, "text of 1,204 bytes, sha256 a1b2c3d4"),
+            (
+                json!({"certificate": "sha256:a1b2", "subject": "CN=idp.example", "until": "2036-11-27T22:30:00Z"}),
+                None,
+                "certificate of CN=idp.example, until 2036-11-27, sha256 a1b2",
+            ),
             (json!({"state": "off"}), None, "switched off"),
         ];
         for (value, unit, expected) in table {

@@ -7,7 +7,7 @@ use super::values::{self, Line};
 use super::words::{self, moment};
 use super::{Alert, Entry, EntryChange, News, Notice, SectionChange, Window};
 use crate::diff::ChangeKind;
-use crate::model::{Direction, Severity, Unit, display_safe};
+use crate::model::{Direction, Severity, Unit, display_safe, display_safe_sentence};
 
 /// Entries of one message.
 const MOST_ENTRIES: usize = 50;
@@ -31,6 +31,8 @@ pub(super) struct View {
     pub(super) more_drifted: usize,
     pub(super) over: Vec<Block>,
     pub(super) more_over: usize,
+    /// The command that shows what is left out.
+    pub(super) more_command: String,
     pub(super) sections: Vec<SectionGroup>,
     pub(super) notices: Vec<NoticeBlock>,
     pub(super) who: Option<String>,
@@ -96,7 +98,7 @@ pub(super) struct Step {
 
 impl View {
     pub(super) fn of(alert: &Alert) -> Self {
-        let untrusted = alert.untrusted.as_deref().map(display_safe);
+        let untrusted = alert.untrusted.as_deref().map(display_safe_sentence);
         let (facts, footer) = (words::facts(alert), words::footer(alert));
         let frame = cost_of(&facts) + escaped(&footer) + untrusted.as_deref().map_or(0, escaped);
         let mut budget = Budget(BUDGET.saturating_sub(frame));
@@ -129,6 +131,10 @@ impl View {
             more_drifted,
             over,
             more_over,
+            more_command: match &alert.instance {
+                Some(instance) => format!("authdrift diff {instance}"),
+                None => "authdrift status".to_owned(),
+            },
             sections,
             notices,
             who: words::who(alert),
@@ -173,11 +179,11 @@ fn block(entry: &Entry, window: Option<Window>) -> Block {
     let mut facts = Vec::new();
     let mut fact = |label, line: String| facts.push(Fact { label, lines: vec![line] });
     if let Some(history) = history(entry) {
-        fact("Since", history);
+        fact(if entry.news.is_over() { "Differed" } else { "Since" }, history);
     }
     let own = Window { last_good: entry.last_good, first_different: entry.first_seen };
     if matches!(entry.news, News::Opened | News::Reopened) && window.is_some_and(|window| window != own) {
-        facts.push(Fact { label: "Happened", lines: words::happened(own) });
+        facts.push(Fact { label: "Changed", lines: vec![words::happened(own)] });
     }
     let mut fact = |label, line: String| facts.push(Fact { label, lines: vec![line] });
     if let Some(announced) = &entry.unannounced {
@@ -185,7 +191,7 @@ fn block(entry: &Entry, window: Option<Window>) -> Block {
     }
     if !entry.news.is_over() {
         if let Some(place) = &entry.dashboard {
-            fact("Where", display_safe(place));
+            fact("Where", display_safe_sentence(place));
         }
         if let Some(event) = &entry.event {
             fact("Event", display_safe(event));
@@ -204,11 +210,11 @@ fn block(entry: &Entry, window: Option<Window>) -> Block {
     };
     Block {
         label,
-        title: display_safe(&entry.title),
+        title: display_safe_sentence(&entry.title),
         outcome,
         groups: groups(entry, shown),
         more_changes: entry.changes.len().saturating_sub(MOST_CHANGES),
-        why: if entry.news.is_over() { String::new() } else { display_safe(&entry.why) },
+        why: if entry.news.is_over() { String::new() } else { display_safe_sentence(&entry.why) },
         facts,
     }
 }
@@ -228,9 +234,13 @@ fn history(entry: &Entry) -> Option<String> {
         News::Flapping => Some(format!(
             "{first}, and it began and ended {times} more; the same again is not told until it stays as it is"
         )),
-        News::Passed => Some(format!("{first}, over before this could be delivered")),
-        News::Reverted => Some(format!("{first}, now back at the approved value")),
-        News::Approved => Some(format!("{first}, approved by {}", words::people(&entry.approved_by))),
+        News::Passed => Some(format!("{}, over before this could be delivered", words::was_open(entry))),
+        News::Reverted => Some(format!("{}, now back at the approved value", words::was_open(entry))),
+        News::Approved => {
+            let end = entry.approved_until.map(|end| format!(" until {}, then it is a drift again", moment(end)));
+            let by = words::people(&entry.approved_by);
+            Some(format!("{}, approved by {by}{}", words::was_open(entry), end.unwrap_or_default()))
+        }
     }
 }
 
@@ -278,7 +288,7 @@ fn notice_block(notice: &Notice) -> NoticeBlock {
     let (title, note) = words::notice(notice.kind);
     let subject = display_safe(&notice.subject);
     let title = if subject.is_empty() { title.to_owned() } else { format!("{title}: {subject}") };
-    NoticeBlock { label, title, text: display_safe(&notice.text), note }
+    NoticeBlock { label, title, text: display_safe_sentence(&notice.text), note }
 }
 
 fn section_group(alert: &Alert, kind: SectionChange, budget: &mut Budget) -> Option<SectionGroup> {
@@ -310,20 +320,14 @@ fn section_group(alert: &Alert, kind: SectionChange, budget: &mut Budget) -> Opt
     // Sections with one story are one row: an outage is one thing, however many sections it takes.
     let mut stories: Vec<(String, Vec<String>)> = Vec::new();
     for news in alert.sections.iter().filter(|news| news.news == kind) {
-        let reason = display_safe(&news.reason);
-        let since = moment(news.since);
-        let what = words::section_story(news.news, news.state);
-        let story = match reason.is_empty() {
-            true => format!("{what} since {since}"),
-            false => format!("{what} since {since}: {reason}"),
-        };
+        let story = words::section_story(news, alert.at);
         match stories.iter_mut().find(|(known, _)| *known == story) {
             Some((_, names)) => names.push(display_safe(&news.section)),
             None => stories.push((story, vec![display_safe(&news.section)])),
         }
     }
     for (story, names) in stories {
-        let row = SectionRow { name: words::listed(&names), story };
+        let row = SectionRow { name: words::listed(&names, "section"), story };
         if budget.takes(SECTION_COST + escaped(&row.name) + escaped(&row.story)) {
             group.rows.push(row);
         } else {
@@ -355,7 +359,8 @@ impl Block {
                 cost += LINE_COST + escaped(&line.to_string());
             }
             for path in &group.paths {
-                cost += LINE_COST + escaped(path);
+                // With a place to break at every slash.
+                cost += LINE_COST + escaped(path) + 5 * path.matches('/').count();
             }
         }
         cost

@@ -3,8 +3,8 @@
 use chrono::{DateTime, Utc};
 
 use super::view::{Fact, Step, label_of};
-use super::{Alert, Entry, News, Notice, NoticeKind, SectionChange, Window};
-use crate::model::{Provider, Severity, State, display_safe};
+use super::{Alert, Entry, News, Notice, NoticeKind, SectionChange, SectionNews, Window};
+use crate::model::{Provider, Severity, State, display_safe, display_safe_sentence};
 
 /// Names listed before the rest is counted.
 const MOST_NAMES: usize = 5;
@@ -61,9 +61,10 @@ pub(super) fn headline(alert: &Alert) -> String {
     let approved = of_news(&[News::Approved]);
     if approved > 0 {
         clauses.push(format!(
-            "{} {} approved",
+            "{} {} approved{}",
             counted(approved, "change"),
-            if approved == 1 { "was" } else { "were" }
+            if approved == 1 { "was" } else { "were" },
+            for_a_time(alert)
         ));
     }
     for kind in SectionChange::ALL {
@@ -97,6 +98,17 @@ pub(super) fn headline(alert: &Alert) -> String {
     format!("{}: {sample}{}", alert.about(), clauses.join(", "))
 }
 
+/// When the approvals end that were given for a time, if some were.
+fn for_a_time(alert: &Alert) -> String {
+    let approved = || alert.entries.iter().filter(|entry| entry.news == News::Approved);
+    let ends: Vec<DateTime<Utc>> = approved().filter_map(|entry| entry.approved_until).collect();
+    match ends.iter().min() {
+        None => String::new(),
+        Some(first) if ends.len() == approved().count() => format!(" until {}", moment(*first)),
+        Some(first) => format!(", {} of them only until {}", ends.len(), moment(*first)),
+    }
+}
+
 /// The credentials to which `kind` happened; there are few.
 fn credentials(alert: &Alert, kind: SectionChange) -> String {
     let named = alert.sections.iter().filter(|section| section.news == kind);
@@ -128,7 +140,7 @@ pub(super) fn facts(alert: &Alert) -> Vec<Fact> {
         fact("Approved", lines);
     }
     match alert.window {
-        Some(window) => fact("Happened", happened(window)),
+        Some(window) => fact("Changed", vec![happened(window)]),
         None => fact("Noticed", vec![moment(alert.at)]),
     }
     facts
@@ -174,14 +186,29 @@ fn open_now(alert: &Alert) -> String {
     text
 }
 
-pub(super) fn happened(window: Window) -> Vec<String> {
-    let first = moment(window.first_different);
+/// When it was changed, as exactly as the readings before and after it know.
+pub(super) fn happened(window: Window) -> String {
     match window.last_good {
-        None => vec![format!("by {first}; no earlier reading to narrow it down")],
-        Some(good) => vec![
-            format!("after  {}, the last reading without it", moment(good)),
-            format!("before {first}, the first reading with it"),
-        ],
+        None => format!("by {}; no earlier reading to narrow it down", moment(window.first_different)),
+        Some(good) => format!("between {}", span(good, window.first_different, "and")),
+    }
+}
+
+/// Two points in time with `word` between them, no more of the second than it takes.
+fn span(from: DateTime<Utc>, to: DateTime<Utc>, word: &str) -> String {
+    if from.date_naive() != to.date_naive() {
+        return format!("{} {word} {}", moment(from), moment(to));
+    }
+    // Within one minute, only the seconds tell them apart.
+    let time = if from.format("%H:%M").to_string() == to.format("%H:%M").to_string() { "%H:%M:%S" } else { "%H:%M" };
+    format!("{} {word} {} UTC", from.format(&format!("%-d %b %Y {time}")), to.format(time))
+}
+
+/// When a drift that is over began and ended, as far as the readings know.
+pub(super) fn was_open(entry: &Entry) -> String {
+    match entry.closed_at {
+        Some(closed) => format!("from {}", span(entry.first_seen, closed, "to")),
+        None => format!("from {}", moment(entry.first_seen)),
     }
 }
 
@@ -189,13 +216,9 @@ pub(super) fn happened(window: Window) -> Vec<String> {
 pub(super) fn who(alert: &Alert) -> Option<String> {
     let has_drifted = alert.entries.iter().any(|entry| !entry.news.is_over());
     let window = alert.window.filter(|_| has_drifted)?;
-    let until = moment(window.first_different);
     let time = match window.last_good {
-        Some(good) if good.date_naive() == window.first_different.date_naive() => {
-            format!("from {} to {}", good.format("%-d %b %Y %H:%M"), window.first_different.format("%H:%M UTC"))
-        }
-        Some(good) => format!("from {} to {until}", moment(good)),
-        None => format!("before {until}"),
+        Some(good) => format!("from {}", span(good, window.first_different, "to")),
+        None => format!("before {}", moment(window.first_different)),
     };
     let has_events = alert.entries.iter().any(|entry| !entry.news.is_over() && entry.event.is_some());
     let what = if has_events { "for the events named above" } else { "for changes" };
@@ -251,9 +274,11 @@ pub(super) fn steps(alert: &Alert) -> Vec<Step> {
     if count_of(alert, SectionChange::Blind) > 0 || is_still_unseen(alert) {
         step("Access mended?", format!("authdrift check {instance}"), "reads everything again at once");
     }
-    let has_trouble = alert.notices.iter().any(|notice| !notice.kind.is_end());
-    if worst.is_none() && alert.sections.is_empty() && !is_still_unseen(alert) && (alert.open > 0 || has_trouble) {
-        step("Still open", "authdrift status".to_owned(), "lists what is left");
+    let has_trouble = alert.notices.iter().any(|notice| !notice.kind.is_end() && notice.kind != NoticeKind::Approved);
+    if worst.is_none() && alert.open > 0 {
+        step("Still open", format!("authdrift diff {instance}"), "lists what differs from the approved state");
+    } else if worst.is_none() && has_trouble && !is_still_unseen(alert) {
+        step("Look closer", "authdrift status".to_owned(), "shows instances, receivers and what waits for them");
     }
     steps
 }
@@ -348,18 +373,36 @@ pub(super) fn footer(alert: &Alert) -> String {
     )
 }
 
-/// What is the case with a section, before "since".
-pub(super) fn section_story(news: SectionChange, state: State) -> &'static str {
-    match (news, state) {
-        (SectionChange::Blind, State::NotPermitted) => "refused",
-        (SectionChange::Blind, _) => "no usable answer",
+/// Since when a section or credential is not seen and why, or from when to when it was not; `at` is when the alert was made.
+pub(super) fn section_story(section: &SectionNews, at: DateTime<Utc>) -> String {
+    let lasted = || span(section.since, section.until.unwrap_or(at), "to");
+    let now = match section.state {
+        State::Off => ", now known to be switched off",
+        State::NotOnPlan => ", now known not to be on the plan",
+        State::Value | State::NotPermitted | State::Unreachable | State::Suspect => "",
+    };
+    let reason = display_safe_sentence(&section.reason);
+    let why = if reason.is_empty() { String::new() } else { format!(": {reason}") };
+    let since = moment(section.since);
+    match section.news {
+        SectionChange::Accepted => format!("refused from {}", lasted()),
+        SectionChange::SeeingAgain if section.cause == Some(State::Suspect) => {
+            format!("not believed from {}{now}", lasted())
+        }
+        SectionChange::SeeingAgain => format!("not readable from {}{now}", lasted()),
+        SectionChange::Unbaselined => format!("first read {since}{now}"),
+        SectionChange::Refused | SectionChange::Suspect | SectionChange::Blind => {
+            format!("{} since {since}{why}", trouble(section))
+        }
+    }
+}
+
+/// What is the case with a section or credential that is not seen.
+pub(super) fn trouble(section: &SectionNews) -> &'static str {
+    match (section.news, section.state) {
         (SectionChange::Suspect, _) => "not believed",
-        (SectionChange::Refused, _) => "refused",
-        (SectionChange::Accepted, _) => "accepted",
-        (_, State::Value) => "readable",
-        (_, State::Off) => "known to be switched off",
-        (_, State::NotOnPlan) => "known not to be on the plan",
-        (_, State::NotPermitted | State::Unreachable | State::Suspect) => "known",
+        (SectionChange::Refused, _) | (_, State::NotPermitted) => "refused",
+        _ => "no usable answer",
     }
 }
 
@@ -368,14 +411,15 @@ pub(super) fn people(names: &[String]) -> String {
     if names.is_empty() {
         return "nobody named".to_owned();
     }
-    listed(&names.iter().map(|name| display_safe(name)).collect::<Vec<_>>())
+    listed(&names.iter().map(|name| display_safe(name)).collect::<Vec<_>>(), "person")
 }
 
-/// Names, the first few of them.
-pub fn listed(names: &[String]) -> String {
+/// Names, the first few of them; the others are counted as `noun`.
+pub fn listed(names: &[String], noun: &str) -> String {
     let mut shown: Vec<String> = names.iter().take(MOST_NAMES).cloned().collect();
-    if names.len() > MOST_NAMES {
-        shown.push(format!("and {} more", names.len() - MOST_NAMES));
+    let more = names.len() - shown.len();
+    if more > 0 {
+        shown.push(format!("and {} more {}", more, plural(more, noun)));
     }
     shown.join(", ")
 }
@@ -387,7 +431,15 @@ pub(super) fn moment(at: DateTime<Utc>) -> String {
 
 /// `1 setting`, `2 settings`.
 pub(super) fn counted(count: usize, noun: &str) -> String {
-    if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
+    format!("{count} {}", plural(count, noun))
+}
+
+fn plural(count: usize, noun: &str) -> String {
+    match (count, noun) {
+        (1, _) => noun.to_owned(),
+        (_, "person") => "people".to_owned(),
+        _ => format!("{noun}s"),
+    }
 }
 
 /// Sections to which `kind` happened.

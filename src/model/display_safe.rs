@@ -1,15 +1,17 @@
-//! The only function that prepares foreign text for people.
+//! What prepares text for people: foreign values, and our own sentences with foreign values in them.
 
 use std::fmt::Write as _;
 
-/// Characters kept of one text; what follows is cut and counted.
+/// Characters kept of one foreign value; what follows is cut and counted.
 const LONGEST: usize = 200;
+/// Characters of a sentence of our own. No sentence is that long: this only bounds what a fault could make of one.
+const LONGEST_SENTENCE: usize = 4_000;
 
-/// Makes text from outside safe to show on a terminal, in a log, a mail or a page.
+/// Makes one foreign value safe to show on a terminal, in a log, a mail or a page.
 ///
 /// Control characters, bidirectional overrides, line separators and every character that is drawn as nothing become a
-/// visible `\u{..}`; text over 200 characters is cut with a mark that says how much is missing. HTML is escaped by
-/// the templates, not here.
+/// visible `\u{..}`; a value far over 200 characters is cut with a mark that says how much is missing. HTML is escaped
+/// by the templates, not here.
 ///
 /// # Security
 /// Without this, a JWT template named with an escape sequence could rewrite the operator's terminal, and a
@@ -18,20 +20,27 @@ pub fn display_safe(text: &str) -> String {
     display_safe_to(text, LONGEST)
 }
 
-/// As [`display_safe`], of a text that may be longer: `longest` characters are kept.
+/// As [`display_safe`], for a sentence of our own: it is never cut. The values in it are cut where it is written.
+pub fn display_safe_sentence(text: &str) -> String {
+    display_safe_to(text, LONGEST_SENTENCE)
+}
+
+/// As [`display_safe`], with `longest` instead of 200. What is shorter than the mark that would stand for it is kept.
 pub fn display_safe_to(text: &str, longest: usize) -> String {
     let mut safe = String::with_capacity(text.len().min(4 * longest));
-    let mut characters = text.chars();
-    for character in characters.by_ref().take(longest) {
+    let missing = text.chars().skip(longest).count();
+    let mark = format!("… ({missing} more characters)");
+    let is_cut = missing > mark.chars().count();
+    let kept = if is_cut { longest } else { longest + missing };
+    for character in text.chars().take(kept) {
         if is_deceptive(character) {
             let _ = write!(safe, "\\u{{{:x}}}", character as u32);
         } else {
             safe.push(character);
         }
     }
-    let missing = characters.count();
-    if missing > 0 {
-        let _ = write!(safe, "… ({missing} more)");
+    if is_cut {
+        safe.push_str(&mark);
     }
     safe
 }
@@ -79,7 +88,20 @@ mod tests {
         for (text, expected) in table {
             assert_eq!(display_safe(text), expected);
         }
-        assert!(display_safe(&"x".repeat(300)).ends_with("… (100 more)"));
+    }
+
+    #[test]
+    fn a_cut_saves_more_than_it_costs_and_says_of_what() {
+        let x = |count| "x".repeat(count);
+        assert_eq!(display_safe(&x(300)), x(200) + "… (100 more characters)");
+        assert_eq!(display_safe(&x(202)), x(202));
+        for count in 190..400 {
+            let shown = display_safe(&x(count));
+            assert!(shown == x(count) || shown.chars().count() < count, "{count}: {shown}");
+        }
+        assert_eq!(display_safe_sentence(&x(3_000)), x(3_000));
+        assert!(display_safe_sentence(&x(9_000)).chars().count() < 4_100);
+        assert_eq!(display_safe_sentence("a\r\nb"), "a\\u{d}\\u{a}b");
     }
 
     #[test]

@@ -63,6 +63,19 @@ word!(
     }
 );
 
+impl Direction {
+    /// Whether it protects less than `other`, as far as is known.
+    pub fn is_worse_than(self, other: Self) -> bool {
+        let rank = |direction| match direction {
+            Self::Weaker => 3,
+            Self::Unknown => 2,
+            Self::Neutral => 1,
+            Self::Stronger => 0,
+        };
+        rank(self) > rank(other)
+    }
+}
+
 word!(
     /// What part of sign-in a setting belongs to.
     Category {

@@ -26,6 +26,15 @@ pub enum State {
 }
 
 impl State {
+    /// Every one.
+    pub const ALL: [Self; 6] =
+        [Self::Value, Self::Off, Self::NotOnPlan, Self::NotPermitted, Self::Unreachable, Self::Suspect];
+
+    /// The one of that word.
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|state| state.as_str() == word)
+    }
+
     /// Whether the state says something about the vendor's settings.
     pub fn is_comparable(self) -> bool {
         matches!(self, Self::Value | Self::Off | Self::NotOnPlan)

@@ -10,6 +10,12 @@ use super::Refusal;
 use crate::model::{State, display_safe};
 use crate::sections::{Each, Section};
 
+/// Addresses of one section at most.
+const MOST_ADDRESSES: usize = 10_000;
+
+/// The longest id that stands in an address.
+const LONGEST_ID: usize = 1 << 10;
+
 /// What came of a section that others depend on.
 pub(super) type Outcome = Arc<Result<Value, Refusal>>;
 
@@ -50,6 +56,9 @@ pub(super) fn addresses(
     let mut found: Vec<(Vec<String>, Names<'_>)> = vec![(Vec::new(), known)];
     for each in &section.each {
         let values = values(each, parents)?;
+        if found.len().saturating_mul(values.len()) > MOST_ADDRESSES {
+            return Err(Refusal::unreachable(format!("it would be read at more than {MOST_ADDRESSES} addresses")));
+        }
         let mut longer = Vec::with_capacity(found.len() * values.len());
         for (keys, names) in &found {
             for (key, value) in &values {
@@ -64,6 +73,13 @@ pub(super) fn addresses(
     Ok(found.into_iter().map(|(keys, names)| Address { url: url(base, &section.path, &names), keys }).collect())
 }
 
+/// Whether `id` is one segment of an address, and the same one to every server on the way: `.` and `..` are none, however
+/// they are spelled, and some characters are left out of addresses.
+fn is_segment(id: &str) -> bool {
+    let plain = id.to_ascii_lowercase().replace("%2e", ".");
+    !matches!(plain.as_str(), "" | "." | "..") && id.len() <= LONGEST_ID && !id.chars().any(char::is_control)
+}
+
 /// The keys and values of one name in braces.
 fn values(each: &Each, parents: &BTreeMap<&str, Outcome>) -> Result<Vec<(String, String)>, Refusal> {
     let (Some(of), Some(id)) = (&each.of, &each.id) else {
@@ -76,6 +92,11 @@ fn values(each: &Each, parents: &BTreeMap<&str, Outcome>) -> Result<Vec<(String,
                 Some(field) => object.get(field).and_then(Value::as_str).unwrap_or_default(),
                 None => id,
             };
+            if !is_segment(id) || key.len() > LONGEST_ID {
+                let reason =
+                    format!("an object of {of} has an id that cannot stand in an address: '{}'", display_safe(id));
+                return Err(Refusal::unreachable(reason));
+            }
             found.insert((key.to_owned(), id.to_owned()));
         }
     }
@@ -199,6 +220,36 @@ mod tests {
         ] {
             assert_eq!(of(&when, &parents).unwrap_err().state, expected, "{parents:?}");
         }
+    }
+
+    #[test]
+    fn an_id_that_would_lead_to_another_address_is_not_asked_for() {
+        let each =
+            section("path = '/roles/{id}/permissions'\neach = [{ as = 'id', of = 'a', id = '/id', key = 'name' }]");
+        let of_id = |id: &str| of(&each, &[("a", Ok(json!([{ "id": id, "name": "n" }])))]);
+        let long = "x".repeat(2_000);
+        for id in [".", "..", "%2e", "%2E%2e", ".%2e", ".\t.", "\n..", "..\r", "\t", "a\u{0}", "a\u{7f}", long.as_str()]
+        {
+            let refused = of_id(id).unwrap_err();
+            assert!(
+                refused.state == State::Unreachable && refused.reason.contains("cannot stand"),
+                "{id:?} {refused:?}"
+            );
+        }
+        for (id, segment) in
+            [("...", "..."), ("..a", "..a"), ("%2e%2f", "%252e%252f"), ("a/..", "a%2F.."), ("\\..", "%5C..")]
+        {
+            assert_eq!(of_id(id).unwrap(), [format!("n /proxy/roles/{segment}/permissions")], "{id:?}");
+        }
+    }
+
+    #[test]
+    fn there_are_only_so_many_addresses() {
+        let text =
+            "path = '/{a}/{b}'\neach = [{ as = 'a', of = 't', id = '/x/*' }, { as = 'b', of = 't', id = '/x/*' }]";
+        let ids: Vec<String> = (0..101).map(|number| number.to_string()).collect();
+        let refused = of(&section(text), &[("t", Ok(json!({ "x": ids })))]).unwrap_err();
+        assert!(refused.state == State::Unreachable && refused.reason.contains("more than 10000"), "{refused:?}");
     }
 
     #[test]

@@ -15,6 +15,7 @@ use super::pace::Pace;
 use super::places::{Guest, PLACES, Reading};
 use super::{Collected, ReadError};
 use crate::backoff::jittered;
+use crate::canonical::{NoRoom, Room};
 use crate::config::{self, Instance, Rate};
 use crate::model::Provider;
 use crate::reach::Proxy;
@@ -36,6 +37,14 @@ pub struct Limits {
     pub reading: Duration,
     /// Bytes of a body after decompression.
     pub body: usize,
+    /// Bytes of all bodies of a reading, after decompression.
+    pub bodies: usize,
+    /// What the values of a reading may take in memory.
+    pub memory: usize,
+    /// What the objects of one list may take of that, all pages together.
+    pub list: usize,
+    /// What one object, or one answer that is no list of objects, may take of that.
+    pub object: usize,
     /// Tries when the vendor fails (5xx or no connection).
     pub tries: u32,
     /// Tries when the vendor says that it is too busy for us (429).
@@ -54,7 +63,12 @@ impl Default for Limits {
             total: Duration::from_secs(30),
             address: Duration::from_secs(90),
             reading: Duration::from_secs(300),
+            // A tenant with 3,500 applications has 9 MB, which take 56 MB: docs/performance.md has the figures.
             body: 10 << 20,
+            bodies: 20 << 20,
+            memory: 64 << 20,
+            list: 48 << 20,
+            object: 8 << 20,
             tries: 3,
             busy_tries: 5,
             pause: Duration::from_millis(500),
@@ -62,6 +76,9 @@ impl Default for Limits {
         }
     }
 }
+
+/// The largest body of an answer that refuses something, and of the one with a token.
+const LARGEST_REFUSAL: usize = 1 << 20;
 
 /// What Auth0 says when its allowance for everything is spent.
 const GLOBAL: &[u8] = b"Global limit has been reached";
@@ -122,6 +139,8 @@ pub(super) enum NoAnswer {
     Broken(String),
     #[error("the answer is larger than {0} bytes")]
     TooLarge(usize),
+    #[error("of all its answers together {0}")]
+    NoRoom(NoRoom),
     #[error("not asked for any more")]
     Unwanted,
 }
@@ -252,14 +271,15 @@ impl Http {
         self.limits.reading + self.pace.time_for(requests) + self.guest.waited()
     }
 
-    /// Reads `url`, patiently, for as long as `stopwatch` allows, with the `bearer` that is there when its turn comes. Nothing
-    /// is sent when there is no use in asking any more.
+    /// Reads `url`, patiently, for as long as `stopwatch` and `bodies` allow, with the `bearer` that is there when its turn
+    /// comes. Nothing is sent when there is no use in asking any more.
     pub(super) async fn get<Now: Future<Output = Option<Bearer>>>(
         &self,
         url: &Url,
         bearer: impl Fn() -> Now,
         headers: &[(&'static str, &str)],
         stopwatch: &Stopwatch,
+        bodies: &Room,
     ) -> Result<Answer, NoAnswer> {
         let family: String = url.path().split_inclusive('/').take(4).collect();
         let mut failures = 0;
@@ -276,7 +296,8 @@ impl Http {
                 request = request.header(*name, *value);
             }
             let place = self.guest.place().await;
-            let Some((mut outcome, asked_pause)) = stopwatch.time(self.send(url, &family, request)).await else {
+            let sending = self.send(url, &family, request, bodies);
+            let Some((mut outcome, asked_pause)) = stopwatch.time(sending).await else {
                 self.guest.hear(false);
                 return Err(NoAnswer::Late(self.limits.address.as_secs()));
             };
@@ -323,7 +344,7 @@ impl Http {
     pub(super) async fn post_token(&self, url: &Url, form: &[(&str, &str)]) -> Result<Answer, NoAnswer> {
         let request = self.line().client.post(url.clone()).header("accept", "application/json").form(form);
         let _place = self.guest.place().await;
-        self.send(url, url.path(), request).await.0
+        self.send(url, url.path(), request, &Room::of(LARGEST_REFUSAL)).await.0
     }
 
     async fn send(
@@ -331,13 +352,14 @@ impl Http {
         url: &Url,
         family: &str,
         request: reqwest::RequestBuilder,
+        bodies: &Room,
     ) -> (Result<Answer, NoAnswer>, Option<Duration>) {
         if !is_allowed(url) {
             return (Err(NoAnswer::NotHttps(url.origin().ascii_serialization())), None);
         }
         self.requests.fetch_add(1, Ordering::Relaxed);
         let begin = Instant::now();
-        let outcome = self.exchange(family, request).await;
+        let outcome = self.exchange(family, request, bodies).await;
         let status = outcome.0.as_ref().ok().map(|answer| answer.status);
         self.guest.hear(!matches!(outcome.0, Err(NoAnswer::Connect(_) | NoAnswer::Slow(_))));
         RequestAnswered { vendor: self.vendor, status, duration: begin.elapsed() }.observe();
@@ -349,6 +371,7 @@ impl Http {
         &self,
         family: &str,
         request: reqwest::RequestBuilder,
+        bodies: &Room,
     ) -> (Result<Answer, NoAnswer>, Option<Duration>) {
         let response = match tokio::time::timeout(self.limits.headers, request.send()).await {
             Err(_) => return (Err(NoAnswer::Slow(self.limits.headers.as_secs())), None),
@@ -364,8 +387,9 @@ impl Http {
         let text = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
         let content_type = text("content-type").unwrap_or_default();
         let content_type = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-        let date = text("date");
-        let body = self.body(response).await;
+        // An HTTP date has 29 characters.
+        let date = text("date").filter(|date| date.len() <= 64);
+        let body = self.body(response, bodies).await;
         // Auth0 names the group where it is one group of endpoints that was asked too often.
         let is_global = |body: &Vec<u8>| body.windows(GLOBAL.len()).any(|part| part == GLOBAL);
         if status == StatusCode::TOO_MANY_REQUESTS && body.as_ref().is_ok_and(is_global) {
@@ -374,15 +398,18 @@ impl Http {
         (body.map(|body| Answer { status: status.as_u16(), content_type, date, body, sent: None }), asked_pause)
     }
 
-    async fn body(&self, mut response: Response) -> Result<Vec<u8>, NoAnswer> {
+    async fn body(&self, mut response: Response, bodies: &Room) -> Result<Vec<u8>, NoAnswer> {
+        let most =
+            if response.status().is_success() { self.limits.body } else { LARGEST_REFUSAL.min(self.limits.body) };
         let mut body = Vec::new();
         loop {
             match response.chunk().await {
                 Ok(None) => return Ok(body),
-                Ok(Some(chunk)) if body.len() + chunk.len() > self.limits.body => {
-                    return Err(NoAnswer::TooLarge(self.limits.body));
+                Ok(Some(chunk)) if body.len() + chunk.len() > most => return Err(NoAnswer::TooLarge(most)),
+                Ok(Some(chunk)) => {
+                    bodies.take(chunk.len()).map_err(NoAnswer::NoRoom)?;
+                    body.extend_from_slice(&chunk);
                 }
-                Ok(Some(chunk)) => body.extend_from_slice(&chunk),
                 Err(error) if error.is_timeout() => return Err(NoAnswer::Slow(self.limits.total.as_secs())),
                 Err(error) => return Err(NoAnswer::Broken(reason(&error))),
             }

@@ -5,14 +5,13 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
-use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use url::Url;
 
 use super::addresses::Address;
-use super::http::{Answer, Http, NoAnswer, Stopwatch};
+use super::http::{Answer, Http, Limits, NoAnswer, Stopwatch};
 use super::{Collected, Refusal, Session, quoted};
-use crate::canonical;
+use crate::canonical::{self, Room, weight};
 use crate::model::{Digest, State};
 use crate::sections::{Api, Paging, Section, Shape, Table};
 
@@ -22,8 +21,34 @@ const MOST_PAGES: usize = 200;
 /// Objects of one section that are asked for at once; the others wait, so that other sections get their turns.
 const MOST_AT_ONCE: usize = 4;
 
+/// The longest cursor that is sent back.
+const LONGEST_CURSOR: usize = 4 << 10;
+
+/// Scopes that a refusal may name.
+const MOST_SCOPES: usize = 20;
+
+/// What all that is read of an instance may take.
+pub(super) struct Rooms {
+    bodies: Arc<Room>,
+    memory: Arc<Room>,
+}
+
+impl Rooms {
+    pub(super) fn of(limits: &Limits) -> Self {
+        Self { bodies: Arc::new(Room::of(limits.bodies)), memory: Arc::new(Room::of(limits.memory)) }
+    }
+}
+
+/// What the answer at one address may take.
+struct Allowance {
+    stopwatch: Stopwatch,
+    bodies: Room,
+    memory: Room,
+}
+
 /// Everything that reading one section needs.
 pub(super) struct SectionReader {
+    pub(super) rooms: Arc<Rooms>,
     pub(super) http: Arc<Http>,
     pub(super) table: &'static Table,
     pub(super) section: &'static Section,
@@ -58,20 +83,21 @@ impl SectionReader {
             let Some(address) = addresses.first() else { return Ok(Value::Null) };
             return reader.answer(address).await;
         }
-        let turns = Arc::new(Semaphore::new(MOST_AT_ONCE));
+        let mut addresses = addresses.into_iter();
         let mut tasks = JoinSet::new();
-        for address in addresses {
-            let (reader, turns) = (Arc::clone(&reader), Arc::clone(&turns));
+        let ask_next = |tasks: &mut JoinSet<_>, address: Address| {
+            let reader = Arc::clone(&reader);
             tasks.spawn(async move {
-                let _turn = turns.acquire().await;
                 let answer = reader.answer(&address).await;
                 (address.keys, answer)
             });
-        }
+        };
+        addresses.by_ref().take(MOST_AT_ONCE).for_each(|address| ask_next(&mut tasks, address));
         let mut objects = Map::new();
         let (mut off, mut answered) = (None, 0_usize);
         while let Some(finished) = tasks.join_next().await {
             let (keys, answer) = finished.map_err(|error| Refusal::unreachable(error.to_string()))?;
+            addresses.by_ref().take(1).for_each(|address| ask_next(&mut tasks, address));
             match answer {
                 Ok(value) => {
                     answered += 1;
@@ -96,35 +122,60 @@ impl SectionReader {
 
     /// The whole answer at one address.
     async fn answer(&self, address: &Address) -> Result<Value, Refusal> {
-        let stopwatch = Stopwatch::new(self.http.limits().address);
-        let value = match self.once(address, &stopwatch).await {
+        let limits = self.http.limits();
+        let is_list = self.section.shape == Shape::List && self.section.each.is_empty();
+        let allowance = Allowance {
+            stopwatch: Stopwatch::new(limits.address),
+            bodies: Room::within(&self.rooms.bodies, limits.body),
+            memory: Room::within(&self.rooms.memory, if is_list { limits.list } else { limits.object }),
+        };
+        let value = match self.once(address, &allowance).await {
             // A list that moved while it was read is not what it was: once more, from the beginning.
-            Err(Trouble::Moved(_)) => self.once(address, &stopwatch).await,
+            Err(Trouble::Moved(_)) => {
+                allowance.bodies.give_back();
+                allowance.memory.give_back();
+                self.once(address, &allowance).await
+            }
             outcome => outcome,
         };
-        value.map_err(|trouble| match trouble {
-            Trouble::Refused(refusal) => refusal,
-            Trouble::Moved(reason) => Refusal::unreachable(reason),
+        value.map_err(|trouble| {
+            // What could not be read takes nothing from what can.
+            allowance.bodies.give_back();
+            allowance.memory.give_back();
+            match trouble {
+                Trouble::Refused(refusal) => refusal,
+                Trouble::Moved(reason) => Refusal::unreachable(reason),
+            }
         })
     }
 
-    async fn once(&self, address: &Address, stopwatch: &Stopwatch) -> Result<Value, Trouble> {
+    async fn once(&self, address: &Address, allowance: &Allowance) -> Result<Value, Trouble> {
         let value = match self.section.items {
-            Some(_) => Value::Array(self.items(address, stopwatch).await?),
-            None => self.get(address, 0, &[], stopwatch).await?,
+            Some(_) => Value::Array(self.items(address, allowance).await?),
+            None => self.get(address, 0, &[], allowance).await?,
         };
         self.check_shape(&value)?;
+        self.check_size(&value)?;
         Ok(value)
     }
 
+    /// No object of a list is larger than one that is read alone may be.
+    fn check_size(&self, value: &Value) -> Result<(), Refusal> {
+        let most = self.http.limits().object;
+        match value.as_array().into_iter().flatten().any(|item| weight(item) > most) {
+            true => Err(Refusal::unreachable(format!("an object of it is larger than {} MiB", most >> 20))),
+            false => Ok(()),
+        }
+    }
+
     /// The items of all pages.
-    async fn items(&self, address: &Address, stopwatch: &Stopwatch) -> Result<Vec<Value>, Trouble> {
+    async fn items(&self, address: &Address, allowance: &Allowance) -> Result<Vec<Value>, Trouble> {
         let mut items = Vec::new();
         let mut cursors: Vec<String> = Vec::new();
         let mut first_total = None;
         for page in 0..MOST_PAGES {
             let query = self.page_query(page, items.len(), cursors.last());
-            let answer = self.get(address, page, &query, stopwatch).await?;
+            let answer = self.get(address, page, &query, allowance).await?;
             let Page { items: mut found, total, next } = self.unwrap(answer)?;
             let found_here = found.len();
             items.append(&mut found);
@@ -151,6 +202,9 @@ impl SectionReader {
                 return Ok(items);
             }
             if let Some(next) = next {
+                if next.len() > LONGEST_CURSOR {
+                    return Err(self.unexpected("its cursor is too long").into());
+                }
                 if cursors.contains(&next) {
                     return Err(Trouble::Moved("the vendor gave the same cursor twice".to_owned()));
                 }
@@ -236,7 +290,7 @@ impl SectionReader {
         address: &Address,
         page: usize,
         query: &[(&'static str, String)],
-        stopwatch: &Stopwatch,
+        allowance: &Allowance,
     ) -> Result<Value, Refusal> {
         let url = with_query(&address.url, self.section, query);
         let headers = self.session.headers(self.section);
@@ -250,7 +304,7 @@ impl SectionReader {
                     Some(_) => None,
                 }
             };
-            let answer = match self.http.get(&url, bearer, headers, stopwatch).await {
+            let answer = match self.http.get(&url, bearer, headers, &allowance.stopwatch, &allowance.bodies).await {
                 Ok(answer) => answer,
                 Err(NoAnswer::Unwanted) => {
                     return Err(refused().unwrap_or_else(|| Refusal::unreachable(NoAnswer::Unwanted.to_string())));
@@ -271,7 +325,7 @@ impl SectionReader {
                 continue;
             }
             let value = match answer.status {
-                200 => self.parse(&answer),
+                200 => self.parse(&answer, &allowance.memory),
                 _ => Err(self.refusal(url.path(), &answer)),
             };
             self.http.note(Collected {
@@ -294,20 +348,20 @@ impl SectionReader {
         list.as_array().map(Vec::len)
     }
 
-    fn parse(&self, answer: &Answer) -> Result<Value, Refusal> {
+    fn parse(&self, answer: &Answer, room: &Room) -> Result<Value, Refusal> {
         let kind = &answer.content_type;
         if !kind.is_empty() && !kind.ends_with("json") {
             let kind = crate::model::display_safe(kind);
             let text = format!("the answer is {kind}, not JSON: a proxy or a login in between?");
             return Err(Refusal::unreachable(text));
         }
-        canonical::parse(&answer.body).map_err(|error| Refusal::unreachable(error.to_string()))
+        canonical::parse_within(&answer.body, room).map_err(|error| Refusal::unreachable(error.to_string()))
     }
 
     /// What an answer other than 200 says about the section, and about the credential.
     fn refusal(&self, path: &str, answer: &Answer) -> Refusal {
         let (status, sent) = (answer.status, answer.sent.as_ref());
-        let body = serde_json::from_slice::<Value>(&answer.body).unwrap_or_default();
+        let body = canonical::parse(&answer.body).unwrap_or_default();
         // Clerk: {"errors":[{"code","long_message","meta"}]}; Auth0: {"errorCode","message"}.
         let first = body.pointer("/errors/0");
         let text = |pointer: &str| first.and_then(|first| first.pointer(pointer)).and_then(Value::as_str);
@@ -325,7 +379,8 @@ impl SectionReader {
             reason = format!("{reason}: {}", quoted(message, sent));
         }
         if let Some(scopes) = scopes {
-            let names: Vec<_> = scopes.iter().filter_map(Value::as_str).map(|scope| quoted(scope, sent)).collect();
+            let names: Vec<_> =
+                scopes.iter().filter_map(Value::as_str).take(MOST_SCOPES).map(|scope| quoted(scope, sent)).collect();
             reason = format!("{reason} (needs {})", names.join(", "));
         }
         let meaning = self.table.meaning_of(self.section, status, code, message);

@@ -4,7 +4,7 @@ mod taken;
 mod wire;
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
@@ -15,19 +15,19 @@ use lettre::message::header::{HeaderName, HeaderValue};
 use lettre::message::{Mailbox, MultiPart};
 use lettre::transport::smtp;
 use lettre::transport::smtp::authentication::{Credentials, DEFAULT_MECHANISMS};
-use lettre::transport::smtp::client::{AsyncSmtpConnection, AsyncTokioStream, TlsParameters};
+use lettre::transport::smtp::client::{AsyncSmtpConnection, AsyncTokioStream};
 use lettre::transport::smtp::extension::ClientId;
 use lettre::transport::smtp::response::Response;
 use secrecy::ExposeSecret;
 use tokio::time::{Instant, timeout_at};
 
 use super::Attempt;
-use crate::config::{self, Email, Tls};
+use crate::config::{self, Email, Tls, is_domain};
 use crate::message::{Alert, Message, html, text};
-use crate::model::{MessageId, Severity, display_safe};
+use crate::model::{MessageId, Severity, display_safe, display_safe_sentence};
 use crate::secrets;
 use taken::Taken;
-use wire::{Bounded, Handshake, Wire};
+use wire::{Bounded, Handshake, NoTls, Refused, Replies, Wire};
 
 /// A relay that does not finish a conversation within this time is tried again later.
 const TIMEOUT: Duration = Duration::from_secs(20);
@@ -55,7 +55,7 @@ struct Relay<'a> {
 
 enum Protection {
     Implicit(Handshake),
-    Starttls(TlsParameters),
+    Starttls(Handshake),
     /// The configuration allows this for loopback only.
     None,
 }
@@ -64,6 +64,8 @@ enum Protection {
 enum Failure {
     Connection(io::Error),
     Conversation(smtp::Error),
+    /// Before the mail library took over.
+    Refused(Refused),
     Late,
 }
 
@@ -93,7 +95,7 @@ impl Mailer {
                 Some(answer) => Attempt::Delivered(answer),
                 None if began.elapsed() >= LAST_BEGINNING => {
                     let reason = format!("the relay was too slow with the others for {} in this try", to.email);
-                    Attempt::Transient(display_safe(&reason), None)
+                    Attempt::Transient(display_safe_sentence(&reason), None)
                 }
                 None => {
                     let attempt = self.send_to(&relay, &mail, to).await;
@@ -137,8 +139,10 @@ impl Mailer {
                 let words: Vec<&str> = response.message().collect();
                 Attempt::Delivered(display_safe(&format!("{} {}", response.code(), words.join(" "))))
             }
-            // A password can be mended, so a refused one is no reason to lose the mail.
-            Err(failure) if failure.is_permanent() && !failure.is_about_login() => Attempt::Permanent(failure.words()),
+            // A password and a name can be mended, so a refused one is no reason to lose the mail.
+            Err(failure) if failure.is_permanent() && !failure.is_about_login() && !failure.is_about_greeting() => {
+                Attempt::Permanent(failure.words())
+            }
             // "Connection refused" is neither transient nor permanent to the library: whatever is not final is tried again.
             Err(failure) => Attempt::Transient(failure.words(), None),
         }
@@ -192,10 +196,7 @@ impl Mailer {
     fn relay(&self) -> Result<Relay<'_>, String> {
         let protection = match self.email.tls {
             Tls::Implicit => Protection::Implicit(Handshake::prepare()?),
-            Tls::Starttls => {
-                let parameters = TlsParameters::new(self.email.host.clone()).map_err(|error| chain(&error))?;
-                Protection::Starttls(parameters)
-            }
+            Tls::Starttls => Protection::Starttls(Handshake::prepare()?),
             Tls::None => Protection::None,
         };
         let login = match &self.email.login {
@@ -238,17 +239,21 @@ impl Relay<'_> {
 
     /// Connects, protects the connection and signs in. Without the protection that is asked for, nothing is said.
     async fn open(&self) -> Result<AsyncSmtpConnection, Failure> {
-        let Email { host, port, tls, .. } = self.email;
-        let stream = Bounded::connect(host, *port, *tls).await.map_err(Failure::Connection)?;
-        let wire = match &self.protection {
-            Protection::Implicit(handshake) => handshake.shake(host, stream).await.map_err(Failure::Connection)?,
-            Protection::Starttls(_) | Protection::None => Wire::Open(stream),
+        let Email { host, port, tls, helo, .. } = self.email;
+        let mut stream = Bounded::connect(host, *port, *tls).await.map_err(Failure::Connection)?;
+        let own = stream.own_address().map_err(Failure::Connection)?;
+        let hello = ClientId::Domain(greeting_name(helo.as_deref(), &hostname(), own.ip()));
+        let replies = match &self.protection {
+            Protection::Implicit(handshake) => {
+                Replies::new(handshake.shake(host, stream).await.map_err(Failure::Connection)?)
+            }
+            Protection::Starttls(handshake) => {
+                stream.starttls(&hello.to_string()).await?;
+                Replies::after_greeting(handshake.shake(host, stream).await.map_err(Failure::Connection)?)
+            }
+            Protection::None => Replies::new(Wire::Open(stream)),
         };
-        let hello = ClientId::default();
-        let mut conversation = AsyncSmtpConnection::connect_with_transport(Box::new(wire), &hello).await?;
-        if let Protection::Starttls(parameters) = &self.protection {
-            conversation.starttls(parameters.clone(), &hello).await?;
-        }
+        let mut conversation = AsyncSmtpConnection::connect_with_transport(Box::new(replies), &hello).await?;
         if let Some(login) = &self.login {
             conversation.auth(DEFAULT_MECHANISMS, login).await?;
         }
@@ -256,7 +261,7 @@ impl Relay<'_> {
     }
 }
 
-impl AsyncTokioStream for Wire {
+impl AsyncTokioStream for Replies {
     fn peer_addr(&self) -> io::Result<SocketAddr> {
         self.address()
     }
@@ -268,24 +273,81 @@ impl From<smtp::Error> for Failure {
     }
 }
 
+impl From<NoTls> for Failure {
+    fn from(error: NoTls) -> Self {
+        match error {
+            NoTls::Broken(error) => Self::Connection(error),
+            NoTls::Refused(refused) => Self::Refused(refused),
+        }
+    }
+}
+
 impl Failure {
+    /// The code of the reply, if there was one.
+    fn code(&self) -> Option<u16> {
+        match self {
+            Self::Conversation(error) => error.status().map(u16::from),
+            Self::Refused(Refused(code, _)) => Some(*code),
+            Self::Connection(_) | Self::Late => None,
+        }
+    }
+
     fn is_permanent(&self) -> bool {
-        matches!(self, Self::Conversation(error) if error.is_permanent())
+        self.code().is_some_and(|code| (500..600).contains(&code))
     }
 
     /// Replies about authentication: 530, 534, 535, 538.
     fn is_about_login(&self) -> bool {
-        let Self::Conversation(error) = self else { return false };
-        error.status().is_some_and(|code| matches!(u16::from(code), 530 | 534 | 535 | 538))
+        matches!(self.code(), Some(530 | 534 | 535 | 538))
+    }
+
+    /// Replies about the name in EHLO. Relays give them at any step, most with the first recipient.
+    fn is_about_greeting(&self) -> bool {
+        self.code().is_some_and(|code| is_about_greeting(code, &self.said()))
     }
 
     fn words(&self) -> String {
+        let said = self.said();
+        match self.is_about_greeting() {
+            true => {
+                format!("{said}; the relay does not take the name in EHLO: set `helo` in [[email]] to one it takes")
+            }
+            false => said,
+        }
+    }
+
+    fn said(&self) -> String {
         match self {
-            Self::Connection(error) => display_safe(&format!("Connection error: {}", chain(error))),
-            Self::Conversation(error) => display_safe(&chain(error)),
+            Self::Connection(error) => display_safe_sentence(&format!("Connection error: {}", chain(error))),
+            Self::Conversation(error) => display_safe_sentence(&chain(error)),
+            Self::Refused(Refused(code, text)) => format!("{code} {}", display_safe(text)),
             Self::Late => format!("the relay did not finish within {} s", TIMEOUT.as_secs()),
         }
     }
+}
+
+/// Whether a refusal is about the name in EHLO: 504, or one that says so outside of addresses.
+fn is_about_greeting(code: u16, said: &str) -> bool {
+    let says_so = |word: &str| {
+        let word = word.to_ascii_lowercase();
+        !word.contains('@') && (word.contains("helo") || word.contains("ehlo"))
+    };
+    code == 504 || (400..600).contains(&code) && said.split_whitespace().any(says_so)
+}
+
+/// The name to greet with: the configured one, or that of this machine if it has a dot, or its address: many relays refuse
+/// a name without a dot, and a container has no other.
+fn greeting_name(configured: Option<&str>, hostname: &str, own: IpAddr) -> String {
+    match (configured, own.to_canonical()) {
+        (Some(name), _) => name.to_owned(),
+        (None, _) if is_domain(&hostname.to_ascii_lowercase()) => hostname.to_owned(),
+        (None, IpAddr::V4(own)) => format!("[{own}]"),
+        (None, IpAddr::V6(own)) => format!("[IPv6:{own}]"),
+    }
+}
+
+fn hostname() -> String {
+    hostname::get().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
 /// What became of a mail to several people: tried again while anyone may still get it, delivered when somebody has it, given up
@@ -302,10 +364,10 @@ fn all_recipients(attempts: Vec<(&Mailbox, Attempt)>, is_heard: bool) -> Attempt
             }
         }
     }
-    let refused = display_safe(&refused.join("; "));
+    let refused = display_safe_sentence(&refused.join("; "));
     match (later, delivered) {
         (Some((to, reason)), Some(_)) => {
-            Attempt::Partly(display_safe(&format!("not yet to {}: {reason}", to.email)), is_heard)
+            Attempt::Partly(display_safe_sentence(&format!("not yet to {}: {reason}", to.email)), is_heard)
         }
         (Some((_, reason)), None) => Attempt::Transient(reason, None),
         (None, Some(answer)) if refused.is_empty() => Attempt::Delivered(answer),
@@ -336,6 +398,39 @@ fn chain(error: &dyn std::error::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_relay_is_greeted_with_a_name_that_has_a_dot() {
+        let table = [
+            (Some("mail.example.test"), "vm", "192.0.2.1", "mail.example.test"),
+            (None, "host.example.test", "192.0.2.1", "host.example.test"),
+            (None, "a1b2c3d4e5f6", "192.0.2.1", "[192.0.2.1]"),
+            (None, "a_b", "::ffff:192.0.2.1", "[192.0.2.1]"),
+            (None, "", "2001:db8::1", "[IPv6:2001:db8::1]"),
+            (None, "127.1", "192.0.2.1", "[192.0.2.1]"),
+        ];
+        for (configured, hostname, own, expected) in table {
+            assert_eq!(greeting_name(configured, hostname, own.parse().unwrap()), expected, "{hostname}");
+        }
+    }
+
+    #[test]
+    fn a_refused_name_in_the_greeting_is_told_from_other_refusals() {
+        let table = [
+            (504, "5.5.2 <a1b2c3>: Helo command rejected: need fully-qualified hostname", true),
+            (550, "5.7.1 <vm>: Helo command rejected: Host not found", true),
+            (501, "Syntactically invalid HELO argument(s)", true),
+            (550, "Access denied - Invalid HELO name (See RFC2821 4.1.1.1)", true),
+            (554, "5.7.1 EHLO/HELO refused", true),
+            (450, "4.7.1 <vm>: Helo command rejected: Host not found", true),
+            (550, "5.1.1 <helo@example.test>: Recipient address rejected", false),
+            (554, "5.7.1 Relay access denied", false),
+            (250, "helo", false),
+        ];
+        for (code, said, expected) in table {
+            assert_eq!(is_about_greeting(code, said), expected, "{code} {said}");
+        }
+    }
 
     #[test]
     fn one_mailbox_that_is_gone_does_not_take_the_mail_from_the_others() {

@@ -92,8 +92,21 @@ enum Trouble {
     Cut,
 }
 
+/// How a server writes its replies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Manner {
+    /// A code and a text.
+    Usual,
+    /// A code alone, as RFC 5321 allows.
+    BareCodes,
+    /// Lines end with LF alone, as it does not.
+    LfAlone,
+}
+
 #[derive(Debug)]
 struct Core {
+    manner: Mutex<Manner>,
+    greeted_as: Mutex<Vec<String>>,
     mails: Mutex<Vec<Mail>>,
     arrived: watch::Sender<usize>,
     script: Mutex<VecDeque<(Stage, Trouble)>>,
@@ -119,6 +132,8 @@ impl Smtp {
         let address = listener.local_addr()?;
         let stop = CancellationToken::new();
         let core = Arc::new(Core {
+            manner: Mutex::new(Manner::Usual),
+            greeted_as: Mutex::default(),
             mails: Mutex::default(),
             arrived: watch::Sender::new(0),
             script: Mutex::default(),
@@ -147,6 +162,16 @@ impl Smtp {
     /// Takes mail only after a login with this name and password.
     pub fn require_login(&self, user: &str, password: &str) {
         *locked(&self.core.login) = Some((user.to_owned(), password.to_owned()));
+    }
+
+    /// Writes its replies in another manner from now on.
+    pub fn speak(&self, manner: Manner) {
+        *locked(&self.core.manner) = manner;
+    }
+
+    /// The names in every EHLO and HELO so far.
+    pub fn greeted_as(&self) -> Vec<String> {
+        locked(&self.core.greeted_as).clone()
     }
 
     /// Answers the next `times` commands of that stage with this code and text.
@@ -242,7 +267,10 @@ impl<'a> Conversation<'a> {
     async fn command(&mut self, line: &str) -> Step {
         let (verb, rest) = line.split_once(' ').unwrap_or((line, ""));
         match verb.to_ascii_uppercase().as_str() {
-            "EHLO" => self.hello().await,
+            "EHLO" => {
+                locked(&self.core.greeted_as).push(rest.to_owned());
+                self.hello().await
+            }
             "HELO" => self.say("250 simulator.example").await,
             "AUTH" => self.auth(rest).await,
             "MAIL" => self.mail(rest).await,
@@ -385,7 +413,16 @@ impl<'a> Conversation<'a> {
     }
 
     async fn say(&mut self, line: &str) -> Step {
-        self.stream.write_all(format!("{line}\r\n").as_bytes()).await?;
+        let reply = match *locked(&self.core.manner) {
+            Manner::Usual => format!("{line}\r\n"),
+            // The extensions and the questions of a login are no mere text.
+            Manner::BareCodes if !line.contains('-') && !line.starts_with("334") => {
+                format!("{}\r\n", line.get(..3).unwrap_or(line))
+            }
+            Manner::BareCodes => format!("{line}\r\n"),
+            Manner::LfAlone => format!("{line}\n"),
+        };
+        self.stream.write_all(reply.as_bytes()).await?;
         Ok(true)
     }
 

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::Deserialize;
 use serde_json::Value;
 
 use super::events::{self, Walk};
@@ -13,7 +14,6 @@ use super::told::{Told, ToldMessage, since};
 use super::{Store, Stored, Transaction, cycles, documents, drifts, instances, news, outbox};
 use crate::canonical::{Document, to_bytes};
 use crate::incident::{Known, SectionKind, Status, fingerprint};
-use crate::message::Alert;
 use crate::model::{Digest, HistoryMark, InstanceId, Severity, display_safe};
 use crate::snapshot::{Manifest, digest_of};
 
@@ -32,7 +32,7 @@ impl Store {
         statements(tx, &mut wrong)?;
         let documents = documents_of(tx, &mut wrong)?;
         // A history that cannot be read is told by whoever verifies it, and nothing can be held against it.
-        let walk = events::verify(tx).ok();
+        let walk = tx.history().ok();
         let none = BTreeSet::new();
         snapshots(tx, &documents, walk.as_ref().map_or(&none, |walk| &walk.told.pruned), &mut wrong)?;
         if let Some(walk) = walk {
@@ -279,8 +279,9 @@ fn messages(tx: &Transaction<'_>, told: &Told, only: Option<&InstanceId>, wrong:
         let (id, state, instance, alert): (String, String, String, Option<String>) =
             (row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?);
         let name = display_safe(&id);
+        // The rest of an alert may be of a newer version; that it is the one that was queued is looked at below.
         let is_whole = |alert: &str| {
-            serde_json::from_str::<Alert>(alert).is_ok_and(|alert| {
+            serde_json::from_str::<Place>(alert).is_ok_and(|alert| {
                 let HistoryMark { size, head } = &alert.event;
                 let about = alert.instance.as_ref().map(ToString::to_string).unwrap_or_default();
                 about == instance && events::head_at(tx, *size).ok().flatten().as_ref() == Some(head)
@@ -307,6 +308,13 @@ fn messages(tx: &Transaction<'_>, told: &Told, only: Option<&InstanceId>, wrong:
         wrong.push(format!("message {} was removed; it was queued by {}", display_safe(id), message.since));
     }
     Ok(())
+}
+
+/// Where an alert stands: about what, and in the history.
+#[derive(Deserialize)]
+struct Place {
+    instance: Option<InstanceId>,
+    event: HistoryMark,
 }
 
 fn threads(tx: &Transaction<'_>, wrong: &mut Findings) -> Stored<()> {

@@ -9,12 +9,12 @@ use rusqlite::{Row, Transaction};
 use serde_json::{Value, json};
 
 use super::events::{self, Event};
-use super::outbox::keep;
-use super::{Stored, from_millis, read_json, to_millis};
+use super::outbox::{MESSAGE, keep, message_of};
+use super::{Stored, from_millis, to_millis};
 use crate::message::fold::fold;
 use crate::message::subject::subject;
 use crate::message::{Alert, Body, Format, Message, NoticeKind};
-use crate::model::MessageId;
+use crate::model::{InstanceId, MessageId};
 
 /// How long a message is kept after it was delivered, or folded into another.
 const KEEP_DELIVERED: TimeDelta = TimeDelta::days(30);
@@ -30,8 +30,20 @@ const HELD_UP: TimeDelta = TimeDelta::minutes(10);
 /// A message, and what became of it.
 #[derive(Debug, Clone)]
 pub struct Kept {
-    /// The message, without its body.
-    pub message: Message,
+    /// Its name, the same for every try.
+    pub id: MessageId,
+    /// The receiver's name.
+    pub receiver: String,
+    /// What it is about, if about one instance.
+    pub instance: Option<InstanceId>,
+    /// In one line.
+    pub subject: String,
+    /// When it was made.
+    pub created_at: DateTime<Utc>,
+    /// How often it was tried.
+    pub attempts: u32,
+    /// What it says, or why this version of the program cannot read it: a newer one may have written it.
+    pub alert: Result<Alert, String>,
     /// `waiting`, `delivered`, `dead` or `folded`.
     pub state: String,
     /// When it is tried next, if it waits.
@@ -44,21 +56,18 @@ pub struct Kept {
     pub done_at: Option<DateTime<Utc>>,
 }
 
-const COLUMNS: &str = "id, receiver, alert, thread, subject, created_at, attempts, state, next_at, claimed_to, \
+const COLUMNS: &str = "id, receiver, alert, instance, subject, created_at, attempts, state, next_at, claimed_to, \
                        last_outcome, done_at";
 
 fn kept(row: &Row<'_>) -> Stored<Kept> {
     Ok(Kept {
-        message: Message {
-            id: MessageId::from_text(row.get::<_, String>(0)?),
-            receiver: row.get(1)?,
-            alert: read_json(&row.get::<_, String>(2)?)?,
-            thread: row.get::<_, Option<String>>(3)?.map(MessageId::from_text),
-            subject: row.get(4)?,
-            body: None,
-            created_at: from_millis(row.get(5)?),
-            attempts: row.get(6)?,
-        },
+        id: MessageId::from_text(row.get::<_, String>(0)?),
+        receiver: row.get(1)?,
+        alert: serde_json::from_str(&row.get::<_, String>(2)?).map_err(|error| error.to_string()),
+        instance: row.get::<_, String>(3)?.parse().ok(),
+        subject: row.get(4)?,
+        created_at: from_millis(row.get(5)?),
+        attempts: row.get(6)?,
         state: row.get(7)?,
         next_at: from_millis(row.get(8)?),
         claimed_to: from_millis(row.get(9)?),
@@ -70,7 +79,7 @@ fn kept(row: &Row<'_>) -> Stored<Kept> {
 /// The messages that wait or were given up, or `all` that are kept, oldest first.
 ///
 /// # Errors
-/// The database cannot be read, or a row is damaged.
+/// The database cannot be read.
 pub fn list(tx: &Transaction<'_>, all: bool) -> Stored<Vec<Kept>> {
     let mut query = tx.prepare_cached(&format!(
         "SELECT {COLUMNS} FROM outbox WHERE ?1 OR state IN ('waiting', 'dead') ORDER BY rowid"
@@ -86,7 +95,7 @@ pub fn list(tx: &Transaction<'_>, all: bool) -> Stored<Vec<Kept>> {
 /// The messages whose id begins with `id`, at most ten.
 ///
 /// # Errors
-/// The database cannot be read, or a row is damaged.
+/// The database cannot be read.
 pub fn find(tx: &Transaction<'_>, id: &str) -> Stored<Vec<Kept>> {
     let mut query = tx.prepare_cached(&format!(
         "SELECT {COLUMNS} FROM outbox WHERE substr(id, 1, length(?1)) = ?1 ORDER BY id LIMIT 10"
@@ -103,7 +112,7 @@ pub fn find(tx: &Transaction<'_>, id: &str) -> Stored<Vec<Kept>> {
 /// among them, or there would be no end to it.
 ///
 /// # Errors
-/// The database cannot be read, or a row is damaged.
+/// The database cannot be read.
 pub fn missed(tx: &Transaction<'_>, receiver: &str) -> Stored<Vec<Kept>> {
     let is_to_it = |event: &Event| event.data.get("receiver").is_some_and(|name| name == receiver);
     let told = events::newest(tx, NoticeKind::Missed.event_type(), is_to_it)?.map_or(0, |event| event.seq);
@@ -116,8 +125,8 @@ pub fn missed(tx: &Transaction<'_>, receiver: &str) -> Stored<Vec<Kept>> {
         if !seen.insert(id) {
             continue;
         }
-        let kept = find(tx, id)?.into_iter().filter(|kept| kept.message.id.as_str() == id && kept.state == "dead");
-        missed.extend(kept.filter(|kept| !kept.message.alert.is_only(NoticeKind::Missed)));
+        let kept = find(tx, id)?.into_iter().filter(|kept| kept.id.as_str() == id && kept.state == "dead");
+        missed.extend(kept.filter(|kept| !kept.alert.as_ref().is_ok_and(|alert| alert.is_only(NoticeKind::Missed))));
     }
     Ok(missed)
 }
@@ -126,14 +135,14 @@ pub fn missed(tx: &Transaction<'_>, receiver: &str) -> Stored<Vec<Kept>> {
 ///
 /// # Errors
 /// The database cannot be written.
-pub fn retry(tx: &Transaction<'_>, message: &Message, by: &str, now: DateTime<Utc>) -> Stored<()> {
+pub fn retry(tx: &Transaction<'_>, kept: &Kept, by: &str, now: DateTime<Utc>) -> Stored<()> {
     tx.prepare_cached(
         "UPDATE outbox SET state = 'waiting', next_at = ?2, attempts = 0, first_at = NULL, passed = 0, done_at = NULL
          WHERE id = ?1 AND state IN ('waiting', 'dead')",
     )?
-    .execute((message.id.as_str(), to_millis(now)))?;
-    let data = json!({ "message": message.id, "receiver": message.receiver, "by": by });
-    events::append(tx, now, "delivery.retried", message.alert.instance.as_ref(), data)?;
+    .execute((kept.id.as_str(), to_millis(now)))?;
+    let data = json!({ "message": kept.id, "receiver": kept.receiver, "by": by });
+    events::append(tx, now, "delivery.retried", kept.instance.as_ref(), data)?;
     Ok(())
 }
 
@@ -141,13 +150,13 @@ pub fn retry(tx: &Transaction<'_>, message: &Message, by: &str, now: DateTime<Ut
 ///
 /// # Errors
 /// The database cannot be written.
-pub fn give_up(tx: &Transaction<'_>, message: &Message, by: &str, reason: &str, now: DateTime<Utc>) -> Stored<()> {
+pub fn give_up(tx: &Transaction<'_>, kept: &Kept, by: &str, reason: &str, now: DateTime<Utc>) -> Stored<()> {
     tx.prepare_cached(
         "UPDATE outbox SET state = 'dead', done_at = ?2, last_outcome = ?3 WHERE id = ?1 AND state IN ('waiting', 'dead')",
     )?
-    .execute((message.id.as_str(), to_millis(now), format!("dropped by {by}: {reason}")))?;
-    let data = json!({ "message": message.id, "receiver": message.receiver, "by": by, "reason": reason });
-    events::append(tx, now, "delivery.dropped", message.alert.instance.as_ref(), data)?;
+    .execute((kept.id.as_str(), to_millis(now), format!("dropped by {by}: {reason}")))?;
+    let data = json!({ "message": kept.id, "receiver": kept.receiver, "by": by, "reason": reason });
+    events::append(tx, now, "delivery.dropped", kept.instance.as_ref(), data)?;
     Ok(())
 }
 
@@ -229,12 +238,12 @@ fn crowds(tx: &Transaction<'_>, receiver: &str) -> Stored<Vec<(String, usize)>> 
 
 fn fold_instance(tx: &Transaction<'_>, receiver: &str, instance: &str, now: DateTime<Utc>) -> Stored<()> {
     let mut query =
-        tx.prepare_cached(&format!("SELECT {COLUMNS} FROM outbox WHERE {UNTRIED} AND instance = ?2 ORDER BY rowid"))?;
+        tx.prepare_cached(&format!("SELECT {MESSAGE} FROM outbox WHERE {UNTRIED} AND instance = ?2 ORDER BY rowid"))?;
     let mut rows = query.query((receiver, instance))?;
     let mut messages: Vec<Message> = Vec::new();
     while let Some(row) = rows.next()? {
         // One that cannot be read is given up when its turn comes.
-        messages.extend(kept(row).ok().map(|kept| kept.message));
+        messages.extend(message_of(row).ok());
     }
     let alerts: Vec<Alert> = messages.iter().map(|message| message.alert.clone()).collect();
     let (Some(alert), Some(first)) = (fold(alerts), messages.first()) else { return Ok(()) };
@@ -271,11 +280,9 @@ fn format_of(tx: &Transaction<'_>, id: &MessageId) -> Stored<Option<Format>> {
 /// The database cannot be written.
 pub fn abandon(tx: &Transaction<'_>, configured: &[&str], now: DateTime<Utc>) -> Stored<()> {
     let waiting = list(tx, false)?.into_iter().filter(|kept| kept.state == "waiting");
-    let is_abandoned = |kept: &Kept| {
-        !configured.contains(&kept.message.receiver.as_str()) && kept.message.created_at + KEEP_DEAD < now
-    };
+    let is_abandoned = |kept: &Kept| !configured.contains(&kept.receiver.as_str()) && kept.created_at + KEEP_DEAD < now;
     for kept in waiting.filter(is_abandoned) {
-        give_up(tx, &kept.message, "authdrift", "its receiver is not configured any more", now)?;
+        give_up(tx, &kept, "authdrift", "its receiver is not configured any more", now)?;
     }
     Ok(())
 }

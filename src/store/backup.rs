@@ -1,16 +1,16 @@
 //! Copies of the database, and whether it is sound.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::PoisonError;
 
 use rusqlite::{Connection, OpenFlags};
 
 use super::memory::Memory;
-use super::open::connect_to_look;
-use super::{Store, StoreError, Stored};
+use super::open::{connect, connect_to_look, expected_key, name_for_sqlite};
+use super::{Store, StoreError, Stored, events};
+use crate::whole_file::WholeFile;
 
 /// What a backup is made of.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,39 +42,50 @@ impl Store {
             let advice = "a name that ends in .key is one of a key; choose one that ends in .db";
             return Err(failed(to)(io::Error::new(io::ErrorKind::InvalidInput, advice)));
         }
-        if to.exists() {
-            return Err(failed(to)(io::ErrorKind::AlreadyExists.into()));
+        if to.symlink_metadata().is_ok() {
+            return Err(failed(to)(there_already()));
         }
+        name_for_sqlite(to)?;
         let own = self.path.with_extension("key");
         let key = fs::read(&own);
         let key = key.map_err(|source| StoreError::File { action: "read the fingerprint key", path: own, source })?;
-        let part = to.with_added_extension("part");
-        // What is there already is somebody's, and is not removed below.
-        let mut key_file = create(&backup.key).map_err(failed_key)?;
-        let copied = key_file.write_all(&key).and_then(|()| key_file.sync_all()).map_err(failed_key);
-        let copied = copied.and_then(|()| {
-            create(&part).map_err(failed(&part))?;
-            self.copy_into(&part)?;
-            fs::rename(&part, to).map_err(failed(to))?;
-            super::sync_folder_of(to).map_err(failed(to))
-        });
-        if copied.is_err() {
-            // Half a backup would be taken for a whole one.
-            for path in [&part, to, &backup.key] {
-                let _ = fs::remove_file(path);
-            }
+        if backup.key.symlink_metadata().is_ok() {
+            return Err(failed_key(there_already()));
         }
-        copied.map(|()| backup)
+        let copy = WholeFile::prepare(to, b"", None).map_err(failed(to))?;
+        let key_copy = WholeFile::prepare(&backup.key, &key, None).map_err(failed_key)?;
+        self.copy_into(copy.place())?;
+        key_copy.take_free_place().map_err(failed_key)?;
+        copy.take_free_place().map_err(|source| {
+            // Half a backup would be taken for a whole one. What came meanwhile is somebody's.
+            let _ = fs::remove_file(&backup.key);
+            if source.kind() != io::ErrorKind::AlreadyExists {
+                let _ = fs::remove_file(to);
+            }
+            failed(to)(source)
+        })?;
+        Ok(backup)
     }
 
-    /// Fills the empty file at `part` with a copy, and makes sure that it is one.
+    /// Fills the empty file at `part` with a copy, and makes sure that it is one: whole, with the key of this database, and
+    /// with a history that holds all of this one's.
     fn copy_into(&self, part: &Path) -> Stored<()> {
-        self.with_connection(|connection| {
-            connection.execute("VACUUM INTO ?1", [part.display().to_string()])?;
-            Ok(())
-        })?;
-        let copy = Connection::open(part)?;
+        let stood = self.read(|tx| events::mark(tx))?;
+        let name = name_for_sqlite(part)?;
+        self.with_connection(|connection| Ok(connection.execute("VACUUM INTO ?1", [name])?))?;
+        let mut copy = connect(part, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
         check(&copy, "integrity_check")?;
+        let copied = copy.transaction()?;
+        let has_key = expected_key(&copied)?.as_ref() == Some(&self.key.id());
+        let has_history = match &stood {
+            Some(stood) => events::head_at(&copied, stood.size)?.as_ref() == Some(&stood.head),
+            None => true,
+        };
+        if !has_key || !has_history {
+            let message = "the copy does not hold what is in the database, so it was not kept";
+            return Err(StoreError::Damaged(message.to_owned()));
+        }
+        drop(copied);
         drop(copy);
         let synced = File::open(part).and_then(|file| file.sync_all());
         synced.map_err(|source| StoreError::File { action: "write the backup", path: part.to_owned(), source })
@@ -95,7 +106,7 @@ impl Store {
     pub fn full_check(&self) -> Stored<FullCheck> {
         // What was written past SQLite has no mark: the next comparison walks the whole history.
         *self.memory.lock().unwrap_or_else(PoisonError::into_inner) = Memory::default();
-        connect_to_look(&self.path, OpenFlags::SQLITE_OPEN_READ_ONLY).map(FullCheck)
+        connect_to_look(&self.path).map(FullCheck)
     }
 }
 
@@ -132,18 +143,23 @@ fn key_beside(path: &Path) -> PathBuf {
     }
 }
 
+fn there_already() -> io::Error {
+    io::Error::new(
+        io::ErrorKind::AlreadyExists,
+        "there is such a file already, and it is not overwritten; choose another name",
+    )
+}
+
 fn check(connection: &Connection, pragma: &str) -> Stored<()> {
     let said: String = connection.query_row(&format!("PRAGMA {pragma}(1)"), [], |row| row.get(0))?;
     if said == "ok" { Ok(()) } else { Err(StoreError::Damaged(crate::model::display_safe(&said))) }
 }
 
-fn create(path: &Path) -> io::Result<File> {
-    OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
     use std::os::unix::fs::PermissionsExt;
 
     fn store(folder: &Path) -> Store {
@@ -186,6 +202,37 @@ mod tests {
         assert!(left.iter().all(|name| !name.to_string_lossy().ends_with(".part")), "{left:?}");
         assert!(!folder.path().join("copy.key").exists());
     }
+
+    #[test]
+    fn a_name_that_is_no_text_is_refused_everywhere() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = store(folder.path());
+        let odd = folder.path().join(OsStr::from_bytes(b"b\xff.db"));
+        assert!(store.backup(&odd).unwrap_err().to_string().contains("not UTF-8"));
+        assert!(Store::open(&odd).map(drop).unwrap_err().to_string().contains("not UTF-8"));
+        let names = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name());
+        assert!(names.into_iter().all(|name| name.to_str().is_some()));
+        for name in ["file:x.db", "file:x.db?mode=memory", ":memory:", "a b%20c?#.db", "\u{fc}.db"] {
+            let copy = store.backup(&folder.path().join(name)).unwrap().database;
+            Store::open_to_read(&copy).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_copy_without_the_history_is_not_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = store(folder.path());
+        let at = "2026-05-04T10:00:00Z".parse().unwrap();
+        let other = Store::open(&folder.path().join("other.db")).unwrap();
+        store.write(|tx| events::append(tx, at, "test.done", None, serde_json::json!({}))).unwrap();
+        // The key and the history of another database.
+        let mixed = Store { connection: other.connection, ..store };
+        let to = folder.path().join("copy.db");
+        assert!(mixed.backup(&to).unwrap_err().to_string().contains("does not hold"));
+        let names = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name());
+        assert!(names.into_iter().all(|name| !name.to_string_lossy().contains("copy")));
+    }
+
     #[test]
     fn each_backup_has_a_key_of_its_own_and_no_database_has_the_name_of_one() {
         let folder = tempfile::tempdir().unwrap();

@@ -73,7 +73,10 @@ fn keep_snapshot(tx: &Transaction<'_>, instance: InstanceRow, snapshot: &Snapsho
 }
 
 fn keep_documents(tx: &Transaction<'_>, snapshot: &Snapshot) -> Stored<()> {
-    snapshot.sections.values().filter_map(Reading::document).try_for_each(|document| documents::keep(tx, document))
+    let documents = snapshot.sections.iter().filter_map(|(name, reading)| Some((name, reading.document()?)));
+    documents
+        .into_iter()
+        .try_for_each(|(name, document)| documents::keep(tx, document).map_err(|error| error.of_section(name)))
 }
 
 fn keep_collection(tx: &Transaction<'_>, snapshot: i64, cycle: &Cycle) -> Stored<()> {
@@ -232,7 +235,9 @@ fn newest_mark(
         if !seen.insert(snapshot) {
             continue;
         }
-        let mut manifest: Manifest = read_json(&sections.query_row([snapshot], |row| row.get::<_, String>(0))?)?;
+        // One that cannot be read says nothing, and the one before it does.
+        let manifest = sections.query_row([snapshot], |row| row.get::<_, String>(0));
+        let Ok(mut manifest) = read_json::<Manifest>(&manifest.unwrap_or_default()) else { continue };
         if let Some(mark) = manifest.remove(section).filter(&wanted) {
             return Ok(Some((mark, from_millis(row.get(1)?))));
         }

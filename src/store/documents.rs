@@ -8,8 +8,11 @@ use crate::model::Digest;
 
 /// Documents are small JSON; a higher level gains little.
 const LEVEL: i32 = 3;
-/// No document is larger than the body it was made from; a larger frame was not written by this program.
-const LARGEST: u64 = 64 << 20;
+/// The largest document that is kept, and that is read. More than is read of an instance makes none.
+const LARGEST: usize = 64 << 20;
+
+/// How deep a document is nested at most, so that the events and messages about it can be read as well.
+const MOST_LEVELS: usize = 80;
 
 /// Keeps `document` if it is not there yet.
 ///
@@ -22,6 +25,10 @@ pub fn keep(tx: &Transaction<'_>, document: &Document) -> Stored<()> {
         .optional()?;
     if is_there.is_none() {
         let body = pack(document.bytes())?;
+        // What is kept and cannot be read again would stop every later cycle.
+        if document.levels() > MOST_LEVELS || unpack(&body).as_deref() != Some(document.bytes()) {
+            return Err(StoreError::Unreadable { what: format!("document {}", document.digest()), section: None });
+        }
         tx.prepare_cached("INSERT INTO documents (digest, body) VALUES (?1, ?2)")?
             .execute((document.digest().as_str(), body))?;
     }
@@ -43,14 +50,21 @@ pub fn bytes(tx: &Transaction<'_>, digest: &Digest) -> Stored<Option<Vec<u8>>> {
 
 /// One frame of `bytes`.
 pub(super) fn pack(bytes: &[u8]) -> Stored<Vec<u8>> {
+    if bytes.len() > LARGEST {
+        return Err(StoreError::Unreadable {
+            what: format!("what is larger than {} MiB", LARGEST >> 20),
+            section: None,
+        });
+    }
     zstd::bulk::compress(bytes, LEVEL)
         .map_err(|error| StoreError::Damaged(format!("a document cannot be compressed: {error}")))
 }
 
 /// What is in one frame, unless it is damaged.
 pub(super) fn unpack(frame: &[u8]) -> Option<Vec<u8>> {
-    let size = zstd::zstd_safe::get_frame_content_size(frame).ok().flatten().filter(|size| *size <= LARGEST)?;
-    zstd::bulk::decompress(frame, usize::try_from(size).ok()?).ok()
+    let size = zstd::zstd_safe::get_frame_content_size(frame).ok().flatten()?;
+    let size = usize::try_from(size).ok().filter(|size| *size <= LARGEST)?;
+    zstd::bulk::decompress(frame, size).ok()
 }
 
 /// The document stored under `digest`, checked.

@@ -60,6 +60,10 @@ pub fn append(
         "seq": seq, "prev": last.map(|mark| mark.head), "at": written(at), "kind": kind, "instance": instance, "data": data,
     });
     let body = canonical::to_bytes(&body);
+    // One event that cannot be read makes every baseline untrusted.
+    if serde_json::from_slice::<Event>(&body).is_err() {
+        return Err(StoreError::Unreadable { what: format!("event {kind}"), section: None });
+    }
     let digest = Digest::of(&body);
     tx.prepare_cached("INSERT INTO events (seq, body, digest) VALUES (?1, ?2, ?3)")?.execute((
         i64::try_from(seq).unwrap_or(i64::MAX),
@@ -209,22 +213,23 @@ pub fn of_group(tx: &Transaction<'_>, group: &str, size: u64) -> Stored<Vec<Even
     Ok(events)
 }
 
-/// Every event, or those of one instance, oldest first.
+/// Every event, or those of one instance, oldest first. Of one instance the others are not read.
 ///
 /// # Errors
 /// The database cannot be read, or a body is not an event.
 pub fn all(tx: &Transaction<'_>, instance: Option<&InstanceId>) -> Stored<Vec<Event>> {
-    let mut query = tx.prepare_cached("SELECT seq, body FROM events ORDER BY seq")?;
-    let mut rows = query.query([])?;
+    let mut query = match instance {
+        Some(_) => tx.prepare_cached(&format!("SELECT seq, body FROM events WHERE {INSTANCE} = ?1 ORDER BY seq"))?,
+        None => tx.prepare_cached("SELECT seq, body FROM events WHERE ?1 IS NULL ORDER BY seq")?,
+    };
+    let mut rows = query.query([instance.map(ToString::to_string)])?;
     let mut events = Vec::new();
     while let Some(row) = rows.next()? {
         let seq: i64 = row.get(0)?;
         let body: Vec<u8> = row.get(1)?;
         let event: Event = serde_json::from_slice(&body)
             .map_err(|error| StoreError::Damaged(format!("event {seq} cannot be read: {error}")))?;
-        if instance.is_none() || event.instance.as_ref() == instance {
-            events.push(event);
-        }
+        events.push(event);
     }
     Ok(events)
 }
@@ -250,6 +255,9 @@ pub struct Walk {
     pub mark: Option<HistoryMark>,
     /// The highest sequence of a baseline that was accepted, by instance.
     pub approved: BTreeMap<InstanceId, u64>,
+    /// The statements that were verified when a baseline was accepted, by instance and digest: the number of events after which
+    /// the history said so first.
+    pub vouched: BTreeMap<InstanceId, BTreeMap<Digest, u64>>,
     /// What it says that the tables should hold.
     pub(super) told: Told,
     /// When the last event was recorded.
@@ -301,8 +309,13 @@ pub(super) fn walk_on(tx: &Transaction<'_>, walk: &mut Walk) -> Stored<()> {
         walk.told.take(&event);
         if let (APPROVED, Some(instance)) = (event.kind.as_str(), event.instance) {
             let sequence = event.data.get("sequence").and_then(Value::as_u64).unwrap_or_default();
-            let highest = walk.approved.entry(instance).or_default();
+            let highest = walk.approved.entry(instance.clone()).or_default();
             *highest = sequence.max(*highest);
+            let statements = event.data.get("statements").and_then(Value::as_array).into_iter().flatten();
+            let vouched = walk.vouched.entry(instance).or_default();
+            for digest in statements.filter_map(|digest| digest.as_str()?.parse().ok()) {
+                vouched.entry(digest).or_insert(expected);
+            }
         }
         walk.mark = Some(HistoryMark { size: expected, head: computed });
         walk.last_sound = event.at;

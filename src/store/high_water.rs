@@ -7,9 +7,8 @@
 //! database expects it only after it was there. Several processes write it one after the other, each what it then sees.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, ErrorKind, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs::{self, File};
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -18,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{StoreError, Stored, events};
 use crate::model::{HistoryMark, InstanceId};
+use crate::whole_file;
 
 /// In `meta`: that there was such a file, so that its loss is noticed.
 pub(super) const META: &str = "high-water";
@@ -178,17 +178,11 @@ fn acknowledged(tx: &Transaction<'_>, instance: &InstanceId) -> Stored<Option<Hi
     Ok(Some(HighWater { log, sequences }))
 }
 
-/// Writes the file whole, on the disk before this returns.
 fn write(connection: &Connection, reached: &HighWater) -> Stored<()> {
     let Some(path) = path_of(connection) else { return Ok(()) };
     let failed = |source| StoreError::File { action: "write the high-water file", path: path.clone(), source };
-    let part = path.with_added_extension("part");
     let text = serde_json::to_vec(reached).map_err(|error| failed(io::Error::other(error)))?;
-    let mut file =
-        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&part).map_err(failed)?;
-    file.write_all(&text).and_then(|()| file.sync_all()).map_err(failed)?;
-    fs::rename(&part, &path).map_err(failed)?;
-    super::sync_folder_of(&path).map_err(failed)
+    whole_file::write(&path, &text, connection.path().map(Path::new)).map_err(failed)
 }
 
 /// What the file says.

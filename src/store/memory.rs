@@ -92,6 +92,26 @@ mod tests {
     }
 
     #[test]
+    fn what_is_written_is_no_failure_when_the_high_water_file_cannot_follow() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.db");
+        let store = Store::open(&path).unwrap();
+        let file = path.with_extension("high-water");
+        append(&store);
+        store.finished().unwrap();
+        let written: Result<(), StoreError> = store.write(|tx| {
+            std::fs::remove_file(&file).unwrap();
+            std::fs::create_dir(&file).unwrap();
+            events::append(tx, SystemClock.now(), "c.d", None, json!({})).map(drop)
+        });
+        written.unwrap();
+        assert_eq!(size(&store).unwrap(), 2);
+        assert!(!store.is_stuck());
+        assert!(matches!(store.finished(), Err(StoreError::File { .. })));
+        store.finished().unwrap();
+    }
+
+    #[test]
     fn what_was_rolled_back_is_forgotten() {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(&folder.path().join("a.db")).unwrap();

@@ -7,7 +7,7 @@ use rusqlite::Transaction;
 use super::instances::InstanceRow;
 use super::{StoreError, Stored, from_millis, to_millis};
 use crate::incident::{SectionIncident, SectionKind};
-use crate::model::{Digest, display_safe};
+use crate::model::{Digest, State, display_safe};
 
 /// Everything remembered about the sections of the instance.
 ///
@@ -15,7 +15,7 @@ use crate::model::{Digest, display_safe};
 /// The database cannot be read.
 pub fn known(tx: &Transaction<'_>, instance: InstanceRow) -> Stored<BTreeMap<String, SectionIncident>> {
     let mut query = tx.prepare_cached(
-        "SELECT section, news, since, cycles, is_told, suspected FROM section_news WHERE instance_id = ?1",
+        "SELECT section, news, since, cycles, is_told, suspected, cause FROM section_news WHERE instance_id = ?1",
     )?;
     let mut rows = query.query([instance.0])?;
     let mut known = BTreeMap::new();
@@ -28,6 +28,7 @@ pub fn known(tx: &Transaction<'_>, instance: InstanceRow) -> Stored<BTreeMap<Str
             cycles: row.get(3)?,
             is_told: row.get(4)?,
             suspected: row.get::<_, Option<String>>(5)?.and_then(|text| text.parse().ok()),
+            cause: row.get::<_, Option<String>>(6)?.and_then(|word| State::from_word(&word)),
         };
         known.insert(row.get(0)?, incident);
     }
@@ -41,8 +42,8 @@ pub fn known(tx: &Transaction<'_>, instance: InstanceRow) -> Stored<BTreeMap<Str
 pub fn keep(tx: &Transaction<'_>, instance: InstanceRow, section: &str, incident: &SectionIncident) -> Stored<()> {
     let suspected = incident.suspected.as_ref().map(Digest::as_str);
     tx.prepare_cached(
-        "INSERT OR REPLACE INTO section_news (instance_id, section, news, since, cycles, is_told, suspected)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        "INSERT OR REPLACE INTO section_news (instance_id, section, news, since, cycles, is_told, suspected, cause)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
     )?
     .execute((
         instance.0,
@@ -52,6 +53,7 @@ pub fn keep(tx: &Transaction<'_>, instance: InstanceRow, section: &str, incident
         incident.cycles,
         incident.is_told,
         suspected,
+        incident.cause.map(State::as_str),
     ))?;
     Ok(())
 }

@@ -1,22 +1,25 @@
 //! Opening: file modes, settings, migrations, the fingerprint key.
 
-use std::collections::BTreeSet;
-use std::fs::{self, OpenOptions, Permissions};
-use std::io::{ErrorKind, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::collections::BTreeMap;
+use std::fs::{self, Permissions};
+use std::io::{self, ErrorKind, Read};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, TransactionBehavior};
+use rustix::fs::{Access, access};
 use serde_json::json;
+use url::Url;
 
-use super::{Store, StoreError, Stored, events, sync_folder_of};
+use super::{Store, StoreError, Stored, events};
 use crate::canonical::FingerprintKey;
 use crate::clock::{Clock, SystemClock};
 use crate::model::display_safe;
 use crate::telemetry::{FileTooOpen, Observable};
+use crate::whole_file::{self, sync_folder_of};
 
 /// `adft`: says whose file it is.
 const APPLICATION_ID: i64 = 0x6164_6674;
@@ -31,6 +34,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0006_years.sql"),
     include_str!("migrations/0007_order.sql"),
     include_str!("migrations/0008_line.sql"),
+    include_str!("migrations/0009_cause.sql"),
 ];
 
 /// The first SQLite without the WAL-reset fault that can corrupt a file with two connections.
@@ -42,8 +46,7 @@ pub(super) fn create_or_open(path: &Path) -> Stored<Store> {
     }
     let is_new = prepare_file(path)?;
     make_private(path)?;
-    let mut connection = Connection::open(path)?;
-    connection.busy_timeout(Duration::from_secs(5))?;
+    let mut connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     configure(&connection, path)?;
     migrate(&mut connection, path)?;
     let key = fingerprint_key(&mut connection, path, is_new)?;
@@ -57,7 +60,26 @@ fn store(connection: Connection, path: &Path, key: FingerprintKey) -> Store {
         path: Arc::from(path),
         key,
         is_stuck: Arc::default(),
+        unfinished: Arc::default(),
     }
+}
+
+/// Opens the file of that name and no other: what begins with `file:` is an address to SQLite, and an absolute path is none.
+pub(super) fn connect(path: &Path, flags: OpenFlags) -> Stored<Connection> {
+    let connection = Connection::open_with_flags(name_for_sqlite(path)?, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    connection.busy_timeout(Duration::from_secs(5))?;
+    Ok(connection)
+}
+
+/// A path as SQLite takes it for what it is.
+///
+/// # Errors
+/// It is not UTF-8: SQLite would work on the file, and the files beside it would be looked for elsewhere.
+pub(super) fn name_for_sqlite(path: &Path) -> Stored<String> {
+    let failed = |source| file_error("name a database", path, source);
+    let absolute = std::path::absolute(path).map_err(failed)?;
+    let name = absolute.into_os_string().into_string();
+    name.map_err(|_| failed(io::Error::new(ErrorKind::InvalidInput, "its name is not UTF-8; choose another one")))
 }
 
 /// Opens a database for reading alone: nothing is made, brought to another version or written, not even by mistake.
@@ -66,28 +88,59 @@ pub(super) fn open_to_look(path: &Path) -> Stored<(Store, Stored<()>)> {
     if !path.exists() {
         return Err(StoreError::Missing(path.to_owned()));
     }
-    use rusqlite::ErrorCode::{CannotOpen, ReadOnly};
-    match looking(path, OpenFlags::SQLITE_OPEN_READ_ONLY) {
-        // What was begun before a power cut has to be undone in the file first; even then nothing else is written.
-        Err(StoreError::Sqlite(error)) if matches!(error.sqlite_error_code(), Some(ReadOnly | CannotOpen)) => {
-            looking(path, OpenFlags::SQLITE_OPEN_READ_WRITE)
-        }
-        opened => opened,
-    }
+    looking(connect_to_look(path)?, path)
 }
 
 /// A connection that cannot write.
-pub(super) fn connect_to_look(path: &Path, flags: OpenFlags) -> Stored<Connection> {
-    let connection = Connection::open_with_flags(path, flags)?;
-    connection.busy_timeout(Duration::from_secs(5))?;
+///
+/// SQLite keeps a file beside the database while somebody reads it. Where this user cannot write that, and nobody works on
+/// the database, it is read as a file that does not change.
+pub(super) fn connect_to_look(path: &Path) -> Stored<Connection> {
+    use rusqlite::ErrorCode::{CannotOpen, ReadOnly};
+    let is_for_want_of_writing = |error: &StoreError| match error {
+        StoreError::Sqlite(error) => matches!(error.sqlite_error_code(), Some(ReadOnly | CannotOpen)),
+        _ => false,
+    };
+    let opened = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY).and_then(|connection| only_looking(connection, path));
+    match opened {
+        Err(error) if is_for_want_of_writing(&error) => {}
+        opened => return opened,
+    }
+    let Err(denied) = check_writable(path) else {
+        // What was begun before a power cut has to be undone in the file first; even then nothing else is written.
+        return connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE).and_then(|connection| only_looking(connection, path));
+    };
+    let log = fs::metadata(format!("{}-wal", name_for_sqlite(path)?));
+    if log.is_ok_and(|log| log.len() > 0) || fs::File::open(path).is_err() {
+        return Err(denied);
+    }
+    let mut address = Url::from_file_path(name_for_sqlite(path)?)
+        .map_err(|()| file_error("name a database", path, ErrorKind::InvalidInput.into()))?;
+    address.set_query(Some("immutable=1"));
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    only_looking(Connection::open_with_flags(address.as_str(), flags)?, path)
+}
+
+fn only_looking(connection: Connection, path: &Path) -> Stored<Connection> {
     refuse_foreign(&connection, path)?;
     protect(&connection)?;
     connection.execute_batch("PRAGMA query_only = ON; PRAGMA cell_size_check = ON; PRAGMA mmap_size = 0;")?;
     Ok(connection)
 }
 
-fn looking(path: &Path, flags: OpenFlags) -> Stored<(Store, Stored<()>)> {
-    let mut connection = connect_to_look(path, flags)?;
+/// Whether this user may write the database and beside it; SQLite would only say that something is read-only.
+fn check_writable(path: &Path) -> Stored<()> {
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    access(folder, Access::WRITE_OK | Access::EXEC_OK)
+        .map_err(|error| file_error("write in the folder of the database", folder, error.into()))?;
+    access(path, Access::READ_OK | Access::WRITE_OK)
+        .map_err(|error| file_error("write the database", path, error.into()))
+}
+
+fn looking(mut connection: Connection, path: &Path) -> Stored<(Store, Stored<()>)> {
     let (found, known): (i64, _) = (connection.query_row("PRAGMA user_version", [], |row| row.get(0))?, newest());
     match found {
         // Whoever began to make it was stopped before there was anything in it.
@@ -112,12 +165,14 @@ fn looking(path: &Path, flags: OpenFlags) -> Stored<(Store, Stored<()>)> {
 
 /// Makes another key where the one that the database was made with is lost, and keeps in the history that it did. A file that
 /// does not fit is kept under another name, which is the answer.
-pub(super) fn replace_key(path: &Path, by: &str) -> Stored<Option<PathBuf>> {
+///
+/// Once the key and the event are written the answer is `Ok`, with what could not be done after that.
+pub(super) fn replace_key(path: &Path, by: &str) -> Stored<(Option<PathBuf>, Stored<()>)> {
     if !path.exists() {
         return Err(StoreError::Missing(path.to_owned()));
     }
-    let mut connection = Connection::open(path)?;
-    connection.busy_timeout(Duration::from_secs(5))?;
+    check_writable(path)?;
+    let mut connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     configure(&connection, path)?;
     migrate(&mut connection, path)?;
     let key_path = path.with_extension("key");
@@ -134,14 +189,13 @@ pub(super) fn replace_key(path: &Path, by: &str) -> Stored<Option<PathBuf>> {
     }
     let kept = set_aside(&key_path)?;
     // Before the commit: a crash in between leaves a key that does not fit, and this can be done again.
-    let key = make_key(&key_path)?;
+    let key = make_key(&key_path, path)?;
     transaction.execute("INSERT OR REPLACE INTO meta (name, value) VALUES ('fingerprint-key', ?1)", [key.id()])?;
     let data = json!({ "was": expected, "is": key.id(), "by": by });
     events::append(&transaction, SystemClock.now(), "store.key_replaced", None, data)?;
     super::high_water::expect_from_now_on(&transaction)?;
     transaction.commit()?;
-    super::high_water::raise(&connection)?;
-    Ok(kept)
+    Ok((kept, super::high_water::raise(&connection)))
 }
 
 /// Gives the file at `path` a name that nothing has yet.
@@ -189,15 +243,15 @@ pub fn make_folder(path: &Path) -> Stored<()> {
 /// Makes the folder and an empty file that only this user can read: SQLite's side files take the mode of the main
 /// one, so it has to be right before the first write. Answers whether the file is new.
 fn prepare_file(path: &Path) -> Stored<bool> {
+    name_for_sqlite(path)?;
     make_folder(path)?;
-    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
-        Ok(_) => Ok(true),
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-            let metadata = fs::metadata(path).map_err(|source| file_error("read", path, source))?;
-            Ok(metadata.len() == 0)
-        }
-        Err(source) => Err(file_error("create the database", path, source)),
+    if let Ok(metadata) = fs::metadata(path) {
+        check_writable(path)?;
+        return Ok(metadata.len() == 0);
     }
+    // Of the owner of the folder: root may be the first who works on it, and the service has to go on with it.
+    let made = whole_file::open_in_place(path, path);
+    made.map(|_| true).map_err(|source| file_error("create the database", path, source))
 }
 
 /// Takes away what others may do with a file that was made too open or opened up later.
@@ -297,7 +351,9 @@ fn migrate(connection: &mut Connection, path: &Path) -> Stored<()> {
 pub fn check_schema(connection: &Connection) -> Stored<()> {
     let expected = expected_schema()?;
     let found = schema_of(connection)?;
-    found.symmetric_difference(expected).next().map_or(Ok(()), |sql| Err(strange(sql)))
+    let foreign = found.iter().find(|(sql, _)| !expected.contains_key(*sql));
+    let missing = || expected.iter().find(|(sql, _)| !found.contains_key(*sql));
+    foreign.or_else(missing).map_or(Ok(()), |(sql, name)| Err(strange(sql, name)))
 }
 
 /// Makes sure that nothing is in the schema that this program does not make; a guard may be missing.
@@ -307,16 +363,30 @@ pub fn check_schema(connection: &Connection) -> Stored<()> {
 pub(super) fn check_nothing_planted(connection: &Connection) -> Stored<()> {
     let expected = expected_schema()?;
     let found = schema_of(connection)?;
-    found.difference(expected).next().map_or(Ok(()), |sql| Err(strange(sql)))
+    let foreign = found.iter().find(|(sql, _)| !expected.contains_key(*sql));
+    foreign.map_or(Ok(()), |(sql, name)| Err(strange(sql, name)))
 }
 
-fn strange(sql: &str) -> StoreError {
+fn strange(sql: &str, name: &str) -> StoreError {
     let line = sql.lines().next().unwrap_or_default();
-    StoreError::Schema(format!("its schema is not this program's, see '{}'", display_safe(line)))
+    // Made by those who mean well, so what to do about it can be said.
+    let remedy = match name {
+        "_litestream_seq" | "_litestream_lock" => {
+            "; Litestream made it, which cannot be used for this database: stop it, and remove its tables with `sqlite3 FILE \
+             'DROP TABLE _litestream_seq; DROP TABLE _litestream_lock'`"
+        }
+        "sqlite_stat1" => "; ANALYZE made it: remove it with `sqlite3 FILE 'DROP TABLE sqlite_stat1'`",
+        "sqlite_stat4" => "; ANALYZE made it: remove it with `sqlite3 FILE 'DROP TABLE sqlite_stat4'`",
+        _ => "",
+    };
+    StoreError::Schema(format!("its schema is not this program's, see '{}'{remedy}", display_safe(line)))
 }
 
-fn expected_schema() -> Stored<&'static BTreeSet<String>> {
-    static EXPECTED: OnceLock<BTreeSet<String>> = OnceLock::new();
+/// What the schema is made of: the text of each statement, and the name of what it makes.
+type Schema = BTreeMap<String, String>;
+
+fn expected_schema() -> Stored<&'static Schema> {
+    static EXPECTED: OnceLock<Schema> = OnceLock::new();
     if let Some(expected) = EXPECTED.get() {
         return Ok(expected);
     }
@@ -326,9 +396,9 @@ fn expected_schema() -> Stored<&'static BTreeSet<String>> {
     Ok(EXPECTED.get_or_init(|| schema))
 }
 
-fn schema_of(connection: &Connection) -> Stored<BTreeSet<String>> {
-    let mut query = connection.prepare_cached("SELECT coalesce(sql, type || ' ' || name) FROM sqlite_schema")?;
-    let rows = query.query_map([], |row| row.get(0))?;
+fn schema_of(connection: &Connection) -> Stored<Schema> {
+    let mut query = connection.prepare_cached("SELECT coalesce(sql, type || ' ' || name), name FROM sqlite_schema")?;
+    let rows = query.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
@@ -343,7 +413,7 @@ fn fingerprint_key(connection: &mut Connection, path: &Path, is_new: bool) -> St
         (_, Some(_)) => return Err(StoreError::Key(key_path)),
         // A crash between writing the key and the first commit leaves a key that nothing was made with yet.
         (Some(key), None) => key,
-        (None, None) if is_new || expected.is_none() => make_key(&key_path)?,
+        (None, None) if is_new || expected.is_none() => make_key(&key_path, path)?,
         (None, None) => return Err(StoreError::Key(key_path)),
     };
     if expected.is_none() {
@@ -354,7 +424,7 @@ fn fingerprint_key(connection: &mut Connection, path: &Path, is_new: bool) -> St
 }
 
 /// What the key is called that the database was made with.
-fn expected_key(transaction: &Transaction<'_>) -> Stored<Option<String>> {
+pub(super) fn expected_key(transaction: &Transaction<'_>) -> Stored<Option<String>> {
     let expected = transaction
         .query_row("SELECT value FROM meta WHERE name = 'fingerprint-key'", [], |row| row.get(0))
         .optional()?;
@@ -375,23 +445,16 @@ fn read_key(path: &Path) -> Stored<Option<FingerprintKey>> {
 
 fn random_bytes() -> Stored<[u8; 32]> {
     let mut bytes = [0; 32];
-    let random = Path::new("/dev/urandom");
-    fs::File::open(random)
-        .and_then(|mut source| source.read_exact(&mut bytes))
-        .map_err(|source| file_error("read", random, source))?;
+    let made = aws_lc_rs::rand::fill(&mut bytes);
+    made.map_err(|_| StoreError::Damaged("there are no random bytes for a key".to_owned()))?;
     Ok(bytes)
 }
 
-fn make_key(path: &Path) -> Stored<FingerprintKey> {
+/// On the disk before the database says that it is there.
+fn make_key(path: &Path, database: &Path) -> Stored<FingerprintKey> {
     let bytes = random_bytes()?;
-    let failed = |source| file_error("write the fingerprint key", path, source);
-    let temporary = path.with_added_extension("part");
-    let mut file =
-        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary).map_err(failed)?;
-    file.write_all(&bytes).and_then(|()| file.sync_all()).map_err(failed)?;
-    // Whole or not at all, and on the disk before the database says that it is there.
-    fs::rename(&temporary, path).map_err(failed)?;
-    sync_folder_of(path).map_err(failed)?;
+    let written = whole_file::write(path, &bytes, Some(database));
+    written.map_err(|source| file_error("write the fingerprint key", path, source))?;
     Ok(FingerprintKey::new(bytes))
 }
 
@@ -428,6 +491,30 @@ mod tests {
         fs::remove_file(&key).unwrap();
         assert!(matches!(Store::open(&path), Err(StoreError::Key(_))));
         assert!(!key.exists());
+    }
+
+    #[test]
+    fn what_others_made_is_named_with_what_removes_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("authdrift.db");
+        let store = Store::open(&path).unwrap();
+        let now = SystemClock.now();
+        store.write(|tx| events::append(tx, now, "test.done", None, json!({})).map(drop)).unwrap();
+        let others = Connection::open(&path).unwrap();
+        let check = || store.read(|tx| check_schema(tx)).map_err(|error| error.to_string());
+        for (made, table) in [
+            ("CREATE TABLE _litestream_seq (id INTEGER PRIMARY KEY, seq INTEGER)", "_litestream_seq"),
+            ("CREATE TABLE _litestream_lock (id INTEGER)", "_litestream_lock"),
+            ("ANALYZE", "sqlite_stat1"),
+        ] {
+            others.execute_batch(made).unwrap();
+            let said = check().unwrap_err();
+            assert!(said.contains(&format!("DROP TABLE {table}")), "{said}");
+            others.execute_batch(&format!("DROP TABLE {table}")).unwrap();
+            check().unwrap();
+        }
+        others.execute_batch("CREATE TABLE planted (x)").unwrap();
+        assert!(check().unwrap_err().ends_with("see 'CREATE TABLE planted (x)'"));
     }
 
     #[test]
@@ -471,12 +558,12 @@ mod tests {
         assert_eq!(Store::open(&path).unwrap().fingerprint_key().id(), first);
 
         fs::remove_file(&key).unwrap();
-        assert_eq!(Store::replace_key(&path, "alice@host").unwrap(), None);
+        assert_eq!(Store::replace_key(&path, "alice@host").unwrap().0, None);
         let second = Store::open(&path).unwrap().fingerprint_key().id();
         assert_ne!(first, second);
         for (content, name) in [(vec![9; 32], "authdrift.key.old"), (vec![1], "authdrift.key.old2")] {
             fs::write(&key, &content).unwrap();
-            let kept = Store::replace_key(&path, "alice@host").unwrap().unwrap();
+            let kept = Store::replace_key(&path, "alice@host").unwrap().0.unwrap();
             assert_eq!((kept.file_name().unwrap().to_str().unwrap(), fs::read(&kept).unwrap()), (name, content));
         }
         let store = Store::open(&path).unwrap();

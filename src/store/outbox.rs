@@ -7,9 +7,10 @@ use rusqlite::{OptionalExtension, Row, Transaction};
 use serde_json::json;
 
 use super::instances::InstanceRow;
-use super::{Stored, backlog, events, from_millis, read_json, to_millis, write_json};
-use crate::message::{Body, Format, Message};
+use super::{StoreError, Stored, backlog, events, from_millis, read_json, to_millis, write_json};
+use crate::message::{Alert, Body, Entry, Format, Message};
 use crate::model::{Digest, MessageId, Severity};
+use crate::telemetry::{DeliveryGivenUp, Observable};
 
 /// Longer than any pause between two tries: the longest is a day, and a fifth of it for scatter.
 const LONGEST_WAIT: TimeDelta = TimeDelta::hours(30);
@@ -53,6 +54,7 @@ pub struct ReceiverState {
 pub fn keep(tx: &Transaction<'_>, message: &Message) -> Stored<()> {
     // Something planted could mark it as sent: then it is told past the database, see the daemon.
     super::open::check_nothing_planted(tx)?;
+    let alert = written(&message.alert)?;
     tx.prepare_cached(
         "INSERT INTO outbox (id, receiver, instance, alert, thread, subject, created_at, state, next_at, format, body)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 'waiting', ?7, ?8, ?9)",
@@ -61,7 +63,7 @@ pub fn keep(tx: &Transaction<'_>, message: &Message) -> Stored<()> {
         message.id.as_str(),
         &message.receiver,
         message.alert.instance.as_ref().map(ToString::to_string).unwrap_or_default(),
-        write_json(&message.alert)?,
+        alert,
         message.thread.as_ref().map(MessageId::as_str),
         &message.subject,
         to_millis(message.created_at),
@@ -73,6 +75,19 @@ pub fn keep(tx: &Transaction<'_>, message: &Message) -> Stored<()> {
     let data = json!({ "message": message.id, "receiver": message.receiver, "content": content });
     events::append(tx, message.created_at, events::QUEUED, message.alert.instance.as_ref(), data)?;
     Ok(())
+}
+
+/// The alert as it is kept, if it can be read again: one that cannot is never sent, with all that it says.
+fn written(alert: &Alert) -> Stored<String> {
+    let reads_back = |alert: &Alert| serde_json::to_string(alert).ok().filter(|text| read_json::<Alert>(text).is_ok());
+    reads_back(alert).ok_or_else(|| {
+        let alone = |entry: &Entry| Alert { entries: vec![entry.clone()], ..alert.clone() };
+        let section = alert.entries.iter().find(|entry| reads_back(&alone(entry)).is_none());
+        StoreError::Unreadable {
+            what: "a message".to_owned(),
+            section: section.and_then(|entry| Some(entry.changes.first()?.path.section().to_owned())),
+        }
+    })
 }
 
 /// The digest of what a message says and to whom, from its row. Nothing that changes while it is delivered is in it.
@@ -114,8 +129,8 @@ pub fn claim(tx: &Transaction<'_>, receiver: &str, now: DateTime<Utc>, hold: Dur
     let until = to_millis(now) + i64::try_from(hold.as_millis()).unwrap_or(i64::MAX);
     loop {
         let next = tx
-            .prepare_cached(
-                "SELECT id, receiver, alert, thread, subject, created_at, attempts, format, body FROM outbox AS mine
+            .prepare_cached(&format!(
+                "SELECT {MESSAGE} FROM outbox AS mine
                  WHERE receiver = ?1 AND state = 'waiting'
                    AND (next_at <= ?2 OR next_at > ?3) AND (claimed_to <= ?2 OR claimed_to > ?4)
                    AND NOT EXISTS (SELECT 1 FROM outbox AS older
@@ -125,27 +140,35 @@ pub fn claim(tx: &Transaction<'_>, receiver: &str, now: DateTime<Utc>, hold: Dur
                                               AND (older.passed
                                                    OR substr(older.last_outcome, 1, 4) IN ('401 ', '403 ', '404 ')))
                                      AND older.rowid < mine.rowid)
-                 ORDER BY next_at, rowid LIMIT 1",
-            )?
+                 ORDER BY next_at, rowid LIMIT 1"
+            ))?
             .query_row((receiver, to_millis(now), to_millis(now + LONGEST_WAIT), until, STEPS_ASIDE), |row| {
-                Ok((row.get::<_, String>(0)?, message(row)))
+                Ok((row.get::<_, String>(0)?, row.get::<_, u32>(6)?, row.get::<_, String>(9)?, message_of(row)))
             })
             .optional()?;
-        let Some((id, message)) = next else { return Ok(None) };
+        let Some((id, attempts, instance, message)) = next else { return Ok(None) };
         match message {
             Ok(message) => {
                 tx.execute("UPDATE outbox SET claimed_to = ?2 WHERE id = ?1", (&id, until))?;
                 return Ok(Some(message));
             }
             Err(error) => {
-                let outcome = Outcome::Dead(format!("the message cannot be read: {error}"));
-                record(tx, &MessageId::from_text(id), &outcome, now)?;
+                let reason = format!("this version of the program cannot read the message: {error}");
+                DeliveryGivenUp { receiver, delivery: &MessageId::from_text(id.clone()), error: &reason }.observe();
+                record(tx, &MessageId::from_text(id.clone()), &Outcome::Dead(reason), now)?;
+                // Without the event the row would not be as the history tells it, for good.
+                let data = json!({ "message": id, "receiver": receiver, "attempts": attempts });
+                events::append(tx, now, "delivery.given_up", instance.parse().ok().as_ref(), data)?;
             }
         }
     }
 }
 
-fn message(row: &Row<'_>) -> Stored<Message> {
+/// What [`message_of`] reads, and the instance.
+pub(super) const MESSAGE: &str = "id, receiver, alert, thread, subject, created_at, attempts, format, body, instance";
+
+/// The message in a row of [`MESSAGE`].
+pub(super) fn message_of(row: &Row<'_>) -> Stored<Message> {
     let format = row.get::<_, Option<String>>(7)?.as_deref().and_then(Format::from_word);
     let text: Option<String> = row.get(8)?;
     Ok(Message {

@@ -184,7 +184,7 @@ impl Retention {
                 kept.push((id, digest, at.unwrap_or(i64::MAX)));
             }
         }
-        let (mut old, mut named) = (Vec::new(), None);
+        let (mut old, mut named, mut begun) = (Vec::new(), None, None);
         for (index, (id, digest, at)) in kept.iter().enumerate() {
             let newer = kept.get(index + 1..).unwrap_or_default();
             // The newest one is what the next is compared with.
@@ -198,7 +198,11 @@ impl Retention {
                 Some(named) => named,
                 None => named.insert(signed(tx)?),
             };
-            if named.contains(digest.as_str()) || is_of_open_drift(tx, instance, *id)? {
+            let begun = match &mut begun {
+                Some(begun) => begun,
+                None => begun.insert(times_of_open_drifts(tx, instance)?),
+            };
+            if named.contains(digest.as_str()) || is_of_open_drift(tx, begun, *id)? {
                 continue;
             }
             let manifest = manifest(tx, *id)?;
@@ -274,15 +278,19 @@ fn manifest(tx: &Transaction<'_>, snapshot: i64) -> Stored<Manifest> {
     read_json(&sections)
 }
 
-/// Whether a drift that is open began with this snapshot, or was not there in it for the last time.
-fn is_of_open_drift(tx: &Transaction<'_>, instance: InstanceRow, snapshot: i64) -> Stored<bool> {
+/// When drifts that are open began, and when their settings were as approved for the last time.
+fn times_of_open_drifts(tx: &Transaction<'_>, instance: InstanceRow) -> Stored<BTreeSet<i64>> {
     let known = drifts::known(tx, instance)?;
+    let open = known.values().filter(|drift| drift.status == Status::Open);
+    Ok(open.flat_map(|drift| [Some(drift.first_seen), drift.last_good]).flatten().map(to_millis).collect())
+}
+
+/// Whether a drift that is open began with this snapshot, or was not there in it for the last time.
+fn is_of_open_drift(tx: &Transaction<'_>, begun: &BTreeSet<i64>, snapshot: i64) -> Stored<bool> {
     let mut query = tx.prepare_cached("SELECT 1 FROM cycles WHERE snapshot_id = ?1 AND at = ?2")?;
-    for drift in known.values().filter(|drift| drift.status == Status::Open) {
-        for at in [Some(drift.first_seen), drift.last_good].into_iter().flatten() {
-            if query.exists((snapshot, to_millis(at)))? {
-                return Ok(true);
-            }
+    for at in begun {
+        if query.exists((snapshot, at))? {
+            return Ok(true);
         }
     }
     Ok(false)

@@ -108,6 +108,7 @@ pub const HISTORY: &[Kind] = &[
     kind("storage.full", Level::WARN, "the disk is full: snapshots are not kept"),
     kind("storage.low", Level::WARN, "the disk is nearly full"),
     kind("storage.recovered", Level::INFO, "there is room on the disk again"),
+    kind("storage.unusable", Level::ERROR, "something in the database cannot be read: it is compared with nothing"),
     kind("store.checked", Level::DEBUG, "the whole database file was looked at and is sound"),
     kind(
         "store.kept_again",

@@ -63,6 +63,24 @@ impl Observable for ChoreFailed<'_> {
     }
 }
 
+/// The high-water file could not be raised to what was recorded.
+#[derive(Debug, Clone, Copy)]
+pub struct HighWaterBehind<'a> {
+    /// Why.
+    pub error: &'a dyn std::error::Error,
+}
+
+impl Observable for HighWaterBehind<'_> {
+    const NAME: &'static str = "store.high_water_behind";
+    const MEANING: &'static str = "what was recorded is in the database, and the high-water file beside it could not be raised; \
+                                   it is tried again with whatever is recorded next";
+
+    fn observe(&self) {
+        let Self { error } = *self;
+        tracing::error!(event = Self::NAME, %error, "recorded, and cannot raise the high-water file");
+    }
+}
+
 /// The daemon is about to stop.
 #[derive(Debug, Clone, Copy)]
 pub struct Stopping;

@@ -11,7 +11,7 @@ use chrono::{DateTime, NaiveDate, Utc};
 use super::sshsig::{BadKey, PublicKey};
 use super::statement::NAMESPACE;
 use crate::clock::written;
-use crate::model::display_safe;
+use crate::model::display_safe_sentence;
 
 /// Who may approve, with which keys, and when.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -157,7 +157,7 @@ impl Entry {
 
 /// A line of a key file that is refused, and with it the file.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("line {line}: {}", display_safe(.reason))]
+#[error("line {line}: {}", display_safe_sentence(.reason))]
 pub struct BadSigners {
     /// Counted from 1.
     pub line: usize,

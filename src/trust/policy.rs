@@ -54,6 +54,11 @@ pub trait Stakes {
 
     /// The principals of whom a vendor's log says that they made one of these changes: nobody approves their own.
     fn authors(&self, base: Option<&Subject>, subject: &Subject) -> BTreeSet<String>;
+
+    /// Whether [`Stakes::authors`] may answer anybody. If not, nobody has to be asked who approved what before.
+    fn knows_authors(&self) -> bool {
+        true
+    }
 }
 
 #[cfg(test)]

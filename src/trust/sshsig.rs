@@ -192,8 +192,21 @@ pub fn verify(armoured: &str, namespace: &str, message: &[u8]) -> Result<Signed,
     if !is_good {
         return Err(BadSignature::DoesNotMatch);
     }
-    let is_touched = key.proves_touch() && fields.trailer.first().is_some_and(|flags| flags & TOUCHED != 0);
+    let is_touched = is_touched(&key, &fields);
     Ok(Signed { key, is_touched })
+}
+
+/// What a signature says of itself, believed by nobody: for one that was verified before.
+pub(super) fn claimed(armoured: &str) -> Option<Signed> {
+    let blob = unarmour(armoured)?;
+    let fields = Fields::read(&blob)?;
+    let key = PublicKey::from_wire(fields.key).ok()?;
+    let is_touched = is_touched(&key, &fields);
+    Some(Signed { key, is_touched })
+}
+
+fn is_touched(key: &PublicKey, fields: &Fields<'_>) -> bool {
+    key.proves_touch() && fields.trailer.first().is_some_and(|flags| flags & TOUCHED != 0)
 }
 
 const RSA_SIGNATURES: [&str; 2] = ["rsa-sha2-256", "rsa-sha2-512"];

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::canonical;
 use crate::clock::written;
-use crate::model::{Digest, HistoryMark, InstanceId, Pointer, State, display_safe};
+use crate::model::{Digest, HistoryMark, InstanceId, Pointer, State, display_safe, display_safe_sentence};
 use crate::snapshot::{Manifest, digest_of};
 
 /// The SSHSIG namespace of baselines: a signature made for anything else is worth nothing here.
@@ -202,7 +202,7 @@ fn check_text(field: &str, text: &str) -> Result<(), BadStatement> {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadStatement {
     /// Not the JSON of a statement.
-    #[error("it is malformed: {}", display_safe(.reason))]
+    #[error("it is malformed: {}", display_safe_sentence(.reason))]
     Malformed {
         /// What is wrong.
         reason: String,

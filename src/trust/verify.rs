@@ -1,7 +1,9 @@
 //! The chain of baselines: from stored statements to the one baseline that may be compared with.
 //!
-//! Everything is checked at every load and nothing is remembered: who can write to the store can write whatever
-//! "was verified before". Statements may come in any order. One thing that is wrong makes the whole chain
+//! Everything is checked at every load, and nothing in the store is believed because it is there: who can write to the store
+//! can write whatever "was verified before". The signatures of the newest baseline are verified natively each time; those
+//! below it again only if the history that it signs does not name them as verified, see [`vouched`]. [`chain`] verifies
+//! all of them natively: `verify`, `approve` and `import` do. Statements may come in any order. One thing that is wrong makes the whole chain
 //! [`Untrusted`]; the caller compares nothing, raises a critical alert and leaves the data as it is.
 //!
 //! # Security
@@ -36,6 +38,7 @@ use crate::model::{Digest, InstanceId, Resource, Severity, State};
 mod count;
 mod lapse;
 mod untrusted;
+mod vouched;
 
 use count::{Opened, count, link};
 pub use untrusted::Untrusted;
@@ -111,6 +114,8 @@ pub struct Evidence<'a> {
     pub documents: &'a dyn Fn(&Digest) -> Option<Vec<u8>>,
     /// The digest of the event that made the history that many events long.
     pub history: &'a dyn Fn(u64) -> Option<Digest>,
+    /// The number of events after which the history says that the statement of that digest was verified.
+    pub vouched: &'a dyn Fn(&Digest) -> Option<u64>,
     /// The highest sequence of which the history says that it was approved; 0 for none.
     pub approved_sequence: u64,
     /// The identity that the vendor gives now.
@@ -158,6 +163,9 @@ pub fn foundation(
     evidence: &Evidence<'_>,
     policy: &Policy<'_>,
 ) -> Result<Option<Baseline>, Untrusted> {
+    if let Some(approved) = vouched::newest(instance, evidence, policy) {
+        return on_today(approved, BTreeMap::new(), evidence).map(Some);
+    }
     let mut links = chain(instance, evidence.statements, policy, evidence.stakes)?;
     let held = links.last().map_or(0, |link| link.subject.sequence);
     let approved = evidence.approved_sequence;
@@ -173,7 +181,15 @@ pub fn foundation(
         }
     }
     let lapsed = lapse::documents(&links, evidence.now, evidence.documents)?;
-    let Some(mut approved) = links.pop() else { return Ok(None) };
+    links.pop().map(|approved| on_today(approved, lapsed, evidence)).transpose()
+}
+
+/// The newest link with its documents, held against the instance that the vendor has today.
+fn on_today(
+    mut approved: Approved,
+    lapsed: BTreeMap<String, Document>,
+    evidence: &Evidence<'_>,
+) -> Result<Baseline, Untrusted> {
     if !evidence.resource.may_be(&approved.subject.resource) {
         // What was approved stands for nothing here. Who recreated the instance on purpose begins anew on top of it.
         approved.shortage = Some(Untrusted::OtherResource {
@@ -182,7 +198,7 @@ pub fn foundation(
         });
     }
     let documents = load_documents(&approved.subject, evidence.documents)?;
-    Ok(Some(Baseline { approved, documents, lapsed }))
+    Ok(Baseline { approved, documents, lapsed })
 }
 
 /// Verifies all baselines of `instance`, from the first to the last. Whether the newest one has enough approvers is in

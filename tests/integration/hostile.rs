@@ -1,7 +1,7 @@
 //! Names that an attacker chose, on every way out: terminal, mail, webhook and chats.
 
 use authdrift::simulator::chat::{Chat, Receiver};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::common::Sandbox;
 
@@ -98,4 +98,44 @@ async fn t9_hostile_names_are_inert_on_every_way_out() {
     let slack = chats[0].1.taken().pop().unwrap().to_string();
     assert!(!slack.contains("<!channel>") && !slack.contains("<img"), "{slack}");
     assert_eq!(chats[2].1.taken().pop().unwrap()["allowed_mentions"], json!({ "parse": [] }));
+}
+
+/// Lists within lists, so many levels.
+fn nested(levels: usize) -> Value {
+    (0..levels).fold(json!(1), |value, _| json!([value]))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_nesting_poisons_the_store() {
+    let sandbox = Sandbox::approved().await;
+    let state_of = |report: &Value, section: &str| {
+        let sections = report["sections"].as_array().unwrap();
+        sections.iter().find(|read| read["section"] == section).unwrap()["state"].clone()
+    };
+    for levels in [60, 61, 63, 64, 123, 126] {
+        let told = sandbox.webhook.deliveries().len();
+        sandbox.clerk.edit("/v1/jwt_templates", |templates| {
+            templates[0]["claims"] = json!({ "deep": nested(levels) });
+        });
+        sandbox.clerk.edit("/v1/instance", |instance| {
+            instance["allowed_origins"] = json!([format!("https://{levels}.example")])
+        });
+        sandbox.auth0.edit("/api/v2/tenants/settings", |settings| settings["deep"] = nested(levels));
+        let report = sandbox.check().await.expect(10).json();
+        let (clerk, auth0) = (Sandbox::report(&report, "clerk:prod"), Sandbox::report(&report, "auth0:acme"));
+        // A template is a member of the list of a page, with claims in it: four levels.
+        let expected = |own: usize| if levels + own <= 64 { "value" } else { "unreachable" };
+        assert_eq!(state_of(clerk, "jwt_templates"), expected(4), "{levels}");
+        assert_eq!(state_of(auth0, "tenants.settings"), expected(1), "{levels}");
+        let origins = ("added".to_owned(), "/instance/allowed_origins".to_owned());
+        assert!(Sandbox::drifts(&report, "clerk:prod").contains(&origins), "{levels}");
+        assert!(sandbox.webhook.deliveries().len() > told, "{levels}: nobody was told");
+        sandbox.run(&["verify"]).await.expect(0);
+    }
+    let outbox = sandbox.run(&["outbox", "list", "--json"]).await.expect(0).json();
+    assert!(!outbox.to_string().contains("dead"), "{outbox}");
+    for name in ["prod", "acme"] {
+        sandbox.approve(name).await;
+    }
+    sandbox.run(&["verify"]).await.expect(0);
 }

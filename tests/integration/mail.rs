@@ -13,7 +13,7 @@ use authdrift::message::sample::{SampleKind, sample};
 use authdrift::message::{Alert, Message};
 use authdrift::model::{Digest, HistoryMark, Severity};
 use authdrift::receiver::{Attempt, Sender};
-use authdrift::simulator::smtp::Stage;
+use authdrift::simulator::smtp::{Manner, Stage};
 use serde_json::Value;
 
 use crate::common::Sandbox;
@@ -127,7 +127,7 @@ async fn tell_a_story(tls: &str) {
         assert!(header(mail, "Bcc").is_empty());
     }
     assert!(opened["text"].as_str().unwrap().contains("/jwt_templates/supabase/lifetime"));
-    assert!(opened["html"].as_str().unwrap().contains("/jwt_templates/supabase/lifetime"));
+    assert!(opened["html"].as_str().unwrap().replace("<wbr>", "").contains("/jwt_templates/supabase/lifetime"));
     let root = header(opened, "Message-ID");
     assert_eq!(root, header(&copies[1], "Message-ID"), "both recipients have the same mail");
     assert_eq!(header(closed, "In-Reply-To"), root);
@@ -226,6 +226,94 @@ async fn what_is_said_before_the_handshake_is_no_word_of_the_relay() {
     configure(&sandbox, relay.port, "starttls");
     let ran = run(&sandbox, "ca.pem", &["receivers", "test", "security"]).await.expect(74);
     assert!(ran.err.contains("Connection error"), "the handshake fails: {}", ran.err);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_relay_that_says_only_codes_is_understood_after_starttls() {
+    let sandbox = Sandbox::new().await;
+    make_certificates(&sandbox);
+    let relay = Relay::start(&sandbox, Harm::BareCodes);
+    configure(&sandbox, relay.port, "starttls");
+    run(&sandbox, "ca.pem", &["receivers", "test", "security"]).await.expect(0);
+    let said = relay.said();
+    assert!(said.len() == 2 && said.iter().all(|lines| *lines > 10), "a mail for each recipient: {said:?}");
+}
+
+/// What sends mail to the sandbox's server, with `more` in its table.
+fn sender_of(sandbox: &Sandbox, more: &str) -> Sender {
+    sandbox.edit_configuration("tls = \"none\"", &format!("tls = \"none\"\n{more}"));
+    let text = std::fs::read_to_string(sandbox.path("config.toml")).unwrap();
+    let file = sandbox.path("config.toml").display().to_string();
+    let sources = Sources { file: &file, text: &text, state_directory: None, xdg_state: None, now: SystemClock.now() };
+    let config = config::parse(&sources).unwrap_or_else(|problems| panic!("{problems}"));
+    Sender::new(&config.receivers[0]).unwrap()
+}
+
+fn drifted(title: &str) -> Message {
+    let now = SystemClock.now();
+    let event = HistoryMark { size: 0, head: Digest::of(b"") };
+    let mut alert = sample(Alert::of_watch(Vec::new(), now, event, "test".to_owned()), SampleKind::Drift);
+    alert.entries[0].title = title.to_owned();
+    Message::new("security", alert, now)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bare_code_after_the_mail_means_that_it_is_delivered() {
+    let sandbox = Sandbox::new().await;
+    let sender = sender_of(&sandbox, "");
+    sandbox.smtp.speak(Manner::BareCodes);
+    let sent = sender.send(&drifted("x"), SystemClock.now()).await;
+    assert_eq!(sent, Attempt::Delivered("250 ".to_owned()));
+    assert_eq!(sandbox.smtp.mails().len(), 1);
+    // A refusal without a text is one all the same.
+    sandbox.smtp.refuse(Stage::Rcpt, 550, "", 1);
+    let Attempt::Permanent(reason) = sender.send(&drifted("x"), SystemClock.now()).await else { panic!("refused") };
+    assert!(reason.contains("550"), "{reason}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lines_that_end_with_lf_alone_are_said_to_be_wrong() {
+    let sandbox = Sandbox::new().await;
+    let sender = sender_of(&sandbox, "");
+    sandbox.smtp.speak(Manner::LfAlone);
+    let sent = sender.send(&drifted("x"), SystemClock.now()).await;
+    let Attempt::Transient(reason, None) = sent else { panic!("{sent:?}") };
+    assert!(reason.contains("ends a line with LF alone"), "{reason}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_name_in_the_greeting_is_tried_again_and_says_which_key_mends_it() {
+    let sandbox = Sandbox::new().await;
+    for (more, is_expected) in [
+        ("", &(|name: &str| name.contains('.')) as &dyn Fn(&str) -> bool),
+        ("helo = \"mon.example.test\"", &|name| name == "mon.example.test"),
+    ] {
+        let sender = sender_of(&sandbox, more);
+        sandbox.smtp.refuse(Stage::Rcpt, 504, "5.5.2 <vm>: Helo command rejected: need fully-qualified hostname", 1);
+        let sent = sender.send(&drifted("x"), SystemClock.now()).await;
+        let Attempt::Transient(reason, None) = sent else { panic!("{sent:?}") };
+        assert!(reason.contains("504") && reason.contains("set `helo` in [[email]]"), "{reason}");
+        let names = sandbox.smtp.greeted_as();
+        assert!(is_expected(names.last().unwrap()), "{names:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn letters_of_any_script_arrive_in_the_subject_and_in_domains() {
+    let sandbox = Sandbox::new().await;
+    sandbox.edit_configuration("[\"security@example.test\"]", "[\"Büro <security@büro.example>\"]");
+    let sender = sender_of(&sandbox, "");
+    for title in
+        ["Allowed callback URLs (Büro)", "設定が東京のオフィスで変更されました、確認してください", "a\u{202e}b é"]
+    {
+        let sent = sender.send(&drifted(title), SystemClock.now()).await;
+        assert!(matches!(sent, Attempt::Delivered(_)), "{sent:?}");
+        let mail = sandbox.smtp.mails().pop().unwrap();
+        let subject = mail.header("Subject").unwrap();
+        assert!(subject.contains(&title.replace('\u{202e}', "\\u{202e}")), "{subject}");
+        assert_eq!(mail.to, ["security@xn--bro-hoa.example"]);
+        assert!(mail.raw.is_ascii(), "every relay takes it");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -24,6 +24,7 @@ mod doctor;
 mod doubles;
 mod export;
 mod faults;
+mod files;
 mod first_run;
 mod health;
 mod hostile;

@@ -84,7 +84,7 @@ async fn a_receiver_that_takes_one_a_second_gets_all_that_waits_and_nothing_is_g
     }
     assert_eq!(taken(&hook).into_iter().collect::<BTreeSet<_>>().len(), 20, "all of them");
     assert_eq!(hook.requests().len(), 20 + 19, "one refusal for each second, and no more");
-    assert!(line.kept().iter().all(|kept| kept.state == "delivered" && kept.message.attempts == 1), "no try was lost");
+    assert!(line.kept().iter().all(|kept| kept.state == "delivered" && kept.attempts == 1), "no try was lost");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -103,7 +103,7 @@ async fn a_receiver_that_asks_for_time_for_ever_is_noticed_and_its_messages_are_
         assert_eq!(line.states(), ["waiting", "waiting"], "after {hour} hours");
     }
     assert!(line.failing().unwrap().since - began < TimeDelta::seconds(1), "people are told");
-    assert!(line.health(0).breaker.failures > 50 && line.kept()[0].message.attempts == 0);
+    assert!(line.health(0).breaker.failures > 50 && line.kept()[0].attempts == 0);
     line.clock.advance(TimeDelta::hours(2));
     delivery.deliver().await.unwrap();
     assert_eq!(line.states(), ["dead", "waiting"]);
@@ -158,14 +158,14 @@ async fn nothing_passes_while_a_receiver_is_away_and_everything_is_due_when_it_t
         delivery.deliver().await.unwrap();
     }
     let kept = line.kept();
-    assert_eq!(kept[1].message.attempts, 0);
+    assert_eq!(kept[1].attempts, 0);
     assert!(kept[0].next_at > line.clock.now() + TimeDelta::hours(1), "its next try is far away");
     hook.heal_all();
     line.keep("siem", 2, None);
     line.deliver_after(TimeDelta::minutes(15)).await;
     let ids: Vec<String> =
         hook.deliveries().into_iter().rev().take(3).map(|one| one.id().unwrap().to_owned()).collect();
-    let made: Vec<String> = line.kept().into_iter().map(|kept| kept.message.id.to_string()).collect();
+    let made: Vec<String> = line.kept().into_iter().map(|kept| kept.id.to_string()).collect();
     assert_eq!(ids, [made[1].as_str(), &made[0], &made[2]], "the newest proved it, and the others came in order");
 }
 
@@ -190,7 +190,7 @@ async fn a_full_mailbox_holds_up_nobody_else_and_does_not_make_the_relay_one_tha
         delivery.deliver().await.unwrap();
     }
     let kept = line.kept();
-    assert_eq!((smtp.mails().len(), kept[0].message.attempts), (1, 3));
+    assert_eq!((smtp.mails().len(), kept[0].attempts), (1, 3));
     assert!(kept[0].last_outcome.contains("not yet to full@example.test: "), "{}", kept[0].last_outcome);
     assert!(line.failing().is_none() && line.health(0).breaker.failures == 0);
     // The mailbox has room again: what comes later is taken whole, and the first waits for its next try.

@@ -2,7 +2,7 @@
 
 use authdrift::clock::{Clock, SystemClock};
 use authdrift::simulator::webhook::Webhook;
-use authdrift::store::backlog;
+use authdrift::store::{StoreError, backlog, events, outbox};
 use chrono::{DurationRound, TimeDelta};
 use serde_json::{Value, json};
 
@@ -63,6 +63,64 @@ async fn a_message_is_looked_at_tried_again_and_given_up_and_the_history_agrees(
     assert_eq!((sandbox.events("delivery.retried"), sandbox.events("delivery.dropped")), (3, 1));
     sandbox.run(&["verify"]).await.expect(0);
     sandbox.check_one("prod", 10).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_of_a_newer_version_waits_is_given_up_and_dropped_and_nothing_else_stops() {
+    let sandbox = Sandbox::clerk_approved().await;
+    sandbox.webhook.script(&[503]);
+    sandbox.set_lifetime(3600);
+    sandbox.check_one("prod", 10).await;
+    let alert: String =
+        sandbox.sql().query_row("SELECT alert FROM outbox WHERE state = 'waiting'", [], |row| row.get(0)).unwrap();
+    let mut alert: Value = serde_json::from_str(&alert).unwrap();
+    alert["notices"] = json!([{ "kind": "of_a_newer_version", "subject": "x", "text": "y" }]);
+    let id = "msg_0198f000-0000-7000-8000-000000000001";
+    // As the newer version keeps it: the row, and the event with its digest.
+    sandbox
+        .store()
+        .write(|tx| -> Result<(), StoreError> {
+            tx.execute(
+                "INSERT INTO outbox (id, receiver, instance, alert, thread, subject, created_at, state, next_at, format, body)
+                 SELECT ?1, receiver, instance, ?2, thread, 'News', created_at, 'waiting', 0, format, body
+                 FROM outbox WHERE state = 'waiting'",
+                (id, alert.to_string()),
+            )?;
+            let data = json!({ "message": id, "receiver": "siem", "content": outbox::content(tx, id)? });
+            let instance = "clerk:prod".parse().unwrap();
+            events::append(tx, SystemClock.now(), events::QUEUED, Some(&instance), data).map(drop)
+        })
+        .unwrap();
+
+    sandbox.run(&["verify"]).await.expect(0);
+    let listed = sandbox.run(&["outbox", "list"]).await.expect(0).out;
+    assert!(listed.contains(id) && listed.contains("cannot read 1 message"), "{listed}");
+    assert!(sandbox.run(&["outbox", "show", id]).await.expect(0).out.contains("cannot read the message"));
+    assert_eq!(sandbox.run(&["outbox", "show", id, "--json"]).await.expect(0).json()["alert"], Value::Null);
+    assert!(sandbox.run(&["outbox", "retry", id]).await.expect(2).err.contains("cannot read msg_0198"));
+    // The others go out, and its turn comes.
+    sandbox.run(&["outbox", "retry", "--receiver", "siem"]).await.expect(0);
+    assert_eq!(sandbox.states("siem"), ["dead", "delivered"]);
+    for _ in 0..2 {
+        sandbox.check_one("prod", 10).await;
+        sandbox.run(&["verify"]).await.expect(0);
+    }
+    assert_eq!(sandbox.events("delivery.given_up"), 1);
+    sandbox.run(&["outbox", "drop", id, "--reason", "x"]).await.expect(0);
+
+    // One that was marked by a version that did not tell the history.
+    sandbox.sql().execute("UPDATE outbox SET state = 'waiting', done_at = NULL WHERE id = ?1", [id]).unwrap();
+    sandbox.check_one("prod", 12).await;
+    sandbox.run(&["outbox", "drop", id, "--reason", "x"]).await.expect(0);
+    sandbox.check_one("prod", 10).await;
+    let before = SystemClock.now() - TimeDelta::days(100);
+    sandbox.sql().execute("UPDATE outbox SET done_at = ?1", [before.timestamp_millis()]).unwrap();
+    sandbox
+        .store()
+        .write(|tx| backlog::abandon(tx, &[], SystemClock.now()).and_then(|()| backlog::prune(tx, SystemClock.now())))
+        .unwrap();
+    assert!(!sandbox.states("siem").contains(&"dead".to_owned()));
+    sandbox.run(&["verify"]).await.expect(0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -162,12 +162,30 @@ impl Trial<'_> {
                 self.object(inner, &place.child(name, |value| with(name, Some(value))), &deeper);
                 continue;
             }
-            let expected = self.come_or_gone(place, Removed, field, &path);
+            let is_last =
+                self.leaves_nothing(&with(name, None), &place.path) && !self.leaves_nothing(&whole, &place.path);
+            let expected = match &place.within {
+                Within::Plain if is_last => Expected::Changes(vec![(Removed, self.pointer(&place.path).to_string())]),
+                _ => self.come_or_gone(place, Removed, field, &path),
+            };
             self.change(place, whole.clone(), with(name, None), expected);
             self.value(field, place.child(name, |value| with(name, Some(value))));
         }
-        let expected = self.expect(place, Added, &place.path_of(NEW));
+        let expected = match (self.leaves_nothing(&whole, &place.path), &place.within) {
+            (true, Within::Plain) => Expected::Changes(vec![(Added, self.pointer(&place.path).to_string())]),
+            (true, Within::Set(set)) => Expected::Changes(vec![(Added, set.to_string())]),
+            _ => self.expect(place, Added, &place.path_of(NEW)),
+        };
         self.change(place, whole, with(NEW, Some(json!(true))), expected);
+    }
+
+    /// Whether every field of the object is volatile, so that the object is too.
+    fn leaves_nothing(&self, value: &Value, path: &[String]) -> bool {
+        let is_volatile = |(name, field): (&String, &Value)| {
+            let path: Vec<String> = path.iter().cloned().chain([name.clone()]).collect();
+            self.section.is_volatile(&path) || self.leaves_nothing(field, &path)
+        };
+        value.as_object().is_some_and(|fields| !fields.is_empty() && fields.iter().all(is_volatile))
     }
 
     /// As [`Trial::expect`] for something that comes or goes whole: it may mean nothing.
@@ -175,6 +193,7 @@ impl Trial<'_> {
         let is_nothing =
             self.table.is_inert(&self.pointer(path), value) || self.section.default_at(path) == Some(value);
         let means_nothing = matches!(place.within, Within::Plain) && is_nothing;
+        let means_nothing = means_nothing || self.leaves_nothing(value, path);
         if means_nothing { Expected::Changes(Vec::new()) } else { self.expect(place, kind, path) }
     }
 
@@ -242,11 +261,15 @@ impl Trial<'_> {
         for (at, item) in items.iter().enumerate() {
             let mut rest = items.to_vec();
             rest.remove(at);
-            if !is_sequence && rest.contains(item) {
-                self.change(place, whole(), Value::Array(rest), Expected::Changes(Vec::new()));
-                continue;
+            let leaves_nothing = self.leaves_nothing(item, &place.path_of("*"));
+            if leaves_nothing || !is_sequence && rest.contains(item) {
+                self.change(place, whole(), Value::Array(rest.clone()), Expected::Changes(Vec::new()));
+                if !leaves_nothing {
+                    continue;
+                }
+            } else {
+                self.change(place, whole(), Value::Array(rest.clone()), self.expect(place, kind(Removed), &place.path));
             }
-            self.change(place, whole(), Value::Array(rest.clone()), self.expect(place, kind(Removed), &place.path));
             let around = move |value| {
                 let mut items = rest.clone();
                 items.insert(at, value);

@@ -368,6 +368,61 @@ async fn no_receiver_delays_another() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_outage_is_one_page_and_so_is_one_click_at_two_paths() {
+    let sandbox = Sandbox::clerk_approved().await;
+    let pager = Receiver::start(Chat::PagerDuty).await.unwrap();
+    sandbox.write("routing-key", ROUTING_KEY);
+    sandbox.write(
+        "config.toml",
+        &format!(
+            "{}{}[[pagerduty]]\nname = \"pager\"\nurl = \"{}\"\nrouting_key = {{ file = \"routing-key\" }}\n\
+             min_severity = \"info\"\n",
+            sandbox.head(),
+            sandbox.clerk_table(),
+            pager.hook_url()
+        ),
+    );
+    sandbox.clerk.fail("/*", Fault::status(503, json!({})));
+    sandbox.run(&["check"]).await;
+    sandbox.run(&["check"]).await;
+    let taken = pager.taken();
+    assert_eq!(taken.len(), 1, "{taken:#?}");
+    let payload = &taken[0]["payload"];
+    let summary = payload["summary"].as_str().unwrap();
+    assert!(summary.contains(" sections: no usable answer, 503"), "{summary}");
+    assert!(payload["component"].as_str().unwrap().starts_with("ins_"), "named as always: {payload}");
+    // One section stays away, and then it is back too.
+    sandbox.clerk.heal("/*");
+    sandbox.clerk.fail("/v1/redirect_urls", Fault::status(503, json!({})));
+    sandbox.run(&["check"]).await;
+    assert_eq!(pager.taken().len(), 1, "what goes on is not over");
+    sandbox.clerk.heal("/v1/redirect_urls");
+    sandbox.run(&["check"]).await.expect(0);
+    assert_eq!((pager.taken().len(), pager.open_alerts().len()), (2, 0));
+
+    // One click that two APIs show, taken back in two steps.
+    let config = "/v1/platform/applications/app_2vLanternBooksApplication01/instances/production/config";
+    let in_platform = |skip: bool| {
+        sandbox.clerk.edit(config, |config| config["auth_password"]["disable_hibp"] = json!(skip));
+    };
+    let in_frontend = |skip: bool| {
+        sandbox.clerk.edit("/v1/environment", |environment| {
+            environment["user_settings"]["password_settings"]["disable_hibp"] = json!(skip);
+        });
+    };
+    in_platform(true);
+    in_frontend(true);
+    sandbox.run(&["check"]).await.expect(10);
+    assert_eq!((pager.taken().len(), pager.open_alerts().len()), (3, 1), "{:#?}", pager.taken());
+    in_platform(false);
+    sandbox.run(&["check"]).await.expect(10);
+    assert_eq!((pager.taken().len(), pager.open_alerts().len()), (3, 1), "half of it is open");
+    in_frontend(false);
+    sandbox.run(&["check"]).await.expect(0);
+    assert_eq!((pager.taken().len(), pager.open_alerts().len()), (4, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_message_of_several_events_goes_on_where_it_was_held_up() {
     let pager = Receiver::start(Chat::PagerDuty).await.unwrap();
     let line = Line::with(&format!(

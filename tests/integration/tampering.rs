@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::process::{Command, Stdio};
 
+use authdrift::simulator::fault::Fault;
 use serde_json::{Value, json};
 
 use crate::common::Sandbox;
@@ -354,4 +355,41 @@ async fn a_damaged_database_file_is_an_error_and_never_replaced() {
         }
     }
     assert!(codes.contains(&74) && codes.contains(&12), "{codes:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_that_cannot_be_used_costs_its_comparison_and_is_told_but_stops_no_cycle() {
+    let newest_origins = "(SELECT json_extract(sections, '$.instance.digest') FROM snapshots ORDER BY id DESC LIMIT 1)";
+    let of_newest = format!("UPDATE documents SET body = zeroblob(length(body)) WHERE digest = {newest_origins}");
+    let too_large = format!("UPDATE documents SET body = X'28B52FFD80580000004000' WHERE digest = {newest_origins}");
+    let table = [
+        ("the last value of a section", of_newest.as_str(), 10),
+        ("one that says it is too large", too_large.as_str(), 10),
+        ("the newest manifest", "UPDATE snapshots SET sections = '{' WHERE id = (SELECT max(id) FROM snapshots)", 10),
+        ("a drift of an unknown kind", "UPDATE drifts SET kind = 'x'", 12),
+        ("a drift without a value", "UPDATE drifts SET after = '{'", 12),
+    ];
+    for (what, statement, code) in table {
+        let sandbox = Sandbox::clerk_approved().await;
+        let origins = |names: &[&str]| sandbox.clerk.edit("/v1/instance", |it| it["allowed_origins"] = json!(names));
+        origins(&["https://a.example"]);
+        sandbox.clerk.fail("/v1/domains", Fault::status(500, json!({})));
+        for _ in 0..2 {
+            sandbox.check().await.expect(10);
+        }
+        sandbox.clerk.heal_all();
+        sandbox.tamper(statement, []);
+        origins(&["https://b.example"]);
+        let told = sandbox.webhook.deliveries().len();
+        for _ in 0..2 {
+            sandbox.check().await.expect(code);
+        }
+        let told: String = sandbox.webhook.deliveries()[told..].iter().map(|sent| sent.json().to_string()).collect();
+        assert_eq!(told.matches("storage.failed").count() > 0, code == 10, "{what}: {told}");
+        assert_eq!(told.contains("the database was tampered with"), code == 12, "{what}: {told}");
+        if code == 10 {
+            assert!(told.contains("https://b.example"), "{what}: what needs no such row is compared: {told}");
+            sandbox.check().await.expect(10);
+        }
+    }
 }

@@ -170,3 +170,42 @@ fn t4_a_severe_change_planted_below_a_harmless_one_is_found() {
     world.statements.push(world.signed(&planted, "bob", "bob"));
     assert!(world.baseline().is_ok());
 }
+
+#[test]
+fn t4_what_the_history_says_was_verified_counts_only_if_it_was_signed() {
+    let Some(mut world) = World::new() else { return skipped() };
+    let approved = world.baseline().unwrap();
+    // Somebody else's signature under the bytes of an older baseline.
+    let forged = SignedStatement {
+        signature: world.statements[world.row(3, "bob")].signature.clone(),
+        ..world.statements[world.row(1, "bob")].clone()
+    };
+    let row = world.row(1, "bob");
+    world.statements[row] = forged.clone();
+    assert_eq!(world.baseline().unwrap_err().code(), "bad-signature");
+    // A planted event comes after the history that the newest baseline signs, which has three.
+    for planted in [4, 10, u64::MAX] {
+        world.vouched.insert(forged.digest(), planted);
+        assert_eq!(world.baseline().unwrap_err().code(), "bad-signature", "{planted}");
+    }
+    // An event within it would make the history another one than was signed.
+    world.vouched.insert(forged.digest(), 2);
+    let events = std::mem::replace(&mut world.events, 2);
+    assert_eq!(world.baseline().unwrap_err().code(), "bad-signature");
+    world.events = events;
+    // Where the signers of the newest baseline did sign it, only what verifies all of it says more.
+    assert_eq!(world.baseline().unwrap(), approved);
+    assert_eq!(world.chain().unwrap_err().code(), "bad-signature");
+}
+
+#[test]
+fn what_was_verified_before_is_still_asked_of_the_rules_of_today() {
+    let Some(mut world) = World::new() else { return skipped() };
+    assert!(world.baseline().unwrap().is_some());
+    let signers = world.signers.clone();
+    world.signers = signers.lines().filter(|line| !line.starts_with("bob")).map(|line| format!("{line}\n")).collect();
+    assert_eq!(world.baseline().unwrap_err().code(), "unknown-signer");
+    world.signers = signers;
+    world.limit_alice("valid-after=\"20270101Z\"");
+    assert_eq!(world.baseline().unwrap_err().code(), "key-not-valid");
+}

@@ -69,6 +69,8 @@ pub(crate) struct World {
     pub(crate) statements: Vec<SignedStatement>,
     pub(crate) documents: BTreeMap<Digest, Vec<u8>>,
     pub(crate) events: u64,
+    /// The statements of which the history says that they were verified, and after how many events.
+    pub(crate) vouched: BTreeMap<Digest, u64>,
     pub(crate) approved_sequence: u64,
     pub(crate) resource: Resource,
 }
@@ -93,6 +95,7 @@ impl World {
             statements: Vec::new(),
             documents: BTreeMap::from([(Digest::of(DOCUMENT), DOCUMENT.to_vec())]),
             events: 10,
+            vouched: BTreeMap::new(),
             approved_sequence: 3,
             resource: Resource::new(["ins_1"]),
         };
@@ -101,6 +104,9 @@ impl World {
             // The newest first: the order of the rows must not matter.
             world.statements.insert(0, world.signed(&subject, "alice", "alice"));
             world.statements.insert(0, world.signed(&subject, "bob", "bob"));
+            // What is attacked below was verified before: nobody is safer for that.
+            let digests = world.statements.iter().take(2).map(|signed| (signed.digest(), subject.sequence));
+            world.vouched.extend(digests);
             world.subjects.push(subject);
         }
         Some(world)
@@ -140,6 +146,7 @@ impl World {
             statements: &self.statements,
             documents: &|digest| self.documents.get(digest).cloned(),
             history: &|size| (1..=self.events).contains(&size).then(|| event(size)),
+            vouched: &|digest| self.vouched.get(digest).copied(),
             approved_sequence: self.approved_sequence,
             resource: &self.resource,
             stakes: self,
@@ -180,6 +187,10 @@ impl Stakes for World {
         let Some(base) = base else { return Severity::Critical };
         let of = |sequence| self.severities.get(&sequence).copied().unwrap_or(Severity::Medium);
         (base.sequence + 1..=subject.sequence).map(of).max().unwrap_or(Severity::Info)
+    }
+
+    fn knows_authors(&self) -> bool {
+        !self.authors.is_empty()
     }
 
     fn authors(&self, base: Option<&Subject>, subject: &Subject) -> BTreeSet<String> {

@@ -9,7 +9,7 @@ use crate::cli::CliError;
 use crate::cli::output::{BOLD, Columns, DIM, count, terminal_width};
 use crate::clock::written;
 use crate::exit::Exit;
-use crate::model::display_safe;
+use crate::model::{display_safe, display_safe_sentence};
 
 /// What is checked. The words are for programs and never change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -278,8 +278,8 @@ impl Report {
             let mut columns = Columns::new(2).within(terminal_width());
             for finding in findings.iter().filter(|finding| !finding.is_detail) {
                 // What others said may hold anything; our own line breaks stay.
-                let safe: Vec<String> = finding.why.lines().map(display_safe).collect();
-                let mut text = vec![format!("{}: {}", display_safe(&finding.on), safe.join("\n"))];
+                let safe: Vec<String> = finding.why.lines().map(display_safe_sentence).collect();
+                let mut text = vec![format!("{}: {}", display_safe_sentence(&finding.on), safe.join("\n"))];
                 text.extend(finding.help.as_ref().map(|help| format!("-> {help}")));
                 // All groups begin their texts at one place.
                 let status = format!("{:<7}", finding.status.as_str());

@@ -1,8 +1,10 @@
 //! `authdrift doctor --new-fingerprint-key`: on after the key is lost, with everybody knowing.
 
-use std::io::Write;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
 
 use crate::cli::CliError;
+use crate::cli::after_commit::AfterCommit;
 use crate::cli::approve::proposer;
 use crate::cli::context::Context;
 use crate::daemon::DaemonError;
@@ -26,10 +28,18 @@ pub(super) fn replace(context: &Context, out: &mut dyn Write) -> Result<Exit, Cl
         ),
         error => error.into(),
     })?;
-    let kept = Store::replace_key(path, &proposer()).map_err(|error| match error {
+    let (kept, finished) = Store::replace_key(path, &proposer()).map_err(|error| match error {
         error @ StoreError::KeyFits(_) => CliError::new(Exit::Usage, error),
         error => error.into(),
     })?;
+    let mut after = AfterCommit::of("the new fingerprint key is in its place");
+    after.then(print(context, path, kept, out));
+    after.then(finished);
+    after.end(Exit::Ok)
+}
+
+/// What was done, and what follows.
+fn print(context: &Context, path: &Path, kept: Option<PathBuf>, out: &mut dyn Write) -> io::Result<()> {
     let key = path.with_extension("key");
     writeln!(out, "Made a new fingerprint key, {}.", key.display())?;
     if let Some(kept) = kept {
@@ -50,5 +60,5 @@ pub(super) fn replace(context: &Context, out: &mut dyn Write) -> Result<Exit, Cl
         )?;
     }
     writeln!(out, "  # the new key belongs into the backup\n  authdrift backup FILE")?;
-    Ok(Exit::Ok)
+    out.flush()
 }

@@ -317,7 +317,7 @@ fn rights(instance: &Instance, fetched: &Fetched) -> Vec<Finding> {
     if !missing.is_empty() {
         let why = "not granted; nothing asked for it today, and sections go blind when something does";
         let help = "grant it to the application (Applications > APIs > Auth0 Management API)";
-        findings.push(Finding::warning(Check::Permission, missing.join(" "), why, help));
+        findings.push(Finding::warning(Check::Permission, missing.join(", "), why, help));
     }
     let more: Vec<&str> = granted.difference(&known).map(String::as_str).collect();
     let (writing, reading): (Vec<&str>, Vec<&str>) = more.into_iter().partition(|scope| !scope.starts_with("read:"));
@@ -330,7 +330,7 @@ fn rights(instance: &Instance, fetched: &Fetched) -> Vec<Finding> {
     ] {
         if !scopes.is_empty() {
             let help = "take it from the application (Applications > APIs > Auth0 Management API)";
-            findings.push(Finding::warning(Check::Rights, scopes.join(" "), why, help));
+            findings.push(Finding::warning(Check::Rights, scopes.join(", "), why, help));
         }
     }
     if findings.is_empty() {

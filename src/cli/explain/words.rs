@@ -43,8 +43,8 @@ pub(super) fn kept(table: &Table, section: &Section, path: &Pointer) -> Vec<Stri
     // What is said of an object is said of everything in it.
     let is_inside = |is: &dyn Fn(&[String]) -> bool| (0..=place.len()).any(|end| place.get(..end).is_some_and(is));
     let mut words = Vec::new();
-    if is_inside(&|place| section.is_volatile(place)) {
-        words.push("not kept and not compared: it changes by itself".to_owned());
+    if let Some(why) = (0..=place.len()).find_map(|end| section.why_volatile(place.get(..end)?)) {
+        words.push(format!("not kept and not compared: {why}"));
     }
     if is_inside(&|place| section.is_secret(place)) {
         words.push("as a keyed fingerprint: a new value shows, the value itself is nowhere".to_owned());

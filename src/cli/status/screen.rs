@@ -12,7 +12,7 @@ use crate::cli::output::{
 use crate::cli::receivers::state_words;
 use crate::cycle::{BaselineReport, Verdict};
 use crate::message::listed;
-use crate::model::{Severity, display_safe, display_safe_to};
+use crate::model::{Severity, display_safe, display_safe_sentence};
 use crate::store::overview::{Waiting, in_all};
 use crate::store::receivers::Health;
 use crate::store::space::Space;
@@ -21,8 +21,6 @@ use crate::store::space::Space;
 const WIDE: usize = 110;
 /// Instances that are explained; more of them are counted.
 const MOST_EXPLAINED: usize = 10;
-/// Characters of the reason for mistrust.
-const LONGEST_REASON: usize = 500;
 
 pub(super) fn draw(overview: &Overview<'_>, out: &mut dyn Write) -> Result<(), CliError> {
     daemon(overview, out)?;
@@ -119,7 +117,7 @@ fn advice(id: &str, line: &Line, now: DateTime<Utc>) -> (String, String) {
         (Verdict::Drift, _) => (format!("{} open", count(line.open.len(), "drift")), format!("authdrift diff {id}")),
         (Verdict::Untrusted, _) => {
             let again = format!("it could not be trusted at {last}; it can now, and nothing was compared since");
-            let why = line.baseline.as_ref().err().map_or(again, |reason| display_safe_to(reason, LONGEST_REASON));
+            let why = line.baseline.as_ref().err().map_or(again, |reason| display_safe_sentence(reason));
             (why, format!("authdrift verify {id}"))
         }
         (Verdict::Error, Some(sections)) => {
@@ -130,7 +128,7 @@ fn advice(id: &str, line: &Line, now: DateTime<Utc>) -> (String, String) {
         (Verdict::Error, None) => (format!("nothing could be read at {last}"), format!("authdrift doctor {id}")),
         (Verdict::Blind, sections) => {
             let blind = sections.as_ref().map_or(&[][..], |sections| &sections.blind);
-            (format!("cannot read {}", listed(blind)), format!("authdrift doctor {id}"))
+            (format!("cannot read {}", listed(blind, "section")), format!("authdrift doctor {id}"))
         }
         (Verdict::NoBaseline, None) => ("it was never read".to_owned(), format!("authdrift check {id}")),
         (Verdict::NoBaseline, Some(_)) => {
@@ -207,7 +205,7 @@ fn receivers(overview: &Overview<'_>, out: &mut dyn Write) -> Result<(), CliErro
             None => "never".to_owned(),
         };
         if let Some(trouble) = &state.trouble {
-            last = format!("{last}\nlast trouble: {}", display_safe(trouble));
+            last = format!("{last}\nlast trouble: {}", display_safe_sentence(trouble));
         }
         columns.row(
             receiver_style(health, now),

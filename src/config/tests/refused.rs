@@ -438,3 +438,17 @@ fn a_webhook_that_needs_a_key_is_told_where_to_put_it_and_sets_no_header_of_our_
     let end = "secrets: [Env(\"X\")], is_cloud_event: false, may_be_private: false })";
     assert!(plain.ends_with(end), "{plain}");
 }
+
+#[test]
+fn a_mistyped_section_is_guessed_without_the_list_of_all() {
+    for (name, help) in
+        [("clientz", "did you mean 'clients'?"), ("nothing-like-it", "`authdrift sections` lists the names")]
+    {
+        let text = auth0(&format!("client_id = \"x\"\nclient_secret = {{ env = \"X\" }}\nleave_out = [\"{name}\"]"));
+        let found = load(&text).unwrap_err().to_string();
+        assert!(found.contains(&format!("'{name}' is none of the ")) && found.contains(help), "{found}");
+        assert!(!found.contains("self-service-profiles"), "{found}");
+    }
+    let keep = load(&format!("{}[store]\nkeep = \"6d\"\npath = \"a.db\"\n", clerk(""))).unwrap_err().to_string();
+    assert!(keep.contains("'keep' is shorter than 7 days"), "{keep}");
+}

@@ -105,6 +105,10 @@ fn entry() -> Value {
         json!({
             "unannounced": text("The reason of the announced changes that this is not one of."),
             "changes_omitted": count("Changes that were left out."),
+            "topic": text("Which setting of which object: the same in every alert about it."),
+            "closed_at": time("When it ended: the first reading without it, or the approval."),
+            "still_open": count("Differences of the same setting that are open after this one ended."),
+            "approved_until": time("When the approval ends and it is a drift again, if it was approved for a time."),
         }),
     )
 }
@@ -119,9 +123,13 @@ fn section() -> Value {
                 State::Value, State::Off, State::NotOnPlan, State::NotPermitted, State::Unreachable, State::Suspect,
             ])),
             "reason": text("Why; may be empty."),
-            "since": time("Since when."),
+            "since": time("Since when; for an end, when that began which ended."),
         }),
-        json!({}),
+        json!({
+            "until": time("When it ended: the first reading that saw it again."),
+            "cause": one_of("What the section was when its blindness was told first.", words(&State::ALL)),
+            "still_unseen": count("Sections that are not seen for the same cause after this one is seen again."),
+        }),
     )
 }
 

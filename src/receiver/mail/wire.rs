@@ -1,12 +1,13 @@
 //! The connection to a relay, of which only so much is read.
 
+use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use rustls::pki_types::ServerName;
-use tokio::io::{AsyncRead, AsyncWrite, BufReader, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader, ReadBuf};
 use tokio::net::{TcpStream, lookup_host};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -22,13 +23,26 @@ const MOST: usize = 1 << 20;
 /// Shakes hands for TLS from the first byte.
 pub(super) struct Handshake(TlsConnector);
 
-/// What the mail library speaks over.
+/// A connection to a relay, with its protection.
 #[derive(Debug)]
 pub(super) enum Wire {
-    /// As it comes; STARTTLS is done over it, or nothing.
+    /// Without protection.
     Open(Bounded),
-    /// TLS from the first byte.
+    /// TLS from the first byte, or after STARTTLS.
     Protected(Box<TlsStream<Bounded>>),
+}
+
+/// A refusal with the code of the reply and its words.
+#[derive(Debug)]
+pub(super) struct Refused(pub(super) u16, pub(super) String);
+
+/// Why there is no protected connection.
+#[derive(Debug)]
+pub(super) enum NoTls {
+    /// The connection broke, or the handshake failed.
+    Broken(io::Error),
+    /// The relay refused to begin.
+    Refused(Refused),
 }
 
 /// A connection that breaks when the other side has said too much.
@@ -36,8 +50,6 @@ pub(super) enum Wire {
 pub(super) struct Bounded {
     stream: BufReader<TcpStream>,
     said: usize,
-    /// How much is handed on at once.
-    portion: usize,
 }
 
 impl Handshake {
@@ -47,7 +59,9 @@ impl Handshake {
 
     /// Shakes hands over `stream` with the one who is called `host`.
     pub(super) async fn shake(&self, host: &str, stream: Bounded) -> io::Result<Wire> {
-        let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
+        // The dot at the end is for the resolver; no certificate has it.
+        let name = host.strip_suffix('.').unwrap_or(host).to_owned();
+        let name = ServerName::try_from(name).map_err(io::Error::other)?;
         let stream = self.0.connect(name, stream).await?;
         Ok(Wire::Protected(Box::new(stream)))
     }
@@ -59,13 +73,143 @@ impl Bounded {
         let found = lookup_host((host, port)).await?.collect();
         let found = meant(host, found, tls).map_err(io::Error::other)?;
         let stream = connect(&found).await?;
-        let portion = match tls {
-            // The mail library reads ahead. What somebody in between says along with the answer to STARTTLS must not be
-            // taken for what the relay says after the handshake, so there is nothing to read ahead.
-            Tls::Starttls => 1,
-            Tls::Implicit | Tls::None => usize::MAX,
-        };
-        Ok(Self { stream: BufReader::new(stream), said: 0, portion })
+        Ok(Self { stream: BufReader::new(stream), said: 0 })
+    }
+
+    /// The address of this end, by which the relay may be greeted.
+    pub(super) fn own_address(&self) -> io::Result<SocketAddr> {
+        self.stream.get_ref().local_addr()
+    }
+
+    /// Asks for TLS, greeting the relay as `hello`.
+    ///
+    /// # Security
+    /// What somebody in between says along with the answer to STARTTLS must not be taken for what the relay says after
+    /// the handshake, so that ends the conversation.
+    pub(super) async fn starttls(&mut self, hello: &str) -> Result<(), NoTls> {
+        self.reply().await?;
+        let offered = self.ask(&format!("EHLO {hello}")).await?;
+        if !offered.iter().skip(1).any(|line| line.trim().eq_ignore_ascii_case("STARTTLS")) {
+            return Err(io::Error::other("STARTTLS is not supported by the relay").into());
+        }
+        self.ask("STARTTLS").await?;
+        match self.stream.buffer().is_empty() {
+            true => Ok(()),
+            false => Err(io::Error::other("something was said between STARTTLS and the handshake").into()),
+        }
+    }
+
+    async fn ask(&mut self, command: &str) -> Result<Vec<String>, NoTls> {
+        self.write_all(format!("{command}\r\n").as_bytes()).await?;
+        self.flush().await?;
+        self.reply().await
+    }
+
+    /// The texts of one reply.
+    async fn reply(&mut self) -> Result<Vec<String>, NoTls> {
+        let mut texts = Vec::new();
+        loop {
+            let mut line = Vec::new();
+            while !line.ends_with(b"\n") {
+                line.push(self.read_u8().await?);
+            }
+            let line = String::from_utf8_lossy(&whole(line)?).trim_end().to_owned();
+            let code = line.get(..3).and_then(|code| code.parse::<u16>().ok());
+            let code = code.ok_or_else(|| io::Error::other(format!("'{}' is no reply", display_safe(&line))))?;
+            texts.push(line.get(4..).unwrap_or_default().to_owned());
+            match (line.as_bytes().get(3), code) {
+                (Some(b'-'), _) => {}
+                (_, 200..400) => return Ok(texts),
+                _ => return Err(NoTls::Refused(Refused(code, texts.join(" ")))),
+            }
+        }
+    }
+}
+
+impl From<io::Error> for NoTls {
+    fn from(error: io::Error) -> Self {
+        Self::Broken(error)
+    }
+}
+
+/// One line of a reply as the mail library reads it: it knows no code without a text, which RFC 5321 section 4.2 has
+/// clients accept.
+///
+/// # Security
+/// A line that ends with LF alone is no line of SMTP (RFC 5321 section 2.3.8). Two sides that do not agree where a line
+/// ends can be made to disagree where a mail ends, so it is not guessed.
+fn whole(mut line: Vec<u8>) -> io::Result<Vec<u8>> {
+    if !line.ends_with(b"\r\n") {
+        return Err(io::Error::other("the relay ends a line with LF alone, and SMTP requires CR LF: fix the relay"));
+    }
+    if line.len() == 5 && line.iter().take(3).all(u8::is_ascii_digit) {
+        line.insert(3, b' ');
+    }
+    Ok(line)
+}
+
+/// What the mail library speaks over: a connection on which it understands every reply.
+#[derive(Debug)]
+pub(super) struct Replies {
+    wire: Wire,
+    /// The beginning of a line that did not come whole yet.
+    line: Vec<u8>,
+    /// Lines to be handed on.
+    ready: VecDeque<u8>,
+}
+
+impl Replies {
+    /// Over a connection on which nothing was said yet.
+    pub(super) fn new(wire: Wire) -> Self {
+        Self { wire, line: Vec::new(), ready: VecDeque::new() }
+    }
+
+    /// Over one on which the relay has greeted: the mail library waits for a greeting.
+    pub(super) fn after_greeting(wire: Wire) -> Self {
+        Self { ready: b"220 \r\n".iter().copied().collect(), ..Self::new(wire) }
+    }
+
+    /// Who is at the other end.
+    pub(super) fn address(&self) -> io::Result<SocketAddr> {
+        self.wire.address()
+    }
+}
+
+impl AsyncRead for Replies {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        while this.ready.is_empty() {
+            let mut portion = [0; 1024];
+            let mut portion = ReadBuf::new(&mut portion);
+            ready!(Pin::new(&mut this.wire).poll_read(cx, &mut portion))?;
+            if portion.filled().is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+            for byte in portion.filled() {
+                this.line.push(*byte);
+                if *byte == b'\n' {
+                    this.ready.extend(whole(std::mem::take(&mut this.line))?);
+                }
+            }
+        }
+        let count = buf.remaining().min(this.ready.len());
+        let part: Vec<u8> = this.ready.drain(..count).collect();
+        buf.put_slice(&part);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Replies {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.wire).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.wire).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.wire).poll_shutdown(cx)
     }
 }
 
@@ -86,7 +230,7 @@ impl AsyncRead for Bounded {
         if self.said >= MOST {
             return Poll::Ready(Err(io::Error::other("the relay said more than 1 MiB in one conversation")));
         }
-        let longest = buf.remaining().min(self.portion).min(MOST - self.said);
+        let longest = buf.remaining().min(MOST - self.said);
         let mut portion = ReadBuf::new(buf.initialize_unfilled_to(longest));
         ready!(Pin::new(&mut self.stream).poll_read(cx, &mut portion))?;
         let length = portion.filled().len();
@@ -156,6 +300,25 @@ impl AsyncWrite for Wire {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_code_without_a_text_is_a_reply_and_a_line_with_lf_alone_is_none() {
+        let table = [
+            ("250\r\n", Some("250 \r\n")),
+            ("354\r\n", Some("354 \r\n")),
+            ("250 \r\n", Some("250 \r\n")),
+            ("250-\r\n", Some("250-\r\n")),
+            ("250 ok\r\n", Some("250 ok\r\n")),
+            ("abc\r\n", Some("abc\r\n")),
+            ("250 ok\n", None),
+            ("250\n", None),
+            ("\n", None),
+        ];
+        for (line, expected) in table {
+            let found = whole(line.as_bytes().to_vec()).ok();
+            assert_eq!(found.as_deref(), expected.map(str::as_bytes), "{line:?}");
+        }
+    }
 
     #[test]
     fn without_tls_the_name_of_this_machine_has_to_stand_for_this_machine_alone() {

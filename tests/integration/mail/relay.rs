@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ServerConfig, crypto};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
@@ -21,6 +21,8 @@ pub(super) enum Harm {
     EndlessOverTls,
     /// The same after STARTTLS.
     EndlessAfterStarttls,
+    /// None: it takes mail, and all it ever says are codes.
+    BareCodes,
     /// Says along with the answer to STARTTLS, unprotected, what a relay says when it takes a mail.
     TakesItBeforehand,
 }
@@ -74,6 +76,38 @@ async fn talk(mut stream: TcpStream, acceptor: &TlsAcceptor, harm: Harm, said: &
     match harm {
         Harm::EndlessGreeting => endless(&mut stream, said).await,
         Harm::EndlessOverTls => endless(&mut acceptor.accept(stream).await?, said).await,
+        Harm::BareCodes => {
+            stream.write_all(b"220\r\n").await?;
+            line(&mut stream).await?;
+            stream.write_all(b"250-relay\r\n250-STARTTLS\r\n250\r\n").await?;
+            line(&mut stream).await?;
+            stream.write_all(b"220\r\n").await?;
+            let mut stream = BufReader::new(acceptor.accept(stream).await?);
+            let mut command = String::new();
+            while stream.read_line(&mut command).await? > 0 {
+                let is_data = command.starts_with("DATA");
+                let reply: &[u8] = match command.get(..4) {
+                    Some("EHLO") => b"250-relay\r\n250-AUTH PLAIN\r\n250\r\n",
+                    Some("AUTH") => b"235\r\n",
+                    Some("DATA") => b"354\r\n",
+                    Some("QUIT") => b"221\r\n",
+                    _ => b"250\r\n",
+                };
+                stream.write_all(reply).await?;
+                command.clear();
+                while is_data && command != ".\r\n" {
+                    command.clear();
+                    stream.read_line(&mut command).await?;
+                    *said += 1;
+                }
+                if is_data {
+                    stream.write_all(b"250\r\n").await?;
+                }
+                stream.flush().await?;
+                command.clear();
+            }
+            Ok(())
+        }
         Harm::EndlessAfterStarttls | Harm::TakesItBeforehand => {
             stream.write_all(b"220 relay\r\n").await?;
             line(&mut stream).await?;
