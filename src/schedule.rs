@@ -220,7 +220,7 @@ mod tests {
             ("*/7 * * * *", Ok("'*/7 * * * *', next 12:07, 12:14, 12:21, 12:28 (UTC)")),
             ("*/40 * * * *", Ok("'*/40 * * * *', next 12:40, 13:00, 13:40, 14:00 (UTC)")),
             ("0 */5 * * *", Ok("'0 */5 * * *', next 15:00, 20:00, 00:00, 05:00 (UTC)")),
-            ("30 6 */2 * *", Ok("'30 6 */2 * *', next 06:30, 5 Jan 06:30, 7 Jan 06:30, 9 Jan 06:30 (UTC)")),
+            ("30 6 */2 * *", Ok("'30 6 */2 * *', next 3 Jan 06:30, 5 Jan 06:30, 7 Jan 06:30, 9 Jan 06:30 (UTC)")),
         ] {
             let found =
                 Cron::parse(pattern, Tz::UTC, now).map(|cron| cron.describe(now)).map_err(|error| error.to_string());

@@ -73,7 +73,7 @@ fn bad_input_is_refused_at_its_place() {
             clerk("confirm_after = 30"),
             &["4:17 expected a duration like \"30s\", found an integer"],
         ),
-        ("long duration", clerk("confirm_after = \"30d\""), &["4:17 'confirm_after' is longer than 1h"]),
+        ("long duration", clerk("confirm_after = \"30d\""), &["4:17 'confirm_after' is longer than 1 hour"]),
         ("damaged key", clerk("").replace("JA\"", "\""), &["3:19 'publishable_key' "]),
         (
             "no clerk credential",
