@@ -69,6 +69,14 @@ pub enum ApprovalError {
         /// What is wrong with its approvals.
         reason: Untrusted,
     },
+    /// What would change cannot be shown.
+    #[error("what baseline {sequence} changes cannot be shown: {reason}")]
+    NoPrevious {
+        /// The baseline that is proposed.
+        sequence: u64,
+        /// What is wrong with the baseline before, as the file holds it.
+        reason: String,
+    },
     /// A path that was asked for is no difference.
     #[error("'{0}' is not a difference that could be approved: `authdrift diff` lists paths, `authdrift check` drifts")]
     NoSuchPath(String),
@@ -131,8 +139,8 @@ pub enum ApprovalError {
     #[error("'{0}' holds no signature: run `authdrift sign {0} --key KEY` first")]
     Unsigned(PathBuf),
     /// No key was given and none could be found.
-    #[error("no signing key: none in ~/.ssh or the agent is in the list of allowed signers; name one with --key")]
-    NoKey,
+    #[error("no key to sign with is in the list of allowed signers (looked at {}); name one with --key", .0.join(" and "))]
+    NoKey(Vec<String>),
     /// More than one key could sign.
     #[error("several keys could sign ({0}): name one with --key")]
     ManyKeys(String),
@@ -178,6 +186,7 @@ impl ApprovalError {
             Self::Already { .. } => "already-approved",
             Self::Whole { .. } => "approve-whole",
             Self::BadBase { .. } => "bad-base",
+            Self::NoPrevious { .. } => "no-previous",
             Self::NoSuchPath(_) => "no-such-difference",
             Self::NotForATime(_) => "not-for-a-time",
             Self::TrustFile(_) => "bad-trust-file",
@@ -189,7 +198,7 @@ impl ApprovalError {
             Self::Behind { .. } => "behind-signed",
             Self::NoMemory => "no-memory",
             Self::Unsigned(_) => "not-signed",
-            Self::NoKey => "no-key",
+            Self::NoKey(_) => "no-key",
             Self::ManyKeys(_) => "several-keys",
             Self::Key { .. } => "bad-key",
             Self::NoPrincipal(_) => "no-principal",

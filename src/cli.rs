@@ -204,6 +204,7 @@ impl From<ApprovalError> for CliError {
             | ApprovalError::NoMemory => Exit::Io,
             ApprovalError::Untrusted(_)
             | ApprovalError::BadBase { .. }
+            | ApprovalError::NoPrevious { .. }
             | ApprovalError::Loses(_)
             | ApprovalError::Behind { .. }
             | ApprovalError::Altered => Exit::Untrusted,
@@ -216,7 +217,7 @@ impl From<ApprovalError> for CliError {
             | ApprovalError::Unsigned(_)
             | ApprovalError::Mixed(_) => Exit::Usage,
             ApprovalError::NoSnapshot(_) | ApprovalError::NoResource(_) => Exit::Unavailable,
-            ApprovalError::NoKey
+            ApprovalError::NoKey(_)
             | ApprovalError::ManyKeys(_)
             | ApprovalError::Key { .. }
             | ApprovalError::NoPrincipal(_)
@@ -226,7 +227,18 @@ impl From<ApprovalError> for CliError {
             ApprovalError::Statement(_) => Exit::Usage,
         };
         let code = error.code();
-        Self::new(exit, error).with_code(code)
+        let help = match &error {
+            ApprovalError::NoPrevious { .. } => Some(
+                "propose again. If the baseline before cannot be compared with today (too few approvers, another \
+                 instance), --without-previous shows everything instead",
+            ),
+            _ => None,
+        };
+        let error = Self::new(exit, error).with_code(code);
+        match help {
+            Some(help) => error.with_help(help),
+            None => error,
+        }
     }
 }
 

@@ -103,6 +103,17 @@ pub struct Approval {
     pub require_touch: bool,
 }
 
+impl Approval {
+    /// The command that approves `instance`, for people: where it takes several, it begins with a proposal.
+    pub fn command(&self, instance: &InstanceId) -> String {
+        if self.threshold > 1 {
+            format!("authdrift propose {instance} -o FILE --reason TEXT")
+        } else {
+            format!("authdrift approve {instance} --reason TEXT")
+        }
+    }
+}
+
 /// One watched installation.
 #[derive(Debug, Clone)]
 pub struct Instance {

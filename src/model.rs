@@ -4,12 +4,13 @@ pub mod display_safe;
 pub mod ids;
 pub mod instance;
 pub mod judgement;
+pub mod look_alike;
 pub mod nothing;
 pub mod pointer;
 pub mod resource;
 pub mod state;
 
-pub use display_safe::{display_safe, display_safe_sentence, display_safe_to, json_safe};
+pub use display_safe::{display_safe, display_safe_sentence, display_safe_to, display_safe_whole, json_safe};
 pub use ids::{Digest, DriftId, HistoryMark, MessageId, SilenceId};
 pub use instance::{InstanceId, Provider};
 pub use judgement::{Category, Direction, Severity, Unit};

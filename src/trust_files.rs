@@ -84,8 +84,7 @@ fn content(
     revoked: Option<Result<Vec<u8>, BadTrustFile>>,
 ) -> Result<Content, BadTrustFile> {
     let path = &approval.allowed_signers;
-    let signers = String::from_utf8(signers?).map_err(|_| bad(path, "it is not UTF-8".to_owned()))?;
-    let signers = AllowedSigners::parse(&signers).map_err(|error| bad(path, error.to_string()))?;
+    let signers = AllowedSigners::from_bytes(&signers?).map_err(|error| bad(path, error.to_string()))?;
     let revoked = match (&approval.revoked_keys, revoked) {
         (Some(path), Some(bytes)) => RevokedKeys::parse(&bytes?).map_err(|error| bad(path, error.to_string()))?,
         _ => RevokedKeys::default(),

@@ -122,7 +122,14 @@ const FENCES: &[(Of, Only, &str)] = &[
         In(&["store/space.rs", "store/open.rs", "cli/reload.rs", "cli/context.rs", "whole_file.rs"]),
         "how full the disk is, whether a folder can be written, a signal, the user, and the owner of a file",
     ),
-    (Package("tempfile"), In(&["whole_file.rs"]), "one place writes files whole"),
+    (Package("unicode_security"), In(&["model/look_alike.rs"]), "one place says what looks like something else"),
+    (Package("unicode_normalization"), In(&["model/look_alike.rs"]), "one place says what looks like something else"),
+    (Package("unicode_script"), In(&["model/look_alike.rs"]), "one place says what looks like something else"),
+    (
+        Package("tempfile"),
+        In(&["whole_file.rs", "approval/sign.rs"]),
+        "one place writes files whole, one lends the agent's key a name",
+    ),
     (Package("zstd"), In(&["store/documents.rs"]), "documents are digested before they are compressed"),
     (
         Package("reqwest"),

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::ApprovalError;
 use crate::canonical::{self, Document};
-use crate::classify::{Catalogue, Drift, Surroundings, assess_among};
+use crate::classify::{Catalogue, Drift, Surroundings, assess_among, weakest};
 use crate::diff::compare::{Side, compare_section};
 use crate::model::{Digest, Pointer, State, display_safe};
 use crate::sections::Table;
@@ -38,6 +38,10 @@ pub struct Proposal {
     pub previous_statements: Vec<SignedText>,
     /// What would change, for people who open the file. Not signed and not believed: see [`Proposal::drifts`].
     pub changes: Vec<Value>,
+    /// Sections that could not be read when this was proposed, and why, in the words of the machine that proposes. Not
+    /// signed: what is signed of them is their state.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub unread: BTreeMap<String, String>,
     /// The reason the proposer suggests.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
@@ -78,6 +82,7 @@ impl Proposal {
         subject: Subject,
         previous: Option<(Subject, Vec<SignedText>)>,
         documents: &BTreeMap<Digest, Document>,
+        unread: BTreeMap<String, String>,
         catalogue: &Catalogue,
         reason: Option<String>,
     ) -> Self {
@@ -89,6 +94,7 @@ impl Proposal {
             previous,
             previous_statements: previous_statements.unwrap_or_default(),
             changes: Vec::new(),
+            unread,
             reason,
             documents: values.collect(),
             statements: Vec::new(),
@@ -176,8 +182,74 @@ impl Proposal {
         }
     }
 
-    /// Reads and checks a proposal: every document is what its digest says, and the subject's snapshot is the digest
-    /// of its sections.
+    /// Settings that stand at their weakest value, whatever they were before.
+    pub fn weakest(&self, catalogue: &Catalogue) -> Vec<Drift> {
+        let table = Table::of(self.subject.instance.provider);
+        weakest(catalogue, table, || self.values(&self.subject))
+    }
+
+    /// Every section with its state, and its document if it has a value.
+    pub fn sections(&self) -> impl Iterator<Item = (&str, State, Option<&Value>)> {
+        self.subject.sections.iter().map(|(section, mark)| {
+            let document = mark.digest.as_ref().and_then(|digest| self.documents.get(digest));
+            (section.as_str(), mark.state, document)
+        })
+    }
+
+    /// Sections of which the statement will say that they could not be read, with their state and the proposer's reason,
+    /// and of which the baseline before does not say so. They are not watched.
+    pub fn unwatched(&self) -> Vec<(&str, State, &str)> {
+        let was_known =
+            |section: &str| self.previous.as_ref().is_some_and(|previous| previous.sections.contains_key(section));
+        let unread =
+            self.subject.sections.iter().filter(|(section, mark)| !mark.state.is_comparable() && !was_known(section));
+        unread
+            .map(|(section, mark)| (section.as_str(), mark.state, self.unread.get(section).map_or("", String::as_str)))
+            .collect()
+    }
+
+    /// Makes sure that what would change can be shown: the baseline that the subject follows is in the file, whole, and
+    /// this is the next one of the same instance.
+    ///
+    /// # Errors
+    /// It is not there, is another one, or lacks documents.
+    ///
+    /// # Security
+    /// Nothing but the subject is signed. Without this check, taking the baseline before out of the file would leave
+    /// nothing to show.
+    pub fn check_previous(&self) -> Result<(), ApprovalError> {
+        let sequence = self.subject.sequence;
+        let bad = |reason: String| ApprovalError::NoPrevious { sequence, reason };
+        let Some(named) = &self.subject.previous else {
+            return match &self.previous {
+                None => Ok(()),
+                Some(_) => Err(bad("it holds a baseline before and is signed as the first one".to_owned())),
+            };
+        };
+        let previous = self.previous.as_ref().ok_or_else(|| bad("it does not hold the baseline before".to_owned()))?;
+        if previous.identity() != *named {
+            return Err(bad("the baseline before that it holds is not the one that will be signed".to_owned()));
+        }
+        if (&previous.instance, &previous.resource) != (&self.subject.instance, &self.subject.resource)
+            || previous.sequence.checked_add(1) != Some(sequence)
+        {
+            return Err(bad(format!("it does not follow baseline {} of the same instance", previous.sequence)));
+        }
+        for (section, mark) in &previous.sections {
+            if let Some(digest) = mark.digest.as_ref().filter(|digest| !self.documents.contains_key(digest)) {
+                return Err(bad(format!("document {digest} of section {} is not in it", display_safe(section))));
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts the baseline before aside, so that everything is shown and nothing as a change. Gives it back for the file.
+    #[must_use]
+    pub fn put_previous_aside(&mut self) -> (Option<Subject>, Vec<SignedText>) {
+        (self.previous.take(), std::mem::take(&mut self.previous_statements))
+    }
+
+    /// Reads and checks a proposal: every document is what its digest says, and none of the subject is missing.
     ///
     /// # Errors
     /// The file cannot be read, is no proposal, or does not hold what it says.
@@ -190,6 +262,10 @@ impl Proposal {
         }
         let bytes = fs::read(path).map_err(|error| failed(error.to_string()))?;
         let other = |reason: String| ApprovalError::NotAProposal { path: path.to_owned(), reason };
+        if bytes.starts_with(b"\xef\xbb\xbf") {
+            let reason = "it begins with a byte order mark (U+FEFF), which JSON has not; save it as UTF-8 without one";
+            return Err(other(reason.to_owned()));
+        }
         // Strictly first: a repeated key would show the approver one value and the machine another.
         let value = canonical::parse(&bytes).map_err(|error| other(format!("its JSON is bad ({})", error.reason())))?;
         match value.get("type").and_then(Value::as_str) {
@@ -210,11 +286,7 @@ impl Proposal {
                 Document::from_canonical(canonical::to_bytes(value), digest).map_err(|error| error.to_string())?;
             documents.insert(digest.clone(), document);
         }
-        if self.previous.is_some() && self.previous.as_ref().map(Subject::identity) != self.subject.previous {
-            return Err("what it calls the previous baseline is not the one its subject names".to_owned());
-        }
-        let sections = self.previous.iter().chain([&self.subject]).flat_map(|subject| &subject.sections);
-        for (section, mark) in sections {
+        for (section, mark) in &self.subject.sections {
             if let Some(digest) = mark.digest.as_ref().filter(|digest| !documents.contains_key(digest)) {
                 return Err(format!("document {digest} of section {section} is not in it"));
             }

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::proposal::SignedText;
 use super::{ApprovalError, Proposal};
 use crate::canonical::{Document, to_bytes};
-use crate::classify::{Catalogue, Drift, assess_among};
+use crate::classify::{Catalogue, Drift, assess_among, with_their_other_paths};
 use crate::cycle::{approved_side, foundation, surroundings};
 use crate::diff::{Change, ChangeKind, compare, compare::Side};
 use crate::incident::fingerprint;
@@ -29,8 +29,8 @@ pub enum Selection {
     All,
     /// Those that are named, and nothing else.
     Only(Vec<Named>),
-    /// These, by their place in the list of differences, and these sections that the baseline does not hold.
-    Chosen(Vec<usize>, Vec<String>),
+    /// These, by their place in the list of differences, and these sections that the baseline does not have.
+    Chosen(BTreeSet<usize>, BTreeSet<String>),
 }
 
 /// What somebody names to approve it.
@@ -122,7 +122,8 @@ impl Standing {
     ) -> Result<Self, ApprovalError> {
         let none = || ApprovalError::NoSnapshot(instance.clone());
         let row = instances::find(tx, instance)?.ok_or_else(none)?;
-        let (snapshot, _) = cycles::latest_snapshot(tx, row, instance)?.ok_or_else(none)?;
+        let (mut snapshot, _) = cycles::latest_snapshot(tx, row, instance)?.ok_or_else(none)?;
+        give_reasons(tx, &mut snapshot);
         let baseline = foundation(tx, &snapshot, trust, catalogue, now)??;
         let changes = match &baseline {
             Some(baseline) => {
@@ -170,6 +171,70 @@ impl Standing {
         self.changes.iter().map(|change| assess_among(catalogue, &surroundings, change.clone())).collect()
     }
 
+    /// The sections that cannot be read and of which the baseline says nothing yet, with the reason: to approve them is to
+    /// accept that they are not watched.
+    pub fn unread(&self) -> Vec<(&str, &Reading)> {
+        let approved = self.predecessor().map(|baseline| &baseline.approved.subject.sections);
+        let is_new = |section: &str| approved.is_none_or(|sections| !sections.contains_key(section));
+        let unread = self.snapshot.sections.iter().filter(|(section, reading)| {
+            matches!(reading.state(), State::NotPermitted | State::Unreachable) && is_new(section)
+        });
+        unread.map(|(section, reading)| (section.as_str(), reading)).collect()
+    }
+
+    /// The places of the differences that `selection` is about, each with all paths of its setting, and the sections that
+    /// the baseline does not have yet.
+    ///
+    /// # Errors
+    /// Something that is named is no difference.
+    pub fn selected(
+        &self,
+        selection: &Selection,
+        catalogue: &Catalogue,
+    ) -> Result<(BTreeSet<usize>, BTreeSet<String>), ApprovalError> {
+        let new: Vec<&str> =
+            self.unbaselined().into_iter().chain(self.unread().into_iter().map(|(section, _)| section)).collect();
+        let of_one = |named: &Named| -> BTreeSet<usize> {
+            let fits = |(change, id): (&Change, &Option<DriftId>)| named.fits(change, id.as_ref());
+            let differences = self.changes.iter().zip(&self.ids).enumerate();
+            differences.filter(|(_, one)| fits(*one)).map(|(place, _)| place).collect()
+        };
+        let (chosen, sections) = match selection {
+            Selection::All => {
+                return Ok(((0..self.changes.len()).collect(), new.into_iter().map(str::to_owned).collect()));
+            }
+            Selection::Chosen(places, sections) => (places.clone(), sections.clone()),
+            Selection::Only(named) => {
+                let is_nothing =
+                    |one: &&Named| of_one(one).is_empty() && !new.iter().any(|section| one.is_section(section));
+                if let Some(one) = named.iter().find(is_nothing) {
+                    let text = match one {
+                        Named::Path(path) => display_safe(&path.to_string()),
+                        Named::Drift(id) => display_safe(id.as_str()),
+                    };
+                    return Err(ApprovalError::NoSuchPath(text));
+                }
+                let sections = new.iter().filter(|section| named.iter().any(|one| one.is_section(section)));
+                let sections = sections.map(|section| (*section).to_owned()).collect();
+                (named.iter().flat_map(of_one).collect(), sections)
+            }
+        };
+        Ok((with_their_other_paths(catalogue, &self.drifts(catalogue), &chosen), sections))
+    }
+
+    /// The paths that `selection` takes in though it does not name them: other paths of a setting that it names.
+    ///
+    /// # Errors
+    /// As [`Standing::selected`].
+    pub fn come_along(&self, selection: &Selection, catalogue: &Catalogue) -> Result<Vec<&Pointer>, ApprovalError> {
+        let Selection::Only(named) = selection else { return Ok(Vec::new()) };
+        let (places, _) = self.selected(selection, catalogue)?;
+        let differences = places.iter().filter_map(|place| Some((self.changes.get(*place)?, self.ids.get(*place)?)));
+        let is_named =
+            |(change, id): &(&Change, &Option<DriftId>)| named.iter().any(|one| one.fits(change, id.as_ref()));
+        Ok(differences.filter(|one| !is_named(one)).map(|(change, _)| &change.path).collect())
+    }
+
     /// The sections that can be read and that the baseline does not hold.
     pub fn unbaselined(&self) -> Vec<&str> {
         let Some(baseline) = &self.baseline else { return Vec::new() };
@@ -179,6 +244,33 @@ impl Standing {
             is_read && !approved.is_some_and(|mark| mark.state.is_comparable())
         };
         self.snapshot.sections.keys().filter(is_new).map(String::as_str).collect()
+    }
+}
+
+/// Says of each section that could not be read what came of its requests, as far as that was kept and can be read. It is not
+/// part of what a snapshot is.
+fn give_reasons(tx: &Transaction<'_>, snapshot: &mut Snapshot) {
+    let table = Table::of(snapshot.instance.provider);
+    let collection = cycles::collection(tx, &snapshot.digest()).ok().flatten();
+    let requests = collection.map(|(_, requests)| requests).unwrap_or_default();
+    let answer = |section: &str| {
+        let path = &table.section(section)?.path;
+        let text = |request: &Value, field: &str| request.get(field).and_then(Value::as_str).map(str::to_owned);
+        let mut of_it = requests
+            .as_array()?
+            .iter()
+            .filter(|request| text(request, "path").is_some_and(|asked| asked.ends_with(path.as_str())));
+        let request = of_it.next_back()?;
+        let status = request.get("status").and_then(Value::as_u64);
+        text(request, "error").or_else(|| status.map(|status| format!("the vendor answered {status}")))
+    };
+    for (section, reading) in &mut snapshot.sections {
+        let usual = match reading.state() {
+            State::NotPermitted => "the credential may not read it",
+            State::Unreachable => "it could not be read",
+            State::Value | State::Off | State::NotOnPlan | State::Suspect => continue,
+        };
+        *reading = Reading::without(reading.state(), answer(section).unwrap_or_else(|| usual.to_owned()));
     }
 }
 
@@ -212,8 +304,11 @@ fn ends(
     let Some(base) = base else {
         return Err(ApprovalError::NotForATime("a baseline that is approved whole".to_owned()));
     };
-    if let Some(section) = new_sections.first() {
-        return Err(ApprovalError::NotForATime(format!("section {section}, which was not held before,")));
+    let is_held = |section: &&String| {
+        standing.snapshot.sections.get(*section).is_some_and(|reading| reading.state().is_comparable())
+    };
+    if let Some(section) = new_sections.iter().find(is_held) {
+        return Err(ApprovalError::NotForATime(format!("section {section}, which the baseline does not have,")));
     }
     for change in approved {
         let section = change.section();
@@ -251,7 +346,8 @@ pub fn propose(
         let sequence = baseline.approved.subject.sequence;
         return Err(ApprovalError::Whole { sequence, reason: reason.clone() });
     }
-    let (approved, new_sections) = selected(standing, selection)?;
+    let (places, new_sections) = standing.selected(selection, catalogue)?;
+    let approved: Vec<&Change> = places.iter().filter_map(|place| standing.changes.get(*place)).collect();
     let base = standing.base();
     let (sequence, previous) = match &standing.baseline {
         Some(baseline) => {
@@ -283,40 +379,9 @@ pub fn propose(
         sequence,
         until,
     };
-    Ok(Proposal::new(subject, base, &documents, catalogue, reason))
-}
-
-/// The differences and the new sections that are selected.
-fn selected<'a>(
-    standing: &'a Standing,
-    selection: &Selection,
-) -> Result<(Vec<&'a Change>, BTreeSet<String>), ApprovalError> {
-    let changes = &standing.changes;
-    let unbaselined = standing.unbaselined();
-    match selection {
-        Selection::All => Ok((changes.iter().collect(), unbaselined.into_iter().map(str::to_owned).collect())),
-        Selection::Chosen(places, sections) => {
-            let chosen = places.iter().filter_map(|place| changes.get(*place)).collect();
-            Ok((chosen, sections.iter().cloned().collect()))
-        }
-        Selection::Only(named) => {
-            let with_ids = || changes.iter().zip(standing.ids.iter().map(Option::as_ref));
-            let is_nothing = |one: &&Named| {
-                !with_ids().any(|(change, id)| one.fits(change, id))
-                    && !unbaselined.iter().any(|section| one.is_section(section))
-            };
-            if let Some(one) = named.iter().find(is_nothing) {
-                let text = match one {
-                    Named::Path(path) => display_safe(&path.to_string()),
-                    Named::Drift(id) => display_safe(id.as_str()),
-                };
-                return Err(ApprovalError::NoSuchPath(text));
-            }
-            let chosen = with_ids().filter(|(change, id)| named.iter().any(|one| one.fits(change, *id)));
-            let sections = unbaselined.iter().filter(|section| named.iter().any(|one| one.is_section(section)));
-            Ok((chosen.map(|(change, _)| change).collect(), sections.map(|section| (*section).to_owned()).collect()))
-        }
-    }
+    let reason_of = |(section, reading): (&String, &Reading)| (section.clone(), reading.reason().to_owned());
+    let unread = snapshot.sections.iter().filter(|(_, reading)| !reading.state().is_comparable()).map(reason_of);
+    Ok(Proposal::new(subject, base, &documents, unread.collect(), catalogue, reason))
 }
 
 /// Makes sure that what is not approved is what stays different, and nothing else.
@@ -379,8 +444,8 @@ fn compose(
                 }
                 add(section, state, Some(Document::new(&value)));
             }
-            // A section that nobody asked to hold is not slipped in.
-            (None, Some(_)) if old.is_some() && is_read && !new_sections.contains(section) => {
+            // A section that nobody asked to hold, or to leave unwatched, is not slipped in.
+            (None, Some(_)) if old.is_some() && !new_sections.contains(section) => {
                 if let Some(mark) = old_marks.get(section) {
                     add(section, mark.state, None);
                 }

@@ -1,27 +1,31 @@
 //! `authdrift propose`, `sign`, `import` and `approve`.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
 
 use super::after_commit::AfterCommit;
-use super::args::{ApproveOptions, ImportOptions, ProposeOptions, SignOptions, What};
-use super::context::{Catalogues, Context, find_config};
-use super::output::{Columns, count, severity_style, terminal_width, verdict_style};
+use super::args::{ApproveOptions, ImportOptions, ProposeOptions, What};
+use super::context::Context;
+use super::output::{count, verdict_style};
 use super::{CliError, consent, prompt};
 use crate::approval::propose::Standing;
 use crate::approval::{self, ApprovalError, Imported, Memory, Named, Proposal, Selection, Signer};
-use crate::classify::{Catalogue, Drift};
-use crate::clock::{Clock, SystemClock};
+use crate::classify::Catalogue;
 use crate::cycle::Verdict;
 use crate::delivery::Delivery;
 use crate::exit::Exit;
-use crate::message::values;
-use crate::model::{Severity, State, display_safe, display_safe_sentence};
+use crate::model::display_safe;
 use crate::store::Store;
 use crate::trust::Untrusted;
 use crate::trust_files::TrustFiles;
+
+mod choose;
+pub(super) mod shown;
+mod sign;
+
+use choose::ask;
+use shown::Shown;
+pub(super) use sign::sign;
 
 /// Writes a proposal.
 ///
@@ -37,6 +41,7 @@ pub fn propose(context: &Context, options: &ProposeOptions, out: &mut dyn Write)
     let selection = named_selection(&options.what)?.unwrap_or(Selection::All);
     let standing = store.read(|tx| Standing::load_to_approve(tx, &instance.id, &trust, catalogue, now))?;
     warn_of_rollback(&standing, out)?;
+    say_what_comes_along(&standing, &selection, catalogue, out)?;
     let proposal = store.read(|tx| {
         let reason = options.reason.clone();
         approval::propose(tx, &standing, &selection, catalogue, &proposer(), reason, limit)
@@ -52,78 +57,6 @@ pub fn propose(context: &Context, options: &ProposeOptions, out: &mut dyn Write)
     let mut after = AfterCommit::of(format!("the proposal is in '{file}'"));
     after.then(writeln!(out, "Baseline {sequence} of {} with {changes} is proposed in {file}.", instance.id));
     after.then(writeln!(out, "Next: authdrift sign {file} --key KEY"));
-    after.then(out.flush());
-    after.end(Exit::Ok)
-}
-
-/// Signs a proposal. Works without a configuration, as on an approver's own machine.
-///
-/// # Errors
-/// The file is no proposal, or `ssh-keygen` does not sign.
-pub fn sign(config: Option<&Path>, options: &SignOptions, out: &mut dyn Write) -> Result<Exit, CliError> {
-    let mut proposal = Proposal::read(&options.file)?;
-    let (trust, catalogues) = match find_config(config) {
-        Ok(file) => {
-            let context = Context::load(Some(&file))?;
-            (Some(TrustFiles::read(&context.config.approval)), context.catalogues)
-        }
-        Err(_) if options.principal.is_some() => (None, Catalogues::load(None)?),
-        Err(error) => return Err(error.with_help("without a configuration, say in whose name you sign with --as")),
-    };
-    let signers = trust.as_ref().map(TrustFiles::signers).transpose()?;
-    let signer = Signer::of_key(&options.key, signers, options.principal.as_deref())?;
-
-    let memory = Memory::open(options.consent.memory.as_deref())?;
-    if !options.consent.replace_signed {
-        memory.check(&proposal.subject)?;
-    }
-
-    let subject = &proposal.subject;
-    let drifts = proposal.drifts(catalogues.of(subject.instance.provider));
-    writeln!(
-        out,
-        "Baseline {} of {} ({}), proposed by {}",
-        subject.sequence,
-        subject.instance,
-        display_safe(&subject.resource),
-        display_safe(&subject.proposer)
-    )?;
-    writeln!(out, "Snapshot {}", subject.snapshot)?;
-    let sections = count(subject.sections.len(), "section");
-    match (&proposal.previous, &subject.previous) {
-        (None, None) => writeln!(out, "The first baseline, with {sections}.")?,
-        (None, Some(_)) => {
-            writeln!(out, "All of it is to be approved, with {sections}: too few people approved what came before.")?;
-        }
-        (Some(previous), _) => {
-            let approvers = match &trust {
-                Some(trust) => {
-                    let policy = trust.policy().map_err(ApprovalError::Untrusted)?;
-                    format!("approved by {}", display_safe_sentence(&proposal.base_approvers(&policy)?.join(", ")))
-                }
-                None => "whose approvals cannot be checked without a configuration".to_owned(),
-            };
-            print_drifts(&drifts, out)?;
-            writeln!(out, "Compared with baseline {}, {approvers}.", previous.sequence)?;
-        }
-    }
-    for (section, before, after) in proposal.section_changes() {
-        let words = |state: Option<State>| state.map_or("not held", State::as_str);
-        writeln!(out, "  section {}: {} -> {}", display_safe(section), words(before), words(after))?;
-    }
-    print_ends(&proposal, out)?;
-    let reason = options.reason.clone().or_else(|| proposal.reason.clone());
-    let reason = reason.unwrap_or_else(|| "no reason given".to_owned());
-    out.flush()?;
-    consent::to_sequence(subject, options.sequence, true)?;
-    consent::to_weaker(&drifts, &proposal, options.consent.accept_weaker)?;
-    approval::sign(&mut proposal, &signer, &reason, SystemClock.now())?;
-    // A signature that is not remembered is not handed out.
-    memory.remember(&proposal.subject, options.consent.replace_signed)?;
-    proposal.write(&options.file)?;
-    let mut after = AfterCommit::of(format!("the signature is in '{}'", options.file.display()));
-    after.then(writeln!(out, "Signed as {}: \"{}\".", display_safe(&signer.principal), display_safe(&reason)));
-    after.then(writeln!(out, "Next: authdrift import {}", options.file.display()));
     after.then(out.flush());
     after.end(Exit::Ok)
 }
@@ -171,12 +104,10 @@ pub async fn approve(context: &Context, options: &ApproveOptions, out: &mut dyn 
         Some(selection) => selection,
         None => match ask(&standing, catalogue, out)? {
             Some(selection) => selection,
-            None => {
-                writeln!(out, "Nothing was approved.")?;
-                return Ok(Exit::Ok);
-            }
+            None => return nothing(out),
         },
     };
+    say_what_comes_along(&standing, &selection, catalogue, out)?;
     let proposed = store.read(|tx| {
         let reason = Some(options.reason.clone());
         approval::propose(tx, &standing, &selection, catalogue, &proposer(), reason, limit)
@@ -196,15 +127,30 @@ pub async fn approve(context: &Context, options: &ApproveOptions, out: &mut dyn 
     if !options.consent.replace_signed {
         memory.check(&proposal.subject)?;
     }
+    let (drifts, weakest) = (proposal.drifts(catalogue), proposal.weakest(catalogue));
+    let shown = Shown { proposal: &proposal, catalogue, is_full: options.consent.full };
+    shown.changes(&drifts, out)?;
+    if proposal.previous.is_none() {
+        if shown.is_full {
+            shown.everything(out)?;
+        }
+        shown.weakest(&weakest, out)?;
+    }
+    // What a person was asked about on a terminal was listed before the question.
+    if is_named || !prompt::is_terminal() {
+        shown.sections(out)?;
+    }
+    shown.ends(out)?;
     if !is_named && prompt::is_terminal() {
         // Its number is about to be asked for.
         let subject = &proposal.subject;
-        let changes = count(proposal.changes.len(), "change");
+        let changes = count(drifts.len(), "change");
         writeln!(out, "This will be baseline {} of {}, with {changes}.", subject.sequence, subject.instance)?;
     }
-    print_ends(&proposal, out)?;
     out.flush()?;
-    consent::to_weaker(&proposal.drifts(catalogue), &proposal, options.consent.accept_weaker)?;
+    if !consent::to_weaker(&drifts, &weakest, &proposal, options.consent.accept_weaker)? {
+        return nothing(out);
+    }
     consent::to_sequence(&proposal.subject, None, !is_named)?;
     let delivery = Delivery::new(&store, &context.clock, &context.config.receivers)?;
     approval::sign(&mut proposal, &signer, &options.reason, context.clock.now())?;
@@ -218,9 +164,27 @@ pub async fn approve(context: &Context, options: &ApproveOptions, out: &mut dyn 
     })?;
     let mut after = accepted(&store, &imported);
     after.then(remembered.keep());
-    after.then(warn_about_unread(&standing, out));
     finish(&store, &delivery, &imported, &mut after, out).await;
     after.end(Exit::Ok)
+}
+
+/// What is said when a person says no: it is no error, and nothing was changed.
+fn nothing(out: &mut dyn Write) -> Result<Exit, CliError> {
+    writeln!(out, "Nothing was approved.")?;
+    Ok(Exit::Ok)
+}
+
+/// Names the paths that are approved without being named, because they are other paths of a setting that is.
+fn say_what_comes_along(
+    standing: &Standing,
+    selection: &Selection,
+    catalogue: &Catalogue,
+    out: &mut dyn Write,
+) -> Result<(), CliError> {
+    for path in standing.come_along(selection, catalogue)? {
+        writeln!(out, "With it goes another path of the same setting: {}", display_safe(&path.to_string()))?;
+    }
+    Ok(())
 }
 
 fn accept(context: &Context, store: &Store, proposal: &Proposal) -> Result<Imported, ApprovalError> {
@@ -279,121 +243,6 @@ fn named_selection(what: &What) -> Result<Option<Selection>, CliError> {
     }
     let named: Result<Vec<Named>, _> = what.only.iter().map(|text| text.parse()).collect();
     Ok(Some(Selection::Only(named?)))
-}
-
-/// Asks on the terminal which differences to approve. None is ticked: enter alone approves nothing.
-fn ask(standing: &Standing, catalogue: &Catalogue, out: &mut dyn Write) -> Result<Option<Selection>, CliError> {
-    let is_terminal = prompt::is_terminal();
-    // Setting by setting, the worst first, each with its place in the list of differences.
-    let mut drifts: Vec<(usize, Drift)> = standing.drifts(catalogue).into_iter().enumerate().collect();
-    let mut worst: BTreeMap<String, Severity> = BTreeMap::new();
-    for (_, drift) in &drifts {
-        let worst = worst.entry(drift.setting.clone()).or_insert(drift.severity);
-        *worst = drift.severity.max(*worst);
-    }
-    drifts.sort_by_cached_key(|(_, drift)| {
-        let group = std::cmp::Reverse(worst.get(&drift.setting).copied());
-        (group, drift.setting.clone(), std::cmp::Reverse(drift.severity))
-    });
-    let unbaselined = standing.unbaselined();
-    let is_whole = standing.baseline.is_none() || standing.shortage().is_some();
-    if is_whole || (drifts.is_empty() && unbaselined.is_empty()) {
-        // A first baseline has nothing to choose from: it is the snapshot or nothing.
-        if !is_terminal {
-            return Ok(Some(Selection::All));
-        }
-        let seen = standing.snapshot.seen();
-        let question = format!("Approve all {} of the newest snapshot?", count(seen, "section"));
-        return Ok(prompt::confirm(&question)?.then_some(Selection::All));
-    }
-    if !is_terminal {
-        let choices = drifts.len() + unbaselined.len();
-        let message = format!("{} to choose from, and no terminal to ask on", count(choices, "difference"));
-        return Err(CliError::new(Exit::Usage, message).with_help("say --all, or --only PATH or drift"));
-    }
-    let mut told = BTreeSet::new();
-    for (_, drift) in &drifts {
-        if told.insert((&drift.title, &drift.why)) {
-            let words = format!("{}: {}", drift.title, drift.why);
-            let lines = match terminal_width() {
-                Some(width) => textwrap::fill(&words, textwrap::Options::new(width).subsequent_indent("  ")),
-                None => words,
-            };
-            writeln!(out, "{lines}")?;
-        }
-    }
-    out.flush()?;
-    let mut items: Vec<String> = drifts.iter().map(|(_, drift)| choice(drift)).collect();
-    // One click can show in two APIs. Two lines that look the same could not be told apart.
-    let plain = items.clone();
-    for (item, (_, drift)) in items.iter_mut().zip(&drifts) {
-        if plain.iter().filter(|other| *other == item).count() > 1 {
-            *item = choice_in(drift, Some(drift.change.path.section()));
-        }
-    }
-    items.extend(unbaselined.iter().map(|section| format!("new: hold section {section} from now on")));
-    let chosen = prompt::tick("Approve which? (space ticks, enter goes on; what is not ticked stays open)", &items)?;
-    Ok(chosen.filter(|chosen| !chosen.is_empty()).map(|chosen| {
-        let (changes, sections): (Vec<usize>, Vec<usize>) = chosen.into_iter().partition(|place| *place < drifts.len());
-        let section = |place: usize| unbaselined.get(place - drifts.len()).map(|section| (*section).to_owned());
-        let changes = changes.into_iter().filter_map(|place| drifts.get(place).map(|(place, _)| *place)).collect();
-        Selection::Chosen(changes, sections.into_iter().filter_map(section).collect())
-    }))
-}
-
-/// The differences an approver is about to sign, one line each.
-fn print_drifts(drifts: &[Drift], out: &mut dyn Write) -> Result<(), CliError> {
-    let mut columns = Columns::new(2);
-    for drift in drifts {
-        let change = &drift.change;
-        let words = values::change(change.kind, &change.before, &change.after, drift.unit);
-        columns.row(
-            severity_style(drift.severity),
-            [drift.severity.as_str(), drift.direction.as_str(), &drift.title, &words],
-        );
-    }
-    columns.write(out)?;
-    Ok(())
-}
-
-/// What is approved for a time, and what no longer is.
-fn print_ends(proposal: &Proposal, out: &mut dyn Write) -> Result<(), CliError> {
-    for (path, end) in &proposal.subject.until {
-        writeln!(out, "  for a time: {} until {end}", display_safe(&path.to_string()))?;
-    }
-    for (path, end) in proposal.prolonged() {
-        writeln!(
-            out,
-            "  for longer, or for good: {}, which was approved until {end}",
-            display_safe(&path.to_string())
-        )?;
-    }
-    Ok(())
-}
-
-/// One drift in one line.
-pub(super) fn choice(drift: &Drift) -> String {
-    choice_in(drift, None)
-}
-
-fn choice_in(drift: &Drift, section: Option<&str>) -> String {
-    let change = &drift.change;
-    let words = values::change(change.kind, &change.before, &change.after, drift.unit);
-    let place = section.map(|section| format!(" in {}", display_safe(section))).unwrap_or_default();
-    format!("{} {}: {}{place}  {words}", drift.severity, drift.direction, drift.title)
-}
-
-/// What could not be read is not watched until it can be: that has to be said once, where it is decided.
-fn warn_about_unread(standing: &Standing, out: &mut dyn Write) -> Result<(), CliError> {
-    if standing.baseline.is_some() {
-        return Ok(());
-    }
-    for (section, reading) in &standing.snapshot.sections {
-        if matches!(reading.state(), State::NotPermitted | State::Unreachable) {
-            writeln!(out, "Not part of the baseline, because it could not be read: {section} ({})", reading.state())?;
-        }
-    }
-    Ok(())
 }
 
 /// Who proposes: the user and the machine, which is all that is known about them.

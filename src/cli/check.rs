@@ -122,14 +122,22 @@ fn print(reports: &[Report], context: &Context, out: &mut dyn Write) -> Result<(
         if let Some(id) = first.drifts.iter().find_map(|drift| drift.id.as_ref()) {
             writeln!(out, "`authdrift show {id}` explains the first,")?;
         }
-        writeln!(out, "`authdrift approve {} --reason TEXT` accepts what you choose.", first.instance)?;
+        let command = context.config.approval.command(&first.instance);
+        let what = if context.config.approval.threshold > 1 {
+            "proposes it to the approvers"
+        } else {
+            "accepts what you choose"
+        };
+        writeln!(out, "`{command}` {what}.")?;
     } else if let Some(first) = reports.iter().find(|report| report.verdict == Verdict::NoBaseline) {
         writeln!(out)?;
-        writeln!(
-            out,
-            "Nobody has approved {} yet: `authdrift approve {} --reason TEXT` makes what was read the baseline.",
-            first.instance, first.instance
-        )?;
+        let command = context.config.approval.command(&first.instance);
+        let what = if context.config.approval.threshold > 1 {
+            "proposes what was read"
+        } else {
+            "makes what was read the baseline"
+        };
+        writeln!(out, "Nobody has approved {} yet: `{command}` {what}.", first.instance)?;
     }
     let mut columns = Columns::new(2);
     for report in reports {

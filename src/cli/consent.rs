@@ -2,34 +2,68 @@
 
 use chrono::{DateTime, Duration, NaiveDate, NaiveTime, SubsecRound, Utc};
 
-use super::approve::choice;
+use super::approve::shown::{at_its_weakest, choice};
 use super::{CliError, prompt};
 use crate::approval::{Limit, Proposal};
 use crate::classify::Drift;
 use crate::exit::Exit;
-use crate::model::{Direction, Severity, display_safe};
+use crate::model::{Direction, Severity, display_safe, display_safe_whole};
 use crate::trust::Subject;
 
-/// Makes sure that what weakens sign-in a great deal is meant: by `accepted`, or by asking.
+/// Whether what weakens sign-in a great deal is meant: by `accepted`, or by asking. A baseline that follows another one and
+/// is not compared with it could weaken anything, so everything at its `weakest` value has to be meant.
 ///
 /// # Errors
-/// The person says no, or there is nobody to ask. Nothing may be signed then.
-pub fn to_weaker(drifts: &[Drift], proposal: &Proposal, accepted: bool) -> Result<(), CliError> {
+/// There is nobody to ask, or the terminal is gone. Nothing may be signed then.
+pub fn to_weaker(drifts: &[Drift], weakest: &[Drift], proposal: &Proposal, accepted: bool) -> Result<bool, CliError> {
     let is_grave = |drift: &&Drift| drift.direction == Direction::Weaker && drift.severity >= Severity::High;
     let mut weaker: Vec<String> = drifts.iter().filter(is_grave).map(|drift| format!("  {}", choice(drift))).collect();
     // Which way that goes cannot be told: the value that counted before is not in the proposal.
     let prolonged = proposal.prolonged().into_iter();
     weaker.extend(prolonged.map(|(path, _)| format!("  for longer, or for good: {}", display_safe(&path.to_string()))));
-    if weaker.is_empty() || accepted {
-        return Ok(());
+    let is_compared = proposal.previous.is_some() || proposal.subject.previous.is_none();
+    let what = if is_compared {
+        "this makes sign-in weaker"
+    } else {
+        weaker.extend(weakest.iter().map(|drift| format!("  {}", at_its_weakest(drift))));
+        "this is compared with nothing, so any setting may be weaker than before. At their weakest value are"
+    };
+    if accepted || (is_compared && weaker.is_empty()) {
+        return Ok(true);
     }
-    let list = weaker.join("\n");
+    let list = if weaker.is_empty() { "  none that has one".to_owned() } else { weaker.join("\n") };
     if !prompt::is_terminal() {
-        let message = format!("nothing is signed: this makes sign-in weaker\n{list}");
+        let message = format!("nothing is signed: {what}\n{list}");
         return Err(CliError::new(Exit::Usage, message).with_help("if it is meant, say --accept-weaker"));
     }
-    let question = format!("This makes sign-in weaker:\n{list}\nSign it all the same?");
-    if prompt::confirm(&question)? { Ok(()) } else { Err(CliError::new(Exit::Usage, "nothing is signed")) }
+    let what = format!("{}{}", what.get(..1).unwrap_or_default().to_uppercase(), what.get(1..).unwrap_or_default());
+    prompt::confirm(&format!("{what}:\n{list}\nSign it all the same?"))
+}
+
+/// The reason that is signed: the one that was `given`, else the `suggested` one, which on a terminal is confirmed or typed
+/// anew.
+///
+/// # Errors
+/// The person gives up, or the terminal is gone.
+pub fn to_reason(given: Option<&str>, suggested: Option<&str>) -> Result<String, CliError> {
+    if let Some(given) = given {
+        return Ok(given.to_owned());
+    }
+    let suggested = suggested.map(str::trim).filter(|reason| !reason.is_empty());
+    if !prompt::is_terminal() {
+        return Ok(suggested.unwrap_or("no reason given").to_owned());
+    }
+    let Some(suggested) = suggested else {
+        return prompt::text("Why do you approve it? It is signed in your name", None, |reason| {
+            if reason.is_empty() { Err("an approval needs a reason".to_owned()) } else { Ok(()) }
+        });
+    };
+    let question = format!(
+        "The proposer suggests the reason: {}\nEnter signs that reason in your name; or type your own",
+        display_safe_whole(suggested)
+    );
+    let typed = prompt::text(&question, None, |_| Ok(()))?;
+    Ok(if typed.is_empty() { suggested.to_owned() } else { typed })
 }
 
 /// Makes sure that the person knows which baseline this is: by the `given` number or, where there is a terminal and it is

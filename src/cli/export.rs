@@ -52,7 +52,7 @@ pub fn export(context: &Context, options: &ExportOptions, out: &mut dyn Write) -
     })?;
     if statements.is_empty() {
         let message = format!("{} has no baseline yet, so there is nothing to export", instance.id);
-        let help = format!("`authdrift approve {} --reason TEXT` makes the newest snapshot the baseline", instance.id);
+        let help = format!("`{}` makes it of the newest snapshot", context.config.approval.command(&instance.id));
         return Err(CliError::new(Exit::NoBaseline, message).with_help(help));
     }
 

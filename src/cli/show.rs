@@ -9,13 +9,14 @@ use super::args::ShowOptions;
 use super::context::Context;
 use super::meant::did_you_mean;
 use super::output::{BOLD, Columns, PLAIN, severity_style};
-use crate::classify::{Drift, assess};
+use crate::classify::{Drift, assess, elsewhere};
 use crate::clock::written;
+use crate::config::Approval;
 use crate::exit::Exit;
 use crate::incident::{Known, Status};
 use crate::message::values;
-use crate::model::{Digest, DriftId, InstanceId, display_safe};
-use crate::store::{Store, cycles, drifts};
+use crate::model::{Digest, DriftId, InstanceId, Pointer, display_safe};
+use crate::store::{Store, StoreError, cycles, drifts, instances};
 
 /// Explains one drift.
 ///
@@ -51,7 +52,14 @@ pub fn show(context: &Context, options: &ShowOptions, out: &mut dyn Write) -> Re
         crate::cli::output::json(&mut *out, &value)?;
         writeln!(out)?;
     } else {
-        explain(&instance, &known, &drift, out)?;
+        let places = elsewhere(context.catalogues.of(instance.provider), &known.change);
+        let others = store.read(|tx| -> Result<_, StoreError> {
+            let Some(row) = instances::find(tx, &instance)? else { return Ok(Vec::new()) };
+            let others = drifts::known(tx, row)?.into_values();
+            let is_other = |other: &Known| other.status == Status::Open && places.contains(&other.change.path);
+            Ok(others.filter(is_other).map(|other| other.change.path).collect())
+        })?;
+        explain(&instance, &known, &drift, &others, &context.config.approval, out)?;
     }
     Ok(Exit::Ok)
 }
@@ -91,7 +99,14 @@ fn collection(store: &Store, options: &ShowOptions, out: &mut dyn Write) -> Resu
     Ok(Exit::Ok)
 }
 
-fn explain(instance: &InstanceId, known: &Known, drift: &Drift, out: &mut dyn Write) -> Result<(), CliError> {
+fn explain(
+    instance: &InstanceId,
+    known: &Known,
+    drift: &Drift,
+    others: &[Pointer],
+    approval: &Approval,
+    out: &mut dyn Write,
+) -> Result<(), CliError> {
     let style = severity_style(drift.severity);
     let change = &drift.change;
     writeln!(out, "{BOLD}{}{BOLD:#}", drift.title)?;
@@ -105,6 +120,7 @@ fn explain(instance: &InstanceId, known: &Known, drift: &Drift, out: &mut dyn Wr
         None => format!("first seen {}", written(known.first_seen)),
     };
     let mut rows = vec![("Status", status(known)), ("When", window), ("Path", display_safe(&change.path.to_string()))];
+    rows.extend(others.iter().map(|path| ("Also at", display_safe(&path.to_string()))));
     rows.extend(drift.dashboard.clone().map(|place| ("Where", place)));
     rows.extend(drift.event.clone().map(|event| ("Who", format!("look for {event} in the vendor's log in that time"))));
     if known.reopened > 0 {
@@ -116,7 +132,10 @@ fn explain(instance: &InstanceId, known: &Known, drift: &Drift, out: &mut dyn Wr
     if known.status == Status::Open {
         writeln!(out)?;
         writeln!(out, "  Not you?   `authdrift diff {instance} --format revert` shows the way back.")?;
-        writeln!(out, "  Intended?  `authdrift approve {instance} --reason TEXT --only {}`", known.id)?;
+        writeln!(out, "  Intended?  `{} --only {}`", approval.command(instance), known.id)?;
+        if !others.is_empty() {
+            writeln!(out, "             takes in the other paths of the setting.")?;
+        }
     }
     Ok(())
 }

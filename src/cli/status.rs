@@ -16,7 +16,7 @@ use super::receivers::health_of;
 use crate::approval::ApprovalError;
 use crate::approval::propose::Standing;
 use crate::classify::assess;
-use crate::config::{Instance, Receiver};
+use crate::config::{Approval, Instance, Receiver};
 use crate::cycle::{BaselineReport, Verdict};
 use crate::daemon::lock::is_running;
 use crate::exit::Exit;
@@ -33,6 +33,7 @@ use crate::trust_files::TrustFiles;
 /// How everything stands.
 struct Overview<'a> {
     now: DateTime<Utc>,
+    approval: &'a Approval,
     /// Nothing when nobody may say.
     is_running: Option<bool>,
     database: Database<'a>,
@@ -103,6 +104,7 @@ fn look<'a>(context: &'a Context, store: &Store) -> Result<Overview<'a>, CliErro
     let path = config.store.as_path();
     Ok(Overview {
         now,
+        approval: &config.approval,
         is_running: is_running(path).ok(),
         database: Database { path, size: store.size(), free: space::free_at(path).ok() },
         lines,

@@ -68,7 +68,7 @@ pub fn proxy_url(text: &str) -> Result<Url, BadProxyUrl> {
     if url.path() != "/" || url.query().is_some() || url.fragment().is_some() {
         return Err(BadProxyUrl::Rest);
     }
-    if url.host_str().and_then(|name| host(name.trim_matches(['[', ']']))).is_none() {
+    if url.host_str().is_none_or(|name| host(name.trim_matches(['[', ']'])).is_none()) {
         return Err(BadProxyUrl::NotAUrl);
     }
     Ok(url)

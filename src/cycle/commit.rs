@@ -10,7 +10,7 @@ use super::judge::{Compared, Judged, judge};
 use super::report::{self, BaselineReport, Report};
 use super::storage::has_room;
 use super::{Taken, Watch, next_due, notices, quiet, unseen};
-use crate::classify::{Catalogue, Surroundings, assess_among};
+use crate::classify::{Catalogue, Surroundings, assess_among, elsewhere};
 use crate::config::NotRead;
 use crate::diff::Change;
 use crate::incident::{
@@ -18,7 +18,7 @@ use crate::incident::{
     Transition, advance, advance_sections, section_kinds, telling,
 };
 use crate::message::{Notice, SectionChange, SectionNews};
-use crate::model::{Digest, InstanceId, Severity, State};
+use crate::model::{Digest, InstanceId, Pointer, Severity, State};
 use crate::sections::{Section, Table};
 use crate::snapshot::Reading;
 use crate::store::cycles::{self, Cycle};
@@ -164,7 +164,9 @@ fn keep_drifts(
         if !matches!(step, Step::Opened | Step::Reopened) {
             *worst = worst_of(&watch.catalogue, surroundings, story, &drift.change);
         }
-        *hearing = incident::silence::hearing(silences, id, &drift.change.path, &meaning.setting, *step, at);
+        let others = if silences.is_empty() { BTreeSet::new() } else { elsewhere(&watch.catalogue, &drift.change) };
+        let paths: Vec<&Pointer> = [&drift.change.path].into_iter().chain(&others).collect();
+        *hearing = incident::silence::hearing(silences, id, &paths, &meaning.setting, *step, at);
         *told = telling(story, step, drift, hearing.severity(meaning.severity).max(*worst), interval, at);
         *told = incident::silence::heard(*told, *step, story, hearing);
     }

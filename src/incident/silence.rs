@@ -105,22 +105,23 @@ impl Silence {
         })
     }
 
-    /// Whether a drift is what it is about.
-    pub fn fits(&self, instance: &InstanceId, path: &Pointer, setting: &str) -> bool {
-        let (mut paths, mut settings) = (None, None);
+    /// Whether a drift is what it is about. A setting can be at several `paths`: one that fits is enough.
+    pub fn fits(&self, instance: &InstanceId, paths: &[&Pointer], setting: &str) -> bool {
+        let (mut places, mut settings) = (None, None);
         for matcher in &self.matchers {
             match matcher {
                 Matcher::Path(pattern) => {
-                    let tokens = path.tokens();
-                    let is_at_or_under =
-                        (1..=tokens.len()).any(|end| tokens.get(..end).is_some_and(|place| pattern.matches(place)));
-                    paths = Some(paths.unwrap_or(false) || is_at_or_under);
+                    let is_at_or_under = |path: &&Pointer| {
+                        let tokens = path.tokens();
+                        (1..=tokens.len()).any(|end| tokens.get(..end).is_some_and(|place| pattern.matches(place)))
+                    };
+                    places = Some(places.unwrap_or(false) || paths.iter().any(is_at_or_under));
                 }
                 Matcher::Setting(wanted) => settings = Some(settings.unwrap_or(false) || wanted == setting),
                 Matcher::Instance(_) => {}
             }
         }
-        self.is_about(instance) && paths.unwrap_or(true) && settings.unwrap_or(true)
+        self.is_about(instance) && places.unwrap_or(true) && settings.unwrap_or(true)
     }
 
     /// What it is about, in words.
@@ -156,17 +157,17 @@ impl Hearing {
     }
 }
 
-/// How a drift that took `step` is to be told now.
+/// How a drift that took `step` is to be told now. `paths` are all paths of its setting.
 pub fn hearing(
     silences: &[Silence],
     instance: &InstanceId,
-    path: &Pointer,
+    paths: &[&Pointer],
     setting: &str,
     step: Step,
     at: DateTime<Utc>,
 ) -> Hearing {
     let active = || silences.iter().filter(|silence| silence.is_active(at));
-    if let Some(silence) = active().find(|silence| silence.fits(instance, path, setting)) {
+    if let Some(silence) = active().find(|silence| silence.fits(instance, paths, setting)) {
         return Hearing::Quiet(silence.id.clone());
     }
     // What went on before, and what goes back, is nothing that somebody did outside of what was announced.
@@ -230,9 +231,12 @@ mod tests {
             (&["clerk:prod", "/jwt_templates", "other-setting", "jwt-template-lifetime"], true),
         ];
         let (instance, path) = ("clerk:prod".parse().unwrap(), "/jwt_templates/supabase/lifetime".parse().unwrap());
+        let elsewhere = "/platform.jwt_templates/supabase/lifetime".parse().unwrap();
         for (matchers, expected) in table {
-            let fits = silence(matchers, false).fits(&instance, &path, "jwt-template-lifetime");
+            let fits = silence(matchers, false).fits(&instance, &[&path], "jwt-template-lifetime");
             assert_eq!(fits, expected, "{matchers:?}");
+            let at_both = silence(matchers, false).fits(&instance, &[&elsewhere, &path], "jwt-template-lifetime");
+            assert_eq!(at_both, expected, "{matchers:?}, at two paths");
         }
     }
 
@@ -250,7 +254,7 @@ mod tests {
     fn a_window_makes_what_it_does_not_fit_louder_and_only_what_is_new() {
         let silences = [silence(&["clerk:prod", "/a"], true), silence(&["clerk:test", "/c"], false)];
         let hear = |instance: &str, path: &str, step, minute| {
-            hearing(&silences, &instance.parse().unwrap(), &path.parse().unwrap(), "s", step, at(minute))
+            hearing(&silences, &instance.parse().unwrap(), &[&path.parse().unwrap()], "s", step, at(minute))
         };
         let quiet = Hearing::Quiet(SilenceId::from_text("sil_1"));
         let louder = Hearing::Louder { window: SilenceId::from_text("sil_1"), reason: "CHG-7".to_owned() };

@@ -9,6 +9,7 @@ use std::fmt;
 use serde_json::{Map, Value};
 
 use crate::diff::ChangeKind;
+use crate::model::look_alike::{look_alike, spelled_out};
 use crate::model::{Unit, display_safe, is_nothing};
 
 /// Characters of one value in the summary of an object.
@@ -152,14 +153,20 @@ fn sides(before: &Value, after: &Value, unit: Option<Unit>) -> (String, String) 
     let exact = (before.to_string(), after.to_string());
     let agree = exact.0.chars().zip(exact.1.chars()).take_while(|(one, other)| one == other).count();
     if shown.0 != shown.1 && agree < 120 {
-        return shown;
+        return if look_alike(&shown.0, &shown.1) { (spelled_out(&shown.0), spelled_out(&shown.1)) } else { shown };
     }
     let from = agree.saturating_sub(LEAD);
     let part = |text: &str| {
         let rest: String = text.chars().skip(from).collect();
-        format!("{}{}", if from > 0 { "…" } else { "" }, display_safe(&rest))
+        display_safe(&rest)
     };
-    (part(&exact.0), part(&exact.1))
+    let (before, after) = (part(&exact.0), part(&exact.1));
+    let is_alike = look_alike(&before, &after);
+    let whole = |part: String| {
+        let part = if is_alike { spelled_out(&part) } else { part };
+        format!("{}{part}", if from > 0 { "…" } else { "" })
+    };
+    (whole(before), whole(after))
 }
 
 /// What a section that is not a document is said to be.
@@ -377,6 +384,10 @@ mod tests {
             (json!(5), json!("5")),
             (json!("\n"), json!("\\u{a}")),
             (json!(format!("{long}a")), json!(format!("{long}b"))),
+            (json!("https://app.example"), json!("https://app.example\u{a0}")),
+            (json!("\u{e9}"), json!("e\u{301}")),
+            (json!("caf\u{e9} l\u{2019}x"), json!("caf\u{e9} l'x")),
+            (json!("\u{3bf}\u{3c0}"), json!("\u{43e}\u{3c0}")),
             (json!({"fingerprint": "hmac-sha256:0011223344"}), json!({"fingerprint": "hmac-sha256:0011223355"})),
         ];
         for (before, after) in table {

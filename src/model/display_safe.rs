@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use super::look_alike;
+
 /// Characters kept of one foreign value; what follows is cut and counted.
 const LONGEST: usize = 200;
 /// Characters of a sentence of our own. No sentence is that long: this only bounds what a fault could make of one.
@@ -10,7 +12,7 @@ const LONGEST_SENTENCE: usize = 4_000;
 /// Makes one foreign value safe to show on a terminal, in a log, a mail or a page.
 ///
 /// Control characters, bidirectional overrides, line separators and every character that is drawn as nothing become a
-/// visible `\u{..}`; a value far over 200 characters is cut with a mark that says how much is missing. HTML is escaped
+/// visible `\u{..}`, and so does what looks like something else ([`look_alike`]); a value far over 200 characters is cut with a mark that says how much is missing. HTML is escaped
 /// by the templates, not here.
 ///
 /// # Security
@@ -32,8 +34,9 @@ pub fn display_safe_to(text: &str, longest: usize) -> String {
     let mark = format!("… ({missing} more characters)");
     let is_cut = missing > mark.chars().count();
     let kept = if is_cut { longest } else { longest + missing };
-    for character in text.chars().take(kept) {
-        if is_deceptive(character) {
+    let marked = look_alike::marked(text, kept);
+    for (place, character) in text.chars().take(kept).enumerate() {
+        if is_deceptive(character) || marked.get(place) == Some(&true) {
             let _ = write!(safe, "\\u{{{:x}}}", character as u32);
         } else {
             safe.push(character);
@@ -59,6 +62,11 @@ pub fn json_safe(json: &str) -> String {
         }
     }
     safe
+}
+
+/// As [`display_safe`], of the whole text.
+pub fn display_safe_whole(text: &str) -> String {
+    display_safe_to(text, text.len())
 }
 
 /// What Unicode calls `Default_Ignorable_Code_Point`, and what else is drawn as nothing or moves what follows.

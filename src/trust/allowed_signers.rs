@@ -1,8 +1,8 @@
 //! The OpenSSH file that says whose keys may approve, read strictly.
 //!
-//! Everything this reader takes means the same to `ssh-keygen -Y verify`; the reverse is not so. Patterns,
-//! certificate authorities, local times, keys we do not verify and options we do not know refuse the whole file: half
-//! a policy is not a policy. A line without `namespaces` counts for every namespace, as with OpenSSH.
+//! Everything this reader takes means the same to `ssh-keygen -Y verify`; the reverse is not so. Patterns, names outside
+//! ASCII, what cannot be seen, certificate authorities, local times, keys we do not verify and options we do not know refuse
+//! the whole file: half a policy is not a policy. A line without `namespaces` counts for every namespace, as with OpenSSH.
 
 use std::collections::BTreeSet;
 
@@ -66,11 +66,27 @@ pub enum WhyNot {
 }
 
 impl AllowedSigners {
+    /// Reads an allowed signers file.
+    ///
+    /// # Errors
+    /// As [`AllowedSigners::parse`]; and a line is not UTF-8.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, BadSigners> {
+        match str::from_utf8(bytes) {
+            Ok(text) => Self::parse(text),
+            Err(error) => {
+                let before = bytes.get(..error.valid_up_to()).unwrap_or_default();
+                let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
+                Err(BadSigners { line, reason: "it is not UTF-8; save the file as UTF-8".to_owned() })
+            }
+        }
+    }
+
     /// Reads the text of an allowed signers file.
     ///
     /// # Errors
     /// The first line that is not understood completely, with its number and what to do.
     pub fn parse(text: &str) -> Result<Self, BadSigners> {
+        check_bytes(text)?;
         let mut entries = Vec::new();
         for (line, content) in content_lines(text) {
             entries.push(parse_entry(content).map_err(|reason| BadSigners { line, reason })?);
@@ -123,20 +139,23 @@ impl AllowedSigners {
     }
 
     /// The name under which `principal` counts towards a threshold: the first, in alphabetical order, of all
-    /// principals that are connected with it by a shared key.
+    /// principals that are connected with it by a shared key, or are the same but for capitals.
     ///
     /// # Security
-    /// `alice@example.test,alice@corp.test KEY` is one person with two names. Counting names would let her alone
-    /// be two approvers.
+    /// `alice@example.test,alice@corp.test KEY` is one person with two names, and so are `alice` and `Alice`. Counting
+    /// names would let her alone be two approvers.
     pub fn person_of<'a>(&'a self, principal: &'a str) -> &'a str {
         let mut names = BTreeSet::from([principal]);
         loop {
-            let of_these = |entry: &&Entry| entry.principals.iter().any(|name| names.contains(name.as_str()));
+            let is_of_these = |name: &String| names.iter().any(|known| known.eq_ignore_ascii_case(name));
+            let of_these = |entry: &&Entry| entry.principals.iter().any(is_of_these);
             let keys: BTreeSet<&PublicKey> = self.entries.iter().filter(of_these).map(|entry| &entry.key).collect();
             let mut wider = names.clone();
             for entry in self.entries.iter().filter(|entry| keys.contains(&entry.key)) {
                 wider.extend(entry.principals.iter().map(String::as_str));
             }
+            let all = self.entries.iter().flat_map(|entry| &entry.principals);
+            wider.extend(all.filter(|name| is_of_these(name)).map(String::as_str));
             if wider.len() == names.len() {
                 return names.first().copied().unwrap_or(principal);
             }
@@ -165,6 +184,23 @@ pub struct BadSigners {
     pub reason: String,
 }
 
+/// Refuses a byte order mark, and control characters anywhere: OpenSSH reads a line to its first NUL, a mark becomes part of
+/// the first name, and both cannot be seen.
+pub(super) fn check_bytes(text: &str) -> Result<(), BadSigners> {
+    if text.starts_with('\u{feff}') {
+        let reason = "the file begins with a byte order mark (U+FEFF), which becomes part of the first line; save it as \
+                      UTF-8 without one";
+        return Err(BadSigners { line: 1, reason: reason.to_owned() });
+    }
+    for (index, line) in text.lines().enumerate() {
+        if let Some(found) = line.chars().find(|character| character.is_control() && *character != '\t') {
+            let reason = format!("the line has control characters (U+{:04X}); remove them", u32::from(found));
+            return Err(BadSigners { line: index + 1, reason });
+        }
+    }
+    Ok(())
+}
+
 /// The lines with content and their numbers, without the blanks around them.
 pub(super) fn content_lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
     let trimmed = |(index, line): (usize, _)| (index + 1, str::trim_matches(line, [' ', '\t']));
@@ -172,9 +208,6 @@ pub(super) fn content_lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
 }
 
 fn parse_entry(line: &str) -> Result<Entry, String> {
-    if line.chars().any(|character| character.is_control() && character != '\t') {
-        return Err("the line has control characters".to_owned());
-    }
     let (principals, rest) = split_field(line)?;
     let principals = parse_names("principal", principals)?;
     let (second, after_second) = split_field(rest)?;
@@ -203,12 +236,24 @@ fn split_field(line: &str) -> Result<(&str, &str), String> {
     if is_quoted { Err("a double quote is not closed".to_owned()) } else { Ok((line, "")) }
 }
 
+/// Characters of one name. OpenSSH gives up on a list with one of 1,023 or more, without a word.
+const LONGEST_NAME: usize = 1_000;
+
 /// Names separated by commas. OpenSSH would take patterns; who may approve must be readable without running them.
 fn parse_names(what: &str, list: &str) -> Result<Vec<String>, String> {
     let mut names = Vec::new();
     for name in list.split(',') {
         if name.is_empty() {
             return Err(format!("there is an empty {what}"));
+        }
+        if name.chars().count() > LONGEST_NAME {
+            return Err(format!("a {what} is longer than {LONGEST_NAME} characters"));
+        }
+        if let Some(odd) = name.chars().find(|character| !character.is_ascii_graphic()) {
+            let code = u32::from(odd);
+            return Err(format!(
+                "{what} '{name}' has a character outside printable ASCII (U+{code:04X}); two names that look the same would be two people"
+            ));
         }
         if name.contains(['*', '?', '!', '"', '\\']) {
             return Err(format!("{what} '{name}' is a pattern or quoted; write every {what} out"));

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, SHA256, digest};
 
-use super::allowed_signers::{BadSigners, content_lines};
+use super::allowed_signers::{BadSigners, check_bytes, content_lines};
 use super::sshsig::{BadKey, PublicKey, take_bytes};
 
 /// Keys that must not be believed at any time, past approvals included.
@@ -47,6 +47,7 @@ impl RevokedKeys {
             return Self::parse_krl(rest).map_err(BadRevoked::Krl);
         }
         let text = std::str::from_utf8(bytes).map_err(|_| BadRevoked::NotText)?;
+        check_bytes(text)?;
         let mut revoked = Self::default();
         for (line, content) in content_lines(text) {
             match PublicKey::parse_openssh_line(content) {

@@ -179,6 +179,163 @@ fn fingerprints_are_those_of_ssh_keygen() {
     }
 }
 
+/// How a reader takes a file that OpenSSH takes or not.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Here {
+    /// Both say the same, and this is what.
+    Same(bool),
+    /// OpenSSH takes it, and it is refused here on purpose. The reasons are in `docs/keys.md`.
+    Stricter,
+}
+
+use Here::{Same, Stricter};
+
+/// Bytes that a list of signers may be made of. `P` stands for the principal, `K` for the key.
+#[test]
+fn odd_bytes_in_a_list_of_signers_mean_the_same_or_refuse_the_file() {
+    let Some(keys) = Keys::new() else { return skipped() };
+    keys.generate("alice", "ed25519");
+    keys.generate("bob", "ed25519");
+    let signed = keys.signed("alice", NAMESPACE, statement(&subject_after(None), "alice", WHEN));
+    let (public, bob) = (keys.public("alice"), keys.public("bob"));
+    let key = public.split(' ').take(2).collect::<Vec<_>>().join(" ");
+    let (kind, data) = key.split_once(' ').unwrap();
+    let long = "x".repeat(100_000);
+    let table: Vec<(&str, Vec<u8>, Here)> = vec![
+        ("plain", format!("alice {key}\n").into(), Same(true)),
+        ("no final line break", format!("alice {key}").into(), Same(true)),
+        ("CRLF", format!("# x\r\nalice {key}\r\n").into(), Same(true)),
+        ("CRLF and a comment", format!("alice {key} laptop\r\n").into(), Same(true)),
+        ("CR alone between lines", format!("# x\ralice {key}\r").into(), Same(false)),
+        ("CR in a line", format!("alice\r{key}\n").into(), Stricter),
+        ("blank lines", format!("\n \n\t\nalice {key}\n\n").into(), Same(true)),
+        ("blanks before", format!("  \talice {key}\n").into(), Same(true)),
+        ("tabs between", format!("alice\t{kind}\t{data}\n").into(), Same(true)),
+        ("several blanks between", format!("alice   {kind}  {data}  x\n").into(), Same(true)),
+        ("form feed before", format!("\u{c}alice {key}\n").into(), Same(false)),
+        ("a mark first", format!("\u{feff}alice {key}\n").into(), Same(false)),
+        ("a mark and a comment first", format!("\u{feff}# x\nalice {key}\n").into(), Stricter),
+        ("a mark in the second line", format!("# x\n\u{feff}alice {key}\n").into(), Same(false)),
+        ("NUL first", format!("\0alice {key}\n").into(), Same(false)),
+        ("NUL in a comment line", format!("# x\0y\nalice {key}\n").into(), Stricter),
+        ("NUL after the key", format!("alice {key}\0\n").into(), Stricter),
+        ("NUL after the principal", format!("alice\0 {key}\n").into(), Same(false)),
+        ("ESC in a comment line", format!("# x\u{1b}[2K\nalice {key}\n").into(), Stricter),
+        ("ESC after the key", format!("alice {key} x\u{1b}[2K\n").into(), Stricter),
+        ("not UTF-8 in a comment line", [b"# \xff\n", format!("alice {key}\n").as_bytes()].concat(), Stricter),
+        ("not UTF-8 in another principal", [b"b\xffb,", format!("alice {key}\n").as_bytes()].concat(), Stricter),
+        ("letters in a comment line", format!("# Zoë\nalice {key}\n").into(), Same(true)),
+        ("letters after the key", format!("alice {key} Zoë\n").into(), Same(true)),
+        ("another principal in letters", format!("zoë,alice {key}\n").into(), Stricter),
+        ("another principal with a hard blank", format!("alice\u{a0},alice {key}\n").into(), Stricter),
+        ("another principal with nothing seen", format!("ali\u{200b}ce,alice {key}\n").into(), Stricter),
+        ("the principal with a hard blank", format!("alice\u{a0}{key}\n").into(), Same(false)),
+        ("the principal in capitals", format!("ALICE {key}\n").into(), Same(false)),
+        ("quoted", format!("\"alice\" {key}\n").into(), Stricter),
+        ("quoted in part", format!("al\"ice\" {key}\n").into(), Stricter),
+        ("a quote that is not closed", format!("\"alice {key}\n").into(), Same(false)),
+        ("a pattern", format!("al* {key}\n").into(), Stricter),
+        ("a negated pattern", format!("!bob,alice {key}\n").into(), Stricter),
+        ("a comma at the end", format!("alice, {key}\n").into(), Stricter),
+        ("a comma first", format!(",alice {key}\n").into(), Stricter),
+        ("a long comment line", format!("# {long}\nalice {key}\n").into(), Same(true)),
+        ("a long comment", format!("alice {key} {long}\n").into(), Same(true)),
+        ("a principal of 1,000 characters beside", format!("{},alice {key}\n", &long[..1_000]).into(), Same(true)),
+        ("a principal of 1,022 characters beside", format!("{},alice {key}\n", &long[..1_022]).into(), Stricter),
+        ("a principal of 1,023 characters beside", format!("{},alice {key}\n", &long[..1_023]).into(), Same(false)),
+        ("a long principal beside", format!("{long},alice {key}\n").into(), Same(false)),
+        ("options in capitals", format!("alice NAMESPACES=\"{NAMESPACE}\" {key}\n").into(), Same(true)),
+        ("a namespace in capitals", format!("alice namespaces=\"BASELINE.V1@authdrift\" {key}\n").into(), Same(false)),
+        (
+            "a namespace with a hard blank",
+            format!("alice namespaces=\"{NAMESPACE}\u{a0}\" {key}\n").into(),
+            Same(false),
+        ),
+        ("a namespace pattern", format!("alice namespaces=\"baseline*\" {key}\n").into(), Stricter),
+        ("a tab after the options", format!("alice namespaces=\"{NAMESPACE}\"\t{key}\n").into(), Same(true)),
+        (
+            "a blank in the options",
+            format!("alice namespaces=\"{NAMESPACE}\", valid-after=\"20200101Z\" {key}\n").into(),
+            Same(false),
+        ),
+        (
+            "options the other way round",
+            format!("alice valid-before=\"20300101Z\",namespaces=\"{NAMESPACE}\",valid-after=\"20200101Z\" {key}\n")
+                .into(),
+            Same(true),
+        ),
+        ("an option twice", format!("alice namespaces=\"git\",namespaces=\"{NAMESPACE}\" {key}\n").into(), Same(false)),
+        ("an unknown option", format!("alice verify-required {key}\n").into(), Same(false)),
+        ("another key before it", format!("alice {bob}\nalice {key}\n").into(), Same(true)),
+        ("the key type in capitals", format!("alice {} {data}\n", kind.to_uppercase()).into(), Same(false)),
+        ("the key without padding", format!("alice {kind} {}\n", data.trim_end_matches('=')).into(), Same(true)),
+        ("a bad line after it", format!("alice {key}\nnonsense\n").into(), Stricter),
+        ("a bad line before it", format!("nonsense\nalice {key}\n").into(), Stricter),
+    ];
+    let mut wrong = Vec::new();
+    for (name, bytes, expected) in table {
+        let openssh = keys.verify(&signed, "alice", WHEN, &bytes, b"");
+        let here = AllowedSigners::from_bytes(&bytes).ok().map(|signers| {
+            let rules = Rules::default();
+            let policy = Policy { signers: &signers, revoked: &RevokedKeys::default(), rules: &rules };
+            chain(&instance(), std::slice::from_ref(&signed), &policy, &Nothing).is_ok()
+        });
+        let found = match (here, openssh) {
+            (None, true) => Some(Stricter),
+            (None, false) => Some(Same(false)),
+            (Some(one), other) if one == other => Some(Same(one)),
+            (Some(_), _) => None,
+        };
+        if found != Some(expected) {
+            wrong.push(format!("{name}: expected {expected:?}, here {here:?}, OpenSSH {openssh}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// Bytes that a list of revoked keys may be made of: what OpenSSH takes for revoked is revoked or refused here.
+#[test]
+fn odd_bytes_in_a_list_of_revoked_keys_never_save_a_key() {
+    let Some(keys) = Keys::new() else { return skipped() };
+    keys.generate("alice", "ed25519");
+    keys.generate("bob", "ed25519");
+    let signed = keys.signed("alice", NAMESPACE, statement(&subject_after(None), "alice", WHEN));
+    let (public, bob) = (keys.public("alice"), keys.public("bob"));
+    let key = public.split(' ').take(2).collect::<Vec<_>>().join(" ");
+    let table: Vec<(&str, Vec<u8>)> = vec![
+        ("plain", format!("{key}\n").into()),
+        ("no final line break", key.clone().into()),
+        ("CRLF", format!("{bob}\r\n{key}\r\n").into()),
+        ("CR alone", format!("{bob}\r{key}\r").into()),
+        ("a mark first", format!("\u{feff}{key}\n").into()),
+        ("a mark and a comment", format!("\u{feff}# x\n{key}\n").into()),
+        ("a mark in the second line", format!("{bob}\n\u{feff}{key}\n").into()),
+        ("NUL first", format!("\0{key}\n").into()),
+        ("NUL after it", format!("{key}\0\n").into()),
+        ("NUL in a comment", format!("# \0\n{key}\n").into()),
+        ("blanks before", format!(" \t {key}\n").into()),
+        ("a tab inside", format!("{}\n", key.replace(' ', "\t")).into()),
+        ("a form feed before", format!("\u{c}{key}\n").into()),
+        ("form feeds inside", format!("{}\n", key.replace(' ', "\u{c}")).into()),
+        ("with a comment", format!("{key} Zoë\n").into()),
+        ("a comment that is not UTF-8", [key.as_bytes(), b" \xff\n"].concat()),
+        ("an option first", format!("namespaces=\"x\" {key}\n").into()),
+        ("a principal first", format!("alice {key}\n").into()),
+        ("a bad line before", format!("nonsense\n{key}\n").into()),
+        ("a long line before", format!("# {}\n{key}\n", "x".repeat(100_000)).into()),
+        ("a fingerprint", keys.listing("alice").split(' ').nth(1).unwrap().to_owned().into()),
+        ("a KRL that is cut", keys.krl(&public)[..60].to_vec()),
+        ("nothing", Vec::new()),
+    ];
+    for (name, bytes) in table {
+        let openssh_takes = keys.verify(&signed, "alice", WHEN, format!("alice {key}\n"), &bytes);
+        let key = PublicKey::parse_openssh_line(&public).unwrap();
+        if let Ok(revoked) = RevokedKeys::parse(&bytes) {
+            assert_eq!(revoked.contains(&key), !openssh_takes, "{name}");
+        }
+    }
+}
+
 /// Where a file that was damaged by chance is still read, it means no more than it does to OpenSSH.
 #[test]
 fn a_damaged_list_of_signers_allows_no_more_than_with_openssh() {

@@ -89,7 +89,7 @@ impl Keys {
         signed: &SignedStatement,
         principal: &str,
         at: &str,
-        signers: &str,
+        signers: impl AsRef<[u8]>,
         revoked: &[u8],
     ) -> bool {
         self.write("allowed_signers", signers);

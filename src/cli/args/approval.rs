@@ -27,6 +27,9 @@ pub struct ConsentOptions {
     /// Also what goes back behind what was signed on this machine: a proposal was given up, or a backup restored
     #[arg(long)]
     pub replace_signed: bool,
+    /// Show every value to its end, also of what matters little
+    #[arg(long)]
+    pub full: bool,
     /// Remember what is signed in this file; for what is not to be remembered with the rest
     #[arg(long, value_name = "FILE", hide = true)]
     pub memory: Option<PathBuf>,
@@ -65,6 +68,9 @@ What was signed last is remembered in $XDG_STATE_HOME/authdrift/signed.json [def
 behind it is refused. On a terminal the number of the baseline is to be typed, after looking at what changes. Without one, \
 nobody is asked: --sequence makes sure of the number, and what weakens sign-in needs --accept-weaker.
 
+A proposal that does not hold the baseline it follows is refused. Where that one cannot be compared with (too few approvers \
+today, another instance), --without-previous shows every setting, and those at their weakest value need a yes.
+
 Examples:
   authdrift sign prod.json --key ~/.ssh/id_ed25519.pub
   authdrift sign prod.json --key ~/.ssh/id_ed25519 --as a@example.com --sequence 4")]
@@ -78,9 +84,12 @@ pub struct SignOptions {
     /// In whose name, when the key alone does not say
     #[arg(long = "as", value_name = "PRINCIPAL")]
     pub principal: Option<String>,
-    /// Why you approve [default: the proposer's reason]
+    /// Why you approve [default: the proposer's reason; on a terminal you are asked]
     #[arg(long, value_name = "TEXT")]
     pub reason: Option<String>,
+    /// Show every setting and no changes: for a baseline whose predecessor cannot be compared with
+    #[arg(long)]
+    pub without_previous: bool,
     /// The number of the baseline, instead of typing it when asked
     #[arg(long, value_name = "NUMBER")]
     pub sequence: Option<u64>,

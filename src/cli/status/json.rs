@@ -12,7 +12,7 @@ use crate::store::overview::{Waiting, in_all};
 use crate::store::receivers::Health;
 
 pub(super) fn of(overview: &Overview<'_>) -> Value {
-    let Overview { now, is_running, database, lines, receivers, silences, outbox, history } = overview;
+    let Overview { now, approval: _, is_running, database, lines, receivers, silences, outbox, history } = overview;
     let silences: Vec<Value> = silences
         .iter()
         .map(|silence| {

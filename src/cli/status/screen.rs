@@ -97,7 +97,13 @@ fn what_now(overview: &Overview<'_>, out: &mut dyn Write) -> Result<(), CliError
     let all = unwell.clone().count();
     for (instance, line) in unwell.take(MOST_EXPLAINED) {
         let id = instance.id.to_string();
-        let (why, command) = advice(&id, line, overview.now);
+        let (why, command) = match (line.verdict, &line.sections) {
+            (Verdict::NoBaseline, Some(_)) => {
+                let why = "nothing is approved, so nothing is compared".to_owned();
+                (why, overview.approval.command(&instance.id))
+            }
+            _ => advice(&id, line, overview.now),
+        };
         columns.row(PLAIN, [id, format!("{why}\n{command}")]);
     }
     if all > 0 {
@@ -130,11 +136,7 @@ fn advice(id: &str, line: &Line, now: DateTime<Utc>) -> (String, String) {
             let blind = sections.as_ref().map_or(&[][..], |sections| &sections.blind);
             (format!("cannot read {}", listed(blind, "section")), format!("authdrift doctor {id}"))
         }
-        (Verdict::NoBaseline, None) => ("it was never read".to_owned(), format!("authdrift check {id}")),
-        (Verdict::NoBaseline, Some(_)) => {
-            let why = "nothing is approved, so nothing is compared".to_owned();
-            (why, format!("authdrift approve {id} --reason 'First review'"))
-        }
+        (Verdict::NoBaseline, _) => ("it was never read".to_owned(), format!("authdrift check {id}")),
     }
 }
 

@@ -68,9 +68,29 @@ fn one_good_line_of_several_is_enough() {
 fn names_that_share_a_key_are_one_person() {
     let text = format!("zoe,alice {KEY}\nzoe {OTHER}\nann {OTHER}\nbob {THIRD}");
     let signers = AllowedSigners::parse(&text).unwrap();
-    for (principal, person) in [("zoe", "alice"), ("alice", "alice"), ("ann", "alice"), ("bob", "bob"), ("x", "x")] {
+    for (principal, person) in
+        [("Zoe", "Zoe"), ("zoe", "alice"), ("alice", "alice"), ("ann", "alice"), ("bob", "bob"), ("x", "x")]
+    {
         assert_eq!(signers.person_of(principal), person, "{principal}");
     }
+}
+
+#[test]
+fn names_that_differ_in_capitals_are_one_person() {
+    let signers = AllowedSigners::parse(&format!("alice@x {KEY}\nAlice@x {OTHER}\nbob {THIRD}")).unwrap();
+    assert_eq!(signers.person_of("alice@x"), signers.person_of("Alice@x"));
+    assert_ne!(signers.person_of("alice@x"), signers.person_of("bob"));
+}
+
+#[test]
+fn a_byte_order_mark_is_named_with_its_line() {
+    for text in [format!("\u{feff}alice {KEY}"), format!("\u{feff}# approvers\nalice {KEY}")] {
+        let error = AllowedSigners::parse(&text).unwrap_err();
+        assert_eq!(error.line, 1);
+        assert!(error.to_string().contains("byte order mark (U+FEFF)"), "{error}");
+    }
+    let error = AllowedSigners::from_bytes(b"# one\n# tw\xf6\n").unwrap_err();
+    assert_eq!((error.line, error.to_string().contains("not UTF-8")), (2, true));
 }
 
 #[test]
@@ -109,6 +129,12 @@ fn anything_unclear_refuses_the_file() {
         ("alice", "expected 'PRINCIPALS"),
         ("alice\u{1b}[2K KEY", "control characters"),
         ("alice\rmallory KEY", "control characters"),
+        ("# a comment \0", "control characters (U+0000)"),
+        ("\u{feff}alice KEY", "outside printable ASCII (U+FEFF)"),
+        ("zo\u{eb} KEY", "outside printable ASCII (U+00EB)"),
+        ("alice\u{a0} KEY", "outside printable ASCII (U+00A0)"),
+        ("\u{430}lice KEY", "outside printable ASCII (U+0430)"),
+        ("alice namespaces=\"git\u{200b}\" KEY", "outside printable ASCII (U+200B)"),
     ];
     for (line, expected) in table {
         let text = format!("# first\n{}\n", line.replace("KEY", KEY));
