@@ -19,6 +19,8 @@ const LONGEST_IN_SUMMARY: usize = 40;
 const FIELDS_IN_SUMMARY: usize = 6;
 /// Characters shown before the place where two long values part.
 const LEAD: usize = 24;
+/// Decimals of an amount with a unit.
+const DECIMALS: usize = 2;
 /// Digits of a fingerprint or digest that tell two of them apart.
 const DIGITS: usize = 8;
 /// Fields that say what an object is, shown first.
@@ -241,7 +243,10 @@ fn show_amount(amount: f64, written: &str, unit: Unit) -> String {
         Unit::Hours => ("h", amount * 3600.0),
         Unit::Days => (if written == "1" { "day" } else { "days" }, amount * 86400.0),
     };
-    let plain = format!("{} {name}", grouped(written));
+    // Minutes that are kept as hours have no end; `sides` shows the exact forms where these agree.
+    let is_long = written.split_once('.').is_some_and(|(_, decimals)| decimals.len() > DECIMALS);
+    let rounded = if is_long { format!("{amount:.DECIMALS$}") } else { written.to_owned() };
+    let plain = format!("{} {name}", grouped(&rounded));
     let reading = match unit {
         Unit::Days => None,
         Unit::Milliseconds if amount >= 1000.0 && seconds < 60.0 => Some(format!("{seconds} s")),
@@ -320,6 +325,7 @@ mod tests {
             (json!(30), Some(Unit::Minutes), "30 min"),
             (json!(1440), Some(Unit::Minutes), "1,440 min (1 day)"),
             (json!(3.02), Some(Unit::Hours), "3.02 h (181 min)"),
+            (json!(181.0 / 60.0), Some(Unit::Hours), "3.02 h (181 min)"),
             (json!(3), Some(Unit::Hours), "3 h"),
             (json!(72.0), Some(Unit::Hours), "72 h (3 days)"),
             (json!(720), Some(Unit::Hours), "720 h (30 days)"),
