@@ -321,7 +321,7 @@ const LISTED: usize = 16;
 pub(super) fn span(time: Duration) -> String {
     let seconds = time.as_secs();
     let units = [("day", 86_400), ("hour", 3_600), ("minute", 60), ("second", 1)];
-    let (unit, size) = units.into_iter().find(|(_, size)| seconds % size == 0).unwrap_or(("second", 1));
+    let (unit, size) = units.into_iter().find(|(_, size)| seconds.is_multiple_of(*size)).unwrap_or(("second", 1));
     let count = seconds / size;
     format!("{count} {unit}{}", if count == 1 { "" } else { "s" })
 }
