@@ -125,7 +125,7 @@ pub async fn test(context: &Context, options: &ReceiversTestOptions, out: &mut d
         Attempt::Transient(reason, _) | Attempt::Busy(reason, _) | Attempt::Partly(reason, _) => {
             refused(&reason, "an alert would be tried again for three days")
         }
-        Attempt::Permanent(reason) => refused(&reason, "an alert would be given up: mend the receiver's configuration"),
+        Attempt::Permanent(reason) => refused(&reason, "an alert would be given up: fix the receiver's configuration"),
         Attempt::Gone(reason) => {
             refused(&reason, "after that nothing would be sent any more: make a new address there")
         }

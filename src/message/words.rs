@@ -281,7 +281,7 @@ pub(super) fn steps(alert: &Alert) -> Vec<Step> {
         );
     }
     if count_of(alert, SectionChange::Blind) > 0 || is_still_unseen(alert) {
-        step("Access mended?", format!("authdrift check {instance}"), "reads everything again at once");
+        step("Access fixed?", format!("authdrift check {instance}"), "reads everything again at once");
     }
     let has_trouble = alert.notices.iter().any(|notice| !notice.kind.is_end() && notice.kind != NoticeKind::Approved);
     if worst.is_none() && alert.open > 0 {
@@ -297,12 +297,12 @@ pub(super) fn notice(kind: NoticeKind) -> (&'static str, &'static str) {
     match kind {
         NoticeKind::TrustChanged => (
             "Who may approve has changed",
-            "If nobody of you did that, take the machine for compromised: whoever writes this file decides whose signature counts.",
+            "If none of you did that, treat the machine as compromised: this file decides whose signature counts.",
         ),
         NoticeKind::ClockSetBack => (
             "The clock was set back",
-            "Approvals that had ended stay ended. If nobody of you set it, take the machine for compromised; if the clock was \
-             wrong before, approve anew what ended too early.",
+            "Approvals that had ended stay ended. If none of you set it, treat the machine as compromised; if the clock was \
+             wrong before, approve again what ended too early.",
         ),
         NoticeKind::StorageFailed => (
             "Database not usable",
@@ -329,21 +329,21 @@ pub(super) fn notice(kind: NoticeKind) -> (&'static str, &'static str) {
         ),
         NoticeKind::ApprovalEnding => (
             "Approved for a time that ends soon",
-            "After it, this is a drift again. Change it back, or approve it anew.",
+            "After it, this is a drift again. Change it back, or approve it again.",
         ),
         NoticeKind::Approved => ("New baseline", "Everything is compared with it from now on."),
         NoticeKind::Silenced => (
             "Silence begins",
-            "It is recorded as always, and told when the silence ends. If nobody of you asked for that, end it: `authdrift \
+            "It is recorded as always, and reported when the silence ends. If none of you asked for that, end it: `authdrift \
              silence expire`.",
         ),
         NoticeKind::WindowOpened => (
             "Changes announced",
-            "What was announced is told at the end, anything else of this instance at once and louder. If nobody of you \
-             announced it, end it: `authdrift window close`.",
+            "Announced changes are reported when the window ends; any other change of this instance alerts at once, as high \
+             or higher. If none of you announced it, end it: `authdrift window close`.",
         ),
-        NoticeKind::SilenceEnded => ("Silence ended", "From now on this is told again."),
-        NoticeKind::WindowEnded => ("Change window ended", "From now on everything is told as usual."),
+        NoticeKind::SilenceEnded => ("Silence ended", "From now on this alerts again."),
+        NoticeKind::WindowEnded => ("Change window ended", "From now on everything alerts as usual."),
         NoticeKind::Digest => ("How it stands", ""),
         NoticeKind::StorageRecovered => ("Room on the disk again", "Everything is recorded as before."),
         NoticeKind::ReadAgain => ("Read again", "Everything is compared as before."),

@@ -49,7 +49,7 @@ fn print(context: &Context, path: &Path, kept: Option<PathBuf>, out: &mut dyn Wr
         out,
         "\nEvery fingerprint in the baselines was made with the old key, so each secret and each entry of a list of people\n\
          looks replaced now, whether it was or not. What else is approved stays comparable.\n\n\
-         Next\n  # reads everything anew; each fingerprint is a drift, and lists of people need it twice\n  authdrift check"
+         Next\n  # reads everything again; each fingerprint is a drift, and lists of people need it twice\n  authdrift check"
     )?;
     for instance in &context.config.instances {
         writeln!(
