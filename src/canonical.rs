@@ -21,7 +21,9 @@ pub use normalise::{BadList, document};
 pub(crate) use numbers::{Numbered, large_number};
 pub use parse::{Unusable, parse, parse_file, parse_within};
 pub use redact::{FingerprintKey, Redaction};
-pub(crate) use redact::{HIDDEN, is_large_stand_in, is_same, is_stand_in, large_stand_in, without_secrets};
+pub(crate) use redact::{
+    HIDDEN, is_fingerprint, is_large_stand_in, is_same, is_stand_in, large_stand_in, without_secrets,
+};
 pub use room::{NoRoom, Room, weight};
 pub(crate) use unknown::{places as unknown_places, to_approve, unknown};
 

@@ -115,15 +115,20 @@ pub(crate) fn without_secrets(text: &str) -> String {
 /// Stands for a secret in words that are not ours.
 pub(crate) const HIDDEN: &str = "(secret)";
 
+/// Whether `value` stands for a secret.
+pub(crate) fn is_fingerprint(value: &Value) -> bool {
+    let fields = value.as_object().filter(|fields| fields.len() == 1);
+    let print = fields.and_then(|fields| fields.get("fingerprint")?.as_str());
+    print.is_some_and(|print| print.starts_with("hmac-sha256:"))
+}
+
 /// Whether `value` stands for something that is not kept as it came, a secret, a text or a certificate: one value, not an
 /// object with parts.
 pub(crate) fn is_stand_in(value: &Value) -> bool {
     let Some(fields) = value.as_object() else { return false };
     let text = |name: &str| fields.get(name).and_then(Value::as_str);
     match fields.len() {
-        1 => {
-            text("fingerprint").is_some_and(|print| print.starts_with("hmac-sha256:")) || large_number(value).is_some()
-        }
+        1 => is_fingerprint(value) || large_number(value).is_some(),
         2 => text("sha256").is_some() && fields.get("size").is_some_and(Value::is_u64),
         3 => is_certificate(value) || is_large_stand_in(value).is_some(),
         _ => false,

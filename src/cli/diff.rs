@@ -15,7 +15,7 @@ use crate::diff::patch;
 use crate::exit::Exit;
 use crate::incident::{SectionKind, section_kinds};
 use crate::message::values;
-use crate::model::display_safe;
+use crate::model::{Pointer, display_safe};
 use crate::trust_files::TrustFiles;
 
 /// Prints the differences.
@@ -53,7 +53,12 @@ pub fn diff(context: &Context, options: &DiffOptions, out: &mut dyn Write) -> Re
         let side = |section: &str| approved_side(baseline, section);
         let (approved, read) = patch::sides(&baseline.approved.subject.sections, side, &standing.snapshot);
         let patch = match options.format {
-            DiffFormat::Revert => patch::patch(&read, &approved),
+            DiffFormat::Revert => {
+                let (patch, secrets) = patch::without_secrets(patch::patch(&read, &approved));
+                note_secrets(&secrets)?;
+                patch
+            }
+            DiffFormat::RevertPatch => patch::patch(&read, &approved),
             _ => patch::patch(&approved, &read),
         };
         crate::cli::output::json(&mut *out, &patch)?;
@@ -78,4 +83,14 @@ pub fn diff(context: &Context, options: &DiffOptions, out: &mut dyn Write) -> Re
     writeln!(out)?;
     writeln!(out, "{} against baseline {}.", count(drifts.len(), "difference"), baseline.approved.subject.sequence)?;
     Ok(exit)
+}
+
+/// Says on standard error which secrets the way back lacks.
+fn note_secrets(secrets: &[Pointer]) -> Result<(), CliError> {
+    let mut err = anstream::stderr();
+    for path in secrets {
+        let path = display_safe(&path.to_string());
+        writeln!(err, "note: {path} is left out: only the fingerprint of the approved secret is known")?;
+    }
+    Ok(())
 }

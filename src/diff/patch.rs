@@ -7,7 +7,7 @@ use json_patch::{AddOperation, Patch, PatchOperation, RemoveOperation, ReplaceOp
 use serde_json::{Map, Value};
 
 use super::compare::{Side, comparable};
-use crate::canonical::is_stand_in;
+use crate::canonical::{is_fingerprint, is_stand_in};
 use crate::model::Pointer;
 use crate::snapshot::{Manifest, Snapshot};
 
@@ -30,6 +30,36 @@ pub fn patch(before: &Value, after: &Value) -> Patch {
     let mut operations = Vec::new();
     collect(&Pointer::default(), before, after, &mut operations);
     Patch(operations)
+}
+
+/// `patch` without fingerprints, which no vendor takes for the secret, and the paths of the secrets that it lacks now.
+pub fn without_secrets(patch: Patch) -> (Patch, Vec<Pointer>) {
+    let mut secrets = Vec::new();
+    let mut is_writable = |operation: &mut PatchOperation| match operation {
+        PatchOperation::Add(AddOperation { path, value })
+        | PatchOperation::Replace(ReplaceOperation { path, value }) => {
+            let path = path.tokens().fold(Pointer::default(), |path, token| path.child(&token.decoded()));
+            keep_known(&path, value, &mut secrets)
+        }
+        _ => true,
+    };
+    let operations = patch.0.into_iter().filter_map(|mut operation| is_writable(&mut operation).then_some(operation));
+    let operations = operations.collect();
+    (Patch(operations), secrets)
+}
+
+/// Removes the secrets from `value`. Answers whether it is none itself.
+fn keep_known(path: &Pointer, value: &mut Value, secrets: &mut Vec<Pointer>) -> bool {
+    match value {
+        secret if is_fingerprint(secret) => {
+            secrets.push(path.clone());
+            return false;
+        }
+        Value::Object(fields) => fields.retain(|name, field| keep_known(&path.child(name), field, secrets)),
+        Value::Array(items) => items.retain_mut(|item| keep_known(path, item, secrets)),
+        _ => {}
+    }
+    true
 }
 
 fn collect(path: &Pointer, before: &Value, after: &Value, operations: &mut Vec<PatchOperation>) {
@@ -74,6 +104,40 @@ mod tests {
                     .prop_map(|map| Value::Object(map.into_iter().collect())),
             ]
         })
+    }
+
+    #[test]
+    fn the_way_back_names_the_secrets_that_it_lacks() {
+        let secret = json!({ "fingerprint": "hmac-sha256:00" });
+        let before =
+            json!({ "s": { "a": { "key": secret, "on": true }, "b": 1, "k/1": { "fingerprint": "hmac-sha256:11" } } });
+        let after = json!({ "s": { "b": 2, "k/1": secret, "set": [secret, "x"] } });
+        for (from, to, expected, lacks) in [
+            (
+                &after,
+                &before,
+                json!([
+                    { "op": "replace", "path": "/s/b", "value": 1 },
+                    { "op": "remove", "path": "/s/set" },
+                    { "op": "add", "path": "/s/a", "value": { "on": true } },
+                ]),
+                vec!["/s/k~11", "/s/a/key"],
+            ),
+            (
+                &before,
+                &after,
+                json!([
+                    { "op": "remove", "path": "/s/a" },
+                    { "op": "replace", "path": "/s/b", "value": 2 },
+                    { "op": "add", "path": "/s/set", "value": ["x"] },
+                ]),
+                vec!["/s/k~11", "/s/set"],
+            ),
+        ] {
+            let (patch, secrets) = without_secrets(patch(from, to));
+            assert_eq!(serde_json::to_value(&patch).unwrap(), expected);
+            assert_eq!(secrets.iter().map(ToString::to_string).collect::<Vec<_>>(), lacks);
+        }
     }
 
     #[test]

@@ -90,9 +90,14 @@ fn values(each: &Each, parents: &BTreeMap<&str, Outcome>) -> Result<Vec<(String,
     let objects = objects(parents, of)?;
     told_apart(&objects, of, &each.fields)?;
     for object in objects.into_iter().filter(|object| has(object, &each.fields)) {
-        let has_id = object.get("id").and_then(Value::as_str).is_some_and(|id| !id.is_empty());
-        if id.to_string() == "/id" && !has_id {
-            return Err(Refusal::unreachable(format!("an object of {of} has no 'id', so nothing can be read for it")));
+        // A field of the object itself is always there; of those deeper within there may be none.
+        let place = id.to_string();
+        let is_field = place.matches('/').count() == 1 && !place.contains('*');
+        let has_id = object.pointer(&place).and_then(Value::as_str).is_some_and(|id| !id.is_empty());
+        if is_field && !has_id {
+            let reason =
+                format!("an object of {of} has no '{}', so nothing can be read for it", place.trim_start_matches('/'));
+            return Err(Refusal::unreachable(reason));
         }
         for id in id.find(object).into_iter().filter_map(Value::as_str).filter(|id| !id.is_empty()) {
             let key = match &each.key {

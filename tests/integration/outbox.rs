@@ -95,18 +95,19 @@ async fn a_message_of_a_newer_version_waits_is_given_up_and_dropped_and_nothing_
     alert["notices"] = json!([{ "kind": "of_a_newer_version", "subject": "x", "text": "y" }]);
     let id = "msg_0198f000-0000-7000-8000-000000000001";
     // As the newer version keeps it: the row, and the event with its digest.
+    let now = SystemClock.now();
     sandbox
         .store()
         .write(|tx| -> Result<(), StoreError> {
             tx.execute(
                 "INSERT INTO outbox (id, receiver, instance, alert, thread, subject, created_at, state, next_at, format, body)
-                 SELECT ?1, receiver, instance, ?2, thread, 'News', created_at, 'waiting', 0, format, body
+                 SELECT ?1, receiver, instance, ?2, thread, 'News', created_at, 'waiting', ?3, format, body
                  FROM outbox WHERE state = 'waiting'",
-                (id, alert.to_string()),
+                (id, alert.to_string(), now.timestamp_millis()),
             )?;
             let data = json!({ "message": id, "receiver": "siem", "content": outbox::content(tx, tx.last_insert_rowid())? });
             let instance = "clerk:prod".parse().unwrap();
-            events::append(tx, SystemClock.now(), events::QUEUED, Some(&instance), data).map(drop)
+            events::append(tx, now, events::QUEUED, Some(&instance), data).map(drop)
         })
         .unwrap();
 

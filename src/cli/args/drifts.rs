@@ -9,8 +9,10 @@ pub enum DiffFormat {
     Text,
     /// RFC 6902, from the baseline to the snapshot.
     JsonPatch,
-    /// RFC 6902, from the snapshot back to the baseline.
+    /// RFC 6902, from the snapshot back to the baseline; secrets are left out, because only their fingerprints are known.
     Revert,
+    /// RFC 6902, from the snapshot back to the baseline, exactly; a secret is its fingerprint.
+    RevertPatch,
 }
 
 /// `diff`
@@ -18,7 +20,7 @@ pub enum DiffFormat {
 #[command(after_help = "\
 Examples:
   authdrift diff clerk:prod                  what differs, in words
-  authdrift diff clerk:prod --format revert  the way back, as a JSON Patch
+  authdrift diff clerk:prod --format revert  the way back, as a JSON Patch without secrets
   authdrift diff clerk:prod --json           every difference with its meaning")]
 pub struct DiffOptions {
     /// The instance
