@@ -229,11 +229,14 @@ async fn after_one_of_two_signatures_the_second_one_is_what_comes_next() {
 /// The application that the edits of the next test are about.
 const CLIENT: &str = "LanternClient00000000000000000001";
 
+/// A section, what has to be shown, and the edit of the section's document.
+type Edit<'a> = (&'a str, &'a str, &'a dyn Fn(&mut Value));
+
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_hidden_from_an_approver_by_calling_it_unknown() {
     let (sandbox, good) = weakened().await;
     let marker = || json!({ "unknown": "two items have the client_id 'x'" });
-    let edits: [(&str, &str, &dyn Fn(&mut Value)); 3] = [
+    let edits: [Edit<'_>; 3] = [
         ("clients", CLIENT, &|clients| clients[CLIENT] = marker()),
         ("clients", CLIENT, &|clients| {
             clients.as_object_mut().unwrap().remove(CLIENT).unwrap();
