@@ -106,10 +106,15 @@ impl Walk<'_> {
             let kept = self.value(value, path)?;
             let name = path.pop().unwrap_or_default();
             if let Some(kept) = kept {
-                canonical.insert(name, kept);
+                canonical.insert(self.name(name, path), kept);
             }
         }
         Ok(told_apart(canonical))
+    }
+
+    /// The name of a field of the object at `path`. People paste secrets there too, and a name is shown wherever its path is.
+    fn name(&self, name: String, path: &[String]) -> String {
+        if is_secret_text("", &name) { self.redaction.key.name_of(&self.place(path), &name) } else { name }
     }
 
     /// A list of objects with an identity becomes a map. What cannot be used of it is unknown, and nothing else of it is.
@@ -171,6 +176,7 @@ impl Walk<'_> {
             let is_secret = self.section.is_secret(path);
             let place = self.place(path);
             path.truncate(depth);
+            let is_secret = is_secret || is_secret_text("", text);
             parts.push(if is_secret { self.redaction.key.name_of(&place, text) } else { text.to_owned() });
         }
         (!parts.is_empty()).then(|| parts.join(" "))
@@ -332,6 +338,23 @@ mod tests {
                 assert!(found.pointer(place).is_some(), "{section} {place}: {found}");
             }
         }
+    }
+
+    #[test]
+    fn a_secret_is_hidden_where_it_is_a_name() {
+        let of = |section: &str, answer| canonical(Provider::Clerk, section, answer).unwrap();
+        let named =
+            |key: &str| of("jwt_templates", json!([{ "name": "a", "claims": { "n": { key: "x" }, "role": "y" } }]));
+        let document = named("sk_live_CANARY0123456789");
+        assert!(!document.to_string().contains("CANARY"), "{document}");
+        assert_eq!(document["a"]["claims"]["role"], "y");
+        assert!(document["a"]["claims"]["n"].as_object().unwrap().values().eq([&json!("x")]));
+        assert_ne!(document, named("sk_live_CANARY9876543210"));
+        let url = |login: &str| json!([{ "url": format!("https://{login}@a.example/"), "id": "1" }, { "url": "https://b.example/" }]);
+        let document = of("redirect_urls", url("me:CANARY"));
+        assert!(!document.to_string().contains("CANARY"), "{document}");
+        assert_eq!(document["https://b.example/"]["url"], "https://b.example/");
+        assert_ne!(document, of("redirect_urls", url("me:CANARY2")));
     }
 
     #[test]

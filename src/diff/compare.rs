@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::bounds;
 use super::change::{Change, ChangeKind};
-use crate::canonical::{Document, certificates, is_stand_in, large_stand_in, to_bytes, unknown};
+use crate::canonical::{Document, certificates, is_stand_in, large_stand_in, to_approve, to_bytes, unknown};
 use crate::model::{Digest, Pointer, State};
 use crate::sections::Table;
 use crate::snapshot::{Manifest, Reading, Snapshot};
@@ -124,6 +124,22 @@ pub fn compare_section(table: &Table, section: &str, before: Side<'_>, after: Si
     }
     bounds::of_section(&mut found, section, || [before, after].map(Side::stand_in));
     changes.append(&mut found);
+}
+
+/// The same for what one baseline approves beyond another. Nothing that it holds goes without saying: where it marks an
+/// object as unknown, that is a change.
+///
+/// # Security
+/// What a reading could not use is neither there nor gone. If the same held for what is to be signed, an object could be
+/// taken out of a proposal unseen by writing that it is unknown.
+pub fn compare_to_approve(table: &Table, section: &str, before: Side<'_>, after: Side<'_>, changes: &mut Vec<Change>) {
+    match after.value() {
+        Some(value) => {
+            let value = to_approve(&value, before.value().as_deref());
+            compare_section(table, section, before, Side::Value(&value), changes);
+        }
+        None => compare_section(table, section, before, after, changes),
+    }
 }
 
 /// Compares two objects of which only those members are read that differ. Answers whether they are such objects.
