@@ -172,6 +172,9 @@ fn compare_member(
     may_be_there: bool,
     changes: &mut Vec<Change>,
 ) {
+    if changes.len() > bounds::MOST_OF_SECTION {
+        return;
+    }
     // An object that was unknown when the baseline was approved was not approved.
     match (was.filter(|value| unknown(value).is_none()), is) {
         // An object that cannot be used now is neither there nor gone.
@@ -195,7 +198,8 @@ fn change(kind: ChangeKind, path: &Pointer, before: &Value, after: &Value, is_me
 }
 
 fn compare_values(table: &Table, path: &Pointer, before: &Value, after: &Value, changes: &mut Vec<Change>) {
-    if before == after {
+    // So many are one: more need not be found.
+    if before == after || changes.len() > bounds::MOST_OF_SECTION {
         return;
     }
     match (before, after) {
@@ -221,10 +225,11 @@ fn compare_values(table: &Table, path: &Pointer, before: &Value, after: &Value, 
                 changes.push(change(ChangeKind::Changed, path, before, after, false));
             }
             let (known, found): (HashSet<&Value>, HashSet<&Value>) = (old.iter().collect(), new.iter().collect());
-            for gone in old.iter().filter(|member| !found.contains(member)) {
+            let most = bounds::MOST_OF_SECTION + 1;
+            for gone in old.iter().filter(|member| !found.contains(member)).take(most) {
                 changes.push(change(ChangeKind::Removed, path, gone, &Value::Null, true));
             }
-            for fresh in new.iter().filter(|member| !known.contains(member)) {
+            for fresh in new.iter().filter(|member| !known.contains(member)).take(most) {
                 changes.push(change(ChangeKind::Added, path, &Value::Null, fresh, true));
             }
         }
