@@ -165,6 +165,8 @@ fn snapshots(
         let is_pruned = pruned.contains(&digest);
         let manifest = serde_json::from_str::<Manifest>(&sections).ok();
         match name.parse::<InstanceId>().ok().zip(manifest) {
+            // Of one that was pruned the digest is left.
+            None if is_pruned && sections.is_empty() => {}
             Some((instance, manifest)) if digest_of(&instance, &resource, &manifest).as_str() == digest => {
                 let marks = manifest.iter().filter_map(|(section, mark)| Some((section, mark.digest.as_ref()?)));
                 let missing = marks.filter(|(_, digest)| !documents.contains(digest.as_str()));
