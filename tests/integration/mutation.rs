@@ -25,7 +25,7 @@ const HARMLESS: &[(&str, &str, &str)] = &[
     ("collections", "body", "how something was read, for people; what was read has its own digests"),
     ("cycles", "duration", "shown, never compared"),
     ("cycles", "requests", "shown, never compared"),
-    ("cycles", "verdict", "that of the last one is shown by `status`, beside what is computed from the baseline"),
+    ("cycles", "verdict", "of older ones: shown; that of the last one is noticed where the history says otherwise"),
     ("cycles", "at", "dates the last good reading of a new drift; the history has its own times"),
     ("cycles", "id", "the order of cycles; another one makes an older genuine snapshot the newest, see snapshot_id"),
     ("cycles", "instance_id", "a cycle without a snapshot; one with a snapshot is noticed"),
@@ -43,7 +43,6 @@ const HARMLESS: &[(&str, &str, &str)] = &[
     ("section_news", "cycles", "how long something that was told goes on"),
     ("section_news", "suspected", "a reading that is believed one cycle sooner, and then compared like any other"),
     ("statements", "imported_at", "shown; the history says when it was accepted, and the signer when it was signed"),
-    ("threads", "severity", "whether the next mail of a thread begins a new one"),
 ];
 
 /// Rows that may be removed.
