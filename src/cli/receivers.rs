@@ -198,7 +198,9 @@ fn frame(context: &Context, receiver: &Receiver, now: DateTime<Utc>) -> Result<A
     };
     let event = mark.unwrap_or_else(|| HistoryMark { size: 0, head: Digest::of(b"") });
     let host = crate::cycle::hostname();
-    Ok(Alert { instance: wanted, resource: "sample".to_owned(), ..Alert::of_watch(Vec::new(), now, event, host) })
+    let approvers_needed = context.config.approval.rules.most();
+    let frame = Alert::of_watch(Vec::new(), now, event, host);
+    Ok(Alert { instance: wanted, resource: "sample".to_owned(), approvers_needed, ..frame })
 }
 
 /// `from high; clerk:prod; mfa, keys`

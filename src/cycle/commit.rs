@@ -79,7 +79,7 @@ pub(super) fn commit(
         let asked = tx.history()?.silences_of(id, cycle.at);
         let silences: Vec<Silence> = asked.iter().map(|told| told.silence.clone()).collect();
         told.transitions = keep_drifts(tx, row, watch, compared, &surroundings, &silences, cycle.at)?;
-        told.notices.extend(quiet::of_ends(tx, row, id, &asked, &watch.catalogue, &surroundings, cycle.at)?);
+        told.notices.extend(quiet::of_ends(tx, row, watch, &asked, &surroundings, cycle.at)?);
         told.sections = keep_sections(tx, row, watch, taken, compared, cycle.at)?;
     }
     match &judged {

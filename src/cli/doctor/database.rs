@@ -136,7 +136,7 @@ fn baseline(context: &Context, store: &Store, instance: &Instance, trust: &Trust
                 Finding::ok(Check::Baseline, id, why)
             }
             None => {
-                let help = format!("look at it and approve: {}", context.config.approval.command(id));
+                let help = format!("look at it and approve: {}", context.config.approval.command_for_all(id));
                 Finding::warning(Check::Baseline, id, "none yet: nothing is compared, and no drift is reported", help)
             }
         },

@@ -55,8 +55,9 @@ fn print(context: &Context, path: &Path, kept: Option<PathBuf>, out: &mut dyn Wr
         writeln!(
             out,
             "  # look that nothing but fingerprints differs\n  authdrift diff {id}\n  \
-             authdrift approve {id} --reason 'The fingerprint key was lost' --all",
-            id = instance.id
+             {approve} --all",
+            id = instance.id,
+            approve = context.config.approval.command_for_all(&instance.id)
         )?;
     }
     writeln!(out, "  # the new key belongs into the backup\n  authdrift backup FILE")?;
