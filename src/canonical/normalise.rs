@@ -307,8 +307,8 @@ mod tests {
     #[test]
     fn what_stands_for_many_secrets_takes_so_much_memory_at_most() {
         let with = |count: usize| {
-            json!([{ "client_id": "a", "name": "a", "my_tokens": (0..count).collect::<Vec<_>>()
-            .iter().map(usize::to_string).collect::<Vec<_>>() }])
+            let tokens: Vec<String> = (0..count).map(|at| at.to_string()).collect();
+            json!([{ "client_id": "a", "name": "a", "is_first_party": true, "my_tokens": tokens }])
         };
         let error = canonical(Provider::Auth0, "clients", with(75_000)).unwrap_err();
         assert!(error.to_string().contains("larger than 24 MiB"), "{error}");
