@@ -7,19 +7,23 @@
 mod certificate;
 mod document;
 mod normalise;
+mod numbers;
 mod parse;
 mod redact;
 mod room;
+mod unknown;
 
 use serde_json::Value;
 
 pub(crate) use certificate::certificates;
 pub use document::{Document, NotTheDocument};
 pub use normalise::{BadList, document};
+pub(crate) use numbers::{Numbered, large_number};
 pub use parse::{Unusable, parse, parse_file, parse_within};
 pub use redact::{FingerprintKey, Redaction};
 pub(crate) use redact::{HIDDEN, is_large_stand_in, is_same, is_stand_in, large_stand_in, without_secrets};
 pub use room::{NoRoom, Room, weight};
+pub(crate) use unknown::unknown;
 
 /// The RFC 8785 bytes of `value`.
 pub fn to_bytes(value: &Value) -> Vec<u8> {

@@ -341,16 +341,51 @@ pub enum Tls {
 }
 
 /// A webhook receiver.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Webhook {
     /// https, or http on loopback.
-    pub url: Url,
+    pub url: HookUrl,
+    /// More headers, in lower case, and where their values are.
+    pub headers: Vec<(String, SecretRef)>,
     /// `whsec_…` or `whsk_…`, at least one; every one of them signs, so that a receiver can change over in its own time.
     pub secrets: Vec<SecretRef>,
     /// CloudEvents instead of the body of Standard Webhooks.
     pub is_cloud_event: bool,
     /// Whether it may stand in a private network.
     pub may_be_private: bool,
+}
+
+/// The address of a webhook.
+#[derive(Clone)]
+pub enum HookUrl {
+    /// As it is written, without a query.
+    Written(Url),
+    /// A secret that holds the whole address, which may have a query.
+    Secret(SecretRef),
+}
+
+// A receiver that wanted nothing any more is remembered with the digest of these, so what was always there looks as it always
+// did.
+impl fmt::Debug for Webhook {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { url, headers, secrets, is_cloud_event, may_be_private } = self;
+        let mut text = f.debug_struct("Webhook");
+        text.field("url", url).field("secrets", secrets).field("is_cloud_event", is_cloud_event);
+        text.field("may_be_private", may_be_private);
+        if !headers.is_empty() {
+            text.field("headers", headers);
+        }
+        text.finish()
+    }
+}
+
+impl fmt::Debug for HookUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Written(url) => url.fmt(f),
+            Self::Secret(place) => fmt::Debug::fmt(place, f),
+        }
+    }
 }
 
 /// A chat's webhook, or where signs of life go: whoever knows the address can write there, so it is the secret.

@@ -21,7 +21,10 @@ use chrono::{DateTime, Utc};
 
 pub use announce::{Origin, announce, hostname, tell, tell_one};
 pub use commit::{Told, keep_transitions, worst_of};
-pub use judge::{Judged, approved_side, expected, foundation, judge, sound_baseline, surroundings, verified_baseline};
+pub use judge::{
+    Judged, approved_side, concluded, expected, foundation, judge, sound_baseline, surroundings, unknown,
+    verified_baseline,
+};
 pub use notices::tell_of_jump;
 pub use report::{BaselineReport, Failure, Report, Verdict};
 pub use stakes::ByDocuments;
@@ -418,7 +421,7 @@ fn moving_sections(
 ) -> Result<Vec<String>, StoreError> {
     let Judged::Compared(compared) = judged else { return Ok(Vec::new()) };
     let known = match store::instances::find(tx, &instance.id)? {
-        Some(row) => store::drifts::known(tx, row)?,
+        Some(row) => compared.concluded(&instance.id, store::drifts::known(tx, row)?),
         None => BTreeMap::new(),
     };
     let ending = incident::Ending::Reverted;

@@ -10,7 +10,7 @@ pub mod pointer;
 pub mod resource;
 pub mod state;
 
-pub use display_safe::{display_safe, display_safe_sentence, display_safe_to, display_safe_whole};
+pub use display_safe::{display_safe, display_safe_sentence, display_safe_to, display_safe_whole, json_safe};
 pub use ids::{Digest, DriftId, HistoryMark, MessageId, SilenceId};
 pub use instance::{InstanceId, Provider};
 pub use judgement::{Category, Direction, Severity, Unit};

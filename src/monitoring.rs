@@ -13,9 +13,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{Request, State};
 use axum::http::StatusCode;
-use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, HOST};
+use axum::http::uri::Authority;
+use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use chrono::{DateTime, Utc};
@@ -27,6 +29,7 @@ use overview::Overview;
 
 use crate::clock::Clock;
 use crate::daemon::Watched;
+use crate::model::json_safe;
 use crate::store::Store;
 use crate::store::space::Space;
 use crate::telemetry::{metrics, since_last_tick};
@@ -92,6 +95,36 @@ fn pages(site: Arc<Site>) -> Router {
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
         .with_state(site)
+        .layer(middleware::from_fn(only_our_host))
+}
+
+/// Refuses a request that was meant for another host.
+///
+/// # Security
+/// A page of another site that lets its name lead to this machine (DNS rebinding) would else read the answers (T8).
+async fn only_our_host(request: Request, next: Next) -> Response {
+    let headers: Vec<&str> =
+        request.headers().get_all(HOST).iter().map(|host| host.to_str().unwrap_or_default()).collect();
+    let target = request.uri().authority().map(Authority::as_str);
+    match headers.as_slice() {
+        [host] if is_this_machine(host) && target.is_none_or(is_this_machine) => next.run(request).await,
+        _ => answer(
+            StatusCode::MISDIRECTED_REQUEST,
+            "text/plain",
+            format!("the Host has to be one of {}\n", HOSTS.join(", ")),
+        ),
+    }
+}
+
+/// What this machine is called, with any port: one that is forwarded is another.
+const HOSTS: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];
+
+fn is_this_machine(host: &str) -> bool {
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => host,
+    };
+    HOSTS.iter().any(|known| known.eq_ignore_ascii_case(name))
 }
 
 fn answer(status: StatusCode, content_type: &'static str, body: String) -> Response {
@@ -100,7 +133,7 @@ fn answer(status: StatusCode, content_type: &'static str, body: String) -> Respo
 
 fn answer_json(is_good: bool, value: &serde_json::Value) -> Response {
     let status = if is_good { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    answer(status, "application/json", format!("{value}\n"))
+    answer(status, "application/json", format!("{}\n", json_safe(&value.to_string())))
 }
 
 /// Why the daemon does not do anything, if it does not.

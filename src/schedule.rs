@@ -10,7 +10,13 @@ use sha2::{Digest as _, Sha256};
 pub struct Cron {
     pattern: croner::Cron,
     zone: Tz,
+    /// The text, if it has a step that does not come out even, such as every 7 minutes of an hour.
+    uneven: Option<String>,
 }
+
+/// The five fields of a pattern, and how many values each has.
+const FIELDS: [(&str, u32); 5] = [("minutes", 60), ("hours", 24), (DAYS, 31), ("months", 12), ("days of the week", 7)];
+const DAYS: &str = "days of the month";
 
 /// Why a pattern cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -22,6 +28,20 @@ pub enum BadCron {
         pattern: String,
         /// The parser's words.
         reason: String,
+    },
+    /// A step that is longer than what it steps through, so that only the beginning is left.
+    #[error(
+        "'{pattern}' has the step {step} in its {field}, which has {values} values: only the first would ever come"
+    )]
+    Step {
+        /// The text.
+        pattern: String,
+        /// The step.
+        step: u32,
+        /// Which of the five fields.
+        field: &'static str,
+        /// How many values there are to step through.
+        values: u32,
     },
     /// The pattern is well formed but its day never comes, like 31 February.
     #[error("'{0}' never comes")]
@@ -40,7 +60,8 @@ impl Cron {
             .build()
             .parse(pattern)
             .map_err(|error| BadCron::Syntax { pattern: pattern.to_owned(), reason: error.to_string() })?;
-        let cron = Self { pattern: parsed, zone };
+        let uneven = has_uneven_step(pattern)?.then(|| pattern.to_owned());
+        let cron = Self { pattern: parsed, zone, uneven };
         match cron.next_after(now) {
             Some(_) => Ok(cron),
             None => Err(BadCron::Never(pattern.to_owned())),
@@ -67,10 +88,45 @@ impl Cron {
         pause.unwrap_or(TimeDelta::hours(1))
     }
 
-    /// The pattern in words, as the parser understands it.
-    pub fn describe(&self) -> String {
-        format!("{} ({})", self.pattern.describe(), self.zone)
+    /// The pattern in words, as the parser understands it. Steps that do not come out even have no true words: then it is the
+    /// pattern with its next times after `instant`.
+    pub fn describe(&self, instant: DateTime<Utc>) -> String {
+        let Some(pattern) = &self.uneven else { return format!("{} ({})", self.pattern.describe(), self.zone) };
+        let mut times = Vec::new();
+        let mut last = instant;
+        while let Some(next) = self.next_after(last).filter(|_| times.len() < UNEVEN_TIMES) {
+            let form = if next - last < TimeDelta::hours(20) { "%H:%M" } else { "%-d %b %H:%M" };
+            times.push(next.with_timezone(&self.zone).format(form).to_string());
+            last = next;
+        }
+        format!("'{pattern}', next {} ({})", times.join(", "), self.zone)
     }
+}
+
+/// How many times show that a pattern is uneven.
+const UNEVEN_TIMES: usize = 4;
+
+/// Whether a step through all values of a field does not come out even, so that the last one is cut short.
+///
+/// # Errors
+/// A step is longer than what it steps through. Other parsers refuse it, and it does not say what it seems to say.
+fn has_uneven_step(pattern: &str) -> Result<bool, BadCron> {
+    let mut is_uneven = false;
+    for (text, (field, all)) in pattern.split_whitespace().zip(FIELDS) {
+        for part in text.split(',') {
+            let Some((range, step)) = part.split_once('/') else { continue };
+            let Ok(step) = step.parse::<u32>() else { continue };
+            // Names of months and days are in no range that is so long.
+            let numbers = range.split_once('-').and_then(|(from, to)| Some((from.parse().ok()?, to.parse().ok()?)));
+            let values = numbers.map_or(all, |(from, to): (u32, u32)| (to + 1).saturating_sub(from));
+            if step > values {
+                return Err(BadCron::Step { pattern: pattern.to_owned(), step, field, values });
+            }
+            // Months are not equally long.
+            is_uneven |= numbers.is_none() && step > 1 && (field == DAYS || !all.is_multiple_of(step));
+        }
+    }
+    Ok(is_uneven)
 }
 
 /// Whether an instance is due: it was never read, or its time has come. A time that passed while nothing was running
@@ -147,12 +203,48 @@ mod tests {
     }
 
     #[test]
+    fn a_step_beyond_its_range_is_refused_and_one_that_does_not_come_out_even_is_told_by_its_times() {
+        let now = at("2026-01-01T12:00:00Z");
+        for (pattern, expected) in [
+            ("*/61 * * * *", Err("the step 61 in its minutes, which has 60 values")),
+            ("0 */25 * * *", Err("the step 25 in its hours, which has 24 values")),
+            ("0 0 */32 * *", Err("the step 32 in its days of the month")),
+            ("0 0 1 */13 *", Err("the step 13 in its months")),
+            ("0 0 * * */8", Err("the step 8 in its days of the week")),
+            ("10-20/12 * * * *", Err("the step 12 in its minutes, which has 11 values")),
+            ("5,*/90 * * * *", Err("the step 90")),
+            ("*/5 * * * *", Ok("At every 5 minutes")),
+            ("*/60 * * * *", Ok("At every 60 minutes")),
+            ("10-20/7 * * * *", Ok("At minute 10 and 17")),
+            ("@daily", Ok("At 00:00")),
+            ("*/7 * * * *", Ok("'*/7 * * * *', next 12:07, 12:14, 12:21, 12:28 (UTC)")),
+            ("*/40 * * * *", Ok("'*/40 * * * *', next 12:40, 13:00, 13:40, 14:00 (UTC)")),
+            ("0 */5 * * *", Ok("'0 */5 * * *', next 15:00, 20:00, 00:00, 05:00 (UTC)")),
+            ("30 6 */2 * *", Ok("'30 6 */2 * *', next 3 Jan 06:30, 5 Jan 06:30, 7 Jan 06:30, 9 Jan 06:30 (UTC)")),
+        ] {
+            let found =
+                Cron::parse(pattern, Tz::UTC, now).map(|cron| cron.describe(now)).map_err(|error| error.to_string());
+            match (found, expected) {
+                (Ok(found), Ok(expected)) | (Err(found), Err(expected)) => {
+                    assert!(found.contains(expected), "{pattern}: {found}");
+                }
+                (found, expected) => panic!("{pattern}: {found:?} instead of {expected:?}"),
+            }
+        }
+    }
+
+    #[test]
     fn local_time_is_kept_across_the_change_of_the_clocks() {
         let zone: Tz = "America/New_York".parse().unwrap();
         let table = [
             // The hour from two to three does not exist on that day, and the one from one to two is there twice.
             ("30 2 * * *", "2026-03-07T12:00:00Z", "2026-03-08T07:00:00Z"),
             ("30 1 * * *", "2026-03-08T06:30:00Z", "2026-03-09T05:30:00Z"),
+            // A step within the hour that does not exist skips the day.
+            ("*/30 2 * * *", "2026-03-07T12:00:00Z", "2026-03-09T06:00:00Z"),
+            ("30 1 * * *", "2026-11-01T04:00:00Z", "2026-11-01T05:30:00Z"),
+            ("30 1 * * *", "2026-11-01T05:30:00Z", "2026-11-02T06:30:00Z"),
+            ("*/30 * * * *", "2026-11-01T05:30:00Z", "2026-11-01T06:00:00Z"),
             ("0 9 * * *", "2026-03-07T20:00:00Z", "2026-03-08T13:00:00Z"),
             ("0 9 * * *", "2026-10-31T20:00:00Z", "2026-11-01T14:00:00Z"),
         ];

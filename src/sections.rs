@@ -310,6 +310,12 @@ impl Section {
         self.keys.iter().find(|(pattern, _)| pattern.matches(tokens)).map(|(_, fields)| fields.as_slice())
     }
 
+    /// A field that every item of the section has, and this one has not.
+    pub fn missing_in(&self, item: &Value) -> Option<&str> {
+        let scoped = self.scoped_field.iter().map(|scoped| scoped.field.as_str());
+        self.requires.iter().map(String::as_str).chain(scoped).find(|field| item.get(field).is_none())
+    }
+
     /// What a field at `tokens` has to be taken for when it is absent, if the vendor is known to leave it out.
     pub fn default_at(&self, tokens: &[String]) -> Option<&Value> {
         self.defaults.iter().find(|(pattern, _)| pattern.matches(tokens)).map(|(_, value)| value)

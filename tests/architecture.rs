@@ -55,6 +55,7 @@ const NEIGHBOURS: &[(&str, &str, &str)] = &[
     ("incident", "snapshot", "follows sections over time"),
     ("suspicion", "canonical", "the objects of a document are read one by one"),
     ("suspicion", "sections", "the table says what the objects of a section are"),
+    ("message", "canonical", "the digits of a large number are shown as the number"),
     ("message", "diff", "says what kind of change it was"),
     ("trust", "canonical", "signed bytes are canonical"),
     ("trust", "snapshot", "a subject names a snapshot"),

@@ -11,8 +11,8 @@ use super::{ApprovalError, Proposal};
 use crate::classify::Catalogue;
 use crate::config::Config;
 use crate::cycle::{
-    BaselineReport, ByDocuments, Origin, Told, announce, approved_side, keep_transitions, sound_baseline, surroundings,
-    worst_of,
+    BaselineReport, ByDocuments, Origin, Told, announce, approved_side, concluded, keep_transitions, sound_baseline,
+    surroundings, unknown, worst_of,
 };
 use crate::diff::{Change, compare, compare::comparable};
 use crate::incident::{Ending, advance};
@@ -161,7 +161,7 @@ pub fn import(
     let table = Table::of(instance.provider);
     let changes = compare(table, |section| approved_side(&baseline, section), &standing.snapshot);
     let sections = comparable(&baseline.approved.subject.sections, &standing.snapshot);
-    let known = drifts::known(tx, row)?;
+    let known = concluded(&unknown(&standing.snapshot), instance, &changes, drifts::known(tx, row)?);
     let ending = Ending::Approved(report.approvers.clone());
     let mut steps = advance(instance, &known, &changes, &sections, &ending, now);
     let remembered: Vec<Change> = known.into_values().map(|drift| drift.change).collect();

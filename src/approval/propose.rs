@@ -436,9 +436,12 @@ fn compose(
         let all_here = standing.changes.iter().filter(|change| change.section() == section.as_str()).count();
         match (old_state, reading) {
             (Some(state), _) if !is_read || here.is_empty() => add(section, state, old_document.cloned()),
-            (Some(state), _) if here.len() < all_here => {
+            // What cannot be used of the reading keeps what was approved, so only the differences are taken.
+            (Some(state), Some(reading))
+                if here.len() < all_here || old_document.is_some() && reading.has_unknown() =>
+            {
                 let mut value = old_document.map(|document| document.value().clone()).unwrap_or_default();
-                let read = reading.and_then(Reading::document).map(Document::value);
+                let read = reading.document().map(Document::value);
                 for change in here {
                     apply(&mut value, change, read);
                 }

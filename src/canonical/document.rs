@@ -7,8 +7,8 @@ use serde::de::IgnoredAny;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::to_bytes;
-use crate::model::Digest;
+use super::{to_bytes, unknown};
+use crate::model::{Digest, Pointer};
 
 /// One canonical JSON value of one section. Only [`super::document`] and [`Document::from_canonical`] make one. Cheap to
 /// clone.
@@ -69,6 +69,15 @@ impl Document {
     #[must_use]
     pub fn at_rest(&self) -> Self {
         Self::of(self.0.bytes.clone(), self.0.digest.clone())
+    }
+
+    /// Where objects of the document cannot be used, below `section`, and why.
+    pub(crate) fn unknown(&self, section: &str) -> Vec<(Pointer, String)> {
+        let mut found = Vec::new();
+        if std::str::from_utf8(&self.0.bytes).is_ok_and(|text| text.contains(r#"{"unknown":""#)) {
+            unknown::places(self.value(), &Pointer::of_section(section), &mut found);
+        }
+        found
     }
 
     /// The RFC 8785 bytes.

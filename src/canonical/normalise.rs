@@ -1,9 +1,12 @@
 //! From strict JSON to the canonical document of a section.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Map, Value, json};
 
 use super::certificate::certificates;
 use super::redact::{Redaction, is_secret_text};
+use super::unknown::{marker, told_apart, unknown};
 use super::{Document, to_bytes};
 use crate::model::{Digest, Pointer, display_safe, is_nothing};
 use crate::sections::Section;
@@ -33,8 +36,11 @@ pub enum BadList {
 
 /// Makes the canonical document of `section` from what the vendor answered.
 ///
+/// An item of a list that has no identity, or that of another item, is unknown in the document: never a silent overwrite,
+/// and never gone.
+///
 /// # Errors
-/// A list of objects has an item without identity, or two with the same: never a silent overwrite.
+/// No item of the answer can be told apart from the others.
 pub fn document(section: &Section, fetched: Value, redaction: &Redaction) -> Result<Document, BadList> {
     let walk = Walk { section, redaction };
     walk.value(fetched, &mut Vec::new()).map(|value| Document::new(&value.unwrap_or(Value::Null)))
@@ -103,27 +109,52 @@ impl Walk<'_> {
                 canonical.insert(name, kept);
             }
         }
-        Ok(canonical)
+        Ok(told_apart(canonical))
     }
 
-    /// A list of objects with an identity becomes a map.
+    /// A list of objects with an identity becomes a map. What cannot be used of it is unknown, and nothing else of it is.
     fn keyed(&self, items: Vec<Value>, fields: &[String], path: &mut Vec<String>) -> Result<Value, BadList> {
-        let mut canonical = Map::new();
+        let (mut canonical, mut twice, mut nameless) = (Map::new(), BTreeSet::new(), 0);
+        let is_answer = path.len() == self.section.each.len();
+        let missing = |item: &Value| self.section.missing_in(item).filter(|_| is_answer);
+        let count = items.len();
         for item in items {
             let Some(identity) = self.identity(&item, fields, path) else {
-                return Err(BadList::NoIdentity { path: self.place(path).to_string(), field: fields.join(" and ") });
+                nameless += 1;
+                continue;
             };
-            path.push(identity.clone());
-            let kept = self.value(item, path)?;
-            path.pop();
             if canonical.contains_key(&identity) {
-                return Err(BadList::SameIdentity {
-                    path: self.place(path).to_string(),
-                    field: fields.join(" and "),
-                    identity: display_safe(&identity),
-                });
+                twice.insert(identity);
+                continue;
             }
-            canonical.insert(identity, kept.unwrap_or_else(|| json!({})));
+            let kept = match missing(&item) {
+                Some(field) => marker(&format!("it has no '{field}'")),
+                None => {
+                    path.push(identity.clone());
+                    let kept = self.value(item, path)?;
+                    path.pop();
+                    kept.unwrap_or_else(|| json!({}))
+                }
+            };
+            canonical.insert(identity, kept);
+        }
+        let field = fields.join(" and ");
+        // Nothing of the answer is left to be compared.
+        let is_usable = |(identity, kept): (&String, &Value)| !twice.contains(identity) && unknown(kept).is_none();
+        if is_answer && count > 0 && !canonical.iter().any(is_usable) {
+            let path = self.place(path).to_string();
+            return Err(match twice.pop_first() {
+                Some(identity) => BadList::SameIdentity { path, field, identity: display_safe(&identity) },
+                None => BadList::NoIdentity { path, field },
+            });
+        }
+        for identity in twice {
+            let reason = format!("two items have the {field} '{}'", display_safe(&identity));
+            canonical.insert(identity, marker(&reason));
+        }
+        if nameless > 0 {
+            let items = if nameless == 1 { "an item has".to_owned() } else { format!("{nameless} items have") };
+            canonical.insert(String::new(), marker(&format!("{items} no '{field}'")));
         }
         Ok(Value::Object(canonical))
     }
@@ -226,6 +257,37 @@ mod tests {
     }
 
     #[test]
+    fn what_cannot_be_used_is_unknown_and_its_siblings_are_known() {
+        let of = |answer| canonical(Provider::Clerk, "jwt_templates", answer).unwrap();
+        let good = json!({ "name": "a", "id": "1", "claims": {}, "lifetime": 60 });
+        let twin = |id: &str| json!({ "name": "b", "id": id, "claims": {}, "lifetime": 60 });
+        let table = [
+            (json!([good, twin("2"), twin("3")]), "b", "two items have the name 'b'"),
+            (json!([good, twin("2"), twin("3"), twin("4")]), "b", "two items have the name 'b'"),
+            (json!([good, { "claims": {} }]), "", "an item has no 'name'"),
+            (json!([{ "name": 5 }, good, null, "x"]), "", "3 items have no 'name'"),
+            (json!([good, { "name": "b" }]), "b", "it has no '"),
+        ];
+        for (answer, place, reason) in table {
+            let document = of(answer);
+            assert_eq!(document["a"], of(json!([good]))["a"]);
+            let found = unknown(&document[place]).unwrap();
+            assert!(found.starts_with(reason), "{found}");
+            assert_eq!(document.as_object().unwrap().len(), 2);
+        }
+    }
+
+    #[test]
+    fn no_answer_makes_a_part_of_itself_unknown() {
+        for text in ["x", "=x", ""] {
+            let answer = json!([{ "name": "a", "claims": { "unknown": text } }]);
+            let document = canonical(Provider::Clerk, "jwt_templates", answer).unwrap();
+            assert_eq!(document["a"]["claims"], json!({ "unknown": format!("={text}") }));
+            assert_eq!(unknown(&document["a"]["claims"]), None);
+        }
+    }
+
+    #[test]
     fn secrets_and_code_are_nowhere_and_empty_ones_stay_empty() {
         let answer = json!([{
             "name": "db", "strategy": "auth0", "id": "con_1",
@@ -274,7 +336,7 @@ mod tests {
 
     #[test]
     fn a_secret_of_several_parts_is_the_same_in_any_order() {
-        let keys = |one: &str, other: &str| json!([{ "client_id": "a", "signing_keys": [{ "cert": one }, { "cert": other }] }]);
+        let keys = |one: &str, other: &str| json!([{ "client_id": "a", "name": "A", "is_first_party": true, "signing_keys": [{ "cert": one }, { "cert": other }] }]);
         let of = |answer| canonical(Provider::Auth0, "clients", answer).unwrap();
         assert_eq!(of(keys("CANARY-1", "CANARY-2")), of(keys("CANARY-2", "CANARY-1")));
         assert_ne!(of(keys("CANARY-1", "CANARY-2")), of(keys("CANARY-1", "CANARY-3")));

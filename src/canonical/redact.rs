@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use sha2::Sha256;
 
 use super::certificate::is_certificate;
+use super::numbers::large_number;
 use super::to_bytes;
 use crate::model::{Digest, Pointer};
 
@@ -120,7 +121,9 @@ pub(crate) fn is_stand_in(value: &Value) -> bool {
     let Some(fields) = value.as_object() else { return false };
     let text = |name: &str| fields.get(name).and_then(Value::as_str);
     match fields.len() {
-        1 => text("fingerprint").is_some_and(|print| print.starts_with("hmac-sha256:")),
+        1 => {
+            text("fingerprint").is_some_and(|print| print.starts_with("hmac-sha256:")) || large_number(value).is_some()
+        }
         2 => text("sha256").is_some() && fields.get("size").is_some_and(Value::is_u64),
         3 => is_certificate(value) || is_large_stand_in(value).is_some(),
         _ => false,

@@ -9,6 +9,7 @@ use std::cmp::Ordering;
 use serde_json::Value;
 
 use super::catalogue::{Setting, Weaker, WeakerRule, Zero};
+use crate::canonical::large_number;
 use crate::diff::{Change, ChangeKind};
 use crate::model::{Direction, is_nothing};
 
@@ -54,7 +55,7 @@ fn by_position(strongest_first: &[Value], before: &Value, after: &Value) -> Dire
 
 fn by_number(before: &Value, after: &Value, zero: Option<Zero>, sign: f64) -> Direction {
     let weakness_of = |value: &Value| {
-        let number = value.as_f64()?;
+        let number = value.as_f64().or_else(|| large_number(value)?.parse().ok())?;
         Some(match zero {
             Some(Zero::Weakest) if number == 0.0 => f64::INFINITY,
             Some(Zero::Strongest) if number == 0.0 => f64::NEG_INFINITY,
@@ -146,6 +147,8 @@ mod tests {
             ("weaker = 'higher'\nzero = 'weakest'", json!(1800), json!(0), Weak),
             ("weaker = 'higher'\nzero = 'weakest'", json!(0), json!(1800), Stronger),
             ("weaker = 'higher'\nzero = 'weakest'", json!(0), json!(0.0), Neutral),
+            ("weaker = 'higher'", json!(60), json!({ "number": "738529527931269425" }), Weak),
+            ("weaker = 'higher'", json!({ "number": "738529527931269425" }), json!(60), Stronger),
             ("weaker = 'lower'", json!(12), json!(8), Weak),
             ("weaker = 'lower'", json!(8), json!(12), Stronger),
             ("weaker = 'lower'\nzero = 'strongest'", json!(60), json!(0), Stronger),

@@ -80,8 +80,8 @@ pub async fn check(context: &Context, options: &CheckOptions, out: &mut dyn Writ
 }
 
 fn print_json(reports: &[Report], out: &mut dyn Write) -> Result<(), CliError> {
-    let text = serde_json::to_string_pretty(&json!({ "instances": reports }))?;
-    writeln!(out, "{text}")?;
+    crate::cli::output::json(out, &json!({ "instances": reports }))?;
+    writeln!(out)?;
     Ok(out.flush()?)
 }
 

@@ -6,7 +6,9 @@ use std::path::Path;
 use super::CliError;
 use super::context::Context;
 use super::output::{Columns, PLAIN, count};
-use crate::config::{Approval, Auth0Credential, Config, Kept, Proxy, ProxyAddress, ReceiverKind, Source};
+use crate::config::{
+    Approval, Auth0Credential, Config, HookUrl, Kept, Proxy, ProxyAddress, ReceiverKind, Source, Webhook,
+};
 use crate::exit::Exit;
 use crate::reach;
 use crate::secrets::{Place, SecretError, look};
@@ -45,7 +47,14 @@ pub fn check(file: Option<&Path>, out: &mut dyn Write) -> Result<Exit, CliError>
     writeln!(out)?;
     let mut columns = Columns::new(0);
     for instance in &config.instances {
-        columns.row(PLAIN, [instance.id.to_string(), credentials(&instance.source), instance.schedule.cron.describe()]);
+        columns.row(
+            PLAIN,
+            [
+                instance.id.to_string(),
+                credentials(&instance.source),
+                instance.schedule.cron.describe(context.clock.now()),
+            ],
+        );
     }
     columns.write(out)?;
     for instance in &config.instances {
@@ -63,9 +72,11 @@ pub fn check(file: Option<&Path>, out: &mut dyn Write) -> Result<Exit, CliError>
     for receiver in &config.receivers {
         let place = match &receiver.kind {
             ReceiverKind::Email(email) => format!("{}:{}", email.host, email.port),
-            ReceiverKind::Webhook(webhook) => webhook.url.host_str().unwrap_or_default().to_owned(),
+            ReceiverKind::Webhook(Webhook { url: HookUrl::Written(url), .. }) => {
+                url.host_str().unwrap_or_default().to_owned()
+            }
             ReceiverKind::PagerDuty(pager) => pager.url.host_str().unwrap_or_default().to_owned(),
-            ReceiverKind::Slack(_) | ReceiverKind::Teams(_) | ReceiverKind::Discord(_) => {
+            ReceiverKind::Webhook(_) | ReceiverKind::Slack(_) | ReceiverKind::Teams(_) | ReceiverKind::Discord(_) => {
                 "address in its secret".to_owned()
             }
         };
@@ -74,7 +85,7 @@ pub fn check(file: Option<&Path>, out: &mut dyn Write) -> Result<Exit, CliError>
             filter.push_str(", and what nobody takes");
         }
         if let Some(digest) = &receiver.digest {
-            filter.push_str(&format!(", digest {}", digest.describe()));
+            filter.push_str(&format!(", digest {}", digest.describe(context.clock.now())));
         }
         columns.row(PLAIN, [receiver.name.clone(), receiver.kind.as_str().to_owned(), place, filter]);
     }

@@ -45,10 +45,7 @@ pub fn diff(context: &Context, options: &DiffOptions, out: &mut dyn Write) -> Re
     };
 
     if options.json {
-        serde_json::to_writer_pretty(
-            &mut *out,
-            &json!({ "instance": instance.id, "drifts": drifts, "unread": unread }),
-        )?;
+        crate::cli::output::json(&mut *out, &json!({ "instance": instance.id, "drifts": drifts, "unread": unread }))?;
         writeln!(out)?;
         return Ok(exit);
     }
@@ -59,7 +56,7 @@ pub fn diff(context: &Context, options: &DiffOptions, out: &mut dyn Write) -> Re
             DiffFormat::Revert => patch::patch(&read, &approved),
             _ => patch::patch(&approved, &read),
         };
-        serde_json::to_writer_pretty(&mut *out, &patch)?;
+        crate::cli::output::json(&mut *out, &patch)?;
         writeln!(out)?;
         return Ok(exit);
     }

@@ -69,7 +69,7 @@ pub fn explain(file: Option<&Path>, options: &ExplainOptions, out: &mut dyn Writ
         _ => of_id(&options.what, &catalogues)?,
     };
     if options.json {
-        serde_json::to_writer_pretty(&mut *out, &json!({ "explanations": found }))?;
+        crate::cli::output::json(&mut *out, &json!({ "explanations": found }))?;
         writeln!(out)?;
         return Ok(Exit::Ok);
     }

@@ -23,10 +23,7 @@ pub fn history(context: &Context, options: &HistoryOptions, out: &mut dyn Write)
     let (events, mark) =
         store.read(|tx| -> Result<_, CliError> { Ok((events::all(tx, Some(&instance.id))?, events::mark(tx)?)) })?;
     if options.json {
-        serde_json::to_writer_pretty(
-            &mut *out,
-            &json!({ "instance": instance.id, "events": events, "history": mark }),
-        )?;
+        crate::cli::output::json(&mut *out, &json!({ "instance": instance.id, "events": events, "history": mark }))?;
         writeln!(out)?;
         return Ok(Exit::Ok);
     }

@@ -39,7 +39,7 @@ fn list(context: &Context, options: &OutboxListOptions, out: &mut dyn Write) -> 
     let messages = context.store_to_read()?.read(|tx| backlog::list(tx, options.all))?;
     if options.json {
         let messages: Vec<Value> = messages.iter().map(as_json).collect();
-        serde_json::to_writer_pretty(&mut *out, &json!({ "messages": messages }))?;
+        crate::cli::output::json(&mut *out, &json!({ "messages": messages }))?;
         writeln!(out)?;
         return Ok(Exit::Ok);
     }
@@ -101,7 +101,7 @@ fn show(context: &Context, options: &OutboxShowOptions, out: &mut dyn Write) -> 
         if let Some(fields) = value.as_object_mut() {
             fields.insert("alert".to_owned(), serde_json::to_value(kept.alert.as_ref().ok())?);
         }
-        serde_json::to_writer_pretty(&mut *out, &value)?;
+        crate::cli::output::json(&mut *out, &value)?;
         writeln!(out)?;
         return Ok(Exit::Ok);
     }

@@ -6,11 +6,22 @@ use std::iter;
 use anstyle::{AnsiColor, Style};
 use chrono::{DateTime, Utc};
 use comfy_table::{ContentArrangement, Table, presets};
+use serde::Serialize;
 use textwrap::WordSplitter;
 use textwrap::core::display_width;
 
+use super::CliError;
 use crate::cycle::Verdict;
-use crate::model::Severity;
+use crate::model::{Severity, json_safe};
+
+/// Writes a value as JSON that a terminal can show.
+///
+/// # Errors
+/// The stream is gone.
+pub fn json(out: &mut dyn Write, value: &impl Serialize) -> Result<(), CliError> {
+    out.write_all(json_safe(&serde_json::to_string_pretty(value)?).as_bytes())?;
+    Ok(())
+}
 
 /// Rows in aligned columns, each row in one style.
 pub struct Columns {

@@ -165,7 +165,7 @@ fn list(context: &Context, options: &QuietListOptions, is_window: bool, out: &mu
             })
             .collect();
         let name = if is_window { "windows" } else { "silences" };
-        serde_json::to_writer_pretty(&mut *out, &json!({ name: listed }))?;
+        crate::cli::output::json(&mut *out, &json!({ name: listed }))?;
         writeln!(out)?;
         return Ok(Exit::Ok);
     }

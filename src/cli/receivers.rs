@@ -56,7 +56,7 @@ pub fn list(context: &Context, options: &ReceiversListOptions, out: &mut dyn Wri
     let now = context.clock.now();
     if options.json {
         let rows: Vec<Value> = lines.iter().map(|line| as_json(line, now)).collect();
-        serde_json::to_writer_pretty(&mut *out, &json!({ "receivers": rows }))?;
+        crate::cli::output::json(&mut *out, &json!({ "receivers": rows }))?;
         writeln!(out)?;
         return Ok(Exit::Ok);
     }

@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use super::CliError;
 use super::after_commit::AfterCommit;
 use super::context::{Context, find_config, read_config, usual_stores};
-use crate::daemon::lock::{Holder, Says, holder, path_of};
+use crate::daemon::lock::{Holder, Says, holder, is_held_by, path_of};
 use crate::exit::Exit;
 use crate::model::Digest;
 
@@ -45,7 +45,9 @@ pub async fn reload(named: Option<&Path>, out: &mut dyn Write) -> Result<Exit, C
             "start it with `systemctl start authdrift` or `authdrift run`; it reads its configuration then",
         ));
     };
-    ask(pid)?;
+    // What systemd says is not what a file says, and a unit may see nothing of locks.
+    let lock = found.as_ref().filter(|_| main.is_none()).map(|(store, _)| store.as_path());
+    ask(pid, lock)?;
     match found {
         Some((store, before)) => answer(&store, &before, digest.as_ref(), out).await,
         None => Err(own_answer(pid, loaded, &stores)),
@@ -85,16 +87,33 @@ fn find_daemon(stores: &[PathBuf], main: Option<u32>) -> Result<Option<(PathBuf,
     Ok(None)
 }
 
-fn ask(pid: u32) -> Result<(), CliError> {
-    let process = i32::try_from(pid).ok().and_then(Pid::from_raw);
-    match process.ok_or(Errno::SRCH).and_then(|process| kill_process(process, Signal::HUP)) {
-        Ok(()) => Ok(()),
-        Err(Errno::SRCH) => Err(CliError::new(Exit::Unavailable, format!("there is no process {pid} any more"))),
-        Err(error) => {
-            Err(CliError::new(Exit::Io, format!("cannot send a signal to the daemon, process {pid}: {error}"))
-                .with_help("run it as root or as the user of the daemon, or use `systemctl reload authdrift`"))
-        }
+/// Sends the signal, to the process that holds the lock of `store` and to no other. Without a lock it is the process that
+/// systemd named.
+fn ask(pid: u32, store: Option<&Path>) -> Result<(), CliError> {
+    let gone = || CliError::new(Exit::Unavailable, format!("there is no process {pid} any more"));
+    let failed = |error: &dyn std::fmt::Display| {
+        CliError::new(Exit::Io, format!("cannot send a signal to the daemon, process {pid}: {error}"))
+            .with_help("run it as root or as the user of the daemon, or use `systemctl reload authdrift`")
+    };
+    let process = i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or_else(gone)?;
+    // What was looked at is what gets the signal, even if the number is another process's by then.
+    let process = pidfd_open(process, PidfdFlags::empty()).map_err(|error| match error {
+        Errno::SRCH => gone(),
+        error => failed(&error),
+    })?;
+    if let Some(store) = store
+        && !is_held_by(pid, store).map_err(|error| failed(&error))?
+    {
+        let lock = path_of(store);
+        let message =
+            format!("process {pid}, which '{}' names, does not hold that lock: no signal was sent", lock.display());
+        return Err(CliError::new(Exit::Io, message)
+            .with_help("somebody else wrote to that file; find out who may, and restart the daemon"));
     }
+    pidfd_send_signal(process, Signal::HUP).map_err(|error| match error {
+        Errno::SRCH => gone(),
+        error => failed(&error),
+    })
 }
 
 /// Waits until the daemon says what came of the file with that digest.
@@ -118,7 +137,8 @@ async fn answer(store: &Path, before: &Says, digest: Option<&Digest>, out: &mut 
         // Somebody else may have asked before, about what the file was then. What is asked now, it reads now.
         let is_ours = says.answer.as_ref().is_some_and(|answer| answer.digest.as_ref() == digest);
         if !is_ours && !is_asked_again {
-            ask(says.pid)?;
+            // The same process as before, which was looked at.
+            ask(says.pid, None)?;
             is_asked_again = true;
         }
         if !is_ours && says.reloads == before.reloads + 1 {

@@ -24,7 +24,7 @@ pub fn sections(file: Option<&Path>, options: &SectionsOptions, out: &mut dyn Wr
     let (providers, instances) = chosen(context.as_ref(), options.of.as_deref())?;
     if options.json {
         let rows: Vec<Value> = providers.iter().flat_map(|provider| as_json(*provider, &instances)).collect();
-        serde_json::to_writer_pretty(&mut *out, &json!({ "sections": rows }))?;
+        crate::cli::output::json(&mut *out, &json!({ "sections": rows }))?;
         writeln!(out)?;
         return Ok(Exit::Ok);
     }

@@ -39,7 +39,7 @@ pub fn settings(file: Option<&Path>, options: &SettingsOptions, out: &mut dyn Wr
     };
     let found: Vec<Found<'_>> = all(&catalogues).filter(fits).collect();
     if options.json {
-        serde_json::to_writer_pretty(&mut *out, &json!({ "settings": found }))?;
+        crate::cli::output::json(&mut *out, &json!({ "settings": found }))?;
         writeln!(out)?;
     } else if found.is_empty() {
         writeln!(out, "No setting fits.{}", did_you_mean(&words, &catalogues))?;

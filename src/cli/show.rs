@@ -49,7 +49,7 @@ pub fn show(context: &Context, options: &ShowOptions, out: &mut dyn Write) -> Re
             "last_good": known.last_good.map(written), "closed_at": known.closed_at.map(written),
             "closed_by": known.closed_by, "reopened": known.reopened,
         });
-        serde_json::to_writer_pretty(&mut *out, &value)?;
+        crate::cli::output::json(&mut *out, &value)?;
         writeln!(out)?;
     } else {
         let places = elsewhere(context.catalogues.of(instance.provider), &known.change);
@@ -76,7 +76,7 @@ fn collection(store: &Store, options: &ShowOptions, out: &mut dyn Write) -> Resu
     };
     if options.json {
         let value = json!({ "snapshot": digest, "read_at": written(at), "requests": requests });
-        serde_json::to_writer_pretty(&mut *out, &value)?;
+        crate::cli::output::json(&mut *out, &value)?;
         writeln!(out)?;
         return Ok(Exit::Ok);
     }

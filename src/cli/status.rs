@@ -80,7 +80,7 @@ pub fn status(context: &Context, options: &StatusOptions, out: &mut dyn Write) -
     let store = context.store_to_read()?;
     let overview = look(context, &store)?;
     if options.json {
-        serde_json::to_writer_pretty(&mut *out, &json::of(&overview))?;
+        crate::cli::output::json(&mut *out, &json::of(&overview))?;
         writeln!(out)?;
     } else {
         screen::draw(&overview, out)?;

@@ -38,10 +38,7 @@ pub fn verify(context: &Context, options: &VerifyOptions, out: &mut dyn Write) -
             Ok(mark) => json!({ "verified": true, "mark": mark }),
             Err(error) => json!({ "verified": false, "reason": error.to_string() }),
         };
-        serde_json::to_writer_pretty(
-            &mut *out,
-            &json!({ "instances": instances, "history": history, "wrong": wrong }),
-        )?;
+        crate::cli::output::json(&mut *out, &json!({ "instances": instances, "history": history, "wrong": wrong }))?;
         writeln!(out)?;
     } else {
         for (instance, result) in &results {

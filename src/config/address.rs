@@ -13,6 +13,8 @@ pub(super) enum UrlUse {
     Base,
     /// It is used as it is.
     Whole,
+    /// It is used as it is, and a secret with the whole address can stand in its place.
+    Secrecy,
 }
 
 /// Why a URL is refused; the text continues the name of the key.
@@ -31,6 +33,15 @@ pub(super) enum BadUrl {
 }
 
 impl BadUrl {
+    /// What to do instead, where a secret can stand in the place of a URL that is `used_as` this.
+    pub(super) fn help(self, used_as: UrlUse) -> Option<&'static str> {
+        let is_secret = matches!(self, Self::Login | Self::Query) && used_as == UrlUse::Secrecy;
+        is_secret.then_some(match self {
+            Self::Query => "put the whole address in a file and write { file = \"…\" } or { credential = \"…\" }",
+            _ => "a key or a login goes into a header: headers = { Authorization = { credential = \"…\" } }",
+        })
+    }
+
     /// Whether repeating the URL could show a password or token.
     pub(super) fn may_show_secret(self) -> bool {
         matches!(self, Self::Login | Self::Query | Self::Fragment | Self::NotAUrl)

@@ -1,6 +1,8 @@
 //! Every secret that a configuration refers to, and what it is for.
 
-use super::{Auth0Credential, Config, Instance, Proxy, ProxyAddress, Receiver, ReceiverKind, SecretRef, Source};
+use super::{
+    Auth0Credential, Config, HookUrl, Instance, Proxy, ProxyAddress, Receiver, ReceiverKind, SecretRef, Source,
+};
 
 /// A secret that is kept somewhere.
 #[derive(Debug, Clone, Copy)]
@@ -47,7 +49,17 @@ impl Receiver {
         let kept = |key, place| Kept { key, place };
         match &self.kind {
             ReceiverKind::Email(email) => email.login.iter().map(|(_, password)| kept("password", password)).collect(),
-            ReceiverKind::Webhook(hook) => hook.secrets.iter().map(|secret| kept("secret", secret)).collect(),
+            ReceiverKind::Webhook(hook) => {
+                let url = match &hook.url {
+                    HookUrl::Secret(place) => Some(kept("url", place)),
+                    HookUrl::Written(_) => None,
+                };
+                let secrets = hook.secrets.iter().map(|secret| kept("secret", secret));
+                url.into_iter()
+                    .chain(secrets)
+                    .chain(hook.headers.iter().map(|(_, place)| kept("headers", place)))
+                    .collect()
+            }
             ReceiverKind::Slack(chat) | ReceiverKind::Teams(chat) | ReceiverKind::Discord(chat) => {
                 vec![kept("url", &chat.url)]
             }

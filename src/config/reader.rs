@@ -71,6 +71,11 @@ impl<'a> Reader<'a> {
         self.table.get(key).is_some_and(|value| value.get_ref().is_str())
     }
 
+    /// Whether the value of the key is a table.
+    pub(super) fn is_table(&self, key: &str) -> bool {
+        self.table.get(key).is_some_and(|value| value.get_ref().is_table())
+    }
+
     /// Records a problem.
     pub(super) fn report(&self, problem: Problem) {
         self.findings.add(problem);
@@ -156,7 +161,7 @@ impl<'a> Reader<'a> {
         };
         let problem = match humantime::parse_duration(text) {
             Ok(duration) if duration <= most => return Some(At { value: duration, span: value.span() }),
-            Ok(_) => format!("'{key}' is longer than {}", humantime::format_duration(most)),
+            Ok(_) => format!("'{key}' is longer than {}", span(most)),
             Err(_) => format!("'{}' is not a duration", display_safe(text)),
         };
         self.report(Problem::at(value.span(), problem).help("write a number and a unit: 30s, 5m, 1h"));
@@ -173,8 +178,19 @@ impl<'a> Reader<'a> {
         if let Some(word) = words.iter().copied().find(|word| *word == text.value) {
             return Some(At { value: word, span: text.span.clone() });
         }
-        let message = format!("'{}' is not one of {}", display_safe(&text.value), words.join(", "));
-        self.report(Problem::at(text.span.clone(), message).did_you_mean(closest(&text.value, words.iter().copied())));
+        let value = display_safe(&text.value);
+        let meant = closest(&text.value, words.iter().copied());
+        // All the names of sections would hide the one that is meant.
+        let problem = if words.len() <= LISTED {
+            Problem::at(text.span.clone(), format!("'{value}' is not one of {}", words.join(", "))).did_you_mean(meant)
+        } else {
+            let problem = Problem::at(text.span.clone(), format!("'{value}' is none of the {} names", words.len()));
+            match meant {
+                Some(meant) => problem.help(format!("did you mean '{meant}'? `authdrift sections` lists the names")),
+                None => problem.help("`authdrift sections` lists the names"),
+            }
+        };
+        self.report(problem);
         None
     }
 
@@ -196,6 +212,7 @@ impl<'a> Reader<'a> {
             Ok(url) => Some(At { value: url, span: text.span }),
             Err(bad) => {
                 let problem = Problem::at(text.span, format!("'{key}' {bad}"));
+                let problem = bad.help(used_as).into_iter().fold(problem, |problem, help| problem.help(help));
                 self.report(if bad.may_show_secret() { problem.without_source() } else { problem });
                 None
             }
@@ -295,6 +312,18 @@ impl<'a> Reader<'a> {
             self.findings.add(if hides { problem.without_source() } else { problem.up_to_place() });
         }
     }
+}
+
+/// How many words are listed where another one stands.
+const LISTED: usize = 16;
+
+/// A span of time in words: `7 days`, `1 hour`.
+pub(super) fn span(time: Duration) -> String {
+    let seconds = time.as_secs();
+    let units = [("day", 86_400), ("hour", 3_600), ("minute", 60), ("second", 1)];
+    let (unit, size) = units.into_iter().find(|(_, size)| seconds.is_multiple_of(*size)).unwrap_or(("second", 1));
+    let count = seconds / size;
+    format!("{count} {unit}{}", if count == 1 { "" } else { "s" })
 }
 
 fn with_article(value: &DeValue<'_>) -> &'static str {

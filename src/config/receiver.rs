@@ -9,7 +9,9 @@ use super::lookup::{self, NoInstance};
 use super::problem::Problem;
 use super::reader::{At, Reader};
 use super::validate::Times;
-use super::{Email, Filter, Mailbox, PagerDuty, Proxy, Receiver, ReceiverKind, SecretRef, SecretUrl, Tls, Webhook};
+use super::{
+    Email, Filter, HookUrl, Mailbox, PagerDuty, Proxy, Receiver, ReceiverKind, SecretRef, SecretUrl, Tls, Webhook,
+};
 use crate::model::{Category, InstanceId, Severity, display_safe};
 use crate::schedule::Cron;
 
@@ -203,16 +205,64 @@ fn mailbox(table: &Reader<'_>, key: &str, text: &At<String>) -> Option<Mailbox> 
 fn webhook(table: &mut Reader<'_>) -> Option<Webhook> {
     table.require("url");
     let may_be_private = may_be_private(table);
-    let url = table.url("url", UrlUse::Whole).filter(|url| is_taken(table, url, may_be_private)).map(|url| url.value);
+    let url = if table.is_table("url") {
+        table.secret("url").map(|place| HookUrl::Secret(place.value))
+    } else {
+        let url = table.url("url", UrlUse::Secrecy).filter(|url| is_taken(table, url, may_be_private));
+        url.map(|url| HookUrl::Written(url.value))
+    };
+    let headers = headers(table);
     table.require("secret");
     let secrets = table.secrets("secret");
     let format = table.word("format", &["standard", "cloudevents"]);
     Some(Webhook {
         url: url?,
+        headers,
         secrets: secrets?,
         is_cloud_event: format.is_some_and(|format| format.value == "cloudevents"),
         may_be_private,
     })
+}
+
+/// What of a request is not the configuration's to say: it is the connection's, or says what is in the body.
+const OWN_HEADERS: [&str; 15] = [
+    "connection",
+    "content-encoding",
+    "content-length",
+    "content-type",
+    "expect",
+    "host",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "user-agent",
+];
+
+/// The headers that a gateway asks for, such as one with a key.
+fn headers(table: &mut Reader<'_>) -> Vec<(String, SecretRef)> {
+    let mut headers: Vec<(String, SecretRef)> = Vec::new();
+    for (name, place) in table.named_secrets("headers") {
+        let lower = name.value.to_ascii_lowercase();
+        let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+        let reason = if lower.is_empty() || !lower.bytes().all(is_token) {
+            "is not the name of a header"
+        } else if OWN_HEADERS.contains(&lower.as_str()) || lower.starts_with("webhook-") {
+            "is a header that authdrift or the connection sets itself"
+        } else if headers.iter().any(|(other, _)| *other == lower) {
+            "is there twice; capital letters make no difference"
+        } else {
+            headers.extend(place.map(|place| (lower, place)));
+            continue;
+        };
+        let message = format!("'{}' in 'headers' {reason}", display_safe(&name.value));
+        table.report(Problem::at(name.span, message).help("remove it, or use another name").without_source());
+    }
+    headers
 }
 
 /// Whether it may stand in a private network.

@@ -37,6 +37,21 @@ impl<'a> Reader<'a> {
         Some(array.iter().filter_map(|item| self.secret_of(key, item)).collect())
     }
 
+    /// A table of references to secrets under names of the user's own. What is wrong with one is recorded.
+    pub(super) fn named_secrets(&mut self, key: &'static str) -> Vec<(At<String>, Option<SecretRef>)> {
+        let Some(value) = self.value(key) else { return Vec::new() };
+        let Some(table) = value.get_ref().as_table() else {
+            let problem = Problem::at(value.span(), format!("'{key}' has to be a table of names and secrets"));
+            self.report(problem.help("write { \"X-Api-Key\" = { credential = \"…\" } }").without_source());
+            return Vec::new();
+        };
+        let named = table.iter().map(|(name, value)| {
+            let place = self.secret_of(name.get_ref(), value);
+            (At { value: name.get_ref().to_string(), span: name.span() }, place)
+        });
+        named.collect()
+    }
+
     fn secret_of(&self, key: &str, value: &'a Spanned<DeValue<'a>>) -> Option<SecretRef> {
         let Some(mut inner) = self.value_table(value, "a secret") else {
             let problem = Problem::at(value.span(), format!("'{key}' has to say where the secret is, not what it is"));

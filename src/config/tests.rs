@@ -103,7 +103,7 @@ fn values_arrive() {
     assert_eq!(config.store, Path::new("/etc/authdrift/data/x.db"));
     let Source::Clerk(clerk) = &config.instances[0].source else { panic!("not Clerk") };
     assert_eq!(clerk.frontend_api_url.as_ref().unwrap().as_str(), "https://a.example/__clerk");
-    assert!(config.instances[0].schedule.cron.describe().contains("04:00"));
+    assert!(config.instances[0].schedule.cron.describe("2026-01-01T00:00:00Z".parse().unwrap()).contains("04:00"));
     let Source::Auth0(auth0) = &config.instances[1].source else { panic!("not Auth0") };
     assert_eq!(auth0.domain, "acme.eu.auth0.com");
     assert_eq!(auth0.api_url.as_str(), "https://acme.eu.auth0.com/");

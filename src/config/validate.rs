@@ -9,11 +9,11 @@ use chrono_tz::{TZ_VARIANTS, Tz};
 
 use super::load::Sources;
 use super::problem::Problem;
-use super::reader::{At, Reader};
+use super::reader::{At, Reader, span};
 use super::suggest::closest;
 use super::{Approval, Config, Schedule, SecretUrl, instance, monitoring, network, receiver};
 use crate::model::{Severity, display_safe, display_safe_sentence};
-use crate::schedule::Cron;
+use crate::schedule::{BadCron, Cron};
 
 /// Where the signers are listed unless the configuration says otherwise.
 pub const ALLOWED_SIGNERS: &str = "/etc/authdrift/allowed_signers";
@@ -67,7 +67,7 @@ fn store(file: &mut Reader<'_>, sources: &Sources<'_>) -> (Option<PathBuf>, Dura
         if let Some(chosen) = section.duration("keep", LONGEST_KEEP) {
             keep = chosen.value;
             if keep < SHORTEST_KEEP {
-                let message = format!("'keep' is shorter than {}", humantime::format_duration(SHORTEST_KEEP));
+                let message = format!("'keep' is shorter than {}", span(SHORTEST_KEEP));
                 let problem = Problem::at(chosen.span, message);
                 section.report(problem.help("what people look for when something went wrong is often weeks old"));
             }
@@ -171,7 +171,12 @@ impl Times {
                 let own_zone = self.zone.map(|zone| zone.span);
                 let place = own_cron.or(own_zone).unwrap_or_else(|| reader.place.clone());
                 let problem = Problem::at(place, display_safe_sentence(&error.to_string()));
-                reader.report(problem.help("the five fields are: minute, hour, day of month, month, day of week"));
+                reader.report(problem.help(match error {
+                    BadCron::Step { .. } => {
+                        "write the first value instead of the step, or a step that fits: */5, 0-30/10"
+                    }
+                    _ => "the five fields are: minute, hour, day of month, month, day of week",
+                }));
                 None
             }
         }

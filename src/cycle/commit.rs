@@ -165,7 +165,7 @@ fn keep_drifts(
     at: DateTime<Utc>,
 ) -> Result<Vec<Transition>, StoreError> {
     let id = &watch.instance.id;
-    let known = drifts::known(tx, row)?;
+    let known = compared.concluded(id, drifts::known(tx, row)?);
     let mut steps = advance(id, &known, &compared.changes, &compared.sections, &Ending::Reverted, at);
     let stories = if known.is_empty() { BTreeMap::new() } else { events::stories(tx, id)? };
     // One that went back and forth and is over is told of when it has been over for a while.
@@ -173,7 +173,7 @@ fn keep_drifts(
     let moved: BTreeSet<Digest> = steps.iter().map(|step| step.fingerprint.clone()).collect();
     let over = known.iter().filter(|(named, drift)| drift.status != Status::Open && !moved.contains(*named));
     // Of what cannot be read nobody knows that it stays as it was.
-    let is_read = |drift: &Known| compared.sections.contains(drift.change.section());
+    let is_read = |drift: &Known| compared.sees(&drift.change.path);
     steps.extend(
         over.filter(|(_, drift)| is_read(drift) && is_quiet(drift))
             .map(|(named, drift)| Transition::new(Step::Unchanged, named.clone(), drift.clone())),
@@ -303,7 +303,7 @@ fn keep_sections(
         let reading = taken.snapshot.sections.get(&section);
         let reason = match (refused.get(section.as_str()), reading, &taken.failure) {
             (Some(reason), ..) => (*reason).to_owned(),
-            (None, Some(reading), _) => reading.reason().to_owned(),
+            (None, Some(reading), _) => reading.trouble(&section),
             (None, None, Some(failure)) => failure.reason.clone(),
             (None, None, None) if known.get(&section).is_some_and(|known| known.kind == SectionKind::Refused) => {
                 String::new()

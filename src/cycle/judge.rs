@@ -1,6 +1,6 @@
 //! What a snapshot means against the baseline, before anything is recorded.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 
@@ -9,7 +9,8 @@ use super::stakes::ByDocuments;
 use crate::classify::{Catalogue, Surroundings};
 use crate::config::Selection;
 use crate::diff::{Change, compare, compare::Side};
-use crate::model::{Digest, InstanceId, Provider, State};
+use crate::incident::{Known, fingerprint};
+use crate::model::{Digest, InstanceId, Pointer, Provider, State};
 use crate::sections::Table;
 use crate::snapshot::{Manifest, Snapshot};
 use crate::store::{
@@ -41,10 +42,48 @@ pub struct Compared {
     pub changes: Vec<Change>,
     /// The sections that could be compared.
     pub sections: BTreeSet<String>,
+    /// Where single objects of them could not.
+    pub unknown: Vec<Pointer>,
     /// What the baseline holds of the sections that the configuration selects.
     pub expected: Manifest,
     /// Nothing at all could be read this time: the baseline is good, and nothing was compared with it.
     pub failure: Option<Failure>,
+}
+
+impl Compared {
+    /// Whether `path` was compared.
+    pub fn sees(&self, path: &Pointer) -> bool {
+        self.sections.contains(path.section()) && !is_unknown(&self.unknown, path)
+    }
+
+    /// What is `known`, without the drifts of which this comparison says nothing: they go on as they are.
+    pub fn concluded(&self, id: &InstanceId, known: BTreeMap<Digest, Known>) -> BTreeMap<Digest, Known> {
+        concluded(&self.unknown, id, &self.changes, known)
+    }
+}
+
+/// Where objects of `snapshot` cannot be used.
+pub fn unknown(snapshot: &Snapshot) -> Vec<Pointer> {
+    let documents = snapshot.sections.iter().filter_map(|(section, reading)| Some((section, reading.document()?)));
+    documents.flat_map(|(section, document)| document.unknown(section)).map(|(place, _)| place).collect()
+}
+
+fn is_unknown(unknown: &[Pointer], path: &Pointer) -> bool {
+    unknown.iter().any(|place| place.contains(path))
+}
+
+/// The drifts of `known` that `changes` say something of, with objects in those places unknown.
+pub fn concluded(
+    unknown: &[Pointer],
+    id: &InstanceId,
+    changes: &[Change],
+    mut known: BTreeMap<Digest, Known>,
+) -> BTreeMap<Digest, Known> {
+    if !unknown.is_empty() {
+        let found: BTreeSet<Digest> = changes.iter().map(|change| fingerprint(id, change)).collect();
+        known.retain(|named, drift| found.contains(named) || !is_unknown(unknown, &drift.change.path));
+    }
+    known
 }
 
 impl Judged {
@@ -98,7 +137,8 @@ pub fn judge(
             let changes = compare(table, |section| approved_side(&baseline, section), snapshot);
             let expected = expected(snapshot.instance.provider, selection, &baseline.approved.subject.sections);
             let sections = compare::comparable(&expected, snapshot);
-            Judged::Compared(Compared { baseline, changes, sections, expected, failure: failure.clone() })
+            let unknown = unknown(snapshot);
+            Judged::Compared(Compared { baseline, changes, sections, unknown, expected, failure: failure.clone() })
         }
     })
 }

@@ -1,6 +1,6 @@
 //! What a cycle found, as it is printed: one list that terminal, JSON and exit code are made from.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -285,10 +285,15 @@ pub(super) fn build(
     }
     // What was open and cannot be seen now is still open, as far as anybody knows.
     if let Judged::Compared(compared) = judged {
+        let fingerprint = |change| incident::fingerprint(&snapshot.instance, change);
+        let seen: BTreeSet<Digest> = judged.changes().iter().map(fingerprint).collect();
         let is_hidden = |drift: &&incident::Known| {
             let section = drift.change.section();
             let is_expected = compared.expected.contains_key(section);
-            drift.status == Status::Open && is_expected && !compared.sections.contains(section)
+            drift.status == Status::Open
+                && is_expected
+                && !compared.sees(&drift.change.path)
+                && !seen.contains(&incident::fingerprint(&snapshot.instance, &drift.change))
         };
         for drift in known.values().filter(is_hidden) {
             reported.push(DriftReport {
@@ -325,7 +330,7 @@ pub(super) fn build(
         let reading = snapshot.sections.get(&section);
         let kind = approved.and_then(|approved| section_kind(approved, snapshot, &section));
         let reason = match reading {
-            Some(reading) => reading.reason().to_owned(),
+            Some(reading) => reading.trouble(&section),
             None => failure.as_ref().map_or("no credential for it is configured", |failure| &failure.reason).to_owned(),
         };
         let since = known_sections.get(&section).filter(|incident| Some(incident.kind) == kind);

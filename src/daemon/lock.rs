@@ -1,8 +1,9 @@
 //! The file beside the database that says that a daemon works on it, which process that is, and what came of the last
 //! reload: the one who asked for it reads the answer there.
 
-use std::fs::{File, TryLockError};
+use std::fs::{self, File, TryLockError};
 use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -120,6 +121,36 @@ pub fn holder(store: &Path) -> io::Result<Holder> {
     Ok(serde_json::from_str(&text).map_or(Holder::Silent, Holder::Daemon))
 }
 
+/// Whether process `pid` holds the lock of the database at `store`, which its file only says.
+///
+/// # Errors
+/// The locks of this machine cannot be seen.
+///
+/// # Security
+/// Whoever may write to the lock file could put any process there, and let root send it a signal (T4).
+pub fn is_held_by(pid: u32, store: &Path) -> io::Result<bool> {
+    let inode = fs::metadata(path_of(store))?.ino();
+    let is_there = |text: &str| text.lines().any(|line| is_lock_of(line, pid, inode));
+    if let Ok(all) = fs::read_to_string("/proc/locks") {
+        return Ok(is_there(&all));
+    }
+    // A unit sees nothing of /proc but processes.
+    for entry in fs::read_dir(format!("/proc/{pid}/fdinfo"))? {
+        if fs::read_to_string(entry?.path()).is_ok_and(|text| is_there(&text)) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Whether a line, of /proc/locks or of what a process has open, is of this lock: `1: FLOCK  ADVISORY  WRITE 42 08:01:123 0 EOF`.
+/// One that waits for it has an arrow.
+fn is_lock_of(line: &str, pid: u32, inode: u64) -> bool {
+    let words: Vec<&str> = line.split_whitespace().skip_while(|word| *word != "FLOCK").collect();
+    let [_, "ADVISORY", "WRITE", holder, file, ..] = words.as_slice() else { return false };
+    !line.contains("->") && *holder == pid.to_string() && file.rsplit(':').next() == Some(&inode.to_string())
+}
+
 /// Whether a daemon works on the database at `store`.
 ///
 /// # Errors
@@ -138,6 +169,22 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_line_is_of_one_lock_and_its_holder() {
+        for (line, expected) in [
+            ("1: FLOCK  ADVISORY  WRITE 42 08:01:123 0 EOF", true),
+            ("lock:\t1: FLOCK  ADVISORY  WRITE 42 00:1f:123 0 EOF", true),
+            ("1: -> FLOCK  ADVISORY  WRITE 42 08:01:123 0 EOF", false),
+            ("1: FLOCK  ADVISORY  READ  42 08:01:123 0 EOF", false),
+            ("1: POSIX  ADVISORY  WRITE 42 08:01:123 0 EOF", false),
+            ("1: FLOCK  ADVISORY  WRITE 421 08:01:123 0 EOF", false),
+            ("1: FLOCK  ADVISORY  WRITE 42 08:01:1234 0 EOF", false),
+            ("", false),
+        ] {
+            assert_eq!(is_lock_of(line, 42, 123), expected, "{line}");
+        }
+    }
+
+    #[test]
     fn a_lock_says_who_holds_it_and_only_while_somebody_does() {
         let folder = tempfile::tempdir().unwrap();
         let store = folder.path().join("authdrift.db");
@@ -152,9 +199,17 @@ mod tests {
         lock.answer(short.clone());
         assert_eq!(holder(&store).unwrap(), said(2, Some(short)));
         assert!(matches!(Lock::take(&store), Err(DaemonError::AlreadyRunning(_))));
+        assert!(is_held_by(std::process::id(), &store).unwrap());
+        // Who only has it open does not hold it.
+        let other = std::process::Command::new("sleep").arg("60").stdin(File::open(path_of(&store)).unwrap()).spawn();
+        let mut other = other.unwrap();
+        assert!(!is_held_by(other.id(), &store).unwrap());
+        other.kill().unwrap();
+        other.wait().unwrap();
         std::fs::write(path_of(&store), "").unwrap();
         assert_eq!(holder(&store).unwrap(), Holder::Silent);
         drop(lock);
+        assert!(!is_held_by(std::process::id(), &store).unwrap());
         assert_eq!(holder(&store).unwrap(), Holder::Nobody);
         Lock::take(&store).unwrap();
     }

@@ -1,11 +1,17 @@
 //! What systemd is told. Without it nobody listens, and nothing happens.
 
+use std::ffi::OsStr;
+use std::io;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use sd_notify::NotifyState;
 
+use crate::model::display_safe;
 use crate::telemetry::{Observable, SystemdSilent};
 
 /// How often systemd is asked for more time for a start, for how long each time, and how often at most: an hour.
@@ -88,7 +94,52 @@ impl Manager {
 }
 
 fn notify(states: &[NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(states) {
+    let Some(socket) = std::env::var_os("NOTIFY_SOCKET") else { return };
+    if let Err(error) = send(&socket, states) {
         SystemdSilent { error: &error }.observe();
+    }
+}
+
+/// Sends to a socket as sd_notify(3) names it: a path, or an abstract name after `@`. The library knows paths only.
+fn send(socket: &OsStr, states: &[NotifyState<'_>]) -> io::Result<()> {
+    let message: String = states.iter().map(|state| format!("{state}\n")).collect();
+    let datagram = UnixDatagram::unbound()?;
+    match socket.as_bytes() {
+        [b'@', name @ ..] => datagram.connect_addr(&SocketAddr::from_abstract_name(name)?)?,
+        [b'/', ..] => datagram.connect(socket)?,
+        _ => {
+            let socket = display_safe(&socket.to_string_lossy());
+            let reason = format!("NOTIFY_SOCKET is '{socket}', and only '/PATH' and '@NAME' are supported");
+            return Err(io::Error::new(io::ErrorKind::Unsupported, reason));
+        }
+    }
+    match datagram.send(message.as_bytes())? == message.len() {
+        true => Ok(()),
+        false => Err(io::ErrorKind::WriteZero.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_socket_is_a_path_or_an_abstract_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("notify");
+        let name = format!("authdrift-test-{}", uuid::Uuid::now_v7().simple());
+        let by_path = UnixDatagram::bind(&path).unwrap();
+        let by_name = UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(&name).unwrap()).unwrap();
+        for (socket, listener) in [(path.into_os_string(), by_path), (format!("@{name}").into(), by_name)] {
+            send(&socket, &[NotifyState::Ready, NotifyState::Status("well")]).unwrap();
+            let mut heard = [0; 64];
+            let length = listener.recv(&mut heard).unwrap();
+            assert_eq!(&heard[..length], b"READY=1\nSTATUS=well\n", "{}", socket.display());
+        }
+        for socket in ["vsock:2:1234", "relative", "", "@nobody-listens-here"] {
+            assert!(send(OsStr::new(socket), &[NotifyState::Ready]).is_err(), "{socket}");
+        }
+        let error = send(OsStr::new("vsock:2:1234"), &[NotifyState::Ready]).unwrap_err();
+        assert!(error.to_string().contains("'vsock:2:1234', and only '/PATH' and '@NAME'"), "{error}");
     }
 }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::bounds;
 use super::change::{Change, ChangeKind};
-use crate::canonical::{Document, certificates, is_stand_in, large_stand_in, to_bytes};
+use crate::canonical::{Document, certificates, is_stand_in, large_stand_in, to_bytes, unknown};
 use crate::model::{Digest, Pointer, State};
 use crate::sections::Table;
 use crate::snapshot::{Manifest, Reading, Snapshot};
@@ -73,6 +73,9 @@ impl<'a> Side<'a> {
     }
 }
 
+/// The key under which a list keeps that it holds objects without a usable name.
+const UNNAMED: &str = "";
+
 /// The sections that can be compared: both sides are known. A section in any other state says nothing, so nothing is
 /// concluded from it, least of all a removal.
 pub fn comparable(baseline: &Manifest, snapshot: &Snapshot) -> BTreeSet<String> {
@@ -131,18 +134,33 @@ fn compare_members(table: &Table, path: &Pointer, old: &Document, new: &Document
         return false;
     }
     let read = |raw: &&RawValue| serde_json::from_str::<Value>(raw.get()).unwrap_or_default();
+    let may_be_there = new.get(UNNAMED).map(read).as_ref().and_then(unknown).is_some();
     let names: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
     for name in names {
         let (was, is) = (old.get(name), new.get(name));
         if was.map(|raw| raw.get()) != is.map(|raw| raw.get()) {
-            compare_member(table, &path.child(name), was.map(read).as_ref(), is.map(read).as_ref(), changes);
+            let (was, is) = (was.map(read), is.map(read));
+            compare_member(table, &path.child(name), was.as_ref(), is.as_ref(), may_be_there, changes);
         }
     }
     true
 }
 
-fn compare_member(table: &Table, place: &Pointer, was: Option<&Value>, is: Option<&Value>, changes: &mut Vec<Change>) {
-    match (was, is) {
+/// Compares one member of two objects. `may_be_there` says that the list holds an object without a usable name, so that a
+/// missing member may be that object.
+fn compare_member(
+    table: &Table,
+    place: &Pointer,
+    was: Option<&Value>,
+    is: Option<&Value>,
+    may_be_there: bool,
+    changes: &mut Vec<Change>,
+) {
+    // An object that was unknown when the baseline was approved was not approved.
+    match (was.filter(|value| unknown(value).is_none()), is) {
+        // An object that cannot be used now is neither there nor gone.
+        (_, Some(is)) if unknown(is).is_some() => {}
+        (Some(_), None) if may_be_there => {}
         (Some(was), Some(is)) => compare_values(table, place, was, is, changes),
         // Vendors add and retire providers that nobody has switched on.
         (Some(one), None) | (None, Some(one)) if table.is_inert(place, one) => {}
@@ -171,8 +189,9 @@ fn compare_values(table: &Table, path: &Pointer, before: &Value, after: &Value, 
         // What stands for a secret or a text is one value: half a fingerprint is no setting.
         (Value::Object(old), Value::Object(new)) if !is_stand_in(before) && !is_stand_in(after) => {
             let names: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
+            let may_be_there = new.get(UNNAMED).and_then(unknown).is_some();
             for name in names {
-                compare_member(table, &path.child(name), old.get(name), new.get(name), changes);
+                compare_member(table, &path.child(name), old.get(name), new.get(name), may_be_there, changes);
             }
         }
         (Value::Array(old), Value::Array(new)) if table.is_sequence(path) => {
@@ -270,6 +289,32 @@ mod tests {
         assert!(changes("connections", cert(&json!(text)), cert(&certificate)).is_empty());
         let found = changes("connections", cert(&json!("another")), cert(&certificate));
         assert_eq!((found.len(), found[0].0.as_str()), (1, "/connections/okta/options/cert"));
+    }
+
+    #[test]
+    fn an_object_that_cannot_be_used_is_neither_gone_nor_new() {
+        let odd = json!({ "unknown": "two items have the name 'x'" });
+        let (one, other) = (json!({ "v": 1 }), json!({ "v": 2 }));
+        let before = json!({ "x": one, "y": one, "z": one });
+        let table = [
+            (before.clone(), json!({ "x": odd, "y": other, "z": one }), vec![("/clients/y/v", "changed")]),
+            (before.clone(), json!({ "x": odd, "y": one }), vec![("/clients/z", "removed")]),
+            // Nobody knows which one it is.
+            (
+                before.clone(),
+                json!({ "": odd, "y": other, "w": one }),
+                vec![("/clients/w", "added"), ("/clients/y/v", "changed")],
+            ),
+            (json!({ "x": odd, "y": one }), json!({ "x": one, "y": one }), vec![("/clients/x", "added")]),
+            (json!({ "x": odd, "y": one }), json!({ "y": one }), vec![]),
+            (json!({ "": odd, "y": one }), json!({ "y": one }), vec![]),
+            (json!({ "x": odd }), json!({ "x": { "unknown": "another reason" } }), vec![]),
+        ];
+        for (before, after, expected) in table {
+            let found = changes("clients", before, after);
+            let found: Vec<_> = found.iter().map(|(path, kind, ..)| (path.as_str(), *kind)).collect();
+            assert_eq!(found, expected);
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, Utc};
 
 use crate::model::{Digest, State};
-use crate::snapshot::{Manifest, Snapshot};
+use crate::snapshot::{Manifest, Reading, Snapshot};
 
 /// What is remembered about a section that is blind, suspect or unknown to the baseline, or about a credential.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -120,12 +120,13 @@ pub fn advance_sections(
 /// that somebody has to grant, and then it is new to the baseline.
 pub fn section_kind(baseline: &Manifest, snapshot: &Snapshot, section: &str) -> Option<SectionKind> {
     let approved = baseline.get(section).map(|mark| mark.state);
-    let read = snapshot.sections.get(section).map(|reading| reading.state());
+    let reading = snapshot.sections.get(section);
+    let read = reading.map(Reading::state);
     match (approved, read) {
         (Some(approved), read) if approved.is_comparable() => match read {
             Some(State::Suspect) => Some(SectionKind::Suspect),
             None | Some(State::NotPermitted | State::Unreachable) => Some(SectionKind::Blind),
-            Some(_) => None,
+            Some(_) => reading.is_some_and(Reading::has_unknown).then_some(SectionKind::Blind),
         },
         (_, Some(read)) if read.is_comparable() => Some(SectionKind::Unbaselined),
         (None, Some(State::Unreachable)) => Some(SectionKind::Blind),
@@ -140,7 +141,7 @@ mod tests {
     use super::*;
     use crate::canonical::Document;
     use crate::model::InstanceId;
-    use crate::snapshot::{Reading, SectionMark};
+    use crate::snapshot::SectionMark;
 
     fn instance() -> InstanceId {
         "clerk:test".parse().unwrap()

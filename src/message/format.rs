@@ -4,6 +4,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use serde_json::Value;
 
+use crate::model::json_safe;
+
 use super::{Message, discord, json, pagerduty, slack, teams};
 
 /// How a body is written.
@@ -86,6 +88,6 @@ impl Body {
             Format::Discord => discord::message(&message.alert),
             Format::PagerDuty => pagerduty::events(&message.alert),
         };
-        Ok(Self { format, text: serde_json::to_string(&value)? })
+        Ok(Self { format, text: json_safe(&serde_json::to_string(&value)?) })
     }
 }

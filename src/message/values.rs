@@ -8,6 +8,7 @@ use std::fmt;
 
 use serde_json::{Map, Value};
 
+use crate::canonical::large_number;
 use crate::diff::ChangeKind;
 use crate::model::look_alike::{look_alike, spelled_out};
 use crate::model::{Unit, display_safe, is_nothing};
@@ -18,6 +19,8 @@ const LONGEST_IN_SUMMARY: usize = 40;
 const FIELDS_IN_SUMMARY: usize = 6;
 /// Characters shown before the place where two long values part.
 const LEAD: usize = 24;
+/// Decimals of an amount with a unit.
+const DECIMALS: usize = 2;
 /// Digits of a fingerprint or digest that tell two of them apart.
 const DIGITS: usize = 8;
 /// Fields that say what an object is, shown first.
@@ -185,6 +188,7 @@ fn stand_in(fields: &Map<String, Value>) -> Option<String> {
     match fields.len() {
         1 => match text_of("fingerprint").and_then(|text| text.strip_prefix("hmac-sha256:")) {
             Some(digest) => Some(format!("secret, fingerprint {}", first_digits(digest))),
+            None if large_number(&Value::Object(fields.clone())).is_some() => text_of("number").map(display_safe),
             None => section_state(&Value::Object(fields.clone())).map(str::to_owned),
         },
         3 if fields.get("too_large") == Some(&Value::Bool(true)) => {
@@ -239,7 +243,10 @@ fn show_amount(amount: f64, written: &str, unit: Unit) -> String {
         Unit::Hours => ("h", amount * 3600.0),
         Unit::Days => (if written == "1" { "day" } else { "days" }, amount * 86400.0),
     };
-    let plain = format!("{} {name}", grouped(written));
+    // Minutes that are kept as hours have no end; `sides` shows the exact forms where these agree.
+    let is_long = written.split_once('.').is_some_and(|(_, decimals)| decimals.len() > DECIMALS);
+    let rounded = if is_long { format!("{amount:.DECIMALS$}") } else { written.to_owned() };
+    let plain = format!("{} {name}", grouped(&rounded));
     let reading = match unit {
         Unit::Days => None,
         Unit::Milliseconds if amount >= 1000.0 && seconds < 60.0 => Some(format!("{seconds} s")),
@@ -318,6 +325,7 @@ mod tests {
             (json!(30), Some(Unit::Minutes), "30 min"),
             (json!(1440), Some(Unit::Minutes), "1,440 min (1 day)"),
             (json!(3.02), Some(Unit::Hours), "3.02 h (181 min)"),
+            (json!(181.0 / 60.0), Some(Unit::Hours), "3.02 h (181 min)"),
             (json!(3), Some(Unit::Hours), "3 h"),
             (json!(72.0), Some(Unit::Hours), "72 h (3 days)"),
             (json!(720), Some(Unit::Hours), "720 h (30 days)"),
@@ -342,6 +350,7 @@ mod tests {
                 None,
                 "certificate of CN=idp.example, until 2036-11-27, sha256 a1b2",
             ),
+            (json!({"number": "738529527931269425"}), None, "738529527931269425"),
             (json!({"state": "off"}), None, "switched off"),
         ];
         for (value, unit, expected) in table {
@@ -381,6 +390,7 @@ mod tests {
             (json!(true), json!("on")),
             (json!(null), json!("(not set)")),
             (json!(5), json!("5")),
+            (json!("738529527931269425"), json!({"number": "738529527931269425"})),
             (json!("\n"), json!("\\u{a}")),
             (json!(format!("{long}a")), json!(format!("{long}b"))),
             (json!("https://app.example"), json!("https://app.example\u{a0}")),

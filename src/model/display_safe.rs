@@ -48,6 +48,22 @@ pub fn display_safe_to(text: &str, longest: usize) -> String {
     safe
 }
 
+/// Makes JSON safe to show: characters that a terminal would obey or hide are written as `\u…`. It stays the same value.
+pub fn json_safe(json: &str) -> String {
+    let mut safe = String::with_capacity(json.len());
+    for character in json.chars() {
+        // Below are only spaces between values: in texts they are escaped already.
+        if character >= '\u{7f}' && is_deceptive(character) {
+            for unit in character.encode_utf16(&mut [0; 2]) {
+                let _ = write!(safe, "\\u{unit:04x}");
+            }
+        } else {
+            safe.push(character);
+        }
+    }
+    safe
+}
+
 /// As [`display_safe`], of the whole text.
 pub fn display_safe_whole(text: &str) -> String {
     display_safe_to(text, text.len())
@@ -104,7 +120,28 @@ mod tests {
         assert!(shown.is_empty(), "{shown:x?}");
     }
 
+    #[test]
+    fn json_that_is_shown_is_the_same_value() {
+        let value =
+            serde_json::json!({ "a\u{9b}31m": ["\u{7f}", "\u{202e}x", "\u{e0041}", "\u{1b}[0m", "ü 漢 😀", "\n"] });
+        for json in [value.to_string(), serde_json::to_string_pretty(&value).unwrap()] {
+            let shown = json_safe(&json);
+            assert!(!shown.chars().any(|shown| shown != '\n' && is_deceptive(shown)), "{shown}");
+            assert!(
+                shown.contains("\\u009b31m") && shown.contains("\\udb40\\udc41") && shown.contains("ü 漢 😀"),
+                "{shown}"
+            );
+            assert_eq!(serde_json::from_str::<serde_json::Value>(&shown).unwrap(), value);
+        }
+    }
+
     proptest! {
+        #[test]
+        fn json_keeps_its_value(text in ".*") {
+            let json = serde_json::Value::from(text.as_str()).to_string();
+            prop_assert_eq!(serde_json::from_str::<String>(&json_safe(&json)).unwrap(), text);
+        }
+
         #[test]
         fn no_deceptive_character_survives(text in "\\PC*|.*") {
             prop_assert!(!display_safe(&text).chars().any(is_deceptive));

@@ -1,5 +1,6 @@
 //! Listens on a loopback address or a Unix socket, and gives each connection one answer.
 
+use std::collections::VecDeque;
 use std::fs::{self, Permissions};
 use std::io::{self, ErrorKind};
 use std::net::TcpListener;
@@ -7,22 +8,24 @@ use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
 use hyper::server::conn::http1;
+use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::{AbortHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use super::{Site, pages};
 use crate::config::Listen;
 use crate::telemetry::{Listening, Observable};
 
-/// Connections at once; more wait.
-const CONNECTIONS: usize = 16;
+/// Connections at once. One more takes the place of the oldest that has not asked anything yet, or waits if there is none.
+const CONNECTIONS: usize = 64;
 
 /// For the head of a request.
 const HEAD: Duration = Duration::from_secs(5);
@@ -109,12 +112,11 @@ impl Server {
     pub async fn serve(self, site: Arc<Site>, stop: CancellationToken) {
         Listening { address: &self.listen.to_string() }.observe();
         let pages = pages(site);
-        let turns = Arc::new(Semaphore::new(CONNECTIONS));
+        let mut open = Connections::default();
         loop {
-            let Ok(turn) = Arc::clone(&turns).acquire_owned().await else { return };
             let accepted = tokio::select! {
                 () = stop.cancelled() => return,
-                accepted = self.accept(&pages, turn, &stop) => accepted,
+                accepted = self.accept(&pages, &mut open) => accepted,
             };
             if accepted.is_err() {
                 tokio::time::sleep(PAUSE).await;
@@ -122,19 +124,45 @@ impl Server {
         }
     }
 
-    async fn accept(&self, pages: &Router, turn: OwnedSemaphorePermit, stop: &CancellationToken) -> io::Result<()> {
-        let (pages, stop) = (pages.clone(), stop.clone());
-        match &self.listener {
+    async fn accept(&self, pages: &Router, open: &mut Connections) -> io::Result<()> {
+        open.make_room().await;
+        let has_asked = Arc::new(AtomicBool::new(false));
+        let task = match &self.listener {
             Listener::Tcp(listener) => {
                 let (stream, _) = listener.accept().await?;
-                tokio::spawn(answer(stream, pages, turn, stop));
+                open.tasks.spawn(answer(stream, pages.clone(), Arc::clone(&has_asked)))
             }
             Listener::Unix(listener) => {
                 let (stream, _) = listener.accept().await?;
-                tokio::spawn(answer(stream, pages, turn, stop));
+                open.tasks.spawn(answer(stream, pages.clone(), Arc::clone(&has_asked)))
             }
-        }
+        };
+        open.in_turn.push_back((task, has_asked));
         Ok(())
+    }
+}
+
+/// The connections that are open; they end with this.
+#[derive(Default)]
+struct Connections {
+    tasks: JoinSet<()>,
+    /// The oldest first, and whether it has asked.
+    in_turn: VecDeque<(AbortHandle, Arc<AtomicBool>)>,
+}
+
+impl Connections {
+    /// Makes room for one more. Those that say nothing cannot keep out one that asks.
+    async fn make_room(&mut self) {
+        while self.tasks.try_join_next().is_some() {}
+        self.in_turn.retain(|(task, _)| !task.is_finished());
+        if self.in_turn.len() < CONNECTIONS {
+            return;
+        }
+        let silent = self.in_turn.iter().position(|(_, has_asked)| !has_asked.load(Ordering::Relaxed));
+        match silent.and_then(|place| self.in_turn.remove(place)) {
+            Some((task, _)) => task.abort(),
+            None => _ = self.tasks.join_next().await,
+        }
     }
 }
 
@@ -142,21 +170,22 @@ impl Server {
 async fn answer(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     pages: Router,
-    _turn: OwnedSemaphorePermit,
-    stop: CancellationToken,
+    has_asked: Arc<AtomicBool>,
 ) {
+    let pages = TowerToHyperService::new(pages);
+    let service = service_fn(move |request| {
+        has_asked.store(true, Ordering::Relaxed);
+        pages.call(request)
+    });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD)
         .max_buf_size(HEAD_SIZE)
         .max_headers(HEAD_FIELDS)
         .keep_alive(false)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(pages));
-    tokio::select! {
-        () = stop.cancelled() => {}
-        // Whoever breaks off or takes too long gets nothing, and nobody else needs to know.
-        _ = tokio::time::timeout(WHOLE, connection) => {}
-    }
+        .serve_connection(TokioIo::new(stream), service);
+    // A connection that breaks off or takes too long gets nothing.
+    let _ = tokio::time::timeout(WHOLE, connection).await;
 }
 
 /// Takes the place of a socket that a process left behind when it was killed; of nothing else.

@@ -31,7 +31,7 @@ fn site(store: &Store) -> Arc<Site> {
 
 async fn get(site: &Arc<Site>, path: &str) -> (StatusCode, String) {
     let pages = TowerToHyperService::new(pages(Arc::clone(site)));
-    let answer = pages.call(Request::get(path).body(Body::empty()).unwrap()).await.unwrap();
+    let answer = pages.call(Request::get(path).header("host", "localhost").body(Body::empty()).unwrap()).await.unwrap();
     let status = answer.status();
     let body = axum::body::to_bytes(answer.into_body(), 1 << 20).await.unwrap();
     (status, String::from_utf8(body.to_vec()).unwrap())

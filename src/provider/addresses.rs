@@ -44,6 +44,7 @@ pub(super) fn addresses(
     if let Some(when) = &section.when {
         let objects = objects(parents, &when.of)?;
         if !objects.iter().any(|object| has(object, &when.fields)) {
+            told_apart(&objects, &when.of, &when.fields)?;
             let fields: Vec<_> = when.fields.iter().map(|(name, value)| format!("{name} = {value}")).collect();
             let reason = match fields.is_empty() {
                 true => format!("there is nothing in {}", when.of),
@@ -86,7 +87,13 @@ fn values(each: &Each, parents: &BTreeMap<&str, Outcome>) -> Result<Vec<(String,
         return Ok(each.names.iter().map(|name| (name.clone(), name.clone())).collect());
     };
     let mut found = BTreeSet::new();
-    for object in objects(parents, of)?.into_iter().filter(|object| has(object, &each.fields)) {
+    let objects = objects(parents, of)?;
+    told_apart(&objects, of, &each.fields)?;
+    for object in objects.into_iter().filter(|object| has(object, &each.fields)) {
+        let has_id = object.get("id").and_then(Value::as_str).is_some_and(|id| !id.is_empty());
+        if id.to_string() == "/id" && !has_id {
+            return Err(Refusal::unreachable(format!("an object of {of} has no 'id', so nothing can be read for it")));
+        }
         for id in id.find(object).into_iter().filter_map(Value::as_str).filter(|id| !id.is_empty()) {
             let key = match &each.key {
                 Some(field) => object.get(field).and_then(Value::as_str).unwrap_or_default(),
@@ -125,6 +132,22 @@ fn objects<'a>(parents: &'a BTreeMap<&str, Outcome>, of: &str) -> Result<Vec<&'a
         }
         None => Err(Refusal::unreachable(format!("{of} has to be read first"))),
     }
+}
+
+/// Of an object that does not say what it is nobody knows whether something has to be read for it.
+fn told_apart(objects: &[&Value], of: &str, fields: &BTreeMap<String, Value>) -> Result<(), Refusal> {
+    let says = |object: &Value, name: &str, wanted: &Value| match (object.get(name), wanted) {
+        (Some(Value::String(text)), _) => !text.is_empty(),
+        (_, Value::String(_)) => false,
+        (found, _) => found.is_some(),
+    };
+    for object in objects {
+        if let Some((name, _)) = fields.iter().find(|(name, wanted)| !says(object, name, wanted)) {
+            let reason = format!("an object of {of} does not say its '{name}', so nobody knows what to read for it");
+            return Err(Refusal::unreachable(reason));
+        }
+    }
+    Ok(())
 }
 
 fn has(object: &Value, fields: &BTreeMap<String, Value>) -> bool {
@@ -173,7 +196,9 @@ mod tests {
         let parents = [(
             "apis",
             Ok(json!([
-                { "id": "1", "name": "b" }, { "id": "https://x/../y?z#f", "name": "a" }, { "id": "3", "name": "c", "off": true },
+                { "id": "1", "name": "b", "off": false },
+                { "id": "https://x/../y?z#f", "name": "a", "off": false },
+                { "id": "3", "name": "c", "off": true },
             ])),
         )];
         let each = "path = '/api/{id}/{env}'\neach = [{ as = 'id', of = 'apis', id = '/id', key = 'name' }]";
@@ -187,6 +212,11 @@ mod tests {
         );
         let filtered = each.replace("key = 'name'", "key = 'name', where = { off = true }");
         assert_eq!(of(&section(&filtered), &parents).unwrap(), ["c /proxy/api/3/production"]);
+        for odd in [json!({ "id": "4", "name": "d" }), json!({ "name": "d", "off": true }), json!(null)] {
+            let parents = [("apis", Ok(json!([{ "id": "3", "name": "c", "off": true }, odd])))];
+            let refusal = of(&section(&filtered), &parents).unwrap_err();
+            assert_eq!(refusal.state, State::Unreachable, "{odd}: {}", refusal.reason);
+        }
     }
 
     #[test]

@@ -40,9 +40,12 @@ fn base64(secret: &str, alphabet: &Alphabet) -> Vec<String> {
     (0..3).map(shifted).collect()
 }
 
+/// Reads one encoded byte of a text at a place, and says how long its encoding is; nothing if none stands there.
+type Decode = fn(&[u8], usize) -> Option<(u8, usize)>;
+
 /// `words` with every place replaced at which `secret` stands, letters in either case where they are hexadecimal, each
 /// byte as it is or as `decode` reads it.
-fn replaced(words: &str, secret: &str, decode: fn(&[u8], usize) -> Option<(u8, usize)>) -> String {
+fn replaced(words: &str, secret: &str, decode: Decode) -> String {
     let (bytes, secret) = (words.as_bytes(), secret.as_bytes());
     let is_decoding = decode(b"%41", 0).is_some();
     let end_of = |start: usize| {

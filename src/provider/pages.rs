@@ -1,6 +1,6 @@
 //! One section: every object and every page of it, checked for completeness and shape.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -11,7 +11,7 @@ use url::Url;
 use super::addresses::Address;
 use super::http::{Answer, Http, Limits, NoAnswer, Stopwatch};
 use super::{Collected, Refusal, Session, quoted};
-use crate::canonical::{self, Room, weight};
+use crate::canonical::{self, Numbered, Room, weight};
 use crate::model::{Digest, State};
 use crate::sections::{Api, Paging, Section, Shape, Table};
 
@@ -204,7 +204,7 @@ impl SectionReader {
                 },
             };
             if is_last {
-                self.check_complete(&items, total)?;
+                self.check_complete(&items, total, page + 1)?;
                 return Ok(items);
             }
             if let Some(next) = next {
@@ -222,25 +222,36 @@ impl SectionReader {
 
     /// As many items as the vendor counts, and none twice: a list that moves while it is paged shows an item on two pages
     /// and hides another.
-    fn check_complete(&self, items: &[Value], total: Option<usize>) -> Result<(), Trouble> {
+    fn check_complete(&self, items: &[Value], total: Option<usize>, pages: usize) -> Result<(), Trouble> {
         if let Some(total) = total.filter(|total| *total != items.len()) {
             let read = items.len();
             let reason = format!("the list is not complete: the vendor counts {total}, {read} were read");
             return Err(Trouble::Moved(reason));
         }
-        let root = vec!["*".to_owned(); self.section.each.len()];
         // An ordered list has no key, and may have ids.
         let ids = self.section.requires.iter().find(|field| *field == "id").map(std::slice::from_ref);
-        let Some(fields) = self.section.key_at(&root).or(ids) else { return Ok(()) };
-        let mut known = BTreeSet::new();
+        let Some(fields) = self.section.key_at(&self.root()).or(ids) else { return Ok(()) };
+        let has_names = self.section.key_at(&self.root()).is_some();
+        let mut known: BTreeMap<Vec<&str>, &Value> = BTreeMap::new();
         for item in items {
             let identity: Vec<&str> =
                 fields.iter().filter_map(|field| item.pointer(&format!("/{field}"))?.as_str()).collect();
-            if !identity.is_empty() && !known.insert(identity) {
-                return Err(Trouble::Moved(format!("two items have the same {}", fields.join(" and "))));
+            if identity.is_empty() {
+                continue;
+            }
+            let name = crate::model::display_safe(&identity.join(" "));
+            // Two objects of one name are the vendor's; one object twice on several pages is a list that moved.
+            let is_moved = |other: &Value| !has_names || pages > 1 && other.get("id") == item.get("id");
+            if known.insert(identity, item).is_some_and(is_moved) {
+                return Err(Trouble::Moved(format!("two items have the {} '{name}'", fields.join(" and "))));
             }
         }
         Ok(())
+    }
+
+    /// Where the items of the section are in it.
+    fn root(&self) -> Vec<String> {
+        vec!["*".to_owned(); self.section.each.len()]
     }
 
     fn page_size(&self) -> usize {
@@ -361,7 +372,9 @@ impl SectionReader {
             let text = format!("the answer is {kind}, not JSON: a proxy or a login in between?");
             return Err(Refusal::unreachable(text));
         }
-        canonical::parse_within(&answer.body, room).map_err(|error| Refusal::unreachable(error.to_string()))
+        let numbered = Numbered::of(&answer.body);
+        let value = canonical::parse_within(numbered.bytes(), room);
+        value.map(|value| numbered.kept(value)).map_err(|error| Refusal::unreachable(error.to_string()))
     }
 
     /// What an answer other than 200 says about the section, and about the credential.
@@ -408,13 +421,19 @@ impl SectionReader {
         match (self.section.shape, value) {
             (Shape::Object, Value::Object(_)) => self.check_fields(value, "the answer"),
             (Shape::List, Value::Array(items)) => {
-                for item in items {
-                    if !item.is_object() {
-                        return Err(self.unexpected(&format!("an item is {}", kind_of(item))));
+                let mut troubles = items.iter().map(|item| match item.is_object() {
+                    true => self.check_fields(item, "an item"),
+                    false => Err(self.unexpected(&format!("an item is {}", kind_of(item)))),
+                });
+                let trouble = troubles.by_ref().find(Result::is_err);
+                // Of a list whose items have names a few may be odd: they are unknown then, and the others are read.
+                let has_names = self.section.key_at(&self.root()).is_some();
+                match trouble {
+                    Some(trouble) if !has_names || items.iter().all(|item| self.section.missing_in(item).is_some()) => {
+                        trouble
                     }
-                    self.check_fields(item, "an item")?;
+                    _ => Ok(()),
                 }
-                Ok(())
             }
             (Shape::Set, Value::Array(items)) => match items.iter().find(|item| item.is_object() || item.is_array()) {
                 Some(item) => Err(self.unexpected(&format!("a member is {}", kind_of(item)))),

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use reqwest::header::HeaderValue;
 use reqwest::{Client, ClientBuilder, Response, StatusCode, redirect};
 use url::{Url, form_urlencoded};
 
@@ -78,7 +79,7 @@ impl Post {
         &self,
         url: &Url,
         content_type: &str,
-        headers: Vec<(&'static str, String)>,
+        headers: Vec<(String, String)>,
         body: Vec<u8>,
         now: DateTime<Utc>,
     ) -> Result<Answer, String> {
@@ -94,7 +95,9 @@ impl Post {
         }
         let mut request = client.post(url.clone()).header("content-type", content_type);
         for (name, value) in headers {
-            request = request.header(name, value);
+            let mut sent = HeaderValue::from_str(&value).map_err(|_| bad_header(&name))?;
+            sent.set_sensitive(true);
+            request = request.header(name, sent);
         }
         let sent = request.body(body).send().await;
         let mut response = sent.map_err(|error| match through {
@@ -209,6 +212,10 @@ async fn beginning(response: &mut Response) -> String {
         }
     }
     String::from_utf8_lossy(&bytes).into_owned()
+}
+
+fn bad_header(name: &str) -> String {
+    format!("nothing was sent: the secret for the header '{name}' has a line break or another control character in it")
 }
 
 fn words(status: StatusCode) -> String {

@@ -1,11 +1,13 @@
 //! Webhooks, signed as Standard Webhooks 1.0.
 
 use chrono::{DateTime, Utc};
+use secrecy::ExposeSecret;
+use url::Url;
 
 use super::Attempt;
 use super::post::Post;
 use super::signing::signature;
-use crate::config::{Proxy, Webhook};
+use crate::config::{HookUrl, Proxy, SecretRef, Webhook, secret_url};
 use crate::message::{Body, Message};
 use crate::secrets;
 
@@ -26,16 +28,43 @@ impl Hook {
             Ok(signatures) => signatures,
             Err(reason) => return Attempt::Transient(reason, None),
         };
-        let headers = vec![
-            ("webhook-id", message.id.to_string()),
-            ("webhook-timestamp", timestamp.to_string()),
-            ("webhook-signature", signatures),
+        let mut headers = vec![
+            ("webhook-id".to_owned(), message.id.to_string()),
+            ("webhook-timestamp".to_owned(), timestamp.to_string()),
+            ("webhook-signature".to_owned(), signatures),
         ];
-        let (url, content_type) = (&self.webhook.url, body.format.content_type());
-        match self.post.send(url, content_type, headers, body.text.clone().into_bytes(), now).await {
+        let url = match self.url().and_then(|url| self.headers().map(|more| (url, more))) {
+            Ok((url, more)) => {
+                headers.extend(more);
+                url
+            }
+            Err(reason) => return Attempt::Transient(reason, None),
+        };
+        let content_type = body.format.content_type();
+        match self.post.send(&url, content_type, headers, body.text.clone().into_bytes(), now).await {
             Ok(answer) => answer.attempt(),
             Err(reason) => Attempt::Transient(reason, None),
         }
+    }
+
+    /// The address as it is now; an error never repeats a secret one.
+    fn url(&self) -> Result<Url, String> {
+        match &self.webhook.url {
+            HookUrl::Written(url) => Ok(url.clone()),
+            HookUrl::Secret(place) => {
+                let text = secrets::read(place).map_err(|error| error.to_string())?;
+                secret_url(text.expose_secret().trim())
+            }
+        }
+    }
+
+    /// The headers of the configuration with their values as they are now.
+    fn headers(&self) -> Result<Vec<(String, String)>, String> {
+        let read = |(name, place): &(String, SecretRef)| {
+            let value = secrets::read(place).map_err(|error| error.to_string())?;
+            Ok((name.clone(), value.expose_secret().to_owned()))
+        };
+        self.webhook.headers.iter().map(read).collect()
     }
 
     /// One signature for each secret, in the order of the configuration.

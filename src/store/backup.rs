@@ -43,14 +43,14 @@ impl Store {
             return Err(failed(to)(io::Error::new(io::ErrorKind::InvalidInput, advice)));
         }
         if to.symlink_metadata().is_ok() {
-            return Err(failed(to)(io::ErrorKind::AlreadyExists.into()));
+            return Err(failed(to)(there_already()));
         }
         name_for_sqlite(to)?;
         let own = self.path.with_extension("key");
         let key = fs::read(&own);
         let key = key.map_err(|source| StoreError::File { action: "read the fingerprint key", path: own, source })?;
         if backup.key.symlink_metadata().is_ok() {
-            return Err(failed_key(io::ErrorKind::AlreadyExists.into()));
+            return Err(failed_key(there_already()));
         }
         let copy = WholeFile::prepare(to, b"", None).map_err(failed(to))?;
         let key_copy = WholeFile::prepare(&backup.key, &key, None).map_err(failed_key)?;
@@ -141,6 +141,13 @@ fn key_beside(path: &Path) -> PathBuf {
         Some(ending) if ending == "db" => path.with_extension("key"),
         _ => path.with_added_extension("key"),
     }
+}
+
+fn there_already() -> io::Error {
+    io::Error::new(
+        io::ErrorKind::AlreadyExists,
+        "there is such a file already, and it is not overwritten; choose another name",
+    )
 }
 
 fn check(connection: &Connection, pragma: &str) -> Stored<()> {

@@ -374,10 +374,12 @@ fn strange(sql: &str, name: &str) -> StoreError {
     let remedy = match name {
         "_litestream_seq" | "_litestream_lock" => {
             "; Litestream made it, which cannot be used for this database: stop it, and remove its tables with `sqlite3 FILE \
-             'DROP TABLE _litestream_seq; DROP TABLE _litestream_lock'`"
+             'DROP TABLE IF EXISTS _litestream_seq; DROP TABLE IF EXISTS _litestream_lock'`"
         }
-        "sqlite_stat1" => "; ANALYZE made it: remove it with `sqlite3 FILE 'DROP TABLE sqlite_stat1'`",
-        "sqlite_stat4" => "; ANALYZE made it: remove it with `sqlite3 FILE 'DROP TABLE sqlite_stat4'`",
+        "sqlite_stat1" | "sqlite_stat4" => {
+            "; ANALYZE made it: remove what it makes with `sqlite3 FILE \
+             'DROP TABLE IF EXISTS sqlite_stat1; DROP TABLE IF EXISTS sqlite_stat4'`"
+        }
         _ => "",
     };
     StoreError::Schema(format!("its schema is not this program's, see '{}'{remedy}", display_safe(line)))
@@ -503,15 +505,16 @@ mod tests {
         store.write(|tx| events::append(tx, now, "test.done", None, json!({})).map(drop)).unwrap();
         let others = Connection::open(&path).unwrap();
         let check = || store.read(|tx| check_schema(tx)).map_err(|error| error.to_string());
-        for (made, table) in [
-            ("CREATE TABLE _litestream_seq (id INTEGER PRIMARY KEY, seq INTEGER)", "_litestream_seq"),
-            ("CREATE TABLE _litestream_lock (id INTEGER)", "_litestream_lock"),
-            ("ANALYZE", "sqlite_stat1"),
+        for (made, who) in [
+            ("CREATE TABLE _litestream_seq (id INTEGER PRIMARY KEY, seq INTEGER)", "Litestream"),
+            ("CREATE TABLE _litestream_lock (id INTEGER)", "Litestream"),
+            ("ANALYZE", "ANALYZE"),
         ] {
             others.execute_batch(made).unwrap();
             let said = check().unwrap_err();
-            assert!(said.contains(&format!("DROP TABLE {table}")), "{said}");
-            others.execute_batch(&format!("DROP TABLE {table}; DROP TABLE IF EXISTS sqlite_stat4")).unwrap();
+            assert!(said.contains(&format!("; {who} made it")), "{said}");
+            let (_, remedy) = said.split_once("`sqlite3 FILE '").unwrap();
+            others.execute_batch(remedy.trim_end_matches("'`")).unwrap();
             check().unwrap();
         }
         others.execute_batch("CREATE TABLE planted (x)").unwrap();

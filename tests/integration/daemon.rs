@@ -1,7 +1,8 @@
 //! The daemon as it is run: signals, crashes, a real minute.
 
 use std::collections::BTreeSet;
-use std::os::unix::net::UnixDatagram;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::time::Duration;
 
 use authdrift::simulator::fault::Fault;
@@ -238,10 +239,11 @@ async fn systemd_hears_ready_status_watchdog_and_stopping_even_while_the_vendor_
     let sandbox = Sandbox::clerk_approved().await;
     sandbox.clerk.stop();
     sandbox.make_due();
-    let path = sandbox.path("notify.sock");
-    let socket = UnixDatagram::bind(&path).unwrap();
+    // An abstract one; a path is tried with the reload.
+    let name = format!("authdrift-{}", sandbox.folder.path().display());
+    let socket = UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(&name).unwrap()).unwrap();
     socket.set_read_timeout(Some(PATIENCE)).unwrap();
-    let path = path.display().to_string();
+    let path = format!("@{name}");
     let daemon = sandbox.start_with(&[("NOTIFY_SOCKET", &path), ("WATCHDOG_USEC", "2000000")]);
     let listen = move |until: &'static str, mut heard: Vec<String>| {
         let socket = socket.try_clone().unwrap();

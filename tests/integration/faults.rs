@@ -156,14 +156,16 @@ enum Fate {
 impl Fate {
     fn fits(&self, read: &SectionReport, scene: &Scene) -> bool {
         let is_blind = read.blind && read.digest.is_none() && read.reason.is_some();
+        let is_partly = read.blind && read.reason.is_some();
         let is_as_before = read.state == State::Value && !read.blind && scene.healthy[&read.section] == read.digest;
         match self {
+            Self::Is(Outcome::Partly) => is_partly && matches!(read.state, State::Value | State::Unreachable),
             Self::Is(outcome) => {
                 let is_right = read.state.to_string() == outcome.state() && read.reason.is_some();
                 is_right && is_blind != outcome.is_comparable()
             }
-            Self::Child => is_as_before || is_blind,
-            Self::Bystander => is_as_before || is_blind || matches!(read.state, State::Off | State::NotOnPlan),
+            Self::Child => is_as_before || is_partly,
+            Self::Bystander => is_as_before || is_partly || matches!(read.state, State::Off | State::NotOnPlan),
             Self::AsBefore => is_as_before,
         }
     }
@@ -178,7 +180,7 @@ fn fate_of_other(scene: &Scene, round: &Round, section: &str) -> Fate {
     match row.parents().find_map(failing).map(|trial| trial.outcome) {
         // What does not exist has no parts.
         Some(outcome) if outcome.is_comparable() => Fate::Is(outcome),
-        Some(Outcome::Suspect) => Fate::Child,
+        Some(Outcome::Suspect | Outcome::Partly) => Fate::Child,
         Some(_) => Fate::Is(Outcome::Unreachable),
         None => Fate::AsBefore,
     }

@@ -7,7 +7,7 @@ use crate::common::Sandbox;
 
 /// Text that tries to run, to colour, to break the line, to turn it around, to call everybody, to link and to compute.
 const EVIL: &str = "=cmd()<img src=x onerror=alert(1)>\u{1b}[31m\r\nBcc: a@b.example\u{202e}gnp\u{7} <!channel> @everyone \
-                    `[x](http://evil.example)`";
+                    `[x](http://evil.example)` \u{9b}31m\u{7f}";
 
 /// Characters that would act on a terminal or in a log.
 fn acts(text: &str) -> Option<char> {
@@ -50,6 +50,25 @@ async fn t9_hostile_names_are_inert_on_every_way_out() {
     }
     for command in [&["status"][..], &["diff", "prod"], &["history", "prod"], &["receivers", "list"], &["verify"]] {
         said.push(sandbox.run(command).await);
+    }
+    let id = report["drifts"][0]["id"].as_str().unwrap();
+    for command in [
+        &["check", "prod"][..],
+        &["status"],
+        &["diff", "prod"],
+        &["diff", "prod", "--format", "json-patch"],
+        &["history", "prod"],
+        &["show", id],
+        &["receivers", "list"],
+        &["outbox", "list"],
+        &["verify"],
+    ] {
+        let is_patch = command.contains(&"--format");
+        let json = if is_patch { command.to_vec() } else { [command, &["--json"]].concat() };
+        let ran = sandbox.run(&json).await;
+        // It is the same value: what acts is escaped.
+        assert!(command[0] != "check" || ran.json().to_string().contains('\u{9b}'), "{}", ran.out);
+        said.push(ran);
     }
     let all: String = said.iter().map(|ran| format!("{}{}", ran.out, ran.err)).collect();
     assert!(all.contains("=cmd()<img"), "the name is shown");

@@ -302,8 +302,42 @@ async fn only_these_pages_are_there_and_only_to_be_read() {
     let _ = connection.read_to_string(&mut refused);
     assert!(!refused.starts_with("HTTP/1.1 200"), "{refused}");
 
-    // Whoever holds every connection open and says nothing is let go of.
-    let held: Vec<UnixStream> = (0..20).map(|_| UnixStream::connect(sandbox.socket()).unwrap()).collect();
+    // Another site's page that leads its name to this machine reads nothing, wherever it asks.
+    for (head, status) in [
+        ("Host: localhost", 200),
+        ("Host: LOCALHOST:9464", 200),
+        ("Host: 127.0.0.1:9464", 200),
+        ("Host: [::1]:9464", 200),
+        ("Host: evil.example", 421),
+        ("Host: evil.example:9464", 421),
+        ("Host: localhost.evil.example", 421),
+        ("Host: localhost@evil.example", 421),
+        ("Host: 127.0.0.2", 421),
+        ("Host: localhost:x", 421),
+        ("Host: ", 421),
+        ("X-Forwarded-Host: localhost", 421),
+        ("Host: localhost\r\nHost: evil.example", 421),
+    ] {
+        for path in ["/metrics", "/healthz", "/readyz"] {
+            let connection = UnixStream::connect(sandbox.socket()).unwrap();
+            connection.set_read_timeout(Some(PATIENCE)).unwrap();
+            let answer = ask(connection, &format!("GET {path} HTTP/1.1\r\n{head}\r\n\r\n"));
+            // Two of them are refused before they come to us.
+            let is_refused = status == 421 && [400, 421].contains(&answer.status);
+            assert!(answer.status == status || is_refused, "{path} {head}: {answer:?}");
+            assert!(status == 200 || !answer.body.contains("authdrift_"), "{path} {head}: {answer:?}");
+        }
+    }
+    for (target, status) in [("http://evil.example/metrics", 421), ("/status", 421)] {
+        let host = if target.starts_with('/') { "evil.example" } else { "localhost" };
+        let connection = UnixStream::connect(sandbox.socket()).unwrap();
+        connection.set_read_timeout(Some(PATIENCE)).unwrap();
+        let answer = ask(connection, &format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n\r\n"));
+        assert_eq!(answer.status, status, "{target}: {answer:?}");
+    }
+
+    // Those that connect and say nothing keep out nobody who asks.
+    let held: Vec<UnixStream> = (0..200).map(|_| UnixStream::connect(sandbox.socket()).unwrap()).collect();
     assert_eq!(sandbox.get("/healthz").status, 200);
     drop(held);
     assert_eq!(daemon.stop().await, Some(0));

@@ -32,7 +32,8 @@ type Found = (ChangeKind, String);
 enum Expected {
     /// These, and nothing else. A `*` stands for a secret identity.
     Changes(Vec<Found>),
-    /// No document: items of a list cannot be told apart.
+    /// No document: no item of the answer can be used. Within an answer, and of a list in it: no change, because what
+    /// cannot be used is unknown.
     BadList,
 }
 
@@ -101,6 +102,12 @@ impl Trial<'_> {
         let after = document(self.section, after);
         let problem = match (expected, after) {
             (Expected::BadList, None) => None,
+            (Expected::BadList, Some(after)) if place.path.len() > self.section.each.len() => {
+                let mut found: Vec<Change> = Vec::new();
+                let (before, after) = (Side::Value(before.value()), Side::Value(after.value()));
+                compare_section(self.table, &self.section.name, before, after, &mut found);
+                differing(Vec::new(), found.into_iter().map(|change| (change.kind, change.path.to_string())).collect())
+            }
             (Expected::Changes(expected), Some(after)) => {
                 let mut found: Vec<Change> = Vec::new();
                 let (before, after) = (Side::Value(before.value()), Side::Value(after.value()));
@@ -164,7 +171,10 @@ impl Trial<'_> {
             }
             let is_last =
                 self.leaves_nothing(&with(name, None), &place.path) && !self.leaves_nothing(&whole, &place.path);
+            let is_item =
+                place.path.len() == self.section.each.len() + 1 && self.section.key_at(&place.path[1..]).is_some();
             let expected = match &place.within {
+                _ if is_item && self.section.missing_in(&with(name, None)).is_some() => Expected::BadList,
                 Within::Plain if is_last => Expected::Changes(vec![(Removed, self.pointer(&place.path).to_string())]),
                 _ => self.come_or_gone(place, Removed, field, &path),
             };
@@ -241,7 +251,11 @@ impl Trial<'_> {
                 _ => {}
             }
         }
-        let come = self.come_or_gone(place, Added, &new, &path_of(&identity(&new, &keys)));
+        let is_answer = place.path.len() == self.section.each.len();
+        let come = match is_answer && items.is_empty() && self.section.missing_in(&new).is_some() {
+            true => Expected::BadList,
+            false => self.come_or_gone(place, Added, &new, &path_of(&identity(&new, &keys))),
+        };
         let some: Vec<&Value> = items.iter().take(1).collect();
         let more: Vec<&Value> = items.iter().take(1).chain([&new]).collect();
         self.change(place, list(&some), list(&more), come);

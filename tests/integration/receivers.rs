@@ -473,6 +473,52 @@ async fn t8_no_receiver_makes_the_daemon_look_around_in_its_own_network() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_gets_its_key_in_a_header_or_in_the_address_and_nobody_else_sees_it() {
+    let sandbox = Sandbox::approved().await;
+    let address = format!("{}?key=CANARY-query&x=1", sandbox.webhook.hook_url());
+    let keys = [("siem-url", address.as_str()), ("siem-key", "CANARY-header"), ("siem-token", "Bearer CANARY-token\n")];
+    for (name, value) in keys {
+        sandbox.write(name, value);
+    }
+    let place = format!("url = \"{}\"", sandbox.webhook.hook_url());
+    let headers = "headers = { \"X-Api-Key\" = { file = \"siem-key\" }, Authorization = { file = \"siem-token\" } }";
+    sandbox.edit_configuration(&place, &format!("url = {{ file = \"siem-url\" }}\n{headers}"));
+    sandbox.clerk.edit("/v1/instance", |instance| instance["allowed_origins"] = json!(["https://evil.example"]));
+    sandbox.webhook.script(&[503]);
+    let mut said = String::new();
+    for (arguments, code) in [
+        (&["config", "check"][..], 0),
+        (&["-vv", "check", "prod"], 10),
+        (&["outbox", "retry", "--receiver", "siem"], 0),
+        (&["-vv", "receivers", "test", "siem"], 0),
+        (&["receivers", "list", "--json"], 0),
+        (&["outbox", "list", "--json"], 0),
+        (&["history", "prod", "--json"], 0),
+    ] {
+        let ran = sandbox.run(arguments).await.expect(code);
+        said.push_str(&(ran.out + &ran.err));
+    }
+    let deliveries = sandbox.webhook.deliveries();
+    assert!(deliveries.len() >= 3);
+    for delivery in deliveries {
+        let request = delivery.request;
+        assert_eq!((request.query.as_str(), delivery.signature), ("key=CANARY-query&x=1", Signature::Valid));
+        assert_eq!(request.header("x-api-key"), Some("CANARY-header"));
+        assert_eq!(request.authorization.as_deref(), Some("Bearer CANARY-token"));
+    }
+    // What cannot be a header is said without repeating it.
+    sandbox.write("siem-key", "CANARY\rtwo");
+    let refused = sandbox.run(&["receivers", "test", "siem"]).await.expect(74);
+    assert!(refused.err.contains("'x-api-key' has a line break"), "{}", refused.err);
+    said.push_str(&refused.err);
+    let database = std::fs::read(sandbox.database()).unwrap();
+    for canary in ["CANARY-query", "CANARY-header", "CANARY-token", "CANARY\r", "CANARYtwo"] {
+        assert!(!said.contains(canary), "{canary}: {said}");
+        assert!(!database.windows(canary.len()).any(|bytes| bytes == canary.as_bytes()), "{canary} is in the database");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_message_that_is_refused_again_and_again_lets_the_next_one_go_first() {
     let hook = Webhook::start(WEBHOOK_SECRET).await.unwrap();
     let line = Line::new(&[("siem", hook.hook_url())]);

@@ -127,6 +127,20 @@ async fn nobody_is_asked_where_no_daemon_is_and_no_signal_goes_astray() {
     let ran = sandbox.reload().await.expect(69);
     assert!(ran.err.contains("no daemon works on"), "{}", ran.err);
     let daemon = sandbox.started().await;
+    // The lock file can be made to name another process, which does not hold the lock.
+    let lock = sandbox.path("authdrift.lock");
+    let said = fs::read_to_string(&lock).unwrap();
+    let mut bystander = Command::new("sleep").arg("60").spawn().unwrap();
+    for pid in [bystander.id(), std::process::id()] {
+        fs::write(&lock, said.replace(&format!("\"pid\":{}", daemon.id()), &format!("\"pid\":{pid}"))).unwrap();
+        let ran = sandbox.reload().await.expect(74);
+        assert!(ran.err.contains("does not hold that lock: no signal was sent"), "{}", ran.err);
+    }
+    assert!(bystander.try_wait().unwrap().is_none(), "it got no signal");
+    bystander.kill().unwrap();
+    bystander.wait().unwrap();
+    fs::write(&lock, said).unwrap();
+    sandbox.reload().await.expect(0);
     daemon.kill();
     // What a dead one left behind names no process any more.
     assert!(fs::read_to_string(sandbox.path("authdrift.lock")).unwrap().contains("pid"));

@@ -268,7 +268,7 @@ impl Report {
     pub(super) fn write(&self, as_json: bool, out: &mut dyn Write) -> Result<Exit, CliError> {
         let exit = self.exit();
         if as_json {
-            serde_json::to_writer_pretty(&mut *out, &self.as_json(exit))?;
+            crate::cli::output::json(&mut *out, &self.as_json(exit))?;
             writeln!(out)?;
             return Ok(exit);
         }

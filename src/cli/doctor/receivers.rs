@@ -4,7 +4,7 @@ use super::finding::{Check, Finding};
 use super::{secret, vendor};
 use crate::cli::context::Context;
 use crate::cli::receivers::send_sample;
-use crate::config::{Kept, Receiver, ReceiverKind, SecretRef, Tls, secret_url};
+use crate::config::{HookUrl, Kept, Receiver, ReceiverKind, SecretRef, Tls, secret_url};
 use crate::exit::Exit;
 use crate::message::sample::SampleKind;
 use crate::reach::{Door, Who};
@@ -83,7 +83,13 @@ async fn host(receiver: &Receiver) -> Result<Option<Finding>, Finding> {
             let door = Door { host, port: email.port, is_tls, who: Who::Anybody };
             return Ok(Some(vendor::door(&door, Exit::Io).await));
         }
-        ReceiverKind::Webhook(hook) => (hook.url.clone(), who(hook.may_be_private)),
+        ReceiverKind::Webhook(hook) => {
+            let url = match &hook.url {
+                HookUrl::Written(url) => url.clone(),
+                HookUrl::Secret(place) => of_secret(place, &receiver.name)?,
+            };
+            (url, who(hook.may_be_private))
+        }
         ReceiverKind::PagerDuty(pager) => (pager.url.clone(), Who::Public),
         ReceiverKind::Slack(chat) | ReceiverKind::Teams(chat) | ReceiverKind::Discord(chat) => {
             (of_secret(&chat.url, &receiver.name)?, who(chat.may_be_private))

@@ -69,7 +69,7 @@ fn last_cycle(context: &Context, store: &Store, instance: &Instance, is_running:
     let why = format!(
         "{spoken}; not read since {}, and its schedule is {}",
         time(read, now),
-        instance.schedule.cron.describe()
+        instance.schedule.cron.describe(now)
     );
     if is_running {
         let help = "the daemon is running and does not get through; what follows says why, and so does its log";

@@ -73,7 +73,7 @@ fn bad_input_is_refused_at_its_place() {
             clerk("confirm_after = 30"),
             &["4:17 expected a duration like \"30s\", found an integer"],
         ),
-        ("long duration", clerk("confirm_after = \"30d\""), &["4:17 'confirm_after' is longer than 1h"]),
+        ("long duration", clerk("confirm_after = \"30d\""), &["4:17 'confirm_after' is longer than 1 hour"]),
         ("damaged key", clerk("").replace("JA\"", "\""), &["3:19 'publishable_key' "]),
         (
             "no clerk credential",
@@ -370,6 +370,14 @@ fn secrets_are_never_repeated() {
         format!("{}[[teams]]\nname = \"w\"\nurl = {{ file = \"https://x.example/CANARY\" }}", clerk("")),
         format!("{}[[pagerduty]]\nname = \"w\"\nrouting_key = \"CANARY\"", clerk("")),
         format!("{}[[webhook]]\nname = \"w\"\nurl = \"https://a.example\"\nsecret = [\"whsec_CANARY\"]", clerk("")),
+        hook("url = \"https://a.example/?key=CANARY\""),
+        hook("url = \"https://me:CANARY@a.example/\""),
+        hook("url = \"https://a.example/\"\nheaders = { X-Api-Key = \"CANARY\" }"),
+        hook("url = \"https://a.example/\"\nheaders = { X-Api-Key = { credential = \"CANARY/x\" } }"),
+        hook("url = \"https://a.example/\"\nheaders = { X-Api-Key = { value = \"CANARY\" } }"),
+        hook("url = \"https://a.example/\"\nheaders = \"X-Api-Key: CANARY\""),
+        hook("url = \"https://a.example/\"\nheaders.X-Api-Key = \"CANARY\""),
+        hook("url = { value = \"https://a.example/?key=CANARY\" }"),
         "clerk = [{ name = 1, secret_key = \"CANARY\" }]".to_owned(),
         "clerk = [{ name = 1, pw = \"CANARY\" }]".to_owned(),
         "clerk = [{ pw = \"CANARY\" }]".to_owned(),
@@ -390,4 +398,57 @@ error: 'secret_key' has to say where the secret is, not what it is
 
 1 problem in /etc/authdrift/config.toml";
     assert_eq!(shown, expected);
+}
+
+/// A webhook with its secret.
+fn hook(lines: &str) -> String {
+    format!("{}[[webhook]]\nname = \"w\"\nsecret = {{ env = \"X\" }}\n{lines}\n", clerk(""))
+}
+
+#[test]
+fn a_webhook_that_needs_a_key_is_told_where_to_put_it_and_sets_no_header_of_our_own() {
+    for (lines, said) in [
+        ("url = \"https://a.example/?key=x\"", "put the whole address in a file and write { file = "),
+        ("url = \"https://me@a.example/\"", "headers = { Authorization"),
+        ("url = \"https://a.example\"\nheaders = { Host = { env = \"X\" } }", "'Host' in 'headers' is a header that"),
+        ("url = \"https://a.example\"\nheaders = { transfer-encoding = { env = \"X\" } }", "sets itself"),
+        ("url = \"https://a.example\"\nheaders = { Webhook-Signature = { env = \"X\" } }", "sets itself"),
+        ("url = \"https://a.example\"\nheaders = { \"a b\" = { env = \"X\" } }", "is not the name of a header"),
+        ("url = \"https://a.example\"\nheaders = { \"a\\r\\nb\" = { env = \"X\" } }", "is not the name of a header"),
+        (
+            "url = \"https://a.example\"\nheaders = { X-Key = { env = \"X\" }, x-key = { env = \"Y\" } }",
+            "is there twice",
+        ),
+        ("url = \"https://a.example\"\nheaders = [\"X-Key\"]", "a table of names and secrets"),
+    ] {
+        let found = load(&hook(lines)).unwrap_err().to_string();
+        assert!(found.contains(said), "{lines}: {found}");
+    }
+    let good = load(&hook("url = { env = \"URL\" }\n[webhook.headers]\nX-Key = { env = \"X\" }")).unwrap();
+    assert_eq!(
+        good.receivers[0].secrets().iter().map(|kept| kept.key).collect::<Vec<_>>(),
+        ["url", "secret", "headers"]
+    );
+    // What is remembered of a receiver goes by this text: one that was there before looks as it did.
+    let plain = format!("{:?}", load(&hook("url = \"https://a.example/x\"")).unwrap().receivers[0].kind);
+    assert!(
+        plain.starts_with("Webhook(Webhook { url: Url { scheme: \"https\", ") && !plain.contains("headers"),
+        "{plain}"
+    );
+    let end = "secrets: [Env(\"X\")], is_cloud_event: false, may_be_private: false })";
+    assert!(plain.ends_with(end), "{plain}");
+}
+
+#[test]
+fn a_mistyped_section_is_guessed_without_the_list_of_all() {
+    for (name, help) in
+        [("clientz", "did you mean 'clients'?"), ("nothing-like-it", "`authdrift sections` lists the names")]
+    {
+        let text = auth0(&format!("client_id = \"x\"\nclient_secret = {{ env = \"X\" }}\nleave_out = [\"{name}\"]"));
+        let found = load(&text).unwrap_err().to_string();
+        assert!(found.contains(&format!("'{name}' is none of the ")) && found.contains(help), "{found}");
+        assert!(!found.contains("self-service-profiles"), "{found}");
+    }
+    let keep = load(&format!("{}[store]\nkeep = \"6d\"\npath = \"a.db\"\n", clerk(""))).unwrap_err().to_string();
+    assert!(keep.contains("'keep' is shorter than 7 days"), "{keep}");
 }

@@ -44,6 +44,9 @@ struct Outline {
     sequence: u64,
 }
 
+/// The statements of every baseline, by its number: each with its digest and as it was read.
+type Links<'a> = BTreeMap<u64, Vec<(&'a SignedStatement, Digest, Arc<Older>)>>;
+
 /// What a subject is between, in the one spelling of a statement. Neither can be inside of a text, whose quotes are escaped.
 const BEFORE_SUBJECT: &[u8] = b",\"subject\":";
 const AFTER_SUBJECT: &[u8] = b",\"type\":\"authdrift/baseline/v1\"}";
@@ -64,7 +67,7 @@ impl SignedStatement {
 
 /// The newest link of the chain, if everything below it is vouched for and nothing is wrong. Otherwise nothing is known.
 pub(super) fn newest(instance: &InstanceId, evidence: &Evidence<'_>, policy: &Policy<'_>) -> Option<Approved> {
-    let mut older: BTreeMap<u64, Vec<(&SignedStatement, Digest, Arc<Older>)>> = BTreeMap::new();
+    let mut older = Links::new();
     for signed in evidence.statements {
         let digest = signed.digest();
         let read = read(signed, &digest)?;
@@ -166,11 +169,7 @@ fn is_sound(signed: &SignedStatement, digest: &Digest, read: &Older, evidence: &
 
 /// The newest of the older baselines that enough people approved, by the rules of today; none is an answer, too. Nothing if
 /// that takes a comparison.
-fn base(
-    older: &BTreeMap<u64, Vec<(&SignedStatement, Digest, Arc<Older>)>>,
-    policy: &Policy<'_>,
-    evidence: &Evidence<'_>,
-) -> Option<Option<Subject>> {
+fn base(older: &Links<'_>, policy: &Policy<'_>, evidence: &Evidence<'_>) -> Option<Option<Subject>> {
     if evidence.stakes.knows_authors() {
         return None;
     }

@@ -10,6 +10,8 @@ pub enum Outcome {
     NotPermitted,
     Unreachable,
     Suspect,
+    /// Single objects of it cannot be used; if none can, it is unreachable.
+    Partly,
     /// The credential is refused, and with it every section that it reads.
     Refused,
 }
@@ -23,6 +25,7 @@ impl Outcome {
             Self::NotPermitted => "not_permitted",
             Self::Unreachable | Self::Refused => "unreachable",
             Self::Suspect => "suspect",
+            Self::Partly => "value",
         }
     }
 
@@ -35,7 +38,9 @@ impl Outcome {
     pub fn told(self) -> &'static str {
         match self {
             Self::Off | Self::NotOnPlan => "one drift, of the section's state",
-            Self::NotPermitted | Self::Unreachable => "`section.blind`, when the next cycle cannot read it either",
+            Self::NotPermitted | Self::Unreachable | Self::Partly => {
+                "`section.blind`, when the next cycle cannot read it either"
+            }
             Self::Suspect => "`section.suspect`, at once; believed when the next cycle reads the very same",
             Self::Refused => "`credential.refused`, at once and once for all its sections",
         }
@@ -47,7 +52,7 @@ impl Outcome {
     }
 }
 
-use Outcome::{NotOnPlan, NotPermitted, Off, Refused, Suspect, Unreachable};
+use Outcome::{NotOnPlan, NotPermitted, Off, Partly, Refused, Suspect, Unreachable};
 
 pub const CREDENTIAL: &str = "401 that refuses the credential, or no token for it";
 pub const UNAUTHORIZED: &str = "401 of one address";
@@ -80,7 +85,6 @@ pub const SCOPED: &str = "a field that is missing for want of a scope";
 pub const CAP: &str = "a body over the cap";
 pub const DEEP: &str = "nesting 200 deep";
 pub const TWICE: &str = "duplicate keys";
-pub const LARGE: &str = "a number that is too large";
 
 /// Every fault, and what it leads to.
 pub const RULES: &[(&str, Outcome)] = &[
@@ -109,13 +113,12 @@ pub const RULES: &[(&str, Outcome)] = &[
     (LOW, Unreachable),
     (HIGH, Unreachable),
     (CIRCLE, Unreachable),
-    (IDENTITY, Unreachable),
+    (IDENTITY, Partly),
     (FIELD, Suspect),
     (SCOPED, NotPermitted),
     (CAP, Unreachable),
     (DEEP, Unreachable),
     (TWICE, Unreachable),
-    (LARGE, Unreachable),
 ];
 
 /// What the fault of that name leads to.
