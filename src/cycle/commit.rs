@@ -68,7 +68,12 @@ pub(super) fn commit(
         tell(tx, &watch.config, Some(id), &[notice], None, cycle.at)?;
     }
     let mut told = Told::default();
-    let remembered: Vec<Change> = drifts::known(tx, row)?.into_values().map(|drift| drift.change).collect();
+    let remembered: Vec<Change> = match drifts::known(tx, row) {
+        Ok(known) => known.into_values().map(|drift| drift.change).collect(),
+        // Nothing was compared with a row that cannot be read, and people are told so.
+        Err(StoreError::Damaged(_)) => Vec::new(),
+        Err(error) => return Err(error),
+    };
     let surroundings = judged.surroundings(&taken.snapshot, &remembered);
     if let Judged::Compared(compared) = &judged {
         told.notices = notices::of_ends(tx, id, &compared.baseline.approved, cycle.at)?;
