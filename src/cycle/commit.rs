@@ -68,7 +68,11 @@ pub(super) fn commit(
         tell(tx, &watch.config, Some(id), &[notice], None, cycle.at)?;
     }
     let mut told = Told::default();
-    let remembered: Vec<Change> = drifts::known(tx, row)?.into_values().map(|drift| drift.change).collect();
+    let remembered: Vec<Change> = match &judged {
+        Judged::Compared(_) => drifts::known(tx, row)?.into_values().map(|drift| drift.change).collect(),
+        // Rows that cannot be read are a reason not to compare.
+        _ => Vec::new(),
+    };
     let surroundings = judged.surroundings(&taken.snapshot, &remembered);
     if let Judged::Compared(compared) = &judged {
         told.notices = notices::of_ends(tx, id, &compared.baseline.approved, cycle.at)?;

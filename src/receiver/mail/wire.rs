@@ -142,7 +142,7 @@ fn whole(mut line: Vec<u8>) -> io::Result<Vec<u8>> {
     if !line.ends_with(b"\r\n") {
         return Err(io::Error::other("the relay ends a line with LF alone, and SMTP requires CR LF: fix the relay"));
     }
-    let is_code = line.len() >= 5 && line.iter().take(3).all(u8::is_ascii_digit);
+    let is_code = line.iter().take(3).all(u8::is_ascii_digit) && matches!(line.get(3), Some(b' ' | b'-' | b'\r'));
     if is_code && line.iter().skip(4).all(u8::is_ascii_whitespace) {
         let separator = if line.get(3) == Some(&b'-') { b'-' } else { b' ' };
         line.truncate(3);
