@@ -119,7 +119,7 @@ async fn an_instance_that_was_recreated_is_approved_whole_and_keeps_nothing_of_t
 async fn a_critical_change_takes_two_people_and_a_small_one_one() {
     let sandbox = two_approvers().await;
     sandbox.edit_configuration("threshold = 2\n", "threshold = 1\nseverity = { critical = 2 }\n");
-    sandbox.run(&["check"]).await.expect(13).saying(&["`authdrift propose auth0:acme -o FILE"]);
+    sandbox.run(&["check"]).await.expect(13).saying(&["`authdrift propose clerk:prod -o FILE"]);
     let key = sandbox.path("alice").display().to_string();
     let alone = ["approve", "acme", "--all", "--accept-weaker", "--reason", "x", "--key", &key];
     sandbox.run(&alone).await.expect(12).saying(&["baseline 1 has 1 of 2 approvers", "propose"]);

@@ -216,7 +216,7 @@ async fn t4_what_follows_stands_under_the_subject_of_a_message_that_was_queued()
     sandbox.run(&["verify"]).await.expect(12).saying(&["the thread at 'siem'", "the thread at 'security'"]);
     sandbox.set_lifetime(60);
     sandbox.check().await.expect(0);
-    assert_eq!(types(&sandbox), ["drift.opened", "drift.reverted"]);
+    assert_eq!(types(&sandbox), ["drift.opened", "drift.closed"]);
     assert_eq!(sandbox.smtp.mails().len(), 2);
     assert!(!was_sent(&sandbox, "EVIL"));
 }
