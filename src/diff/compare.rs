@@ -101,7 +101,7 @@ pub fn compare<'a>(table: &Table, baseline: impl Fn(&str) -> Side<'a>, snapshot:
 }
 
 /// Adds every difference between two sides of one section to `changes`; none when a side is unknown. More and larger ones
-/// than anybody reads become fewer and smaller, see [`bounds`].
+/// than anybody reads become fewer and smaller, see `bounds.rs`.
 pub fn compare_section(table: &Table, section: &str, before: Side<'_>, after: Side<'_>, changes: &mut Vec<Change>) {
     // What has one digest has one value: it is not even read.
     if before == after || [before, after].contains(&Side::Unknown) {

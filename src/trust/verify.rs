@@ -2,7 +2,7 @@
 //!
 //! Everything is checked at every load, and nothing in the store is believed because it is there: who can write to the store
 //! can write whatever "was verified before". The signatures of the newest baseline are verified natively each time; those
-//! below it again only if the history that it signs does not name them as verified, see [`vouched`]. [`chain`] verifies
+//! below it again only if the history that it signs does not name them as verified, see `vouched.rs`. [`chain`] verifies
 //! all of them natively: `verify`, `approve` and `import` do. Statements may come in any order. One thing that is wrong makes the whole chain
 //! [`Untrusted`]; the caller compares nothing, raises a critical alert and leaves the data as it is.
 //!
