@@ -35,7 +35,7 @@ pub use reads::NotRead;
 pub use suggest::closest;
 pub use validate::ALLOWED_SIGNERS;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -46,6 +46,7 @@ use url::Url;
 use crate::model::{Category, InstanceId, Severity};
 use crate::schedule::Cron;
 use crate::sections::Depth;
+use crate::trust::Rules;
 
 /// A configuration that passed every check.
 #[derive(Debug, Clone)]
@@ -95,22 +96,19 @@ pub struct Approval {
     pub allowed_signers: PathBuf,
     /// KRL or list of public keys that are refused whatever they signed.
     pub revoked_keys: Option<PathBuf>,
-    /// How many different principals a baseline needs, at least 1.
-    pub threshold: usize,
-    /// How many it needs if it approves a change of that severity or a higher one.
-    pub severity: BTreeMap<Severity, usize>,
-    /// Only security keys that somebody touched may approve.
-    pub require_touch: bool,
+    /// How many of them a baseline needs, and with which keys.
+    pub rules: Rules,
 }
 
 impl Approval {
-    /// The command that approves `instance`, for people: where it takes several, it begins with a proposal.
-    pub fn command(&self, instance: &InstanceId) -> String {
-        if self.threshold > 1 {
-            format!("authdrift propose {instance} -o FILE --reason TEXT")
-        } else {
-            format!("authdrift approve {instance} --reason TEXT")
-        }
+    /// The command that approves changes of `instance` of which `worst` is the most severe, for people.
+    pub fn command(&self, instance: &InstanceId, worst: Severity) -> String {
+        instance.approval_command(self.rules.need(worst))
+    }
+
+    /// The command that approves all of `instance`, for people: a first baseline may contain anything.
+    pub fn command_for_all(&self, instance: &InstanceId) -> String {
+        self.command(instance, Severity::Critical)
     }
 }
 

@@ -66,6 +66,9 @@ pub struct Alert {
     pub notices: Vec<Notice>,
     /// Drifts open after this cycle.
     pub open: usize,
+    /// How many people it takes to approve everything that is open.
+    #[serde(default = "one")]
+    pub approvers_needed: usize,
     /// The last event of the history: its number and the digest that names the whole history up to it.
     pub event: HistoryMark,
     /// The machine this was sent from.
@@ -460,6 +463,10 @@ impl NoticeKind {
     }
 }
 
+fn one() -> usize {
+    1
+}
+
 impl Alert {
     /// One about the program itself, at that point of the history.
     pub fn of_watch(notices: Vec<Notice>, at: DateTime<Utc>, event: HistoryMark, host: String) -> Self {
@@ -476,6 +483,7 @@ impl Alert {
             sections: Vec::new(),
             notices,
             open: 0,
+            approvers_needed: one(),
             event,
             host,
             version: env!("CARGO_PKG_VERSION").to_owned(),

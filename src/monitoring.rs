@@ -95,7 +95,11 @@ fn pages(site: Arc<Site>) -> Router {
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
         .with_state(site)
-        .layer(middleware::from_fn(only_our_host))
+}
+
+/// The pages for TCP clients. No browser connects to a Unix socket, and its clients name any host or none.
+fn pages_of_this_host(site: Arc<Site>) -> Router {
+    pages(site).layer(middleware::from_fn(only_our_host))
 }
 
 /// Refuses a request that was meant for another host.

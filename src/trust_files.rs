@@ -89,12 +89,7 @@ fn content(
         (Some(path), Some(bytes)) => RevokedKeys::parse(&bytes?).map_err(|error| bad(path, error.to_string()))?,
         _ => RevokedKeys::default(),
     };
-    let rules = Rules {
-        threshold: approval.threshold,
-        by_severity: approval.severity.clone(),
-        require_touch: approval.require_touch,
-    };
-    Ok(Content { signers, revoked, rules })
+    Ok(Content { signers, revoked, rules: approval.rules.clone() })
 }
 
 /// The largest file that a configuration names and that is read whole.

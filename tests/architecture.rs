@@ -61,6 +61,7 @@ const NEIGHBOURS: &[(&str, &str, &str)] = &[
     ("trust", "snapshot", "a subject names a snapshot"),
     ("config", "schedule", "a schedule is checked when it is read"),
     ("config", "sections", "what is configured decides which sections are read"),
+    ("config", "trust", "how many people must approve is one type, which also decides whether enough did"),
     ("provider", "secrets", "reads its credential for every cycle, so that a new one counts at once"),
     ("provider", "reach", "requests go through the same proxy as those to receivers"),
     ("reach", "secrets", "the address of a proxy can be a secret"),

@@ -150,7 +150,9 @@ fn the_unit_runs_only_commands_that_exist_and_knows_its_exit_codes() {
     for command in ["run", "reload", "stale"] {
         assert!(Command::new(BINARY).args([command, "--help"]).output().unwrap().status.success(), "{command}");
     }
-    assert_eq!(values(&unit, "Environment"), ["MALLOC_ARENA_MAX=1"], "everybody can read the environment of a unit");
+    // Every user can read the environment of a unit, so no secret may be in it.
+    let environment = ["AUTHDRIFT_CONFIG=/etc/authdrift/config.toml", "MALLOC_ARENA_MAX=1"];
+    assert_eq!(values(&unit, "Environment"), environment);
     assert_eq!(values(&unit, "RestartPreventExitStatus"), ["2 78"]);
     assert!(values(&unit, "LoadCredential").is_empty(), "a credential that is not there would stop the start");
 }

@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::ApprovalError;
 use crate::canonical::{self, Document, Room};
 use crate::classify::{Catalogue, Drift, Surroundings, assess_among, weakest};
-use crate::diff::compare::{Side, compare_section};
+use crate::diff::compare::{Side, compare_to_approve};
 use crate::model::{Digest, Pointer, State, display_safe};
 use crate::sections::Table;
 use crate::trust::statement::{End, Subject};
@@ -131,7 +131,7 @@ impl Proposal {
         for section in self.subject.sections.keys() {
             let before = side(previous, section).unwrap_or(Side::Unknown);
             let after = side(&self.subject, section).unwrap_or(Side::Unknown);
-            compare_section(table, section, before, after, &mut changes);
+            compare_to_approve(table, section, before, after, &mut changes);
         }
         let surroundings = Surroundings::new(table, self.values(previous), self.values(&self.subject), &changes, &[]);
         changes.into_iter().map(|change| assess_among(catalogue, &surroundings, change)).collect()
@@ -213,6 +213,18 @@ impl Proposal {
         unread
             .map(|(section, mark)| (section.as_str(), mark.state, self.unread.get(section).map_or("", String::as_str)))
             .collect()
+    }
+
+    /// Objects that the vendor answered and that cannot be used, in sections that would be held for the first time, each with
+    /// the reason. They are not watched until they can be used. In other sections they are among [`Proposal::drifts`].
+    pub fn unusable(&self) -> Vec<(Pointer, String)> {
+        let before: BTreeSet<&str> =
+            self.previous.iter().flat_map(|previous| self.values(previous)).map(|(section, _)| section).collect();
+        let mut found = Vec::new();
+        for (section, value) in self.values(&self.subject).filter(|(section, _)| !before.contains(section)) {
+            canonical::unknown_places(value, &Pointer::of_section(section), &mut found);
+        }
+        found
     }
 
     /// Makes sure that what would change can be shown: the baseline that the subject follows is in the file, whole, and

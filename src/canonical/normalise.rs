@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use super::certificate::certificates;
 use super::redact::{Redaction, is_secret_text};
 use super::unknown::{marker, told_apart, unknown};
-use super::{Document, to_bytes};
+use super::{Document, NoRoom, Room, to_bytes, weight};
 use crate::model::{Digest, Pointer, display_safe, is_nothing};
 use crate::sections::Section;
 
@@ -32,7 +32,16 @@ pub enum BadList {
         /// What both have.
         identity: String,
     },
+    /// Much more would be kept than was read.
+    #[error("of what stands for its secrets, code and certificates {0}")]
+    NoRoom(#[from] NoRoom),
 }
+
+/// What may stand for the secrets, code and certificates of one section: each takes many times the memory of a short text.
+const STAND_INS: usize = 24 << 20;
+
+/// The longest identity of an item: it stands in the path of each change below it.
+const LONGEST_IDENTITY: usize = 1 << 10;
 
 /// Makes the canonical document of `section` from what the vendor answered.
 ///
@@ -40,15 +49,16 @@ pub enum BadList {
 /// and never gone.
 ///
 /// # Errors
-/// No item of the answer can be told apart from the others.
+/// No item of the answer can be told apart from the others, or what stands for its secrets takes too much memory.
 pub fn document(section: &Section, fetched: Value, redaction: &Redaction) -> Result<Document, BadList> {
-    let walk = Walk { section, redaction };
+    let walk = Walk { section, redaction, stand_ins: &Room::of(STAND_INS) };
     walk.value(fetched, &mut Vec::new()).map(|value| Document::new(&value.unwrap_or(Value::Null)))
 }
 
 struct Walk<'a> {
     section: &'a Section,
     redaction: &'a Redaction,
+    stand_ins: &'a Room,
 }
 
 impl Walk<'_> {
@@ -59,10 +69,10 @@ impl Walk<'_> {
         }
         if self.section.is_secret(path) && !is_nothing(&value) {
             let value = self.unordered(value, path);
-            return Ok(Some(self.fingerprint(path, &value)));
+            return Ok(Some(self.standing(self.fingerprint(path, &value))?));
         }
         let canonical = match value {
-            Value::String(text) => self.text(text, path),
+            Value::String(text) => self.text(text, path)?,
             Value::Object(entries) => {
                 let had_fields = !entries.is_empty();
                 let object = self.object(entries, path)?;
@@ -81,22 +91,28 @@ impl Walk<'_> {
         Ok(Some(canonical))
     }
 
-    fn text(&self, text: String, path: &[String]) -> Value {
+    /// `stand_in`, if there is room for it.
+    fn standing(&self, stand_in: Value) -> Result<Value, NoRoom> {
+        self.stand_ins.take(weight(&stand_in)).map(|()| stand_in)
+    }
+
+    fn text(&self, text: String, path: &[String]) -> Result<Value, NoRoom> {
         if let Some(certificates) = certificates(&text) {
-            return certificates;
+            return self.standing(certificates);
         }
         if self.section.is_code(path) && !self.redaction.keep_code && !text.is_empty() {
             let digest = Digest::of(text.as_bytes());
-            return json!({ "sha256": digest.as_str().trim_start_matches("sha256:"), "size": text.len() });
+            let digits = digest.as_str().trim_start_matches("sha256:");
+            return self.standing(json!({ "sha256": digits, "size": text.len() }));
         }
         let name = match self.section.is_freely_named(path) {
             true => "",
             false => path.iter().rev().find(|token| *token != "*").map_or("", String::as_str),
         };
         if !text.is_empty() && is_secret_text(name, &text) && !self.section.is_code(path) {
-            return self.fingerprint(path, &Value::String(text));
+            return self.standing(self.fingerprint(path, &Value::String(text)));
         }
-        Value::String(text)
+        Ok(Value::String(text))
     }
 
     fn object(&self, entries: Map<String, Value>, path: &mut Vec<String>) -> Result<Map<String, Value>, BadList> {
@@ -106,15 +122,20 @@ impl Walk<'_> {
             let kept = self.value(value, path)?;
             let name = path.pop().unwrap_or_default();
             if let Some(kept) = kept {
-                canonical.insert(name, kept);
+                canonical.insert(self.name(name, path), kept);
             }
         }
         Ok(told_apart(canonical))
     }
 
+    /// The name of a field of the object at `path`. People paste secrets there too, and a name is shown wherever its path is.
+    fn name(&self, name: String, path: &[String]) -> String {
+        if is_secret_text("", &name) { self.redaction.key.name_of(&self.place(path), &name) } else { name }
+    }
+
     /// A list of objects with an identity becomes a map. What cannot be used of it is unknown, and nothing else of it is.
     fn keyed(&self, items: Vec<Value>, fields: &[String], path: &mut Vec<String>) -> Result<Value, BadList> {
-        let (mut canonical, mut twice, mut nameless) = (Map::new(), BTreeSet::new(), 0);
+        let (mut canonical, mut twice, mut nameless, mut is_any_long) = (Map::new(), BTreeSet::new(), 0, false);
         let is_answer = path.len() == self.section.each.len();
         let missing = |item: &Value| self.section.missing_in(item).filter(|_| is_answer);
         let count = items.len();
@@ -123,6 +144,10 @@ impl Walk<'_> {
                 nameless += 1;
                 continue;
             };
+            if identity.len() > LONGEST_IDENTITY {
+                (nameless, is_any_long) = (nameless + 1, true);
+                continue;
+            }
             if canonical.contains_key(&identity) {
                 twice.insert(identity);
                 continue;
@@ -154,7 +179,8 @@ impl Walk<'_> {
         }
         if nameless > 0 {
             let items = if nameless == 1 { "an item has".to_owned() } else { format!("{nameless} items have") };
-            canonical.insert(String::new(), marker(&format!("{items} no '{field}'")));
+            let bound = if is_any_long { format!(" of up to {LONGEST_IDENTITY} bytes") } else { String::new() };
+            canonical.insert(String::new(), marker(&format!("{items} no '{field}'{bound}")));
         }
         Ok(Value::Object(canonical))
     }
@@ -171,6 +197,7 @@ impl Walk<'_> {
             let is_secret = self.section.is_secret(path);
             let place = self.place(path);
             path.truncate(depth);
+            let is_secret = is_secret || is_secret_text("", text);
             parts.push(if is_secret { self.redaction.key.name_of(&place, text) } else { text.to_owned() });
         }
         (!parts.is_empty()).then(|| parts.join(" "))
@@ -278,6 +305,28 @@ mod tests {
     }
 
     #[test]
+    fn what_stands_for_many_secrets_takes_so_much_memory_at_most() {
+        let with = |count: usize| {
+            let tokens: Vec<String> = (0..count).map(|at| at.to_string()).collect();
+            json!([{ "client_id": "a", "name": "a", "is_first_party": true, "my_tokens": tokens }])
+        };
+        let error = canonical(Provider::Auth0, "clients", with(75_000)).unwrap_err();
+        assert!(error.to_string().contains("larger than 24 MiB"), "{error}");
+        assert!(canonical(Provider::Auth0, "clients", with(1_000)).is_ok());
+    }
+
+    #[test]
+    fn an_item_with_an_endless_name_is_unknown_and_its_siblings_are_known() {
+        let item = |name: &str| json!({ "name": name, "id": name, "claims": {}, "lifetime": 60 });
+        for (length, is_known) in [(LONGEST_IDENTITY, true), (LONGEST_IDENTITY + 1, false)] {
+            let answer = json!([item("a"), item(&"b".repeat(length))]);
+            let document = canonical(Provider::Clerk, "jwt_templates", answer).unwrap();
+            assert_eq!(document["a"]["lifetime"], 60);
+            assert_eq!(unknown(&document[""]).is_none(), is_known, "{length}");
+        }
+    }
+
+    #[test]
     fn no_answer_makes_a_part_of_itself_unknown() {
         for text in ["x", "=x", ""] {
             let answer = json!([{ "name": "a", "claims": { "unknown": text } }]);
@@ -332,6 +381,23 @@ mod tests {
                 assert!(found.pointer(place).is_some(), "{section} {place}: {found}");
             }
         }
+    }
+
+    #[test]
+    fn a_secret_is_hidden_where_it_is_a_name() {
+        let of = |section: &str, answer| canonical(Provider::Clerk, section, answer).unwrap();
+        let named =
+            |key: &str| of("jwt_templates", json!([{ "name": "a", "claims": { "n": { key: "x" }, "role": "y" } }]));
+        let document = named("sk_live_CANARY0123456789");
+        assert!(!document.to_string().contains("CANARY"), "{document}");
+        assert_eq!(document["a"]["claims"]["role"], "y");
+        assert!(document["a"]["claims"]["n"].as_object().unwrap().values().eq([&json!("x")]));
+        assert_ne!(document, named("sk_live_CANARY9876543210"));
+        let url = |login: &str| json!([{ "url": format!("https://{login}@a.example/"), "id": "1" }, { "url": "https://b.example/" }]);
+        let document = of("redirect_urls", url("me:CANARY"));
+        assert!(!document.to_string().contains("CANARY"), "{document}");
+        assert_eq!(document["https://b.example/"]["url"], "https://b.example/");
+        assert_ne!(document, of("redirect_urls", url("me:CANARY2")));
     }
 
     #[test]

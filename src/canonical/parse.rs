@@ -17,6 +17,12 @@ const MOST_LEVELS: usize = 64;
 /// Levels that a file of this program may have: its documents are answers within a section, and it wraps them.
 const MOST_LEVELS_OF_FILE: usize = 80;
 
+/// Bytes of all the names that lead to one value. Each change has its path, and so has each fingerprint.
+const LONGEST_PATH: usize = 2 << 10;
+
+/// The same of a file of this program, where identities are names too.
+const LONGEST_PATH_OF_FILE: usize = 16 << 10;
+
 /// An answer that is not JSON we can compare.
 #[derive(Debug, thiserror::Error)]
 #[error("the answer is not usable JSON: {0}")]
@@ -40,7 +46,7 @@ pub fn parse(bytes: &[u8]) -> Result<Value, Unusable> {
 /// Reads an answer from outside, with as much memory as `room` has left.
 ///
 /// # Errors
-/// Malformed text, nesting over 64 levels, a key twice in one object, an integer beyond ±(2^53 - 1), more than there is
+/// Malformed text, nesting over 64 levels, names of more than 2 KiB that lead to one value, a key twice in one object, an integer beyond ±(2^53 - 1), more than there is
 /// room for.
 ///
 /// # Security
@@ -48,7 +54,7 @@ pub fn parse(bytes: &[u8]) -> Result<Value, Unusable> {
 /// show an approver one value and the machine another. A few kilobytes of compressed text can hold values that take
 /// gigabytes, so memory is counted while they are read.
 pub fn parse_within(bytes: &[u8], room: &Room) -> Result<Value, Unusable> {
-    read(bytes, room, MOST_LEVELS)
+    read(bytes, Weigh { room, levels: MOST_LEVELS, most: MOST_LEVELS, path: LONGEST_PATH })
 }
 
 /// Reads a file that this program wrote, or somebody else in its form.
@@ -56,15 +62,15 @@ pub fn parse_within(bytes: &[u8], room: &Room) -> Result<Value, Unusable> {
 /// # Errors
 /// As [`parse_within`], but a few more levels are read.
 pub fn parse_file(bytes: &[u8], room: &Room) -> Result<Value, Unusable> {
-    read(bytes, room, MOST_LEVELS_OF_FILE)
+    read(bytes, Weigh { room, levels: MOST_LEVELS_OF_FILE, most: MOST_LEVELS_OF_FILE, path: LONGEST_PATH_OF_FILE })
 }
 
 /// Weighs the values first and makes none unless there is room for all: memory that was given back is not always free for
 /// the next.
-fn read(bytes: &[u8], room: &Room, levels: usize) -> Result<Value, Unusable> {
+fn read(bytes: &[u8], weigh: Weigh<'_>) -> Result<Value, Unusable> {
     let unusable = |error: serde_json::Error| Unusable(crate::model::display_safe(&error.to_string()));
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
-    Weigh { room, levels, most: levels }.deserialize(&mut deserializer).map_err(unusable)?;
+    weigh.deserialize(&mut deserializer).map_err(unusable)?;
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
     Strict.deserialize(&mut deserializer).and_then(|value| deserializer.end().map(|()| value)).map_err(unusable)
 }
@@ -76,6 +82,33 @@ struct Weigh<'r> {
     /// Levels that are left, of how many.
     levels: usize,
     most: usize,
+    /// Bytes that further names on the way to a value may have.
+    path: usize,
+}
+
+/// A name, of which the answer is how long the names below it may be.
+struct Name<'r>(Weigh<'r>);
+
+impl<'de> DeserializeSeed<'de> for Name<'_> {
+    type Value = usize;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<usize, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for Name<'_> {
+    type Value = usize;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a name")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, name: &str) -> Result<usize, E> {
+        self.0.take(room::of_text(name))?;
+        let left = self.0.path.checked_sub(name.len());
+        left.ok_or_else(|| E::custom("the names that lead to a value of it are too long"))
+    }
 }
 
 impl Weigh<'_> {
@@ -141,9 +174,9 @@ impl<'de> Visitor<'de> for Weigh<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<(), A::Error> {
         let inner = self.deeper()?;
         let mut count = 0;
-        while entries.next_key_seed(self)?.is_some() {
+        while let Some(path) = entries.next_key_seed(Name(self))? {
             self.take(room::of_entry(count))?;
-            entries.next_value_seed(inner)?;
+            entries.next_value_seed(Self { path, ..inner })?;
             count += 1;
         }
         Ok(())
@@ -230,6 +263,9 @@ mod tests {
     #[test]
     fn what_would_be_changed_silently_is_refused() {
         let deep = format!("{}{}", "[".repeat(200), "]".repeat(200));
+        let long = format!(r#"{{"{}":1}}"#, "a".repeat(LONGEST_PATH + 1));
+        let half = "a".repeat(LONGEST_PATH / 2);
+        let long_together = format!(r#"[{{"{half}":[{{"{half}":{{"a":1}}}}]}}]"#);
         let table = [
             (r#"{"a":1,"a":2}"#, "twice"),
             ("9007199254740993", "beyond"),
@@ -237,6 +273,8 @@ mod tests {
             ("123456789012345678901234567890", "beyond"),
             ("1e999", "out of range"),
             (deep.as_str(), "deeper than 64 levels"),
+            (long.as_str(), "too long"),
+            (long_together.as_str(), "too long"),
             ("{} x", "trailing"),
             ("<html>", "expected value"),
             (r#""\ud800""#, "hex escape"),

@@ -34,7 +34,7 @@ pub(super) fn told_apart(mut fields: Map<String, Value>) -> Map<String, Value> {
 
 /// Every place in the document of a section at which an object cannot be used, with the reason. Of one without identity it
 /// is the place of the list.
-pub(super) fn places(value: &Value, path: &Pointer, found: &mut Vec<(Pointer, String)>) {
+pub(crate) fn places(value: &Value, path: &Pointer, found: &mut Vec<(Pointer, String)>) {
     for (name, field) in value.as_object().into_iter().flatten() {
         match unknown(field) {
             Some(reason) if name.is_empty() => found.push((path.clone(), reason.to_owned())),
@@ -42,4 +42,24 @@ pub(super) fn places(value: &Value, path: &Pointer, found: &mut Vec<(Pointer, St
             None => places(field, &path.child(name), found),
         }
     }
+}
+
+/// `value` as something to approve: what it marks as unknown is a value like any other, because somebody who approves it
+/// approves that it is not watched. What `before` marks alike is left out: it was approved so.
+pub(crate) fn to_approve(value: &Value, before: Option<&Value>) -> Value {
+    let Value::Object(fields) = value else { return value.clone() };
+    let mut plain = Map::new();
+    for (name, field) in fields {
+        let was = before.and_then(|before| before.get(name));
+        match unknown(field) {
+            Some(_) if was == Some(field) => {}
+            Some(reason) => {
+                plain.insert(name.clone(), json!({ "not watched": reason }));
+            }
+            None => {
+                plain.insert(name.clone(), to_approve(field, was));
+            }
+        }
+    }
+    Value::Object(plain)
 }

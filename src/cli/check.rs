@@ -122,21 +122,18 @@ fn print(reports: &[Report], context: &Context, out: &mut dyn Write) -> Result<(
         if let Some(id) = first.drifts.iter().find_map(|drift| drift.id.as_ref()) {
             writeln!(out, "`authdrift show {id}` explains the first,")?;
         }
-        let command = context.config.approval.command(&first.instance);
-        let what = if context.config.approval.threshold > 1 {
-            "proposes it to the approvers"
-        } else {
-            "accepts what you choose"
-        };
+        let worst = first.at_stake();
+        let approval = &context.config.approval;
+        let command = approval.command(&first.instance, worst);
+        let is_alone = approval.rules.need(worst) == 1;
+        let what = if is_alone { "accepts what you choose" } else { "proposes it to the approvers" };
         writeln!(out, "`{command}` {what}.")?;
     } else if let Some(first) = reports.iter().find(|report| report.verdict == Verdict::NoBaseline) {
         writeln!(out)?;
-        let command = context.config.approval.command(&first.instance);
-        let what = if context.config.approval.threshold > 1 {
-            "proposes what was read"
-        } else {
-            "makes what was read the baseline"
-        };
+        let approval = &context.config.approval;
+        let command = approval.command_for_all(&first.instance);
+        let is_alone = approval.rules.most() == 1;
+        let what = if is_alone { "makes what was read the baseline" } else { "proposes what was read" };
         writeln!(out, "Nobody has approved {} yet: `{command}` {what}.", first.instance)?;
     }
     let mut columns = Columns::new(2);

@@ -6,12 +6,11 @@ use std::path::Path;
 use super::CliError;
 use super::context::Context;
 use super::output::{Columns, PLAIN, count};
-use crate::config::{
-    Approval, Auth0Credential, Config, HookUrl, Kept, Proxy, ProxyAddress, ReceiverKind, Source, Webhook,
-};
+use crate::config::{Auth0Credential, Config, HookUrl, Kept, Proxy, ProxyAddress, ReceiverKind, Source, Webhook};
 use crate::exit::Exit;
 use crate::reach;
 use crate::secrets::{Place, SecretError, look};
+use crate::trust::Rules;
 
 /// Checks the configuration and says what it means. Nothing is contacted and no secret is read.
 ///
@@ -31,7 +30,7 @@ pub fn check(file: Option<&Path>, out: &mut dyn Write) -> Result<Exit, CliError>
         out,
         "Database {}, approvals by {} of {}.",
         config.store.display(),
-        approvers(&config.approval),
+        approvers(&config.approval.rules),
         config.approval.allowed_signers.display()
     )?;
     match &config.heartbeat {
@@ -131,16 +130,16 @@ fn proxy(config: &Config) -> Option<String> {
 }
 
 /// How many people it takes: `1, from critical on 2, with touch`.
-fn approvers(approval: &Approval) -> String {
-    let mut words = approval.threshold.to_string();
-    let mut most = approval.threshold;
-    for (severity, need) in approval.severity.iter().map(|(severity, need)| (severity, *need)) {
+fn approvers(rules: &Rules) -> String {
+    let mut words = rules.threshold.to_string();
+    let mut most = rules.threshold;
+    for (severity, need) in rules.by_severity.iter().map(|(severity, need)| (severity, *need)) {
         if need > most {
             words.push_str(&format!(", from {severity} on {need}"));
             most = need;
         }
     }
-    if approval.require_touch { words + ", with touch," } else { words }
+    if rules.require_touch { words + ", with touch," } else { words }
 }
 
 fn credentials(source: &Source) -> String {

@@ -30,7 +30,8 @@ pub fn diff(context: &Context, options: &DiffOptions, out: &mut dyn Write) -> Re
     let standing = store.read(|tx| Standing::load(tx, &instance.id, &trust, catalogue, context.clock.now()))?;
     let Some(baseline) = &standing.baseline else {
         let message = format!("{} has no baseline yet, so there is nothing to compare with", instance.id);
-        let help = format!("`{}` makes it of the newest snapshot", context.config.approval.command(&instance.id));
+        let help =
+            format!("`{}` makes it of the newest snapshot", context.config.approval.command_for_all(&instance.id));
         return Err(CliError::new(Exit::NoBaseline, message).with_help(help));
     };
     let drifts = standing.drifts(catalogue);

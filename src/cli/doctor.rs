@@ -144,7 +144,7 @@ fn configuration(path: Option<&Path>, context: Option<&Context>, errors: &[CliEr
         .iter()
         .map(|error| {
             let help =
-                error.help.clone().unwrap_or_else(|| "mend it there; `authdrift config check` shows it".to_owned());
+                error.help.clone().unwrap_or_else(|| "fix it there; `authdrift config check` shows it".to_owned());
             Finding::failure(Check::Configuration, &name, error.message.trim_start_matches("error: "), help, error.exit)
         })
         .collect();

@@ -53,7 +53,8 @@ pub fn export(context: &Context, options: &ExportOptions, out: &mut dyn Write) -
     })?;
     if statements.is_empty() {
         let message = format!("{} has no baseline yet, so there is nothing to export", instance.id);
-        let help = format!("`{}` makes it of the newest snapshot", context.config.approval.command(&instance.id));
+        let help =
+            format!("`{}` makes it of the newest snapshot", context.config.approval.command_for_all(&instance.id));
         return Err(CliError::new(Exit::NoBaseline, message).with_help(help));
     }
 
@@ -95,7 +96,7 @@ pub fn export(context: &Context, options: &ExportOptions, out: &mut dyn Write) -
 
     numbers.dedup();
     let (baselines, documents) = (count(numbers.len(), "baseline"), count(documents.len(), "document"));
-    let (folder, threshold) = (folder.display(), approval.threshold);
+    let (folder, threshold) = (folder.display(), approval.rules.threshold);
     let mut after = AfterCommit::of(format!("the export is in '{folder}'"));
     after.then(writeln!(out, "{baselines} of {} with {documents} in {folder}.", instance.id));
     after.then(writeln!(out, "`sh {folder}/verify.sh -t {threshold}` checks it."));

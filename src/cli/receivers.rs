@@ -125,7 +125,7 @@ pub async fn test(context: &Context, options: &ReceiversTestOptions, out: &mut d
         Attempt::Transient(reason, _) | Attempt::Busy(reason, _) | Attempt::Partly(reason, _) => {
             refused(&reason, "an alert would be tried again for three days")
         }
-        Attempt::Permanent(reason) => refused(&reason, "an alert would be given up: mend the receiver's configuration"),
+        Attempt::Permanent(reason) => refused(&reason, "an alert would be given up: fix the receiver's configuration"),
         Attempt::Gone(reason) => {
             refused(&reason, "after that nothing would be sent any more: make a new address there")
         }
@@ -198,7 +198,9 @@ fn frame(context: &Context, receiver: &Receiver, now: DateTime<Utc>) -> Result<A
     };
     let event = mark.unwrap_or_else(|| HistoryMark { size: 0, head: Digest::of(b"") });
     let host = crate::cycle::hostname();
-    Ok(Alert { instance: wanted, resource: "sample".to_owned(), ..Alert::of_watch(Vec::new(), now, event, host) })
+    let approvers_needed = context.config.approval.rules.most();
+    let frame = Alert::of_watch(Vec::new(), now, event, host);
+    Ok(Alert { instance: wanted, resource: "sample".to_owned(), approvers_needed, ..frame })
 }
 
 /// `from high; clerk:prod; mfa, keys`

@@ -148,7 +148,7 @@ fn explain(
     if known.status == Status::Open {
         writeln!(out)?;
         writeln!(out, "  Not you?   `authdrift diff {instance} --format revert` shows the way back.")?;
-        writeln!(out, "  Intended?  `{} --only {}`", approval.command(instance), known.id)?;
+        writeln!(out, "  Intended?  `{} --only {}`", approval.command(instance, drift.severity), known.id)?;
         if !others.is_empty() {
             writeln!(out, "             takes in the other paths of the setting.")?;
         }

@@ -68,8 +68,8 @@ fn one_publishable_key_is_a_whole_configuration() {
     let config = load(&clerk("")).unwrap();
     assert_eq!(config.store, Path::new("/var/lib/authdrift/authdrift.db"));
     assert_eq!(config.approval.allowed_signers, Path::new("/etc/authdrift/allowed_signers"));
-    assert_eq!(config.approval.threshold, 1);
-    assert!(config.approval.severity.is_empty() && !config.approval.require_touch);
+    assert_eq!(config.approval.rules.threshold, 1);
+    assert!(config.approval.rules.by_severity.is_empty() && !config.approval.rules.require_touch);
     assert!(config.receivers.is_empty() && config.catalogue.is_none());
     let instance = config.instance("prod").unwrap();
     assert_eq!(instance.id.to_string(), "clerk:prod");

@@ -1,6 +1,5 @@
 //! Builds a [`Config`] from the top-level table.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -14,6 +13,7 @@ use super::suggest::closest;
 use super::{Approval, Config, Schedule, SecretUrl, instance, monitoring, network, receiver};
 use crate::model::{Severity, display_safe, display_safe_sentence};
 use crate::schedule::{BadCron, Cron};
+use crate::trust::Rules;
 
 /// Where the signers are listed unless the configuration says otherwise.
 pub const ALLOWED_SIGNERS: &str = "/etc/authdrift/allowed_signers";
@@ -98,9 +98,7 @@ fn approval(file: &mut Reader<'_>) -> Approval {
     let mut approval = Approval {
         allowed_signers: PathBuf::from(ALLOWED_SIGNERS),
         revoked_keys: None,
-        threshold: 1,
-        severity: BTreeMap::new(),
-        require_touch: false,
+        rules: Rules { threshold: 1, ..Rules::default() },
     };
     let Some(mut section) = file.table("approval") else {
         return approval;
@@ -110,13 +108,13 @@ fn approval(file: &mut Reader<'_>) -> Approval {
     }
     approval.revoked_keys = section.path("revoked_keys").map(|path| path.value);
     if let Some(threshold) = people(&mut section, "threshold") {
-        approval.threshold = threshold;
+        approval.rules.threshold = threshold;
     }
-    approval.require_touch = section.boolean("require_touch").is_some_and(|touch| touch.value);
+    approval.rules.require_touch = section.boolean("require_touch").is_some_and(|touch| touch.value);
     if let Some(mut table) = section.table("severity") {
         for severity in Severity::ALL {
             if let Some(need) = people(&mut table, severity.as_str()) {
-                approval.severity.insert(*severity, need);
+                approval.rules.by_severity.insert(*severity, need);
             }
         }
         table.finish();

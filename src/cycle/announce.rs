@@ -11,7 +11,8 @@ use crate::classify::{Catalogue, Drift, Surroundings, assess_among};
 use crate::config::{Config, Filter, Receiver};
 use crate::incident::{Hearing, Known, SectionKind, Status, Step, Story, Telling, Transition};
 use crate::message::{
-    Alert, ApprovedBaseline, Entry, EntryChange, Message, News, Notice, SectionChange, Window, fold::grouped,
+    Alert, ApprovedBaseline, Entry, EntryChange, Message, News, Notice, SectionChange, SectionNews, Window,
+    fold::grouped,
 };
 use crate::model::{Digest, HistoryMark, InstanceId, Severity};
 use crate::receiver;
@@ -52,6 +53,7 @@ pub fn announce(tx: &Transaction<'_>, row: InstanceRow, origin: &Origin<'_>, tol
         || told.untrusted.is_some()
         || told.trusted_again;
     if is_news {
+        let approvers_needed = approvers_needed(tx, row, origin, &told.sections)?;
         let alert = Alert {
             instance: Some(origin.instance.clone()),
             resource: origin.resource.to_owned(),
@@ -63,6 +65,7 @@ pub fn announce(tx: &Transaction<'_>, row: InstanceRow, origin: &Origin<'_>, tol
             sections: told.sections,
             notices: told.notices,
             open,
+            approvers_needed,
             ..about_nothing(tx, origin.at)?
         };
         for receiver in &origin.config.receivers {
@@ -115,6 +118,22 @@ pub fn tell_one(
     at: DateTime<Utc>,
 ) -> Result<(), StoreError> {
     keep(tx, receiver, Alert { notices, ..about_nothing(tx, at)? }, at)
+}
+
+/// How many people it takes to approve everything that is open. A section that is new to the baseline may hold anything.
+fn approvers_needed(
+    tx: &Transaction<'_>,
+    row: InstanceRow,
+    origin: &Origin<'_>,
+    sections: &[SectionNews],
+) -> Result<usize, StoreError> {
+    let rules = &origin.config.approval.rules;
+    if rules.least() == rules.most() || sections.iter().any(|section| section.news == SectionChange::Unbaselined) {
+        return Ok(rules.most());
+    }
+    let severity = |drift: Known| assess_among(origin.catalogue, &origin.surroundings, drift.change).severity;
+    let worst = drifts::open(tx, row)?.into_iter().map(severity).max();
+    Ok(rules.need(worst.unwrap_or(Severity::Info)))
 }
 
 /// Keeps a message that follows up no other.

@@ -68,14 +68,18 @@ pub(super) fn commit(
         tell(tx, &watch.config, Some(id), &[notice], None, cycle.at)?;
     }
     let mut told = Told::default();
-    let remembered: Vec<Change> = drifts::known(tx, row)?.into_values().map(|drift| drift.change).collect();
+    let remembered: Vec<Change> = match &judged {
+        Judged::Compared(_) => drifts::known(tx, row)?.into_values().map(|drift| drift.change).collect(),
+        // Rows that cannot be read are a reason not to compare.
+        _ => Vec::new(),
+    };
     let surroundings = judged.surroundings(&taken.snapshot, &remembered);
     if let Judged::Compared(compared) = &judged {
         told.notices = notices::of_ends(tx, id, &compared.baseline.approved, cycle.at)?;
         let asked = tx.history()?.silences_of(id, cycle.at);
         let silences: Vec<Silence> = asked.iter().map(|told| told.silence.clone()).collect();
         told.transitions = keep_drifts(tx, row, watch, compared, &surroundings, &silences, cycle.at)?;
-        told.notices.extend(quiet::of_ends(tx, row, id, &asked, &watch.catalogue, &surroundings, cycle.at)?);
+        told.notices.extend(quiet::of_ends(tx, row, watch, &asked, &surroundings, cycle.at)?);
         told.sections = keep_sections(tx, row, watch, taken, compared, cycle.at)?;
     }
     match &judged {

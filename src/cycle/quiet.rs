@@ -2,13 +2,14 @@
 
 use chrono::{DateTime, Utc};
 
+use super::Watch;
 use super::announce::tell;
-use crate::classify::{Catalogue, Surroundings, assess_among};
+use crate::classify::{Drift, Surroundings, assess_among};
 use crate::clock::written;
-use crate::config::Config;
+use crate::config::{Approval, Config};
 use crate::incident::{Silence, Status};
 use crate::message::{Notice, NoticeKind, listed};
-use crate::model::{InstanceId, display_safe};
+use crate::model::{InstanceId, Severity, display_safe};
 use crate::store::instances::InstanceRow;
 use crate::store::silences::{self, ToldSilence};
 use crate::store::{StoreError, Transaction, drifts};
@@ -38,12 +39,12 @@ pub fn begin(tx: &Transaction<'_>, config: &Config, silence: &Silence) -> Result
 pub(super) fn of_ends(
     tx: &Transaction<'_>,
     row: InstanceRow,
-    instance: &InstanceId,
+    watch: &Watch,
     asked: &[ToldSilence],
-    catalogue: &Catalogue,
     surroundings: &Surroundings,
     at: DateTime<Utc>,
 ) -> Result<Vec<Notice>, StoreError> {
+    let instance = &watch.instance.id;
     let mut notices = Vec::new();
     let is_ending = |told: &&ToldSilence| {
         told.silence.is_over(at) && told.silence.is_about(instance) && !told.ended.contains(instance)
@@ -55,7 +56,8 @@ pub(super) fn of_ends(
         let mut end = End::default();
         for drift in drifts::known(tx, row)?.into_values() {
             let Some(was_quiet) = happened.get(drift.id.as_str()) else { continue };
-            let name = assess_among(catalogue, surroundings, drift.change.clone()).title;
+            let Drift { title: name, severity, .. } =
+                assess_among(&watch.catalogue, surroundings, drift.change.clone());
             let is_open = drift.status == Status::Open;
             match (was_quiet, is_open) {
                 (true, true) => end.open.push(name),
@@ -64,6 +66,7 @@ pub(super) fn of_ends(
             }
             if is_open {
                 end.different.push(drift.id.to_string());
+                end.worst = end.worst.max(Some(severity));
             }
         }
         silences::end(tx, silence, instance, at)?;
@@ -71,7 +74,11 @@ pub(super) fn of_ends(
         let is_named = silence.instances().next().is_some();
         if is_named || told.ended.is_empty() || !happened.is_empty() {
             let kind = if silence.is_window { NoticeKind::WindowEnded } else { NoticeKind::SilenceEnded };
-            notices.push(Notice { kind, subject: String::new(), text: end.words(silence, instance) });
+            notices.push(Notice {
+                kind,
+                subject: String::new(),
+                text: end.words(silence, instance, &watch.config.approval),
+            });
         }
     }
     Ok(notices)
@@ -88,10 +95,12 @@ struct End {
     unexpected: Vec<String>,
     /// The drifts that are still open.
     different: Vec<String>,
+    /// The most severe of them.
+    worst: Option<Severity>,
 }
 
 impl End {
-    fn words(&self, silence: &Silence, instance: &InstanceId) -> String {
+    fn words(&self, silence: &Silence, instance: &InstanceId, approval: &Approval) -> String {
         let mut parts = Vec::new();
         let mut part = |names: &[String], one: &str, more: &str| match names.len() {
             0 => {}
@@ -117,11 +126,11 @@ impl End {
         let mut text = format!("\"{reason}\" of {by} ({}), {end}. {what}: {parts}.", silence.id);
         if silence.is_window && !self.different.is_empty() {
             let some: Vec<&str> = self.different.iter().take(MOST_NAMED).map(String::as_str).collect();
-            let command = match self.different.len() <= MOST_NAMED {
-                true => format!("authdrift approve {instance} --only {}", some.join(" ")),
-                false => format!("authdrift approve {instance}"),
-            };
-            text.push_str(&format!(" To approve what is still different: {command} --reason \"...\""));
+            let mut command = approval.command(instance, self.worst.unwrap_or(Severity::Info));
+            if self.different.len() <= MOST_NAMED {
+                command.push_str(&format!(" --only {}", some.join(" ")));
+            }
+            text.push_str(&format!(" To approve what is still different: {command}"));
         }
         text
     }

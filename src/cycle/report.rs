@@ -11,7 +11,7 @@ use crate::classify::{Drift, assess_among};
 use crate::clock::written;
 use crate::exit::Exit;
 use crate::incident::{self, SectionKind, Status, section_kind};
-use crate::model::{Digest, DriftId, InstanceId, Pointer, State};
+use crate::model::{Digest, DriftId, InstanceId, Pointer, Severity, State};
 use crate::provider::ReadError;
 use crate::snapshot::{Reading, Snapshot};
 use crate::store::cycles::Cycle;
@@ -227,6 +227,14 @@ pub struct DriftReport {
     /// Its section cannot be read now: the values are the last that were seen.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub unseen: bool,
+}
+
+impl Report {
+    /// The most severe of what an approval of everything approves. A section that is new to the baseline may hold anything.
+    pub fn at_stake(&self) -> Severity {
+        let of_sections = self.sections.iter().filter(|section| section.unbaselined).map(|_| Severity::Critical);
+        self.drifts.iter().map(|drift| drift.drift.severity).chain(of_sections).max().unwrap_or(Severity::Info)
+    }
 }
 
 /// The exit code of several instances, derived from what is printed.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::canonical::Document;
 use crate::classify::{Catalogue, Drift, Surroundings, assess_among};
-use crate::diff::compare::{Side, compare_section};
+use crate::diff::compare::{Side, compare_to_approve};
 use crate::model::{Digest, Pointer, Severity, State};
 use crate::sections::Table;
 use crate::snapshot::SectionMark;
@@ -61,7 +61,7 @@ impl ByDocuments<'_> {
             after.push((section.as_str(), self.read(new?)?));
         }
         for ((section, old), (_, new)) in before.iter().zip(&after) {
-            compare_section(table, section, side(old), side(new), &mut changes);
+            compare_to_approve(table, section, side(old), side(new), &mut changes);
         }
         let surroundings = Surroundings::new(table, values(&before), values(&after), &changes, &[]);
         Some(changes.into_iter().map(|change| assess_among(self.catalogue, &surroundings, change)).collect())

@@ -286,11 +286,11 @@ fn news(tx: &Transaction<'_>, config: &Config, troubles: &[Trouble]) -> Result<V
             _ => Vec::new(),
         };
         if let Some(last) = missed.last() {
-            let text = format!("{} given up, the last because of: {}", were(missed.len() as u64), last.last_outcome);
+            let text = format!("{} given up, the last because of: {}", were(missed.len() as u64), last.reason);
             notices.push((NoticeKind::Missed, text));
         }
         if !notices.is_empty() {
-            let missed = missed.into_iter().map(|kept| kept.id).collect();
+            let missed = missed.into_iter().map(|missed| missed.id).collect();
             found.push(News { subject, notices, missed });
         }
     }

@@ -24,7 +24,7 @@ const MOST_TOGETHER: usize = 6 << 20;
 const SMALL: usize = 512;
 
 /// Changes of one section, and of all.
-const MOST_OF_SECTION: usize = 2_000;
+pub(super) const MOST_OF_SECTION: usize = 2_000;
 const MOST: usize = 4_000;
 
 /// `value` as it is kept in a change: itself, or what stands for it.

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::bounds;
 use super::change::{Change, ChangeKind};
-use crate::canonical::{Document, certificates, is_stand_in, large_stand_in, to_bytes, unknown};
+use crate::canonical::{Document, certificates, is_stand_in, large_stand_in, to_approve, to_bytes, unknown};
 use crate::model::{Digest, Pointer, State};
 use crate::sections::Table;
 use crate::snapshot::{Manifest, Reading, Snapshot};
@@ -126,6 +126,22 @@ pub fn compare_section(table: &Table, section: &str, before: Side<'_>, after: Si
     changes.append(&mut found);
 }
 
+/// The same for what one baseline approves beyond another. Nothing that it holds goes without saying: where it marks an
+/// object as unknown, that is a change.
+///
+/// # Security
+/// What a reading could not use is neither there nor gone. If the same held for what is to be signed, an object could be
+/// taken out of a proposal unseen by writing that it is unknown.
+pub fn compare_to_approve(table: &Table, section: &str, before: Side<'_>, after: Side<'_>, changes: &mut Vec<Change>) {
+    match after.value() {
+        Some(value) => {
+            let value = to_approve(&value, before.value().as_deref());
+            compare_section(table, section, before, Side::Value(&value), changes);
+        }
+        None => compare_section(table, section, before, after, changes),
+    }
+}
+
 /// Compares two objects of which only those members are read that differ. Answers whether they are such objects.
 fn compare_members(table: &Table, path: &Pointer, old: &Document, new: &Document, changes: &mut Vec<Change>) -> bool {
     let (Some(old), Some(new)) = (old.members(), new.members()) else { return false };
@@ -156,6 +172,9 @@ fn compare_member(
     may_be_there: bool,
     changes: &mut Vec<Change>,
 ) {
+    if changes.len() > bounds::MOST_OF_SECTION {
+        return;
+    }
     // An object that was unknown when the baseline was approved was not approved.
     match (was.filter(|value| unknown(value).is_none()), is) {
         // An object that cannot be used now is neither there nor gone.
@@ -179,7 +198,8 @@ fn change(kind: ChangeKind, path: &Pointer, before: &Value, after: &Value, is_me
 }
 
 fn compare_values(table: &Table, path: &Pointer, before: &Value, after: &Value, changes: &mut Vec<Change>) {
-    if before == after {
+    // So many are one: more need not be found.
+    if before == after || changes.len() > bounds::MOST_OF_SECTION {
         return;
     }
     match (before, after) {
@@ -205,10 +225,11 @@ fn compare_values(table: &Table, path: &Pointer, before: &Value, after: &Value, 
                 changes.push(change(ChangeKind::Changed, path, before, after, false));
             }
             let (known, found): (HashSet<&Value>, HashSet<&Value>) = (old.iter().collect(), new.iter().collect());
-            for gone in old.iter().filter(|member| !found.contains(member)) {
+            let most = bounds::MOST_OF_SECTION + 1;
+            for gone in old.iter().filter(|member| !found.contains(member)).take(most) {
                 changes.push(change(ChangeKind::Removed, path, gone, &Value::Null, true));
             }
-            for fresh in new.iter().filter(|member| !known.contains(member)) {
+            for fresh in new.iter().filter(|member| !known.contains(member)).take(most) {
                 changes.push(change(ChangeKind::Added, path, &Value::Null, fresh, true));
             }
         }

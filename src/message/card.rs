@@ -65,7 +65,7 @@ impl Card {
                 tone: Tone::Bad,
                 title: "The approved state cannot be trusted".to_owned(),
                 lines: vec![cut(reason, LONGEST_NOTICE)],
-                notes: vec!["Nothing is compared until that is mended.".to_owned()],
+                notes: vec!["Nothing is compared until that is fixed.".to_owned()],
             });
         }
         items.extend(view.drifted.iter().map(of_block));

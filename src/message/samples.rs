@@ -62,6 +62,7 @@ fn bare(instance: &str, resource: &str) -> Alert {
         sections: Vec::new(),
         notices: Vec::new(),
         open: 0,
+        approvers_needed: 1,
         event: HistoryMark { size: 412, head: Digest::of(b"event 412") },
         host: "auth-mon-1".to_owned(),
         version: "0.1.0".to_owned(),
@@ -264,7 +265,7 @@ pub(super) fn quiet() -> Alert {
         notice(
             NoticeKind::SilenceEnded,
             "1 setting was changed and is still different: /instance/allowed_origins. To approve what is still \
-             different: authdrift approve clerk:prod --only /instance/allowed_origins --reason \"...\"",
+             different: authdrift approve clerk:prod --reason TEXT --only /instance/allowed_origins",
         ),
     ];
     alert

@@ -182,6 +182,20 @@ mod tests {
     }
 
     #[test]
+    fn two_times_that_look_the_same_are_one() {
+        let mut alert = samples::drift();
+        let first_different = "2026-11-22T04:00:36.9Z".parse().unwrap();
+        let last_good = Some("2026-11-22T04:00:36.2Z".parse().unwrap());
+        alert.window = Some(crate::message::Window { last_good, first_different });
+        let text = render(&alert).unwrap();
+        assert!(text.contains("\nChanged     at 22 Nov 2026 04:00:36 UTC\n"), "{text}");
+        assert!(
+            text.replace("\n  ", " ").contains("for the events named above, at 22 Nov 2026 04:00:36 UTC."),
+            "{text}"
+        );
+    }
+
+    #[test]
     fn wide_letters_keep_to_the_columns() {
         let mut alert = samples::drift();
         alert.entries[0].title = "MFA 設定 ".repeat(12);

@@ -190,24 +190,30 @@ fn open_now(alert: &Alert) -> String {
 pub(super) fn happened(window: Window) -> String {
     match window.last_good {
         None => format!("by {}; no earlier reading to narrow it down", moment(window.first_different)),
-        Some(good) => format!("between {}", span(good, window.first_different, "and")),
+        Some(good) => span("between", good, "and", window.first_different),
     }
 }
 
-/// Two points in time with `word` between them, no more of the second than it takes.
-fn span(from: DateTime<Utc>, to: DateTime<Utc>, word: &str) -> String {
-    if from.date_naive() != to.date_naive() {
-        return format!("{} {word} {}", moment(from), moment(to));
+/// Two points in time, as `between … and …` or `from … to …`: no more of the second than it takes, and none if it shows as
+/// the same.
+fn span(before: &str, from: DateTime<Utc>, between: &str, to: DateTime<Utc>) -> String {
+    const MINUTE: &str = "%-d %b %Y %H:%M";
+    const SECOND: &str = "%-d %b %Y %H:%M:%S";
+    let is_same = |pattern: &str| from.format(pattern).to_string() == to.format(pattern).to_string();
+    let time = if is_same(MINUTE) { "%H:%M:%S" } else { "%H:%M" };
+    if is_same(SECOND) {
+        format!("at {} UTC", from.format(SECOND))
+    } else if from.date_naive() == to.date_naive() {
+        format!("{before} {} {between} {} UTC", from.format(&format!("%-d %b %Y {time}")), to.format(time))
+    } else {
+        format!("{before} {} {between} {}", moment(from), moment(to))
     }
-    // Within one minute, only the seconds tell them apart.
-    let time = if from.format("%H:%M").to_string() == to.format("%H:%M").to_string() { "%H:%M:%S" } else { "%H:%M" };
-    format!("{} {word} {} UTC", from.format(&format!("%-d %b %Y {time}")), to.format(time))
 }
 
 /// When a drift that is over began and ended, as far as the readings know.
 pub(super) fn was_open(entry: &Entry) -> String {
     match entry.closed_at {
-        Some(closed) => format!("from {}", span(entry.first_seen, closed, "to")),
+        Some(closed) => span("from", entry.first_seen, "to", closed),
         None => format!("from {}", moment(entry.first_seen)),
     }
 }
@@ -217,7 +223,7 @@ pub(super) fn who(alert: &Alert) -> Option<String> {
     let has_drifted = alert.entries.iter().any(|entry| !entry.news.is_over());
     let window = alert.window.filter(|_| has_drifted)?;
     let time = match window.last_good {
-        Some(good) => format!("from {}", span(good, window.first_different, "to")),
+        Some(good) => span("from", good, "to", window.first_different),
         None => format!("before {}", moment(window.first_different)),
     };
     let has_events = alert.entries.iter().any(|entry| !entry.news.is_over() && entry.event.is_some());
@@ -257,8 +263,11 @@ pub(super) fn steps(alert: &Alert) -> Vec<Step> {
     }
     let is_window_over = alert.notices.iter().any(|notice| notice.kind == NoticeKind::WindowEnded);
     if worst.is_some() || count_of(alert, SectionChange::Unbaselined) > 0 || is_window_over && alert.open > 0 {
-        let command = format!("authdrift approve {instance} --reason \"...\"");
-        step("Intended?", command, "asks change by change, then signs the next baseline");
+        let effect = match alert.approvers_needed {
+            0 | 1 => "asks change by change, then signs the next baseline",
+            _ => "writes a proposal, which several approvers `sign`",
+        };
+        step("Intended?", instance.approval_command(alert.approvers_needed), effect);
     }
     if count_of(alert, SectionChange::Refused) > 0 {
         let command = format!("authdrift check {instance}");
@@ -272,7 +281,7 @@ pub(super) fn steps(alert: &Alert) -> Vec<Step> {
         );
     }
     if count_of(alert, SectionChange::Blind) > 0 || is_still_unseen(alert) {
-        step("Access mended?", format!("authdrift check {instance}"), "reads everything again at once");
+        step("Access fixed?", format!("authdrift check {instance}"), "reads everything again at once");
     }
     let has_trouble = alert.notices.iter().any(|notice| !notice.kind.is_end() && notice.kind != NoticeKind::Approved);
     if worst.is_none() && alert.open > 0 {
@@ -288,12 +297,12 @@ pub(super) fn notice(kind: NoticeKind) -> (&'static str, &'static str) {
     match kind {
         NoticeKind::TrustChanged => (
             "Who may approve has changed",
-            "If nobody of you did that, take the machine for compromised: whoever writes this file decides whose signature counts.",
+            "If none of you did that, treat the machine as compromised: this file decides whose signature counts.",
         ),
         NoticeKind::ClockSetBack => (
             "The clock was set back",
-            "Approvals that had ended stay ended. If nobody of you set it, take the machine for compromised; if the clock was \
-             wrong before, approve anew what ended too early.",
+            "Approvals that had ended stay ended. If none of you set it, treat the machine as compromised; if the clock was \
+             wrong before, approve again what ended too early.",
         ),
         NoticeKind::StorageFailed => (
             "Database not usable",
@@ -320,21 +329,21 @@ pub(super) fn notice(kind: NoticeKind) -> (&'static str, &'static str) {
         ),
         NoticeKind::ApprovalEnding => (
             "Approved for a time that ends soon",
-            "After it, this is a drift again. Change it back, or approve it anew.",
+            "After it, this is a drift again. Change it back, or approve it again.",
         ),
         NoticeKind::Approved => ("New baseline", "Everything is compared with it from now on."),
         NoticeKind::Silenced => (
             "Silence begins",
-            "It is recorded as always, and told when the silence ends. If nobody of you asked for that, end it: `authdrift \
+            "It is recorded as always, and reported when the silence ends. If none of you asked for that, end it: `authdrift \
              silence expire`.",
         ),
         NoticeKind::WindowOpened => (
             "Changes announced",
-            "What was announced is told at the end, anything else of this instance at once and louder. If nobody of you \
-             announced it, end it: `authdrift window close`.",
+            "Announced changes are reported when the window ends; any other change of this instance alerts at once, as high \
+             or higher. If none of you announced it, end it: `authdrift window close`.",
         ),
-        NoticeKind::SilenceEnded => ("Silence ended", "From now on this is told again."),
-        NoticeKind::WindowEnded => ("Change window ended", "From now on everything is told as usual."),
+        NoticeKind::SilenceEnded => ("Silence ended", "From now on this alerts again."),
+        NoticeKind::WindowEnded => ("Change window ended", "From now on everything alerts as usual."),
         NoticeKind::Digest => ("How it stands", ""),
         NoticeKind::StorageRecovered => ("Room on the disk again", "Everything is recorded as before."),
         NoticeKind::ReadAgain => ("Read again", "Everything is compared as before."),
@@ -381,7 +390,7 @@ pub(super) fn footer(alert: &Alert) -> String {
 
 /// Since when a section or credential is not seen and why, or from when to when it was not; `at` is when the alert was made.
 pub(super) fn section_story(section: &SectionNews, at: DateTime<Utc>) -> String {
-    let lasted = || span(section.since, section.until.unwrap_or(at), "to");
+    let lasted = || span("from", section.since, "to", section.until.unwrap_or(at));
     let now = match section.state {
         State::Off => ", now known to be switched off",
         State::NotOnPlan => ", now known not to be on the plan",
@@ -391,11 +400,11 @@ pub(super) fn section_story(section: &SectionNews, at: DateTime<Utc>) -> String 
     let why = if reason.is_empty() { String::new() } else { format!(": {reason}") };
     let since = moment(section.since);
     match section.news {
-        SectionChange::Accepted => format!("refused from {}", lasted()),
+        SectionChange::Accepted => format!("refused {}", lasted()),
         SectionChange::SeeingAgain if section.cause == Some(State::Suspect) => {
-            format!("not believed from {}{now}", lasted())
+            format!("not believed {}{now}", lasted())
         }
-        SectionChange::SeeingAgain => format!("not readable from {}{now}", lasted()),
+        SectionChange::SeeingAgain => format!("not readable {}{now}", lasted()),
         SectionChange::Unbaselined => format!("first read {since}{now}"),
         SectionChange::Refused | SectionChange::Suspect | SectionChange::Blind => {
             format!("{} since {since}{why}", trouble(section))

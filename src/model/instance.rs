@@ -49,6 +49,15 @@ impl InstanceId {
     pub fn new(provider: Provider, name: impl Into<String>) -> Self {
         Self { provider, name: name.into() }
     }
+
+    /// The command with which people approve what it is now, if that takes so many of them: several begin with a proposal.
+    pub fn approval_command(&self, approvers: usize) -> String {
+        if approvers > 1 {
+            format!("authdrift propose {self} -o FILE --reason TEXT")
+        } else {
+            format!("authdrift approve {self} --reason TEXT")
+        }
+    }
 }
 
 /// Whether `name` may name an instance or a receiver: 1 to 64 of `a-z 0-9 . _ -`, beginning with a letter or digit.

@@ -40,6 +40,8 @@ struct Standing {
     sections: BTreeMap<&'static str, u64>,
     open: Vec<Severity>,
     baseline: Option<(u64, DateTime<Utc>)>,
+    /// By the last cycle, or by the history: the row of a cycle can be edited.
+    is_untrusted: bool,
 }
 
 impl Overview {
@@ -67,9 +69,7 @@ impl Overview {
 
     /// The instances whose baseline could not be trusted when it was last verified.
     pub(super) fn untrusted(&self) -> impl Iterator<Item = String> {
-        let is_untrusted =
-            |standing: &&Standing| standing.last.as_ref().is_some_and(|last| last.verdict == "untrusted");
-        self.instances.iter().filter(is_untrusted).map(|standing| {
+        self.instances.iter().filter(|standing| standing.is_untrusted).map(|standing| {
             format!("{}: the baseline cannot be trusted, so nothing is compared; see `authdrift verify`", standing.id)
         })
     }
@@ -101,9 +101,11 @@ impl Standing {
             sections: BTreeMap::new(),
             open: Vec::new(),
             baseline: None,
+            is_untrusted: matches!(events::untrusted(tx, &instance.id), Ok(Some(_))),
         };
         if let Some(row) = instances::find(tx, &instance.id)? {
             standing.last = overview::last_cycle(tx, row, now)?;
+            standing.is_untrusted |= standing.last.as_ref().is_some_and(|last| last.verdict == "untrusted");
             standing.success = overview::last_success(tx, row, now)?;
             standing.next = instances::next_due(tx, row)?;
             standing.baseline = overview::baseline(tx, row)?;

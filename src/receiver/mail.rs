@@ -310,7 +310,9 @@ impl Failure {
         let said = self.said();
         match self.is_about_greeting() {
             true => {
-                format!("{said}; the relay does not take the name in EHLO: set `helo` in [[email]] to one it takes")
+                format!(
+                    "{said}; the relay does not accept the name in EHLO: set `helo` in [[email]] to one that it accepts"
+                )
             }
             false => said,
         }

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::cycles::Cycle;
 use super::events::{self, Walk};
 use super::instances::InstanceRow;
 use super::outgoing::{CLAIM_BELIEVED, ToldMessage};
@@ -16,7 +17,7 @@ use super::{Store, Stored, Transaction, cycles, documents, drifts, instances, ne
 use crate::canonical::{Document, to_bytes};
 use crate::clock::{Clock, SystemClock, written};
 use crate::incident::{Known, SectionKind, Status, fingerprint};
-use crate::model::{Digest, HistoryMark, InstanceId, Severity, display_safe};
+use crate::model::{Digest, HistoryMark, InstanceId, display_safe};
 use crate::snapshot::{Manifest, digest_of};
 
 /// What is wrong with a table, one sentence each; with the time since when, where the history tells.
@@ -165,6 +166,8 @@ fn snapshots(
         let is_pruned = pruned.contains(&digest);
         let manifest = serde_json::from_str::<Manifest>(&sections).ok();
         match name.parse::<InstanceId>().ok().zip(manifest) {
+            // Of one that was pruned the digest is left.
+            None if is_pruned && sections.is_empty() => {}
             Some((instance, manifest)) if digest_of(&instance, &resource, &manifest).as_str() == digest => {
                 let marks = manifest.iter().filter_map(|(section, mark)| Some((section, mark.digest.as_ref()?)));
                 let missing = marks.filter(|(_, digest)| !documents.contains(digest.as_str()));
@@ -206,8 +209,9 @@ fn each_instance(tx: &Transaction<'_>, told: &Told, wrong: &mut Findings) -> Sto
         let Some(row) = instances::find(tx, &id)? else { continue };
         told_of(tx, &id, row, told, wrong)?;
         // What was read leaves cycles.
-        if cycles::latest(tx, row)?.is_none() {
-            wrong.push(format!("every cycle of {id} is gone"));
+        match cycles::latest(tx, row)? {
+            None => wrong.push(format!("every cycle of {id} is gone")),
+            Some(latest) => wrong.extend(contradicts(tx, &id, row, told, &latest)?),
         }
         known.insert(id);
     }
@@ -219,6 +223,43 @@ fn told_of(tx: &Transaction<'_>, id: &InstanceId, row: InstanceRow, told: &Told,
     compare_drifts(id, &drifts::known(tx, row)?, told, wrong);
     compare_sections(id, &news::known(tx, row)?, told, wrong);
     Ok(())
+}
+
+/// What the history says against the verdict of the `latest` cycle of `id`.
+fn contradicts(
+    tx: &Transaction<'_>,
+    id: &InstanceId,
+    row: InstanceRow,
+    told: &Told,
+    latest: &Cycle,
+) -> Stored<Option<String>> {
+    let verdict = display_safe(&latest.verdict);
+    let until = written(latest.at);
+    let trust = told.newest(Some(id), "baseline.", |event| {
+        matches!(event.kind.as_str(), "baseline.untrusted" | "baseline.trusted")
+    });
+    let is_untrusted = trust.is_some_and(|event| event.kind == "baseline.untrusted");
+    // What was told after that cycle says nothing of it.
+    if trust.is_none_or(|event| event.at <= until) && is_untrusted != (latest.verdict == "untrusted") {
+        let told = if is_untrusted { "untrusted" } else { "trusted" };
+        return Ok(Some(format!("the last cycle of {id} is marked '{verdict}', and its baseline was {told} then")));
+    }
+    if latest.verdict != "in_sync" {
+        return Ok(None);
+    }
+    // A drift of what was not read then says nothing either.
+    let manifest = cycles::latest_manifest(tx, row)?.unwrap_or_default();
+    let is_read = |section: &str| manifest.get(section).is_some_and(|mark| mark.state.is_comparable());
+    let open = drifts::open(tx, row)?.into_iter().find(|drift| {
+        let event = told.drifts.get(id).and_then(|drifts| drifts.get(drift.id.as_str())).map(|drift| &drift.event);
+        event.is_some_and(|event| event.at <= until) && is_read(drift.change.path.section())
+    });
+    Ok(open.map(|drift| {
+        format!(
+            "the last cycle of {id} is marked 'in_sync', and drift {} was open then",
+            display_safe(drift.id.as_str())
+        )
+    }))
 }
 
 /// Instances that the history speaks of and that are not `known`.
@@ -379,14 +420,13 @@ struct Place {
 }
 
 fn threads(tx: &Transaction<'_>, wrong: &mut Findings) -> Stored<()> {
-    let mut query = tx.prepare(
-        "SELECT t.receiver, t.severity, o.id IS NOT NULL FROM threads t JOIN instances i ON i.id = t.instance_id
-         LEFT JOIN outbox o ON o.id = t.root AND o.receiver = t.receiver AND o.subject = t.subject AND o.instance = i.name",
-    )?;
+    let mut query = tx.prepare("SELECT instance_id, receiver, subject, severity FROM threads")?;
     let mut rows = query.query([])?;
     while let Some(row) = rows.next()? {
-        let (receiver, severity): (String, String) = (row.get(0)?, row.get(1)?);
-        if Severity::from_word(&severity).is_none() || !row.get::<_, bool>(2)? {
+        let (instance, receiver): (i64, String) = (row.get(0)?, row.get(1)?);
+        let (subject, severity): (String, String) = (row.get(2)?, row.get(3)?);
+        let thread = outbox::thread(tx, InstanceRow(instance), &receiver)?;
+        if thread.is_none_or(|thread| thread.subject != subject || thread.severity.as_str() != severity) {
             wrong.push(format!("the thread at '{}' does not begin with a message to it", display_safe(&receiver)));
         }
     }

@@ -109,22 +109,37 @@ pub fn find(tx: &Transaction<'_>, id: &str) -> Stored<Vec<Kept>> {
     Ok(found)
 }
 
+/// A message that a receiver never got.
+#[derive(Debug)]
+pub struct Missed {
+    /// Its id.
+    pub id: MessageId,
+    /// Why it was given up.
+    pub reason: String,
+}
+
 /// The messages that were given up for `receiver` since people were told of such, oldest first. One that says just that is not
-/// among them, or there would be no end to it.
+/// among them, or there would be no end to it. What a row says counts only if it is the one that was queued.
 ///
 /// # Errors
-/// The database cannot be read.
-pub fn missed(tx: &Transaction<'_>, receiver: &str) -> Stored<Vec<Kept>> {
+/// The database cannot be read, or as [`events::verify`].
+pub fn missed(tx: &Transaction<'_>, receiver: &str) -> Stored<Vec<Missed>> {
     let is_to_it = |event: &Event| event.data.get("receiver").is_some_and(|name| name == receiver);
     let told = events::newest(tx, NoticeKind::Missed.event_type(), is_to_it)?.map_or(0, |event| event.seq);
-    let ids: Vec<String> = {
-        let walk = tx.history()?;
-        walk.told.outgoing.given_up_since(receiver, told).into_iter().map(str::to_owned).collect()
-    };
-    let mut missed: Vec<Kept> = Vec::new();
-    for id in &ids {
-        let kept = find(tx, id)?.into_iter().filter(|kept| kept.id.as_str() == id);
-        missed.extend(kept.filter(|kept| !kept.alert.as_ref().is_ok_and(|alert| alert.is_only(NoticeKind::Missed))));
+    let walk = tx.history()?;
+    let outgoing = &walk.told.outgoing;
+    let mut missed = Vec::new();
+    for id in outgoing.given_up_since(receiver, told) {
+        let Some(message) = outgoing.messages.get(id) else { continue };
+        let row = row_of(tx, id, &message.content)?;
+        let alert = row.map(|row| -> Stored<String> {
+            let mut query = tx.prepare_cached("SELECT alert FROM outbox NOT INDEXED WHERE rowid = ?1")?;
+            Ok(query.query_row([row], |row| row.get(0))?)
+        });
+        let alert = alert.transpose()?.and_then(|alert| serde_json::from_str::<Alert>(&alert).ok());
+        if !alert.is_some_and(|alert| alert.is_only(NoticeKind::Missed)) {
+            missed.push(Missed { id: MessageId::from_text(id), reason: message.reason.clone() });
+        }
     }
     Ok(missed)
 }

@@ -101,6 +101,11 @@ fn keep_again(tx: &Transaction<'_>, id: i64, snapshot: &Snapshot, cycle: &Cycle)
         Err(StoreError::History(_)) => {}
         Err(error) => return Err(error),
     }
+    // What it held went with its documents.
+    tx.execute(
+        "UPDATE snapshots SET sections = ?2 WHERE id = ?1 AND sections = ''",
+        (id, write_json(&snapshot.manifest())?),
+    )?;
     keep_documents(tx, snapshot)
 }
 

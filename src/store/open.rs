@@ -36,6 +36,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0008_line.sql"),
     include_str!("migrations/0009_cause.sql"),
     include_str!("migrations/0010_told.sql"),
+    include_str!("migrations/0011_pruned.sql"),
 ];
 
 /// The first SQLite without the WAL-reset fault that can corrupt a file with two connections.
@@ -644,7 +645,8 @@ mod tests {
                 assert_eq!(kept(&format!("SELECT count(*) FROM {table}")), 1, "{version}: {table}");
             }
             assert_eq!(kept("SELECT cycles FROM section_news WHERE section = 'jwt_templates'"), 2);
-            assert_eq!(kept("SELECT next_at FROM outbox WHERE id = 'msg_1'"), 1, "due: the history tells of no try");
+            let due = if version < 10 { 1 } else { 2 };
+            assert_eq!(kept("SELECT next_at FROM outbox WHERE id = 'msg_1'"), due, "the history tells of no try");
             store.read(|tx| check_schema(tx)).unwrap();
             store.full_check().unwrap().run().unwrap();
             drop(store);

@@ -398,16 +398,34 @@ pub struct Thread {
 /// The thread of the instance at `receiver`, if a story is going on.
 ///
 /// # Errors
-/// The database cannot be read.
-pub fn thread(tx: &Transaction<'_>, instance: InstanceRow, receiver: &str) -> Stored<Option<Thread>> {
-    let thread = tx
-        .prepare_cached("SELECT root, subject, severity FROM threads WHERE instance_id = ?1 AND receiver = ?2")?
-        .query_row((instance.0, receiver), |row| {
-            let severity = Severity::from_word(&row.get::<_, String>(2)?).unwrap_or(Severity::Critical);
-            Ok(Thread { root: MessageId::from_text(row.get::<_, String>(0)?), subject: row.get(1)?, severity })
-        })
+/// The database cannot be read, or as [`events::verify`].
+///
+/// # Security
+/// What follows stands under the subject of the first message, so that has to be one that was queued for this receiver about
+/// this instance, and the rest is taken from it (T4).
+pub fn thread(tx: &super::Transaction<'_>, instance: InstanceRow, receiver: &str) -> Stored<Option<Thread>> {
+    let kept: Option<(String, String)> = tx
+        .prepare_cached(
+            "SELECT t.root, i.name FROM threads t JOIN instances i ON i.id = t.instance_id
+             WHERE t.instance_id = ?1 AND t.receiver = ?2",
+        )?
+        .query_row((instance.0, receiver), |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?;
-    Ok(thread)
+    let Some((root, name)) = kept else { return Ok(None) };
+    let walk = tx.history()?;
+    let told = walk.told.outgoing.messages.get(&root).filter(|told| told.receiver == receiver);
+    let told = told.filter(|told| told.instance.as_ref().is_some_and(|about| about.to_string() == name));
+    let row = told.map(|told| row_of(tx, &root, &told.content)).transpose()?.flatten();
+    let Some(row) = row else { return Ok(None) };
+    let message = tx
+        .prepare_cached(&format!("SELECT {MESSAGE} FROM outbox NOT INDEXED WHERE rowid = ?1"))?
+        .query_row([row], |row| Ok(message_of(row, 0)))?;
+    // One that a newer version wrote may not be readable; then another story begins.
+    Ok(message.ok().map(|message| Thread {
+        severity: message.alert.severity(),
+        root: message.id,
+        subject: message.subject,
+    }))
 }
 
 /// Begins a thread.

@@ -370,6 +370,7 @@ impl Outgoing {
         let Some(message) = self.messages.get_mut(id) else { return };
         if event.kind == "delivery.given_up" {
             message.given_up = Some(event.seq);
+            message.reason = text("reason").to_owned();
             message.first_at = message.first_at.or(Some(at));
         }
         let (name, first_at) = (message.receiver.clone(), message.first_at);

@@ -141,6 +141,31 @@ mod tests {
     }
 
     #[test]
+    fn t4_why_a_message_was_given_up_is_what_the_history_says() {
+        let now = at("2026-11-22T04:00:00Z");
+        let (store, id) = waiting(now);
+        let outcome = Outcome::Dead("422 no".to_owned());
+        let tried = Tried { outcome: &outcome, is_short: false, has_taken: false, until: None };
+        store.write(|tx| outbox::record(tx, &id, &Digest::of(b"one"), &tried, now)).unwrap();
+        let missed = || {
+            let missed = store.read(|tx| backlog::missed(tx, "siem")).unwrap();
+            missed.into_iter().map(|missed| (missed.id, missed.reason)).collect::<Vec<_>>()
+        };
+        let expected = [(id, "422 no".to_owned())];
+        assert_eq!(missed(), expected);
+        let missed_is =
+            r#"replace(alert, '"notices":[]', '"notices":[{"kind":"receiver.missed","subject":"x","text":"x"}]')"#;
+        for edit in [
+            "UPDATE outbox SET last_outcome = 'EVIL', subject = 'EVIL'".to_owned(),
+            format!("UPDATE outbox SET alert = {missed_is}"),
+            "DELETE FROM outbox".to_owned(),
+        ] {
+            store.write(|tx| Ok::<_, super::super::StoreError>(tx.execute_batch(&edit)?)).unwrap();
+            assert_eq!(missed(), expected, "{edit}");
+        }
+    }
+
+    #[test]
     fn a_receiver_rests_as_long_as_it_asks_and_never_longer_than_anybody_may_ask() {
         let now = at("2026-11-22T04:00:00Z");
         let (store, id) = waiting(now);

@@ -1,11 +1,12 @@
 //! What is old and needed by nobody goes, a little at a time.
 //!
 //! Documents and the records of how they were read are kept as long as somebody may ask for them: a baseline that was ever
-//! signed, a drift that is open, the newest value of a section, and everything younger than a time that is configured.
+//! signed, a drift that is open, the newest value of a section, and everything younger than a time that is configured. Of a
+//! setting that changes in every cycle less is kept: a value for each hour after a day, and one for each day after a month.
 //! Digests stay, and so do the history and what was signed. Each step is an event that names the snapshots that lost
 //! their documents, so that whatever else is missing was taken by somebody else.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::mem;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -29,6 +30,12 @@ pub(super) const KEPT_AGAIN: &str = "store.kept_again";
 /// How long each cycle is kept: a thousand instances have nearly three hundred thousand in a day.
 const EVERY_CYCLE: TimeDelta = TimeDelta::days(30);
 
+/// How long each snapshot is kept with its documents. Of older ones the last of each hour stays, and of those that are older
+/// than [`EVERY_CYCLE`] the last of each day.
+const EVERY_SNAPSHOT: TimeDelta = TimeDelta::days(1);
+const HOUR: i64 = 60 * 60 * 1000;
+const DAY: i64 = 24 * HOUR;
+
 /// Cycles looked at in one step.
 const CYCLES_AT_ONCE: usize = 20_000;
 /// Instances looked at in one step, of which one loses something.
@@ -40,7 +47,7 @@ const SHRUNK_AT_ONCE: i64 = 4 << 20;
 /// Free bytes within the file that are not worth the work: they are used again.
 const SLACK: i64 = 8 << 20;
 /// A round a day: each is an event, and there should be fewer of them than of what they are about.
-const ROUND: i64 = 24 * 60 * 60 * 1000;
+const ROUND: i64 = DAY;
 
 /// Where a round over everything that is old stands. Nothing is lost with it: the next one begins anew.
 #[derive(Debug, Clone, Default)]
@@ -49,6 +56,8 @@ pub struct Retention {
     before: i64,
     /// Before when a cycle is.
     cycles_before: i64,
+    /// Before when not every snapshot stays.
+    snapshots_before: i64,
     /// The last cycle that was looked at, and how far each instance got.
     cycle: i64,
     runs: BTreeMap<i64, Run>,
@@ -56,6 +65,8 @@ pub struct Retention {
     /// The instance that was looked at last.
     instance: i64,
     is_pruned: bool,
+    /// What holds documents, once something is to be removed.
+    holders: Option<Holders>,
 }
 
 /// Cycles of one instance in a row that found the same.
@@ -71,7 +82,71 @@ struct Run {
 struct Old {
     id: i64,
     digest: String,
-    manifest: Manifest,
+}
+
+/// A snapshot that has its documents.
+struct Kept {
+    id: i64,
+    digest: String,
+    /// When it was last read.
+    at: i64,
+}
+
+/// How many snapshots hold each document, of all instances. It is made once a round and kept up with what is new.
+#[derive(Debug, Clone, Default)]
+struct Holders {
+    counts: HashMap<String, u32>,
+    /// The last snapshot that is counted.
+    snapshot: i64,
+    /// The last event that was seen.
+    event: u64,
+}
+
+impl Holders {
+    /// Those that are there now: what was counted before, and what is new.
+    fn now(before: Option<Self>, tx: &Transaction<'_>) -> Stored<Self> {
+        let walk = tx.history()?;
+        let mut holders = before.unwrap_or_default();
+        // A snapshot that is whole again was not counted.
+        let since = events::after(tx, holders.event)?;
+        if since.iter().any(|event| event.kind == KEPT_AGAIN) {
+            holders = Self::default();
+        }
+        holders.event = walk.mark.as_ref().map_or(0, |mark| mark.size);
+        let mut query = tx.prepare_cached("SELECT id, digest, sections FROM snapshots WHERE id > ?1 ORDER BY id")?;
+        let mut rows = query.query([holders.snapshot])?;
+        while let Some(row) = rows.next()? {
+            holders.snapshot = row.get(0)?;
+            if !walk.told.pruned.contains(row.get_ref(1)?.as_str().unwrap_or_default()) {
+                holders.count(row.get_ref(2)?.as_str().unwrap_or_default());
+            }
+        }
+        Ok(holders)
+    }
+
+    fn count(&mut self, sections: &str) {
+        for digest in digests_in(sections) {
+            match self.counts.get_mut(digest) {
+                Some(count) => *count += 1,
+                None => drop(self.counts.insert(digest.to_owned(), 1)),
+            }
+        }
+    }
+
+    /// Takes a snapshot away, and answers the documents that no other one holds.
+    fn remove(&mut self, sections: &str) -> Vec<String> {
+        let mut free = Vec::new();
+        for digest in digests_in(sections) {
+            match self.counts.get_mut(digest) {
+                Some(count) if *count > 1 => *count -= 1,
+                _ => {
+                    self.counts.remove(digest);
+                    free.push(digest.to_owned());
+                }
+            }
+        }
+        free
+    }
 }
 
 impl Retention {
@@ -88,7 +163,8 @@ impl Retention {
                 return Ok(());
             }
             let cycles_before = begin_of(to_millis(now - keep.min(EVERY_CYCLE)));
-            *self = Self { before, cycles_before, ..Self::default() };
+            let snapshots_before = begin_of(to_millis(now - keep.min(EVERY_SNAPSHOT)));
+            *self = Self { before, cycles_before, snapshots_before, ..Self::default() };
         }
         let space = store.free_space()?.map_or(Space::Ample, Space::of);
         if space == Space::Full {
@@ -153,7 +229,7 @@ impl Retention {
                 .query_row([self.instance], |row| Ok((row.get(0)?, row.get(1)?)))
                 .optional()?;
             let Some((instance, name)) = next else {
-                self.is_pruned = true;
+                (self.is_pruned, self.holders) = (true, None);
                 return Ok(());
             };
             let old = self.unneeded(tx, InstanceRow(instance))?;
@@ -161,7 +237,10 @@ impl Retention {
                 self.instance = instance;
             }
             if !old.is_empty() {
-                return self.remove(tx, &old, name.parse().ok().as_ref(), now);
+                let mut holders = Holders::now(self.holders.take(), tx)?;
+                self.remove(tx, &mut holders, &old, name.parse().ok().as_ref(), now)?;
+                self.holders = Some(holders);
+                return Ok(());
             }
         }
         Ok(())
@@ -177,18 +256,19 @@ impl Retention {
              FROM snapshots s WHERE s.instance_id = ?1 ORDER BY last",
         )?;
         let mut rows = query.query([instance.0])?;
-        let mut kept: Vec<(i64, String, i64)> = Vec::new();
+        let mut kept: Vec<Kept> = Vec::new();
         while let Some(row) = rows.next()? {
             let (id, digest, at): (i64, String, Option<i64>) = (row.get(0)?, row.get(1)?, row.get(3)?);
             if !walk.told.pruned.contains(&digest) {
-                kept.push((id, digest, at.unwrap_or(i64::MAX)));
+                kept.push(Kept { id, digest, at: at.unwrap_or(i64::MAX) });
             }
         }
         let (mut old, mut named, mut begun) = (Vec::new(), None, None);
-        for (index, (id, digest, at)) in kept.iter().enumerate() {
+        for (index, Kept { id, digest, at }) in kept.iter().enumerate() {
             let newer = kept.get(index + 1..).unwrap_or_default();
             // The newest one is what the next is compared with.
-            if *at >= self.before || newer.is_empty() {
+            let Some(next) = newer.first() else { break };
+            if *at >= self.before && !self.is_one_of_many(*at, next.at) {
                 continue;
             }
             if old.len() == SNAPSHOTS_AT_ONCE {
@@ -205,47 +285,40 @@ impl Retention {
             if named.contains(digest.as_str()) || is_of_open_drift(tx, begun, *id)? {
                 continue;
             }
-            let manifest = manifest(tx, *id)?;
-            if is_covered(tx, &manifest, newer)? {
-                old.push(Old { id: *id, digest: digest.clone(), manifest });
+            if is_covered(tx, &manifest(tx, *id)?, newer)? {
+                old.push(Old { id: *id, digest: digest.clone() });
             }
         }
         Ok(old)
     }
 
-    /// Removes the documents that only `old` snapshots hold, and how these were read.
+    /// Whether the snapshot that was last read at `at` is followed by another one within the time of which one stays.
+    fn is_one_of_many(&self, at: i64, next: i64) -> bool {
+        let span = if at < self.cycles_before { DAY } else { HOUR };
+        at < self.snapshots_before && at.div_euclid(span) == next.div_euclid(span)
+    }
+
+    /// Removes the documents that only `old` snapshots hold, how these were read, and what each of them held.
     fn remove(
         &self,
         tx: &Transaction<'_>,
+        holders: &mut Holders,
         old: &[Old],
         instance: Option<&InstanceId>,
         now: DateTime<Utc>,
     ) -> Stored<()> {
-        let marks = old.iter().flat_map(|old| old.manifest.values());
-        let mut documents: BTreeSet<&str> = marks.filter_map(|mark| mark.digest.as_ref()?.as_str().into()).collect();
+        let mut documents = BTreeSet::new();
+        for Old { id, .. } in old {
+            documents.extend(holders.remove(&sections(tx, *id)?));
+            tx.prepare_cached("DELETE FROM collections WHERE snapshot_id = ?1")?.execute([id])?;
+            tx.prepare_cached("UPDATE snapshots SET sections = '' WHERE id = ?1")?.execute([id])?;
+        }
         for digest in &signed(tx)? {
             documents.remove(digest.as_str());
         }
-        let walk = tx.history()?;
-        let going: BTreeSet<i64> = old.iter().map(|old| old.id).collect();
-        let mut query = tx.prepare_cached("SELECT id, digest, sections FROM snapshots")?;
-        let mut rows = query.query([])?;
-        while let Some(row) = rows.next()? {
-            let (id, digest) = (row.get::<_, i64>(0)?, row.get_ref(1)?.as_str().unwrap_or_default().to_owned());
-            if going.contains(&id) || walk.told.pruned.contains(&digest) {
-                continue;
-            }
-            for digest in digests_in(row.get_ref(2)?.as_str().unwrap_or_default()) {
-                documents.remove(digest);
-            }
-        }
-        drop(rows);
         let mut count = 0;
         for digest in &documents {
             count += tx.prepare_cached("DELETE FROM documents WHERE digest = ?1")?.execute([digest])?;
-        }
-        for id in &going {
-            tx.prepare_cached("DELETE FROM collections WHERE snapshot_id = ?1")?.execute([id])?;
         }
         let snapshots: Vec<&str> = old.iter().map(|old| old.digest.as_str()).collect();
         let before = written(from_millis(self.before));
@@ -257,12 +330,12 @@ impl Retention {
 
 /// Whether every value of `manifest` has one of the same section in a snapshot that is `newer`: the newest value of a section
 /// is what the next is held against, however long ago it was read.
-fn is_covered(tx: &Transaction<'_>, manifest: &Manifest, newer: &[(i64, String, i64)]) -> Stored<bool> {
+fn is_covered(tx: &Transaction<'_>, manifest: &Manifest, newer: &[Kept]) -> Stored<bool> {
     let has_value =
         |manifest: &Manifest, section: &str| manifest.get(section).is_some_and(|mark| mark.digest.is_some());
     let mut open: BTreeSet<&String> = manifest.keys().filter(|section| has_value(manifest, section)).collect();
     // The newest one has nearly all of them, and the next one the rest.
-    for (id, ..) in newer.last().into_iter().chain(newer) {
+    for Kept { id, .. } in newer.last().into_iter().chain(newer) {
         if open.is_empty() {
             break;
         }
@@ -273,9 +346,12 @@ fn is_covered(tx: &Transaction<'_>, manifest: &Manifest, newer: &[(i64, String, 
 }
 
 fn manifest(tx: &Transaction<'_>, snapshot: i64) -> Stored<Manifest> {
-    let sections: String =
-        tx.prepare_cached("SELECT sections FROM snapshots WHERE id = ?1")?.query_row([snapshot], |row| row.get(0))?;
-    read_json(&sections)
+    read_json(&sections(tx, snapshot)?)
+}
+
+fn sections(tx: &Transaction<'_>, snapshot: i64) -> Stored<String> {
+    let mut query = tx.prepare_cached("SELECT sections FROM snapshots WHERE id = ?1")?;
+    Ok(query.query_row([snapshot], |row| row.get(0))?)
 }
 
 /// When drifts that are open began, and when their settings were as approved for the last time.
@@ -337,8 +413,15 @@ impl Store {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use super::super::cycles::{self, Cycle};
+    use super::super::instances;
     use super::*;
+    use crate::canonical::Document;
     use crate::clock::{Clock, SystemClock};
+    use crate::model::{Digest, Resource};
+    use crate::snapshot::{Reading, Snapshot};
 
     #[test]
     fn a_file_that_is_mostly_free_shrinks_a_little_at_a_time() {
@@ -367,6 +450,76 @@ mod tests {
         }
         assert!(before * 4096 <= SLACK + SHRUNK_AT_ONCE, "{before} pages");
         store.full_check().unwrap().run().unwrap();
+    }
+
+    #[test]
+    fn of_a_value_that_changes_in_every_cycle_one_an_hour_stays_and_later_one_a_day() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&folder.path().join("a.db")).unwrap();
+        let id: InstanceId = "clerk:prod".parse().unwrap();
+        let now: DateTime<Utc> = "2026-06-30T12:00:00Z".parse().unwrap();
+        let document = |value: u32| {
+            let bytes = format!("{{\"at\":{value}}}").into_bytes();
+            let digest = Digest::of(&bytes);
+            Document::from_canonical(bytes, &digest).unwrap()
+        };
+        let read = |tx: &Transaction<'_>, at, value| {
+            let sections = ["one", "other"].map(|name| {
+                // One section never changes, and one value comes back every day.
+                (name.to_owned(), Reading::Value(document(if name == "one" { 7 } else { value })))
+            });
+            let (resource, identifiers) = ("ins_1".to_owned(), Resource::new(["ins_1".to_owned()]));
+            let snapshot = Snapshot { instance: id.clone(), resource, identifiers, sections: sections.into() };
+            let (duration, verdict, collection) = (Duration::ZERO, "drift".to_owned(), "[]".to_owned());
+            let cycle = Cycle { at, duration, requests: 1, verdict, collection };
+            cycles::keep(tx, instances::row(tx, &id)?, Some(&snapshot), &cycle)
+        };
+        let (days, every) = (34, 20);
+        let cycles = days * 24 * 60 / every;
+        store
+            .write(|tx| {
+                for number in 0..cycles {
+                    let at = now - TimeDelta::minutes(i64::from(every * (cycles - number)));
+                    read(tx, at, if number % 72 == 0 { 1 } else { number + 100 })?;
+                    if number % 72 == 0 {
+                        events::append(tx, at, "store.checked", None, json!({}))?;
+                    }
+                }
+                Ok::<_, super::super::StoreError>(())
+            })
+            .unwrap();
+        let mut retention = Retention::default();
+        for _ in 0..40 {
+            retention.step(&store, TimeDelta::days(400), now).unwrap();
+        }
+        let query = |sql: &str| -> Vec<i64> {
+            let ask = |connection: &rusqlite::Connection| {
+                let mut query = connection.prepare(sql)?;
+                Ok(query.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?)
+            };
+            store.with_connection(ask).unwrap()
+        };
+        let kept = "FROM cycles c JOIN snapshots s ON s.id = c.snapshot_id WHERE s.sections <> ''
+                    AND c.id = (SELECT max(id) FROM cycles WHERE snapshot_id = s.id) ORDER BY c.id";
+        let mut found: BTreeMap<i64, u32> = BTreeMap::new();
+        for at in query(&format!("SELECT c.at {kept}")) {
+            *found.entry(at.div_euclid(DAY)).or_default() += 1;
+        }
+        // Each day until the 30th of May, then each hour, and all of yesterday and today.
+        let counted: Vec<u32> = found.values().copied().collect();
+        assert_eq!(counted, [&[1; 4][..], &[24; 29], &[72, 36]].concat(), "{found:?}");
+        assert_eq!(
+            query("SELECT count(*) FROM collections"),
+            query("SELECT count(*) FROM snapshots WHERE sections <> ''")
+        );
+        // The section that never changes and the value that comes back are still held by others.
+        assert_eq!(query("SELECT count(*) FROM documents"), [i64::from(counted.iter().sum::<u32>()) + 1]);
+        assert_eq!(store.read(|tx| store.audit(tx)).unwrap(), Vec::<String>::new());
+        // What was there once and is there again is whole.
+        store.write(|tx| read(tx, now, 101)).unwrap();
+        let latest = store.read(|tx| cycles::latest_snapshot(tx, instances::row(tx, &id)?, &id)).unwrap().unwrap();
+        assert_eq!(latest.0.sections["other"].document().unwrap().digest(), document(101).digest());
+        assert_eq!(store.read(|tx| store.audit(tx)).unwrap(), Vec::<String>::new());
     }
 
     #[test]

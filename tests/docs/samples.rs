@@ -22,6 +22,15 @@ fn settled(text: &str) -> String {
         (r"\b\d{4}-\d\d-\d\d\b", "2026-11-22"),
         (r"\b\d\d:\d\d:\d\d\b", "07:15:40"),
         (r"\b\d\d:\d\d\b", "07:15"),
+        // Two readings of the demo can be in one second, or in two minutes.
+        (
+            r"(Changed\s+)(?:at|between) 22 Nov 2026\s+07:15(?::40)?(?:\s+and\s+07:15(?::40)?)? UTC",
+            "${1}between 22 Nov 2026 07:15:36 and 07:15:40 UTC",
+        ),
+        (
+            r"(above,\s+)(?:at|from) 22 Nov 2026\s+07:15(?::40)?(?:\s+to\s+07:15(?::40)?)? UTC",
+            "${1}from 22 Nov 2026\n  07:15:36 to 07:15:40 UTC",
+        ),
         (r"SHA256:[0-9A-Za-z+/]{43}", "SHA256:nFufU8oARhbBzI1CZqx/dPhaVCOj0WHXIRBsmjtOxfQ"),
         (r"(authdrift \S+) on [^\s.]+", "$1 on vm"),
     ] {

@@ -286,13 +286,18 @@ async fn a_patch_leads_to_the_other_side_exactly_and_its_reverse_back() {
         let baseline = documents(&json_file(&sandbox, &format!("{name}.json")));
         let snapshot = documents(&propose(&sandbox, name, "snapshot.json").await);
         assert_ne!(baseline, snapshot);
-        for (format, from, to) in [("json-patch", &baseline, &snapshot), ("revert", &snapshot, &baseline)] {
+        for (format, from, to) in [("json-patch", &baseline, &snapshot), ("revert-patch", &snapshot, &baseline)] {
             let patch = sandbox.run(&["diff", name, "--format", format]).await.expect(10).json();
             let patch: json_patch::Patch = serde_json::from_value(patch).unwrap();
             let mut value = from.clone();
             json_patch::patch(&mut value, &patch).unwrap();
             assert_eq!(&value, to, "{name} {format}");
         }
+        // A vendor would take a fingerprint for the secret itself.
+        let exact = sandbox.run(&["diff", name, "--format", "revert-patch"]).await.expect(10);
+        let revert = sandbox.run(&["diff", name, "--format", "revert"]).await.expect(10);
+        let lacks = revert.err.matches("only the fingerprint of the approved secret is known").count();
+        assert_eq!((lacks, revert.out.contains("hmac-sha256")), (exact.out.matches("hmac-sha256").count(), false));
     }
     sandbox.approve("prod").await;
     assert_eq!(sandbox.run(&["diff", "prod", "--format", "json-patch"]).await.expect(0).json(), json!([]));

@@ -119,7 +119,7 @@ async fn an_instance_that_was_recreated_is_approved_whole_and_keeps_nothing_of_t
 async fn a_critical_change_takes_two_people_and_a_small_one_one() {
     let sandbox = two_approvers().await;
     sandbox.edit_configuration("threshold = 2\n", "threshold = 1\nseverity = { critical = 2 }\n");
-    sandbox.check().await.expect(13);
+    sandbox.run(&["check"]).await.expect(13).saying(&["`authdrift propose clerk:prod -o FILE"]);
     let key = sandbox.path("alice").display().to_string();
     let alone = ["approve", "acme", "--all", "--accept-weaker", "--reason", "x", "--key", &key];
     sandbox.run(&alone).await.expect(12).saying(&["baseline 1 has 1 of 2 approvers", "propose"]);
@@ -129,12 +129,12 @@ async fn a_critical_change_takes_two_people_and_a_small_one_one() {
     import(&sandbox, &["first.json"]).await.expect(0);
 
     sandbox.auth0.edit("/api/v2/tenants/settings", |settings| settings["unheard_of"] = json!("small"));
-    sandbox.check_one("acme", 10).await;
+    says_how_to_approve(&sandbox, "authdrift approve auth0:acme --reason TEXT").await;
     sandbox.run(&alone).await.expect(0);
     sandbox.check_one("acme", 0).await;
 
     sandbox.auth0.edit("/api/v2/guardian/policies", |policies| *policies = json!([]));
-    sandbox.check_one("acme", 10).await;
+    says_how_to_approve(&sandbox, "authdrift propose auth0:acme -o FILE --reason TEXT").await;
     sandbox.run(&alone).await.expect(12).saying(&["baseline 3 has 1 of 2 approvers"]);
     propose(&sandbox, "acme", "third.json").await;
     let signed = sign(&sandbox, "third.json", "alice").await.expect(0);
@@ -143,6 +143,17 @@ async fn a_critical_change_takes_two_people_and_a_small_one_one() {
     import(&sandbox, &["third.json"]).await.expect(0);
     sandbox.check_one("acme", 0).await;
     sandbox.run(&["verify"]).await.expect(0);
+}
+
+/// Every place that names the command with which the open drifts are approved names `command`.
+async fn says_how_to_approve(sandbox: &Sandbox, command: &str) {
+    let check = sandbox.run(&["check", "acme"]).await.expect(10).out;
+    let id = check.split("authdrift show ").nth(1).and_then(|rest| rest.split('`').next()).unwrap().to_owned();
+    let show = sandbox.run(&["show", &id]).await.expect(0).out;
+    let mail = sandbox.smtp.mails().last().unwrap().text().unwrap();
+    for text in [check, show, mail] {
+        assert!(text.contains(command), "'{command}' is not in: {text}");
+    }
 }
 
 /// Whoever signs looks at what changes since a baseline. If that one was made up, what it has would go unseen.

@@ -193,7 +193,7 @@ async fn t3_no_secret_is_left_anywhere_by_a_whole_life() {
     });
     world.run("-vv check --json", 10).await;
     for arguments in
-        ["check", "diff prod", "diff acme --json", "diff acme --format json-patch", "diff acme --format revert"]
+        ["check", "diff prod", "diff acme --json", "diff acme --format json-patch", "diff acme --format revert-patch"]
     {
         world.run(arguments, 10).await;
     }

@@ -105,7 +105,7 @@ async fn permissions_are_named_those_that_are_missing_and_those_that_are_too_man
     let [(writing, change), (secret, secrets), (other, _)] = rights.as_slice() else { panic!("{rights:?}") };
     assert_eq!(
         (writing.as_str(), secret.as_str(), other.as_str()),
-        ("create:users update:clients", "read:client_keys", "read:logs")
+        ("create:users, update:clients", "read:client_keys", "read:logs")
     );
     assert!(change.contains("change the tenant") && secrets.contains("secrets of every application"));
 

@@ -167,6 +167,7 @@ async fn an_instance_is_missed_in_time_also_after_a_clock_that_was_ahead_is_set_
         work.minute().await;
     }
     work.sandbox.webhook.wait_for(1, PATIENCE).await.expect("the notice");
+    work.sandbox.webhook.wait_for(2, PATIENCE).await.expect("both notices");
     let sandbox = work.stop().await;
-    assert_eq!(kinds(&sandbox), ["instance.unread"]);
+    assert_eq!(kinds(&sandbox), ["clock.set_back", "instance.unread"]);
 }

@@ -370,7 +370,8 @@ async fn what_is_not_seen_is_reminded_of_until_it_is_seen() {
     let sandbox = work.stop().await;
     let (blind, still, seeing) = ("section.blind", "instance.still_unseen", "section.seeing_again");
     let (trust, untrusted, trusted) = ("trust.changed", "baseline.untrusted", "baseline.trusted");
-    let expected = [blind, still, still, seeing, trust, untrusted, still, trust, trusted];
+    // The alarm about trust waits for no other message.
+    let expected = [blind, still, still, seeing, untrusted, trust, still, trust, trusted];
     assert_eq!(kinds(&sandbox), expected);
     let text = |number: usize| {
         let delivery = sandbox.webhook.deliveries()[number].json();

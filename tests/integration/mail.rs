@@ -263,7 +263,7 @@ async fn a_bare_code_after_the_mail_means_that_it_is_delivered() {
     let sender = sender_of(&sandbox, "");
     sandbox.smtp.speak(Manner::BareCodes);
     let sent = sender.send(&drifted("x"), SystemClock.now()).await;
-    assert_eq!(sent, Attempt::Delivered("250 ".to_owned()));
+    assert_eq!(sent, Attempt::Delivered("250 no text".to_owned()));
     assert_eq!(sandbox.smtp.mails().len(), 1);
     // A refusal without a text is one all the same.
     sandbox.smtp.refuse(Stage::Rcpt, 550, "", 1);

@@ -302,6 +302,33 @@ async fn only_these_pages_are_there_and_only_to_be_read() {
     let _ = connection.read_to_string(&mut refused);
     assert!(!refused.starts_with("HTTP/1.1 200"), "{refused}");
 
+    // No browser connects to a Unix socket, so a client may name any host, or none.
+    for head in ["Host: anything.example", "X-No-Host: 1"] {
+        let connection = UnixStream::connect(sandbox.socket()).unwrap();
+        connection.set_read_timeout(Some(PATIENCE)).unwrap();
+        assert_eq!(ask(connection, &format!("GET /healthz HTTP/1.0\r\n{head}\r\n\r\n")).status, 200, "{head}");
+    }
+
+    // Those that connect and say nothing keep out nobody who asks.
+    let held: Vec<UnixStream> = (0..200).map(|_| UnixStream::connect(sandbox.socket()).unwrap()).collect();
+    assert_eq!(sandbox.get("/healthz").status, 200);
+    drop(held);
+    assert_eq!(daemon.stop().await, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn t8_a_page_of_another_site_reads_nothing_over_tcp() {
+    let sandbox = Sandbox::clerk_approved().await;
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    sandbox.listen_at(&free.to_string());
+    let daemon = sandbox.start_as(&["run"]);
+    let connect = || {
+        let connection = TcpStream::connect(free)?;
+        connection.set_read_timeout(Some(PATIENCE))?;
+        Ok::<_, std::io::Error>(connection)
+    };
+    let ready = "GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    eventually("an answer", || connect().is_ok_and(|connection| ask(connection, ready).status == 200)).await;
     // Another site's page that leads its name to this machine reads nothing, wherever it asks.
     for (head, status) in [
         ("Host: localhost", 200),
@@ -319,8 +346,7 @@ async fn only_these_pages_are_there_and_only_to_be_read() {
         ("Host: localhost\r\nHost: evil.example", 421),
     ] {
         for path in ["/metrics", "/healthz", "/readyz"] {
-            let connection = UnixStream::connect(sandbox.socket()).unwrap();
-            connection.set_read_timeout(Some(PATIENCE)).unwrap();
+            let connection = connect().unwrap();
             let answer = ask(connection, &format!("GET {path} HTTP/1.1\r\n{head}\r\n\r\n"));
             // Two of them are refused before they come to us.
             let is_refused = status == 421 && [400, 421].contains(&answer.status);
@@ -330,16 +356,10 @@ async fn only_these_pages_are_there_and_only_to_be_read() {
     }
     for (target, status) in [("http://evil.example/metrics", 421), ("/status", 421)] {
         let host = if target.starts_with('/') { "evil.example" } else { "localhost" };
-        let connection = UnixStream::connect(sandbox.socket()).unwrap();
-        connection.set_read_timeout(Some(PATIENCE)).unwrap();
+        let connection = connect().unwrap();
         let answer = ask(connection, &format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n\r\n"));
         assert_eq!(answer.status, status, "{target}: {answer:?}");
     }
-
-    // Those that connect and say nothing keep out nobody who asks.
-    let held: Vec<UnixStream> = (0..200).map(|_| UnixStream::connect(sandbox.socket()).unwrap()).collect();
-    assert_eq!(sandbox.get("/healthz").status, 200);
-    drop(held);
     assert_eq!(daemon.stop().await, Some(0));
 }
 

@@ -124,7 +124,7 @@ async fn who_may_not_approve_cannot() {
         .expect(77)
         .saying(&["not of 'bob@example.test' but of alice@example.test"]);
     approve(&["--key", &key("none")]).await.expect(77).saying(&["cannot use the key", "none"]);
-    approve(&[]).await.expect(77).saying(&["no signing key", "--key"]);
+    approve(&[]).await.expect(77).saying(&["no key to sign with", "--key"]);
     assert_eq!(sandbox.count("SELECT count(*) FROM statements"), 0);
     sandbox.run(&["verify"]).await.expect(0).saying(&["no baseline yet"]);
 }
@@ -206,7 +206,7 @@ async fn what_belongs_to_the_user_of_the_service_is_read_as_that_user() {
     };
     mode("config.toml", 0o644);
     for (folder, file, code, phrase) in [
-        (0o755, "authdrift.db", 74, "unable to open database file"),
+        (0o755, "authdrift.db", 74, "cannot write in the folder of the database"),
         (0o755, "config.toml", 78, "cannot read the configuration"),
         (0o700, "config.toml", 78, "cannot read the configuration"),
     ] {

@@ -95,7 +95,8 @@ async fn whatever_is_wrong_with_the_new_one_the_old_one_stays_and_the_reason_is_
         let ran: Ran = tokio::task::spawn_blocking(move || command.output().unwrap().into()).await.unwrap();
         let ran = ran.expect(78);
         assert!(ran.err.contains(told) && ran.err.contains("goes on with the configuration it has"), "{}", ran.err);
-        eventually("an event", || sandbox.events("config.refused") == i64::try_from(at).unwrap() + 1).await;
+        let what = format!("event {} of {}, for {new}", at + 1, sandbox.events("config.refused"));
+        eventually(&what, || sandbox.events("config.refused") == i64::try_from(at).unwrap() + 1).await;
         let event = sandbox.newest("config.refused");
         assert!(event["reason"].as_str().unwrap().contains(kept), "{event}");
         assert_eq!(event["digest"], sandbox.digest_of_configuration());

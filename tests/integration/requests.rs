@@ -120,6 +120,29 @@ async fn t9_no_redirect_is_followed_and_a_token_goes_nowhere_else() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_request_for_a_token_is_tried_again_like_any_other() {
+    let sandbox = Sandbox::approved().await;
+    let busy = || Fault::status(429, json!({ "error": "too_many_requests" })).with_header("retry-after", "0");
+    for fault in [busy(), Fault::status(500, json!({ "error": "access_denied" })), Fault::Truncated] {
+        let before = token_requests(&sandbox);
+        sandbox.auth0.fail("/oauth/token", fault.clone().times(1));
+        sandbox.check_one("acme", 0).await;
+        assert_eq!(token_requests(&sandbox) - before, 2, "{fault:?}");
+    }
+    let before = token_requests(&sandbox);
+    sandbox.auth0.fail("/oauth/token", busy());
+    let report = sandbox.check_one("acme", 69).await.to_string();
+    assert!(report.contains("does not give a token now") && !report.contains("refuses"), "{report}");
+    assert_eq!(token_requests(&sandbox) - before, 5);
+    // A clear refusal is one.
+    let before = token_requests(&sandbox);
+    sandbox.auth0.fail("/oauth/token", Fault::status(401, json!({ "error": "access_denied" })));
+    let report = sandbox.check_one("acme", 77).await.to_string();
+    assert!(report.contains("the tenant refuses a token"), "{report}");
+    assert_eq!(token_requests(&sandbox) - before, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_refused_token_is_renewed_exactly_once_and_the_cycle_succeeds() {
     let sandbox = Sandbox::approved().await;
     // By the vendor's whim, in a fresh process.

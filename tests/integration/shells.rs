@@ -55,7 +55,7 @@ fn bash_completes_commands_options_and_words() {
         ("authdrift che", "check"),
         ("authdrift receivers te", "test"),
         ("authdrift check --no-", "--no-store"),
-        ("authdrift diff --format rev", "revert"),
+        ("authdrift diff --format rev", "revert revert-patch"),
         ("authdrift completions fi", "fish"),
         ("authdrift --color nev", "never"),
     ] {

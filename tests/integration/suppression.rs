@@ -206,3 +206,35 @@ async fn t4_what_ended_stays_ended_when_the_clock_is_set_back_and_a_check_tells_
     assert_eq!(told.iter().filter(|kind| **kind == "drift.opened").count(), 2, "again when it ended: {told:?}");
     assert_eq!(sandbox.events("drift.reverted"), 0);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn t4_what_follows_stands_under_the_subject_of_a_message_that_was_queued() {
+    let sandbox = Sandbox::clerk_approved().await;
+    sandbox.set_lifetime(3600);
+    sandbox.check().await.expect(10);
+    sandbox.tamper("UPDATE threads SET subject = 'EVIL: all is well', severity = 'info'", []);
+    sandbox.run(&["verify"]).await.expect(12).saying(&["the thread at 'siem'", "the thread at 'security'"]);
+    sandbox.set_lifetime(60);
+    sandbox.check().await.expect(0);
+    assert_eq!(types(&sandbox), ["drift.opened", "drift.closed"]);
+    assert_eq!(sandbox.smtp.mails().len(), 2);
+    assert!(!was_sent(&sandbox, "EVIL"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn t4_an_edited_verdict_of_the_last_cycle_is_noticed() {
+    let sandbox = Sandbox::clerk_approved().await;
+    sandbox.check().await.expect(0);
+    sandbox.run(&["verify"]).await.expect(0);
+    sandbox.set_lifetime(3600);
+    sandbox.check().await.expect(10);
+    sandbox.run(&["verify"]).await.expect(0);
+    sandbox.tamper("UPDATE cycles SET verdict = 'in_sync'", []);
+    sandbox.run(&["verify"]).await.expect(12).saying(&["is marked 'in_sync', and drift"]);
+    sandbox.tamper("UPDATE cycles SET verdict = 'untrusted'", []);
+    sandbox.run(&["verify"]).await.expect(12).saying(&["is marked 'untrusted'"]);
+    // What is approved after the cycle says nothing of it.
+    sandbox.tamper("UPDATE cycles SET verdict = 'drift'", []);
+    sandbox.approve("prod").await;
+    sandbox.run(&["verify"]).await.expect(0);
+}

@@ -3,6 +3,10 @@
 use std::fs;
 use std::process::Command;
 
+use authdrift::canonical::to_bytes;
+use authdrift::model::Digest;
+use authdrift::snapshot::digest_of;
+use authdrift::trust::Subject;
 use serde_json::{Value, json};
 
 use crate::approve::{SECOND, import, propose, sign, two_approvers};
@@ -220,4 +224,41 @@ async fn after_one_of_two_signatures_the_second_one_is_what_comes_next() {
     import(&sandbox, &["p.json"]).await.expect(0).saying(&[]);
     let report = sandbox.check_one("acme", 0).await;
     assert_eq!(report["baseline"]["approvers"], json!([APPROVER, SECOND]));
+}
+
+/// The application that the edits of the next test are about.
+const CLIENT: &str = "LanternClient00000000000000000001";
+
+/// A section, what has to be shown, and the edit of the section's document.
+type Edit<'a> = (&'a str, &'a str, &'a dyn Fn(&mut Value));
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_hidden_from_an_approver_by_calling_it_unknown() {
+    let (sandbox, good) = weakened().await;
+    let marker = || json!({ "unknown": "two items have the client_id 'x'" });
+    let edits: [Edit<'_>; 3] = [
+        ("clients", CLIENT, &|clients| clients[CLIENT] = marker()),
+        ("clients", CLIENT, &|clients| {
+            clients.as_object_mut().unwrap().remove(CLIENT).unwrap();
+            clients[""] = marker();
+        }),
+        ("tenants.settings", "/tenants.settings/flags", &|settings| settings["flags"] = marker()),
+    ];
+    for (section, expected, edit) in edits {
+        let mut proposal = good.clone();
+        let old = good["subject"]["sections"][section]["digest"].as_str().unwrap();
+        let mut document = good["documents"][old].clone();
+        edit(&mut document);
+        let digest = Digest::of(&to_bytes(&document)).to_string();
+        proposal["documents"][&digest] = document;
+        proposal["subject"]["sections"][section]["digest"] = json!(digest);
+        let subject: Subject = serde_json::from_value(proposal["subject"].clone()).unwrap();
+        let snapshot = digest_of(&subject.instance, &subject.resource, &subject.sections);
+        proposal["subject"]["snapshot"] = json!(snapshot);
+        sandbox.write("edited.json", &proposal.to_string());
+        let ran = sign_with(&sandbox, "edited.json", &["--full", "--accept-weaker"]).await.expect(0);
+        let _ = fs::remove_dir_all(sandbox.path(".local"));
+        assert!(ran.out.contains(expected), "{section}: {ran:?}");
+        assert!(ran.out.contains("not watched"), "{section}: {ran:?}");
+    }
 }

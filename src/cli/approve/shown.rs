@@ -109,6 +109,14 @@ impl Shown<'_> {
             let reason = if reason.is_empty() { String::new() } else { format!(": {}", display_safe(reason)) };
             writeln!(out, "  {} ({state}{reason})", display_safe(section))?;
         }
+        let unusable = self.proposal.unusable();
+        if !unusable.is_empty() {
+            let places = count(unusable.len(), "place");
+            writeln!(out, "{places} with objects that cannot be used. They are not watched:")?;
+        }
+        for (place, reason) in unusable {
+            writeln!(out, "  {} ({})", display_safe_whole(&place.to_string()), display_safe(&reason))?;
+        }
         Ok(())
     }
 

@@ -20,7 +20,7 @@ pub enum DiffFormat {
 #[command(after_help = "\
 Examples:
   authdrift diff clerk:prod                  what differs, in words
-  authdrift diff clerk:prod --format revert  the way back, as a JSON Patch without secrets
+  authdrift diff clerk:prod --format revert  the way back, without secrets
   authdrift diff clerk:prod --json           every difference with its meaning")]
 pub struct DiffOptions {
     /// The instance

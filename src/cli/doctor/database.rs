@@ -79,8 +79,7 @@ fn unopened(error: &StoreError, path: &Path) -> Finding {
         }
         StoreError::Missing(_) if path.with_extension("high-water").exists() => {
             let why = "it is gone, and its high-water file is still there: what was approved went with it";
-            let help =
-                "restore a backup (docs/operations.md); move the high-water file away only if this is to begin anew";
+            let help = "restore a backup (docs/operations.md); move the high-water file away only to start over";
             Finding::failure(Check::Database, name, why, help, Exit::Untrusted)
         }
         StoreError::Missing(_) => {
@@ -136,7 +135,7 @@ fn baseline(context: &Context, store: &Store, instance: &Instance, trust: &Trust
                 Finding::ok(Check::Baseline, id, why)
             }
             None => {
-                let help = format!("look at it and approve: {}", context.config.approval.command(id));
+                let help = format!("look at it and approve: {}", context.config.approval.command_for_all(id));
                 Finding::warning(Check::Baseline, id, "none yet: nothing is compared, and no drift is reported", help)
             }
         },

@@ -49,14 +49,15 @@ fn print(context: &Context, path: &Path, kept: Option<PathBuf>, out: &mut dyn Wr
         out,
         "\nEvery fingerprint in the baselines was made with the old key, so each secret and each entry of a list of people\n\
          looks replaced now, whether it was or not. What else is approved stays comparable.\n\n\
-         Next\n  # reads everything anew; each fingerprint is a drift, and lists of people need it twice\n  authdrift check"
+         Next\n  # reads everything again; each fingerprint is a drift, and lists of people need it twice\n  authdrift check"
     )?;
     for instance in &context.config.instances {
         writeln!(
             out,
             "  # look that nothing but fingerprints differs\n  authdrift diff {id}\n  \
-             authdrift approve {id} --reason 'The fingerprint key was lost' --all",
-            id = instance.id
+             {approve} --all",
+            id = instance.id,
+            approve = context.config.approval.command_for_all(&instance.id)
         )?;
     }
     writeln!(out, "  # the new key belongs into the backup\n  authdrift backup FILE")?;

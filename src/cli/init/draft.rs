@@ -52,7 +52,7 @@ impl Draft<'_> {
         if self.answers.approver.key.is_none() {
             text.push_str(
                 "#\n# A KEY FOR TRYING OUT, ON THIS MACHINE ONLY: it has no passphrase. Before this counts, put the line of your\n\
-                 # own public key in its place, remove trial_key and trial_key.pub, and approve everything anew.\n",
+                 # own public key in its place, remove trial_key and trial_key.pub, and approve everything again.\n",
             );
         }
         let end = end(self.today);

@@ -100,7 +100,7 @@ fn what_now(overview: &Overview<'_>, out: &mut dyn Write) -> Result<(), CliError
         let (why, command) = match (line.verdict, &line.sections) {
             (Verdict::NoBaseline, Some(_)) => {
                 let why = "nothing is approved, so nothing is compared".to_owned();
-                (why, overview.approval.command(&instance.id))
+                (why, overview.approval.command_for_all(&instance.id))
             }
             _ => advice(&id, line, overview.now),
         };

@@ -181,6 +181,7 @@ fn data() -> Value {
             "sections": list("Sections and credentials.", json!({ "$ref": "#/$defs/section" })),
             "notices": list("News about the watch itself.", json!({ "$ref": "#/$defs/notice" })),
             "open": count("Drifts of the instance that are open now."),
+            "approvers_needed": count("How many people it takes to approve everything that is open."),
             "event": object(
                 "The last event of the history when this was made.",
                 json!({ "size": count("Its number."), "head": text("The digest that covers the history up to it.") }),

@@ -132,8 +132,8 @@ impl From<io::Error> for NoTls {
     }
 }
 
-/// One line of a reply as the mail library reads it: it knows no code without a text, which RFC 5321 section 4.2 has
-/// clients accept.
+/// One line of a reply as the mail library reads it. RFC 5321 section 4.2 has clients accept a code without a text; the
+/// library does not, and it takes the first word after EHLO for the relay's name.
 ///
 /// # Security
 /// A line that ends with LF alone is no line of SMTP (RFC 5321 section 2.3.8). Two sides that do not agree where a line
@@ -142,8 +142,12 @@ fn whole(mut line: Vec<u8>) -> io::Result<Vec<u8>> {
     if !line.ends_with(b"\r\n") {
         return Err(io::Error::other("the relay ends a line with LF alone, and SMTP requires CR LF: fix the relay"));
     }
-    if line.len() == 5 && line.iter().take(3).all(u8::is_ascii_digit) {
-        line.insert(3, b' ');
+    let is_code = line.iter().take(3).all(u8::is_ascii_digit) && matches!(line.get(3), Some(b' ' | b'-' | b'\r'));
+    if is_code && line.iter().skip(4).all(u8::is_ascii_whitespace) {
+        let separator = if line.get(3) == Some(&b'-') { b'-' } else { b' ' };
+        line.truncate(3);
+        line.push(separator);
+        line.extend_from_slice(b"no text\r\n");
     }
     Ok(line)
 }
@@ -304,10 +308,12 @@ mod tests {
     #[test]
     fn a_code_without_a_text_is_a_reply_and_a_line_with_lf_alone_is_none() {
         let table = [
-            ("250\r\n", Some("250 \r\n")),
-            ("354\r\n", Some("354 \r\n")),
-            ("250 \r\n", Some("250 \r\n")),
-            ("250-\r\n", Some("250-\r\n")),
+            ("250\r\n", Some("250 no text\r\n")),
+            ("354\r\n", Some("354 no text\r\n")),
+            ("250 \r\n", Some("250 no text\r\n")),
+            ("250-\r\n", Some("250-no text\r\n")),
+            ("250-  \r\n", Some("250-no text\r\n")),
+            ("250x\r\n", Some("250x\r\n")),
             ("250 ok\r\n", Some("250 ok\r\n")),
             ("abc\r\n", Some("abc\r\n")),
             ("250 ok\n", None),

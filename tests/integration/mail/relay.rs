@@ -79,7 +79,7 @@ async fn talk(mut stream: TcpStream, acceptor: &TlsAcceptor, harm: Harm, said: &
         Harm::BareCodes => {
             stream.write_all(b"220\r\n").await?;
             line(&mut stream).await?;
-            stream.write_all(b"250-relay\r\n250-STARTTLS\r\n250\r\n").await?;
+            stream.write_all(b"250-\r\n250-STARTTLS\r\n250\r\n").await?;
             line(&mut stream).await?;
             stream.write_all(b"220\r\n").await?;
             let mut stream = BufReader::new(acceptor.accept(stream).await?);
@@ -87,7 +87,7 @@ async fn talk(mut stream: TcpStream, acceptor: &TlsAcceptor, harm: Harm, said: &
             while stream.read_line(&mut command).await? > 0 {
                 let is_data = command.starts_with("DATA");
                 let reply: &[u8] = match command.get(..4) {
-                    Some("EHLO") => b"250-relay\r\n250-AUTH PLAIN\r\n250\r\n",
+                    Some("EHLO") => b"250-\r\n250-AUTH PLAIN\r\n250\r\n",
                     Some("AUTH") => b"235\r\n",
                     Some("DATA") => b"354\r\n",
                     Some("QUIT") => b"221\r\n",
