@@ -148,10 +148,13 @@ pub fn import(
     let verified: Vec<Digest> = baselines::statements(tx, row)?.iter().map(SignedStatement::digest).collect();
     let verified: Vec<&Digest> =
         verified.iter().filter(|digest| !known.is_some_and(|known| known.contains_key(*digest))).collect();
-    let data = json!({
+    let mut data = json!({
         "sequence": sequence, "statements": verified, "identity": accepted.identity, "snapshot": accepted.subject.snapshot,
         "approvers": approvers, "proposer": accepted.subject.proposer, "reason": reason,
     });
+    if let Some(data) = data.as_object_mut().filter(|_| !accepted.subject.until.is_empty()) {
+        data.insert("until".to_owned(), json!(accepted.subject.until));
+    }
     events::append(tx, now, events::APPROVED, Some(instance), data)?;
 
     // As any later cycle will see it: verified from the stored rows.

@@ -9,7 +9,7 @@ use super::args::HistoryOptions;
 use super::context::Context;
 use super::output::{Columns, DIM};
 use crate::exit::Exit;
-use crate::message::values;
+use crate::message::{listed, values};
 use crate::model::display_safe;
 use crate::store::events::{self, Event};
 
@@ -77,7 +77,11 @@ fn words(event: &Event) -> String {
             (Some(sequence), reason) => {
                 let who = data.get("approvers").and_then(Value::as_array).into_iter().flatten();
                 let who: Vec<_> = who.filter_map(Value::as_str).map(display_safe).collect();
-                format!("{sequence} by {}: {}", who.join(", "), reason.unwrap_or_default())
+                let ends = data.get("until").and_then(Value::as_object).into_iter().flatten();
+                let ends = ends.filter_map(|(path, end)| Some((display_safe(path), display_safe(end.as_str()?))));
+                let ends: Vec<String> = ends.map(|(path, end)| format!("{path} until {end}")).collect();
+                let ends = if ends.is_empty() { String::new() } else { format!("; {}", listed(&ends, "setting")) };
+                format!("{sequence} by {}: {}{ends}", who.join(", "), reason.unwrap_or_default())
             }
             (None, reason) => reason.unwrap_or_default(),
         },

@@ -16,7 +16,7 @@ use crate::exit::Exit;
 use crate::incident::{Known, Status};
 use crate::message::values;
 use crate::model::{Digest, DriftId, InstanceId, Pointer, display_safe};
-use crate::store::{Store, StoreError, cycles, drifts, instances};
+use crate::store::{Store, StoreError, Transaction, cycles, drifts, events, instances};
 
 /// Explains one drift.
 ///
@@ -41,14 +41,21 @@ pub fn show(context: &Context, options: &ShowOptions, out: &mut dyn Write) -> Re
             .with_code("unknown-drift")
             .with_help("`authdrift check` and `authdrift history INSTANCE` show ids"));
     };
+    let until = match known.status {
+        Status::Approved => store.read(|tx| approved_until(tx, &instance, &known.change.path))?,
+        Status::Open | Status::Reverted => None,
+    };
     let drift = assess(context.catalogues.of(instance.provider), known.change.clone());
     if options.json {
-        let value = json!({
+        let mut value = json!({
             "id": known.id, "instance": instance, "section": known.change.section(), "drift": drift,
             "status": known.status.as_str(), "first_seen": written(known.first_seen),
             "last_good": known.last_good.map(written), "closed_at": known.closed_at.map(written),
             "closed_by": known.closed_by, "reopened": known.reopened,
         });
+        if let (Some(value), Some(until)) = (value.as_object_mut(), &until) {
+            value.insert("approved_until".to_owned(), json!(until));
+        }
         crate::cli::output::json(&mut *out, &value)?;
         writeln!(out)?;
     } else {
@@ -59,9 +66,17 @@ pub fn show(context: &Context, options: &ShowOptions, out: &mut dyn Write) -> Re
             let is_other = |other: &Known| other.status == Status::Open && places.contains(&other.change.path);
             Ok(others.filter(is_other).map(|other| other.change.path).collect())
         })?;
-        explain(&instance, &known, &drift, &others, &context.config.approval, out)?;
+        let status = status(&known, until.as_deref());
+        explain(&instance, (&known, &status), &drift, &others, &context.config.approval, out)?;
     }
     Ok(Exit::Ok)
+}
+
+/// When the newest approval of what is at `path` ends, if it was given for a time.
+fn approved_until(tx: &Transaction<'_>, instance: &InstanceId, path: &Pointer) -> Result<Option<String>, StoreError> {
+    let newest = events::newest_of(tx, instance, events::APPROVED, |_| true)?;
+    let end = newest.as_ref().and_then(|event| event.data.get("until")?.get(path.to_string())?.as_str());
+    Ok(end.map(display_safe))
 }
 
 /// Every request with which a snapshot was read for the first time: evidence of where its values come from.
@@ -101,7 +116,7 @@ fn collection(store: &Store, options: &ShowOptions, out: &mut dyn Write) -> Resu
 
 fn explain(
     instance: &InstanceId,
-    known: &Known,
+    (known, status): (&Known, &str),
     drift: &Drift,
     others: &[Pointer],
     approval: &Approval,
@@ -119,7 +134,8 @@ fn explain(
         Some(last_good) => format!("after {}, first seen {}", written(last_good), written(known.first_seen)),
         None => format!("first seen {}", written(known.first_seen)),
     };
-    let mut rows = vec![("Status", status(known)), ("When", window), ("Path", display_safe(&change.path.to_string()))];
+    let mut rows =
+        vec![("Status", status.to_owned()), ("When", window), ("Path", display_safe(&change.path.to_string()))];
     rows.extend(others.iter().map(|path| ("Also at", display_safe(&path.to_string()))));
     rows.extend(drift.dashboard.clone().map(|place| ("Where", place)));
     rows.extend(drift.event.clone().map(|event| ("Who", format!("look for {event} in the vendor's log in that time"))));
@@ -140,14 +156,15 @@ fn explain(
     Ok(())
 }
 
-fn status(known: &Known) -> String {
+fn status(known: &Known, until: Option<&str>) -> String {
     let when = known.closed_at.map(written).unwrap_or_default();
     match known.status {
         Status::Open => "open".to_owned(),
         Status::Reverted => format!("reverted {when}"),
         Status::Approved => {
             let who: Vec<_> = known.closed_by.iter().map(|who| display_safe(who)).collect();
-            format!("approved {when} by {}", who.join(", "))
+            let end = until.map(|until| format!(" until {until}, then it is a drift again")).unwrap_or_default();
+            format!("approved {when} by {}{end}", who.join(", "))
         }
     }
 }

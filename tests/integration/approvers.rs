@@ -265,6 +265,19 @@ async fn what_is_approved_for_a_time_opens_again_by_itself() {
     assert_eq!(report["baseline"]["until"].as_object().unwrap().len(), 2);
     let status = sandbox.run(&["status"]).await.expect(0);
     assert!(status.out.contains("for a time"), "{}", status.out);
+    // Whoever reads that it was approved reads that it ends.
+    let end = report["baseline"]["until"]["/guardian.policies"].as_str().unwrap();
+    let mail = sandbox.smtp.mails().pop().unwrap();
+    for part in [mail.text().unwrap(), mail.html().unwrap()] {
+        let words = part.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(words.contains("UTC, then it is a drift again"), "{part}");
+        assert!(words.contains(&format!("/guardian.policies until {end}")), "{part}");
+    }
+    let hook = sandbox.webhook.deliveries().pop().unwrap().json();
+    assert!(hook["data"]["entries"].as_array().unwrap().iter().all(|entry| entry["approved_until"] == end), "{hook}");
+    let id = before["drifts"][0]["id"].as_str().unwrap();
+    sandbox.run(&["show", id]).await.expect(0).saying(&["until", "then it is a drift again"]);
+    sandbox.run(&["history", "acme"]).await.expect(0).saying(&[&format!("/guardian.policies until {end}")]);
 
     // Something else is approved for good meanwhile.
     sandbox.auth0.edit("/api/v2/tenants/settings", |settings| settings["heard_of"] = json!(1));
