@@ -26,7 +26,13 @@ async fn an_endpoint_that_hangs_or_drips_for_ever_is_blind_in_time_and_alone() {
         ("hangs", Fault::Hang, 60, "no answer within 1 s"),
         ("drips, and one answer may not take so long", Fault::Drip, 60, "no answer within 2 s"),
         ("drips, and the section may not take so long", Fault::Drip, 1, "not read within 1 s"),
-        ("fails slowly, again and again", Fault::status(503, json!({})).with_header("retry-after", "1"), 2, "503"),
+        // The time may be over during a pause or during a try.
+        (
+            "fails slowly, again and again",
+            Fault::status(503, json!({})).with_header("retry-after", "1"),
+            2,
+            "503 or not read within 2 s",
+        ),
     ];
     for (what, fault, section, reason) in table {
         for (name, vendor, path, expected) in [
@@ -46,7 +52,8 @@ async fn an_endpoint_that_hangs_or_drips_for_ever_is_blind_in_time_and_alone() {
             assert!(report.drifts.is_empty(), "{what}: {:?}", report.drifts);
             let blind = blind(&report);
             let [(section, State::Unreachable, why)] = blind.as_slice() else { panic!("{what}: {blind:?}") };
-            assert!(*section == expected && why.contains(reason), "{what}: {section} {why}");
+            let is_said = reason.split(" or ").any(|reason| why.contains(reason));
+            assert!(*section == expected && is_said, "{what}: {section} {why}");
         }
     }
 }
