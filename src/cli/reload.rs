@@ -108,7 +108,7 @@ fn ask(pid: u32, store: Option<&Path>) -> Result<(), CliError> {
         let message =
             format!("process {pid}, which '{}' names, does not hold that lock: no signal was sent", lock.display());
         return Err(CliError::new(Exit::Io, message)
-            .with_help("somebody else wrote to that file; find out who may, and restart the daemon"));
+            .with_help("another program wrote to that file: check who may write there, then restart the daemon"));
     }
     pidfd_send_signal(process, Signal::HUP).map_err(|error| match error {
         Errno::SRCH => gone(),

@@ -148,7 +148,7 @@ fn told_apart(objects: &[&Value], of: &str, fields: &BTreeMap<String, Value>) ->
     };
     for object in objects {
         if let Some((name, _)) = fields.iter().find(|(name, wanted)| !says(object, name, wanted)) {
-            let reason = format!("an object of {of} does not say its '{name}', so nobody knows what to read for it");
+            let reason = format!("an object of {of} does not say its '{name}', so it is not known what to read for it");
             return Err(Refusal::unreachable(reason));
         }
     }
