@@ -32,6 +32,7 @@ pub mod status;
 pub mod verify;
 
 use std::io::{self, IsTerminal, Write};
+use std::path::Path;
 
 use args::{Arguments, Command, ConfigCommand, ReceiversCommand};
 use context::Context;
@@ -76,6 +77,12 @@ impl CliError {
     /// The same with a hint.
     pub fn with_help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
+        self
+    }
+
+    /// The same with the name of the database.
+    fn about_database(mut self, path: &Path) -> Self {
+        self.message = format!("{}; the file is '{}'", self.message, path.display());
         self
     }
 
@@ -139,6 +146,9 @@ impl From<StoreError> for CliError {
 pub(crate) const AS_ANOTHER: &str =
     "run it as root or as the user that watches, for the service: sudo -u authdrift authdrift …";
 
+/// What to do about a database that holds what this program did not write.
+const RESTORE: &str = "keep the file, and restore a backup: docs/operations.md";
+
 /// What to do about a database that cannot be used, where its error does not say so.
 pub(crate) fn help_with(error: &StoreError) -> Option<&'static str> {
     match error {
@@ -147,10 +157,10 @@ pub(crate) fn help_with(error: &StoreError) -> Option<&'static str> {
             Some("`path` in [store] names it; if it was authdrift's, restore a backup: docs/operations.md")
         }
         error
-            if matches!(error, StoreError::Damaged(_))
+            if matches!(error, StoreError::Damaged(_) | StoreError::History(_))
                 || matches!(error, StoreError::Sqlite(_)) && error.is_broken() =>
         {
-            Some("keep the file, and restore a backup: docs/operations.md")
+            Some(RESTORE)
         }
         _ => None,
     }
@@ -228,6 +238,7 @@ impl From<ApprovalError> for CliError {
         };
         let code = error.code();
         let help = match &error {
+            ApprovalError::Store(error) => help_with(error),
             ApprovalError::NoPrevious { .. } => Some(
                 "propose again. If the baseline before cannot be compared with today (too few approvers, another \
                  instance), --without-previous shows everything instead",
@@ -256,7 +267,11 @@ impl From<DaemonError> for CliError {
             DaemonError::Receiver(_) => "bad-receiver",
             _ => exit.code(),
         };
-        Self::new(exit, error).with_code(code)
+        let help = match &error {
+            DaemonError::Store(error) => help_with(error).map(str::to_owned),
+            _ => None,
+        };
+        Self { help, ..Self::new(exit, error).with_code(code) }
     }
 }
 
@@ -271,6 +286,19 @@ impl From<CannotListen> for CliError {
 /// # Errors
 /// The command could not do its work.
 pub async fn run(arguments: Arguments, out: &mut dyn Write) -> Result<Exit, CliError> {
+    let file = arguments.config.as_deref();
+    let ended = run_command(&arguments, out).await;
+    // SQLite's words do not say which file they are about.
+    ended.map_err(|error| match error.code {
+        "database" | "damaged-database" => match Context::load(file) {
+            Ok(context) => error.about_database(&context.config.store),
+            Err(_) => error,
+        },
+        _ => error,
+    })
+}
+
+async fn run_command(arguments: &Arguments, out: &mut dyn Write) -> Result<Exit, CliError> {
     let file = arguments.config.as_deref();
     match &arguments.command {
         Command::Demo(options) => run::demo(options, out).await,

@@ -181,6 +181,17 @@ impl StoreError {
         }
     }
 
+    /// Whether what is in the file is not what this program wrote: pages, rows, schema or history.
+    pub fn is_damage(&self) -> bool {
+        match self {
+            Self::Sqlite(error) => {
+                matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
+            }
+            Self::Schema(_) | Self::History(_) | Self::Damaged(_) => true,
+            _ => false,
+        }
+    }
+
     /// Whether somebody else may open the file, and not this user.
     pub fn is_denied(&self) -> bool {
         match self {
@@ -365,9 +376,8 @@ impl Store {
         }
         let inner = connection.transaction_with_behavior(behavior).map_err(StoreError::from)?;
         let transaction = Transaction { inner, memory: &self.memory };
-        let outcome = work(&transaction)?;
-        transaction.commit()?;
-        Ok(outcome)
+        // Nothing was changed, and whatever is wrong with the file was answered by what read it.
+        work(&transaction)
     }
 
     fn written<T, E: From<StoreError>>(

@@ -336,7 +336,8 @@ fn keep_sections(
                     SectionKind::Unbaselined => ("section.unbaselined", "section", SectionChange::Unbaselined),
                     SectionKind::Refused => ("credential.refused", "credential", SectionChange::Refused),
                 };
-                events::append(tx, at, kind, Some(id), json!({ what: section, "reason": reason }))?;
+                let began = written(incident.since);
+                events::append(tx, at, kind, Some(id), json!({ what: section, "reason": reason, "since": began }))?;
                 told.push(news_of(change, &incident));
             }
             SectionStep::Over(incident) => {

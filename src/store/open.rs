@@ -18,7 +18,7 @@ use super::{Store, StoreError, Stored, events};
 use crate::canonical::FingerprintKey;
 use crate::clock::{Clock, SystemClock};
 use crate::model::display_safe;
-use crate::telemetry::{FileTooOpen, Observable};
+use crate::telemetry::{FileTooOpen, HighWaterBehind, Observable};
 use crate::whole_file::{self, sync_folder_of};
 
 /// `adft`: says whose file it is.
@@ -52,6 +52,9 @@ pub(super) fn create_or_open(path: &Path) -> Stored<Store> {
     configure(&connection, path)?;
     migrate(&mut connection, path)?;
     let key = fingerprint_key(&mut connection, path, is_new)?;
+    if let Err(error) = super::high_water::begin(&connection) {
+        HighWaterBehind { error: &error }.observe();
+    }
     Ok(store(connection, path, key))
 }
 
@@ -152,12 +155,15 @@ fn looking(mut connection: Connection, path: &Path) -> Stored<(Store, Stored<()>
         _ => {}
     }
     let key_path = path.with_extension("key");
-    let expected = expected_key(&connection.transaction()?)?;
-    if expected.is_none() {
+    let transaction = connection.transaction()?;
+    let expected = expected_key(&transaction)?;
+    if expected.is_none() && events::mark(&transaction)?.is_none() {
         return Err(StoreError::Missing(path.to_owned()));
     }
+    drop(transaction);
     let (key, is_there) = match read_key(&key_path) {
-        Ok(Some(key)) if expected.as_ref() == Some(&key.id()) => (key, Ok(())),
+        // Where the name of the key is gone, `verify` says so.
+        Ok(Some(key)) if expected.as_ref().is_none_or(|expected| *expected == key.id()) => (key, Ok(())),
         Ok(_) => (FingerprintKey::new(random_bytes()?), Err(StoreError::Key(key_path))),
         Err(error) => (FingerprintKey::new(random_bytes()?), Err(error)),
     };
