@@ -23,6 +23,7 @@ mod outgoing;
 pub mod overview;
 pub mod receivers;
 pub mod retention;
+mod schema;
 pub mod silences;
 pub mod space;
 mod told;
@@ -37,8 +38,9 @@ pub use backup::FullCheck;
 use chrono::{DateTime, Utc};
 use events::Event;
 use memory::Memory;
-pub use open::{check_schema, make_folder};
+pub use open::make_folder;
 use rusqlite::{Connection, ErrorCode, TransactionBehavior};
+pub use schema::check_schema;
 use tokio::runtime::{Handle, RuntimeFlavor};
 
 use crate::canonical::FingerprintKey;

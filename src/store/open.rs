@@ -1,11 +1,10 @@
 //! Opening: file modes, settings, migrations, the fingerprint key.
 
-use std::collections::BTreeMap;
 use std::fs::{self, Permissions};
 use std::io::{self, ErrorKind, Read};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
@@ -17,7 +16,6 @@ use url::Url;
 use super::{Store, StoreError, Stored, events};
 use crate::canonical::FingerprintKey;
 use crate::clock::{Clock, SystemClock};
-use crate::model::display_safe;
 use crate::telemetry::{FileTooOpen, HighWaterBehind, Observable};
 use crate::whole_file::{self, sync_folder_of};
 
@@ -327,7 +325,7 @@ fn newest() -> i64 {
 }
 
 /// Brings the file to the newest version, in one transaction.
-fn migrate(connection: &mut Connection, path: &Path) -> Stored<()> {
+pub(super) fn migrate(connection: &mut Connection, path: &Path) -> Stored<()> {
     let known = newest();
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let found: i64 = transaction.query_row("PRAGMA user_version", [], |row| row.get(0))?;
@@ -347,69 +345,6 @@ fn migrate(connection: &mut Connection, path: &Path) -> Stored<()> {
     }
     transaction.commit()?;
     Ok(())
-}
-
-/// Makes sure that the schema is the one this program makes, to the letter.
-///
-/// # Errors
-/// [`StoreError::Schema`] when it is not.
-///
-/// # Security
-/// A planted trigger could delete every message before it is sent, and nothing else in the file would look different.
-pub fn check_schema(connection: &Connection) -> Stored<()> {
-    let expected = expected_schema()?;
-    let found = schema_of(connection)?;
-    let foreign = found.iter().find(|(sql, _)| !expected.contains_key(*sql));
-    let missing = || expected.iter().find(|(sql, _)| !found.contains_key(*sql));
-    foreign.or_else(missing).map_or(Ok(()), |(sql, name)| Err(strange(sql, name)))
-}
-
-/// Makes sure that nothing is in the schema that this program does not make; a guard may be missing.
-///
-/// # Errors
-/// [`StoreError::Schema`] when there is.
-pub(super) fn check_nothing_planted(connection: &Connection) -> Stored<()> {
-    let expected = expected_schema()?;
-    let found = schema_of(connection)?;
-    let foreign = found.iter().find(|(sql, _)| !expected.contains_key(*sql));
-    foreign.map_or(Ok(()), |(sql, name)| Err(strange(sql, name)))
-}
-
-fn strange(sql: &str, name: &str) -> StoreError {
-    let line = sql.lines().next().unwrap_or_default();
-    // Made by those who mean well, so what to do about it can be said.
-    let remedy = match name {
-        "_litestream_seq" | "_litestream_lock" => {
-            "; Litestream made it, which cannot be used for this database: stop it, and remove its tables with `sqlite3 FILE \
-             'DROP TABLE IF EXISTS _litestream_seq; DROP TABLE IF EXISTS _litestream_lock'`"
-        }
-        "sqlite_stat1" | "sqlite_stat4" => {
-            "; ANALYZE made it: remove what it makes with `sqlite3 FILE \
-             'DROP TABLE IF EXISTS sqlite_stat1; DROP TABLE IF EXISTS sqlite_stat4'`"
-        }
-        _ => "",
-    };
-    StoreError::Schema(format!("its schema is not this program's, see '{}'{remedy}", display_safe(line)))
-}
-
-/// What the schema is made of: the text of each statement, and the name of what it makes.
-type Schema = BTreeMap<String, String>;
-
-fn expected_schema() -> Stored<&'static Schema> {
-    static EXPECTED: OnceLock<Schema> = OnceLock::new();
-    if let Some(expected) = EXPECTED.get() {
-        return Ok(expected);
-    }
-    let mut fresh = Connection::open_in_memory()?;
-    migrate(&mut fresh, Path::new(":memory:"))?;
-    let schema = schema_of(&fresh)?;
-    Ok(EXPECTED.get_or_init(|| schema))
-}
-
-fn schema_of(connection: &Connection) -> Stored<Schema> {
-    let mut query = connection.prepare_cached("SELECT coalesce(sql, type || ' ' || name), name FROM sqlite_schema")?;
-    let rows = query.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    Ok(rows.collect::<Result<_, _>>()?)
 }
 
 /// The key beside the database: made with it, and required from then on.
@@ -474,6 +409,7 @@ fn file_error(action: &'static str, path: &Path, source: std::io::Error) -> Stor
 
 #[cfg(test)]
 mod tests {
+    use super::super::schema::check_schema;
     use super::*;
 
     #[test]
@@ -501,31 +437,6 @@ mod tests {
         fs::remove_file(&key).unwrap();
         assert!(matches!(Store::open(&path), Err(StoreError::Key(_))));
         assert!(!key.exists());
-    }
-
-    #[test]
-    fn what_others_made_is_named_with_what_removes_it() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("authdrift.db");
-        let store = Store::open(&path).unwrap();
-        let now = SystemClock.now();
-        store.write(|tx| events::append(tx, now, "test.done", None, json!({})).map(drop)).unwrap();
-        let others = Connection::open(&path).unwrap();
-        let check = || store.read(|tx| check_schema(tx)).map_err(|error| error.to_string());
-        for (made, who) in [
-            ("CREATE TABLE _litestream_seq (id INTEGER PRIMARY KEY, seq INTEGER)", "Litestream"),
-            ("CREATE TABLE _litestream_lock (id INTEGER)", "Litestream"),
-            ("ANALYZE", "ANALYZE"),
-        ] {
-            others.execute_batch(made).unwrap();
-            let said = check().unwrap_err();
-            assert!(said.contains(&format!("; {who} made it")), "{said}");
-            let (_, remedy) = said.split_once("`sqlite3 FILE '").unwrap();
-            others.execute_batch(remedy.trim_end_matches("'`")).unwrap();
-            check().unwrap();
-        }
-        others.execute_batch("CREATE TABLE planted (x)").unwrap();
-        assert!(check().unwrap_err().ends_with("see 'CREATE TABLE planted (x)'"));
     }
 
     #[test]
