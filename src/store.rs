@@ -232,6 +232,8 @@ pub struct Store {
     connection: Arc<Mutex<Connection>>,
     memory: Arc<Mutex<Memory>>,
     path: Arc<Path>,
+    /// Which file that was when it was opened; nothing for one in memory.
+    place: Option<(u64, u64)>,
     key: FingerprintKey,
     /// The last transaction that was to change something could not be written.
     is_stuck: Arc<AtomicBool>,
@@ -321,6 +323,24 @@ impl Store {
         match self.read(|tx| check_schema(tx)) {
             Err(planted @ StoreError::Schema(_)) => planted,
             _ => error,
+        }
+    }
+
+    /// Makes sure that the file that is worked on is still the one at its path. One that was removed or replaced goes on to work
+    /// for the process that has it open, and all that is written to it is lost with the process.
+    ///
+    /// # Errors
+    /// It is gone, or it is another one.
+    pub fn still_in_place(&self) -> Stored<()> {
+        let Some(place) = self.place else { return Ok(()) };
+        let failed = |source| {
+            let path = self.path.to_path_buf();
+            StoreError::File { action: "go on with the database", path, source }
+        };
+        match space::place_of(&self.path) {
+            Ok(found) if found == place => Ok(()),
+            Ok(_) => Err(failed(io::Error::other("another file was put in its place while the program ran"))),
+            Err(source) => Err(failed(source)),
         }
     }
 

@@ -61,6 +61,7 @@ fn store(connection: Connection, path: &Path, key: FingerprintKey) -> Store {
         connection: Arc::new(Mutex::new(connection)),
         memory: Arc::default(),
         path: Arc::from(path),
+        place: super::space::place_of(path).ok(),
         key,
         is_stuck: Arc::default(),
         unfinished: Arc::default(),
