@@ -149,9 +149,14 @@ pub(crate) const AS_ANOTHER: &str =
 /// What to do about a database that holds what this program did not write.
 const RESTORE: &str = "keep the file, and restore a backup: docs/operations.md";
 
+/// What to do where nobody may write.
+const READ_ONLY: &str = "mount it for writing, or name another `path` in [store]; `authdrift check --no-store`, `status` and \
+                         `verify` write nothing";
+
 /// What to do about a database that cannot be used, where its error does not say so.
 pub(crate) fn help_with(error: &StoreError) -> Option<&'static str> {
     match error {
+        StoreError::File { source, .. } if source.kind() == io::ErrorKind::ReadOnlyFilesystem => Some(READ_ONLY),
         _ if error.is_denied() => Some(AS_ANOTHER),
         StoreError::Foreign(_) => {
             Some("`path` in [store] names it; if it was authdrift's, restore a backup: docs/operations.md")
@@ -269,6 +274,9 @@ impl From<DaemonError> for CliError {
         };
         let help = match &error {
             DaemonError::Store(error) => help_with(error).map(str::to_owned),
+            DaemonError::Io { source, .. } if source.kind() == io::ErrorKind::ReadOnlyFilesystem => {
+                Some(READ_ONLY.to_owned())
+            }
             _ => None,
         };
         Self { help, ..Self::new(exit, error).with_code(code) }
