@@ -13,6 +13,7 @@ mod common;
 #[path = "../support/mod.rs"]
 mod support;
 
+mod addresses;
 mod approve;
 mod approvers;
 mod canaries;
