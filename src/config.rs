@@ -19,19 +19,22 @@ mod reads;
 mod receiver;
 mod routes;
 mod secret;
+mod sources;
 mod suggest;
 #[cfg(test)]
 mod tests;
+mod times;
 mod validate;
 
 pub use address::is_domain;
 pub use kept::Kept;
-pub use load::{Sources, parse, salvage};
+pub use load::{parse, salvage};
 pub use lookup::NoInstance;
 pub use network::{BadProxyUrl, Proxy, ProxyAddress, proxy_url};
 pub use problem::{Problem, Problems};
 pub use reach::{meant, refused, refused_address};
 pub use reads::NotRead;
+pub use sources::Sources;
 pub use suggest::closest;
 pub use validate::ALLOWED_SIGNERS;
 

@@ -7,6 +7,8 @@
 
 #[path = "architecture/bites.rs"]
 mod bites;
+#[path = "architecture/circles.rs"]
+mod circles;
 #[path = "architecture/source.rs"]
 mod source;
 
@@ -76,7 +78,6 @@ const NEIGHBOURS: &[(&str, &str, &str)] = &[
     ("daemon", "cycle", "starts it"),
     ("daemon", "delivery", "starts it"),
     ("delivery", "cycle", "what is told past the outbox names the machine as what a cycle tells does"),
-    ("cli", "demo", "one of the commands"),
     ("cli", "logging", "an option says what lines look like"),
     ("cli", "monitoring", "starts it beside the daemon"),
     ("demo", "cli", "plays the person at the keyboard"),
@@ -247,6 +248,13 @@ fn below_the_edge_no_circle() {
             }
         }
     }
+}
+
+#[test]
+fn files_use_each_other_in_no_circle() {
+    let files = files();
+    let circles = circles::circles(&circles::Tree::new(&files).uses());
+    assert!(circles.is_empty(), "\n{}\n", circles.join("\n"));
 }
 
 #[test]

@@ -6,7 +6,7 @@ use super::finding::{Check, Finding};
 use crate::approval::ApprovalError;
 use crate::approval::propose::Standing;
 use crate::cli::context::Context;
-use crate::cli::help_with;
+use crate::cli::error::help_with;
 use crate::cli::output::{count, day};
 use crate::config::Instance;
 use crate::cycle::BaselineReport;

@@ -1,7 +1,7 @@
 //! Whether something watches, and when it last did.
 
 use super::finding::{Check, Finding};
-use crate::cli::AS_ANOTHER;
+use crate::cli::error::AS_ANOTHER;
 use crate::cli::context::Context;
 use crate::cli::output::time;
 use crate::config::Instance;
