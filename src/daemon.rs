@@ -34,10 +34,12 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use work::{Work, cycle, deliver};
 
+use crate::alerting::send_due_digests;
 use crate::classify::Catalogue;
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::cycle::{Watch, upkeep};
+use crate::cycle::Watch;
+use crate::delivery;
 use crate::model::Provider;
 use crate::provider::{Limits, ReadError};
 use crate::receiver::BadReceiver;
@@ -355,7 +357,10 @@ impl Daemon {
         }
         *last = Some(now);
         let catalogues = self.plan.catalogues();
-        self.ground.store.write(|tx| upkeep(tx, &self.plan.config, &catalogues, now))?;
+        self.ground.store.write(|tx| -> Result<(), StoreError> {
+            send_due_digests(tx, &self.plan.config, &catalogues, now)?;
+            delivery::upkeep(tx, &self.plan.config, now)
+        })?;
         let keep = TimeDelta::from_std(self.plan.config.keep).unwrap_or(TimeDelta::MAX);
         retention.step(&self.ground.store, keep, now)
     }

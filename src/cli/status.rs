@@ -15,13 +15,13 @@ use super::context::Context;
 use super::receivers::health_of;
 use crate::approval::ApprovalError;
 use crate::approval::propose::Standing;
+use crate::baseline::BaselineSummary;
 use crate::classify::assess;
 use crate::config::{Approval, Instance, Receiver};
-use crate::cycle::{BaselineReport, Verdict};
 use crate::daemon::lock::is_running;
 use crate::exit::Exit;
 use crate::incident::{Silence, Status};
-use crate::model::{HistoryMark, Severity};
+use crate::model::{HistoryMark, Severity, Verdict};
 use crate::store::cycles::Cycle;
 use crate::store::instances::InstanceRow;
 use crate::store::outbox::{self, ReceiverState};
@@ -59,7 +59,7 @@ struct Line {
     verdict: Verdict,
     open: Vec<Severity>,
     sections: Option<Sections>,
-    baseline: Result<Option<BaselineReport>, String>,
+    baseline: Result<Option<BaselineSummary>, String>,
     cycle: Option<Cycle>,
     next: Option<DateTime<Utc>>,
 }
@@ -123,7 +123,7 @@ fn look<'a>(context: &'a Context, store: &Store) -> Result<Overview<'a>, CliErro
 fn line(tx: &Transaction<'_>, context: &Context, instance: &Instance, trust: &TrustFiles) -> Result<Line, CliError> {
     let catalogue = context.catalogues.of(instance.id.provider);
     let baseline = match Standing::load(tx, &instance.id, trust, catalogue, context.clock.now()) {
-        Ok(standing) => Ok(standing.baseline.map(|baseline| BaselineReport::of(&baseline))),
+        Ok(standing) => Ok(standing.baseline.map(|baseline| BaselineSummary::of(&baseline))),
         Err(ApprovalError::NoSnapshot(_)) => Ok(None),
         Err(ApprovalError::Untrusted(untrusted)) => Err(untrusted.to_string()),
         // One damaged row is told where it is; how everything else is doing is needed all the more.

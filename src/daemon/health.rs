@@ -10,9 +10,9 @@ use serde_json::json;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::alerting::{tell, tell_one};
 use crate::clock::{Clock, written};
 use crate::config::{Config, Instance};
-use crate::cycle::{tell, tell_one};
 use crate::incident::{SectionIncident, SectionKind};
 use crate::message::{Notice, NoticeKind};
 use crate::model::{InstanceId, MessageId};

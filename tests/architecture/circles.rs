@@ -112,9 +112,11 @@ pub(crate) fn circles(uses: &BTreeMap<&str, BTreeSet<&str>>) -> Vec<String> {
     let group = |file: &str| -> BTreeSet<&str> {
         all[file].iter().copied().filter(|other| all.get(other).is_some_and(|back| back.contains(file))).collect()
     };
-    let groups: BTreeSet<BTreeSet<&str>> = uses.keys().map(|file| group(file)).filter(|group| !group.is_empty()).collect();
+    let groups: BTreeSet<BTreeSet<&str>> =
+        uses.keys().map(|file| group(file)).filter(|group| !group.is_empty()).collect();
     let arrows = |group: &BTreeSet<&str>| {
-        let inside = group.iter().flat_map(|user| uses[user].intersection(group).map(move |used| format!("{user} -> {used}")));
+        let inside =
+            group.iter().flat_map(|user| uses[user].intersection(group).map(move |used| format!("{user} -> {used}")));
         inside.collect::<Vec<_>>().join("\n  ")
     };
     groups.iter().map(|group| format!("{} files:\n  {}", group.len(), arrows(group))).collect()

@@ -5,11 +5,11 @@ use std::path::Path;
 use super::finding::{Check, Finding};
 use crate::approval::ApprovalError;
 use crate::approval::propose::Standing;
+use crate::baseline::BaselineSummary;
 use crate::cli::context::Context;
 use crate::cli::error::help_with;
 use crate::cli::output::{count, day};
 use crate::config::Instance;
-use crate::cycle::BaselineReport;
 use crate::exit::Exit;
 use crate::store::space::{self, Space};
 use crate::store::{FullCheck, Store, StoreError, check_schema, events};
@@ -128,7 +128,7 @@ fn baseline(context: &Context, store: &Store, instance: &Instance, trust: &Trust
     let (id, now) = (&instance.id, context.clock.now());
     let catalogue = context.catalogues.of(id.provider);
     match store.read(|tx| Standing::load(tx, id, trust, catalogue, now)) {
-        Ok(standing) => match standing.baseline.map(|baseline| BaselineReport::of(&baseline)) {
+        Ok(standing) => match standing.baseline.map(|baseline| BaselineSummary::of(&baseline)) {
             Some(baseline) => {
                 let who = baseline.approvers.join(", ");
                 let why = format!("{} of {}, by {who}, verified", baseline.sequence, day(baseline.approved_at, now));

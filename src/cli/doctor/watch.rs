@@ -1,8 +1,8 @@
 //! Whether something watches, and when it last did.
 
 use super::finding::{Check, Finding};
-use crate::cli::error::AS_ANOTHER;
 use crate::cli::context::Context;
+use crate::cli::error::AS_ANOTHER;
 use crate::cli::output::time;
 use crate::config::Instance;
 use crate::daemon::lock::is_running;

@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 use chrono::{DateTime, Days, NaiveDate, Utc};
 
+use super::InitOptions;
 use super::folder::{Folder, TRIAL_KEY};
 use super::public_key::{self, PublicLine};
-use super::InitOptions;
 use crate::cli::{CliError, prompt};
 use crate::config::{PublishableKey, is_domain};
 use crate::exit::Exit;

@@ -5,13 +5,14 @@ use std::io::Write;
 use chrono::{DateTime, Utc};
 
 use super::{Line, Overview};
+use crate::baseline::BaselineSummary;
 use crate::cli::CliError;
 use crate::cli::output::{
     BOLD, Columns, DIM, PLAIN, count, day, severity_style, terminal_width, time, verdict_style, verdict_words,
 };
 use crate::cli::receivers::state_words;
-use crate::cycle::{BaselineReport, Verdict};
 use crate::message::listed;
+use crate::model::Verdict;
 use crate::model::{Severity, display_safe, display_safe_sentence};
 use crate::store::overview::{Waiting, in_all};
 use crate::store::receivers::Health;
@@ -166,7 +167,7 @@ fn sections(line: &Line) -> String {
 }
 
 /// `3 of 10 Nov, 12 days old, by alice@example.com`
-fn baseline(baseline: &Result<Option<BaselineReport>, String>, now: DateTime<Utc>) -> String {
+fn baseline(baseline: &Result<Option<BaselineSummary>, String>, now: DateTime<Utc>) -> String {
     match baseline {
         Ok(Some(baseline)) => {
             let until = baseline.until_words(now).map(|words| format!(", {words}")).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! What is done from time to time beside reading: digests for those who want them, and bounds for what waits.
+//! Digests: one message at times about everything that a receiver hears of.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -6,7 +6,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
-use super::announce::tell_one;
+use super::tell_one;
 use crate::classify::{Catalogue, assess};
 use crate::clock::written;
 use crate::config::{Config, Instance, Receiver};
@@ -15,40 +15,30 @@ use crate::message::{Notice, NoticeKind};
 use crate::model::{InstanceId, Provider, Severity, display_safe};
 use crate::schedule::is_time_again;
 use crate::store::events::{self, Event};
-use crate::store::{StoreError, Transaction, backlog, belief, cycles, drifts, instances};
-
-/// Messages that wait for one receiver. Beyond that, those that were never tried are folded.
-const MOST_WAITING: usize = 1_000;
+use crate::store::{StoreError, Transaction, cycles, drifts, instances};
 
 /// What is said of an instance without a baseline.
 const NO_BASELINE: &str = "no baseline";
 
-/// Sends the digests that are due, folds what waits in crowds, and prunes what nobody needs any more.
+/// Puts the digests that are due into the outbox.
 ///
 /// # Errors
 /// The database cannot be read or written.
-pub fn upkeep(
+pub fn send_due_digests(
     tx: &Transaction<'_>,
     config: &Config,
     catalogues: &BTreeMap<Provider, Arc<Catalogue>>,
     now: DateTime<Utc>,
 ) -> Result<(), StoreError> {
     for receiver in &config.receivers {
-        if let Some(cron) = &receiver.digest {
-            let is_to_it = |event: &Event| event.data.get("receiver").and_then(Value::as_str) == Some(&receiver.name);
-            let last = events::newest(tx, "digest.sent", is_to_it)?;
-            if is_time_again(cron, last.as_ref().and_then(|last| last.at.parse().ok()), now) {
-                send_digest(tx, config, receiver, catalogues, last.as_ref(), now)?;
-            }
+        let Some(cron) = &receiver.digest else { continue };
+        let is_to_it = |event: &Event| event.data.get("receiver").and_then(Value::as_str) == Some(&receiver.name);
+        let last = events::newest(tx, "digest.sent", is_to_it)?;
+        if is_time_again(cron, last.as_ref().and_then(|last| last.at.parse().ok()), now) {
+            send_digest(tx, config, receiver, catalogues, last.as_ref(), now)?;
         }
-        backlog::bound(tx, &receiver.name, MOST_WAITING, now)?;
     }
-    if !belief::is_believable(tx, now)? {
-        return Ok(());
-    }
-    let configured: Vec<&str> = config.receivers.iter().map(|receiver| receiver.name.as_str()).collect();
-    backlog::abandon(tx, &configured, now)?;
-    backlog::prune(tx, now)
+    Ok(())
 }
 
 /// One message about everything this receiver hears of. Its number is one more than that of the one before, so that whoever
