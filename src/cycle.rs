@@ -160,7 +160,7 @@ impl Watch {
         let timer = Instant::now();
         let free = self.store.free_space()?;
         let mut taken = self.take(Wanted { at_hand: Some(&self.at_hand()), ..Wanted::default() }).await;
-        let trust = self.trust()?;
+        let trust = TrustFiles::read_now(&self.config.approval)?;
         if let Some(mismatch) = taken.mismatch.take()
             && !self.is_approved_instance(&taken.snapshot, &trust)?
         {
@@ -238,26 +238,17 @@ impl Watch {
         match keep {
             // Somebody may have been let in, and have approved, while the cycle read and waited.
             Keep::Everything => self.store.write(|tx| {
-                let trust = self.trust()?;
+                let trust = TrustFiles::read_now(&self.config.approval)?;
                 commit::commit(tx, self, taken, &trust, cycle.clone(), free)
             }),
             Keep::Nothing => self.store.read(|tx| {
-                let trust = self.trust()?;
+                let trust = TrustFiles::read_now(&self.config.approval)?;
                 let evaluation = match &taken.damage {
                     Some(reason) => Evaluation::Untrusted(Untrusted::StoreTampered { reason: reason.clone() }),
                     None => self.evaluation(tx, taken, &trust)?,
                 };
                 report::build(tx, self, taken, &evaluation, cycle)
             }),
-        }
-    }
-
-    /// Who may approve, unless nobody can tell now.
-    fn trust(&self) -> Result<TrustFiles, StoreError> {
-        let trust = TrustFiles::read(&self.config.approval);
-        match trust.unopened() {
-            Some(unopened) => Err(StoreError::OutOfFiles(unopened.to_string())),
-            None => Ok(trust),
         }
     }
 

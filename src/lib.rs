@@ -55,6 +55,7 @@ pub mod baseline;
 pub mod cycle;
 pub mod daemon;
 pub mod delivery;
+pub mod status;
 
 // Layer 4: what people touch.
 pub mod cli;

@@ -10,6 +10,7 @@ use super::{Failure, Taken, Watch};
 use crate::baseline::{BaselineSummary, Evaluation};
 use crate::classify::{Drift, assess_among};
 use crate::clock::{serialize_written, written};
+use crate::diff::Change;
 use crate::exit::Exit;
 use crate::incident::{self, SectionKind, Status, section_kind};
 use crate::model::{Digest, DriftId, InstanceId, Severity, State, Verdict};
@@ -161,7 +162,8 @@ pub(super) fn build(
     let known = row.map(|row| drifts::known(tx, row)).transpose()?.unwrap_or_default();
     let known_sections = row.map(|row| news::known(tx, row)).transpose()?.unwrap_or_default();
 
-    let surroundings = evaluation.surroundings(snapshot, &[]);
+    let remembered: Vec<Change> = known.values().map(|drift| drift.change.clone()).collect();
+    let surroundings = evaluation.surroundings(snapshot, &remembered);
     let mut reported: Vec<DriftReport> = Vec::new();
     for change in evaluation.changes() {
         let open =
