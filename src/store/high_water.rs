@@ -280,8 +280,10 @@ mod tests {
                         INSERT INTO statements VALUES (1, 1, x'7b7d', '', 1)";
         store.write(|tx| tx.execute_batch(approved).map_err(StoreError::from)).unwrap();
         append(&store, 2);
-        store.write(|tx| tx.execute("DELETE FROM meta WHERE name = ?1", [META]).map_err(StoreError::from)).unwrap();
         fs::remove_file(&file).unwrap();
+        // Past the program, which would note at once that the file is there.
+        let others = Connection::open(&path).unwrap();
+        assert_eq!(others.execute("DELETE FROM meta WHERE name = ?1", [META]).unwrap(), 1);
         assert_eq!(stands(&store), Err(RolledBack::Lost));
         // What is written later does not make it forgotten.
         append(&store, 3);
