@@ -32,29 +32,45 @@ pub(super) fn told_apart(mut fields: Map<String, Value>) -> Map<String, Value> {
     fields
 }
 
-/// Every place in the document of a section at which an object cannot be used, with the reason. Of one without identity it
-/// is the place of the list.
-pub(crate) fn places(value: &Value, path: &Pointer, found: &mut Vec<(Pointer, String)>) {
+/// Every place in the document of a section at which an object cannot be used, with the reason, but for those that the
+/// document `approved` accepts as not watched. The place of an object without identity is its list.
+pub(crate) fn places(value: &Value, approved: Option<&Value>, path: &Pointer, found: &mut Vec<(Pointer, String)>) {
     for (name, field) in value.as_object().into_iter().flatten() {
+        let was = approved.and_then(|approved| approved.get(name));
         match unknown(field) {
+            Some(_) if is_accepted(name, was, field) => {}
             Some(reason) if name.is_empty() => found.push((path.clone(), reason.to_owned())),
             Some(reason) => found.push((path.child(name), reason.to_owned())),
-            None => places(field, &path.child(name), found),
+            None => places(field, was, &path.child(name), found),
         }
     }
 }
 
-/// `value` as something to approve: what it marks as unknown is a value like any other, because somebody who approves it
-/// approves that it is not watched. What `before` marks alike is left out: it was approved so.
+/// Whether the object that `is` stands for was approved as not watched: `was` is what the approved list has under the same
+/// name. Objects without a name are told apart by nothing, so their number has to be the approved one.
+pub(crate) fn is_accepted(name: &str, was: Option<&Value>, is: &Value) -> bool {
+    was.is_some_and(|was| unknown(was).is_some() && (!name.is_empty() || was == is))
+}
+
+/// The name of the only field of what stands for an object that is to be approved as not watched.
+const NOT_WATCHED: &str = "not watched";
+
+/// Why the object that `value` stands for cannot be read, if it stands for one that is to be approved as not watched.
+pub(crate) fn not_watched(value: &Value) -> Option<&str> {
+    value.as_object().filter(|fields| fields.len() == 1)?.get(NOT_WATCHED)?.as_str()
+}
+
+/// `value` as something to approve. An approval accepts that an unknown object is not watched, so the object is a value like
+/// any other, unless `before` was approved with it.
 pub(crate) fn to_approve(value: &Value, before: Option<&Value>) -> Value {
     let Value::Object(fields) = value else { return value.clone() };
     let mut plain = Map::new();
     for (name, field) in fields {
         let was = before.and_then(|before| before.get(name));
         match unknown(field) {
-            Some(_) if was == Some(field) => {}
+            Some(_) if is_accepted(name, was, field) => {}
             Some(reason) => {
-                plain.insert(name.clone(), json!({ "not watched": reason }));
+                plain.insert(name.clone(), json!({ NOT_WATCHED: reason }));
             }
             None => {
                 plain.insert(name.clone(), to_approve(field, was));
@@ -62,4 +78,14 @@ pub(crate) fn to_approve(value: &Value, before: Option<&Value>) -> Value {
         }
     }
     Value::Object(plain)
+}
+
+/// Takes out of `approved` what it accepts as not watched and `read` can use, or does not have any more.
+pub(crate) fn forget_mended(approved: &mut Value, read: Option<&Value>) {
+    let Value::Object(fields) = approved else { return };
+    fields.retain(|name, field| {
+        let is = read.and_then(|read| read.get(name));
+        forget_mended(field, is);
+        unknown(field).is_none() || is.is_some_and(|is| unknown(is).is_some())
+    });
 }
