@@ -25,7 +25,10 @@ pub(crate) use redact::{
     HIDDEN, is_fingerprint, is_large_stand_in, is_same, is_stand_in, large_stand_in, without_secrets,
 };
 pub use room::{NoRoom, Room, weight};
-pub(crate) use unknown::{forget_mended, is_accepted, not_watched, places as unknown_places, to_approve, unknown};
+pub(crate) use unknown::{
+    as_before, forget_mended, is_accepted, not_watched, places as unknown_places, to_approve, unknown, unusable,
+    unusable_reason,
+};
 
 /// The RFC 8785 bytes of `value`.
 pub fn to_bytes(value: &Value) -> Vec<u8> {

@@ -82,7 +82,8 @@ impl Document {
         found
     }
 
-    fn may_have_unknown(&self) -> bool {
+    /// Whether objects of the document may be unknown: where not, it need not be read to know.
+    pub(crate) fn may_have_unknown(&self) -> bool {
         std::str::from_utf8(&self.0.bytes).is_ok_and(|text| text.contains(r#"{"unknown":""#))
     }
 

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::certificate::certificates;
 use super::redact::{Redaction, is_secret_text};
-use super::unknown::{marker, told_apart, unknown};
+use super::unknown::{marker, told_apart, unknown, unusable_reason};
 use super::{Document, NoRoom, Room, to_bytes, weight};
 use crate::model::{Digest, Pointer, display_safe, is_nothing};
 use crate::sections::Section;
@@ -66,6 +66,9 @@ impl Walk<'_> {
     fn value(&self, value: Value, path: &mut Vec<String>) -> Result<Option<Value>, BadList> {
         if self.section.is_volatile(path) {
             return Ok(None);
+        }
+        if let Some(reason) = unusable_reason(&value) {
+            return Ok(Some(marker(reason)));
         }
         if self.section.is_secret(path) && !is_nothing(&value) {
             let value = self.unordered(value, path);
@@ -152,7 +155,7 @@ impl Walk<'_> {
                 twice.insert(identity);
                 continue;
             }
-            let kept = match missing(&item) {
+            let kept = match missing(&item).filter(|_| unusable_reason(&item).is_none()) {
                 Some(field) => marker(&format!("it has no '{field}'")),
                 None => {
                     path.push(identity.clone());

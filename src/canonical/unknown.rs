@@ -4,12 +4,29 @@
 //! neither there nor gone: nothing is concluded from it. An object of a vendor that looks the same gets a `=` before its
 //! text, so that no answer can make a part of itself unknown.
 
+use std::sync::LazyLock;
+
 use serde_json::{Map, Value, json};
+use uuid::Uuid;
 
 use crate::model::Pointer;
 
 /// The name of the only field of what stands for such an object.
 const NAME: &str = "unknown";
+
+/// The name of a field that no answer has, because it is another one in each process.
+static UNUSABLE: LazyLock<String> = LazyLock::new(|| format!("unusable {} {}", Uuid::now_v7(), Uuid::now_v7()));
+
+/// An object of an answer that could not be read, with what is known of it. The canonical document says that it is unknown.
+pub(crate) fn unusable(reason: &str, mut known: Map<String, Value>) -> Value {
+    known.insert(UNUSABLE.clone(), Value::String(reason.to_owned()));
+    Value::Object(known)
+}
+
+/// Why the object could not be read, if `value` is one of [`unusable`].
+pub(crate) fn unusable_reason(value: &Value) -> Option<&str> {
+    value.get(UNUSABLE.as_str())?.as_str()
+}
 
 /// What stands for an object that cannot be used for this reason.
 pub(super) fn marker(reason: &str) -> Value {
@@ -78,6 +95,31 @@ pub(crate) fn to_approve(value: &Value, before: Option<&Value>) -> Value {
         }
     }
     Value::Object(plain)
+}
+
+/// `value` with every object that it knows nothing of as it was in `before`; one that was not there is left out.
+pub(crate) fn as_before(mut value: Value, before: &Value) -> Value {
+    fill(&mut value, Some(before));
+    value
+}
+
+fn fill(value: &mut Value, before: Option<&Value>) {
+    let Value::Object(fields) = value else { return };
+    // Any of the objects that are missing may be one of those without a name.
+    if fields.get("").and_then(unknown).is_some() {
+        for (name, was) in before.and_then(Value::as_object).into_iter().flatten() {
+            fields.entry(name.clone()).or_insert_with(|| was.clone());
+        }
+    }
+    fields.retain(|name, field| {
+        let was = before.and_then(|before| before.get(name));
+        match (unknown(field), was) {
+            (Some(_), Some(was)) => *field = was.clone(),
+            (Some(_), None) => return false,
+            (None, was) => fill(field, was),
+        }
+        true
+    });
 }
 
 /// Takes out of `approved` what it accepts as not watched and `read` can use, or does not have any more.

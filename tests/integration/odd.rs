@@ -1,5 +1,6 @@
 //! An object that cannot be used: its section is blind until an approval accepts that this object is not watched.
 
+use authdrift::simulator::fault::Fault;
 use serde_json::{Value, json};
 
 use crate::approve::propose;
@@ -131,4 +132,37 @@ async fn an_object_without_a_name_is_accepted_once_and_hides_no_other() {
     let told = approve_with(&sandbox, &["--all", "--accept-weaker"], 0).await;
     assert!(told.contains("2 items have no 'client_id'") && told.contains(&gone), "{told}");
     sandbox.check_one("acme", 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_broken_answer_of_many_hides_one_object_and_no_other() {
+    let sandbox = Sandbox::approved().await;
+    let organizations = sandbox.auth0.get("/api/v2/organizations").unwrap();
+    let of = |place: usize, field: &str| organizations[place][field].as_str().unwrap().to_owned();
+    let path = |place: usize| format!("/api/v2/organizations/{}/connections", of(place, "id"));
+    let place = format!("/organizations.connections/{}", of(0, "name"));
+    for fault in [Fault::status(403, json!({})), Fault::status(500, json!({})), Fault::NotJson, Fault::Truncated] {
+        sandbox.auth0.fail(&path(0), fault);
+        let report = sandbox.check_one("acme", 11).await;
+        let found = section(&report, "organizations.connections");
+        assert!(found["state"] == "value" && found["blind"] == true, "{found}");
+        assert!(found["reason"].as_str().unwrap().contains(&place), "{found}");
+    }
+    approve_with(&sandbox, &["--only", &place, "--accept-weaker"], 0).await;
+    sandbox.check_one("acme", 0).await;
+
+    let sibling = sandbox.auth0.get(&path(1)).unwrap();
+    sandbox.auth0.set(&path(1), sandbox.auth0.get(&path(0)).unwrap());
+    let report = sandbox.check_one("acme", 10).await;
+    let of_sibling = format!("/organizations.connections/{}/", of(1, "name"));
+    assert!(drifts(&report).len() == 1 && drifts(&report)[0].0.starts_with(&of_sibling), "{:?}", drifts(&report));
+    sandbox.auth0.set(&path(1), sibling);
+    sandbox.auth0.heal_all();
+    let report = sandbox.check_one("acme", 10).await;
+    assert_eq!(drifts(&report), [(place.as_str(), "added")]);
+
+    // What is said of every object is said of the section.
+    sandbox.auth0.fail("/api/v2/organizations/*", Fault::status(403, json!({})));
+    let report = sandbox.run(&["check", "acme", "--json"]).await.json()["instances"][0].clone();
+    assert_eq!(section(&report, "organizations.connections")["state"], "not_permitted");
 }

@@ -33,6 +33,15 @@ pub fn trials(scene: &Scene, section: &'static Section) -> Vec<Trial> {
         return of_addresses(scene, section, &everywhere, fullest, "");
     }
     let mut trials = of_addresses(scene, section, &[fullest], fullest, ", one object");
+    // Nothing is known of that object then, and its siblings are as they are.
+    if everywhere.len() > 1 {
+        let of_all = [rules::UNAUTHORIZED, rules::BUSY];
+        for trial in trials.iter_mut().filter(|trial| !of_all.contains(&trial.rule)) {
+            if matches!(trial.outcome, Outcome::Unreachable | Outcome::NotPermitted | Outcome::NotOnPlan) {
+                trial.outcome = Outcome::PartlyValue;
+            }
+        }
+    }
     // How an answer is no JSON does not depend on how many there are.
     let of_many = [rules::NO_JSON, rules::TYPE, rules::TWICE, rules::DEEP, rules::IDENTITY];
     let all = of_addresses(scene, section, &everywhere, fullest, ", all objects");
