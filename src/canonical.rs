@@ -6,6 +6,7 @@
 
 mod certificate;
 mod document;
+mod items;
 mod normalise;
 mod numbers;
 mod parse;
@@ -17,6 +18,7 @@ use serde_json::Value;
 
 pub(crate) use certificate::certificates;
 pub use document::{Document, NotTheDocument};
+pub(crate) use items::parse_items;
 pub use normalise::{BadList, document};
 pub(crate) use numbers::{Numbered, large_number};
 pub use parse::{Unusable, parse, parse_file, parse_within};

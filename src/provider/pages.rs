@@ -428,7 +428,15 @@ impl SectionReader {
             return Err(Refusal::unreachable(text));
         }
         let numbered = Numbered::of(&answer.body);
-        let value = canonical::parse_within(numbered.bytes(), room);
+        let taken = room.taken();
+        let value = canonical::parse_within(numbered.bytes(), room).or_else(|error| {
+            // Of a list whose items have names a few may be odd: they are unknown then, and the others are read.
+            if self.section.shape != Shape::List || self.section.key_at(&self.root()).is_none() || room.is_over() {
+                return Err(error);
+            }
+            room.give_back_to(taken);
+            canonical::parse_items(numbered.bytes(), self.section.items.as_deref(), room).map_err(|_| error)
+        });
         value.map(|value| numbered.kept(value)).map_err(|error| Refusal::unreachable(error.to_string()))
     }
 

@@ -166,3 +166,22 @@ async fn one_broken_answer_of_many_hides_one_object_and_no_other() {
     let report = sandbox.run(&["check", "acme", "--json"]).await.json()["instances"][0].clone();
     assert_eq!(section(&report, "organizations.connections")["state"], "not_permitted");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_object_that_is_nested_too_deep_hides_no_other() {
+    let sandbox = Sandbox::approved().await;
+    let mut roles = sandbox.auth0.get("/api/v2/roles").unwrap();
+    let path = |place: usize| format!("/roles/{}", roles[place]["name"].as_str().unwrap());
+    let (place, of_sibling) = (path(0), path(1) + "/description");
+    roles[0]["odd"] = json!("deep");
+    roles[1]["description"] = json!("May do everything");
+    let envelope = json!({ "roles": roles, "total": roles.as_array().unwrap().len(), "start": 0, "limit": 100 });
+    let deep = format!("{}{}", "[".repeat(200), "]".repeat(200));
+    sandbox.auth0.fail("/api/v2/roles", Fault::Body(envelope.to_string().replace("\"deep\"", &deep).into_bytes()));
+    let report = sandbox.check_one("acme", 10).await;
+    assert_eq!(drifts(&report), [(of_sibling.as_str(), "changed")]);
+    let found = section(&report, "roles");
+    assert!(found["blind"] == true && found["reason"].as_str().unwrap().contains(&place), "{found}");
+    sandbox.approve("acme").await;
+    sandbox.check_one("acme", 0).await;
+}
