@@ -20,7 +20,7 @@ pub(crate) use certificate::certificates;
 pub use document::{Document, NotTheDocument};
 pub(crate) use items::parse_items;
 pub use normalise::{BadList, document};
-pub(crate) use numbers::{Numbered, large_number};
+pub(crate) use numbers::{Numbered, is_same_number, large_number};
 pub use parse::{Unusable, parse, parse_file, parse_within};
 pub use redact::{FingerprintKey, Redaction};
 pub(crate) use redact::{

@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 use super::bounds;
 use super::change::{Change, ChangeKind};
 use crate::canonical::{
-    Document, certificates, is_accepted, is_stand_in, large_stand_in, not_watched, to_approve, to_bytes, unknown,
+    Document, certificates, is_accepted, is_same_number, is_stand_in, large_stand_in, not_watched, to_approve,
+    to_bytes, unknown,
 };
 use crate::model::{Digest, Pointer, State};
 use crate::sections::Table;
@@ -236,6 +237,8 @@ fn compare_values(table: &Table, path: &Pointer, before: &Value, after: &Value, 
         // A baseline that was approved before certificates were compared holds the text.
         (Value::String(text), certificate) | (certificate, Value::String(text))
             if is_stand_in(certificate) && certificates(text).as_ref() == Some(certificate) => {}
+        // One number was spelled as the vendor spelled it before.
+        _ if is_same_number(before, after) => {}
         // What stands for a secret or a text is one value: half a fingerprint is no setting.
         (Value::Object(old), Value::Object(new)) if ![before, after].into_iter().any(is_one_value) => {
             let names: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
