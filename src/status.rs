@@ -160,7 +160,7 @@ fn verdict(evaluation: &Evaluation, last: Option<Verdict>, is_drift_open: bool, 
         (Evaluation::NoBaseline, _) => Verdict::NoBaseline,
         (Evaluation::Compared(_), _) if is_drift_open => Verdict::Drift,
         (Evaluation::Compared(compared), last) => {
-            let kinds = section_kinds(&compared.expected, snapshot, &BTreeSet::new());
+            let kinds = section_kinds(&compared.expected, snapshot, &compared.unknown, &BTreeSet::new());
             let is_blind = last == Some(Verdict::Blind) || kinds.into_values().any(SectionKind::is_section_unseen);
             if is_blind { Verdict::Blind } else { Verdict::InSync }
         }

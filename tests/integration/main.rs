@@ -46,6 +46,7 @@ mod monitoring;
 mod month;
 mod mutation;
 mod noise;
+mod odd;
 mod one_setting;
 mod order;
 mod outbox;
