@@ -109,7 +109,13 @@ impl InstanceStatus {
         let surroundings = evaluation.surroundings(&snapshot, &remembered);
         let open = known.into_values().filter(|drift| drift.status == Status::Open);
         let open: Vec<Drift> = open.map(|drift| assess_among(catalogue, &surroundings, drift.change)).collect();
-        let verdict = verdict(&evaluation, cycle.as_ref().map(|cycle| cycle.verdict), !open.is_empty(), &snapshot);
+        let accepted = overview::baseline(tx, row)?.map(|(_, accepted)| accepted);
+        // What the newest cycle could not read may have been accepted since.
+        let last = cycle.as_ref().map(|cycle| match cycle.verdict {
+            Verdict::Blind if accepted > Some(cycle.at) => Verdict::InSync,
+            verdict => verdict,
+        });
+        let verdict = verdict(&evaluation, last, !open.is_empty(), &snapshot);
         let sections = Some(SectionStates::of(&snapshot, read_at, cycle.as_ref()));
         let baseline = match evaluation {
             Evaluation::Untrusted(untrusted) => Err(untrusted),

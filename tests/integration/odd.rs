@@ -64,6 +64,9 @@ async fn an_object_that_was_accepted_as_not_watched_is_no_blindness_and_its_sibl
     assert!(shown.len() == 1 && shown[0]["path"] == place.as_str() && shown[0]["severity"] == "critical", "{shown:?}");
     let told = approve_with(&sandbox, &["--only", &place, "--accept-weaker"], 0).await;
     assert!(told.contains("not watched") && told.contains("two items have the client_id"), "{told}");
+    let status = sandbox.run(&["status", "--json"]).await.expect(0).json();
+    let acme = status["instances"].as_array().unwrap().iter().find(|one| one["instance"] == "auth0:acme").unwrap();
+    assert_eq!(acme["verdict"], "in_sync", "no cycle came since the approval");
 
     let report = sandbox.check_one("acme", 0).await;
     let clients = section(&report, "clients");
