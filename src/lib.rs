@@ -32,10 +32,10 @@ pub mod config;
 pub mod diff;
 pub mod incident;
 pub mod message;
+pub mod plausibility;
 pub mod schedule;
 pub mod sections;
 pub mod snapshot;
-pub mod suspicion;
 pub mod trust;
 
 // Layer 2: the outside world.

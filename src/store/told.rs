@@ -12,7 +12,7 @@ use super::events::{Event, REMINDED};
 use super::outgoing::Outgoing;
 use super::retention;
 use super::silences::Silences;
-use crate::incident::Story;
+use crate::incident::NotificationLog;
 use crate::model::{InstanceId, display_safe};
 
 /// Groups of events of which the newest of each kind is remembered, for each instance, receiver and path.
@@ -24,7 +24,7 @@ pub(super) struct Told {
     /// Drifts by instance and id: the last event of each, how often it was opened again, and when it was opened last.
     pub(super) drifts: BTreeMap<InstanceId, BTreeMap<String, ToldDrift>>,
     /// What people were told of each drift, by instance and id.
-    pub(super) stories: BTreeMap<InstanceId, BTreeMap<String, Story>>,
+    pub(super) notification_logs: BTreeMap<InstanceId, BTreeMap<String, NotificationLog>>,
     /// Sections and credentials that were told of and are not over.
     pub(super) sections: BTreeMap<InstanceId, BTreeMap<String, Event>>,
     /// Messages and receivers.
@@ -85,8 +85,8 @@ impl Told {
         let Some(instance) = &event.instance else { return };
         if let (true, Some(at)) = (kind.starts_with("drift."), at) {
             let after = event.data.get("after").unwrap_or(&Value::Null);
-            let stories = self.stories.entry(instance.clone()).or_default();
-            stories.entry(text("drift")).or_default().take(kind, after, at);
+            let notification_logs = self.notification_logs.entry(instance.clone()).or_default();
+            notification_logs.entry(text("drift")).or_default().take(kind, after, at);
         }
         match kind {
             REMINDED => self.reminders.entry(instance.clone()).or_default().push((event.seq, event.at.clone())),
