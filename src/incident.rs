@@ -12,6 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 pub use sections::{SectionIncident, SectionKind, SectionStep, advance_sections, section_kind, section_kinds};
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 pub use silence::{Hearing, Matcher, Silence};
 pub use story::{Story, Telling, is_reminder_due, telling};
@@ -30,7 +31,7 @@ pub fn fingerprint(instance: &InstanceId, change: &Change) -> Digest {
 }
 
 /// Whether a drift is going on, and if not, how it ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Status {
     /// It is going on.
     Open,
@@ -82,7 +83,7 @@ pub enum Ending {
 }
 
 /// What one cycle means for one drift.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Step {
     /// First seen.
     Opened,

@@ -77,7 +77,7 @@ pub fn examine<'a>(
     instances: &[&'a Instance],
     trust: &TrustFiles,
 ) -> Result<Found<'a>, StoreError> {
-    let history = tx.history().and_then(|walk| check_schema(tx).map(|()| walk.mark.clone()));
+    let history = tx.whole_history().and_then(|walk| check_schema(tx).map(|()| walk.mark.clone()));
     let mut results = Vec::new();
     for instance in instances {
         let catalogue = context.catalogues.of(instance.id.provider);

@@ -81,6 +81,23 @@ impl Observable for HighWaterBehind<'_> {
     }
 }
 
+/// The checkpoint of the history is not one that was made with the fingerprint key of the database.
+#[derive(Debug, Clone, Copy)]
+pub struct CheckpointRefused;
+
+impl Observable for CheckpointRefused {
+    const NAME: &'static str = "store.checkpoint_refused";
+    const MEANING: &'static str = "the checkpoint of the history was edited, or made with another fingerprint key: it is not used, the \
+                                   history is walked from its first event, and the next program that writes replaces it";
+
+    fn observe(&self) {
+        tracing::warn!(
+            event = Self::NAME,
+            "the checkpoint of the history was edited, or made with another fingerprint key; the whole history is walked"
+        );
+    }
+}
+
 /// The daemon is about to stop.
 #[derive(Debug, Clone, Copy)]
 pub struct Stopping;
