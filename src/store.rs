@@ -417,7 +417,14 @@ impl Store {
     /// # Errors
     /// The database cannot be read, or the file beside it cannot be written.
     pub fn acknowledge(&self, instance: &InstanceId) -> Stored<()> {
-        self.with_connection(|connection| high_water::acknowledge(connection, instance))
+        self.with_connection(|connection| {
+            let tx = connection.unchecked_transaction()?;
+            checkpoint::acknowledge(&tx, &self.key)?;
+            tx.commit()?;
+            high_water::acknowledge(connection, instance)
+        })?;
+        *self.memory() = Memory::default();
+        Ok(())
     }
 
     /// Runs `work` outside of any transaction.

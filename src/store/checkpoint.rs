@@ -5,7 +5,7 @@
 //! can make one. Whatever is wrong with it, the walk begins at the first event.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use rusqlite::{OptionalExtension, Transaction};
+use rusqlite::{ErrorCode, OptionalExtension, Transaction};
 
 use super::events::{self, Walk};
 use super::{StoreError, Stored, documents};
@@ -77,15 +77,22 @@ pub(super) enum Found {
 /// Nothing of it is read before its code was found right.
 pub(super) fn find(tx: &Transaction<'_>, key: &FingerprintKey) -> Stored<Found> {
     type Row = (String, i64, String, Vec<u8>, Vec<u8>);
-    let row: Result<Option<Row>, _> = tx
-        .prepare_cached("SELECT format, size, head, state, mac FROM history_checkpoint")?
-        .query_row([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?)))
-        .optional();
-    let (format, size, head, state, mac) = match row.map_err(StoreError::from) {
+    let mut query = match tx.prepare_cached("SELECT format, size, head, state, mac FROM history_checkpoint") {
+        // The table is gone: that is told by those who look at the schema.
+        Err(error) if error.sqlite_error_code() == Some(ErrorCode::Unknown) => return Ok(Found::Nothing),
+        query => query?,
+    };
+    let row: Result<Option<Row>, _> =
+        query.query_row([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?))).optional();
+    let (format, size, head, state, mac) = match row {
         Ok(Some(row)) => row,
         Ok(None) => return Ok(Found::Nothing),
-        Err(StoreError::Damaged(_)) => return Ok(Found::Forged),
-        Err(error) => return Err(error),
+        Err(error) => {
+            return match StoreError::from(error) {
+                StoreError::Damaged(_) => Ok(Found::Forged),
+                error => Err(error),
+            };
+        }
     };
     if !key.is_authentic(PURPOSE, &parts(&format, &size.to_be_bytes(), &head, &state), &mac) {
         return Ok(Found::Forged);
@@ -121,6 +128,14 @@ pub(super) fn keep(tx: &Transaction<'_>, key: &FingerprintKey, walk: &Walk, whol
     )?
     .execute((FORMAT, size, head.as_str(), state, mac))?;
     Ok(about)
+}
+
+/// Takes a checkpoint away that cannot be used, because somebody signed for what is there now.
+pub(super) fn acknowledge(tx: &Transaction<'_>, key: &FingerprintKey) -> Stored<()> {
+    match find(tx, key)? {
+        Found::Forged | Found::OfAnotherHistory(_) => remove(tx),
+        Found::Nothing | Found::OfAnotherFormat | Found::Sound(_) => Ok(()),
+    }
 }
 
 /// Takes the checkpoint away: the next walk begins at the first event.

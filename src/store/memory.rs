@@ -38,6 +38,8 @@ pub(super) struct Memory {
     /// It was this walk, and what it found is what the checkpoint says.
     is_whole: bool,
     next: Beginning,
+    /// There is a checkpoint that cannot be used: it stays for `verify`, until somebody signs on top of it.
+    is_refused: bool,
     /// The outbox was held against the walk, and nobody else wrote since.
     is_outbox_sound: bool,
 }
@@ -71,7 +73,7 @@ impl Memory {
             Err(error) => {
                 // The checkpoint may be sound, and must not make what was found be forgotten.
                 let next = if matches!(error, StoreError::History(_)) { Beginning::Unsound } else { self.next };
-                *self = Self { next, ..Self::default() };
+                *self = Self { next, is_refused: self.is_refused, ..Self::default() };
                 Err(error)
             }
         }
@@ -80,11 +82,12 @@ impl Memory {
     fn begin(&mut self, tx: &rusqlite::Transaction<'_>, key: &FingerprintKey) -> Stored<()> {
         let kept = match checkpoint::find(tx, key)? {
             Found::Sound(kept) => Some(kept),
-            Found::Forged => {
+            Found::Forged | Found::OfAnotherHistory(_) => {
                 CheckpointRefused.observe();
+                self.is_refused = true;
                 None
             }
-            Found::Nothing | Found::OfAnotherFormat | Found::OfAnotherHistory(_) => None,
+            Found::Nothing | Found::OfAnotherFormat => None,
         };
         let now = SystemClock.now();
         self.kept = kept.as_ref().map(|kept| kept.about);
@@ -116,7 +119,7 @@ impl Memory {
     /// is not sound: then every program walks from the first event until it is. It is a transaction of its own, so that
     /// what was recorded does not depend on it; a crash leaves the old checkpoint or the new one.
     pub(super) fn keep(&mut self, connection: &mut Connection, key: &FingerprintKey, asked: bool) -> Stored<()> {
-        if !asked && !self.is_due() && self.next != Beginning::Unsound {
+        if self.is_refused || !asked && !self.is_due() && self.next != Beginning::Unsound {
             return Ok(());
         }
         let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -126,7 +129,7 @@ impl Memory {
         }
         // Another program may have written a newer one since, or put another history in the place of the one that was walked.
         let walk = self.walk(&tx, key)?;
-        if asked || self.is_due() {
+        if !self.is_refused && (asked || self.is_due()) {
             let about = checkpoint::keep(&tx, key, &walk, self.whole_at)?;
             tx.commit()?;
             self.kept = Some(about);

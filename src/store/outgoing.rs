@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use chrono::serde::{ts_nanoseconds, ts_nanoseconds_option};
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -16,6 +17,7 @@ use super::receivers::{DISABLED, ENABLED, Health};
 use super::told::since;
 use crate::backoff::LONGEST_WISH;
 use crate::backoff::breaker::MOST_FAILURES;
+use crate::clock::written;
 use crate::model::{Digest, InstanceId};
 
 /// Longer than any pause between two tries: the longest is a day, and a fifth of it for scatter.
@@ -39,13 +41,11 @@ pub(super) struct Outgoing {
     receivers: BTreeMap<String, ToldReceiver>,
 }
 
-/// A message that was queued.
+/// A message that was queued. There are many: a checkpoint holds times as numbers, and nothing that is not so.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct ToldMessage {
     /// The event that queued it.
     pub(super) seq: u64,
-    /// The time of that event, as it was written.
-    at: String,
     /// To whom.
     pub(super) receiver: String,
     /// About which instance.
@@ -53,27 +53,41 @@ pub(super) struct ToldMessage {
     /// The digest of what it says.
     pub(super) content: String,
     /// It says that something cannot be trusted: its first try waits for nothing.
+    #[serde(default, skip_serializing_if = "is_default")]
     is_urgent: bool,
     /// The state of its row in the outbox.
     pub(super) state: State,
     /// When it was queued.
+    #[serde(with = "ts_nanoseconds")]
     pub(super) queued_at: DateTime<Utc>,
     /// When it is tried next.
+    #[serde(with = "ts_nanoseconds")]
     pub(super) due: DateTime<Utc>,
     /// Tries that failed.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub(super) attempts: u32,
     /// The first try.
+    #[serde(default, skip_serializing_if = "is_default", with = "ts_nanoseconds_option")]
     pub(super) first_at: Option<DateTime<Utc>>,
     /// The receiver took something else after it had refused this one.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub(super) is_passed: bool,
     /// Why the last try failed.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub(super) reason: String,
     /// Its row is not the one that was queued, and people were told.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub(super) is_refused: bool,
     /// The event that gave it up last.
+    #[serde(default, skip_serializing_if = "is_default")]
     given_up: Option<u64>,
     /// When it was delivered, given up or folded.
+    #[serde(default, skip_serializing_if = "is_default", with = "ts_nanoseconds_option")]
     pub(super) done_at: Option<DateTime<Utc>>,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 /// How far a message is, as its row in the outbox has it.
@@ -99,7 +113,7 @@ impl State {
 impl ToldMessage {
     /// Where in the history it was queued.
     pub(super) fn since(&self) -> String {
-        since(self.seq, &self.at)
+        since(self.seq, &written(self.queued_at))
     }
 
     pub(super) fn is_waiting(&self) -> bool {
@@ -319,7 +333,6 @@ impl Outgoing {
         let (id, receiver) = (text("message"), text("receiver"));
         let message = ToldMessage {
             seq: event.seq,
-            at: event.at.clone(),
             receiver: receiver.clone(),
             instance: event.instance.clone(),
             content: text("content"),

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use chrono::serde::ts_nanoseconds;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
@@ -55,7 +56,15 @@ pub(super) struct Told {
 type About = (Option<InstanceId>, String, String);
 
 /// The first and the last time in each hour or day since 1970.
-type Spans = BTreeMap<i64, (DateTime<Utc>, DateTime<Utc>)>;
+type Spans = BTreeMap<i64, Span>;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+struct Span {
+    #[serde(with = "ts_nanoseconds")]
+    first: DateTime<Utc>,
+    #[serde(with = "ts_nanoseconds")]
+    last: DateTime<Utc>,
+}
 
 /// Keys of JSON are texts, and these follow from the events.
 fn events_of<S: Serializer>(newest: &BTreeMap<About, Event>, serializer: S) -> Result<S::Ok, S::Error> {
@@ -74,9 +83,9 @@ fn about(event: &Event) -> About {
     (event.instance.clone(), event.kind.clone(), about.unwrap_or_default().to_owned())
 }
 
-fn widen(spans: &mut Spans, place: i64, (first, last): (DateTime<Utc>, DateTime<Utc>)) {
-    let span = spans.entry(place).or_insert((first, last));
-    *span = (span.0.min(first), span.1.max(last));
+fn widen(spans: &mut Spans, place: i64, by: Span) {
+    let span = spans.entry(place).or_insert(by);
+    *span = Span { first: span.first.min(by.first), last: span.last.max(by.last) };
 }
 
 /// A drift, as the history tells it.
@@ -134,7 +143,7 @@ impl Told {
         let kind = event.kind.as_str();
         let at = event.at.parse::<DateTime<Utc>>().ok();
         if let Some(at) = at {
-            widen(&mut self.hours, at.timestamp().div_euclid(3600), (at, at));
+            widen(&mut self.hours, at.timestamp().div_euclid(3600), Span { first: at, last: at });
             if self.hours.len() > HOURS
                 && let Some((hour, span)) = self.hours.pop_first()
             {
@@ -214,7 +223,7 @@ impl Told {
     pub(super) fn recorded_until(&self, until: DateTime<Utc>) -> Option<DateTime<Utc>> {
         let last_in = |spans: &Spans, seconds: i64| {
             let mut spans = spans.range(..=until.timestamp().div_euclid(seconds)).rev().map(|(_, span)| *span);
-            spans.find_map(|(first, last)| [last, first].into_iter().find(|at| *at <= until))
+            spans.find_map(|Span { first, last }| [last, first].into_iter().find(|at| *at <= until))
         };
         last_in(&self.hours, 3600).max(last_in(&self.days, 24 * 3600))
     }

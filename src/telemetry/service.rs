@@ -81,19 +81,20 @@ impl Observable for HighWaterBehind<'_> {
     }
 }
 
-/// The checkpoint of the history is not one that was made with the fingerprint key of the database.
+/// The checkpoint of the history is not one that was made with the fingerprint key of this history.
 #[derive(Debug, Clone, Copy)]
 pub struct CheckpointRefused;
 
 impl Observable for CheckpointRefused {
     const NAME: &'static str = "store.checkpoint_refused";
-    const MEANING: &'static str = "the checkpoint of the history was edited, or made with another fingerprint key: it is not used, the \
-                                   history is walked from its first event, and the next program that writes replaces it";
+    const MEANING: &'static str = "the checkpoint of the history was edited, made with another fingerprint key, or is of another history: it \
+                                   is not used, and the history is walked from its first event, until somebody approves a \
+                                   baseline; `authdrift verify` says which";
 
     fn observe(&self) {
         tracing::warn!(
             event = Self::NAME,
-            "the checkpoint of the history was edited, or made with another fingerprint key; the whole history is walked"
+            "the checkpoint of the history cannot be trusted and is not used; `authdrift verify` says why"
         );
     }
 }
