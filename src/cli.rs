@@ -11,6 +11,7 @@ pub mod consent;
 pub mod context;
 pub mod diff;
 pub mod doctor;
+pub mod error;
 pub mod explain;
 pub mod export;
 pub mod history;
@@ -31,283 +32,55 @@ pub mod stale;
 pub mod status;
 pub mod verify;
 
-use std::io::{self, IsTerminal, Write};
+use std::io::Write;
+use std::path::Path;
 
-use args::{Arguments, Command, ConfigCommand, ReceiversCommand};
+use args::{ConfigCommand, ReceiversCommand, Work};
 use context::Context;
+pub use error::CliError;
 
-use crate::approval::ApprovalError;
-use crate::config::NoInstance;
-use crate::daemon::DaemonError;
 use crate::exit::Exit;
-use crate::monitoring::CannotListen;
-use crate::provider::ReadError;
-use crate::receiver::BadReceiver;
-use crate::store::StoreError;
-use crate::trust_files::BadTrustFile;
 
-/// What ends a command early: the text for people and the answer to the shell.
-#[derive(Debug)]
-pub struct CliError {
-    /// The answer to the shell.
-    pub exit: Exit,
-    /// The stable name of the reason, with a heading in `docs/errors.md`.
-    pub code: &'static str,
-    /// What went wrong; may have several lines.
-    pub message: String,
-    /// The next command to run or the key to change.
-    pub help: Option<String>,
-    /// What the command was for is done and recorded; something after that failed.
-    pub is_warning: bool,
-}
-
-impl CliError {
-    /// An error without a hint.
-    pub fn new(exit: Exit, message: impl std::fmt::Display) -> Self {
-        Self { exit, code: exit.code(), message: message.to_string(), help: None, is_warning: false }
-    }
-
-    /// The same with a name of its own.
-    pub fn with_code(mut self, code: &'static str) -> Self {
-        self.code = code;
-        self
-    }
-
-    /// The same with a hint.
-    pub fn with_help(mut self, help: impl Into<String>) -> Self {
-        self.help = Some(help.into());
-        self
-    }
-
-    /// Writes it as people read it.
-    ///
-    /// # Errors
-    /// The stream is gone.
-    pub fn write(&self, out: &mut dyn Write) -> io::Result<()> {
-        let (word, color) = match self.is_warning {
-            true => ("warning", anstyle::AnsiColor::Yellow),
-            false => ("error", anstyle::AnsiColor::Red),
-        };
-        let style = anstyle::Style::new().bold().fg_color(Some(color.into()));
-        // The configuration's problems bring their own headings.
-        let message = self.message.strip_prefix("error: ").unwrap_or(&self.message).trim_end();
-        let (message, help) = (
-            wrapped(message, &format!("{word}[{}]: ", self.code)),
-            self.help.as_deref().map(|help| wrapped(help, "help: ")),
-        );
-        writeln!(out, "{style}{word}[{}]:{style:#} {message}", self.code)?;
-        if let Some(help) = help {
-            writeln!(out, "help: {help}")?;
-        }
-        Ok(())
-    }
-}
-
-/// The text in lines of the terminal, after `start`. What has lines already, as the places in a configuration, and what a
-/// program reads stays as it is.
-fn wrapped(text: &str, start: &str) -> String {
-    if text.contains('\n') || !io::stderr().is_terminal() {
-        return text.to_owned();
-    }
-    // Paths and commands stay whole.
-    let options = textwrap::Options::new(textwrap::termwidth())
-        .initial_indent(start)
-        .break_words(false)
-        .word_splitter(textwrap::WordSplitter::NoHyphenation)
-        .word_separator(textwrap::WordSeparator::AsciiSpace);
-    let lines = textwrap::fill(text, options);
-    lines.strip_prefix(start).unwrap_or(&lines).to_owned()
-}
-
-impl From<StoreError> for CliError {
-    fn from(error: StoreError) -> Self {
-        // A database of a newer program goes with the program: no restart mends it.
-        let exit = if matches!(error, StoreError::Newer { .. }) { Exit::Configuration } else { Exit::Io };
-        let (code, help) = (error.code(), help_with(&error).map(str::to_owned));
-        let mut shown = Self::new(exit, &error).with_code(code);
-        // A folder that this user may not enter looks as if nothing were in it.
-        if let StoreError::Missing(path) = &error
-            && let Err(denied) = path.try_exists()
-        {
-            shown = Self::new(exit, format!("cannot look for the database '{}': {denied}", path.display()));
-        }
-        Self { help, ..shown }
-    }
-}
-
-/// What to do where somebody else may do it.
-pub(crate) const AS_ANOTHER: &str =
-    "run it as root or as the user that watches, for the service: sudo -u authdrift authdrift …";
-
-/// What to do about a database that cannot be used, where its error does not say so.
-pub(crate) fn help_with(error: &StoreError) -> Option<&'static str> {
-    match error {
-        _ if error.is_denied() => Some(AS_ANOTHER),
-        StoreError::Foreign(_) => {
-            Some("`path` in [store] names it; if it was authdrift's, restore a backup: docs/operations.md")
-        }
-        error
-            if matches!(error, StoreError::Damaged(_))
-                || matches!(error, StoreError::Sqlite(_)) && error.is_broken() =>
-        {
-            Some("keep the file, and restore a backup: docs/operations.md")
-        }
-        _ => None,
-    }
-}
-
-impl From<io::Error> for CliError {
-    fn from(error: io::Error) -> Self {
-        Self::new(Exit::Io, format!("cannot write the output: {error}"))
-    }
-}
-
-impl From<serde_json::Error> for CliError {
-    fn from(error: serde_json::Error) -> Self {
-        Self::new(Exit::Internal, format!("cannot write the result as JSON: {error}"))
-    }
-}
-
-impl From<ReadError> for CliError {
-    fn from(error: ReadError) -> Self {
-        Self::new(Exit::Internal, error)
-    }
-}
-
-impl From<NoInstance> for CliError {
-    fn from(error: NoInstance) -> Self {
-        let code = error.code();
-        Self::new(Exit::Usage, error).with_code(code).with_help("`authdrift config check` lists the instances")
-    }
-}
-
-impl From<BadTrustFile> for CliError {
-    fn from(error: BadTrustFile) -> Self {
-        Self::new(Exit::Configuration, error)
-            .with_code("bad-trust-file")
-            .with_help("the file is named by `allowed_signers` in [approval]")
-    }
-}
-
-impl From<BadReceiver> for CliError {
-    fn from(error: BadReceiver) -> Self {
-        Self::new(Exit::Configuration, error).with_code("bad-receiver")
-    }
-}
-
-impl From<ApprovalError> for CliError {
-    fn from(error: ApprovalError) -> Self {
-        let exit = match &error {
-            ApprovalError::Store(_)
-            | ApprovalError::File { .. }
-            | ApprovalError::NotAProposal { .. }
-            | ApprovalError::NoMemory => Exit::Io,
-            ApprovalError::Untrusted(_)
-            | ApprovalError::BadBase { .. }
-            | ApprovalError::NoPrevious { .. }
-            | ApprovalError::Loses(_)
-            | ApprovalError::Behind { .. }
-            | ApprovalError::Altered => Exit::Untrusted,
-            ApprovalError::TrustFile(_) => Exit::Configuration,
-            ApprovalError::Nothing { .. }
-            | ApprovalError::Already { .. }
-            | ApprovalError::Whole { .. }
-            | ApprovalError::NoSuchPath(_)
-            | ApprovalError::NotForATime(_)
-            | ApprovalError::Unsigned(_)
-            | ApprovalError::Mixed(_) => Exit::Usage,
-            ApprovalError::NoSnapshot(_) | ApprovalError::NoResource(_) => Exit::Unavailable,
-            ApprovalError::NoKey(_)
-            | ApprovalError::ManyKeys(_)
-            | ApprovalError::Key { .. }
-            | ApprovalError::NoPrincipal(_)
-            | ApprovalError::ManyPrincipals(_)
-            | ApprovalError::NotThatPrincipal { .. }
-            | ApprovalError::Sign(_) => Exit::Credentials,
-            ApprovalError::Statement(_) => Exit::Usage,
-        };
-        let code = error.code();
-        let help = match &error {
-            ApprovalError::NoPrevious { .. } => Some(
-                "propose again. If the baseline before cannot be compared with today (too few approvers, another \
-                 instance), --without-previous shows everything instead",
-            ),
-            _ => None,
-        };
-        let error = Self::new(exit, error).with_code(code);
-        match help {
-            Some(help) => error.with_help(help),
-            None => error,
-        }
-    }
-}
-
-impl From<DaemonError> for CliError {
-    fn from(error: DaemonError) -> Self {
-        let exit = match &error {
-            DaemonError::AlreadyRunning(_) => Exit::AlreadyRunning,
-            DaemonError::Receiver(_) => Exit::Configuration,
-            DaemonError::Store(StoreError::Newer { .. }) => Exit::Configuration,
-            DaemonError::Read(_) | DaemonError::Scheduler(_) => Exit::Internal,
-            DaemonError::Store(_) | DaemonError::Io { .. } => Exit::Io,
-        };
-        let code = match &error {
-            DaemonError::Store(error) => error.code(),
-            DaemonError::Receiver(_) => "bad-receiver",
-            _ => exit.code(),
-        };
-        Self::new(exit, error).with_code(code)
-    }
-}
-
-impl From<CannotListen> for CliError {
-    fn from(error: CannotListen) -> Self {
-        Self::new(Exit::Io, error).with_help("`listen` in [monitoring] says where")
-    }
-}
-
-/// Runs one command and writes what it has to say to `out`.
+/// Runs one command on the configuration in `file`, or on the first that is found, and writes the result to `out`.
 ///
 /// # Errors
 /// The command could not do its work.
-pub async fn run(arguments: Arguments, out: &mut dyn Write) -> Result<Exit, CliError> {
-    let file = arguments.config.as_deref();
-    match &arguments.command {
-        Command::Demo(options) => run::demo(options, out).await,
-        Command::Init(options) => init::init(file, options, out),
-        Command::Config { command: ConfigCommand::Check } => config::check(file, out),
-        Command::Doctor(options) => doctor::doctor(file, options, out).await,
-        Command::Run(_) => run::daemon(file).await,
-        Command::Reload => reload::reload(file, out).await,
-        Command::Check(options) => check::check(&Context::load(file)?, options, out).await,
-        Command::Status(options) => status::status(&Context::load(file)?, options, out),
-        Command::Stale(options) => stale::stale(&Context::load(file)?, options, out).await,
-        Command::Diff(options) => diff::diff(&Context::load(file)?, options, out),
-        Command::History(options) => history::history(&Context::load(file)?, options, out),
-        Command::Show(options) => show::show(&Context::load(file)?, options, out),
-        Command::Propose(options) => approve::propose(&Context::load(file)?, options, out),
-        Command::Sign(options) => approve::sign(file, options, out),
-        Command::Import(options) => approve::import(&Context::load(file)?, options, out).await,
-        Command::Approve(options) => approve::approve(&Context::load(file)?, options, out).await,
-        Command::Verify(options) => verify::verify(&Context::load(file)?, options, out),
-        Command::Backup(options) => backup::backup(&Context::load(file)?, options, out),
-        Command::Export(options) => export::export(&Context::load(file)?, options, out),
-        Command::Silence { command } => quiet::silence(&Context::load(file)?, command, out).await,
-        Command::Window { command } => quiet::window(&Context::load(file)?, command, out).await,
-        Command::Outbox { command } => outbox::outbox(&Context::load(file)?, command, out).await,
-        Command::Sections(options) => sections::sections(file, options, out),
-        Command::Settings(options) => settings::settings(file, options, out),
-        Command::Receivers { command: ReceiversCommand::List(options) } => {
+pub async fn run(file: Option<&Path>, work: &Work, out: &mut dyn Write) -> Result<Exit, CliError> {
+    match work {
+        Work::Init(options) => init::init(file, options, out),
+        Work::Config { command: ConfigCommand::Check } => config::check(file, out),
+        Work::Doctor(options) => doctor::doctor(file, options, out).await,
+        Work::Run(_) => run::daemon(file).await,
+        Work::Reload => reload::reload(file, out).await,
+        Work::Check(options) => check::check(&Context::load(file)?, options, out).await,
+        Work::Status(options) => status::status(&Context::load(file)?, options, out),
+        Work::Stale(options) => stale::stale(&Context::load(file)?, options, out).await,
+        Work::Diff(options) => diff::diff(&Context::load(file)?, options, out),
+        Work::History(options) => history::history(&Context::load(file)?, options, out),
+        Work::Show(options) => show::show(&Context::load(file)?, options, out),
+        Work::Propose(options) => approve::propose(&Context::load(file)?, options, out),
+        Work::Sign(options) => approve::sign(file, options, out),
+        Work::Import(options) => approve::import(&Context::load(file)?, options, out).await,
+        Work::Approve(options) => approve::approve(&Context::load(file)?, options, out).await,
+        Work::Verify(options) => verify::verify(&Context::load(file)?, options, out),
+        Work::Backup(options) => backup::backup(&Context::load(file)?, options, out),
+        Work::Export(options) => export::export(&Context::load(file)?, options, out),
+        Work::Silence { command } => quiet::silence(&Context::load(file)?, command, out).await,
+        Work::Window { command } => quiet::window(&Context::load(file)?, command, out).await,
+        Work::Outbox { command } => outbox::outbox(&Context::load(file)?, command, out).await,
+        Work::Sections(options) => sections::sections(file, options, out),
+        Work::Settings(options) => settings::settings(file, options, out),
+        Work::Receivers { command: ReceiversCommand::List(options) } => {
             receivers::list(&Context::load(file)?, options, out)
         }
-        Command::Receivers { command: ReceiversCommand::Test(options) } => {
+        Work::Receivers { command: ReceiversCommand::Test(options) } => {
             receivers::test(&Context::load(file)?, options, out).await
         }
-        Command::Receivers { command: ReceiversCommand::Enable(options) } => {
+        Work::Receivers { command: ReceiversCommand::Enable(options) } => {
             receivers::enable(&Context::load(file)?, options, out)
         }
-        Command::Explain(options) => explain::explain(file, options, out),
-        Command::Man(options) => man::man(options, out),
-        Command::Completions(options) => completions::completions(options, out),
+        Work::Explain(options) => explain::explain(file, options, out),
+        Work::Man(options) => man::man(options, out),
+        Work::Completions(options) => completions::completions(options, out),
     }
 }

@@ -48,3 +48,11 @@ impl Clock for FakeClock {
 pub fn written(at: DateTime<Utc>) -> String {
     at.to_rfc3339_opts(chrono::SecondsFormat::Secs, true)
 }
+
+/// Serialises an instant as [`written`] writes it.
+///
+/// # Errors
+/// As the serializer.
+pub fn serialize_written<S: serde::Serializer>(at: &DateTime<Utc>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&written(*at))
+}

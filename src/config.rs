@@ -19,19 +19,22 @@ mod reads;
 mod receiver;
 mod routes;
 mod secret;
+mod sources;
 mod suggest;
 #[cfg(test)]
 mod tests;
+mod times;
 mod validate;
 
 pub use address::is_domain;
 pub use kept::Kept;
-pub use load::{Sources, parse, salvage};
+pub use load::{parse, salvage};
 pub use lookup::NoInstance;
 pub use network::{BadProxyUrl, Proxy, ProxyAddress, proxy_url};
 pub use problem::{Problem, Problems};
 pub use reach::{meant, refused, refused_address};
 pub use reads::NotRead;
+pub use sources::Sources;
 pub use suggest::closest;
 pub use validate::ALLOWED_SIGNERS;
 
@@ -41,6 +44,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use chrono::{DateTime, TimeDelta, Utc};
 use url::Url;
 
 use crate::model::{Category, InstanceId, Severity};
@@ -154,6 +158,22 @@ pub struct Schedule {
     pub cron: Cron,
     /// How long to wait before a new difference is read again and believed.
     pub confirm_after: Duration,
+}
+
+/// Due times without a reading after which an instance is late.
+const MISSED: usize = 3;
+
+/// The time that a cycle takes beyond its due time and `confirm_after`.
+const SLACK: TimeDelta = TimeDelta::minutes(2);
+
+impl Schedule {
+    /// Whether what happened last at `last` should have happened again by `now`. Due times are counted by the pattern: one for
+    /// office hours leaves a night and a weekend between two cycles.
+    pub fn is_late(&self, last: DateTime<Utc>, now: DateTime<Utc>) -> bool {
+        let confirm_after = TimeDelta::from_std(self.confirm_after).unwrap_or_default();
+        let due = self.cron.nth_after(last, MISSED);
+        due.is_some_and(|due| due + confirm_after + SLACK < now)
+    }
 }
 
 /// A vendor with everything needed to read from it.

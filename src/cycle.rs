@@ -1,17 +1,9 @@
 //! One pass for one instance, from the first request to the last commit. Reads top to bottom like the data flows.
 
-mod announce;
-mod cause;
 mod commit;
 mod doubt;
-mod judge;
-mod notices;
-pub mod quiet;
+mod failure;
 pub mod report;
-mod stakes;
-mod storage;
-mod unseen;
-mod upkeep;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,17 +11,10 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 
-pub use announce::{Origin, announce, hostname, tell, tell_one};
-pub use commit::{Told, keep_transitions, worst_of};
-pub use judge::{
-    Judged, approved_side, concluded, expected, foundation, judge, sound_baseline, surroundings, unknown,
-    verified_baseline,
-};
-pub use notices::tell_of_jump;
-pub use report::{BaselineReport, Failure, Report, Verdict};
-pub use stakes::ByDocuments;
-pub use upkeep::upkeep;
+pub use failure::Failure;
+pub use report::Report;
 
+use crate::baseline::{Evaluation, evaluate, verified_baseline};
 use crate::canonical::{self, Redaction};
 use crate::classify::Catalogue;
 use crate::clock::Clock;
@@ -175,7 +160,7 @@ impl Watch {
         let timer = Instant::now();
         let free = self.store.free_space()?;
         let mut taken = self.take(Wanted { at_hand: Some(&self.at_hand()), ..Wanted::default() }).await;
-        let trust = self.trust()?;
+        let trust = TrustFiles::read_now(&self.config.approval)?;
         if let Some(mismatch) = taken.mismatch.take()
             && !self.is_approved_instance(&taken.snapshot, &trust)?
         {
@@ -187,7 +172,7 @@ impl Watch {
         // What is new or over is read again before anybody hears of it: vendors' reads are eventually consistent, and a
         // change that is half applied should be reported once and whole.
         let new = self.store.read(|tx| -> Result<Vec<String>, StoreError> {
-            moving_sections(tx, &self.instance, &self.judged(tx, &taken, &trust)?)
+            moving_sections(tx, &self.instance, &self.evaluation(tx, &taken, &trust)?)
         });
         let new = taken.or_unusable(new)?;
         let confirm_after = self.instance.schedule.confirm_after;
@@ -253,33 +238,28 @@ impl Watch {
         match keep {
             // Somebody may have been let in, and have approved, while the cycle read and waited.
             Keep::Everything => self.store.write(|tx| {
-                let trust = self.trust()?;
+                let trust = TrustFiles::read_now(&self.config.approval)?;
                 commit::commit(tx, self, taken, &trust, cycle.clone(), free)
             }),
             Keep::Nothing => self.store.read(|tx| {
-                let trust = self.trust()?;
-                let judged = match &taken.damage {
-                    Some(reason) => Judged::Untrusted(Untrusted::StoreTampered { reason: reason.clone() }),
-                    None => self.judged(tx, taken, &trust)?,
+                let trust = TrustFiles::read_now(&self.config.approval)?;
+                let evaluation = match &taken.damage {
+                    Some(reason) => Evaluation::Untrusted(Untrusted::StoreTampered { reason: reason.clone() }),
+                    None => self.evaluation(tx, taken, &trust)?,
                 };
-                report::build(tx, self, taken, &judged, cycle)
+                report::build(tx, self, taken, &evaluation, cycle)
             }),
-        }
-    }
-
-    /// Who may approve, unless nobody can tell now.
-    fn trust(&self) -> Result<TrustFiles, StoreError> {
-        let trust = TrustFiles::read(&self.config.approval);
-        match trust.unopened() {
-            Some(unopened) => Err(StoreError::OutOfFiles(unopened.to_string())),
-            None => Ok(trust),
         }
     }
 
     /// What was taken means this, as things stand now.
-    fn judged(&self, tx: &store::Transaction<'_>, taken: &Taken, trust: &TrustFiles) -> Result<Judged, StoreError> {
-        let (selection, now) = (&self.instance.selection, self.clock.now());
-        judge(tx, selection, &taken.snapshot, &taken.failure, trust, &self.catalogue, now)
+    fn evaluation(
+        &self,
+        tx: &store::Transaction<'_>,
+        taken: &Taken,
+        trust: &TrustFiles,
+    ) -> Result<Evaluation, StoreError> {
+        evaluate(tx, &self.instance.selection, &taken.snapshot, trust, &self.catalogue, self.clock.now())
     }
 
     /// Whether the vendor's id of the instance is the one that was approved: then its keys are right, and hosts that do not
@@ -417,9 +397,9 @@ impl Watch {
 fn moving_sections(
     tx: &store::Transaction<'_>,
     instance: &Instance,
-    judged: &Judged,
+    evaluation: &Evaluation,
 ) -> Result<Vec<String>, StoreError> {
-    let Judged::Compared(compared) = judged else { return Ok(Vec::new()) };
+    let Evaluation::Compared(compared) = evaluation else { return Ok(Vec::new()) };
     let known = match store::instances::find(tx, &instance.id)? {
         Some(row) => compared.concluded(&instance.id, store::drifts::known(tx, row)?),
         None => BTreeMap::new(),

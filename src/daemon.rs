@@ -10,7 +10,7 @@ pub mod lock;
 mod plan;
 pub mod reload;
 mod signals;
-mod status;
+mod status_line;
 mod systemd;
 mod time;
 mod work;
@@ -34,14 +34,16 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use work::{Work, cycle, deliver};
 
+use crate::alerting::send_due_digests;
 use crate::classify::Catalogue;
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::cycle::{Watch, upkeep};
+use crate::delivery;
 use crate::model::Provider;
 use crate::provider::{Limits, ReadError};
 use crate::receiver::BadReceiver;
 use crate::schedule::{is_due, spread};
+use crate::status::Statuses;
 use crate::store::retention::Retention;
 use crate::store::space::Space;
 use crate::store::{Store, StoreError, events, instances, make_folder};
@@ -87,8 +89,8 @@ const UPKEEP_EVERY: TimeDelta = TimeDelta::minutes(1);
 /// What the daemon watches and whom it tells, for those who ask how that is going. A reload publishes it anew.
 #[derive(Clone)]
 pub struct Watched {
-    /// Every instance, with what its settings mean.
-    pub watches: Vec<Arc<Watch>>,
+    /// How each instance stands.
+    pub statuses: Arc<Statuses>,
     /// The names of the receivers.
     pub receivers: Vec<String>,
 }
@@ -96,7 +98,7 @@ pub struct Watched {
 impl Watched {
     fn new(plan: &Plan) -> Self {
         let receivers = plan.config.receivers.iter().map(|receiver| receiver.name.clone()).collect();
-        Self { watches: plan.watches.clone(), receivers }
+        Self { statuses: Arc::clone(&plan.statuses), receivers }
     }
 }
 
@@ -340,7 +342,7 @@ impl Daemon {
     /// How everything is, in one line.
     fn status(&self) -> Result<String, StoreError> {
         let now = self.ground.clock.now();
-        let status = self.ground.store.read(|tx| status::status(tx, &self.plan.config, now))?;
+        let status = self.ground.store.read(|tx| status_line::status_line(tx, &self.plan.statuses, now))?;
         Ok(match &self.refused {
             Some(reason) => format!("reload refused: {reason}; {status}"),
             None => status,
@@ -354,8 +356,10 @@ impl Daemon {
             return Ok(());
         }
         *last = Some(now);
-        let catalogues = self.plan.catalogues();
-        self.ground.store.write(|tx| upkeep(tx, &self.plan.config, &catalogues, now))?;
+        self.ground.store.write(|tx| -> Result<(), StoreError> {
+            send_due_digests(tx, &self.plan.config, &self.plan.statuses, now)?;
+            delivery::upkeep(tx, &self.plan.config, now)
+        })?;
         let keep = TimeDelta::from_std(self.plan.config.keep).unwrap_or(TimeDelta::MAX);
         retention.step(&self.ground.store, keep, now)
     }

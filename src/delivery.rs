@@ -1,6 +1,7 @@
 //! From the outbox to the receivers: at least once, in order per instance, no receiver waiting for another.
 
 pub mod direct;
+mod upkeep;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,6 +11,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use self::direct::{Direct, Herald, mark_or_none};
+pub use self::upkeep::upkeep;
 use crate::backoff::{granted, next_delivery, patience};
 use crate::clock::Clock;
 use crate::config::Receiver;

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use clap::Parser;
 use serde_json::{Value, json};
 
-use crate::cli::args::Arguments;
+use crate::cli::args::{Arguments, Command};
 use crate::cli::output::{BOLD, DIM};
 use crate::cli::{self, CliError};
 use crate::exit::Exit;
@@ -24,14 +24,14 @@ use stage::Stage;
 ///
 /// # Errors
 /// The folder cannot be used, OpenSSH is missing, or a step does not end as the story says.
-pub async fn run(folder: Option<&Path>, out: &mut dyn Write) -> Result<(), CliError> {
+pub async fn run(folder: Option<&Path>, out: &mut dyn Write) -> Result<Exit, CliError> {
     let folder = new_folder(folder)?;
     let stage = Stage::set(&folder).await?;
     let mut story = Story { stage, out, chapter: 0, mails: 0, webhooks: 0 };
     story.tell().await?;
     story.keep_everything()?;
     story.say_goodbye()?;
-    Ok(())
+    Ok(Exit::Ok)
 }
 
 fn new_folder(named: Option<&Path>) -> Result<PathBuf, CliError> {
@@ -236,7 +236,8 @@ impl Story<'_> {
         let line =
             ["authdrift", "--config", &config].into_iter().chain(words.iter().copied()).chain(memory.iter().copied());
         let arguments = Arguments::try_parse_from(line).map_err(|error| CliError::new(Exit::Internal, error))?;
-        let exit = Box::pin(cli::run(arguments, self.out)).await?;
+        let Command::Work(work) = &arguments.command else { return Err(failed("a demo of the demo")) };
+        let exit = Box::pin(cli::run(arguments.config.as_deref(), work, self.out)).await?;
         writeln!(self.out, "{DIM}(exit code {}){DIM:#}", exit as u8)?;
         writeln!(self.out)?;
         self.out.flush()?;

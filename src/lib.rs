@@ -7,9 +7,10 @@
 //! canonical        -> Document            strict JSON, normalised, redacted, RFC 8785 bytes, SHA-256
 //! snapshot         -> Snapshot            documents and the state of every section
 //! trust::verify    -> Verified<Baseline>  only this function can make one
-//! diff             -> Vec<Change>
+//! diff             -> Vec<Change>         what differs
 //! classify         -> Vec<Drift>          what a change means to a person
 //! incident         -> Vec<Transition>     opened, changed, reverted, approved
+//! alerting         -> Vec<Message>        which receiver hears of it, in which words
 //! store            one transaction: snapshot, drifts, events, outbox
 //! delivery         outbox row -> message -> receiver -> recorded attempt
 //! ```
@@ -20,6 +21,7 @@
 // Layer 0: words, and the one clock. No I/O.
 pub mod clock;
 pub mod exit;
+pub mod host;
 pub mod model;
 
 // Layer 1: pure decisions. Everything they need is handed to them.
@@ -47,10 +49,13 @@ pub mod trust_files;
 pub mod whole_file;
 
 // Layer 3: the service.
+pub mod alerting;
 pub mod approval;
+pub mod baseline;
 pub mod cycle;
 pub mod daemon;
 pub mod delivery;
+pub mod status;
 
 // Layer 4: what people touch.
 pub mod cli;

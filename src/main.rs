@@ -4,10 +4,10 @@ use std::io::{self, ErrorKind, Write};
 use std::process::ExitCode;
 
 use anstream::{AutoStream, ColorChoice};
-use authdrift::cli::args::{Arguments, ColorWhen, Command};
+use authdrift::cli::args::{Arguments, ColorWhen, Command, Work};
 use authdrift::cli::{self, CliError, prompt};
 use authdrift::exit::Exit;
-use authdrift::logging;
+use authdrift::{demo, logging};
 use clap::Parser;
 
 fn main() -> ExitCode {
@@ -19,7 +19,7 @@ fn main() -> ExitCode {
     choice.write_global();
     let arguments = Arguments::parse();
     let format = match &arguments.command {
-        Command::Run(options) => Some(options.log_format),
+        Command::Work(Work::Run(options)) => Some(options.log_format),
         _ => None,
     };
     logging::start(arguments.verbose, format.is_some(), format.map_or(logging::Format::Auto, Into::into));
@@ -50,13 +50,18 @@ fn run(arguments: Arguments) -> Result<Exit, CliError> {
 /// Runs a command. Ctrl-C at a question ends it as an answer would, with the terminal as it was: by itself the signal
 /// would leave it without a cursor.
 async fn answered(arguments: Arguments, out: &mut dyn Write) -> Result<Exit, CliError> {
-    if !(arguments.command.asks() && prompt::is_terminal()) {
-        return cli::run(arguments, out).await;
+    let work = match &arguments.command {
+        Command::Demo(options) => return demo::run(options.folder.as_deref(), out).await,
+        Command::Work(work) => work,
+    };
+    let command = cli::run(arguments.config.as_deref(), work, out);
+    if !(work.asks() && prompt::is_terminal()) {
+        return command.await;
     }
     let ctrl_c = prompt::listen_for_ctrl_c()?;
     tokio::select! {
         biased;
-        outcome = Box::pin(cli::run(arguments, out)) => outcome,
+        outcome = Box::pin(command) => outcome,
         _ = ctrl_c => Err(CliError::new(Exit::Interrupted, "stopped")),
     }
 }

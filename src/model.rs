@@ -9,6 +9,8 @@ pub mod nothing;
 pub mod pointer;
 pub mod resource;
 pub mod state;
+pub mod verdict;
+mod word;
 
 pub use display_safe::{display_safe, display_safe_sentence, display_safe_to, display_safe_whole, json_safe};
 pub use ids::{Digest, DriftId, HistoryMark, MessageId, SilenceId};
@@ -18,3 +20,4 @@ pub use nothing::is_nothing;
 pub use pointer::{Pattern, Pointer};
 pub use resource::Resource;
 pub use state::State;
+pub use verdict::Verdict;

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use crate::config::Approval;
 use crate::model::Digest;
+use crate::store::StoreError;
 use crate::store::space::is_out_of_files;
 use crate::trust::{AllowedSigners, Policy, RevokedKeys, Rules, Untrusted};
 
@@ -49,6 +50,19 @@ impl TrustFiles {
             allowed_signers: digest(&signers),
             revoked_keys: revoked.as_ref().and_then(digest),
             content: content(approval, signers, revoked),
+        }
+    }
+
+    /// The same, unless this process could not open one of them for a reason of its own: then nothing is known of who may
+    /// approve.
+    ///
+    /// # Errors
+    /// [`StoreError::OutOfFiles`].
+    pub fn read_now(approval: &Approval) -> Result<Self, StoreError> {
+        let trust = Self::read(approval);
+        match trust.unopened() {
+            Some(unopened) => Err(StoreError::OutOfFiles(unopened.to_string())),
+            None => Ok(trust),
         }
     }
 

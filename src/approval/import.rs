@@ -8,12 +8,12 @@ use serde_json::json;
 
 use super::propose::Standing;
 use super::{ApprovalError, Proposal};
+use crate::alerting::{Notifications, Origin, announce, record_transitions, worst_of};
+use crate::baseline::{
+    BaselineSummary, DocumentImpact, approved_side, concluded, sound_baseline, surroundings, unknown,
+};
 use crate::classify::Catalogue;
 use crate::config::Config;
-use crate::cycle::{
-    BaselineReport, ByDocuments, Origin, Told, announce, approved_side, concluded, keep_transitions, sound_baseline,
-    surroundings, unknown, worst_of,
-};
 use crate::diff::{Change, compare, compare::comparable};
 use crate::incident::{Ending, advance};
 use crate::message::{Notice, NoticeKind, listed};
@@ -30,7 +30,7 @@ pub struct Imported {
     /// Of which instance.
     pub instance: InstanceId,
     /// The baseline.
-    pub baseline: BaselineReport,
+    pub baseline: BaselineSummary,
     /// Drifts it ended.
     pub closed: usize,
     /// Drifts that stay open.
@@ -89,7 +89,7 @@ pub fn import(
     let stored = baselines::statements(tx, row)?;
     let documents = proposal.checked_documents().map_err(ApprovalError::Statement)?;
     let document = |digest: &Digest| documents.get(digest).cloned().or_else(|| documents::load(tx, digest).ok());
-    let stakes = ByDocuments { catalogue, document: &document };
+    let stakes = DocumentImpact { catalogue, document: &document };
     let links = chain(instance, &stored, &policy, &stakes)?;
     let mut statements = Vec::new();
     for signed in proposal.statements.iter().cloned() {
@@ -160,7 +160,7 @@ pub fn import(
     // As any later cycle will see it: verified from the stored rows.
     let baseline = sound_baseline(tx, &standing.snapshot, trust, catalogue, now)??
         .ok_or_else(|| StoreError::Damaged("the baseline that was just written is not there".to_owned()))?;
-    let report = BaselineReport::of(&baseline);
+    let report = BaselineSummary::of(&baseline);
     let table = Table::of(instance.provider);
     let changes = compare(table, |section| approved_side(&baseline, section), &standing.snapshot);
     let sections = comparable(&baseline.approved.subject.sections, &standing.snapshot);
@@ -175,7 +175,7 @@ pub fn import(
             step.worst = worst_of(catalogue, &beside, story, &step.drift.change);
         }
     }
-    let transitions = keep_transitions(tx, row, instance, now, steps)?;
+    let transitions = record_transitions(tx, row, instance, now, steps)?;
     let closed = transitions.iter().filter(|transition| transition.step == crate::incident::Step::Ended).count();
     let origin = Origin {
         config,
@@ -198,6 +198,6 @@ pub fn import(
     }
     let notice = Notice { kind: NoticeKind::Approved, subject: String::new(), text };
     let notices = if sequence > 1 { vec![notice] } else { Vec::new() };
-    announce(tx, row, &origin, Told { transitions, notices, ..Told::default() })?;
+    announce(tx, row, &origin, Notifications { transitions, notices, ..Notifications::default() })?;
     Ok(Imported { instance: instance.clone(), baseline: report, closed, open: changes.len() })
 }

@@ -8,9 +8,9 @@ use serde_json::Value;
 
 use super::proposal::SignedText;
 use super::{ApprovalError, Proposal};
+use crate::baseline::{approved_side, foundation, surroundings};
 use crate::canonical::{Document, is_same, to_bytes};
 use crate::classify::{Catalogue, Drift, assess_among, with_their_other_paths};
-use crate::cycle::{approved_side, foundation, surroundings};
 use crate::diff::{Change, ChangeKind, compare, compare::Side};
 use crate::incident::fingerprint;
 use crate::model::{Digest, DriftId, InstanceId, Pointer, State, display_safe};

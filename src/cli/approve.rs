@@ -11,9 +11,10 @@ use super::{CliError, consent, prompt};
 use crate::approval::propose::Standing;
 use crate::approval::{self, ApprovalError, Imported, Memory, Named, Proposal, Selection, Signer};
 use crate::classify::Catalogue;
-use crate::cycle::Verdict;
 use crate::delivery::Delivery;
 use crate::exit::Exit;
+use crate::host::hostname;
+use crate::model::Verdict;
 use crate::model::display_safe;
 use crate::store::Store;
 use crate::trust::Untrusted;
@@ -249,8 +250,7 @@ fn named_selection(what: &What) -> Result<Option<Selection>, CliError> {
 pub(super) fn proposer() -> String {
     let named = ["SUDO_USER", "USER", "LOGNAME"].iter().filter_map(|name| std::env::var(name).ok());
     let user = named.into_iter().find(|name| !name.is_empty()).or_else(user_of_process);
-    let host = hostname::get().map(|name| name.to_string_lossy().into_owned());
-    format!("{}@{}", user.unwrap_or_else(|| "unknown".to_owned()), host.unwrap_or_else(|_| "unknown".to_owned()))
+    format!("{}@{}", user.unwrap_or_else(|| "unknown".to_owned()), hostname())
 }
 
 /// The user that this process belongs to, where nothing in its environment says so: a unit, a container, a job.

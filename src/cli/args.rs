@@ -115,11 +115,19 @@ impl ColorWhen {
     }
 }
 
-/// The commands.
+/// The demo, which types commands, or one of them.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Tell the whole story in a minute on built-in simulators: no account, no set-up
     Demo(DemoOptions),
+    /// A command of its own.
+    #[command(flatten)]
+    Work(Work),
+}
+
+/// The commands that work on a configuration and its database.
+#[derive(Debug, Subcommand)]
+pub enum Work {
     /// Write a configuration, and who may approve, for a start
     Init(InitOptions),
     /// Look at the whole set-up and say what to do; or make a new fingerprint key
@@ -197,7 +205,7 @@ pub enum Command {
     Completions(CompletionsOptions),
 }
 
-impl Command {
+impl Work {
     /// Whether it may ask questions.
     pub fn asks(&self) -> bool {
         matches!(self, Self::Init(_) | Self::Sign(_) | Self::Approve(_))

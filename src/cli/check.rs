@@ -15,10 +15,11 @@ use super::output::{
     Columns, DIM, PLAIN, count, day, severity_style, terminal_width, time, verdict_style, verdict_words,
 };
 use crate::cycle::report::{DriftReport, exit_of};
-use crate::cycle::{Keep, Report, Step, Verdict};
+use crate::cycle::{Keep, Report, Step};
 use crate::delivery::Delivery;
 use crate::exit::Exit;
 use crate::message::values;
+use crate::model::Verdict;
 use crate::model::{InstanceId, State, display_safe};
 use crate::store::space::{self, Space};
 use crate::store::{Store, StoreError};

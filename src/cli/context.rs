@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
-use super::{AS_ANOTHER, CliError};
+use super::CliError;
+use super::error::AS_ANOTHER;
 use crate::classify::Catalogue;
 use crate::clock::{Clock, SystemClock};
 use crate::config::{self, Config, Instance, Sources};

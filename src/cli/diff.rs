@@ -10,7 +10,7 @@ use super::args::{DiffFormat, DiffOptions};
 use super::context::Context;
 use super::output::{count, severity_style};
 use crate::approval::propose::Standing;
-use crate::cycle::{approved_side, expected};
+use crate::baseline::{approved_side, expected};
 use crate::diff::patch;
 use crate::exit::Exit;
 use crate::incident::{SectionKind, section_kinds};

@@ -11,7 +11,7 @@ use textwrap::WordSplitter;
 use textwrap::core::display_width;
 
 use super::CliError;
-use crate::cycle::Verdict;
+use crate::model::Verdict;
 use crate::model::{Severity, json_safe};
 
 /// Writes a value as JSON that a terminal can show.

@@ -15,6 +15,7 @@ use crate::clock::written;
 use crate::config::{Filter, Receiver, ReceiverKind};
 use crate::delivery::target;
 use crate::exit::Exit;
+use crate::host::hostname;
 use crate::message::sample::{SampleKind, sample};
 use crate::message::{Alert, Message};
 use crate::model::{Digest, HistoryMark, InstanceId, MessageId, Severity, display_safe, display_safe_sentence};
@@ -197,9 +198,8 @@ fn frame(context: &Context, receiver: &Receiver, now: DateTime<Utc>) -> Result<A
         false => None,
     };
     let event = mark.unwrap_or_else(|| HistoryMark { size: 0, head: Digest::of(b"") });
-    let host = crate::cycle::hostname();
     let approvers_needed = context.config.approval.rules.most();
-    let frame = Alert::of_watch(Vec::new(), now, event, host);
+    let frame = Alert::of_watch(Vec::new(), now, event, hostname());
     Ok(Alert { instance: wanted, resource: "sample".to_owned(), approvers_needed, ..frame })
 }
 

@@ -1,13 +1,11 @@
-//! `authdrift run` and `authdrift demo`.
+//! `authdrift run`.
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
 use super::CliError;
-use super::args::DemoOptions;
 use super::context::{Context, find_config, read_config};
 use crate::daemon::reload::{Fresh, Loaded, Source};
 use crate::daemon::{Daemon, tell_failed_start};
@@ -68,13 +66,4 @@ fn loader(file: PathBuf) -> impl Fn() -> Loaded + Send + Sync {
         });
         Loaded { digest: Some(Digest::of(text.as_bytes())), outcome }
     }
-}
-
-/// Tells the story.
-///
-/// # Errors
-/// The folder cannot be written, or a step does not go as it has to.
-pub async fn demo(options: &DemoOptions, out: &mut dyn Write) -> Result<Exit, CliError> {
-    crate::demo::run(options.folder.as_deref(), out).await?;
-    Ok(Exit::Ok)
 }

@@ -9,14 +9,16 @@ use super::args::ShowOptions;
 use super::context::Context;
 use super::meant::did_you_mean;
 use super::output::{BOLD, Columns, PLAIN, severity_style};
-use crate::classify::{Drift, assess, elsewhere};
+use crate::classify::{Drift, assess, assess_among, elsewhere};
 use crate::clock::written;
 use crate::config::Approval;
 use crate::exit::Exit;
 use crate::incident::{Known, Status};
 use crate::message::values;
 use crate::model::{Digest, DriftId, InstanceId, Pointer, display_safe};
+use crate::status::InstanceStatus;
 use crate::store::{Store, StoreError, Transaction, cycles, drifts, events, instances};
+use crate::trust_files::TrustFiles;
 
 /// Explains one drift.
 ///
@@ -45,7 +47,7 @@ pub fn show(context: &Context, options: &ShowOptions, out: &mut dyn Write) -> Re
         Status::Approved => store.read(|tx| approved_until(tx, &instance, &known.change.path))?,
         Status::Open | Status::Reverted => None,
     };
-    let drift = assess(context.catalogues.of(instance.provider), known.change.clone());
+    let drift = classified(context, &store, &instance, &known)?;
     if options.json {
         let mut value = json!({
             "id": known.id, "instance": instance, "section": known.change.section(), "drift": drift,
@@ -70,6 +72,17 @@ pub fn show(context: &Context, options: &ShowOptions, out: &mut dyn Write) -> Re
         explain(&instance, (&known, &status), &drift, &others, &context.config.approval, out)?;
     }
     Ok(Exit::Ok)
+}
+
+/// The drift as every other output classifies it: among everything else that differs in its instance.
+fn classified(context: &Context, store: &Store, id: &InstanceId, known: &Known) -> Result<Drift, StoreError> {
+    let catalogue = context.catalogues.of(id.provider);
+    let Some(instance) = context.config.instances.iter().find(|instance| instance.id == *id) else {
+        return Ok(assess(catalogue, known.change.clone()));
+    };
+    let (trust, now) = (TrustFiles::read(&context.config.approval), context.clock.now());
+    let loaded = store.read(|tx| InstanceStatus::load_with_context(tx, instance, catalogue, &trust, now));
+    loaded.map(|(_, among)| assess_among(catalogue, &among, known.change.clone()))
 }
 
 /// When the newest approval of what is at `path` ends, if it was given for a time.

@@ -20,12 +20,6 @@ use crate::message::{Notice, NoticeKind};
 use crate::model::InstanceId;
 use crate::store::{Store, StoreError, cycles, events, instances};
 
-/// Cycles that may be missing, unless a time is given.
-const MISSED: usize = 3;
-
-/// What a cycle may take beyond its time.
-const SLACK: TimeDelta = TimeDelta::minutes(2);
-
 /// How often people are told of the same.
 const REMIND: TimeDelta = TimeDelta::hours(24);
 
@@ -138,12 +132,7 @@ fn look(context: &Context, options: &StaleOptions) -> Found {
 fn is_late(instance: &Instance, last: DateTime<Utc>, options: &StaleOptions, now: DateTime<Utc>) -> bool {
     match options.after {
         Some(after) => (now - last).to_std().is_ok_and(|age| age > *after),
-        None => {
-            let confirm_after = TimeDelta::from_std(instance.schedule.confirm_after).unwrap_or_default();
-            // By the pattern: one for office hours leaves a night and a weekend between two cycles.
-            let due = instance.schedule.cron.nth_after(last, MISSED);
-            due.is_some_and(|due| due + confirm_after + SLACK < now)
-        }
+        None => instance.schedule.is_late(last, now),
     }
 }
 

@@ -13,21 +13,16 @@ use super::CliError;
 use super::args::StatusOptions;
 use super::context::Context;
 use super::receivers::health_of;
-use crate::approval::ApprovalError;
-use crate::approval::propose::Standing;
-use crate::classify::assess;
 use crate::config::{Approval, Instance, Receiver};
-use crate::cycle::{BaselineReport, Verdict};
 use crate::daemon::lock::is_running;
 use crate::exit::Exit;
-use crate::incident::{Silence, Status};
-use crate::model::{HistoryMark, Severity};
-use crate::store::cycles::Cycle;
-use crate::store::instances::InstanceRow;
+use crate::incident::Silence;
+use crate::model::HistoryMark;
+use crate::status::InstanceStatus;
 use crate::store::outbox::{self, ReceiverState};
 use crate::store::overview::{self, Waiting};
 use crate::store::receivers::Health;
-use crate::store::{Store, StoreError, Transaction, cycles, drifts, events, instances, space};
+use crate::store::{Store, StoreError, Transaction, events, instances, space};
 use crate::trust_files::TrustFiles;
 
 /// How everything stands.
@@ -54,22 +49,10 @@ struct Database<'a> {
     free: Option<u64>,
 }
 
-/// How one instance stands.
+/// One instance.
 struct Line {
-    verdict: Verdict,
-    open: Vec<Severity>,
-    sections: Option<Sections>,
-    baseline: Result<Option<BaselineReport>, String>,
-    cycle: Option<Cycle>,
+    status: InstanceStatus,
     next: Option<DateTime<Utc>>,
-}
-
-/// What was asked for, and of what of it nothing is known now.
-struct Sections {
-    all: usize,
-    blind: Vec<String>,
-    /// When anything was read the last time.
-    read_at: DateTime<Utc>,
 }
 
 /// Prints how everything stands.
@@ -120,53 +103,9 @@ fn look<'a>(context: &'a Context, store: &Store) -> Result<Overview<'a>, CliErro
     })
 }
 
-fn line(tx: &Transaction<'_>, context: &Context, instance: &Instance, trust: &TrustFiles) -> Result<Line, CliError> {
+fn line(tx: &Transaction<'_>, context: &Context, instance: &Instance, trust: &TrustFiles) -> Result<Line, StoreError> {
     let catalogue = context.catalogues.of(instance.id.provider);
-    let baseline = match Standing::load(tx, &instance.id, trust, catalogue, context.clock.now()) {
-        Ok(standing) => Ok(standing.baseline.map(|baseline| BaselineReport::of(&baseline))),
-        Err(ApprovalError::NoSnapshot(_)) => Ok(None),
-        Err(ApprovalError::Untrusted(untrusted)) => Err(untrusted.to_string()),
-        // One damaged row is told where it is; how everything else is doing is needed all the more.
-        Err(ApprovalError::Store(StoreError::Damaged(reason))) => Err(format!("the database is damaged: {reason}")),
-        Err(other) => return Err(other.into()),
-    };
-    let Some(row) = instances::find(tx, &instance.id)? else {
-        let verdict = if baseline.is_ok() { Verdict::NoBaseline } else { Verdict::Untrusted };
-        return Ok(Line { verdict, open: Vec::new(), sections: None, baseline, cycle: None, next: None });
-    };
-    let known = drifts::known(tx, row)?;
-    let open = known.values().filter(|drift| drift.status == Status::Open);
-    let cycle = cycles::latest(tx, row)?;
-    let open: Vec<Severity> = open.map(|drift| assess(catalogue, drift.change.clone()).severity).collect();
-    // A baseline may have been approved since the last cycle, so its verdict counts only where nothing else decides.
-    let last = cycle.as_ref().map_or("no_baseline", |cycle| cycle.verdict.as_str());
-    let verdict = match (&baseline, last) {
-        // What can be trusted again was still not compared with anything.
-        (Err(_), _) | (Ok(Some(_)), "untrusted") => Verdict::Untrusted,
-        (Ok(_), "error") => Verdict::Error,
-        (Ok(None), _) => Verdict::NoBaseline,
-        (Ok(Some(_)), _) if !open.is_empty() => Verdict::Drift,
-        (Ok(Some(_)), "blind") => Verdict::Blind,
-        (Ok(Some(_)), _) => Verdict::InSync,
-    };
-    let sections = sections(tx, row, instance, cycle.as_ref())?;
-    Ok(Line { verdict, sections, open, baseline, cycle, next: instances::next_due(tx, row)? })
-}
-
-/// What the last cycle knows: nothing, where it could not read anything and the newest snapshot is of one before.
-fn sections(
-    tx: &Transaction<'_>,
-    row: InstanceRow,
-    instance: &Instance,
-    last: Option<&Cycle>,
-) -> Result<Option<Sections>, CliError> {
-    let (snapshot, read_at) = match cycles::latest_snapshot(tx, row, &instance.id) {
-        Ok(Some(newest)) => newest,
-        Ok(None) | Err(StoreError::Damaged(_)) => return Ok(None),
-        Err(error) => return Err(error.into()),
-    };
-    let is_old = last.is_some_and(|cycle| cycle.at != read_at);
-    let blind = snapshot.sections.iter().filter(|(_, reading)| is_old || !reading.state().is_comparable());
-    let blind = blind.map(|(name, _)| name.clone()).collect();
-    Ok(Some(Sections { all: snapshot.sections.len(), blind, read_at }))
+    let status = InstanceStatus::load(tx, instance, catalogue, trust, context.clock.now())?;
+    let next = instances::find(tx, &instance.id)?.map_or(Ok(None), |row| instances::next_due(tx, row))?;
+    Ok(Line { status, next })
 }

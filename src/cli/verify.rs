@@ -8,10 +8,10 @@ use super::CliError;
 use super::args::VerifyOptions;
 use super::context::Context;
 use super::output::{DIM, count};
+use crate::baseline::{DocumentImpact, verified_baseline};
 use crate::classify::Catalogue;
 use crate::clock::{Clock, SystemClock, written};
 use crate::config::Instance;
-use crate::cycle::{ByDocuments, verified_baseline};
 use crate::exit::Exit;
 use crate::model::{HistoryMark, Resource, display_safe};
 use crate::snapshot::Snapshot;
@@ -111,7 +111,7 @@ fn verify_instance(
         Ok(None) => Ok(Ok(Vec::new())),
         Ok(Some(_)) => {
             let statements = baselines::statements(tx, row)?;
-            let stakes = ByDocuments { catalogue, document: &|digest| documents::load(tx, digest).ok() };
+            let stakes = DocumentImpact { catalogue, document: &|digest| documents::load(tx, digest).ok() };
             let links = match trust.policy().and_then(|policy| chain(&instance.id, &statements, &policy, &stakes)) {
                 Ok(links) => links,
                 Err(untrusted) => return Ok(Err(untrusted)),

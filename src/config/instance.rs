@@ -5,10 +5,10 @@ use std::ops::Range;
 use url::Url;
 
 use super::address::{self, UrlUse};
-use super::load::Sources;
 use super::problem::{Problem, line_number};
 use super::reader::{At, Reader};
-use super::validate::Times;
+use super::sources::Sources;
+use super::times::Times;
 use super::{Auth0, Auth0Credential, Clerk, ClerkPlatform, Instance, Proxy, PublishableKey, Source, reading};
 use crate::model::instance::is_valid_name;
 use crate::model::{InstanceId, Provider, display_safe};

@@ -1,27 +1,11 @@
 //! Turns TOML text into a checked [`Config`], or into every problem at once.
 
-use std::path::PathBuf;
-
-use chrono::{DateTime, Utc};
 use toml::de::DeTable;
 
 use super::problem::{Findings, Problem, Problems};
 use super::reader::Reader;
+use super::sources::Sources;
 use super::{Config, validate};
-
-/// What a configuration is made from. No file is opened and no environment is read here: the caller brings both.
-pub struct Sources<'a> {
-    /// The name of the file: for messages, and its directory is where relative paths begin.
-    pub file: &'a str,
-    /// The text of the file.
-    pub text: &'a str,
-    /// systemd's state directory (`$STATE_DIRECTORY`): the default place of the database.
-    pub state_directory: Option<PathBuf>,
-    /// The user's state folder (`$XDG_STATE_HOME`, else `~/.local/state`): the default place after that.
-    pub xdg_state: Option<PathBuf>,
-    /// The time, for patterns that never come.
-    pub now: DateTime<Utc>,
-}
 
 /// Reads and checks a configuration.
 ///
@@ -58,6 +42,6 @@ fn read_into(findings: &Findings, sources: &Sources<'_>) -> Option<Config> {
         let span = error.span().unwrap_or(end..end);
         findings.add(Problem::at(span, error.message()).unreadable());
     }
-    let reader = Reader::of_file(table.get_ref(), validate::directory_of(sources.file), findings);
+    let reader = Reader::of_file(table.get_ref(), sources.folder(), findings);
     validate::config(reader, sources)
 }

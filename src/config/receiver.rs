@@ -4,11 +4,11 @@ use url::Url;
 
 use super::address::{self, UrlUse};
 use super::instance::Names;
-use super::load::Sources;
 use super::lookup::{self, NoInstance};
 use super::problem::Problem;
 use super::reader::{At, Reader};
-use super::validate::Times;
+use super::sources::Sources;
+use super::times::Times;
 use super::{
     Email, Filter, HookUrl, Mailbox, PagerDuty, Proxy, Receiver, ReceiverKind, SecretRef, SecretUrl, Tls, Webhook,
 };

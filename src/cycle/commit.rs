@@ -3,28 +3,26 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::announce::{Origin, announce, tell};
-use super::judge::{Compared, Judged, judge};
-use super::report::{self, BaselineReport, Report};
-use super::storage::has_room;
-use super::{Taken, Watch, next_due, notices, quiet, unseen};
-use crate::classify::{Catalogue, Surroundings, assess_among, elsewhere};
-use crate::clock::written;
+use super::report::{self, Report};
+use super::{Taken, Watch, next_due};
+use crate::alerting::{self, Notifications, Origin, announce, record_transitions, tell, worst_of};
+use crate::baseline::{BaselineSummary, Comparison, Evaluation, evaluate};
+use crate::classify::{Surroundings, assess_among, elsewhere};
 use crate::config::NotRead;
 use crate::diff::Change;
 use crate::incident::{
-    self, Ending, Hearing, Known, SectionIncident, SectionKind, SectionStep, Silence, Status, Step, Story, Telling,
-    Transition, advance, advance_sections, section_kinds, telling,
+    self, Ending, Known, SectionIncident, SectionKind, SectionStep, Silence, Status, Step, Story, Transition, advance,
+    advance_sections, section_kinds, telling,
 };
-use crate::message::{Notice, SectionChange, SectionNews};
-use crate::model::{Digest, InstanceId, Pointer, Severity, State};
+use crate::message::{SectionChange, SectionNews};
+use crate::model::{Digest, Pointer, State};
 use crate::sections::{Section, Table};
 use crate::snapshot::Reading;
 use crate::store::cycles::{self, Cycle};
 use crate::store::instances::InstanceRow;
-use crate::store::{StoreError, Transaction, drifts, events, instances, news, silences};
+use crate::store::{StoreError, Transaction, drifts, events, instances, news};
 use crate::trust::Untrusted;
 use crate::trust_files::TrustFiles;
 
@@ -44,83 +42,76 @@ pub(super) fn commit(
     if let Err(StoreError::History(_)) = tx.history() {
         return commit_without_history(tx, watch, taken, trust, cycle);
     }
-    notices::of_clock(tx, &watch.config, cycle.at)?;
+    alerting::of_clock(tx, &watch.config, cycle.at)?;
     let was_untrusted = events::untrusted(tx, id)?;
-    let has_room = has_room(tx, watch, cycle.at, free)?;
+    let has_room = alerting::has_room(tx, &watch.config, cycle.at, free)?;
     let is_first = has_room && cycles::last_reading(tx, row)?.is_none();
-    let judged = match &taken.damage {
-        Some(reason) => Judged::Untrusted(Untrusted::StoreTampered { reason: reason.clone() }),
-        None => {
-            judge(tx, &watch.instance.selection, &taken.snapshot, &taken.failure, trust, &watch.catalogue, cycle.at)?
-        }
+    let evaluation = match &taken.damage {
+        Some(reason) => Evaluation::Untrusted(Untrusted::StoreTampered { reason: reason.clone() }),
+        None => evaluate(tx, &watch.instance.selection, &taken.snapshot, trust, &watch.catalogue, cycle.at)?,
     };
     if is_first && taken.snapshot.seen() > 0 {
         let data = json!({ "resource": taken.snapshot.resource, "snapshot": taken.snapshot.digest() });
         events::append(tx, cycle.at, "instance.first_read", Some(id), data)?;
     }
 
-    if let Some(notice) = notices::of_trust(tx, trust, cycle.at)? {
+    if let Some(notice) = alerting::of_trust(tx, trust, cycle.at)? {
         tell(tx, &watch.config, None, &[notice], None, cycle.at)?;
     }
     if let Some(reason) = &taken.unusable
-        && let Some(notice) = notices::of_damage(tx, id, reason, cycle.at)?
+        && let Some(notice) = alerting::of_damage(tx, id, reason, cycle.at)?
     {
         tell(tx, &watch.config, Some(id), &[notice], None, cycle.at)?;
     }
-    let mut told = Told::default();
-    let remembered: Vec<Change> = match &judged {
-        Judged::Compared(_) => drifts::known(tx, row)?.into_values().map(|drift| drift.change).collect(),
+    let mut told = Notifications::default();
+    let remembered: Vec<Change> = match &evaluation {
+        Evaluation::Compared(_) => drifts::known(tx, row)?.into_values().map(|drift| drift.change).collect(),
         // Rows that cannot be read are a reason not to compare.
         _ => Vec::new(),
     };
-    let surroundings = judged.surroundings(&taken.snapshot, &remembered);
-    if let Judged::Compared(compared) = &judged {
-        told.notices = notices::of_ends(tx, id, &compared.baseline.approved, cycle.at)?;
+    let origin = Origin {
+        config: &watch.config,
+        catalogue: &watch.catalogue,
+        surroundings: evaluation.surroundings(&taken.snapshot, &remembered),
+        instance: id,
+        // Without an answer of the vendor the snapshot falls back to what the configuration calls it.
+        resource: evaluation
+            .baseline()
+            .map_or(&taken.snapshot.resource, |baseline| &baseline.approved.subject.resource),
+        at: cycle.at,
+        baseline: evaluation.baseline().map(|baseline| BaselineSummary::of(baseline)),
+    };
+    if let Evaluation::Compared(compared) = &evaluation {
+        told.notices = alerting::of_approval_ends(tx, id, &compared.baseline.approved, cycle.at)?;
         let asked = tx.history()?.silences_of(id, cycle.at);
         let silences: Vec<Silence> = asked.iter().map(|told| told.silence.clone()).collect();
-        told.transitions = keep_drifts(tx, row, watch, compared, &surroundings, &silences, cycle.at)?;
-        told.notices.extend(quiet::of_ends(tx, row, watch, &asked, &surroundings, cycle.at)?);
+        told.transitions = keep_drifts(tx, row, watch, compared, &origin.surroundings, &silences, cycle.at)?;
+        told.notices.extend(alerting::of_silence_ends(tx, row, &origin, &asked)?);
         told.sections = keep_sections(tx, row, watch, taken, compared, cycle.at)?;
     }
-    match &judged {
-        Judged::Untrusted(untrusted) if was_untrusted.as_deref() != Some(untrusted.code()) => {
+    match &evaluation {
+        Evaluation::Untrusted(untrusted) if was_untrusted.as_deref() != Some(untrusted.code()) => {
             let data = json!({ "code": untrusted.code(), "reason": untrusted.to_string() });
             events::append(tx, cycle.at, "baseline.untrusted", Some(id), data)?;
             told.untrusted = Some(untrusted.to_string());
         }
-        Judged::Compared(_) if was_untrusted.is_some() => {
+        Evaluation::Compared(_) if was_untrusted.is_some() => {
             events::append(tx, cycle.at, "baseline.trusted", Some(id), json!({ "was": was_untrusted }))?;
             told.trusted_again = true;
         }
-        Judged::Untrusted(untrusted) => {
-            told.notices.extend(unseen::reminder(tx, row, id, Some(&untrusted.to_string()), cycle.at)?);
+        Evaluation::Untrusted(untrusted) => {
+            told.notices.extend(alerting::reminder(tx, row, id, Some(&untrusted.to_string()), cycle.at)?);
         }
-        _ => told.notices.extend(unseen::reminder(tx, row, id, None, cycle.at)?),
+        _ => told.notices.extend(alerting::reminder(tx, row, id, None, cycle.at)?),
     }
 
-    let report = report::build(tx, watch, taken, &judged, &cycle)?;
+    let report = report::build(tx, watch, taken, &evaluation, &cycle)?;
     let snapshot = (has_room && taken.snapshot.seen() > 0).then_some(&taken.snapshot);
     cycles::keep(tx, row, snapshot, &Cycle { verdict: report.verdict.as_str().to_owned(), ..cycle.clone() })?;
     if let Some(next) = next_due(&watch.instance, cycle.at) {
         instances::set_next_due(tx, row, next)?;
     }
-    announce(
-        tx,
-        row,
-        &Origin {
-            config: &watch.config,
-            catalogue: &watch.catalogue,
-            surroundings,
-            instance: id,
-            // Without an answer of the vendor the snapshot falls back to what the configuration calls it.
-            resource: judged
-                .baseline()
-                .map_or(&taken.snapshot.resource, |baseline| &baseline.approved.subject.resource),
-            at: cycle.at,
-            baseline: judged.baseline().map(|baseline| BaselineReport::of(baseline)),
-        },
-        told,
-    )?;
+    announce(tx, row, &origin, told)?;
     Ok(report)
 }
 
@@ -135,8 +126,8 @@ fn commit_without_history(
 ) -> Result<Report, StoreError> {
     let row = instances::row(tx, &watch.instance.id)?;
     let (selection, catalogue) = (&watch.instance.selection, &watch.catalogue);
-    let judged = judge(tx, selection, &taken.snapshot, &taken.failure, trust, catalogue, cycle.at)?;
-    let report = report::build(tx, watch, taken, &judged, &cycle)?;
+    let evaluation = evaluate(tx, selection, &taken.snapshot, trust, catalogue, cycle.at)?;
+    let report = report::build(tx, watch, taken, &evaluation, &cycle)?;
     cycles::keep(tx, row, None, &Cycle { verdict: report.verdict.as_str().to_owned(), ..cycle.clone() })?;
     if let Some(next) = next_due(&watch.instance, cycle.at) {
         instances::set_next_due(tx, row, next)?;
@@ -144,26 +135,11 @@ fn commit_without_history(
     Ok(report)
 }
 
-/// What people are to be told about.
-#[derive(Debug, Default)]
-pub struct Told {
-    /// Drifts that took a step.
-    pub transitions: Vec<Transition>,
-    /// Sections that took a step.
-    pub sections: Vec<SectionNews>,
-    /// The baseline cannot be trusted any more, for this reason.
-    pub untrusted: Option<String>,
-    /// The baseline can be trusted again.
-    pub trusted_again: bool,
-    /// News about the watch of this instance.
-    pub notices: Vec<Notice>,
-}
-
 fn keep_drifts(
     tx: &Transaction<'_>,
     row: InstanceRow,
     watch: &Watch,
-    compared: &Compared,
+    compared: &Comparison,
     surroundings: &Surroundings,
     silences: &[Silence],
     at: DateTime<Utc>,
@@ -199,87 +175,7 @@ fn keep_drifts(
         *told = telling(story, step, drift, hearing.severity(meaning.severity).max(*worst), interval, at);
         *told = incident::silence::heard(*told, *step, story, hearing);
     }
-    keep_transitions(tx, row, id, at, steps)
-}
-
-/// How severe `change` was at its worst since it began, as people heard of it.
-pub fn worst_of(catalogue: &Catalogue, surroundings: &Surroundings, story: &Story, change: &Change) -> Severity {
-    let (values, is_unexpected) = story.since_it_began();
-    let of = |value: &Value| {
-        let then = Change { after: value.clone(), ..change.clone() };
-        assess_among(catalogue, surroundings, then).severity
-    };
-    let announced = if is_unexpected { incident::silence::LOUDER } else { Severity::Info };
-    values.iter().map(of).max().unwrap_or(Severity::Info).max(announced)
-}
-
-/// Records the steps of drifts in table and history; answers those that are news.
-///
-/// # Errors
-/// The database cannot be written.
-pub fn keep_transitions(
-    tx: &Transaction<'_>,
-    row: InstanceRow,
-    id: &InstanceId,
-    at: DateTime<Utc>,
-    steps: Vec<Transition>,
-) -> Result<Vec<Transition>, StoreError> {
-    let mut news = Vec::new();
-    for transition in steps {
-        let only_told = match transition.telling {
-            Telling::Reminder => Some("drift.reminded"),
-            Telling::Flapping => Some("drift.flapping"),
-            Telling::Settled => Some("drift.settled"),
-            Telling::Late(_) => Some("drift.told"),
-            Telling::Step | Telling::Nothing => None,
-        };
-        if let Some(kind) = step_kind(&transition) {
-            drifts::keep(tx, row, &transition)?;
-            let mut data = incident::as_json(&transition.drift.change);
-            if let Some(data) = data.as_object_mut() {
-                data.insert("drift".to_owned(), json!(transition.drift.id));
-                if !transition.drift.closed_by.is_empty() {
-                    data.insert("by".to_owned(), json!(transition.drift.closed_by));
-                }
-                if matches!(transition.step, Step::Opened | Step::Reopened) {
-                    data.insert("last_good".to_owned(), json!(transition.drift.last_good.map(written)));
-                }
-            }
-            events::append(tx, at, kind, Some(id), data)
-                .map_err(|error| error.of_section(transition.drift.change.section()))?;
-            let is_new = transition.step != Step::Ended;
-            let silence = match &transition.hearing {
-                Hearing::Quiet(silence) if is_new => Some((silences::SILENCED, silence)),
-                Hearing::Louder { window, .. } if is_new => Some((silences::UNEXPECTED, window)),
-                _ => None,
-            };
-            if let Some((kind, silence)) = silence {
-                let data = json!({ "drift": transition.drift.id, "silence": silence });
-                events::append(tx, at, kind, Some(id), data)?;
-            }
-        }
-        if let Some(kind) = only_told {
-            events::append(tx, at, kind, Some(id), json!({ "drift": transition.drift.id }))?;
-        }
-        if transition.telling != Telling::Nothing {
-            news.push(transition);
-        }
-    }
-    Ok(news)
-}
-
-/// The event that says which step a drift took.
-fn step_kind(transition: &Transition) -> Option<&'static str> {
-    Some(match transition.step {
-        Step::Unchanged => return None,
-        Step::Opened => "drift.opened",
-        Step::Reopened => "drift.reopened",
-        Step::Changed => "drift.changed",
-        Step::Ended => match transition.drift.status {
-            incident::Status::Approved => "drift.approved",
-            _ => "drift.reverted",
-        },
-    })
+    record_transitions(tx, row, id, at, steps)
 }
 
 fn keep_sections(
@@ -287,7 +183,7 @@ fn keep_sections(
     row: InstanceRow,
     watch: &Watch,
     taken: &Taken,
-    compared: &Compared,
+    compared: &Comparison,
     at: DateTime<Utc>,
 ) -> Result<Vec<SectionNews>, StoreError> {
     let id = &watch.instance.id;

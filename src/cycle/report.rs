@@ -1,82 +1,22 @@
 //! What a cycle found, as it is printed: one list that terminal, JSON and exit code are made from.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use serde::{Serialize, Serializer};
 
-use super::{Judged, Taken, Watch};
+use super::{Failure, Taken, Watch};
+use crate::baseline::{BaselineSummary, Evaluation};
 use crate::classify::{Drift, assess_among};
-use crate::clock::written;
+use crate::clock::{serialize_written, written};
+use crate::diff::Change;
 use crate::exit::Exit;
 use crate::incident::{self, SectionKind, Status, section_kind};
-use crate::model::{Digest, DriftId, InstanceId, Pointer, Severity, State};
-use crate::provider::ReadError;
-use crate::snapshot::{Reading, Snapshot};
+use crate::model::{Digest, DriftId, InstanceId, Severity, State, Verdict};
+use crate::snapshot::Reading;
 use crate::store::cycles::Cycle;
 use crate::store::{StoreError, Transaction, drifts, instances, news};
-use crate::trust::{Baseline, End};
-
-/// What came of a cycle of one instance.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Verdict {
-    /// Everything the baseline holds was read and is as approved.
-    InSync,
-    /// Something differs.
-    Drift,
-    /// Nothing differs as far as could be read, but not everything could.
-    Blind,
-    /// The baseline cannot be trusted, so nothing was compared.
-    Untrusted,
-    /// Nobody has approved a baseline yet.
-    NoBaseline,
-    /// Nothing could be read.
-    Error,
-}
-
-impl Verdict {
-    /// The word used in JSON.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::InSync => "in_sync",
-            Self::Drift => "drift",
-            Self::Blind => "blind",
-            Self::Untrusted => "untrusted",
-            Self::NoBaseline => "no_baseline",
-            Self::Error => "error",
-        }
-    }
-}
-
-/// Why nothing of an instance could be read.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Failure {
-    /// In words.
-    pub reason: String,
-    /// What the program answers to the shell when this is all there is to say.
-    pub exit: Exit,
-}
-
-impl Failure {
-    pub(super) fn of_read_error(error: &ReadError) -> Self {
-        let exit = match error {
-            ReadError::Secret(_)
-            | ReadError::BadSecret(_)
-            | ReadError::Proxy(_)
-            | ReadError::KeysOfTwoInstances { .. } => Exit::Configuration,
-            ReadError::Client(_) => Exit::Internal,
-        };
-        Self { reason: error.to_string(), exit }
-    }
-
-    pub(super) fn of_snapshot(snapshot: &Snapshot, is_credential: bool) -> Self {
-        let reason = snapshot.sections.values().map(Reading::reason).find(|reason| !reason.is_empty());
-        let reason = reason.unwrap_or("no credential for any section").to_owned();
-        Self { reason, exit: if is_credential { Exit::Credentials } else { Exit::Unavailable } }
-    }
-}
 
 /// What a cycle of one instance found.
 #[derive(Debug, Serialize)]
@@ -86,7 +26,7 @@ pub struct Report {
     /// The vendor's own identity of it; empty when unknown.
     pub resource: String,
     /// When the cycle ended.
-    #[serde(serialize_with = "as_written")]
+    #[serde(serialize_with = "serialize_written")]
     pub checked_at: DateTime<Utc>,
     /// How long it took.
     #[serde(rename = "duration_ms", serialize_with = "as_millis")]
@@ -97,7 +37,7 @@ pub struct Report {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<Reason>,
     /// What it was compared with.
-    pub baseline: Option<BaselineReport>,
+    pub baseline: Option<BaselineSummary>,
     /// What was read.
     pub snapshot: SnapshotReport,
     /// Requests sent.
@@ -121,61 +61,6 @@ pub struct Reason {
     pub code: String,
     /// For people.
     pub message: String,
-}
-
-/// The baseline of a report.
-#[derive(Debug, Clone, Serialize)]
-pub struct BaselineReport {
-    /// 1, 2, 3, …
-    pub sequence: u64,
-    /// Digest of the signed subject.
-    pub identity: Digest,
-    /// Digest of the approved snapshot.
-    pub snapshot: Digest,
-    /// Who signed.
-    pub approvers: Vec<String>,
-    /// When the last of them did.
-    #[serde(serialize_with = "as_written")]
-    pub approved_at: DateTime<Utc>,
-    /// What the last of them gave as the reason.
-    pub approval_reason: String,
-    /// What was approved for a time, with its end.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub until: BTreeMap<Pointer, End>,
-}
-
-impl BaselineReport {
-    /// What is said about `baseline`.
-    pub fn of(baseline: &Baseline) -> Self {
-        let approved = &baseline.approved;
-        let mut approvers: Vec<String> = approved.approvals.iter().map(|approval| approval.approver.clone()).collect();
-        approvers.sort_unstable();
-        approvers.dedup();
-        let last = approved.approvals.iter().max_by_key(|approval| approval.at);
-        Self {
-            sequence: approved.subject.sequence,
-            identity: approved.identity.clone(),
-            snapshot: approved.subject.snapshot.clone(),
-            approvers,
-            approved_at: last.map(|approval| approval.at).unwrap_or_default(),
-            approval_reason: last.map(|approval| approval.reason.clone()).unwrap_or_default(),
-            until: approved.subject.until.clone(),
-        }
-    }
-
-    /// When the approval of what is at `path` ends, if it was given for a time.
-    pub fn end_of(&self, path: &Pointer) -> Option<DateTime<Utc>> {
-        self.until.get(path).map(|end| end.0)
-    }
-
-    /// How much was approved for a time, and when the next of it ends, in words; nothing if there is none.
-    pub fn until_words(&self, now: DateTime<Utc>) -> Option<String> {
-        let (over, still): (Vec<End>, Vec<End>) = self.until.values().partition(|end| end.0 <= now);
-        let next = still.iter().min().map(|end| format!("{} for a time, until {end}", still.len()));
-        let ended = (!over.is_empty()).then(|| format!("{} no longer approved", over.len()));
-        let words: Vec<String> = next.into_iter().chain(ended).collect();
-        (!words.is_empty()).then(|| words.join(", "))
-    }
 }
 
 /// The snapshot of a report.
@@ -222,7 +107,7 @@ pub struct DriftReport {
     /// `open`
     pub status: &'static str,
     /// First seen.
-    #[serde(serialize_with = "as_written")]
+    #[serde(serialize_with = "serialize_written")]
     pub first_seen: DateTime<Utc>,
     /// Its section cannot be read now: the values are the last that were seen.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
@@ -267,19 +152,20 @@ pub(super) fn build(
     tx: &Transaction<'_>,
     watch: &Watch,
     taken: &Taken,
-    judged: &Judged,
+    evaluation: &Evaluation,
     cycle: &Cycle,
 ) -> Result<Report, StoreError> {
     let snapshot = &taken.snapshot;
     let row = instances::find(tx, &snapshot.instance)?;
     // Where rows cannot be read nothing was compared either.
-    let row = row.filter(|_| !matches!(judged, Judged::Untrusted(_)));
+    let row = row.filter(|_| !matches!(evaluation, Evaluation::Untrusted(_)));
     let known = row.map(|row| drifts::known(tx, row)).transpose()?.unwrap_or_default();
     let known_sections = row.map(|row| news::known(tx, row)).transpose()?.unwrap_or_default();
 
-    let surroundings = judged.surroundings(snapshot, &[]);
+    let remembered: Vec<Change> = known.values().map(|drift| drift.change.clone()).collect();
+    let surroundings = evaluation.surroundings(snapshot, &remembered);
     let mut reported: Vec<DriftReport> = Vec::new();
-    for change in judged.changes() {
+    for change in evaluation.changes() {
         let open =
             known.get(&incident::fingerprint(&snapshot.instance, change)).filter(|drift| drift.status == Status::Open);
         reported.push(DriftReport {
@@ -292,9 +178,9 @@ pub(super) fn build(
         });
     }
     // What was open and cannot be seen now is still open, as far as anybody knows.
-    if let Judged::Compared(compared) = judged {
+    if let Evaluation::Compared(compared) = evaluation {
         let fingerprint = |change| incident::fingerprint(&snapshot.instance, change);
-        let seen: BTreeSet<Digest> = judged.changes().iter().map(fingerprint).collect();
+        let seen: BTreeSet<Digest> = evaluation.changes().iter().map(fingerprint).collect();
         let is_hidden = |drift: &&incident::Known| {
             let section = drift.change.section();
             let is_expected = compared.expected.contains_key(section);
@@ -319,8 +205,8 @@ pub(super) fn build(
         by_weight.then_with(|| one.drift.change.path.cmp(&other.drift.change.path))
     });
 
-    let approved = match judged {
-        Judged::Compared(compared) => Some(&compared.expected),
+    let approved = match evaluation {
+        Evaluation::Compared(compared) => Some(&compared.expected),
         _ => None,
     };
     let mut names: Vec<String> = snapshot.sections.keys().cloned().collect();
@@ -328,11 +214,8 @@ pub(super) fn build(
     names.extend(comparable.map(|(section, _)| section.clone()));
     names.sort_unstable();
     names.dedup();
-    let failure = match judged {
-        Judged::Failed(failure) => Some(failure.clone()),
-        Judged::Compared(compared) => compared.failure.clone(),
-        Judged::NoBaseline | Judged::Untrusted(_) => None,
-    };
+    // A baseline that cannot be trusted says more than an instance that cannot be read.
+    let failure = taken.failure.clone().filter(|_| !matches!(evaluation, Evaluation::Untrusted(_)));
     let mut sections = Vec::with_capacity(names.len());
     for section in names {
         let reading = snapshot.sections.get(&section);
@@ -353,9 +236,9 @@ pub(super) fn build(
         });
     }
 
-    let verdict = verdict(judged, &reported, &sections);
-    let reason = match judged {
-        Judged::Untrusted(untrusted) => {
+    let verdict = verdict(evaluation, failure.is_some(), &reported, &sections);
+    let reason = match evaluation {
+        Evaluation::Untrusted(untrusted) => {
             Some(Reason { code: untrusted.code().to_owned(), message: untrusted.to_string() })
         }
         _ => failure
@@ -369,7 +252,7 @@ pub(super) fn build(
         duration: cycle.duration,
         verdict,
         reason,
-        baseline: judged.baseline().map(|baseline| BaselineReport::of(baseline)),
+        baseline: evaluation.baseline().map(|baseline| BaselineSummary::of(baseline)),
         snapshot: SnapshotReport { digest: snapshot.digest() },
         requests: taken.requests,
         sections,
@@ -379,20 +262,20 @@ pub(super) fn build(
     })
 }
 
-fn verdict(judged: &Judged, drifts: &[DriftReport], sections: &[SectionReport]) -> Verdict {
-    match judged {
-        Judged::Untrusted(_) => Verdict::Untrusted,
-        Judged::Failed(_) => Verdict::Error,
-        Judged::NoBaseline => Verdict::NoBaseline,
-        Judged::Compared(compared) if compared.failure.is_some() => Verdict::Error,
-        Judged::Compared(_) if !drifts.is_empty() => Verdict::Drift,
-        Judged::Compared(_) if sections.iter().any(|section| section.blind) => Verdict::Blind,
-        Judged::Compared(_) => Verdict::InSync,
+fn verdict(
+    evaluation: &Evaluation,
+    is_unreadable: bool,
+    drifts: &[DriftReport],
+    sections: &[SectionReport],
+) -> Verdict {
+    match evaluation {
+        Evaluation::Untrusted(_) => Verdict::Untrusted,
+        _ if is_unreadable => Verdict::Error,
+        Evaluation::NoBaseline => Verdict::NoBaseline,
+        Evaluation::Compared(_) if !drifts.is_empty() => Verdict::Drift,
+        Evaluation::Compared(_) if sections.iter().any(|section| section.blind) => Verdict::Blind,
+        Evaluation::Compared(_) => Verdict::InSync,
     }
-}
-
-fn as_written<S: Serializer>(at: &DateTime<Utc>, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(&written(*at))
 }
 
 fn as_written_option<S: Serializer>(at: &Option<DateTime<Utc>>, serializer: S) -> Result<S::Ok, S::Error> {

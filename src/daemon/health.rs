@@ -10,22 +10,21 @@ use serde_json::json;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::alerting::{tell, tell_one};
 use crate::clock::{Clock, written};
 use crate::config::{Config, Instance};
-use crate::cycle::{tell, tell_one};
 use crate::incident::{SectionIncident, SectionKind};
 use crate::message::{Notice, NoticeKind};
 use crate::model::{InstanceId, MessageId};
 use crate::receiver::BadReceiver;
 use crate::receiver::heartbeat::{Beat, Heartbeat};
+use crate::status::Statuses;
 use crate::store::events::{self, Event};
 use crate::store::{self, Store, StoreError, Transaction, backlog, cycles, instances, outbox};
 use crate::telemetry::{ConfigurationDoubt, HeartbeatFailed, HeartbeatTaken, Observable};
 
 /// Time between two looks, and so between two signs of life.
 const EVERY: TimeDelta = TimeDelta::seconds(60);
-/// Readings that did not happen after which people are told.
-const UNREAD_AFTER: usize = 3;
 /// How long a receiver may take nothing before the others are told.
 const PATIENCE: TimeDelta = TimeDelta::hours(1);
 /// Pauses before a sign of life is tried again; the next one comes with the next cycle.
@@ -34,6 +33,7 @@ const AGAIN: [Duration; 2] = [Duration::from_secs(2), Duration::from_secs(10)];
 /// Looks after the watch.
 pub(super) struct Health {
     config: Arc<Config>,
+    statuses: Arc<Statuses>,
     store: Store,
     clock: Arc<dyn Clock>,
     heartbeat: Option<Arc<Heartbeat>>,
@@ -45,7 +45,12 @@ pub(super) struct Health {
 }
 
 impl Health {
-    pub(super) fn new(config: &Arc<Config>, store: &Store, clock: &Arc<dyn Clock>) -> Result<Self, BadReceiver> {
+    pub(super) fn new(
+        config: &Arc<Config>,
+        statuses: &Arc<Statuses>,
+        store: &Store,
+        clock: &Arc<dyn Clock>,
+    ) -> Result<Self, BadReceiver> {
         let heartbeat =
             config.heartbeat.as_ref().map(|place| Heartbeat::new(place, &config.proxy)).transpose()?.map(Arc::new);
         if heartbeat.is_none() {
@@ -55,7 +60,8 @@ impl Health {
         let (config, clock) = (Arc::clone(config), Arc::clone(clock));
         let now = clock.now();
         let began = config.instances.iter().map(|instance| (instance.id.clone(), now)).collect();
-        Ok(Self { config, store: store.clone(), clock, heartbeat, began, looked: None, beat_for: Some(now) })
+        let statuses = Arc::clone(statuses);
+        Ok(Self { config, statuses, store: store.clone(), clock, heartbeat, began, looked: None, beat_for: Some(now) })
     }
 
     /// Remembers what the one before it knew. An instance that is new could not be read before.
@@ -93,7 +99,7 @@ impl Health {
             Err(error) => Some(Beat::Unwell(vec![error.to_string()])),
         };
         if let (Some(heartbeat), Some(beat)) = (&self.heartbeat, beat) {
-            let status = self.store.read(|tx| status(tx, &self.config, now)).unwrap_or_default();
+            let status = self.store.read(|tx| status_text(tx, &self.statuses, now)).unwrap_or_default();
             tracker.spawn(send(Arc::clone(heartbeat), beat, status, stop.clone()));
         }
         looked.map(drop)
@@ -221,11 +227,7 @@ fn unread(
     // What was not running could not read.
     // Nor could what is told of a time to come, by a clock that was ahead.
     let since = read.filter(|read| *read <= now).map_or(began, |read| read.max(began)).min(now);
-    // A reading takes its time, and a difference is read again.
-    let slack = TimeDelta::from_std(instance.schedule.confirm_after).unwrap_or_default() + TimeDelta::minutes(1);
-    // Counted by the pattern: one for office hours leaves a night and a weekend between two readings.
-    let missed = instance.schedule.cron.nth_after(since, UNREAD_AFTER);
-    if missed.is_none_or(|missed| missed + slack >= now) {
+    if !instance.schedule.is_late(since, now) {
         return Ok(None);
     }
     let latest = row.map_or(Ok(None), |row| cycles::latest(tx, row))?;
@@ -332,18 +334,21 @@ fn tell_news(
     Ok(())
 }
 
-/// A few lines for whoever looks at the signs of life: where the history stands is what nobody can take back then.
-fn status(tx: &Transaction<'_>, config: &Config, now: DateTime<Utc>) -> Result<String, StoreError> {
+/// A few lines for people who look at the signs of life. The head of the history stands there, where it cannot be changed
+/// any more.
+fn status_text(tx: &Transaction<'_>, statuses: &Statuses, now: DateTime<Utc>) -> Result<String, StoreError> {
     let mut lines = vec![format!("authdrift {} at {}", env!("CARGO_PKG_VERSION"), written(now))];
     if let Some(mark) = events::mark(tx)? {
         lines.push(format!("history {} {}", mark.size, mark.head));
     }
-    for instance in &config.instances {
-        let row = instances::find(tx, &instance.id)?;
-        let latest = row.map_or(Ok(None), |row| cycles::latest(tx, row))?;
-        let verdict =
-            latest.map_or("never read".to_owned(), |cycle| format!("{} {}", cycle.verdict, written(cycle.at)));
-        lines.push(format!("{} {verdict}", instance.id));
+    let trust = statuses.trust()?;
+    for instance in statuses.instances() {
+        let status = statuses.of(tx, instance, &trust, now)?;
+        let words = match &status.cycle {
+            Some(cycle) => format!("{} {}", status.verdict, written(cycle.at)),
+            None => status.words(),
+        };
+        lines.push(format!("{} {words}", instance.id));
     }
     Ok(lines.join("\n"))
 }

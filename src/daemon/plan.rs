@@ -1,6 +1,5 @@
 //! What a configuration means for the daemon. A reload swaps it whole.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::DaemonError;
@@ -14,6 +13,7 @@ use crate::delivery::Delivery;
 use crate::model::Provider;
 use crate::provider::Limits;
 use crate::secrets;
+use crate::status::Statuses;
 use crate::store::Store;
 use crate::telemetry::{ConfigurationDoubt, Observable};
 use crate::trust_files::TrustFiles;
@@ -32,6 +32,7 @@ pub(super) struct Plan {
     pub(super) delivery: Delivery,
     pub(super) alarm: Alarm,
     pub(super) health: Health,
+    pub(super) statuses: Arc<Statuses>,
 }
 
 impl Plan {
@@ -48,19 +49,17 @@ impl Plan {
             let (config, clock) = (Arc::clone(&config), Arc::clone(clock));
             watches.push(Arc::new(Watch::new(config, instance, catalogue, store.clone(), clock, limits.clone())?));
         }
+        let providers = config.instances.iter().map(|instance| instance.id.provider);
+        let catalogues = providers.map(|provider| (provider, catalogue(provider))).collect();
+        let statuses = Arc::new(Statuses::new(Arc::clone(&config), catalogues));
         let delivery = Delivery::new(store, clock, &config.receivers)?;
         let alarm = Alarm::new(&config, clock)?;
-        let health = Health::new(&config, store, clock)?;
+        let health = Health::new(&config, &statuses, store, clock)?;
         for warning in config.taken_by_nobody() {
             let doubt = format!("{warning}; mark a receiver with `default = true` to let it have them");
             ConfigurationDoubt { doubt: &doubt }.observe();
         }
-        Ok(Self { config, watches, delivery, alarm, health })
-    }
-
-    /// What the meaning of settings is taken from.
-    pub(super) fn catalogues(&self) -> BTreeMap<Provider, Arc<Catalogue>> {
-        self.watches.iter().map(|watch| (watch.instance().id.provider, watch.catalogue())).collect()
+        Ok(Self { config, watches, delivery, alarm, health, statuses })
     }
 
     /// Remembers what the plan before it knew of what both are about.

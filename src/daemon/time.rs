@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 
 use super::{Daemon, DaemonError};
-use crate::cycle::tell_of_jump;
+use crate::alerting::tell_of_jump;
 use crate::store::{StoreError, belief, events};
 
 impl Daemon {

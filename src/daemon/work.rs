@@ -11,9 +11,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::Config;
-use crate::cycle::{Keep, Report, Verdict, Watch};
+use crate::cycle::{Keep, Report, Watch};
 use crate::delivery::Line;
-use crate::model::InstanceId;
+use crate::model::{InstanceId, Verdict};
 use crate::store::StoreError;
 use crate::telemetry::{Chore, ChoreFailed, CycleEnded, CycleFailed, Observable, Outcome};
 

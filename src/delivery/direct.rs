@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use tokio::task::JoinSet;
 
 use crate::config::Receiver;
-use crate::cycle::hostname;
+use crate::host::hostname;
 use crate::message::{Alert, Message, Notice};
 use crate::model::{Digest, HistoryMark, InstanceId};
 use crate::receiver::{Attempt, BadReceiver, Sender};

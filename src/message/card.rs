@@ -3,7 +3,8 @@
 //! Every text is one line that is safe to show, and still foreign: each chat keeps it from its own markup.
 
 use super::Alert;
-use super::view::{Block, Group, NoticeBlock, SectionGroup, Step, View, label_of};
+use super::view::{Block, Group, NoticeBlock, SectionGroup, View};
+use super::words::{Step, label_of};
 use crate::model::Severity;
 
 /// Characters of one line.

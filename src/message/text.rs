@@ -7,7 +7,8 @@ use unicode_width::UnicodeWidthStr;
 
 use super::Alert;
 use super::values::Line;
-use super::view::{Block, Group, NoticeBlock, SectionGroup, SectionRow, Step, View};
+use super::view::{Block, Group, NoticeBlock, SectionGroup, SectionRow, View};
+use super::words::Step;
 
 /// Columns of the text.
 const WIDTH: usize = 76;

@@ -4,7 +4,7 @@
 //! size in bounds: at most 50 entries, ten places of each, and what fits in a mail that Gmail does not clip.
 
 use super::values::{self, Line};
-use super::words::{self, moment};
+use super::words::{self, Fact, Step, label_of, moment};
 use super::{Alert, Entry, EntryChange, News, Notice, SectionChange, Window};
 use crate::diff::ChangeKind;
 use crate::model::{Direction, Severity, Unit, display_safe, display_safe_sentence};
@@ -38,12 +38,6 @@ pub(super) struct View {
     pub(super) who: Option<String>,
     pub(super) steps: Vec<Step>,
     pub(super) footer: String,
-}
-
-/// A labelled line or two about the whole message.
-pub(super) struct Fact {
-    pub(super) label: &'static str,
-    pub(super) lines: Vec<String>,
 }
 
 /// One setting.
@@ -87,13 +81,6 @@ pub(super) struct NoticeBlock {
 pub(super) struct SectionRow {
     pub(super) name: String,
     pub(super) story: String,
-}
-
-/// Something the reader can do.
-pub(super) struct Step {
-    pub(super) question: &'static str,
-    pub(super) command: String,
-    pub(super) effect: &'static str,
 }
 
 impl View {
@@ -141,17 +128,6 @@ impl View {
             steps: words::steps(alert),
             footer,
         }
-    }
-}
-
-/// A severity as a label.
-pub(super) fn label_of(severity: Severity) -> &'static str {
-    match severity {
-        Severity::Info => "INFO",
-        Severity::Low => "LOW",
-        Severity::Medium => "MEDIUM",
-        Severity::High => "HIGH",
-        Severity::Critical => "CRITICAL",
     }
 }
 

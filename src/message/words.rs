@@ -2,12 +2,35 @@
 
 use chrono::{DateTime, Utc};
 
-use super::view::{Fact, Step, label_of};
 use super::{Alert, Entry, News, Notice, NoticeKind, SectionChange, SectionNews, Window};
 use crate::model::{Provider, Severity, State, display_safe, display_safe_sentence};
 
 /// Names listed before the rest is counted.
 const MOST_NAMES: usize = 5;
+
+/// A labelled line or two about the whole message.
+pub(super) struct Fact {
+    pub(super) label: &'static str,
+    pub(super) lines: Vec<String>,
+}
+
+/// Something the reader can do.
+pub(super) struct Step {
+    pub(super) question: &'static str,
+    pub(super) command: String,
+    pub(super) effect: &'static str,
+}
+
+/// A severity as a label.
+pub(super) fn label_of(severity: Severity) -> &'static str {
+    match severity {
+        Severity::Info => "INFO",
+        Severity::Low => "LOW",
+        Severity::Medium => "MEDIUM",
+        Severity::High => "HIGH",
+        Severity::Critical => "CRITICAL",
+    }
+}
 
 /// How bad it is: the worst thing that is the case now. What ended does not count.
 pub(super) fn label(alert: &Alert) -> &'static str {

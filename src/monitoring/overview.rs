@@ -1,19 +1,18 @@
 //! How everything that is configured stands, asked of the database.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
-use crate::classify::assess;
-use crate::cycle::Watch;
+use crate::config::Instance;
 use crate::daemon::Watched;
-use crate::model::{InstanceId, Severity, State};
-use crate::store::overview::{self, LastCycle, Waiting};
-use crate::store::{Store, StoreError, Transaction, drifts, events, instances};
+use crate::model::{InstanceId, Severity, State, Verdict};
+use crate::status::{InstanceStatus, Statuses};
+use crate::store::overview::{self, Waiting};
+use crate::store::{Store, StoreError, Transaction, events, instances};
 use crate::telemetry::metrics::{self, Gauges};
-
-/// Every verdict there is.
-const VERDICTS: [&str; 6] = ["in_sync", "drift", "blind", "untrusted", "no_baseline", "error"];
+use crate::trust_files::TrustFiles;
 
 /// Every state a section can be in.
 const STATES: [State; 6] =
@@ -26,22 +25,21 @@ const MOST_MISSED: usize = 10;
 pub(super) struct Overview {
     now: DateTime<Utc>,
     history: u64,
-    instances: Vec<Standing>,
+    instances: Vec<InstanceGauges>,
     outbox: BTreeMap<String, Waiting>,
 }
 
-/// How one instance stands.
-struct Standing {
+/// One instance in numbers.
+struct InstanceGauges {
     id: InstanceId,
-    last: Option<LastCycle>,
+    status: Arc<InstanceStatus>,
     success: Option<DateTime<Utc>>,
     missed: usize,
     next: Option<DateTime<Utc>>,
-    sections: BTreeMap<&'static str, u64>,
-    open: Vec<Severity>,
-    baseline: Option<(u64, DateTime<Utc>)>,
-    /// By the last cycle, or by the history: the row of a cycle can be edited.
-    is_untrusted: bool,
+    /// When the newest baseline was accepted.
+    accepted: Option<(u64, DateTime<Utc>)>,
+    /// The history says that the baseline cannot be trusted.
+    is_told_untrusted: bool,
 }
 
 impl Overview {
@@ -52,9 +50,10 @@ impl Overview {
         began: DateTime<Utc>,
         now: DateTime<Utc>,
     ) -> Result<Self, StoreError> {
-        let mut standings = Vec::with_capacity(watched.watches.len());
-        for watch in &watched.watches {
-            standings.push(store.read(|tx| Standing::ask(tx, watch, began, now))?);
+        let (statuses, trust) = (&watched.statuses, watched.statuses.trust()?);
+        let mut instances = Vec::with_capacity(statuses.instances().len());
+        for instance in statuses.instances() {
+            instances.push(store.read(|tx| InstanceGauges::ask(tx, statuses, instance, &trust, began, now))?);
         }
         let (history, mut outbox) = store.read(|tx| -> Result<_, StoreError> {
             Ok((events::mark(tx)?.map_or(0, |mark| mark.size), overview::outbox(tx)?))
@@ -64,21 +63,21 @@ impl Overview {
         for receiver in &watched.receivers {
             known.insert(receiver.clone(), outbox.remove(receiver).unwrap_or_default());
         }
-        Ok(Self { now, history, instances: standings, outbox: known })
+        Ok(Self { now, history, instances, outbox: known })
     }
 
     /// The instances whose baseline could not be trusted when it was last verified.
     pub(super) fn untrusted(&self) -> impl Iterator<Item = String> {
-        self.instances.iter().filter(|standing| standing.is_untrusted).map(|standing| {
-            format!("{}: the baseline cannot be trusted, so nothing is compared; see `authdrift verify`", standing.id)
+        self.instances.iter().filter(|instance| instance.is_untrusted()).map(|instance| {
+            format!("{}: the baseline cannot be trusted, so nothing is compared; see `authdrift verify`", instance.id)
         })
     }
 
     /// Says it in numbers.
     pub(super) fn fill(&self, gauges: &mut Gauges) {
         gauges.set_count(&metrics::HISTORY_LENGTH, &[], self.history);
-        for standing in &self.instances {
-            standing.fill(gauges);
+        for instance in &self.instances {
+            instance.fill(gauges);
         }
         for (receiver, waiting) in &self.outbox {
             let age = waiting.oldest.map_or(0.0, |oldest| (self.now - oldest).as_seconds_f64().max(0.0));
@@ -89,49 +88,47 @@ impl Overview {
     }
 }
 
-impl Standing {
-    fn ask(tx: &Transaction<'_>, watch: &Watch, began: DateTime<Utc>, now: DateTime<Utc>) -> Result<Self, StoreError> {
-        let (instance, catalogue) = (watch.instance(), watch.catalogue());
-        let mut standing = Self {
+impl InstanceGauges {
+    fn ask(
+        tx: &Transaction<'_>,
+        statuses: &Statuses,
+        instance: &Instance,
+        trust: &TrustFiles,
+        began: DateTime<Utc>,
+        now: DateTime<Utc>,
+    ) -> Result<Self, StoreError> {
+        let mut gauges = Self {
             id: instance.id.clone(),
-            last: None,
+            status: statuses.of(tx, instance, trust, now)?,
             success: None,
             missed: 0,
             next: None,
-            sections: BTreeMap::new(),
-            open: Vec::new(),
-            baseline: None,
-            is_untrusted: matches!(events::untrusted(tx, &instance.id), Ok(Some(_))),
+            accepted: None,
+            is_told_untrusted: matches!(events::untrusted(tx, &instance.id), Ok(Some(_))),
         };
         if let Some(row) = instances::find(tx, &instance.id)? {
-            standing.last = overview::last_cycle(tx, row, now)?;
-            standing.is_untrusted |= standing.last.as_ref().is_some_and(|last| last.verdict == "untrusted");
-            standing.success = overview::last_success(tx, row, now)?;
-            standing.next = instances::next_due(tx, row)?;
-            standing.baseline = overview::baseline(tx, row)?;
-            let is_error = standing.last.as_ref().is_some_and(|last| last.verdict == "error");
-            for mark in overview::sections(tx, row, now)?.unwrap_or_default().into_values() {
-                // Nothing could be read, so no snapshot was kept: what is known is of before.
-                let state = if is_error { State::Unreachable } else { mark.state };
-                *standing.sections.entry(state.as_str()).or_default() += 1;
-            }
-            for drift in drifts::open(tx, row)? {
-                standing.open.push(assess(&catalogue, drift.change).severity);
-            }
+            gauges.success = overview::last_success(tx, row, now)?;
+            gauges.next = instances::next_due(tx, row)?;
+            gauges.accepted = overview::baseline(tx, row)?;
         }
-        let due = |count: usize| instance.schedule.cron.nth_after(standing.success.unwrap_or(began), count);
-        standing.missed = (1..=MOST_MISSED).take_while(|count| due(*count).is_some_and(|due| due <= now)).count();
-        Ok(standing)
+        let due = |count: usize| instance.schedule.cron.nth_after(gauges.success.unwrap_or(began), count);
+        gauges.missed = (1..=MOST_MISSED).take_while(|count| due(*count).is_some_and(|due| due <= now)).count();
+        Ok(gauges)
+    }
+
+    fn is_untrusted(&self) -> bool {
+        self.is_told_untrusted || self.status.verdict == Verdict::Untrusted
     }
 
     fn fill(&self, gauges: &mut Gauges) {
         let id = self.id.to_string();
         gauges.set_count(&metrics::MISSED, &[&id], u64::try_from(self.missed).unwrap_or_default());
-        if let Some(last) = &self.last {
+        if let Some(last) = &self.status.cycle {
             gauges.set_time(&metrics::LAST_CYCLE, &[&id], last.at);
             gauges.set(&metrics::LAST_CYCLE_DURATION, &[&id], last.duration.as_secs_f64());
-            for verdict in VERDICTS {
-                gauges.set_count(&metrics::VERDICT, &[&id, verdict], u64::from(last.verdict == verdict));
+            for verdict in Verdict::ALL {
+                let is_it = u64::from(self.status.verdict == *verdict);
+                gauges.set_count(&metrics::VERDICT, &[&id, verdict.as_str()], is_it);
             }
         }
         if let Some(success) = self.success {
@@ -141,16 +138,17 @@ impl Standing {
             gauges.set_time(&metrics::NEXT_CYCLE, &[&id], next);
         }
         for state in STATES {
-            let count = self.sections.get(state.as_str()).copied().unwrap_or_default();
+            let states = self.status.sections.iter().flat_map(|sections| sections.states.values());
+            let count = u64::try_from(states.filter(|one| **one == state).count()).unwrap_or_default();
             gauges.set_count(&metrics::SECTIONS, &[&id, state.as_str()], count);
         }
         for severity in Severity::ALL {
-            let count = self.open.iter().filter(|one| *one == severity).count();
+            let count = self.status.open.iter().filter(|drift| drift.severity == *severity).count();
             let count = u64::try_from(count).unwrap_or_default();
             gauges.set_count(&metrics::OPEN_DRIFTS, &[&id, severity.as_str()], count);
         }
-        gauges.set_count(&metrics::BASELINE_SEQUENCE, &[&id], self.baseline.map_or(0, |(sequence, _)| sequence));
-        if let Some((_, accepted)) = self.baseline {
+        gauges.set_count(&metrics::BASELINE_SEQUENCE, &[&id], self.accepted.map_or(0, |(sequence, _)| sequence));
+        if let Some((_, accepted)) = self.accepted {
             gauges.set_time(&metrics::BASELINE_ACCEPTED, &[&id], accepted);
         }
     }

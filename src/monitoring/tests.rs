@@ -1,5 +1,7 @@
 //! A database that cannot be asked.
 
+use std::collections::BTreeMap;
+
 use axum::body::Body;
 use axum::http::Request;
 use hyper::service::Service as _;
@@ -9,9 +11,8 @@ use super::*;
 use crate::classify::Catalogue;
 use crate::clock::SystemClock;
 use crate::config::{Sources, parse};
-use crate::cycle::Watch;
 use crate::model::Provider;
-use crate::provider::Limits;
+use crate::status::Statuses;
 use crate::store::StoreError;
 use crate::telemetry::Ticked;
 
@@ -23,9 +24,8 @@ fn site(store: &Store) -> Arc<Site> {
     let sources = Sources { file: "config.toml", text: CONFIG, state_directory: None, xdg_state: None, now };
     let config = Arc::new(parse(&sources).unwrap());
     let catalogue = Arc::new(Catalogue::of(Provider::Clerk, None).unwrap());
-    let (clock, limits) = (Arc::new(SystemClock), Limits::default());
-    let watch = Watch::new(Arc::clone(&config), &config.instances[0], catalogue, store.clone(), clock, limits).unwrap();
-    let (_, watched) = watch::channel(Watched { watches: vec![Arc::new(watch)], receivers: vec!["siem".to_owned()] });
+    let statuses = Arc::new(Statuses::new(config, BTreeMap::from([(Provider::Clerk, catalogue)])));
+    let (_, watched) = watch::channel(Watched { statuses, receivers: vec!["siem".to_owned()] });
     Arc::new(Site::new(watched, store.clone(), Arc::new(SystemClock)))
 }
 

@@ -23,6 +23,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::Attempt;
 use crate::config::{self, Email, Tls, is_domain};
+use crate::host::hostname;
 use crate::message::{Alert, Message, html, text};
 use crate::model::{MessageId, Severity, display_safe, display_safe_sentence};
 use crate::secrets;
@@ -346,10 +347,6 @@ fn greeting_name(configured: Option<&str>, hostname: &str, own: IpAddr) -> Strin
         (None, IpAddr::V4(own)) => format!("[{own}]"),
         (None, IpAddr::V6(own)) => format!("[IPv6:{own}]"),
     }
-}
-
-fn hostname() -> String {
-    hostname::get().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
 /// What became of a mail to several people: tried again while anyone may still get it, delivered when somebody has it, given up

@@ -5,21 +5,35 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ValueRef};
 use rusqlite::{OptionalExtension, Transaction};
 
 use super::instances::InstanceRow;
 use super::{StoreError, Stored, from_millis, read_json, to_millis};
+use crate::model::{Verdict, display_safe};
 use crate::snapshot::Manifest;
 
 /// The newest cycle of an instance.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LastCycle {
+    /// Its row.
+    pub id: i64,
     /// When it ended.
     pub at: DateTime<Utc>,
     /// How long it took.
     pub duration: Duration,
+    /// Requests it sent.
+    pub requests: u64,
     /// What came of it.
-    pub verdict: String,
+    pub verdict: Verdict,
+}
+
+impl FromSql for Verdict {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        let word = value.as_str()?;
+        Self::from_word(word)
+            .ok_or_else(|| FromSqlError::Other(format!("'{}' is no verdict", display_safe(word)).into()))
+    }
 }
 
 /// The newest cycle that is not in the future: a clock that went ahead leaves some that are still to come.
@@ -29,14 +43,15 @@ pub struct LastCycle {
 pub fn last_cycle(tx: &Transaction<'_>, instance: InstanceRow, now: DateTime<Utc>) -> Stored<Option<LastCycle>> {
     let cycle = tx
         .prepare_cached(
-            "SELECT at, duration, verdict FROM cycles WHERE instance_id = ?1 AND at <= ?2 ORDER BY id DESC LIMIT 1",
+            "SELECT at, duration, requests, verdict, id FROM cycles WHERE instance_id = ?1 AND at <= ?2 ORDER BY id DESC LIMIT 1",
         )?
         .query_row((instance.0, to_millis(now)), |row| {
-            let duration = u64::try_from(row.get::<_, i64>(1)?).unwrap_or_default();
             Ok(LastCycle {
                 at: from_millis(row.get(0)?),
-                duration: Duration::from_millis(duration),
-                verdict: row.get(2)?,
+                duration: Duration::from_millis(u64::try_from(row.get::<_, i64>(1)?).unwrap_or_default()),
+                requests: u64::try_from(row.get::<_, i64>(2)?).unwrap_or_default(),
+                verdict: row.get(3)?,
+                id: row.get(4)?,
             })
         })
         .optional()?;
@@ -140,7 +155,7 @@ mod tests {
     fn the_newest_row_is_found_without_sorting_or_looking_through_all() {
         let store = Store::temporary().unwrap();
         for query in [
-            "SELECT at, duration, verdict FROM cycles WHERE instance_id = 1 AND at <= 2 ORDER BY id DESC LIMIT 1",
+            "SELECT at, duration, requests, verdict FROM cycles WHERE instance_id = 1 AND at <= 2 ORDER BY id DESC LIMIT 1",
             "SELECT s.sections FROM cycles c CROSS JOIN snapshots s ON s.id = c.snapshot_id
              WHERE c.instance_id = 1 AND c.at <= 2 ORDER BY c.id DESC LIMIT 1",
             "SELECT sequence, imported_at FROM statements WHERE instance_id = 1 ORDER BY sequence DESC LIMIT 1",
@@ -176,7 +191,7 @@ mod tests {
         store
             .read(|tx| -> Stored<()> {
                 let last = last_cycle(tx, row, now)?.unwrap();
-                assert_eq!((last.at, last.verdict.as_str()), (at("2026-11-22T04:10:00Z"), "untrusted"));
+                assert_eq!((last.at, last.verdict), (at("2026-11-22T04:10:00Z"), Verdict::Untrusted));
                 assert_eq!(last.duration, Duration::from_millis(840));
                 assert_eq!(last_success(tx, row, now)?, Some(at("2026-11-22T04:00:00Z")));
                 assert_eq!(sections(tx, row, now)?, None);

@@ -216,7 +216,7 @@ pub const STORE_FREE: Metric = gauge_of("bytes", "store_free", &[], "Room that i
 pub const HISTORY_LENGTH: Metric = gauge("history_length", &[], "Events in the history");
 /// The verdict.
 pub const VERDICT: Metric =
-    gauge("instance_verdict", &["instance_id", "verdict"], "1 for the verdict of the newest cycle, 0 for the others");
+    gauge("instance_verdict", &["instance_id", "verdict"], "1 for the verdict now, 0 for the others");
 /// The newest cycle.
 pub const LAST_CYCLE: Metric = gauge_of(
     "seconds",

@@ -29,6 +29,42 @@ impl File {
         code
     }
 
+    /// The path of the module: `["store", "open"]` for `store/open.rs`, nothing for the root of the crate.
+    pub(crate) fn module_path(&self) -> Vec<String> {
+        let names = self.path.trim_end_matches(".rs").split('/').map(str::to_owned);
+        names.filter(|name| name != "lib").collect()
+    }
+
+    /// Every name that a `use` brings in.
+    pub(crate) fn imports(&self) -> Vec<Import> {
+        let tokens = &self.tokens;
+        let mut imports = Vec::new();
+        for at in (0..tokens.len()).filter(|at| tokens[*at] == "use") {
+            let is_public = at > 0 && matches!(tokens[at - 1].as_str(), "pub" | ")");
+            read_import(tokens, at + 1, &mut Vec::new(), is_public, &mut imports);
+        }
+        imports
+    }
+
+    /// Every path in the code that is not part of a `use`.
+    pub(crate) fn paths_in_code(&self) -> Vec<Vec<String>> {
+        let mut paths = Vec::new();
+        let tokens = &self.tokens;
+        let mut at = 0;
+        while at < tokens.len() {
+            if tokens[at] == "use" {
+                at += tokens[at..].iter().take_while(|token| *token != ";").count();
+            } else if at > 0 && tokens[at - 1] == "." {
+                at += 1;
+            } else if is_name(&tokens[at]) {
+                at = read_path(tokens, at, &mut Vec::new(), &mut paths);
+            } else {
+                at += 1;
+            }
+        }
+        paths
+    }
+
     /// The module of the first level: `store` for `store.rs` and `store/open.rs`.
     pub(crate) fn module(&self) -> &str {
         self.path.split('/').next().unwrap().trim_end_matches(".rs")
@@ -65,6 +101,51 @@ impl File {
         }
         used
     }
+}
+
+/// A name that a `use` brings in, and the path behind it.
+pub(crate) struct Import {
+    pub(crate) path: Vec<String>,
+    pub(crate) name: String,
+    pub(crate) is_public: bool,
+}
+
+/// Reads the tree of a `use` that begins at `at`, and answers where it ends.
+fn read_import(
+    tokens: &[String],
+    mut at: usize,
+    before: &mut Vec<String>,
+    is_public: bool,
+    imports: &mut Vec<Import>,
+) -> usize {
+    let length = before.len();
+    while let Some(token) = tokens.get(at) {
+        match token.as_str() {
+            "{" => {
+                at += 1;
+                while tokens.get(at).is_some_and(|token| token != "}") {
+                    at = read_import(tokens, at, before, is_public, imports);
+                    at += usize::from(tokens.get(at).is_some_and(|token| token == ","));
+                }
+                before.truncate(length);
+                return at + 1;
+            }
+            "::" => at += 1,
+            name if is_name(name) && name != "as" => {
+                if name != "self" || before.is_empty() {
+                    before.push(name.to_owned());
+                }
+                at += 1;
+            }
+            _ => break,
+        }
+    }
+    let alias = tokens.get(at).filter(|token| *token == "as").and_then(|_| tokens.get(at + 1));
+    if let Some(name) = alias.or(before.last()) {
+        imports.push(Import { path: before.clone(), name: name.clone(), is_public });
+    }
+    before.truncate(length);
+    if alias.is_some() { at + 2 } else { at }
 }
 
 /// Reads the path that begins at `at`, adds it or its branches to `paths` and answers where it ends.

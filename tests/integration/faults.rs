@@ -14,8 +14,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use authdrift::cycle::report::{SectionReport, exit_of};
-use authdrift::cycle::{Keep, Report, Verdict};
+use authdrift::cycle::{Keep, Report};
 use authdrift::exit::Exit;
+use authdrift::model::Verdict;
 use authdrift::model::{Provider, State};
 use authdrift::sections::{Section, Table};
 use authdrift::simulator::fault::Fault;

@@ -1,11 +1,13 @@
 //! What a monitoring system sees of a real daemon: numbers, health, readiness, and lines of JSON.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::os::linux::net::SocketAddrExt;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::{SocketAddr, UnixDatagram, UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -165,8 +167,12 @@ async fn a_scrape_says_how_everything_stands() {
     assert!(metadata.file_type().is_socket());
     assert_eq!(metadata.permissions().mode() & 0o777, 0o660);
 
-    let now = sandbox.cycle_until("a good cycle", |now| now.verdict() == "in_sync").await;
-    assert!(now.value(&format!("authdrift_cycles_total{{{PROD},verdict=\"in_sync\"}}")) >= 1.0);
+    let good = format!("authdrift_cycles_total{{{PROD},verdict=\"in_sync\"}}");
+    let at = |now: &Scrape, name: &str| now.value(&format!("authdrift_{name}_timestamp_seconds{{{PROD}}}"));
+    let is_read =
+        |now: &Scrape| now.samples.contains_key(&good) && at(now, "last_cycle") > at(now, "baseline_accepted");
+    let now = sandbox.cycle_until("a good cycle", is_read).await;
+    assert_eq!(now.verdict(), "in_sync");
     assert_eq!(now.value(&format!("authdrift_baseline_sequence{{{PROD}}}")), 1.0);
     assert!(now.value(&format!("authdrift_sections{{{PROD},state=\"value\"}}")) > 10.0);
     assert_eq!(now.sum("authdrift_open_drifts{"), 0.0);
@@ -221,6 +227,59 @@ async fn a_scrape_says_how_everything_stands() {
     assert_eq!(kinds_without_a_line(&sandbox), Vec::<String>::new());
     assert_eq!(daemon.stop().await, Some(0));
     assert!(!sandbox.socket().exists(), "the socket goes with the daemon");
+}
+
+/// What changed since the newest cycle counts everywhere at once, and no output waits for the next cycle.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_instance_has_one_status_in_every_output() {
+    let sandbox = Sandbox::clerk_approved().await;
+    sandbox.listen_at(&format!("unix:{}", sandbox.socket().display()));
+    // No cycle of the daemon comes to help.
+    sandbox.edit_configuration("* * * * *", "0 0 1 1 *");
+    sandbox.check().await.expect(0);
+    let name = format!("authdrift-status-{}", sandbox.folder.path().display());
+    let systemd = UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(&name).unwrap()).unwrap();
+    systemd.set_nonblocking(true).unwrap();
+    let _daemon = sandbox.start_with(&[("NOTIFY_SOCKET", &format!("@{name}"))]);
+    eventually("an answer", || sandbox.socket().exists() && sandbox.get("/readyz").status == 200).await;
+    let cycles = sandbox.count("SELECT count(*) FROM cycles");
+    let line_of_systemd = RefCell::new(String::new());
+    let is_everywhere = async |verdict: &'static str, words: &str, ready: u16| {
+        let status = sandbox.run(&["status", "--json"]).await.expect(0).json();
+        assert_eq!(status["instances"][0]["verdict"], verdict);
+        let doctor = sandbox.run(&["doctor", "--json"]).await.json();
+        let finding = doctor["findings"].as_array().unwrap().iter().find(|finding| finding["check"] == "last-cycle");
+        assert!(finding.unwrap()["why"].as_str().unwrap().contains(words), "{finding:?}");
+        eventually("the metrics", || sandbox.scrape().verdict() == verdict).await;
+        eventually("readiness", || sandbox.get("/readyz").status == ready).await;
+        let wanted = format!("STATUS=clerk:prod {words} ");
+        // A line is sent when it changed.
+        eventually("the line of systemd", || {
+            let mut buffer = [0; 4096];
+            while let Ok(size) = systemd.recv(&mut buffer) {
+                let text = String::from_utf8_lossy(&buffer[..size]).into_owned();
+                if let Some(line) = text.lines().find(|line| line.starts_with("STATUS=")) {
+                    line.clone_into(&mut line_of_systemd.borrow_mut());
+                }
+            }
+            line_of_systemd.borrow().starts_with(&wanted)
+        })
+        .await;
+    };
+    is_everywhere("in_sync", "in sync", 200).await;
+    let signers = fs::read_to_string(sandbox.path("allowed_signers")).unwrap();
+    sandbox.write("allowed_signers", "");
+    is_everywhere("untrusted", "untrusted", 503).await;
+    sandbox.write("allowed_signers", &signers);
+    is_everywhere("in_sync", "in sync", 200).await;
+    assert_eq!(sandbox.count("SELECT count(*) FROM cycles"), cycles, "no cycle came to help");
+
+    sandbox.set_lifetime(3600);
+    sandbox.check().await.expect(10);
+    is_everywhere("drift", "drift", 200).await;
+    sandbox.approve("clerk:prod").await;
+    is_everywhere("in_sync", "in sync", 200).await;
+    assert_eq!(sandbox.count("SELECT count(*) FROM cycles"), cycles + 1, "no cycle came to help");
 }
 
 /// Every line is an object with a name that is listed; answers how many hold what they should not.

@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 
 use authdrift::canonical::{self, Document, FingerprintKey, Redaction};
-use authdrift::cycle::{Keep, Verdict};
+use authdrift::cycle::Keep;
 use authdrift::diff::compare::{Side, compare_section};
+use authdrift::model::Verdict;
 use authdrift::model::{Pattern, Provider};
 use authdrift::sections::{Section, Table};
 use authdrift::simulator::vendor::Vendor;

@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 use std::process::Command;
 
-use authdrift::cycle::{Keep, Verdict};
+use authdrift::cycle::Keep;
 use authdrift::model::Provider;
+use authdrift::model::Verdict;
 use authdrift::sections::{Api, Section, Table};
 use authdrift::simulator::fault::Fault;
 use authdrift::simulator::vendor::Request;

@@ -56,6 +56,33 @@ async fn one_screen_says_how_everything_stands() {
     assert!(long.iter().all(|line| line.contains(&database)), "{long:?}");
 }
 
+/// A field that the vendor gave to every object is information, and no command calls it anything else.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_drift_has_one_severity_in_every_output() {
+    let sandbox = Sandbox::approved().await;
+    sandbox.auth0.edit("/api/v2/clients", |clients| {
+        for client in clients.as_array_mut().unwrap() {
+            client["new_field_of_the_vendor"] = json!(true);
+        }
+    });
+    let report = sandbox.check().await.expect(10).json();
+    let drifts = Sandbox::report(&report, "auth0:acme")["drifts"].as_array().unwrap();
+    assert!(drifts.iter().filter(|drift| drift["setting"] == "new-field").count() >= 3, "{drifts:?}");
+    let status = sandbox.run(&["status", "--json"]).await.expect(0).json();
+    let instances = status["instances"].as_array().unwrap();
+    let open = &instances.iter().find(|one| one["instance"] == "auth0:acme").unwrap()["open"];
+    for (severity, count) in open.as_object().unwrap() {
+        let of_it = drifts.iter().filter(|drift| drift["severity"] == *severity).count();
+        assert_eq!(count, of_it, "{severity}");
+    }
+    for drift in drifts {
+        let shown = sandbox.run(&["show", drift["id"].as_str().unwrap(), "--json"]).await.expect(0).json();
+        for field in ["severity", "direction", "setting", "title", "why", "category"] {
+            assert_eq!(shown["drift"][field], drift[field], "{field}");
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_not_known_now_is_not_shown_as_if_it_were() {
     let sandbox = Sandbox::clerk_approved().await;

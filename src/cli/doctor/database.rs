@@ -3,14 +3,12 @@
 use std::path::Path;
 
 use super::finding::{Check, Finding};
-use crate::approval::ApprovalError;
-use crate::approval::propose::Standing;
 use crate::cli::context::Context;
-use crate::cli::help_with;
+use crate::cli::error::help_with;
 use crate::cli::output::{count, day};
 use crate::config::Instance;
-use crate::cycle::BaselineReport;
 use crate::exit::Exit;
+use crate::status::InstanceStatus;
 use crate::store::space::{self, Space};
 use crate::store::{FullCheck, Store, StoreError, check_schema};
 use crate::trust_files::TrustFiles;
@@ -127,26 +125,27 @@ fn disk(path: &Path) -> Finding {
 fn baseline(context: &Context, store: &Store, instance: &Instance, trust: &TrustFiles) -> Finding {
     let (id, now) = (&instance.id, context.clock.now());
     let catalogue = context.catalogues.of(id.provider);
-    match store.read(|tx| Standing::load(tx, id, trust, catalogue, now)) {
-        Ok(standing) => match standing.baseline.map(|baseline| BaselineReport::of(&baseline)) {
-            Some(baseline) => {
-                let who = baseline.approvers.join(", ");
-                let why = format!("{} of {}, by {who}, verified", baseline.sequence, day(baseline.approved_at, now));
-                Finding::ok(Check::Baseline, id, why)
-            }
-            None => {
-                let help = format!("look at it and approve: {}", context.config.approval.command_for_all(id));
-                Finding::warning(Check::Baseline, id, "none yet: nothing is compared, and no drift is reported", help)
-            }
-        },
-        Err(ApprovalError::NoSnapshot(_)) => Finding::skipped(Check::Baseline, id, "it was never read"),
-        Err(ApprovalError::Untrusted(untrusted)) => {
-            let help = format!("nothing is compared until this is cleared up: authdrift verify {id}; docs/baseline.md");
-            Finding::failure(Check::Baseline, id, untrusted, help, Exit::Untrusted)
-        }
+    let status = match store.read(|tx| InstanceStatus::load(tx, instance, catalogue, trust, now)) {
+        Ok(status) => status,
         Err(error) => {
             let help = "keep the file, and see docs/operations.md for restoring a backup";
-            Finding::failure(Check::Baseline, id, error, help, Exit::Io)
+            return Finding::failure(Check::Baseline, id, error, help, Exit::Io);
+        }
+    };
+    match status.baseline {
+        Ok(Some(baseline)) => {
+            let who = baseline.approvers.join(", ");
+            let why = format!("{} of {}, by {who}, verified", baseline.sequence, day(baseline.approved_at, now));
+            Finding::ok(Check::Baseline, id, why)
+        }
+        Ok(None) if status.sections.is_none() => Finding::skipped(Check::Baseline, id, "it was never read"),
+        Ok(None) => {
+            let help = format!("look at it and approve: {}", context.config.approval.command_for_all(id));
+            Finding::warning(Check::Baseline, id, "none yet: nothing is compared, and no drift is reported", help)
+        }
+        Err(untrusted) => {
+            let help = format!("nothing is compared until this is cleared up: authdrift verify {id}; docs/baseline.md");
+            Finding::failure(Check::Baseline, id, untrusted, help, Exit::Untrusted)
         }
     }
 }

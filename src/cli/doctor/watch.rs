@@ -1,16 +1,16 @@
 //! Whether something watches, and when it last did.
 
 use super::finding::{Check, Finding};
-use crate::cli::AS_ANOTHER;
 use crate::cli::context::Context;
+use crate::cli::error::AS_ANOTHER;
 use crate::cli::output::time;
 use crate::config::Instance;
 use crate::daemon::lock::is_running;
 use crate::exit::Exit;
-use crate::store::{Store, StoreError, cycles, instances};
-
-/// Readings that did not happen after which something is wrong, as for the daemon itself.
-const MISSED: usize = 3;
+use crate::model::Verdict;
+use crate::status::InstanceStatus;
+use crate::store::Store;
+use crate::trust_files::TrustFiles;
 
 /// Looks at the daemon, and at the last cycle of each of `chosen`.
 pub(super) fn look(context: &Context, chosen: &[Instance]) -> Vec<Finding> {
@@ -38,28 +38,23 @@ pub(super) fn look(context: &Context, chosen: &[Instance]) -> Vec<Finding> {
 
 fn last_cycle(context: &Context, store: &Store, instance: &Instance, is_running: bool) -> Finding {
     let (id, now) = (&instance.id, context.clock.now());
-    let found = store.read(|tx| -> Result<_, StoreError> {
-        let Some(row) = instances::find(tx, id)? else { return Ok((None, None)) };
-        Ok((cycles::latest(tx, row)?, cycles::last_reading(tx, row)?))
-    });
-    let (latest, read) = match found {
-        Ok((Some(latest), read)) => (latest, read),
-        Ok((None, _)) => {
-            let why = "it was never read";
-            return Finding::warning(Check::LastCycle, id, why, "start the daemon, or run `authdrift check`");
-        }
-        Err(error) => {
-            return Finding::failure(Check::LastCycle, id, error, "see docs/operations.md", Exit::Io);
-        }
+    let (catalogue, trust) = (context.catalogues.of(id.provider), TrustFiles::read(&context.config.approval));
+    let status = match store.read(|tx| InstanceStatus::load(tx, instance, catalogue, &trust, now)) {
+        Ok(status) => status,
+        Err(error) => return Finding::failure(Check::LastCycle, id, error, "see docs/operations.md", Exit::Io),
     };
-    let spoken = format!("last cycle {}, {}", time(latest.at, now), latest.verdict.replace('_', " "));
+    let Some(cycle) = &status.cycle else {
+        let why = "it was never read";
+        return Finding::warning(Check::LastCycle, id, why, "start the daemon, or run `authdrift check`");
+    };
+    let spoken = format!("last cycle {}, {}", time(cycle.at, now), status.verdict.words());
+    let read = status.sections.as_ref().map(|sections| sections.read_at);
     let Some(read) = read else {
         let help = "what is said of its hosts and credentials below says why";
         return Finding::failure(Check::LastCycle, id, format!("{spoken}; never read"), help, Exit::Unavailable);
     };
-    let missed = instance.schedule.cron.nth_after(read, MISSED);
-    if missed.is_none_or(|missed| missed >= now) {
-        if !["untrusted", "error"].contains(&latest.verdict.as_str()) {
+    if !instance.schedule.is_late(read, now) {
+        if !matches!(status.verdict, Verdict::Untrusted | Verdict::Error) {
             return Finding::ok(Check::LastCycle, id, spoken);
         }
         let why = format!("{spoken}; last read {}", time(read, now));

@@ -2,16 +2,19 @@
 
 use std::path::PathBuf;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, Days, NaiveDate, Utc};
 
+use super::InitOptions;
 use super::folder::{Folder, TRIAL_KEY};
 use super::public_key::{self, PublicLine};
-use super::{InitOptions, draft};
 use crate::cli::{CliError, prompt};
 use crate::config::{PublishableKey, is_domain};
 use crate::exit::Exit;
 use crate::model::display_safe;
 use crate::model::instance::is_valid_name;
+
+/// How long a key may approve before it has to be listed anew.
+const VALIDITY: Days = Days::new(365);
 
 /// Everything that only a person can say.
 #[derive(Debug)]
@@ -104,6 +107,11 @@ fn auth0(options: &InitOptions) -> Result<Auth0, CliError> {
     Ok(Auth0 { name, domain, client_id })
 }
 
+/// The last day on which a key that is listed today may approve.
+pub(super) fn valid_until(today: NaiveDate) -> NaiveDate {
+    today.checked_add_days(VALIDITY).unwrap_or(today)
+}
+
 fn name(given: Option<&String>, flag: &str) -> Result<String, CliError> {
     let check = |name: &str| {
         let rule = "it may have 1 to 64 of a-z, 0-9, '.', '_' and '-', beginning with a letter or digit";
@@ -124,7 +132,7 @@ fn approver(options: &InitOptions, now: DateTime<Utc>) -> Result<Approver, CliEr
             ));
         }
     };
-    let until = draft::end(now.date_naive());
+    let until = valid_until(now.date_naive());
     let principal = match (&options.approver, &key) {
         (Some(given), _) => {
             check_principal(given).map_err(|reason| {

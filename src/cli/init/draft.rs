@@ -3,23 +3,15 @@
 use std::fmt::Write;
 use std::sync::LazyLock;
 
-use chrono::{Days, NaiveDate};
+use chrono::NaiveDate;
 
-use super::answers::Answers;
+use super::answers::{Answers, valid_until};
 use super::folder::{Folder, Kind, SIGNERS, TRIAL_KEY};
 use super::public_key::PublicLine;
 use crate::model::Provider;
 use crate::trust::statement::NAMESPACE;
 
 const EXAMPLE: &str = include_str!("../../../config.example.toml");
-
-/// How long a key may approve before somebody has to say so again.
-const VALIDITY: Days = Days::new(365);
-
-/// The day on which a key that is listed today ends.
-pub(super) fn end(today: NaiveDate) -> NaiveDate {
-    today.checked_add_days(VALIDITY).unwrap_or(today)
-}
 
 /// The credential, or the file, that holds the main secret of an instance.
 pub(super) fn secret_name(provider: Provider, name: &str) -> String {
@@ -55,7 +47,7 @@ impl Draft<'_> {
                  # own public key in its place, remove trial_key and trial_key.pub, and approve everything again.\n",
             );
         }
-        let end = end(self.today);
+        let end = valid_until(self.today);
         let date = |day: NaiveDate| day.format("%Y%m%dZ").to_string();
         let _ = write!(
             text,

@@ -47,24 +47,26 @@ fn of_waiting(waiting: &Waiting) -> Value {
 }
 
 fn of_instance(instance: &Instance, line: &Line) -> Value {
+    let status = &line.status;
+    let sections = status.sections.as_ref().map(|sections| {
+        let (all, blind) = (sections.states.len(), sections.unread());
+        json!({ "read": all - blind.len(), "all": all, "blind": blind, "last_read": written(sections.read_at) })
+    });
     let open: Map<String, Value> = Severity::ALL
         .iter()
         .map(|severity| {
-            let count = line.open.iter().filter(|one| *one == severity).count();
+            let count = status.open.iter().filter(|drift| drift.severity == *severity).count();
             (severity.to_string(), json!(count))
         })
         .collect();
     json!({
         "instance": instance.id,
-        "verdict": line.verdict,
+        "verdict": status.verdict,
         "open": open,
-        "sections": line.sections.as_ref().map(|sections| json!({
-            "read": sections.all - sections.blind.len(), "all": sections.all, "blind": sections.blind,
-            "last_read": written(sections.read_at),
-        })),
-        "baseline": line.baseline.as_ref().ok(),
-        "untrusted": line.baseline.as_ref().err(),
-        "last_cycle": line.cycle.as_ref().map(|cycle| json!({
+        "sections": sections,
+        "baseline": status.baseline.as_ref().ok(),
+        "untrusted": status.baseline.as_ref().err().map(ToString::to_string),
+        "last_cycle": status.cycle.as_ref().map(|cycle| json!({
             "at": written(cycle.at), "duration_ms": cycle.duration.as_millis(), "requests": cycle.requests,
             "verdict": cycle.verdict,
         })),

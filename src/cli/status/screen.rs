@@ -5,17 +5,20 @@ use std::io::Write;
 use chrono::{DateTime, Utc};
 
 use super::{Line, Overview};
+use crate::baseline::BaselineSummary;
+use crate::classify::Drift;
 use crate::cli::CliError;
 use crate::cli::output::{
     BOLD, Columns, DIM, PLAIN, count, day, severity_style, terminal_width, time, verdict_style, verdict_words,
 };
 use crate::cli::receivers::state_words;
-use crate::cycle::{BaselineReport, Verdict};
 use crate::message::listed;
-use crate::model::{Severity, display_safe, display_safe_sentence};
+use crate::model::{Severity, Verdict, display_safe, display_safe_sentence};
+use crate::status::SectionStates;
 use crate::store::overview::{Waiting, in_all};
 use crate::store::receivers::Health;
 use crate::store::space::Space;
+use crate::trust::Untrusted;
 
 /// Characters below which a table of instances does not fit.
 const WIDE: usize = 110;
@@ -50,7 +53,7 @@ fn daemon(overview: &Overview<'_>, out: &mut dyn Write) -> Result<(), CliError> 
     for verdict in
         [Verdict::Untrusted, Verdict::Drift, Verdict::Error, Verdict::Blind, Verdict::NoBaseline, Verdict::InSync]
     {
-        let number = overview.lines.iter().filter(|(_, line)| line.verdict == verdict).count();
+        let number = overview.lines.iter().filter(|(_, line)| line.status.verdict == verdict).count();
         if number > 0 {
             let style = verdict_style(verdict);
             counts.push(format!("{number} {style}{}{style:#}", verdict_words(verdict)));
@@ -69,13 +72,17 @@ fn instances(overview: &Overview<'_>, out: &mut dyn Write) -> Result<(), CliErro
         columns.row(BOLD, ["VERDICT", "INSTANCE", "OPEN", "SECTIONS", "LAST CYCLE", "NEXT", "BASELINE"]);
     }
     for (instance, line) in &overview.lines {
-        let (verdict, id) = (verdict_words(line.verdict).to_owned(), instance.id.to_string());
-        let (open, sections, baseline) = (open(&line.open), sections(line), baseline(&line.baseline, overview.now));
-        let last = line.cycle.as_ref().map_or("never".to_owned(), |cycle| time(cycle.at, overview.now));
+        let (verdict, id) = (verdict_words(line.status.verdict).to_owned(), instance.id.to_string());
+        let (open, sections, baseline) =
+            (open(&line.status.open), sections(line), baseline(&line.status.baseline, overview.now));
+        let last = line.status.cycle.as_ref().map_or("never".to_owned(), |cycle| time(cycle.at, overview.now));
         let next = next(line.next, overview);
         if is_wide {
             let dash = |text: String| if text.is_empty() { "-".to_owned() } else { text };
-            columns.row(verdict_style(line.verdict), [verdict, id, dash(open), dash(sections), last, next, baseline]);
+            columns.row(
+                verdict_style(line.status.verdict),
+                [verdict, id, dash(open), dash(sections), last, next, baseline],
+            );
             continue;
         }
         let mut text = vec![format!("baseline {baseline}")];
@@ -84,7 +91,7 @@ fn instances(overview: &Overview<'_>, out: &mut dyn Write) -> Result<(), CliErro
         }
         let sections = if sections.is_empty() { String::new() } else { format!("{sections} sections read, ") };
         text.push(format!("{sections}last cycle {last}, next {next}"));
-        columns.row(verdict_style(line.verdict), [verdict, id, text.join("\n")]);
+        columns.row(verdict_style(line.status.verdict), [verdict, id, text.join("\n")]);
     }
     columns.write(out)?;
     what_now(overview, out)
@@ -93,11 +100,11 @@ fn instances(overview: &Overview<'_>, out: &mut dyn Write) -> Result<(), CliErro
 /// Why an instance is not as it should be, and the command that goes on from there.
 fn what_now(overview: &Overview<'_>, out: &mut dyn Write) -> Result<(), CliError> {
     let mut columns = Columns::new(2).within(terminal_width());
-    let unwell = overview.lines.iter().filter(|(_, line)| line.verdict != Verdict::InSync);
+    let unwell = overview.lines.iter().filter(|(_, line)| line.status.verdict != Verdict::InSync);
     let all = unwell.clone().count();
     for (instance, line) in unwell.take(MOST_EXPLAINED) {
         let id = instance.id.to_string();
-        let (why, command) = match (line.verdict, &line.sections) {
+        let (why, command) = match (line.status.verdict, &line.status.sections) {
             (Verdict::NoBaseline, Some(_)) => {
                 let why = "nothing is approved, so nothing is compared".to_owned();
                 (why, overview.approval.command_for_all(&instance.id))
@@ -117,13 +124,16 @@ fn what_now(overview: &Overview<'_>, out: &mut dyn Write) -> Result<(), CliError
 }
 
 fn advice(id: &str, line: &Line, now: DateTime<Utc>) -> (String, String) {
-    let last = line.cycle.as_ref().map_or("never".to_owned(), |cycle| time(cycle.at, now));
-    match (line.verdict, &line.sections) {
+    let last = line.status.cycle.as_ref().map_or("never".to_owned(), |cycle| time(cycle.at, now));
+    match (line.status.verdict, &line.status.sections) {
         (Verdict::InSync, _) => (String::new(), String::new()),
-        (Verdict::Drift, _) => (format!("{} open", count(line.open.len(), "drift")), format!("authdrift diff {id}")),
+        (Verdict::Drift, _) => {
+            (format!("{} open", count(line.status.open.len(), "drift")), format!("authdrift diff {id}"))
+        }
         (Verdict::Untrusted, _) => {
             let again = format!("it could not be trusted at {last}; it can now, and nothing was compared since");
-            let why = line.baseline.as_ref().err().map_or(again, |reason| display_safe_sentence(reason));
+            let why =
+                line.status.baseline.as_ref().err().map_or(again, |reason| display_safe_sentence(&reason.to_string()));
             (why, format!("authdrift verify {id}"))
         }
         (Verdict::Error, Some(sections)) => {
@@ -133,18 +143,18 @@ fn advice(id: &str, line: &Line, now: DateTime<Utc>) -> (String, String) {
         }
         (Verdict::Error, None) => (format!("nothing could be read at {last}"), format!("authdrift doctor {id}")),
         (Verdict::Blind, sections) => {
-            let blind = sections.as_ref().map_or(&[][..], |sections| &sections.blind);
-            (format!("cannot read {}", listed(blind, "section")), format!("authdrift doctor {id}"))
+            let blind = sections.as_ref().map(SectionStates::unread).unwrap_or_default();
+            (format!("cannot read {}", listed(&blind, "section")), format!("authdrift doctor {id}"))
         }
         (Verdict::NoBaseline, _) => ("it was never read".to_owned(), format!("authdrift check {id}")),
     }
 }
 
 /// `1 critical 2 high`; nothing when nothing is open.
-fn open(open: &[Severity]) -> String {
+fn open(open: &[Drift]) -> String {
     let mut words = Vec::new();
     for severity in Severity::ALL.iter().rev() {
-        let count = open.iter().filter(|one| *one == severity).count();
+        let count = open.iter().filter(|drift| drift.severity == *severity).count();
         if count > 0 {
             words.push(format!("{count} {severity}"));
         }
@@ -154,19 +164,17 @@ fn open(open: &[Severity]) -> String {
 
 /// `38 of 40, 2 blind`; nothing when it was never read.
 fn sections(line: &Line) -> String {
-    match &line.sections {
-        None => String::new(),
-        Some(sections) if sections.blind.is_empty() => sections.all.to_string(),
-        Some(sections) if sections.blind.len() == sections.all => format!("0 of {}", sections.all),
-        Some(sections) => {
-            let blind = sections.blind.len();
-            format!("{} of {}, {blind} blind", sections.all - blind, sections.all)
-        }
+    let Some(sections) = &line.status.sections else { return String::new() };
+    let (all, blind) = (sections.states.len(), sections.unread().len());
+    match blind {
+        0 => all.to_string(),
+        _ if blind == all => format!("0 of {all}"),
+        _ => format!("{} of {all}, {blind} blind", all - blind),
     }
 }
 
 /// `3 of 10 Nov, 12 days old, by alice@example.com`
-fn baseline(baseline: &Result<Option<BaselineReport>, String>, now: DateTime<Utc>) -> String {
+fn baseline(baseline: &Result<Option<BaselineSummary>, Untrusted>, now: DateTime<Utc>) -> String {
     match baseline {
         Ok(Some(baseline)) => {
             let until = baseline.until_words(now).map(|words| format!(", {words}")).unwrap_or_default();

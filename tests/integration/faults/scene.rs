@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use authdrift::cycle::{Keep, Report, Verdict};
+use authdrift::cycle::{Keep, Report};
+use authdrift::model::Verdict;
 use authdrift::model::{Digest, Provider, State};
 use authdrift::sections::{Section, Shape, Table};
 use authdrift::simulator::vendor::{Documents, Request, Vendor};

@@ -1,11 +1,10 @@
-//! What a snapshot means against the baseline, before anything is recorded.
+//! The evaluation of a snapshot against the baseline. Nothing is recorded here.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 
-use super::Failure;
-use super::stakes::ByDocuments;
+use super::DocumentImpact;
 use crate::classify::{Catalogue, Surroundings};
 use crate::config::Selection;
 use crate::diff::{Change, compare, compare::Side};
@@ -22,20 +21,18 @@ use crate::trust_files::TrustFiles;
 /// What a snapshot means against the baseline.
 #[derive(Debug)]
 #[allow(clippy::large_enum_variant, reason = "one for each cycle, never in a list")]
-pub enum Judged {
-    /// Nothing of the instance could be read.
-    Failed(Failure),
+pub enum Evaluation {
     /// There is no baseline yet.
     NoBaseline,
     /// There is one, and it cannot be trusted: nothing was compared.
     Untrusted(Untrusted),
     /// Compared.
-    Compared(Compared),
+    Compared(Comparison),
 }
 
 /// The outcome of a comparison.
 #[derive(Debug)]
-pub struct Compared {
+pub struct Comparison {
     /// The approved state.
     pub baseline: Verified<Baseline>,
     /// Every difference.
@@ -46,11 +43,9 @@ pub struct Compared {
     pub unknown: Vec<Pointer>,
     /// What the baseline holds of the sections that the configuration selects.
     pub expected: Manifest,
-    /// Nothing at all could be read this time: the baseline is good, and nothing was compared with it.
-    pub failure: Option<Failure>,
 }
 
-impl Compared {
+impl Comparison {
     /// Whether `path` was compared.
     pub fn sees(&self, path: &Pointer) -> bool {
         self.sections.contains(path.section()) && !is_unknown(&self.unknown, path)
@@ -86,7 +81,7 @@ pub fn concluded(
     known
 }
 
-impl Judged {
+impl Evaluation {
     /// Every difference; none unless something was compared.
     pub fn changes(&self) -> &[Change] {
         match self {
@@ -116,31 +111,25 @@ impl Judged {
 ///
 /// # Errors
 /// The database cannot be read.
-pub fn judge(
+pub fn evaluate(
     tx: &Transaction<'_>,
     selection: &Selection,
     snapshot: &Snapshot,
-    failure: &Option<Failure>,
     trust: &TrustFiles,
     catalogue: &Catalogue,
     now: DateTime<Utc>,
-) -> Result<Judged, StoreError> {
+) -> Result<Evaluation, StoreError> {
     let baseline = match verified_baseline(tx, snapshot, trust, catalogue, now)? {
-        Err(untrusted) => return Ok(Judged::Untrusted(untrusted)),
+        Err(untrusted) => return Ok(Evaluation::Untrusted(untrusted)),
         Ok(baseline) => baseline,
     };
-    Ok(match (baseline, failure) {
-        (None, Some(failure)) => Judged::Failed(failure.clone()),
-        (None, None) => Judged::NoBaseline,
-        (Some(baseline), failure) => {
-            let table = Table::of(snapshot.instance.provider);
-            let changes = compare(table, |section| approved_side(&baseline, section), snapshot);
-            let expected = expected(snapshot.instance.provider, selection, &baseline.approved.subject.sections);
-            let sections = compare::comparable(&expected, snapshot);
-            let unknown = unknown(snapshot);
-            Judged::Compared(Compared { baseline, changes, sections, unknown, expected, failure: failure.clone() })
-        }
-    })
+    let Some(baseline) = baseline else { return Ok(Evaluation::NoBaseline) };
+    let table = Table::of(snapshot.instance.provider);
+    let changes = compare(table, |section| approved_side(&baseline, section), snapshot);
+    let expected = expected(snapshot.instance.provider, selection, &baseline.approved.subject.sections);
+    let sections = compare::comparable(&expected, snapshot);
+    let unknown = unknown(snapshot);
+    Ok(Evaluation::Compared(Comparison { baseline, changes, sections, unknown, expected }))
 }
 
 /// What the baseline holds of the sections that the configuration selects. A section that somebody chose not to read is
@@ -250,7 +239,7 @@ fn verified_with<T>(
         vouched: &|digest| walk.vouched.get(instance)?.get(digest).copied(),
         approved_sequence,
         resource: &snapshot.identifiers,
-        stakes: &ByDocuments { catalogue, document: &|digest| documents::load(tx, digest).ok() },
+        stakes: &DocumentImpact { catalogue, document: &|digest| documents::load(tx, digest).ok() },
         // What ended stays ended when the clock is set back.
         now: walk.latest_at().map_or(now, |latest| latest.max(now)),
     };

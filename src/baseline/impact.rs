@@ -11,14 +11,14 @@ use crate::snapshot::SectionMark;
 use crate::trust::{End, Stakes, Subject};
 
 /// Compares baselines by their documents, which are believed as far as the digests in what was signed name them.
-pub struct ByDocuments<'a> {
+pub struct DocumentImpact<'a> {
     /// What changes mean.
     pub catalogue: &'a Catalogue,
     /// Finds a document. One that is missing makes the change critical: what cannot be told may be anything.
     pub document: &'a dyn Fn(&Digest) -> Option<Document>,
 }
 
-impl Stakes for ByDocuments<'_> {
+impl Stakes for DocumentImpact<'_> {
     fn severity(&self, base: Option<&Subject>, subject: &Subject) -> Severity {
         match base.and_then(|base| self.drifts(base, subject)) {
             Some(drifts) => drifts.iter().map(|drift| drift.severity).max().unwrap_or(Severity::Info),
@@ -27,7 +27,7 @@ impl Stakes for ByDocuments<'_> {
     }
 
     /// Nobody is known as the author of a change: no vendor's log is read. What one says comes in here, by the changes
-    /// of [`ByDocuments::drifts`].
+    /// of [`DocumentImpact::drifts`].
     fn authors(&self, _: Option<&Subject>, _: &Subject) -> BTreeSet<String> {
         BTreeSet::new()
     }
@@ -37,7 +37,7 @@ impl Stakes for ByDocuments<'_> {
     }
 }
 
-impl ByDocuments<'_> {
+impl DocumentImpact<'_> {
     /// Every change that `subject` approves beyond `base`, weaker and stronger alike: who may turn a setting off has to
     /// be who may turn it on. Nothing if a change cannot be told: a document is missing, a section was not held before or
     /// is not any more, or it is another instance.
@@ -147,7 +147,7 @@ mod tests {
 
         fn severity(&self, base: Option<&Subject>, subject: &Subject) -> Severity {
             let catalogue = Catalogue::of(Provider::Auth0, None).unwrap();
-            ByDocuments { catalogue: &catalogue, document: &|digest| self.0.get(digest).cloned() }
+            DocumentImpact { catalogue: &catalogue, document: &|digest| self.0.get(digest).cloned() }
                 .severity(base, subject)
         }
     }

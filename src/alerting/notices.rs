@@ -1,4 +1,4 @@
-//! What the watch has to say of itself.
+//! Notices about the watch itself.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
@@ -18,11 +18,7 @@ use crate::trust_files::TrustFiles;
 const ENDING: TimeDelta = TimeDelta::hours(24);
 
 /// Notes in the history which files say who may approve; if they are not the ones of before, everybody is to hear it.
-pub(super) fn of_trust(
-    tx: &Transaction<'_>,
-    trust: &TrustFiles,
-    at: DateTime<Utc>,
-) -> Result<Option<Notice>, StoreError> {
+pub fn of_trust(tx: &Transaction<'_>, trust: &TrustFiles, at: DateTime<Utc>) -> Result<Option<Notice>, StoreError> {
     let now = json!({ "allowed_signers": trust.allowed_signers, "revoked_keys": trust.revoked_keys });
     let Some(before) = events::newest(tx, "trust.", |_| true)? else {
         events::append(tx, at, "trust.known", None, now)?;
@@ -42,7 +38,7 @@ pub(super) fn of_trust(
 
 /// Notes in the history that the clock jumped since the newest event, and tells everybody if it went back: approvals are held
 /// against the clock, and so is what is old. A command that runs beside no daemon is the first to notice.
-pub(super) fn of_clock(tx: &Transaction<'_>, config: &Config, now: DateTime<Utc>) -> Result<(), StoreError> {
+pub fn of_clock(tx: &Transaction<'_>, config: &Config, now: DateTime<Utc>) -> Result<(), StoreError> {
     let newest = events::mark(tx)?.map_or(Ok(None), |mark| events::recorded_at(tx, mark.size))?;
     let Some((before, jump)) = newest.and_then(|before| Some((before, belief::jump(before, now)?))) else {
         return Ok(());
@@ -70,7 +66,7 @@ pub fn tell_of_jump(
 }
 
 /// What is in the database and cannot be used: told when it is met, and once a day after that.
-pub(super) fn of_damage(
+pub fn of_damage(
     tx: &Transaction<'_>,
     instance: &InstanceId,
     reason: &str,
@@ -95,7 +91,7 @@ fn short(digest: Option<&Value>) -> String {
 }
 
 /// What was approved for a time that is nearly over, each told once.
-pub(super) fn of_ends(
+pub fn of_approval_ends(
     tx: &Transaction<'_>,
     instance: &InstanceId,
     approved: &Approved,

@@ -1,8 +1,9 @@
-//! What a cycle does about the room that is left for the database.
+//! Notices about the room that is left for the database.
 
 use chrono::{DateTime, Utc};
 
-use super::{Watch, tell};
+use super::tell;
+use crate::config::Config;
 use crate::message::{Notice, NoticeKind};
 use crate::store::space::{self, Space};
 use crate::store::{StoreError, Transaction};
@@ -11,16 +12,19 @@ use crate::store::{StoreError, Transaction};
 /// a snapshot may be kept.
 ///
 /// That it is full is not told from here: the outbox may be the next thing that finds no room.
-pub(super) fn has_room(
+///
+/// # Errors
+/// The database cannot be written.
+pub fn has_room(
     tx: &Transaction<'_>,
-    watch: &Watch,
+    config: &Config,
     at: DateTime<Utc>,
     free: Option<u64>,
 ) -> Result<bool, StoreError> {
     let Some(free) = free else { return Ok(true) };
     if let Some(kind @ (NoticeKind::StorageLow | NoticeKind::StorageRecovered)) = space::note(tx, at, free)? {
-        let path = watch.store.path().display().to_string();
-        tell(tx, &watch.config, None, &[Notice::of_storage(kind, &path, Some(free), "")], None, at)?;
+        let path = config.store.display().to_string();
+        tell(tx, config, None, &[Notice::of_storage(kind, &path, Some(free), "")], None, at)?;
     }
     Ok(Space::of(free) != Space::Full)
 }

@@ -1,10 +1,7 @@
 //! Silences and change windows: how they begin, how they are ended, and what is said when they are over.
 
-use chrono::{DateTime, Utc};
-
-use super::Watch;
-use super::announce::tell;
-use crate::classify::{Drift, Surroundings, assess_among};
+use super::{Origin, tell};
+use crate::classify::{Drift, assess_among};
 use crate::clock::written;
 use crate::config::{Approval, Config};
 use crate::incident::{Silence, Status};
@@ -36,15 +33,16 @@ pub fn begin(tx: &Transaction<'_>, config: &Config, silence: &Silence) -> Result
 }
 
 /// What to say at the end of every silence that is over and was not said yet for this instance.
-pub(super) fn of_ends(
+///
+/// # Errors
+/// The database cannot be read or written.
+pub fn of_ends(
     tx: &Transaction<'_>,
     row: InstanceRow,
-    watch: &Watch,
+    origin: &Origin<'_>,
     asked: &[ToldSilence],
-    surroundings: &Surroundings,
-    at: DateTime<Utc>,
 ) -> Result<Vec<Notice>, StoreError> {
-    let instance = &watch.instance.id;
+    let (instance, at) = (origin.instance, origin.at);
     let mut notices = Vec::new();
     let is_ending = |told: &&ToldSilence| {
         told.silence.is_over(at) && told.silence.is_about(instance) && !told.ended.contains(instance)
@@ -57,7 +55,7 @@ pub(super) fn of_ends(
         for drift in drifts::known(tx, row)?.into_values() {
             let Some(was_quiet) = happened.get(drift.id.as_str()) else { continue };
             let Drift { title: name, severity, .. } =
-                assess_among(&watch.catalogue, surroundings, drift.change.clone());
+                assess_among(origin.catalogue, &origin.surroundings, drift.change.clone());
             let is_open = drift.status == Status::Open;
             match (was_quiet, is_open) {
                 (true, true) => end.open.push(name),
@@ -77,7 +75,7 @@ pub(super) fn of_ends(
             notices.push(Notice {
                 kind,
                 subject: String::new(),
-                text: end.words(silence, instance, &watch.config.approval),
+                text: end.words(silence, instance, &origin.config.approval),
             });
         }
     }

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 
+use super::Notifications;
 use super::cause::causes;
-use super::commit::Told;
-use super::report::BaselineReport;
+use crate::baseline::BaselineSummary;
 use crate::classify::{Catalogue, Drift, Surroundings, assess_among};
 use crate::config::{Config, Filter, Receiver};
+use crate::host::hostname;
 use crate::incident::{Hearing, Known, SectionKind, Status, Step, Story, Telling, Transition};
 use crate::message::{
     Alert, ApprovedBaseline, Entry, EntryChange, Message, News, Notice, SectionChange, SectionNews, Window,
@@ -36,14 +37,19 @@ pub struct Origin<'a> {
     /// When.
     pub at: DateTime<Utc>,
     /// What was approved.
-    pub baseline: Option<BaselineReport>,
+    pub baseline: Option<BaselineSummary>,
 }
 
 /// Puts the messages about `told` into the outbox.
 ///
 /// # Errors
 /// The database cannot be written.
-pub fn announce(tx: &Transaction<'_>, row: InstanceRow, origin: &Origin<'_>, told: Told) -> Result<(), StoreError> {
+pub fn announce(
+    tx: &Transaction<'_>,
+    row: InstanceRow,
+    origin: &Origin<'_>,
+    told: Notifications,
+) -> Result<(), StoreError> {
     let open = drifts::count_open(tx, row)?;
     let mut entries = entries(origin, &told.transitions);
     count_still_open(tx, row, origin, &mut entries)?;
@@ -333,16 +339,11 @@ fn window(transitions: &[Transition]) -> Option<Window> {
     Some(Window { last_good: last_good.and_then(|times| times.into_iter().min()), first_different })
 }
 
-fn approved_baseline(baseline: &BaselineReport) -> ApprovedBaseline {
+fn approved_baseline(baseline: &BaselineSummary) -> ApprovedBaseline {
     ApprovedBaseline {
         sequence: baseline.sequence,
         approved_at: baseline.approved_at,
         approvers: baseline.approvers.clone(),
         reason: baseline.approval_reason.clone(),
     }
-}
-
-/// What this machine is called, for people.
-pub fn hostname() -> String {
-    hostname::get().map_or_else(|_| "unknown host".to_owned(), |name| name.to_string_lossy().into_owned())
 }

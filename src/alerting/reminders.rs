@@ -18,7 +18,7 @@ use crate::store::{StoreError, Transaction, news};
 ///
 /// # Errors
 /// The database cannot be read or written.
-pub(super) fn reminder(
+pub fn reminder(
     tx: &Transaction<'_>,
     row: InstanceRow,
     id: &InstanceId,

@@ -1,0 +1,36 @@
+//! From what changed to rows of the outbox: which receiver hears of it, with which words, and when it is said again.
+
+mod announce;
+mod cause;
+mod digest;
+mod disk;
+mod notices;
+mod record;
+mod reminders;
+mod silences;
+
+pub use announce::{Origin, announce, tell, tell_one};
+pub use digest::send_due_digests;
+pub use disk::has_room;
+pub use notices::{of_approval_ends, of_clock, of_damage, of_trust, tell_of_jump};
+pub use record::{record_transitions, worst_of};
+pub use reminders::reminder;
+pub use silences::{begin as begin_silence, of_ends as of_silence_ends};
+
+use crate::incident::Transition;
+use crate::message::{Notice, SectionNews};
+
+/// Everything about one instance that people are to be told of.
+#[derive(Debug, Default)]
+pub struct Notifications {
+    /// Drifts that took a step.
+    pub transitions: Vec<Transition>,
+    /// Sections that took a step.
+    pub sections: Vec<SectionNews>,
+    /// The baseline cannot be trusted any more, for this reason.
+    pub untrusted: Option<String>,
+    /// The baseline can be trusted again.
+    pub trusted_again: bool,
+    /// News about the watch of this instance.
+    pub notices: Vec<Notice>,
+}

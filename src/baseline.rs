@@ -1,0 +1,12 @@
+//! The approved state of an instance: verified, compared with a snapshot, and put into words.
+
+mod evaluate;
+mod impact;
+mod summary;
+
+pub use evaluate::{
+    Comparison, Evaluation, approved_side, concluded, evaluate, expected, foundation, sound_baseline, surroundings,
+    unknown, verified_baseline,
+};
+pub use impact::DocumentImpact;
+pub use summary::BaselineSummary;
