@@ -9,6 +9,9 @@
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::indexing_slicing, reason = "it may panic, as a test may")]
 
+#[path = "../tests/support/large.rs"]
+#[allow(dead_code, unreachable_pub, reason = "tests use more of it")]
+mod large;
 mod surroundings;
 
 use std::env;
@@ -21,12 +24,12 @@ use std::time::{Duration, Instant};
 
 use authdrift::clock::{Clock, SystemClock};
 use authdrift::schedule::{Cron, spread};
-use authdrift::simulator::auth0::large::{self, Size};
 use authdrift::simulator::auth0::{self, Auth0};
 use authdrift::store::{Store, cycles, instances};
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
 
+use large::Size;
 use surroundings::{Outcome, machine, megabytes, memory, recorded, say};
 
 const APPROVER: &str = "bench@example.test";

@@ -8,6 +8,9 @@
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::indexing_slicing, reason = "it may panic, as a test may")]
 
+#[path = "../tests/support/large.rs"]
+#[allow(dead_code, unreachable_pub, reason = "tests use more of it")]
+mod large;
 mod surroundings;
 
 use std::env;
@@ -30,7 +33,6 @@ use authdrift::config::{self, Sources};
 use authdrift::cycle::{Keep, Watch};
 use authdrift::model::Verdict;
 use authdrift::provider::Limits;
-use authdrift::simulator::auth0::large::{self, Size};
 use authdrift::simulator::vendor::Vendor;
 use authdrift::simulator::{auth0, clerk};
 use authdrift::store::Store;
@@ -39,6 +41,7 @@ use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use large::Size;
 use surroundings::{Outcome, machine, megabytes, memory, recorded, say};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_authdrift");

@@ -19,7 +19,7 @@ pub use story::{Story, Telling, is_reminder_due, telling};
 
 use crate::canonical;
 use crate::diff::{Change, ChangeKind};
-use crate::model::{Digest, DriftId, InstanceId, Severity};
+use crate::model::{Digest, DriftId, InstanceId, Severity, word};
 
 /// What tells one drift from another: the instance, the path, and for a set the member.
 pub fn fingerprint(instance: &InstanceId, change: &Change) -> Digest {
@@ -30,27 +30,17 @@ pub fn fingerprint(instance: &InstanceId, change: &Change) -> Digest {
     Digest::of(&canonical::to_bytes(&json!([instance, change.path, member])))
 }
 
-/// Whether a drift is going on, and if not, how it ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Status {
-    /// It is going on.
-    Open,
-    /// The value equalled the baseline again.
-    Reverted,
-    /// A new baseline held the value.
-    Approved,
-}
-
-impl Status {
-    /// The word used in files and JSON.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Open => "open",
-            Self::Reverted => "reverted",
-            Self::Approved => "approved",
-        }
+word!(
+    /// Whether a drift is going on, and if not, how it ended.
+    Status {
+        /// It is going on.
+        Open = "open",
+        /// The value equalled the baseline again.
+        Reverted = "reverted",
+        /// A new baseline held the value.
+        Approved = "approved",
     }
-}
+);
 
 /// A drift that is remembered, open or not.
 #[derive(Debug, Clone, PartialEq)]

@@ -21,3 +21,4 @@ pub use pointer::{Pattern, Pointer};
 pub use resource::Resource;
 pub use state::State;
 pub use verdict::Verdict;
+pub(crate) use word::word;

@@ -12,7 +12,7 @@ use regex::Regex;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::model::{Pattern, Pointer, Provider, State};
+use crate::model::{Pattern, Pointer, Provider, State, word};
 
 /// All rows of one vendor.
 #[derive(Debug, Deserialize)]
@@ -118,37 +118,17 @@ pub enum Api {
     Management,
 }
 
-/// How much is read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Depth {
-    /// Everything that can weaken security.
-    #[default]
-    Security,
-    /// Also looks and texts.
-    Everything,
-}
-
-impl std::str::FromStr for Depth {
-    type Err = ();
-
-    fn from_str(text: &str) -> Result<Self, ()> {
-        Self::ALL.into_iter().find(|depth| depth.as_str() == text).ok_or(())
+word!(
+    /// How much is read.
+    #[derive(Default)]
+    Depth {
+        /// Everything that can weaken security.
+        #[default]
+        Security = "security",
+        /// Also looks and texts.
+        Everything = "everything",
     }
-}
-
-impl Depth {
-    /// Every depth.
-    pub const ALL: [Self; 2] = [Self::Security, Self::Everything];
-
-    /// The word used in files.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Security => "security",
-            Self::Everything => "everything",
-        }
-    }
-}
+);
 
 /// An object of another section without which there is nothing to read.
 #[derive(Debug, Deserialize)]

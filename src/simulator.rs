@@ -1,4 +1,4 @@
-//! Stand-ins for everything that authdrift talks to: both vendors, a mail server, a webhook receiver and the chats.
+//! Stand-ins for everything that authdrift talks to: both vendors, a mail server and a webhook receiver.
 //!
 //! They speak the real protocols on loopback, so that `authdrift demo` and the integration tests use the same
 //! code paths as a real installation. They are written from the vendors' documentation and share nothing with the
@@ -10,7 +10,6 @@
 //! connections end with it.
 
 pub mod auth0;
-pub mod chat;
 pub mod clerk;
 pub mod fault;
 mod listener;

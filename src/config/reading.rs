@@ -11,7 +11,7 @@ use crate::sections::{Depth, Table};
 /// Reads `depth` and `leave_out`.
 pub(super) fn selection(table: &mut Reader<'_>, provider: Provider) -> Selection {
     let depths = Depth::ALL.map(Depth::as_str);
-    let depth = table.word("depth", &depths).and_then(|word| word.value.parse().ok()).unwrap_or_default();
+    let depth = table.word("depth", &depths).and_then(|word| Depth::from_word(word.value)).unwrap_or_default();
     let names: Vec<&'static str> = Table::of(provider).sections().iter().map(|section| &*section.name).collect();
     let leave_out: BTreeSet<String> = match table.has("leave_out") {
         true => table.words("leave_out", &names).unwrap_or_default().into_iter().map(str::to_owned).collect(),

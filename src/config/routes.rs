@@ -21,7 +21,7 @@ impl Config {
         }
         let mut untaken = Vec::new();
         for category in Category::ALL {
-            let takes = |filter: &&&Filter| filter.categories.as_ref().is_none_or(|some| some.contains(category));
+            let takes = |filter: &&&Filter| filter.categories.as_ref().is_none_or(|some| some.contains(&category));
             // What is less than medium is for those who ask for it.
             match filters.iter().filter(takes).map(|filter| filter.min_severity).min() {
                 None => untaken.push(category.to_string()),

@@ -101,7 +101,7 @@ fn approval(file: &mut Reader<'_>) -> Approval {
     if let Some(mut table) = section.table("severity") {
         for severity in Severity::ALL {
             if let Some(need) = people(&mut table, severity.as_str()) {
-                approval.rules.by_severity.insert(*severity, need);
+                approval.rules.by_severity.insert(severity, need);
             }
         }
         table.finish();

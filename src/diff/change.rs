@@ -1,44 +1,24 @@
 //! One difference at one path.
 
-use std::fmt;
-
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::Value;
 
 use crate::canonical::is_same;
-use crate::model::Pointer;
+use crate::model::{Pointer, word};
 
-/// What kind of difference it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum ChangeKind {
-    /// Another value.
-    Changed,
-    /// Something new: a key, an object, a member of a set.
-    Added,
-    /// Something gone.
-    Removed,
-    /// The same members of a sequence in another order.
-    Reordered,
-}
-
-impl ChangeKind {
-    /// The word used in JSON.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Changed => "changed",
-            Self::Added => "added",
-            Self::Removed => "removed",
-            Self::Reordered => "reordered",
-        }
+word!(
+    /// What kind of difference it is.
+    ChangeKind {
+        /// Another value.
+        Changed = "changed",
+        /// Something new: a key, an object, a member of a set.
+        Added = "added",
+        /// Something gone.
+        Removed = "removed",
+        /// The same members of a sequence in another order.
+        Reordered = "reordered",
     }
-}
-
-impl fmt::Display for ChangeKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
-    }
-}
+);
 
 /// One difference at one path.
 ///

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 
-use crate::model::{Digest, State};
+use crate::model::{Digest, State, word};
 use crate::snapshot::{Manifest, Reading, Snapshot};
 
 /// What is remembered about a section that is blind, suspect or unknown to the baseline, or about a credential.
@@ -24,33 +24,21 @@ pub struct SectionIncident {
     pub cause: Option<State>,
 }
 
-/// Why a section is remembered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SectionKind {
-    /// It cannot be read, and the baseline holds it or does not name it at all.
-    Blind,
-    /// The baseline holds it and what was read is not believed.
-    Suspect,
-    /// It can be read and the baseline does not hold it.
-    Unbaselined,
-    /// It is no section but a credential that the vendor refuses.
-    Refused,
-}
+word!(
+    /// Why a section is remembered.
+    SectionKind {
+        /// It cannot be read, and the baseline holds it or does not name it at all.
+        Blind = "blind",
+        /// The baseline holds it and what was read is not believed.
+        Suspect = "suspect",
+        /// It can be read and the baseline does not hold it.
+        Unbaselined = "unbaselined",
+        /// It is no section but a credential that the vendor refuses.
+        Refused = "refused",
+    }
+);
 
 impl SectionKind {
-    /// Every one.
-    pub const ALL: [Self; 4] = [Self::Blind, Self::Suspect, Self::Unbaselined, Self::Refused];
-
-    /// The word used in the store.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Blind => "blind",
-            Self::Suspect => "suspect",
-            Self::Unbaselined => "unbaselined",
-            Self::Refused => "refused",
-        }
-    }
-
     /// Whether what is in a section is not seen.
     pub fn is_section_unseen(self) -> bool {
         matches!(self, Self::Blind | Self::Suspect)

@@ -4,26 +4,27 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use serde_json::Value;
 
-use crate::model::json_safe;
+use crate::model::{json_safe, word};
 
 use super::{Message, discord, json, pagerduty, slack, teams};
 
-/// How a body is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Format {
-    /// Standard Webhooks.
-    Standard,
-    /// CloudEvents 1.0, structured mode.
-    CloudEvents,
-    /// An incoming webhook of Slack.
-    Slack,
-    /// A workflow of Microsoft Teams.
-    Teams,
-    /// A webhook of Discord.
-    Discord,
-    /// Events of PagerDuty, without the routing key.
-    PagerDuty,
-}
+word!(
+    /// How a body is written.
+    Format {
+        /// Standard Webhooks.
+        Standard = "standard",
+        /// CloudEvents 1.0, structured mode.
+        CloudEvents = "cloudevents",
+        /// An incoming webhook of Slack.
+        Slack = "slack",
+        /// A workflow of Microsoft Teams.
+        Teams = "teams",
+        /// A webhook of Discord.
+        Discord = "discord",
+        /// Events of PagerDuty, without the routing key.
+        PagerDuty = "pagerduty",
+    }
+);
 
 /// What goes to a receiver, byte for byte, on every try. No secret is in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,27 +36,6 @@ pub struct Body {
 }
 
 impl Format {
-    /// Every one.
-    pub const ALL: [Self; 6] =
-        [Self::Standard, Self::CloudEvents, Self::Slack, Self::Teams, Self::Discord, Self::PagerDuty];
-
-    /// Its name.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Standard => "standard",
-            Self::CloudEvents => "cloudevents",
-            Self::Slack => "slack",
-            Self::Teams => "teams",
-            Self::Discord => "discord",
-            Self::PagerDuty => "pagerduty",
-        }
-    }
-
-    /// The one of that name.
-    pub fn from_word(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|format| format.as_str() == word)
-    }
-
     /// The value of `content-type`.
     pub fn content_type(self) -> &'static str {
         match self {

@@ -5,34 +5,17 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// A vendor whose settings can be watched.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Provider {
-    /// Clerk.
-    Clerk,
-    /// Auth0.
-    Auth0,
-}
+use super::word::word;
 
-impl Provider {
-    /// Both, in the order they are shown.
-    pub const ALL: [Self; 2] = [Self::Clerk, Self::Auth0];
-
-    /// The prefix of an instance id.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Clerk => "clerk",
-            Self::Auth0 => "auth0",
-        }
+word!(
+    /// A vendor whose settings can be watched.
+    Provider {
+        /// Clerk.
+        Clerk = "clerk",
+        /// Auth0.
+        Auth0 = "auth0",
     }
-}
-
-impl fmt::Display for Provider {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
+);
 
 /// One watched Clerk instance or Auth0 tenant: `clerk:NAME` or `auth0:NAME`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -105,7 +105,7 @@ mod tests {
     fn severities_are_ordered_and_words_read_back() {
         assert!(Severity::Critical > Severity::High && Severity::Low > Severity::Info);
         for severity in Severity::ALL {
-            assert_eq!(Severity::from_word(severity.as_str()), Some(*severity));
+            assert_eq!(Severity::from_word(severity.as_str()), Some(severity));
         }
         assert_eq!(Direction::from_word("sideways"), None);
         assert_eq!(serde_json::to_string(&Category::JwtTemplates).unwrap(), "\"jwt-templates\"");

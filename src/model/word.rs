@@ -11,7 +11,7 @@ macro_rules! word {
 
         impl $name {
             /// Every value, in order.
-            pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
+            pub const ALL: [Self; [$($text),+].len()] = [$(Self::$variant,)+];
 
             /// The word as it is written in files and JSON.
             pub fn as_str(self) -> &'static str {
@@ -20,7 +20,7 @@ macro_rules! word {
 
             /// Reads the word back.
             pub fn from_word(text: &str) -> Option<Self> {
-                Self::ALL.iter().copied().find(|value| value.as_str() == text)
+                Self::ALL.into_iter().find(|value| value.as_str() == text)
             }
         }
 

@@ -127,7 +127,7 @@ impl InstanceGauges {
             gauges.set_time(&metrics::LAST_CYCLE, &[&id], last.at);
             gauges.set(&metrics::LAST_CYCLE_DURATION, &[&id], last.duration.as_secs_f64());
             for verdict in Verdict::ALL {
-                let is_it = u64::from(self.status.verdict == *verdict);
+                let is_it = u64::from(self.status.verdict == verdict);
                 gauges.set_count(&metrics::VERDICT, &[&id, verdict.as_str()], is_it);
             }
         }
@@ -143,7 +143,7 @@ impl InstanceGauges {
             gauges.set_count(&metrics::SECTIONS, &[&id, state.as_str()], count);
         }
         for severity in Severity::ALL {
-            let count = self.status.open.iter().filter(|drift| drift.severity == *severity).count();
+            let count = self.status.open.iter().filter(|drift| drift.severity == severity).count();
             let count = u64::try_from(count).unwrap_or_default();
             gauges.set_count(&metrics::OPEN_DRIFTS, &[&id, severity.as_str()], count);
         }

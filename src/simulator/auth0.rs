@@ -4,7 +4,6 @@
 //! field selection are made here. An object is served as it is, so that a recorded envelope can be loaded too. What
 //! a request gets depends on the token, never on its scopes: a missing scope is scripted with [`missing_scope`].
 
-pub mod large;
 mod pages;
 mod token;
 

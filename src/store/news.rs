@@ -21,7 +21,7 @@ pub fn known(tx: &Transaction<'_>, instance: InstanceRow) -> Stored<BTreeMap<Str
     let mut known = BTreeMap::new();
     while let Some(row) = rows.next()? {
         let word: String = row.get(1)?;
-        let kind = SectionKind::ALL.into_iter().find(|kind| kind.as_str() == word);
+        let kind = SectionKind::from_word(&word);
         let incident = SectionIncident {
             kind: kind.ok_or_else(|| StoreError::Damaged(format!("a section cannot be '{}'", display_safe(&word))))?,
             since: from_millis(row.get(2)?),

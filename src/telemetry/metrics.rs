@@ -8,6 +8,7 @@ use std::sync::LazyLock;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
+use crate::model::word;
 use chrono::{DateTime, Utc};
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
@@ -23,30 +24,19 @@ const PREFIX: &str = "authdrift";
 /// What the text is, for whoever gets it.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// What a metric does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// It only grows, and begins anew with the process.
-    Counter,
-    /// How often something took how long.
-    Histogram,
-    /// How something is now.
-    Gauge,
-    /// Only its labels say something.
-    Info,
-}
-
-impl Kind {
-    /// The word of OpenMetrics.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Counter => "counter",
-            Self::Histogram => "histogram",
-            Self::Gauge => "gauge",
-            Self::Info => "info",
-        }
+word!(
+    /// What a metric does.
+    Kind {
+        /// It only grows, and begins anew with the process.
+        Counter = "counter",
+        /// How often something took how long.
+        Histogram = "histogram",
+        /// How something is now.
+        Gauge = "gauge",
+        /// Only its labels say something.
+        Info = "info",
     }
-}
+);
 
 /// One metric.
 #[derive(Debug, Clone, Copy)]

@@ -56,7 +56,7 @@ fn the_catalogue_is_listed() {
         let catalogue = Catalogue::of(provider, None).unwrap();
         let mut text = String::new();
         for category in Category::ALL {
-            let settings = catalogue.settings().iter().filter(|setting| setting.category == *category);
+            let settings = catalogue.settings().iter().filter(|setting| setting.category == category);
             let mut rows = String::new();
             for setting in settings {
                 let weaker = match &setting.weaker {

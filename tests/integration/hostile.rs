@@ -1,6 +1,6 @@
 //! Names that an attacker chose, on every way out: terminal, mail, webhook and chats.
 
-use authdrift::simulator::chat::{Chat, Receiver};
+use crate::chat::{Chat, Receiver};
 use serde_json::{Value, json};
 
 use crate::common::Sandbox;

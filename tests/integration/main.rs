@@ -9,7 +9,11 @@
     reason = "tests; what they measured is said"
 )]
 
+#[path = "../support/chat.rs"]
+mod chat;
 mod common;
+#[path = "../support/large.rs"]
+mod large;
 #[path = "../support/mod.rs"]
 mod support;
 

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::chat::{Chat, ROUTING_KEY, Receiver, SECRET_PATH};
 use authdrift::clock::{Clock, FakeClock, SystemClock};
 use authdrift::config::{self, Config, Sources};
 use authdrift::delivery::{Delivery, target};
 use authdrift::message::sample::{SampleKind, sample};
 use authdrift::message::{Alert, Body, Format, Message};
 use authdrift::model::{Digest, HistoryMark, MessageId};
-use authdrift::simulator::chat::{Chat, ROUTING_KEY, Receiver, SECRET_PATH};
 use authdrift::simulator::fault::Fault;
 use authdrift::simulator::webhook::{Signature, Webhook};
 use authdrift::store::{Store, StoreError, outbox, receivers};

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use crate::large::{self, Size};
 use authdrift::canonical::Document;
 use authdrift::model::Provider;
 use authdrift::sections::Table;
 use authdrift::simulator::auth0::Auth0;
-use authdrift::simulator::auth0::large::{self, Size};
 use authdrift::simulator::clerk::Clerk;
 use authdrift::store::{cycles, instances};
 use serde_json::{Value, json};

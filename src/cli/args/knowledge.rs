@@ -42,10 +42,10 @@ pub struct SettingsOptions {
     #[arg(long, value_name = "PROVIDER", value_parser = word(&Provider::ALL, Provider::as_str))]
     pub provider: Option<Provider>,
     /// Only of this category
-    #[arg(long, value_name = "CATEGORY", value_parser = word(Category::ALL, Category::as_str))]
+    #[arg(long, value_name = "CATEGORY", value_parser = word(&Category::ALL, Category::as_str))]
     pub category: Option<Category>,
     /// Only of this severity
-    #[arg(long, value_name = "SEVERITY", value_parser = word(Severity::ALL, Severity::as_str))]
+    #[arg(long, value_name = "SEVERITY", value_parser = word(&Severity::ALL, Severity::as_str))]
     pub severity: Option<Severity>,
     /// Print JSON
     #[arg(long)]

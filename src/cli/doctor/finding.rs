@@ -9,120 +9,61 @@ use crate::cli::CliError;
 use crate::cli::output::{BOLD, Columns, DIM, count, terminal_width};
 use crate::clock::written;
 use crate::exit::Exit;
-use crate::model::{display_safe, display_safe_sentence};
+use crate::model::{display_safe, display_safe_sentence, word};
 
-/// What is checked. The words are for programs and never change.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Check {
-    /// The configuration file and the catalogue.
-    Configuration,
-    /// Whether somebody hears of everything.
-    Routes,
-    /// Who may write and read a file.
-    File,
-    /// A secret is where the configuration says.
-    Secret,
-    /// Who may approve.
-    Signers,
-    /// A key that may approve ends.
-    SignerExpiry,
-    /// How many people it takes.
-    Threshold,
-    /// The room that is left.
-    Disk,
-    /// The database file.
-    Database,
-    /// The fingerprint key.
-    FingerprintKey,
-    /// The history.
-    History,
-    /// The baseline of an instance.
-    Baseline,
-    /// Whether something watches.
-    Daemon,
-    /// When an instance was last read.
-    LastCycle,
-    /// A host: its name, a connection, its certificate.
-    Host,
-    /// The clock of this machine against the vendor's.
-    Clock,
-    /// Whether the vendor accepts a credential.
-    Credential,
-    /// Whether a section can be read.
-    Section,
-    /// A permission that is missing.
-    Permission,
-    /// Permissions that are not needed.
-    Rights,
-    /// A mail relay, up to where a mail would be sent.
-    Mail,
-    /// Whether a receiver can be prepared.
-    Receiver,
-    /// A sample that was sent.
-    Sample,
-    /// A sign of life.
-    Heartbeat,
-}
-
-impl Check {
-    /// Every check.
-    pub const ALL: [Self; 24] = [
-        Self::Configuration,
-        Self::Routes,
-        Self::File,
-        Self::Secret,
-        Self::Signers,
-        Self::SignerExpiry,
-        Self::Threshold,
-        Self::Disk,
-        Self::Database,
-        Self::FingerprintKey,
-        Self::History,
-        Self::Baseline,
-        Self::Daemon,
-        Self::LastCycle,
-        Self::Host,
-        Self::Clock,
-        Self::Credential,
-        Self::Section,
-        Self::Permission,
-        Self::Rights,
-        Self::Mail,
-        Self::Receiver,
-        Self::Sample,
-        Self::Heartbeat,
-    ];
-
-    /// The word used in JSON.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Configuration => "configuration",
-            Self::Routes => "routes",
-            Self::File => "file",
-            Self::Secret => "secret",
-            Self::Signers => "signers",
-            Self::SignerExpiry => "signer-expiry",
-            Self::Threshold => "threshold",
-            Self::Disk => "disk",
-            Self::Database => "database",
-            Self::FingerprintKey => "fingerprint-key",
-            Self::History => "history",
-            Self::Baseline => "baseline",
-            Self::Daemon => "daemon",
-            Self::LastCycle => "last-cycle",
-            Self::Host => "host",
-            Self::Clock => "clock",
-            Self::Credential => "credential",
-            Self::Section => "section",
-            Self::Permission => "permission",
-            Self::Rights => "rights",
-            Self::Mail => "mail",
-            Self::Receiver => "receiver",
-            Self::Sample => "sample",
-            Self::Heartbeat => "heartbeat",
-        }
+word!(
+    /// What is checked. The words are for programs and never change.
+    Check {
+        /// The configuration file and the catalogue.
+        Configuration = "configuration",
+        /// Whether somebody hears of everything.
+        Routes = "routes",
+        /// Who may write and read a file.
+        File = "file",
+        /// A secret is where the configuration says.
+        Secret = "secret",
+        /// Who may approve.
+        Signers = "signers",
+        /// A key that may approve ends.
+        SignerExpiry = "signer-expiry",
+        /// How many people it takes.
+        Threshold = "threshold",
+        /// The room that is left.
+        Disk = "disk",
+        /// The database file.
+        Database = "database",
+        /// The fingerprint key.
+        FingerprintKey = "fingerprint-key",
+        /// The history.
+        History = "history",
+        /// The baseline of an instance.
+        Baseline = "baseline",
+        /// Whether something watches.
+        Daemon = "daemon",
+        /// When an instance was last read.
+        LastCycle = "last-cycle",
+        /// A host: its name, a connection, its certificate.
+        Host = "host",
+        /// The clock of this machine against the vendor's.
+        Clock = "clock",
+        /// Whether the vendor accepts a credential.
+        Credential = "credential",
+        /// Whether a section can be read.
+        Section = "section",
+        /// A permission that is missing.
+        Permission = "permission",
+        /// Permissions that are not needed.
+        Rights = "rights",
+        /// A mail relay, up to where a mail would be sent.
+        Mail = "mail",
+        /// Whether a receiver can be prepared.
+        Receiver = "receiver",
+        /// A sample that was sent.
+        Sample = "sample",
+        /// A sign of life.
+        Heartbeat = "heartbeat",
     }
-}
+);
 
 /// How a check ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -77,7 +77,7 @@ fn change() -> Value {
 }
 
 fn entry() -> Value {
-    let mut unit = words(crate::model::Unit::ALL);
+    let mut unit = words(&crate::model::Unit::ALL);
     unit.push(Value::Null);
     object(
         "One setting: one click in a dashboard, however many paths it moved.",
@@ -91,10 +91,10 @@ fn entry() -> Value {
             "why": text("Why it matters."),
             "dashboard": maybe("Where to click."),
             "event": maybe("Which event of the vendor's audit log to look for."),
-            "category": one_of("What part of sign-in it belongs to.", words(Category::ALL)),
-            "also": list("Categories of what follows from it, where they are others.", json!({ "enum": words(Category::ALL) })),
-            "severity": one_of("How much it matters.", words(Severity::ALL)),
-            "direction": one_of("Which way it went.", words(Direction::ALL)),
+            "category": one_of("What part of sign-in it belongs to.", words(&Category::ALL)),
+            "also": list("Categories of what follows from it, where they are others.", json!({ "enum": words(&Category::ALL) })),
+            "severity": one_of("How much it matters.", words(&Severity::ALL)),
+            "direction": one_of("Which way it went.", words(&Direction::ALL)),
             "unit": one_of("How its numbers are read.", unit),
             "last_good": { "description": "Last reading without it.", "type": ["string", "null"], "format": "date-time" },
             "first_seen": time("First seen different."),
@@ -172,7 +172,7 @@ fn data() -> Value {
             "resource": text("The vendor's own identity of the instance."),
             "sample": flag("True for a sample that somebody asked for: nothing of it happened."),
             "at": time("When the cycle ended."),
-            "severity": one_of("That of the most severe thing in it.", words(Severity::ALL)),
+            "severity": one_of("That of the most severe thing in it.", words(&Severity::ALL)),
             "baseline": nullable(baseline),
             "untrusted": maybe("Why the approved state cannot be trusted, when that is the news."),
             "trusted_again": flag("Whether it can be trusted again, when that is the news."),

@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::lantern_books;
-use crate::simulator::vendor::Documents;
+use authdrift::simulator::auth0::lantern_books;
+use authdrift::simulator::vendor::Documents;
 
 /// Applications that use one connection.
 const USERS_OF_CONNECTION: usize = 5;

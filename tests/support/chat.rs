@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::vendor::{Answer, Request, Vendor};
-use crate::clock::SystemClock;
+use authdrift::clock::SystemClock;
+use authdrift::simulator::vendor::{Answer, Request, Vendor};
 
 /// The secret part of the addresses that the simulators of the chats have.
 pub const SECRET_PATH: &str = "T0CANARY0/B0CANARY0/CANARYtokenOfAWebhook";
