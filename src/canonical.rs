@@ -6,6 +6,7 @@
 
 mod certificate;
 mod document;
+mod items;
 mod normalise;
 mod numbers;
 mod parse;
@@ -17,15 +18,19 @@ use serde_json::Value;
 
 pub(crate) use certificate::certificates;
 pub use document::{Document, NotTheDocument};
+pub(crate) use items::parse_items;
 pub use normalise::{BadList, document};
-pub(crate) use numbers::{Numbered, large_number};
+pub(crate) use numbers::{Numbered, is_same_number, large_number};
 pub use parse::{Unusable, parse, parse_file, parse_within};
 pub use redact::{FingerprintKey, Redaction};
 pub(crate) use redact::{
     HIDDEN, is_fingerprint, is_large_stand_in, is_same, is_stand_in, large_stand_in, without_secrets,
 };
 pub use room::{NoRoom, Room, weight};
-pub(crate) use unknown::{places as unknown_places, to_approve, unknown};
+pub(crate) use unknown::{
+    as_before, forget_mended, is_accepted, not_watched, places as unknown_places, to_approve, unknown, unusable,
+    unusable_reason,
+};
 
 /// The RFC 8785 bytes of `value`.
 pub fn to_bytes(value: &Value) -> Vec<u8> {

@@ -7,7 +7,7 @@ mod one_setting;
 mod surroundings;
 mod weakest;
 
-pub use assess::{Drift, NEW_FIELD, SECTION_STATE, UNCLASSIFIED, assess, assess_among};
+pub use assess::{Drift, NEW_FIELD, NOT_WATCHED, SECTION_STATE, UNCLASSIFIED, assess, assess_among};
 pub use catalogue::{Catalogue, Setting, Weaker, WeakerRule, Zero};
 pub use one_setting::{elsewhere, with_their_other_paths};
 pub use surroundings::Surroundings;

@@ -33,7 +33,7 @@ use crate::reach::BadProxy;
 use crate::secrets::SecretError;
 use crate::sections::{Api, Section, Table};
 
-use addresses::{Address, Outcome};
+use addresses::Outcome;
 use http::NoAnswer;
 use pages::{Rooms, SectionReader};
 
@@ -336,7 +336,7 @@ async fn read_section(
             parents.insert(name, Arc::clone(outcome));
         }
     }
-    let addresses: Vec<Address> = {
+    let addresses = {
         let (base, names) = reader.session.place(reader.section);
         addresses::addresses(reader.section, base, &names, &parents)?
     };

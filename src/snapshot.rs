@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::canonical::{self, Document};
-use crate::model::{Digest, InstanceId, Resource, State, display_safe};
+use crate::model::{Digest, InstanceId, Pointer, Resource, State, display_safe};
 
 /// What came of reading one section.
 #[derive(Debug, Clone, PartialEq)]
@@ -61,9 +61,11 @@ impl Reading {
         }
     }
 
-    /// Why there is no value, or which objects of it cannot be used and why. Empty when there is nothing to say.
-    pub fn trouble(&self, section: &str) -> String {
-        let unknown = self.document().map(|document| document.unknown(section)).unwrap_or_default();
+    /// Why there is no value, or which objects of it cannot be used and why, those in `blind` first: the others were
+    /// approved as not watched. Empty when there is nothing to say.
+    pub fn trouble(&self, section: &str, blind: &[Pointer]) -> String {
+        let mut unknown = self.document().map(|document| document.unknown(section, None)).unwrap_or_default();
+        unknown.sort_by_key(|(place, _)| !blind.contains(place));
         let Some(((place, reason), more)) = unknown.split_first() else { return self.reason().to_owned() };
         let more = if more.is_empty() { String::new() } else { format!(", and {} more", more.len()) };
         format!("not compared: {} ({reason}){more}", display_safe(&place.to_string()))
@@ -71,7 +73,7 @@ impl Reading {
 
     /// Whether objects of it cannot be used.
     pub fn has_unknown(&self) -> bool {
-        self.document().is_some_and(|document| !document.unknown("").is_empty())
+        self.document().is_some_and(|document| !document.unknown("", None).is_empty())
     }
 
     /// State and digest, as they are signed.

@@ -109,7 +109,13 @@ impl InstanceStatus {
         let surroundings = evaluation.surroundings(&snapshot, &remembered);
         let open = known.into_values().filter(|drift| drift.status == Status::Open);
         let open: Vec<Drift> = open.map(|drift| assess_among(catalogue, &surroundings, drift.change)).collect();
-        let verdict = verdict(&evaluation, cycle.as_ref().map(|cycle| cycle.verdict), !open.is_empty(), &snapshot);
+        let accepted = overview::baseline(tx, row)?.map(|(_, accepted)| accepted);
+        // What the newest cycle could not read may have been accepted since.
+        let last = cycle.as_ref().map(|cycle| match cycle.verdict {
+            Verdict::Blind if accepted > Some(cycle.at) => Verdict::InSync,
+            verdict => verdict,
+        });
+        let verdict = verdict(&evaluation, last, !open.is_empty(), &snapshot);
         let sections = Some(SectionStates::of(&snapshot, read_at, cycle.as_ref()));
         let baseline = match evaluation {
             Evaluation::Untrusted(untrusted) => Err(untrusted),
@@ -160,7 +166,7 @@ fn verdict(evaluation: &Evaluation, last: Option<Verdict>, is_drift_open: bool, 
         (Evaluation::NoBaseline, _) => Verdict::NoBaseline,
         (Evaluation::Compared(_), _) if is_drift_open => Verdict::Drift,
         (Evaluation::Compared(compared), last) => {
-            let kinds = section_kinds(&compared.expected, snapshot, &BTreeSet::new());
+            let kinds = section_kinds(&compared.expected, snapshot, &compared.unknown, &BTreeSet::new());
             let is_blind = last == Some(Verdict::Blind) || kinds.into_values().any(SectionKind::is_section_unseen);
             if is_blind { Verdict::Blind } else { Verdict::InSync }
         }

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::canonical::Document;
+use crate::canonical::{Document, as_before};
 use crate::model::display_safe;
 use crate::sections::{Section, Shape};
 
@@ -22,6 +22,11 @@ const DEPTH: usize = 3;
 /// Why `after` is hard to believe, for somebody who saw `before`; both are documents of `section`. The objects of a list are
 /// read one by one.
 pub fn doubt(section: &Section, before: &Document, after: &Document) -> Option<String> {
+    // Nothing is gone of what is unknown.
+    if before.may_have_unknown() || after.may_have_unknown() {
+        let before = as_before(before.read(), &Value::Null);
+        return doubt_of_values(section, &before, &as_before(after.read(), &before));
+    }
     if section.shape == Shape::List
         && section.each.is_empty()
         && let (Some(old), Some(new)) = (before.members(), after.members())
@@ -159,6 +164,20 @@ mod tests {
         let by_values = doubt_of_values(section, &before, &after);
         assert_eq!(doubt(section, &Document::new(&before), &Document::new(&after)), by_values);
         by_values
+    }
+
+    #[test]
+    fn nothing_is_gone_of_what_is_unknown() {
+        let odd = json!({ "unknown": "500" });
+        let one = json!({ "p": 1, "q": 2 });
+        let permissions = |admin: &Value| json!({ "admin": admin, "reader": one });
+        let section = Table::of(Provider::Auth0).section("roles.permissions").unwrap();
+        let doubt_of = |after: Value| doubt(section, &Document::new(&permissions(&one)), &Document::new(&after));
+        assert_eq!(doubt_of(permissions(&odd)), None);
+        assert_eq!(doubt_of(json!({ "admin": odd, "": odd })), None);
+        assert!(doubt_of(json!({ "admin": odd, "reader": {} })).is_some());
+        let (odd, known) = (Document::new(&permissions(&odd)), Document::new(&permissions(&one)));
+        assert_eq!(doubt(section, &odd, &known), None);
     }
 
     fn clients(names: &[&str], fields: &Value) -> Value {

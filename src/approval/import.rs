@@ -164,7 +164,7 @@ pub fn import(
     let table = Table::of(instance.provider);
     let changes = compare(table, |section| approved_side(&baseline, section), &standing.snapshot);
     let sections = comparable(&baseline.approved.subject.sections, &standing.snapshot);
-    let known = concluded(&unknown(&standing.snapshot), instance, &changes, drifts::known(tx, row)?);
+    let known = concluded(&unknown(&baseline, &standing.snapshot), instance, &changes, drifts::known(tx, row)?);
     let ending = Ending::Approved(report.approvers.clone());
     let mut steps = advance(instance, &known, &changes, &sections, &ending, now);
     let remembered: Vec<Change> = known.into_values().map(|drift| drift.change).collect();

@@ -215,16 +215,29 @@ impl Proposal {
             .collect()
     }
 
-    /// Objects that the vendor answered and that cannot be used, in sections that would be held for the first time, each with
-    /// the reason. They are not watched until they can be used. In other sections they are among [`Proposal::drifts`].
+    /// Objects that the vendor answered and that cannot be used, each with the reason, but for those that the baseline before
+    /// accepts. They are not watched until they can be used. Those of sections that the baseline before holds are among
+    /// [`Proposal::drifts`] as well.
     pub fn unusable(&self) -> Vec<(Pointer, String)> {
-        let before: BTreeSet<&str> =
-            self.previous.iter().flat_map(|previous| self.values(previous)).map(|(section, _)| section).collect();
+        let before = self.values_before();
         let mut found = Vec::new();
-        for (section, value) in self.values(&self.subject).filter(|(section, _)| !before.contains(section)) {
-            canonical::unknown_places(value, &Pointer::of_section(section), &mut found);
+        for (section, value) in self.values(&self.subject) {
+            let was = before.get(section).copied();
+            canonical::unknown_places(value, was, &Pointer::of_section(section), &mut found);
         }
         found
+    }
+
+    /// Those of [`Proposal::unusable`] that are in sections which the baseline before holds: they were watched, or would be as
+    /// soon as they can be used.
+    pub fn given_up(&self) -> Vec<Pointer> {
+        let before = self.values_before();
+        let places = self.unusable().into_iter().map(|(place, _)| place);
+        places.filter(|place| before.contains_key(place.section())).collect()
+    }
+
+    fn values_before(&self) -> BTreeMap<&str, &Value> {
+        self.previous.iter().flat_map(|previous| self.values(previous)).collect()
     }
 
     /// Makes sure that what would change can be shown: the baseline that the subject follows is in the file, whole, and

@@ -9,9 +9,10 @@ use serde_json::Value;
 use super::proposal::SignedText;
 use super::{ApprovalError, Proposal};
 use crate::baseline::{approved_side, foundation, surroundings};
-use crate::canonical::{Document, is_same, to_bytes};
+use crate::canonical::{Document, forget_mended, is_same, to_bytes};
 use crate::classify::{Catalogue, Drift, assess_among, with_their_other_paths};
-use crate::diff::{Change, ChangeKind, compare, compare::Side};
+use crate::diff::compare::{Side, compare_all_to_approve};
+use crate::diff::{Change, ChangeKind, compare};
 use crate::incident::fingerprint;
 use crate::model::{Digest, DriftId, InstanceId, Pointer, State, display_safe};
 use crate::sections::Table;
@@ -75,7 +76,8 @@ pub struct Standing {
     pub snapshot: Snapshot,
     /// The newest baseline. From [`Standing::load_to_approve`] it may not be compared with, see [`Standing::shortage`].
     pub baseline: Option<Baseline>,
-    /// Every difference.
+    /// Every difference. From [`Standing::load_to_approve`] also every object that cannot be used and that nobody approved as
+    /// not watched, and everything that may be missing because of it.
     pub changes: Vec<Change>,
     /// The drift of each difference, where one is open.
     ids: Vec<Option<DriftId>>,
@@ -101,15 +103,20 @@ impl Standing {
         if let Err(reason) = high_water::compare(tx, instance)? {
             return Err(Untrusted::RolledBack { reason: reason.to_string() }.into());
         }
-        let standing = Self::load_to_approve(tx, instance, trust, catalogue, now)?;
-        match standing.shortage() {
-            Some(shortage) => Err(shortage.clone().into()),
-            None => Ok(standing),
+        let mut standing = Self::load_to_approve(tx, instance, trust, catalogue, now)?;
+        if let Some(shortage) = standing.shortage() {
+            return Err(shortage.clone().into());
         }
+        if let Some(baseline) = &standing.baseline {
+            let table = Table::of(instance.provider);
+            standing.changes = compare(table, |section| approved_side(baseline, section), &standing.snapshot);
+            standing.ids = Self::ids(tx, instance, &standing.changes)?;
+        }
+        Ok(standing)
     }
 
-    /// The same, also if nothing is wrong with the baseline but that too few people approved it, or that the vendor has
-    /// another instance under this name now.
+    /// The same with what can be approved, also if nothing is wrong with the baseline but that too few people approved it,
+    /// or that the vendor has another instance under this name now.
     ///
     /// # Errors
     /// There is no snapshot, or the baseline cannot be trusted for another reason.
@@ -128,16 +135,24 @@ impl Standing {
         let changes = match &baseline {
             Some(baseline) => {
                 let table = Table::of(instance.provider);
-                compare(table, |section| approved_side(baseline, section), &snapshot)
+                compare_all_to_approve(table, |section| approved_side(baseline, section), &snapshot)
             }
             None => Vec::new(),
         };
-        let known = drifts::known(tx, row)?;
-        let id = |change: &Change| known.get(&fingerprint(instance, change)).map(|drift| drift.id.clone());
-        let ids = changes.iter().map(id).collect();
+        let ids = Self::ids(tx, instance, &changes)?;
         let statements = baselines::statements(tx, row)?;
         let rolled_back = high_water::compare(tx, instance)?.err();
         Ok(Self { snapshot, baseline, changes, ids, statements, rolled_back })
+    }
+
+    fn ids(
+        tx: &Transaction<'_>,
+        instance: &InstanceId,
+        changes: &[Change],
+    ) -> Result<Vec<Option<DriftId>>, ApprovalError> {
+        let known = instances::find(tx, instance)?.map(|row| drifts::known(tx, row)).transpose()?.unwrap_or_default();
+        let id = |change: &Change| known.get(&fingerprint(instance, change)).map(|drift| drift.id.clone());
+        Ok(changes.iter().map(id).collect())
     }
 
     /// Why nothing may be compared with the baseline today, though it is genuine: see [`Approved::shortage`].
@@ -400,7 +415,7 @@ fn check_rest(
         },
         None => Side::Unknown,
     };
-    let rest = compare(Table::of(standing.snapshot.instance.provider), side, &standing.snapshot);
+    let rest = compare_all_to_approve(Table::of(standing.snapshot.instance.provider), side, &standing.snapshot);
     if rest.len() + approved == standing.changes.len() {
         return Ok(());
     }
@@ -445,6 +460,7 @@ fn compose(
                 for change in here {
                     apply(&mut value, change, read);
                 }
+                forget_mended(&mut value, read);
                 add(section, state, Some(Document::new(&value)));
             }
             // A section that nobody asked to hold, or to leave unwatched, is not slipped in.

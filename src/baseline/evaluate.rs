@@ -39,7 +39,7 @@ pub struct Comparison {
     pub changes: Vec<Change>,
     /// The sections that could be compared.
     pub sections: BTreeSet<String>,
-    /// Where single objects of them could not.
+    /// Where single objects of them could not, but for those that the baseline accepts as not watched.
     pub unknown: Vec<Pointer>,
     /// What the baseline holds of the sections that the configuration selects.
     pub expected: Manifest,
@@ -57,10 +57,11 @@ impl Comparison {
     }
 }
 
-/// Where objects of `snapshot` cannot be used.
-pub fn unknown(snapshot: &Snapshot) -> Vec<Pointer> {
+/// Where objects of `snapshot` cannot be used, but for those that `baseline` accepts as not watched.
+pub fn unknown(baseline: &Baseline, snapshot: &Snapshot) -> Vec<Pointer> {
     let documents = snapshot.sections.iter().filter_map(|(section, reading)| Some((section, reading.document()?)));
-    documents.flat_map(|(section, document)| document.unknown(section)).map(|(place, _)| place).collect()
+    let places = documents.flat_map(|(section, document)| document.unknown(section, baseline.document(section)));
+    places.map(|(place, _)| place).collect()
 }
 
 fn is_unknown(unknown: &[Pointer], path: &Pointer) -> bool {
@@ -128,7 +129,7 @@ pub fn evaluate(
     let changes = compare(table, |section| approved_side(&baseline, section), snapshot);
     let expected = expected(snapshot.instance.provider, selection, &baseline.approved.subject.sections);
     let sections = compare::comparable(&expected, snapshot);
-    let unknown = unknown(snapshot);
+    let unknown = unknown(&baseline, snapshot);
     Ok(Evaluation::Compared(Comparison { baseline, changes, sections, unknown, expected }))
 }
 

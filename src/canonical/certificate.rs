@@ -1,6 +1,7 @@
 //! Certificates: what is compared is the certificate, not how it is written.
 //!
-//! Vendors give back what was pasted: PEM with any line breaks, base64 of the certificate, or base64 of its PEM.
+//! Vendors give back what was pasted: PEM with any line breaks and headers, base64 of the certificate or of its PEM in either
+//! alphabet, hex, or a `data:` address of any of them.
 
 use base64::Engine as _;
 use base64::alphabet::STANDARD;
@@ -10,7 +11,6 @@ use serde_json::{Value, json};
 use x509_cert::Certificate;
 use x509_cert::der::Decode as _;
 
-use super::to_bytes;
 use crate::model::Digest;
 
 /// Shorter texts hold no certificate.
@@ -25,7 +25,14 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 /// What stands for the certificate, or the certificates, that `text` is: digest of the DER, subject and end. None if it
 /// is anything else.
 pub(crate) fn certificates(text: &str) -> Option<Value> {
-    let text = text.trim();
+    let text = text.trim_matches(|letter: char| letter.is_whitespace() || letter == '\u{feff}');
+    let text = match text.strip_prefix("data:") {
+        Some(address) => address.split_once(',')?.1.trim(),
+        None => text,
+    };
+    if let Some(der) = of_hex(text) {
+        return stand_in(&der);
+    }
     // The base64 of DER and of PEM begin so.
     let may_be_base64 = ["MI", "LS0t"].iter().any(|start| text.starts_with(start));
     if text.len() < SHORTEST || !(may_be_base64 || text.contains("-----BEGIN ")) {
@@ -41,7 +48,30 @@ pub(crate) fn certificates(text: &str) -> Option<Value> {
     }
 }
 
-/// The certificates of a PEM file, in any order. None when it holds anything else, such as a private key.
+/// What a text of a secret is, however a certificate in it is written: only its fingerprint is kept.
+pub(super) fn undressed(text: String) -> Value {
+    let certificates = certificates(&text).or_else(|| {
+        let body = text.trim().strip_prefix("-----BEGIN PKCS7-----")?.strip_suffix("-----END PKCS7-----")?;
+        Some(json!({ "pkcs7": Digest::of(&decoded(body)?) }))
+    });
+    certificates.unwrap_or(Value::String(text))
+}
+
+/// The bytes of hex digits, with or without something between them. Each certificate begins with 30 8.
+fn of_hex(text: &str) -> Option<Vec<u8>> {
+    let text = text.strip_prefix("0x").unwrap_or(text);
+    if text.len() < 2 * SHORTEST || !text.starts_with("30") {
+        return None;
+    }
+    let is_between = |byte: &u8| byte.is_ascii_whitespace() || *byte == b':';
+    let digits = text.bytes().filter(|byte| !is_between(byte)).map(|byte| char::from(byte).to_digit(16));
+    let digits: Vec<u32> = digits.collect::<Option<_>>()?;
+    let (pairs, rest) = digits.as_chunks::<2>();
+    let bytes = pairs.iter().filter_map(|[high, low]| u8::try_from(high * 16 + low).ok());
+    rest.is_empty().then(|| bytes.collect())
+}
+
+/// The certificates of a PEM file, in their order. None when it holds anything else, such as a private key.
 fn of_pem(text: &str) -> Option<Value> {
     // Written by a program that escaped the line breaks once more.
     let text = text.replace("\\r", "\r").replace("\\n", "\n");
@@ -52,9 +82,10 @@ fn of_pem(text: &str) -> Option<Value> {
             return None;
         }
         let (body, _) = rest.split_once("-----END ")?;
-        found.push(stand_in(&decoded(body)?)?);
+        // Headers have a colon, which base64 has not.
+        let body: String = body.split(['\r', '\n']).filter(|line| !line.contains(':')).collect();
+        found.push(stand_in(&decoded(&body)?)?);
     }
-    found.sort_by_cached_key(to_bytes);
     found.dedup();
     match found.len() {
         0 => None,
@@ -64,7 +95,12 @@ fn of_pem(text: &str) -> Option<Value> {
 }
 
 fn decoded(text: &str) -> Option<Vec<u8>> {
-    let digits: Vec<u8> = text.bytes().filter(|byte| !byte.is_ascii_whitespace()).collect();
+    let standard = |byte| match byte {
+        b'-' => b'+',
+        b'_' => b'/',
+        other => other,
+    };
+    let digits: Vec<u8> = text.bytes().filter(|byte| !byte.is_ascii_whitespace()).map(standard).collect();
     BASE64.decode(digits).ok()
 }
 
@@ -110,6 +146,11 @@ mod tests {
         let pem = |width, end: &str| {
             format!("-----BEGIN CERTIFICATE-----{end}{}{end}-----END CERTIFICATE-----", wrapped(width, end))
         };
+        let der = base64::engine::general_purpose::STANDARD.decode(wrapped(10_000, "")).unwrap();
+        let hex = |between: &str| {
+            let pairs: Vec<String> = der.iter().map(|byte| format!("{byte:02x}")).collect();
+            pairs.join(between)
+        };
         let again = |text: &str| base64::engine::general_purpose::STANDARD.encode(text);
         let dresses = [
             wrapped(64, "\n"),
@@ -123,6 +164,19 @@ mod tests {
             again(&pem(64, "\n")),
             pem(64, "\n") + "\n" + &pem(76, "\r\n"),
             pem(64, "\n").replace("CERTIFICATE", "X509 CERTIFICATE"),
+            pem(64, "\r"),
+            pem(64, " \t\n"),
+            pem(64, "\n").replacen("-----\n", "-----\nProc-Type: 4,CLEAR\nComment: idp\n\n", 1),
+            format!("\u{feff}{}", pem(64, "\n")),
+            wrapped(10_000, "").replace('+', "-").replace('/', "_"),
+            wrapped(10_000, "").replace('+', "-").replace('/', "_").trim_end_matches('=').to_owned(),
+            again(&pem(64, "\n")).replace('+', "-").replace('/', "_"),
+            hex(""),
+            hex("").to_uppercase(),
+            hex(":"),
+            hex(" "),
+            format!("data:application/x-x509-ca-cert;base64,{}", wrapped(10_000, "")),
+            format!("data:application/x-pem-file;base64,{}", again(&pem(64, "\n"))),
         ];
         for dress in dresses {
             assert_eq!(certificates(&dress).as_ref(), Some(&plain), "{dress}");
@@ -141,6 +195,10 @@ mod tests {
             pem.clone() + "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----",
             pem.replace("CERTIFICATE", "PUBLIC KEY"),
             wrapped(10_000, "") + "AAAA",
+            "30".repeat(300),
+            "308".repeat(301),
+            format!("data:text/plain,{}", "x".repeat(300)),
+            format!("data:{}", "x".repeat(300)),
         ];
         for text in table {
             assert_eq!(certificates(&text), None, "{text}");

@@ -71,13 +71,20 @@ impl Document {
         Self::of(self.0.bytes.clone(), self.0.digest.clone())
     }
 
-    /// Where objects of the document cannot be used, below `section`, and why.
-    pub(crate) fn unknown(&self, section: &str) -> Vec<(Pointer, String)> {
+    /// Where objects of the document cannot be used, below `section`, and why, but for those that `approved` accepts as not
+    /// watched.
+    pub(crate) fn unknown(&self, section: &str, approved: Option<&Self>) -> Vec<(Pointer, String)> {
         let mut found = Vec::new();
-        if std::str::from_utf8(&self.0.bytes).is_ok_and(|text| text.contains(r#"{"unknown":""#)) {
-            unknown::places(self.value(), &Pointer::of_section(section), &mut found);
+        if self.may_have_unknown() && approved != Some(self) {
+            let approved = approved.filter(|approved| approved.may_have_unknown()).map(Self::value);
+            unknown::places(self.value(), approved, &Pointer::of_section(section), &mut found);
         }
         found
+    }
+
+    /// Whether objects of the document may be unknown: where not, it need not be read to know.
+    pub(crate) fn may_have_unknown(&self) -> bool {
+        std::str::from_utf8(&self.0.bytes).is_ok_and(|text| text.contains(r#"{"unknown":""#))
     }
 
     /// The RFC 8785 bytes.

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value, json};
 
-use super::certificate::certificates;
+use super::certificate::{certificates, undressed};
 use super::redact::{Redaction, is_secret_text};
-use super::unknown::{marker, told_apart, unknown};
+use super::unknown::{marker, told_apart, unknown, unusable_reason};
 use super::{Document, NoRoom, Room, to_bytes, weight};
 use crate::model::{Digest, Pointer, display_safe, is_nothing};
 use crate::sections::Section;
@@ -67,7 +67,14 @@ impl Walk<'_> {
         if self.section.is_volatile(path) {
             return Ok(None);
         }
+        if let Some(reason) = unusable_reason(&value) {
+            return Ok(Some(marker(reason)));
+        }
         if self.section.is_secret(path) && !is_nothing(&value) {
+            // A certificate is public.
+            if let Some(certificates) = value.as_str().and_then(certificates) {
+                return Ok(Some(self.standing(certificates)?));
+            }
             let value = self.unordered(value, path);
             return Ok(Some(self.standing(self.fingerprint(path, &value))?));
         }
@@ -152,7 +159,7 @@ impl Walk<'_> {
                 twice.insert(identity);
                 continue;
             }
-            let kept = match missing(&item) {
+            let kept = match missing(&item).filter(|_| unusable_reason(&item).is_none()) {
                 Some(field) => marker(&format!("it has no '{field}'")),
                 None => {
                     path.push(identity.clone());
@@ -229,6 +236,7 @@ impl Walk<'_> {
                 let items = items.into_iter().filter_map(|item| Some(part("*".to_owned(), item)?.1)).collect();
                 Value::Array(self.ordered(items, path))
             }
+            Value::String(text) => undressed(text),
             scalar => scalar,
         }
     }
@@ -406,6 +414,35 @@ mod tests {
         let of = |answer| canonical(Provider::Auth0, "clients", answer).unwrap();
         assert_eq!(of(keys("CANARY-1", "CANARY-2")), of(keys("CANARY-2", "CANARY-1")));
         assert_ne!(of(keys("CANARY-1", "CANARY-2")), of(keys("CANARY-1", "CANARY-3")));
+    }
+
+    #[test]
+    fn a_certificate_in_a_secret_field_is_one_value_in_every_dress_and_a_private_key_is_hidden() {
+        let digits: String = include_str!("certificate/idp.example.b64").split_whitespace().collect();
+        let pem = format!("-----BEGIN CERTIFICATE-----\n{digits}\n-----END CERTIFICATE-----\n");
+        let section = Table::of(Provider::Auth0).section("clients").unwrap();
+        assert!(section.is_secret(&["a", "client_secret"].map(str::to_owned)));
+        let of = |field: &str, value: Value| {
+            let client = json!([{ "client_id": "a", "name": "A", "is_first_party": true, field: value }]);
+            canonical(Provider::Auth0, "clients", client).unwrap()["a"][field].clone()
+        };
+        let keys = |cert: &str| json!([{ "cert": cert, "subject": "idp" }]);
+        assert_eq!(of("signing_keys", keys(&digits)), of("signing_keys", keys(&pem)));
+        assert_ne!(of("signing_keys", keys(&digits)), of("signing_keys", keys("another")));
+        assert_eq!(of("client_secret", json!(digits)), of("client_secret", json!(pem)));
+        assert_eq!(of("client_secret", json!(pem))["subject"], "CN=idp.example,O=Example");
+        let forged = json!({ "certificate": "sha256:00", "subject": "CANARY", "until": "" });
+        assert!(of("client_secret", forged).get("fingerprint").is_some());
+        let pkcs7 = |end: &str| {
+            let text = ["-----BEGIN PKCS7-----", "MIIC", "8wYJ", "-----END PKCS7-----"].join(end);
+            json!([{ "cert": digits, "pkcs7": text }])
+        };
+        assert_eq!(of("signing_keys", pkcs7("\n")), of("signing_keys", pkcs7("\r\n")));
+        let key = pem + "-----BEGIN PRIVATE KEY-----\nCANARY\n-----END PRIVATE KEY-----\n";
+        for field in ["signing_keys", "client_secret", "note"] {
+            let found = of(field, json!(key));
+            assert!(found.get("fingerprint").is_some(), "{field}: {found}");
+        }
     }
 
     #[test]

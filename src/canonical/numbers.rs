@@ -17,6 +17,9 @@ const LARGEST: f64 = 9_007_199_254_740_991.0;
 /// Such numbers that one answer may have. An answer with more is refused: each takes much more memory than in the text.
 const MOST: usize = 1_000;
 
+/// The longest number that is written in full: a longer one keeps its exponent.
+const LONGEST: usize = 400;
+
 /// The name of the only field of what stands for a number.
 const NAME: &str = "number";
 
@@ -63,7 +66,7 @@ impl<'a> Numbered<'a> {
             Value::Array(items) => items.iter_mut().for_each(|item| self.keep(item)),
             Value::Object(fields) => {
                 if let Some(Value::String(digits)) = only_field(fields, &self.mark) {
-                    *fields = Map::from_iter([(NAME.to_owned(), Value::String(digits.clone()))]);
+                    *fields = Map::from_iter([(NAME.to_owned(), Value::String(spelled(digits)))]);
                 } else if let Some(Value::String(text)) = only_field(fields, NAME)
                     && is_large(text.trim_start_matches('='))
                 {
@@ -84,6 +87,42 @@ fn only_field<'a>(fields: &'a Map<String, Value>, name: &str) -> Option<&'a Valu
 /// The digits of the number that `value` stands for, if it does.
 pub(crate) fn large_number(value: &Value) -> Option<&str> {
     only_field(value.as_object()?, NAME)?.as_str().filter(|digits| is_large(digits))
+}
+
+/// The one spelling of a number of JSON: without exponent if that is short, and without zeros that say nothing.
+fn spelled(number: &str) -> String {
+    let (sign, number) = number.strip_prefix('-').map_or(("", number), |rest| ("-", rest));
+    let (mantissa, exponent) = number.split_once(['e', 'E']).unwrap_or((number, "0"));
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let digits = format!("{whole}{fraction}");
+    let digits = digits.trim_start_matches('0');
+    let shown = digits.trim_end_matches('0');
+    let zeros = digits.len() - shown.len();
+    // The number is `shown` with so many zeros behind it, or with so many of its digits behind the point.
+    let exponent = exponent.parse::<i64>().ok().and_then(|exponent| {
+        let places = i64::try_from(zeros).ok()?.checked_sub(i64::try_from(fraction.len()).ok()?)?;
+        exponent.checked_add(places)
+    });
+    let size = |exponent: i64| usize::try_from(exponent.unsigned_abs()).unwrap_or(usize::MAX);
+    match exponent {
+        None => format!("{sign}{number}"),
+        Some(exponent) if exponent >= 0 && shown.len().saturating_add(size(exponent)) <= LONGEST => {
+            format!("{sign}{shown}{}", "0".repeat(size(exponent)))
+        }
+        Some(exponent) if exponent < 0 && size(exponent) < shown.len() => {
+            let (whole, fraction) = shown.split_at(shown.len() - size(exponent));
+            format!("{sign}{whole}.{fraction}")
+        }
+        Some(exponent) => format!("{sign}{shown}e{exponent}"),
+    }
+}
+
+/// Whether both stand for one number, however it is spelled.
+pub(crate) fn is_same_number(one: &Value, other: &Value) -> bool {
+    match (large_number(one), large_number(other)) {
+        (Some(one), Some(other)) => spelled(one) == spelled(other),
+        _ => false,
+    }
 }
 
 /// Whether `token` is a number of JSON that a double cannot hold exactly.
@@ -149,7 +188,16 @@ mod tests {
             ("9007199254740991", json!(9_007_199_254_740_991_i64)),
             ("123456789012345678901234567890", kept("123456789012345678901234567890")),
             ("1e400", kept("1e400")),
-            ("1e20", kept("1e20")),
+            ("1e20", kept("100000000000000000000")),
+            ("1E+20", kept("100000000000000000000")),
+            ("10.0e19", kept("100000000000000000000")),
+            ("100000000000000000000.00", kept("100000000000000000000")),
+            ("-0.1e21", kept("-100000000000000000000")),
+            ("9007199254740992.0", kept("9007199254740992")),
+            ("90071992547409925e-1", kept("9007199254740992.5")),
+            ("9007199254740993.50", kept("9007199254740993.5")),
+            ("10e399", kept("1e400")),
+            ("123.4E+500", kept("1234e499")),
             ("0.30000000000000004", json!(0.300_000_000_000_000_04)),
             (r#"{"a":[738529527931269425,1]}"#, json!({ "a": [{ "number": "738529527931269425" }, 1] })),
             (
@@ -164,8 +212,28 @@ mod tests {
         for (text, expected) in table {
             let value = read(text).unwrap();
             assert_eq!(value, expected, "{text}");
-            assert!(value.is_number() || large_number(&value).is_none_or(|digits| digits == text));
+            assert_eq!(large_number(&value).is_some(), value.get(NAME).is_some());
         }
+    }
+
+    #[test]
+    fn one_number_is_one_value_in_every_spelling() {
+        use crate::canonical::to_bytes;
+        for (one, other) in [
+            ("1", "1.0"),
+            ("1", "10e-1"),
+            ("0", "-0"),
+            ("0", "-0.0e7"),
+            ("100", "1E2"),
+            ("0.5", "5e-1"),
+            ("9007199254740991", "9007199254740991.0"),
+            ("1e20", "100000000000000000000"),
+            ("1e-999", "0"),
+        ] {
+            assert_eq!(to_bytes(&read(one).unwrap()), to_bytes(&read(other).unwrap()), "{one} {other}");
+        }
+        assert!(is_same_number(&json!({ "number": "1e20" }), &json!({ "number": "100000000000000000000" })));
+        assert!(!is_same_number(&json!({ "number": "1e20" }), &json!({ "number": "100000000000000000001" })));
     }
 
     #[test]

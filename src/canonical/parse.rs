@@ -29,6 +29,10 @@ const LONGEST_PATH_OF_FILE: usize = 16 << 10;
 pub struct Unusable(String);
 
 impl Unusable {
+    pub(super) fn new(reason: &(impl fmt::Display + ?Sized)) -> Self {
+        Self(crate::model::display_safe(&reason.to_string()))
+    }
+
     /// What is wrong with it, for whoever reads something else than an answer.
     pub fn reason(&self) -> &str {
         &self.0
@@ -68,7 +72,7 @@ pub fn parse_file(bytes: &[u8], room: &Room) -> Result<Value, Unusable> {
 /// Weighs the values first and makes none unless there is room for all: memory that was given back is not always free for
 /// the next.
 fn read(bytes: &[u8], weigh: Weigh<'_>) -> Result<Value, Unusable> {
-    let unusable = |error: serde_json::Error| Unusable(crate::model::display_safe(&error.to_string()));
+    let unusable = |error: serde_json::Error| Unusable::new(&error);
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
     weigh.deserialize(&mut deserializer).map_err(unusable)?;
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);

@@ -51,6 +51,16 @@ impl Room {
         self.outer.iter().for_each(|outer| outer.lose(bytes));
     }
 
+    /// Gives back what was taken here beyond `taken`.
+    pub fn give_back_to(&self, taken: usize) {
+        self.lose(self.taken().saturating_sub(taken));
+    }
+
+    /// Whether more was asked for than there is, here or further out.
+    pub fn is_over(&self) -> bool {
+        self.taken() > self.most || self.outer.as_ref().is_some_and(|outer| outer.is_over())
+    }
+
     /// Bytes taken so far.
     pub fn taken(&self) -> usize {
         self.taken.load(Ordering::Relaxed)

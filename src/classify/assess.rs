@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::catalogue::{Catalogue, Setting};
 use super::direction::direction;
 use super::surroundings::Surroundings;
-use crate::canonical::{is_large_stand_in, is_stand_in};
+use crate::canonical::{is_large_stand_in, is_stand_in, not_watched};
 use crate::diff::{Change, ChangeKind};
 use crate::model::{Category, Direction, Pattern, Pointer, Severity, Unit, display_safe, is_nothing};
 
@@ -15,6 +15,9 @@ pub const UNCLASSIFIED: &str = "unclassified";
 
 /// The setting of a drift in a field that the vendor gave to every object of a section at once.
 pub const NEW_FIELD: &str = "new-field";
+
+/// The setting of an object that cannot be read and that is to be approved as not watched.
+pub const NOT_WATCHED: &str = "not-watched";
 
 /// The setting of a drift in the state of a whole section.
 pub const SECTION_STATE: &str = "section-state";
@@ -63,6 +66,9 @@ pub fn assess(catalogue: &Catalogue, change: Change) -> Drift {
 pub fn assess_among(catalogue: &Catalogue, surroundings: &Surroundings, change: Change) -> Drift {
     if is_section_state(&change) {
         return section_state(change);
+    }
+    if not_watched(&change.after).is_some() {
+        return unwatched(change);
     }
     let means_nothing = means_nothing(&change);
     let mut drift = if let Some(setting) = catalogue.setting_at(&change.path) {
@@ -151,6 +157,20 @@ fn unclassified(change: Change) -> Drift {
         dashboard: None,
         event: None,
         change,
+    }
+}
+
+/// An object that is not watched may become anything.
+fn unwatched(change: Change) -> Drift {
+    let place = display_safe(&change.path.to_string());
+    let any_more = if change.before.is_null() { "" } else { " any more" };
+    Drift {
+        setting: NOT_WATCHED.to_owned(),
+        title: format!("Not watched{any_more}: {place}"),
+        why: "The object cannot be read. Whatever becomes of it goes unnoticed until it can be read again.".to_owned(),
+        severity: Severity::Critical,
+        direction: Direction::Weaker,
+        ..unclassified(change)
     }
 }
 

@@ -141,6 +141,7 @@ pub async fn approve(context: &Context, options: &ApproveOptions, out: &mut dyn 
     if is_named || !prompt::is_terminal() {
         shown.sections(out)?;
     }
+    shown.unusable(out)?;
     shown.ends(out)?;
     if !is_named && prompt::is_terminal() {
         // Its number is about to be asked for.

@@ -5,7 +5,7 @@ use chrono::{DateTime, Duration, NaiveDate, NaiveTime, SubsecRound, Utc};
 use super::approve::shown::{at_its_weakest, choice};
 use super::{CliError, prompt};
 use crate::approval::{Limit, Proposal};
-use crate::classify::Drift;
+use crate::classify::{Drift, NOT_WATCHED};
 use crate::exit::Exit;
 use crate::model::{Direction, Severity, display_safe, display_safe_whole};
 use crate::trust::Subject;
@@ -16,11 +16,16 @@ use crate::trust::Subject;
 /// # Errors
 /// There is nobody to ask, or the terminal is gone. Nothing may be signed then.
 pub fn to_weaker(drifts: &[Drift], weakest: &[Drift], proposal: &Proposal, accepted: bool) -> Result<bool, CliError> {
-    let is_grave = |drift: &&Drift| drift.direction == Direction::Weaker && drift.severity >= Severity::High;
+    let is_grave = |drift: &&Drift| {
+        drift.setting != NOT_WATCHED && drift.direction == Direction::Weaker && drift.severity >= Severity::High
+    };
     let mut weaker: Vec<String> = drifts.iter().filter(is_grave).map(|drift| format!("  {}", choice(drift))).collect();
     // Which way that goes cannot be told: the value that counted before is not in the proposal.
     let prolonged = proposal.prolonged().into_iter();
     weaker.extend(prolonged.map(|(path, _)| format!("  for longer, or for good: {}", display_safe(&path.to_string()))));
+    // Many changes of a section are shown as one, so these are not taken from the changes.
+    let given_up = proposal.given_up().into_iter();
+    weaker.extend(given_up.map(|place| format!("  not watched any more: {}", display_safe(&place.to_string()))));
     let is_compared = proposal.previous.is_some() || proposal.subject.previous.is_none();
     let what = if is_compared {
         "this makes sign-in weaker"

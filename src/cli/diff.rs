@@ -10,7 +10,7 @@ use super::args::{DiffFormat, DiffOptions};
 use super::context::Context;
 use super::output::{count, severity_style};
 use crate::approval::propose::Standing;
-use crate::baseline::{approved_side, expected};
+use crate::baseline::{approved_side, expected, unknown};
 use crate::diff::patch;
 use crate::exit::Exit;
 use crate::incident::{SectionKind, section_kinds};
@@ -36,7 +36,8 @@ pub fn diff(context: &Context, options: &DiffOptions, out: &mut dyn Write) -> Re
     };
     let drifts = standing.drifts(catalogue);
     let manifest = expected(instance.id.provider, &instance.selection, &baseline.approved.subject.sections);
-    let kinds = section_kinds(&manifest, &standing.snapshot, &BTreeSet::new());
+    let unknown = unknown(baseline, &standing.snapshot);
+    let kinds = section_kinds(&manifest, &standing.snapshot, &unknown, &BTreeSet::new());
     let is_blind = |(_, kind): &(&String, &SectionKind)| matches!(kind, SectionKind::Blind | SectionKind::Suspect);
     let unread: Vec<&String> = kinds.iter().filter(is_blind).map(|(section, _)| section).collect();
     let exit = match (drifts.is_empty(), unread.is_empty()) {

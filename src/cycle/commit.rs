@@ -193,7 +193,7 @@ fn keep_sections(
     let is_excused = |section: &&Section| taken.refused.contains_key(&section.api);
     let excused: BTreeSet<String> =
         table.sections().iter().filter(is_excused).map(|section| section.name.clone()).collect();
-    let mut kinds = section_kinds(&compared.expected, &taken.snapshot, &excused);
+    let mut kinds = section_kinds(&compared.expected, &taken.snapshot, &compared.unknown, &excused);
     let refused: BTreeMap<&str, &str> =
         taken.refused.iter().map(|(api, reason)| (api.credential(), reason.as_str())).collect();
     kinds.extend(refused.keys().map(|credential| ((*credential).to_owned(), SectionKind::Refused)));
@@ -203,7 +203,7 @@ fn keep_sections(
         let reading = taken.snapshot.sections.get(&section);
         let reason = match (refused.get(section.as_str()), reading, &taken.failure) {
             (Some(reason), ..) => (*reason).to_owned(),
-            (None, Some(reading), _) => reading.trouble(&section),
+            (None, Some(reading), _) => reading.trouble(&section, &compared.unknown),
             (None, None, Some(failure)) => failure.reason.clone(),
             (None, None, None) if known.get(&section).is_some_and(|known| known.kind == SectionKind::Refused) => {
                 String::new()

@@ -115,9 +115,11 @@ pub struct DriftReport {
 }
 
 impl Report {
-    /// The most severe of what an approval of everything approves. A section that is new to the baseline may hold anything.
+    /// The most severe of what an approval of everything approves. A section that is new to the baseline may hold anything, and
+    /// so may an object that is approved as not watched.
     pub fn at_stake(&self) -> Severity {
-        let of_sections = self.sections.iter().filter(|section| section.unbaselined).map(|_| Severity::Critical);
+        let is_open = |section: &&SectionReport| section.unbaselined || section.blind && section.state == State::Value;
+        let of_sections = self.sections.iter().filter(is_open).map(|_| Severity::Critical);
         self.drifts.iter().map(|drift| drift.drift.severity).chain(of_sections).max().unwrap_or(Severity::Info)
     }
 }
@@ -205,9 +207,9 @@ pub(super) fn build(
         by_weight.then_with(|| one.drift.change.path.cmp(&other.drift.change.path))
     });
 
-    let approved = match evaluation {
-        Evaluation::Compared(compared) => Some(&compared.expected),
-        _ => None,
+    let (approved, unknown) = match evaluation {
+        Evaluation::Compared(compared) => (Some(&compared.expected), compared.unknown.as_slice()),
+        _ => (None, [].as_slice()),
     };
     let mut names: Vec<String> = snapshot.sections.keys().cloned().collect();
     let comparable = approved.into_iter().flatten().filter(|(_, mark)| mark.state.is_comparable());
@@ -219,9 +221,9 @@ pub(super) fn build(
     let mut sections = Vec::with_capacity(names.len());
     for section in names {
         let reading = snapshot.sections.get(&section);
-        let kind = approved.and_then(|approved| section_kind(approved, snapshot, &section));
+        let kind = approved.and_then(|approved| section_kind(approved, snapshot, unknown, &section));
         let reason = match reading {
-            Some(reading) => reading.trouble(&section),
+            Some(reading) => reading.trouble(&section, unknown),
             None => failure.as_ref().map_or("no credential for it is configured", |failure| &failure.reason).to_owned(),
         };
         let since = known_sections.get(&section).filter(|incident| Some(incident.kind) == kind);

@@ -8,7 +8,10 @@ use serde_json::{Value, json};
 
 use super::bounds;
 use super::change::{Change, ChangeKind};
-use crate::canonical::{Document, certificates, is_stand_in, large_stand_in, to_approve, to_bytes, unknown};
+use crate::canonical::{
+    Document, certificates, is_accepted, is_same_number, is_stand_in, large_stand_in, not_watched, to_approve,
+    to_bytes, unknown,
+};
 use crate::model::{Digest, Pointer, State};
 use crate::sections::Table;
 use crate::snapshot::{Manifest, Reading, Snapshot};
@@ -90,9 +93,27 @@ pub fn comparable(baseline: &Manifest, snapshot: &Snapshot) -> BTreeSet<String> 
 ///
 /// `baseline` gives the approved side of a section. Sections with an unknown side are left out.
 pub fn compare<'a>(table: &Table, baseline: impl Fn(&str) -> Side<'a>, snapshot: &Snapshot) -> Vec<Change> {
+    compare_all(table, baseline, snapshot, compare_section)
+}
+
+/// The same for what an approval of `snapshot` approves, see [`compare_to_approve`].
+pub fn compare_all_to_approve<'a>(
+    table: &Table,
+    baseline: impl Fn(&str) -> Side<'a>,
+    snapshot: &Snapshot,
+) -> Vec<Change> {
+    compare_all(table, baseline, snapshot, compare_to_approve)
+}
+
+fn compare_all<'a>(
+    table: &Table,
+    baseline: impl Fn(&str) -> Side<'a>,
+    snapshot: &Snapshot,
+    compare: fn(&Table, &str, Side<'_>, Side<'_>, &mut Vec<Change>),
+) -> Vec<Change> {
     let mut changes = Vec::new();
     for (section, reading) in &snapshot.sections {
-        compare_section(table, section, baseline(section), Side::of_reading(Some(reading)), &mut changes);
+        compare(table, section, baseline(section), Side::of_reading(Some(reading)), &mut changes);
     }
     bounds::of_all(&mut changes, |section| {
         [baseline(section), Side::of_reading(snapshot.sections.get(section))].map(Side::stand_in)
@@ -133,6 +154,10 @@ pub fn compare_section(table: &Table, section: &str, before: Side<'_>, after: Si
 /// What a reading could not use is neither there nor gone. If the same held for what is to be signed, an object could be
 /// taken out of a proposal unseen by writing that it is unknown.
 pub fn compare_to_approve(table: &Table, section: &str, before: Side<'_>, after: Side<'_>, changes: &mut Vec<Change>) {
+    // Nothing is approved, and nothing has to be read.
+    if before == after {
+        return;
+    }
     match after.value() {
         Some(value) => {
             let value = to_approve(&value, before.value().as_deref());
@@ -150,7 +175,7 @@ fn compare_members(table: &Table, path: &Pointer, old: &Document, new: &Document
         return false;
     }
     let read = |raw: &&RawValue| serde_json::from_str::<Value>(raw.get()).unwrap_or_default();
-    let may_be_there = new.get(UNNAMED).map(read).as_ref().and_then(unknown).is_some();
+    let may_be_there = may_be_unnamed(old.get(UNNAMED).map(read).as_ref(), new.get(UNNAMED).map(read).as_ref());
     let names: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
     for name in names {
         let (was, is) = (old.get(name), new.get(name));
@@ -160,6 +185,12 @@ fn compare_members(table: &Table, path: &Pointer, old: &Document, new: &Document
         }
     }
     true
+}
+
+/// Whether a missing member of a list may be among its objects without a usable name. Those that were approved as not watched
+/// are others.
+fn may_be_unnamed(was: Option<&Value>, is: Option<&Value>) -> bool {
+    is.is_some_and(|is| unknown(is).is_some() && !is_accepted(UNNAMED, was, is))
 }
 
 /// Compares one member of two objects. `may_be_there` says that the list holds an object without a usable name, so that a
@@ -206,10 +237,12 @@ fn compare_values(table: &Table, path: &Pointer, before: &Value, after: &Value, 
         // A baseline that was approved before certificates were compared holds the text.
         (Value::String(text), certificate) | (certificate, Value::String(text))
             if is_stand_in(certificate) && certificates(text).as_ref() == Some(certificate) => {}
+        // One number was spelled as the vendor spelled it before.
+        _ if is_same_number(before, after) => {}
         // What stands for a secret or a text is one value: half a fingerprint is no setting.
-        (Value::Object(old), Value::Object(new)) if !is_stand_in(before) && !is_stand_in(after) => {
+        (Value::Object(old), Value::Object(new)) if ![before, after].into_iter().any(is_one_value) => {
             let names: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
-            let may_be_there = new.get(UNNAMED).and_then(unknown).is_some();
+            let may_be_there = may_be_unnamed(old.get(UNNAMED), new.get(UNNAMED));
             for name in names {
                 compare_member(table, &path.child(name), old.get(name), new.get(name), may_be_there, changes);
             }
@@ -235,6 +268,11 @@ fn compare_values(table: &Table, path: &Pointer, before: &Value, after: &Value, 
         }
         _ => changes.push(change(ChangeKind::Changed, path, before, after, false)),
     }
+}
+
+/// Whether `value` is compared whole: it stands for something else, or for an object that is to be approved as not watched.
+fn is_one_value(value: &Value) -> bool {
+    is_stand_in(value) || not_watched(value).is_some()
 }
 
 /// The members of a set; null has none.

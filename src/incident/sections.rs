@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 
-use crate::model::{Digest, State, word};
+use crate::model::{Digest, Pointer, State, word};
 use crate::snapshot::{Manifest, Reading, Snapshot};
 
 /// What is remembered about a section that is blind, suspect or unknown to the baseline, or about a credential.
@@ -63,15 +63,17 @@ pub enum SectionStep {
 
 /// What is wrong with the sections of an instance right now, compared with what the baseline holds.
 ///
-/// A section in `excused` cannot be read for a reason that is told by itself.
+/// `unknown` are the places of objects that cannot be used and that nobody approved as not watched. A section in `excused`
+/// cannot be read for a reason that is told by itself.
 pub fn section_kinds(
     baseline: &Manifest,
     snapshot: &Snapshot,
+    unknown: &[Pointer],
     excused: &BTreeSet<String>,
 ) -> BTreeMap<String, SectionKind> {
     let sections: BTreeSet<&String> = baseline.keys().chain(snapshot.sections.keys()).collect();
     let asked = sections.into_iter().filter(|section| !excused.contains(*section));
-    asked.filter_map(|section| Some((section.clone(), section_kind(baseline, snapshot, section)?))).collect()
+    asked.filter_map(|section| Some((section.clone(), section_kind(baseline, snapshot, unknown, section)?))).collect()
 }
 
 /// What that means for what is `known` of sections and credentials. What is known of one in `excused` stays as it is.
@@ -105,16 +107,21 @@ pub fn advance_sections(
 ///
 /// A baseline that names a section as unreadable says that its approvers know that it is not watched. A section that no
 /// baseline names is blind while it is unreachable. While it is not permitted it is not: the credential lacks a permission
-/// that somebody has to grant, and then it is new to the baseline.
-pub fn section_kind(baseline: &Manifest, snapshot: &Snapshot, section: &str) -> Option<SectionKind> {
+/// that somebody has to grant, and then it is new to the baseline. A section with an object at one of the places `unknown`
+/// is blind as well.
+pub fn section_kind(
+    baseline: &Manifest,
+    snapshot: &Snapshot,
+    unknown: &[Pointer],
+    section: &str,
+) -> Option<SectionKind> {
     let approved = baseline.get(section).map(|mark| mark.state);
-    let reading = snapshot.sections.get(section);
-    let read = reading.map(Reading::state);
+    let read = snapshot.sections.get(section).map(Reading::state);
     match (approved, read) {
         (Some(approved), read) if approved.is_comparable() => match read {
             Some(State::Suspect) => Some(SectionKind::Suspect),
             None | Some(State::NotPermitted | State::Unreachable) => Some(SectionKind::Blind),
-            Some(_) => reading.is_some_and(Reading::has_unknown).then_some(SectionKind::Blind),
+            Some(_) => unknown.iter().any(|place| place.section() == section).then_some(SectionKind::Blind),
         },
         (_, Some(read)) if read.is_comparable() => Some(SectionKind::Unbaselined),
         (None, Some(State::Unreachable)) => Some(SectionKind::Blind),
@@ -184,7 +191,7 @@ mod tests {
                 identifiers: crate::model::Resource::default(),
                 sections: [("a".to_owned(), reading)].into(),
             };
-            assert_eq!(section_kind(&baseline, &snapshot, "a"), expected, "{approved:?} {read}");
+            assert_eq!(section_kind(&baseline, &snapshot, &[], "a"), expected, "{approved:?} {read}");
         }
     }
 
@@ -215,7 +222,7 @@ mod tests {
         for (minute, snapshot) in [&blind, &blind, &blind, &seeing, &seeing].into_iter().enumerate() {
             let now = at(i64::try_from(minute).unwrap());
             let mut line = Vec::new();
-            let kinds = section_kinds(&baseline, snapshot, &BTreeSet::new());
+            let kinds = section_kinds(&baseline, snapshot, &[], &BTreeSet::new());
             for (section, step) in advance_sections(&known, &kinds, &BTreeSet::new(), now) {
                 match step {
                     SectionStep::Tell(incident) => {

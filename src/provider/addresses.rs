@@ -1,13 +1,14 @@
 //! Where a section is read: one address, or one for each object of another section.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::Value;
 use url::Url;
 
 use super::Refusal;
-use crate::model::{State, display_safe};
+use crate::canonical::unusable_reason;
+use crate::model::{Pattern, State, display_safe};
 use crate::sections::{Each, Section};
 
 /// Addresses of one section at most.
@@ -30,21 +31,37 @@ pub(super) struct Address {
     pub(super) keys: Vec<String>,
 }
 
+/// Where a section is read.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Addresses {
+    pub(super) asked: Vec<Address>,
+    /// Objects for which nothing can be read: where the answer would belong, and why there is none. The last key is empty
+    /// for objects that have none.
+    pub(super) unusable: Vec<(Vec<String>, String)>,
+}
+
 /// Every address of `section` under `base`. `names` stands in for the names in braces that the configuration knows,
 /// `parents` holds the sections it depends on.
 ///
 /// # Errors
-/// The section is off, because there is nothing it could be read for; or a section it depends on could not be read.
+/// The section is off, because there is nothing it could be read for; or a section it depends on could not be read, or none
+/// of its objects can be used.
 pub(super) fn addresses(
     section: &Section,
     base: &Url,
     names: &[(&str, &str)],
     parents: &BTreeMap<&str, Outcome>,
-) -> Result<Vec<Address>, Refusal> {
+) -> Result<Addresses, Refusal> {
     if let Some(when) = &section.when {
         let objects = objects(parents, &when.of)?;
         if !objects.iter().any(|object| has(object, &when.fields)) {
-            told_apart(&objects, &when.of, &when.fields)?;
+            // Of an object that does not say what it is nobody knows whether something has to be read for it.
+            if let Some(name) = objects.iter().find_map(|object| does_not_say(object, &when.fields)) {
+                let of = &when.of;
+                let reason =
+                    format!("an object of {of} does not say its '{name}', so it is not known what to read for it");
+                return Err(Refusal::unreachable(reason));
+            }
             let fields: Vec<_> = when.fields.iter().map(|(name, value)| format!("{name} = {value}")).collect();
             let reason = match fields.is_empty() {
                 true => format!("there is nothing in {}", when.of),
@@ -55,13 +72,16 @@ pub(super) fn addresses(
     }
     let known = names.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
     let mut found: Vec<(Vec<String>, Names<'_>)> = vec![(Vec::new(), known)];
+    let mut unusable = Vec::new();
     for each in &section.each {
-        let values = values(each, parents)?;
+        let Values { values, unusable: odd } = values(each, parents)?;
         if found.len().saturating_mul(values.len()) > MOST_ADDRESSES {
             return Err(Refusal::unreachable(format!("it would be read at more than {MOST_ADDRESSES} addresses")));
         }
         let mut longer = Vec::with_capacity(found.len() * values.len());
         for (keys, names) in &found {
+            let place = |key: &String| [keys.as_slice(), std::slice::from_ref(key)].concat();
+            unusable.extend(odd.iter().map(|(key, reason)| (place(key), reason.clone())));
             for (key, value) in &values {
                 let (mut keys, mut names) = (keys.clone(), names.clone());
                 keys.push(key.clone());
@@ -71,7 +91,8 @@ pub(super) fn addresses(
         }
         found = longer;
     }
-    Ok(found.into_iter().map(|(keys, names)| Address { url: url(base, &section.path, &names), keys }).collect())
+    let asked = found.into_iter().map(|(keys, names)| Address { url: url(base, &section.path, &names), keys });
+    Ok(Addresses { asked: asked.collect(), unusable })
 }
 
 /// Whether `id` is one segment of an address, and the same one to every server on the way: `.` and `..` are none, however
@@ -81,45 +102,98 @@ fn is_segment(id: &str) -> bool {
     !matches!(plain.as_str(), "" | "." | "..") && id.len() <= LONGEST_ID && !id.chars().any(char::is_control)
 }
 
+/// What stands in for one name in braces.
+struct Values {
+    /// Keys and values.
+    values: Vec<(String, String)>,
+    /// Keys of objects for which there is no value, and why. The key is empty for objects that have none.
+    unusable: BTreeMap<String, String>,
+}
+
 /// The keys and values of one name in braces.
-fn values(each: &Each, parents: &BTreeMap<&str, Outcome>) -> Result<Vec<(String, String)>, Refusal> {
-    let (Some(of), Some(id)) = (&each.of, &each.id) else {
-        return Ok(each.names.iter().map(|name| (name.clone(), name.clone())).collect());
+fn values(each: &Each, parents: &BTreeMap<&str, Outcome>) -> Result<Values, Refusal> {
+    let (Some(of), Some(pattern)) = (&each.of, &each.id) else {
+        let values = each.names.iter().map(|name| (name.clone(), name.clone())).collect();
+        return Ok(Values { values, unusable: BTreeMap::new() });
     };
-    let mut found = BTreeSet::new();
-    let objects = objects(parents, of)?;
-    told_apart(&objects, of, &each.fields)?;
-    for object in objects.into_iter().filter(|object| has(object, &each.fields)) {
-        // A field of the object itself is always there; of those deeper within there may be none.
-        let place = id.to_string();
-        let is_field = place.matches('/').count() == 1 && !place.contains('*');
-        let has_id = object.pointer(&place).and_then(Value::as_str).is_some_and(|id| !id.is_empty());
-        if is_field && !has_id {
-            let reason =
-                format!("an object of {of} has no '{}', so nothing can be read for it", place.trim_start_matches('/'));
-            return Err(Refusal::unreachable(reason));
-        }
-        for id in id.find(object).into_iter().filter_map(Value::as_str).filter(|id| !id.is_empty()) {
+    let (mut found, mut unusable, mut nameless) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
+    for object in objects(parents, of)? {
+        let ids = match ids(each, pattern, of, object) {
+            Ok(ids) => ids,
+            Err(reason) => {
+                match key_of(each, pattern, object) {
+                    Some(key) => _ = unusable.insert(key.to_owned(), reason),
+                    None => nameless.push(reason),
+                }
+                continue;
+            }
+        };
+        for id in ids {
             let key = match &each.key {
-                Some(field) => object.get(field).and_then(Value::as_str).unwrap_or_default(),
+                Some(_) => key_of(each, pattern, object).unwrap_or_default(),
                 None => id,
             };
-            if !is_segment(id) || key.len() > LONGEST_ID {
-                let reason =
-                    format!("an object of {of} has an id that cannot stand in an address: '{}'", display_safe(id));
-                return Err(Refusal::unreachable(reason));
+            if key.is_empty() {
+                nameless.push(format!("an object of {of} has no '{}'", each.key.as_deref().unwrap_or_default()));
+            } else if found.insert(key.to_owned(), id.to_owned()).is_some_and(|other| other != id) {
+                let safe = display_safe(key);
+                let reason = format!("objects of {of} cannot be told apart: '{safe}' is there twice");
+                unusable.insert(key.to_owned(), reason);
             }
-            found.insert((key.to_owned(), id.to_owned()));
         }
     }
-    let mut keys = BTreeSet::new();
-    match found.iter().find(|(key, _)| key.is_empty() || !keys.insert(key)) {
-        Some((key, _)) => {
-            let reason = format!("objects of {of} cannot be told apart: '{}' is there twice", display_safe(key));
-            Err(Refusal::unreachable(reason))
-        }
-        None => Ok(found.into_iter().collect()),
+    found.retain(|key, _| !unusable.contains_key(key));
+    if let Some((first, others)) = nameless.split_first() {
+        let more = if others.is_empty() { String::new() } else { format!(", and {} more", others.len()) };
+        unusable.insert(String::new(), format!("{first}{more}"));
     }
+    match unusable.values().next() {
+        Some(reason) if found.is_empty() => Err(Refusal::unreachable(reason)),
+        _ => Ok(Values { values: found.into_iter().collect(), unusable }),
+    }
+}
+
+/// The ids of `object` that something is read for.
+///
+/// # Errors
+/// That cannot be told, or an id cannot stand in an address.
+fn ids<'a>(each: &Each, id: &Pattern, of: &str, object: &'a Value) -> Result<Vec<&'a str>, String> {
+    if let Some(reason) = unusable_reason(object) {
+        return Err(format!("an object of {of} cannot be used: {reason}"));
+    }
+    if let Some(name) = does_not_say(object, &each.fields) {
+        return Err(format!("an object of {of} does not say its '{name}', so it is not known what to read for it"));
+    }
+    if !has(object, &each.fields) {
+        return Ok(Vec::new());
+    }
+    // A field of the object itself is always there; of those deeper within there may be none.
+    let has_id = |place: &str| object.pointer(place).and_then(Value::as_str).is_some_and(|id| !id.is_empty());
+    if let Some(place) = field_of(id).filter(|place| !has_id(place)) {
+        return Err(format!(
+            "an object of {of} has no '{}', so nothing can be read for it",
+            place.trim_start_matches('/')
+        ));
+    }
+    let ids: Vec<&str> = id.find(object).into_iter().filter_map(Value::as_str).filter(|id| !id.is_empty()).collect();
+    match ids.iter().find(|id| !is_segment(id)) {
+        Some(id) => Err(format!("an object of {of} has an id that cannot stand in an address: '{}'", display_safe(id))),
+        None => Ok(ids),
+    }
+}
+
+/// The pointer to the field that `id` is, if it is a field of the object itself.
+fn field_of(id: &Pattern) -> Option<String> {
+    Some(id.to_string()).filter(|place| place.matches('/').count() == 1 && !place.contains('*'))
+}
+
+/// Under which key the answer for `object` belongs, as far as it is one for the whole object.
+fn key_of<'a>(each: &Each, id: &Pattern, object: &'a Value) -> Option<&'a str> {
+    let key = match &each.key {
+        Some(field) => object.get(field),
+        None => object.pointer(&field_of(id)?),
+    };
+    key?.as_str().filter(|key| !key.is_empty() && key.len() <= LONGEST_ID)
 }
 
 /// The objects of a section that this one depends on.
@@ -139,20 +213,14 @@ fn objects<'a>(parents: &'a BTreeMap<&str, Outcome>, of: &str) -> Result<Vec<&'a
     }
 }
 
-/// Of an object that does not say what it is nobody knows whether something has to be read for it.
-fn told_apart(objects: &[&Value], of: &str, fields: &BTreeMap<String, Value>) -> Result<(), Refusal> {
-    let says = |object: &Value, name: &str, wanted: &Value| match (object.get(name), wanted) {
+/// A field of `fields` of which `object` does not say what it is.
+fn does_not_say<'a>(object: &Value, fields: &'a BTreeMap<String, Value>) -> Option<&'a String> {
+    let says = |name: &str, wanted: &Value| match (object.get(name), wanted) {
         (Some(Value::String(text)), _) => !text.is_empty(),
         (_, Value::String(_)) => false,
         (found, _) => found.is_some(),
     };
-    for object in objects {
-        if let Some((name, _)) = fields.iter().find(|(name, wanted)| !says(object, name, wanted)) {
-            let reason = format!("an object of {of} does not say its '{name}', so it is not known what to read for it");
-            return Err(Refusal::unreachable(reason));
-        }
-    }
-    Ok(())
+    fields.iter().find(|(name, wanted)| !says(name, wanted)).map(|(name, _)| name)
 }
 
 fn has(object: &Value, fields: &BTreeMap<String, Value>) -> bool {
@@ -180,6 +248,7 @@ fn url(base: &Url, path: &str, names: &Names<'_>) -> Url {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::canonical::unusable;
     use crate::model::Provider;
     use crate::sections::Table;
     use serde_json::json;
@@ -193,7 +262,8 @@ mod tests {
         let parents = parents.iter().map(|(name, outcome)| (*name, Arc::new(outcome.clone()))).collect();
         let base = "https://a.example/proxy".parse().unwrap();
         let found = addresses(section, &base, &[("env", "production")], &parents)?;
-        Ok(found.into_iter().map(|one| format!("{} {}", one.keys.join("+"), one.url.path())).collect())
+        let asked = found.asked.into_iter().map(|one| format!("{} {}", one.keys.join("+"), one.url.path()));
+        Ok(asked.chain(found.unusable.into_iter().map(|(keys, _)| format!("{} unusable", keys.join("+")))).collect())
     }
 
     #[test]
@@ -217,9 +287,19 @@ mod tests {
         );
         let filtered = each.replace("key = 'name'", "key = 'name', where = { off = true }");
         assert_eq!(of(&section(&filtered), &parents).unwrap(), ["c /proxy/api/3/production"]);
-        for odd in [json!({ "id": "4", "name": "d" }), json!({ "name": "d", "off": true }), json!(null)] {
+        let known = json!({ "name": "d" }).as_object().cloned().unwrap();
+        for (odd, place) in [
+            (json!({ "id": "4", "name": "d" }), "d unusable"),
+            (json!({ "name": "d", "off": true }), "d unusable"),
+            (json!({ "name": "d", "id": "..", "off": true }), "d unusable"),
+            (json!({ "id": "4", "off": true }), " unusable"),
+            (json!(null), " unusable"),
+            (unusable("too deep", known), "d unusable"),
+        ] {
             let parents = [("apis", Ok(json!([{ "id": "3", "name": "c", "off": true }, odd])))];
-            let refusal = of(&section(&filtered), &parents).unwrap_err();
+            let found = of(&section(&filtered), &parents).unwrap();
+            assert_eq!(found, ["c /proxy/api/3/production", place], "{odd}");
+            let refusal = of(&section(&filtered), &[("apis", Ok(json!([odd])))]).unwrap_err();
             assert_eq!(refusal.state, State::Unreachable, "{odd}: {}", refusal.reason);
         }
     }
@@ -291,7 +371,10 @@ mod tests {
     fn objects_that_cannot_be_told_apart_are_not_read() {
         let each = section("path = '/{id}'\neach = [{ as = 'id', of = 'a', id = '/id', key = 'name' }]");
         let twins = json!([{ "id": "1", "name": "n" }, { "id": "2", "name": "n" }]);
-        assert_eq!(of(&each, &[("a", Ok(twins))]).unwrap_err().state, State::Unreachable);
+        assert_eq!(of(&each, &[("a", Ok(twins.clone()))]).unwrap_err().state, State::Unreachable);
+        let mut more = twins;
+        more.as_array_mut().unwrap().push(json!({ "id": "3", "name": "m" }));
+        assert_eq!(of(&each, &[("a", Ok(more))]).unwrap(), ["m /proxy/3", "n unusable"]);
     }
 
     #[test]
@@ -301,7 +384,7 @@ mod tests {
             for section in Table::of(provider).sections().iter().filter(|section| section.parents().count() == 0) {
                 let names = [("application_id", "app_1"), ("environment", "production")];
                 let found = addresses(section, &base, &names, &BTreeMap::new()).unwrap();
-                assert!(found.iter().all(|one| !one.url.path().contains("%7B")), "{}: {found:?}", section.name);
+                assert!(found.asked.iter().all(|one| !one.url.path().contains("%7B")), "{}: {found:?}", section.name);
             }
         }
     }

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use tokio::task::JoinSet;
 use url::Url;
 
-use super::addresses::Address;
+use super::addresses::{Address, Addresses};
 use super::http::{Answer, Http, Limits, NoAnswer, Stopwatch};
 use super::{Collected, Refusal, Session, quoted};
 use crate::canonical::{self, Numbered, Room, weight};
@@ -23,6 +23,9 @@ const MOST_AT_ONCE: usize = 4;
 
 /// The longest cursor that is sent back.
 const LONGEST_CURSOR: usize = 4 << 10;
+
+/// Refusals of single objects, before any object was answered, that are one of the section: the others are not asked for.
+const ENOUGH_REFUSALS: usize = 10;
 
 /// Scopes that a refusal may name.
 const MOST_SCOPES: usize = 20;
@@ -57,7 +60,10 @@ pub(super) struct SectionReader {
 }
 
 enum Trouble {
+    /// The answer cannot be used: nothing is said about other answers of the section.
     Refused(Refusal),
+    /// There is no answer, or the vendor answers nothing to anybody now.
+    Failed(Refusal),
     /// The pages do not fit together.
     Moved(String),
 }
@@ -66,6 +72,25 @@ impl From<Refusal> for Trouble {
     fn from(refusal: Refusal) -> Self {
         Self::Refused(refusal)
     }
+}
+
+/// Why there is no answer of one address.
+struct Refused {
+    refusal: Refusal,
+    /// It says nothing about other addresses of the section.
+    is_of_address: bool,
+}
+
+impl Refused {
+    fn of_section(self) -> Refusal {
+        self.refusal
+    }
+}
+
+/// The refusal of a section because of the object with these keys.
+fn of_object(keys: &[String], refusal: Refusal) -> Refusal {
+    let reason = format!("of '{}': {}", keys.join(" "), refusal.reason);
+    Refusal { reason: crate::model::display_safe(&reason), ..refusal }
 }
 
 /// One page of a list.
@@ -77,7 +102,8 @@ struct Page {
 
 impl SectionReader {
     /// Reads the section whole, or says why it could not: what is read of a part is never taken for the whole.
-    pub(super) async fn read(self, addresses: Vec<Address>) -> Result<Value, Refusal> {
+    pub(super) async fn read(self, addresses: Addresses) -> Result<Value, Refusal> {
+        let Addresses { asked: addresses, unusable } = addresses;
         // Objects that are read one by one are as large together as two that are.
         let most = match (self.section.each.is_empty(), self.section.shape) {
             (true, Shape::List) => self.http.limits().list,
@@ -88,7 +114,7 @@ impl SectionReader {
         let reader = Arc::new(self);
         if reader.section.each.is_empty() {
             let Some(address) = addresses.first() else { return Ok(Value::Null) };
-            return reader.answer(address, &memory).await;
+            return reader.answer(address, &memory).await.map_err(Refused::of_section);
         }
         let mut addresses = addresses.into_iter();
         let mut tasks = JoinSet::new();
@@ -101,6 +127,7 @@ impl SectionReader {
         };
         addresses.by_ref().take(MOST_AT_ONCE).for_each(|address| ask_next(&mut tasks, address));
         let mut objects = Map::new();
+        let mut refused: BTreeMap<Vec<String>, Refusal> = BTreeMap::new();
         let (mut off, mut answered) = (None, 0_usize);
         while let Some(finished) = tasks.join_next().await {
             let (keys, answer) = finished.map_err(|error| Refusal::unreachable(error.to_string()))?;
@@ -110,25 +137,43 @@ impl SectionReader {
                     answered += 1;
                     insert(&mut objects, &keys, value);
                 }
-                Err(refusal) if refusal.state == State::Off => {
+                Err(Refused { refusal, .. }) if refusal.state == State::Off => {
                     reader.session.leave_out(reader.section, keys);
                     off = off.or(Some(refusal).filter(|refusal| !refusal.is_of_object));
                 }
-                Err(refusal) => {
-                    let reason = format!("of '{}': {}", keys.join(" "), refusal.reason);
-                    return Err(Refusal { reason: crate::model::display_safe(&reason), ..refusal });
+                Err(Refused { refusal, is_of_address: true }) => {
+                    refused.insert(keys, refusal);
+                    if answered == 0 && refused.len() >= ENOUGH_REFUSALS {
+                        break;
+                    }
                 }
+                Err(Refused { refusal, .. }) => return Err(of_object(&keys, refusal)),
             }
+        }
+        // What is said of every object is said of the section.
+        if answered == 0
+            && let Some((keys, refusal)) = refused.pop_first()
+        {
+            return Err(of_object(&keys, refusal));
+        }
+        // Of one object nothing is known then, and the others are as they are.
+        for (keys, refusal) in refused {
+            insert(&mut objects, &keys, canonical::unusable(&refusal.reason, Map::new()));
         }
         match off {
             // What is off for every object is off.
             Some(refusal) if answered == 0 => Err(refusal),
-            _ => Ok(Value::Object(objects)),
+            _ => {
+                for (keys, reason) in unusable {
+                    insert(&mut objects, &keys, canonical::unusable(&reason, Map::new()));
+                }
+                Ok(Value::Object(objects))
+            }
         }
     }
 
     /// The whole answer at one address.
-    async fn answer(&self, address: &Address, memory: &Arc<Room>) -> Result<Value, Refusal> {
+    async fn answer(&self, address: &Address, memory: &Arc<Room>) -> Result<Value, Refused> {
         let limits = self.http.limits();
         let allowance = Allowance {
             stopwatch: Stopwatch::new(limits.address),
@@ -145,13 +190,17 @@ impl SectionReader {
             outcome => outcome,
         };
         value.map_err(|trouble| {
+            // Where all answers together are too large, this one is no worse than the others.
+            let is_one_too_many = memory.is_over();
             // What could not be read takes nothing from what can.
             allowance.bodies.give_back();
             allowance.memory.give_back();
-            match trouble {
-                Trouble::Refused(refusal) => refusal,
-                Trouble::Moved(reason) => Refusal::unreachable(reason),
-            }
+            let (refusal, is_of_address) = match trouble {
+                Trouble::Refused(refusal) => (refusal, true),
+                Trouble::Failed(refusal) => (refusal, false),
+                Trouble::Moved(reason) => (Refusal::unreachable(reason), true),
+            };
+            Refused { refusal, is_of_address: is_of_address && !is_one_too_many }
         })
     }
 
@@ -308,7 +357,7 @@ impl SectionReader {
         page: usize,
         query: &[(&'static str, String)],
         allowance: &Allowance,
-    ) -> Result<Value, Refusal> {
+    ) -> Result<Value, Trouble> {
         let url = with_query(&address.url, self.section, query);
         let headers = self.session.headers(self.section);
         let mut is_renewed = false;
@@ -324,11 +373,16 @@ impl SectionReader {
             let answer = match self.http.get(&url, bearer, headers, &allowance.stopwatch, &allowance.bodies).await {
                 Ok(answer) => answer,
                 Err(NoAnswer::Unwanted) => {
-                    return Err(refused().unwrap_or_else(|| Refusal::unreachable(NoAnswer::Unwanted.to_string())));
+                    let unwanted = || Refusal::unreachable(NoAnswer::Unwanted.to_string());
+                    return Err(Trouble::Failed(refused().unwrap_or_else(unwanted)));
                 }
                 Err(no_answer) => {
                     self.http.note(Collected::failed(url.path(), page, &no_answer));
-                    return Err(Refusal::unreachable(no_answer.to_string()));
+                    let refusal = Refusal::unreachable(no_answer.to_string());
+                    return Err(match no_answer {
+                        NoAnswer::Broken(_) | NoAnswer::TooLarge(_) => Trouble::Refused(refusal),
+                        _ => Trouble::Failed(refusal),
+                    });
                 }
             };
             if matches!(answer.status, 200..=399 | 403 | 404) {
@@ -336,14 +390,15 @@ impl SectionReader {
             }
             if answer.status == 401
                 && !is_renewed
-                && self.session.renew(&self.http, answer.sent.as_ref(), self.now).await?
+                && self.session.renew(&self.http, answer.sent.as_ref(), self.now).await.map_err(Trouble::Failed)?
             {
                 is_renewed = true;
                 continue;
             }
             let value = match answer.status {
-                200 => self.parse(&answer, &allowance.memory),
-                _ => Err(self.refusal(url.path(), &answer)),
+                200 => self.parse(&answer, &allowance.memory).map_err(Trouble::Refused),
+                401 | 429 => Err(Trouble::Failed(self.refusal(url.path(), &answer))),
+                _ => Err(Trouble::Refused(self.refusal(url.path(), &answer))),
             };
             self.http.note(Collected {
                 method: "GET",
@@ -373,7 +428,15 @@ impl SectionReader {
             return Err(Refusal::unreachable(text));
         }
         let numbered = Numbered::of(&answer.body);
-        let value = canonical::parse_within(numbered.bytes(), room);
+        let taken = room.taken();
+        let value = canonical::parse_within(numbered.bytes(), room).or_else(|error| {
+            // Of a list whose items have names a few may be odd: they are unknown then, and the others are read.
+            if self.section.shape != Shape::List || self.section.key_at(&self.root()).is_none() || room.is_over() {
+                return Err(error);
+            }
+            room.give_back_to(taken);
+            canonical::parse_items(numbered.bytes(), self.section.items.as_deref(), room).map_err(|_| error)
+        });
         value.map(|value| numbered.kept(value)).map_err(|error| Refusal::unreachable(error.to_string()))
     }
 

@@ -161,6 +161,7 @@ impl Fate {
         let is_as_before = read.state == State::Value && !read.blind && scene.healthy[&read.section] == read.digest;
         match self {
             Self::Is(Outcome::Partly) => is_partly && matches!(read.state, State::Value | State::Unreachable),
+            Self::Is(Outcome::PartlyValue) => is_partly && read.state == State::Value,
             Self::Is(outcome) => {
                 let is_right = read.state.to_string() == outcome.state() && read.reason.is_some();
                 is_right && is_blind != outcome.is_comparable()
@@ -181,7 +182,7 @@ fn fate_of_other(scene: &Scene, round: &Round, section: &str) -> Fate {
     match row.parents().find_map(failing).map(|trial| trial.outcome) {
         // What does not exist has no parts.
         Some(outcome) if outcome.is_comparable() => Fate::Is(outcome),
-        Some(Outcome::Suspect | Outcome::Partly) => Fate::Child,
+        Some(Outcome::Suspect | Outcome::Partly | Outcome::PartlyValue) => Fate::Child,
         Some(_) => Fate::Is(Outcome::Unreachable),
         None => Fate::AsBefore,
     }

@@ -45,6 +45,7 @@ mod monitoring;
 mod month;
 mod mutation;
 mod noise;
+mod odd;
 mod one_setting;
 mod order;
 mod outbox;

@@ -109,10 +109,18 @@ impl Shown<'_> {
             let reason = if reason.is_empty() { String::new() } else { format!(": {}", display_safe(reason)) };
             writeln!(out, "  {} ({state}{reason})", display_safe(section))?;
         }
+        Ok(())
+    }
+
+    /// Prints which objects of sections are not watched.
+    ///
+    /// # Errors
+    /// The stream is gone.
+    pub(crate) fn unusable(&self, out: &mut dyn Write) -> Result<(), CliError> {
         let unusable = self.proposal.unusable();
         if !unusable.is_empty() {
             let places = count(unusable.len(), "place");
-            writeln!(out, "{places} with objects that cannot be used. They are not watched:")?;
+            writeln!(out, "{places} with objects that cannot be used. Approving accepts that they are not watched:")?;
         }
         for (place, reason) in unusable {
             writeln!(out, "  {} ({})", display_safe_whole(&place.to_string()), display_safe(&reason))?;

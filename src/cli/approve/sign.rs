@@ -87,6 +87,7 @@ pub(crate) fn sign(config: Option<&Path>, options: &SignOptions, out: &mut dyn W
         shown.weakest(&weakest, out)?;
     }
     shown.sections(out)?;
+    shown.unusable(out)?;
     shown.ends(out)?;
     out.flush()?;
 

@@ -33,6 +33,15 @@ pub fn trials(scene: &Scene, section: &'static Section) -> Vec<Trial> {
         return of_addresses(scene, section, &everywhere, fullest, "");
     }
     let mut trials = of_addresses(scene, section, &[fullest], fullest, ", one object");
+    // Nothing is known of that object then, and its siblings are as they are.
+    if everywhere.len() > 1 {
+        let of_all = [rules::UNAUTHORIZED, rules::BUSY];
+        for trial in trials.iter_mut().filter(|trial| !of_all.contains(&trial.rule)) {
+            if matches!(trial.outcome, Outcome::Unreachable | Outcome::NotPermitted | Outcome::NotOnPlan) {
+                trial.outcome = Outcome::PartlyValue;
+            }
+        }
+    }
     // How an answer is no JSON does not depend on how many there are.
     let of_many = [rules::NO_JSON, rules::TYPE, rules::TWICE, rules::DEEP, rules::IDENTITY];
     let all = of_addresses(scene, section, &everywhere, fullest, ", all objects");
@@ -161,9 +170,13 @@ fn bodies(section: &Section, fullest: &Address) -> Vec<Answer> {
         by_rule(rules::CAP, "", Fault::Endless),
         by_rule(rules::TYPE, "null", text(&Value::Null)),
         by_rule(rules::TYPE, "a text", text(&json!("all-applications"))),
-        by_rule(rules::TWICE, "", Fault::Body(with_first_member(healthy, r#""twice":1,"twice":2"#))),
-        by_rule(rules::DEEP, "", Fault::Body(with_first_member(healthy, &deep(200)))),
     ];
+    // In a list whose objects have names it is one object that cannot be used.
+    let is_one_of_many = healthy.is_array() && section.key_at(&vec!["*".to_owned(); section.each.len()]).is_some();
+    for (rule, member) in [(rules::TWICE, r#""twice":1,"twice":2"#.to_owned()), (rules::DEEP, deep(200))] {
+        let outcome = if is_one_of_many { Outcome::Partly } else { outcome_of(rule) };
+        faults.push((rule, "", Fault::Body(with_first_member(healthy, &member)), outcome));
+    }
     match section.shape {
         Shape::Object => faults.push(by_rule(rules::TYPE, "a list", text(&json!([healthy])))),
         Shape::List => {
@@ -243,7 +256,7 @@ fn identities(section: &Section, answer: &Value, all: &[Value]) -> Vec<Answer> {
         let count = items.len();
         with_items(section, answer, items, section.items.as_ref().map(|_| count))
     };
-    let mut faults = Vec::new();
+    let mut faults = one_more(section, answer, all);
     let mut bad = |detail, fault| faults.push(by_rule(rules::IDENTITY, detail, fault));
     bad("two of one", edited(&|items| items.push(items[0].clone())));
     let root = vec!["*".to_owned(); section.each.len()];
@@ -264,6 +277,41 @@ fn identities(section: &Section, answer: &Value, all: &[Value]) -> Vec<Answer> {
         }
     }
     faults
+}
+
+/// Lists with one more item, which cannot be used. The others can.
+fn one_more(section: &Section, answer: &Value, all: &[Value]) -> Vec<Answer> {
+    let root = vec!["*".to_owned(); section.each.len()];
+    let Some([field]) = section.key_at(&root) else { return Vec::new() };
+    let mut like = all[0].clone();
+    like[field] = json!("one-more");
+    let of = |item: &Value, member: &str| item.to_string().replacen('{', &format!("{{{member},"), 1);
+    let mut numbered = like.clone();
+    numbered["filler"] = json!(1);
+    numbered.as_object_mut().unwrap().remove(field);
+    let items = [
+        ("null", "null".to_owned()),
+        ("a text", "\"x\"".to_owned()),
+        ("a list", "[]".to_owned()),
+        ("an empty object", "{}".to_owned()),
+        ("nested too deep", of(&like, &deep(200))),
+        ("a key twice", of(&like, r#""twice":1,"twice":2"#)),
+        ("an endless number", of(&like, r#""endless":-1e-99999,"endless":1"#)),
+        ("its identity twice", of(&like, &format!("\"{field}\":\"x\""))),
+        ("its identity a large number", of(&numbered, &format!("\"{field}\":738529527931269425"))),
+        ("its identity null", of(&numbered, &format!("\"{field}\":null"))),
+    ];
+    let fault = |item: &str| {
+        let items = [all, &[json!("one more")]].concat();
+        let count = section.items.as_ref().map(|_| items.len());
+        match with_items(section, answer, items, count) {
+            Fault::Body(body) => {
+                Fault::Body(String::from_utf8(body).unwrap().replace("\"one more\"", item).into_bytes())
+            }
+            other => other,
+        }
+    };
+    items.iter().map(|(detail, item)| (rules::IDENTITY, *detail, fault(item), Outcome::PartlyValue)).collect()
 }
 
 /// The items without a field that all of them have and that means something.

@@ -12,6 +12,8 @@ pub enum Outcome {
     Suspect,
     /// Single objects of it cannot be used; if none can, it is unreachable.
     Partly,
+    /// One object of it cannot be used, and the others can.
+    PartlyValue,
     /// The credential is refused, and with it every section that it reads.
     Refused,
 }
@@ -25,7 +27,7 @@ impl Outcome {
             Self::NotPermitted => "not_permitted",
             Self::Unreachable | Self::Refused => "unreachable",
             Self::Suspect => "suspect",
-            Self::Partly => "value",
+            Self::Partly | Self::PartlyValue => "value",
         }
     }
 
@@ -38,7 +40,7 @@ impl Outcome {
     pub fn told(self) -> &'static str {
         match self {
             Self::Off | Self::NotOnPlan => "one drift, of the section's state",
-            Self::NotPermitted | Self::Unreachable | Self::Partly => {
+            Self::NotPermitted | Self::Unreachable | Self::Partly | Self::PartlyValue => {
                 "`section.blind`, when the next cycle cannot read it either"
             }
             Self::Suspect => "`section.suspect`, at once; believed when the next cycle reads the very same",
