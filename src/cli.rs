@@ -46,6 +46,18 @@ use crate::exit::Exit;
 /// # Errors
 /// The command could not do its work.
 pub async fn run(file: Option<&Path>, work: &Work, out: &mut dyn Write) -> Result<Exit, CliError> {
+    let ended = run_work(file, work, out).await;
+    // SQLite's words do not say which file they are about.
+    ended.map_err(|error| match error.code {
+        "database" | "damaged-database" => match Context::load(file) {
+            Ok(context) => error.about_database(&context.config.store),
+            Err(_) => error,
+        },
+        _ => error,
+    })
+}
+
+async fn run_work(file: Option<&Path>, work: &Work, out: &mut dyn Write) -> Result<Exit, CliError> {
     match work {
         Work::Init(options) => init::init(file, options, out),
         Work::Config { command: ConfigCommand::Check } => config::check(file, out),

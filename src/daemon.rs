@@ -266,6 +266,9 @@ impl Daemon {
                 tick = ticking.recv() => if tick.is_none() { return Ok(()) },
             }
             self.notice_clock(&mut last_seen).await?;
+            if let Err(error) = self.ground.store.still_in_place() {
+                self.met(error).await?;
+            }
             if let Err(error) = self.checks.begin(&self.ground.store, self.ground.clock.now()) {
                 self.met(error).await?;
             }

@@ -262,7 +262,7 @@ pub struct SectionNews {
     pub reason: String,
     /// Since when; for an end, when that began which ended.
     pub since: DateTime<Utc>,
-    /// When it ended: the first reading that saw it again. Absent while it goes on.
+    /// When it ended: the first reading that saw it again, or that was not asked for it any more. Absent while it goes on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<DateTime<Utc>>,
     /// What the section was when its blindness was told first: a vendor that is down and a missing permission are two.
@@ -287,20 +287,32 @@ pub enum SectionChange {
     SeeingAgain,
     /// The vendor accepts the credential again.
     Accepted,
+    /// It was not readable and is not watched any more: the configuration leaves it out, or a baseline without it was approved.
+    LeftOut,
+    /// The credential was refused and is not configured any more.
+    Removed,
     /// The baseline does not hold it: nothing to compare with until somebody approves it.
     Unbaselined,
 }
 
 impl SectionChange {
     /// Every one, the worst first.
-    pub const ALL: [Self; 6] =
-        [Self::Refused, Self::Suspect, Self::Blind, Self::SeeingAgain, Self::Accepted, Self::Unbaselined];
+    pub const ALL: [Self; 8] = [
+        Self::Refused,
+        Self::Suspect,
+        Self::Blind,
+        Self::SeeingAgain,
+        Self::Accepted,
+        Self::LeftOut,
+        Self::Removed,
+        Self::Unbaselined,
+    ];
 
     /// How much it matters: what is not seen could be anything.
     pub fn severity(self) -> Severity {
         match self {
             Self::Refused | Self::Suspect | Self::Blind => Severity::High,
-            Self::SeeingAgain | Self::Accepted | Self::Unbaselined => Severity::Info,
+            Self::SeeingAgain | Self::Accepted | Self::LeftOut | Self::Removed | Self::Unbaselined => Severity::Info,
         }
     }
 
@@ -311,7 +323,7 @@ impl SectionChange {
 
     /// Whether it ends such a time.
     pub fn is_end(self) -> bool {
-        matches!(self, Self::SeeingAgain | Self::Accepted)
+        matches!(self, Self::SeeingAgain | Self::Accepted | Self::LeftOut | Self::Removed)
     }
 }
 

@@ -288,7 +288,7 @@ impl Reader {
                 Err(_) => {}
             }
         }
-        let late = || format!("not read within {} s", start.elapsed().as_secs());
+        let late = || format!("not read within {} s{}", start.elapsed().as_secs(), self.http.trouble());
         let late = || Refusal::unreachable(broken.clone().unwrap_or_else(late));
         let sections = asked.iter().filter(|section| is_wanted(section)).map(|section| {
             let outcome = outcomes.remove(section.name.as_str());

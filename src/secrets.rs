@@ -100,6 +100,12 @@ pub enum SecretError {
         /// The file, credential or variable.
         place: String,
     },
+    /// An editor wrote it before the text.
+    #[error("the secret in '{place}' has a byte order mark in it, which is not seen; save it as UTF-8 without one")]
+    ByteOrderMark {
+        /// The file, credential or variable.
+        place: String,
+    },
     /// It cannot be a secret.
     #[error("the secret in '{place}' is longer than 64 KiB; check that it is the right file")]
     TooLarge {
@@ -256,6 +262,9 @@ fn accept(text: &str, place: String, lines: Lines) -> Result<SecretString, Secre
     if secret.trim().is_empty() {
         return Err(SecretError::Empty { place });
     }
+    if secret.contains('\u{feff}') {
+        return Err(SecretError::ByteOrderMark { place });
+    }
     let is_break = |c: char| matches!(c, '\n' | '\r' | '\u{b}' | '\u{c}' | '\u{85}' | '\u{2028}' | '\u{2029}');
     if lines == Lines::One && secret.contains(is_break) {
         return Err(SecretError::LineBreak { place });
@@ -279,6 +288,7 @@ mod tests {
             CREDENTIALS_DIRECTORY => directory.map(|path| path.as_os_str().to_owned()),
             "SET" => Some("CANARY\n".into()),
             "BLANK" => Some("\n".into()),
+            "MARKED" => Some("\u{feff}CANARY".into()),
             _ => None,
         });
         match found {
@@ -317,6 +327,8 @@ mod tests {
             ("next", "CANARY\u{85}CANARY"),
             ("rubout", "CANARY\u{7f}"),
             ("nul", "CANARY\0"),
+            ("marked", "\u{feff}CANARY\n"),
+            ("mark", "\u{feff}\r\n"),
         ] {
             std::fs::write(folder.path().join(name), text).unwrap();
         }
@@ -339,6 +351,9 @@ mod tests {
             (credential("bell"), true, "has a control character in it"),
             (credential("rubout"), true, "has a control character in it"),
             (credential("nul"), true, "has a control character in it"),
+            (credential("marked"), true, "has a byte order mark in it"),
+            (credential("mark"), true, "has a byte order mark in it"),
+            (SecretRef::Env("MARKED".to_owned()), false, "in 'MARKED' has a byte order mark in it"),
             (credential("large"), true, "is longer than 64 KiB"),
             (SecretRef::File(folder.path().join("none")), false, "check that the file exists"),
             (SecretRef::File(folder.path().to_owned()), false, "it is not a regular file"),

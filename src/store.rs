@@ -24,6 +24,7 @@ mod outgoing;
 pub mod overview;
 pub mod receivers;
 pub mod retention;
+mod schema;
 pub mod silences;
 pub mod space;
 mod told;
@@ -38,8 +39,9 @@ pub use backup::FullCheck;
 use chrono::{DateTime, Utc};
 use events::Event;
 use memory::Memory;
-pub use open::{check_schema, make_folder};
+pub use open::make_folder;
 use rusqlite::{Connection, ErrorCode, TransactionBehavior};
+pub use schema::check_schema;
 use tokio::runtime::{Handle, RuntimeFlavor};
 
 use crate::canonical::FingerprintKey;
@@ -182,6 +184,17 @@ impl StoreError {
         }
     }
 
+    /// Whether what is in the file is not what this program wrote: pages, rows, schema or history.
+    pub fn is_damage(&self) -> bool {
+        match self {
+            Self::Sqlite(error) => {
+                matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
+            }
+            Self::Schema(_) | Self::History(_) | Self::Damaged(_) => true,
+            _ => false,
+        }
+    }
+
     /// Whether somebody else may open the file, and not this user.
     pub fn is_denied(&self) -> bool {
         match self {
@@ -220,6 +233,8 @@ pub struct Store {
     connection: Arc<Mutex<Connection>>,
     memory: Arc<Mutex<Memory>>,
     path: Arc<Path>,
+    /// Which file that was when it was opened; nothing for one in memory.
+    place: Option<(u64, u64)>,
     key: FingerprintKey,
     /// The last transaction that was to change something could not be written.
     is_stuck: Arc<AtomicBool>,
@@ -313,6 +328,24 @@ impl Store {
         }
     }
 
+    /// Makes sure that the file that is worked on is still the one at its path. One that was removed or replaced goes on to work
+    /// for the process that has it open, and all that is written to it is lost with the process.
+    ///
+    /// # Errors
+    /// It is gone, or it is another one.
+    pub fn still_in_place(&self) -> Stored<()> {
+        let Some(place) = self.place else { return Ok(()) };
+        let failed = |source| {
+            let path = self.path.to_path_buf();
+            StoreError::File { action: "go on with the database", path, source }
+        };
+        match space::place_of(&self.path) {
+            Ok(found) if found == place => Ok(()),
+            Ok(_) => Err(failed(io::Error::other("another file was put in its place while the program ran"))),
+            Err(source) => Err(failed(source)),
+        }
+    }
+
     /// Whether the last transaction that was to change something could not be written.
     pub fn is_stuck(&self) -> bool {
         self.is_stuck.load(Ordering::Relaxed)
@@ -373,9 +406,8 @@ impl Store {
         }
         let inner = connection.transaction_with_behavior(behavior).map_err(StoreError::from)?;
         let transaction = Transaction { inner, memory: &self.memory, key: &self.key };
-        let outcome = work(&transaction)?;
-        transaction.commit()?;
-        Ok(outcome)
+        // Nothing was changed, and whatever is wrong with the file was answered by what read it.
+        work(&transaction)
     }
 
     /// Answers how many events it recorded, too.

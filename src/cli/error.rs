@@ -1,6 +1,7 @@
 //! What ends a command early, and which exit code each kind of error has.
 
 use std::io::{self, IsTerminal, Write};
+use std::path::Path;
 
 use crate::approval::ApprovalError;
 use crate::config::NoInstance;
@@ -42,6 +43,12 @@ impl CliError {
     /// The same with a hint.
     pub fn with_help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
+        self
+    }
+
+    /// The same with the name of the database.
+    pub(super) fn about_database(mut self, path: &Path) -> Self {
+        self.message = format!("{}; the file is '{}'", self.message, path.display());
         self
     }
 
@@ -105,18 +112,26 @@ impl From<StoreError> for CliError {
 pub(crate) const AS_ANOTHER: &str =
     "run it as root or as the user that watches, for the service: sudo -u authdrift authdrift …";
 
+/// What to do about a database that holds what this program did not write.
+const RESTORE: &str = "keep the file, and restore a backup: docs/operations.md";
+
+/// What to do where nobody may write.
+const READ_ONLY: &str = "mount it for writing, or name another `path` in [store]; `authdrift check --no-store`, `status` and \
+                         `verify` write nothing";
+
 /// What to do about a database that cannot be used, where its error does not say so.
 pub(crate) fn help_with(error: &StoreError) -> Option<&'static str> {
     match error {
+        StoreError::File { source, .. } if source.kind() == io::ErrorKind::ReadOnlyFilesystem => Some(READ_ONLY),
         _ if error.is_denied() => Some(AS_ANOTHER),
         StoreError::Foreign(_) => {
             Some("`path` in [store] names it; if it was authdrift's, restore a backup: docs/operations.md")
         }
         error
-            if matches!(error, StoreError::Damaged(_))
+            if matches!(error, StoreError::Damaged(_) | StoreError::History(_))
                 || matches!(error, StoreError::Sqlite(_)) && error.is_broken() =>
         {
-            Some("keep the file, and restore a backup: docs/operations.md")
+            Some(RESTORE)
         }
         _ => None,
     }
@@ -194,6 +209,7 @@ impl From<ApprovalError> for CliError {
         };
         let code = error.code();
         let help = match &error {
+            ApprovalError::Store(error) => help_with(error),
             ApprovalError::NoPrevious { .. } => Some(
                 "propose again. If the baseline before cannot be compared with today (too few approvers, another \
                  instance), --without-previous shows everything instead",
@@ -222,7 +238,14 @@ impl From<DaemonError> for CliError {
             DaemonError::Receiver(_) => "bad-receiver",
             _ => exit.code(),
         };
-        Self::new(exit, error).with_code(code)
+        let help = match &error {
+            DaemonError::Store(error) => help_with(error).map(str::to_owned),
+            DaemonError::Io { source, .. } if source.kind() == io::ErrorKind::ReadOnlyFilesystem => {
+                Some(READ_ONLY.to_owned())
+            }
+            _ => None,
+        };
+        Self { help, ..Self::new(exit, error).with_code(code) }
     }
 }
 

@@ -186,6 +186,19 @@ mod tests {
     }
 
     #[test]
+    fn wide_letters_and_emoji_keep_to_the_columns() {
+        let mut columns = Columns::new(2);
+        for cells in [["ab", "x"], ["\u{8a2d}\u{5b9a}", "x"], ["\u{1f512}", "x"], ["e\u{301}", "x"]] {
+            columns.row(PLAIN, cells);
+        }
+        let mut out = Vec::new();
+        columns.write(&mut out).unwrap();
+        let lines = String::from_utf8(out).unwrap();
+        let places: Vec<usize> = lines.lines().map(|line| display_width(line.strip_suffix('x').unwrap())).collect();
+        assert_eq!(places, [8; 4], "{lines}");
+    }
+
+    #[test]
     fn what_is_last_in_a_row_is_wrapped_below_itself() {
         let mut columns = Columns::new(0).within(Some(39));
         columns.row(BOLD, ["SECTION", "WHAT"]);

@@ -18,6 +18,10 @@ use crate::model::Digest;
 /// How long the daemon may take. systemd ends the command after 90 seconds.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// How long the daemon may take from an answer to somebody else to the own one. Without one, the file was changed after it was
+/// read here, and the answer is about that.
+const OWN_ANSWER: Duration = Duration::from_secs(10);
+
 /// Where the answer is looked for, and how often.
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -118,8 +122,8 @@ fn ask(pid: u32, store: Option<&Path>) -> Result<(), CliError> {
 
 /// Waits until the daemon says what came of the file with that digest.
 async fn answer(store: &Path, before: &Says, digest: Option<&Digest>, out: &mut dyn Write) -> Result<Exit, CliError> {
-    let mut is_asked_again = false;
     let begin = Instant::now();
+    let mut other_since = None;
     while begin.elapsed() < PATIENCE {
         tokio::time::sleep(PAUSE).await;
         // Half an answer is none yet.
@@ -134,14 +138,11 @@ async fn answer(store: &Path, before: &Says, digest: Option<&Digest>, out: &mut 
         if says.reloads == before.reloads {
             continue;
         }
-        // Somebody else may have asked before, about what the file was then. What is asked now, it reads now.
+        // Somebody else may have asked before, about what the file was then: then the own signal waits until that reload is
+        // over. Another signal would be one reload too many.
         let is_ours = says.answer.as_ref().is_some_and(|answer| answer.digest.as_ref() == digest);
-        if !is_ours && !is_asked_again {
-            // The same process as before, which was looked at.
-            ask(says.pid, None)?;
-            is_asked_again = true;
-        }
-        if !is_ours && says.reloads == before.reloads + 1 {
+        let is_first = says.reloads == before.reloads + 1;
+        if !is_ours && is_first && other_since.get_or_insert_with(Instant::now).elapsed() < OWN_ANSWER {
             continue;
         }
         return match says.answer {

@@ -77,11 +77,19 @@ pub fn examine<'a>(
     instances: &[&'a Instance],
     trust: &TrustFiles,
 ) -> Result<Found<'a>, StoreError> {
-    let history = tx.whole_history().and_then(|walk| check_schema(tx).map(|()| walk.mark.clone()));
+    let history = match tx.whole_history().and_then(|walk| check_schema(tx).map(|()| walk.mark.clone())) {
+        // A disk that cannot be read says nothing of what is on it.
+        Err(error) if !error.is_damage() => return Err(error),
+        looked => looked,
+    };
     let mut results = Vec::new();
     for instance in instances {
         let catalogue = context.catalogues.of(instance.id.provider);
-        results.push((*instance, verify_instance(tx, instance, trust, catalogue)?));
+        let verified = match verify_instance(tx, instance, trust, catalogue) {
+            Err(error) if error.is_damage() => Err(Untrusted::StoreTampered { reason: error.to_string() }),
+            looked => looked?,
+        };
+        results.push((*instance, verified));
     }
     Ok(Found { results, history, wrong: store.audit(tx)? })
 }

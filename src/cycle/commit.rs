@@ -10,6 +10,7 @@ use super::{Taken, Watch, next_due};
 use crate::alerting::{self, Notifications, Origin, announce, record_transitions, tell, worst_of};
 use crate::baseline::{BaselineSummary, Comparison, Evaluation, evaluate};
 use crate::classify::{Surroundings, assess_among, elsewhere};
+use crate::clock::written;
 use crate::config::NotRead;
 use crate::diff::Change;
 use crate::incident::{
@@ -232,42 +233,41 @@ fn keep_sections(
                     SectionKind::Unbaselined => ("section.unbaselined", "section", SectionChange::Unbaselined),
                     SectionKind::Refused => ("credential.refused", "credential", SectionChange::Refused),
                 };
-                events::append(tx, at, kind, Some(id), json!({ what: section, "reason": reason }))?;
+                let began = written(incident.since);
+                events::append(tx, at, kind, Some(id), json!({ what: section, "reason": reason, "since": began }))?;
                 told.push(news_of(change, &incident));
             }
             SectionStep::Over(incident) => {
                 news::forget(tx, row, &section)?;
-                // Somebody chose not to read it any more: nobody sees it again.
-                if table.section(&section).is_some_and(|row| watch.instance.selection.has(row).is_err()) {
-                    if incident.is_told {
-                        events::append(tx, at, "section.left_out", Some(id), json!({ "section": section }))?;
+                let is_left_out = table.section(&section).is_some_and(|row| watch.instance.selection.has(row).is_err());
+                // It could not be read, and now it can, or somebody chose not to watch it.
+                let is_seen = !is_left_out && reading.is_some_and(|reading| reading.state().is_comparable());
+                let (kind, what, change, reason) = match incident.kind {
+                    SectionKind::Blind | SectionKind::Suspect if is_seen => {
+                        ("section.seeing_again", "section", SectionChange::SeeingAgain, reason.clone())
                     }
-                    continue;
-                }
-                // Nor was a credential accepted that is not configured any more; the sections that were read with it are told.
-                if incident.kind == SectionKind::Refused && !is_configured(watch, &section) {
-                    if incident.is_told {
-                        events::append(tx, at, "credential.removed", Some(id), json!({ "credential": section }))?;
-                    }
-                    continue;
-                }
-                let (kind, what, change) = match incident.kind {
                     SectionKind::Blind | SectionKind::Suspect => {
-                        ("section.seeing_again", "section", SectionChange::SeeingAgain)
+                        let who =
+                            if is_left_out { "the configuration leaves it out" } else { "a baseline leaves it out" };
+                        ("section.left_out", "section", SectionChange::LeftOut, who.to_owned())
                     }
-                    SectionKind::Refused => ("credential.accepted", "credential", SectionChange::Accepted),
+                    SectionKind::Refused if is_configured(watch, &section) => {
+                        ("credential.accepted", "credential", SectionChange::Accepted, reason.clone())
+                    }
+                    SectionKind::Refused => ("credential.removed", "credential", SectionChange::Removed, String::new()),
                     SectionKind::Unbaselined => continue,
                 };
                 if incident.is_told {
                     events::append(tx, at, kind, Some(id), json!({ what: section }))?;
-                    told.push(news_of(change, &incident));
+                    told.push(SectionNews { reason, ..news_of(change, &incident) });
                 }
             }
         }
     }
     let left = news::known(tx, row)?;
     let is_unseen = |incident: &&SectionIncident| incident.is_told && incident.kind.is_section_unseen();
-    for news in told.iter_mut().filter(|news| news.news == SectionChange::SeeingAgain) {
+    let is_end_of_section = |news: SectionChange| matches!(news, SectionChange::SeeingAgain | SectionChange::LeftOut);
+    for news in told.iter_mut().filter(|news| is_end_of_section(news.news)) {
         news.still_unseen = left.values().filter(is_unseen).filter(|incident| incident.cause == news.cause).count();
     }
     Ok(told)

@@ -89,10 +89,13 @@ impl Lock {
         self.say();
     }
 
-    /// A full disk leaves the file empty: then the daemon works, and cannot be asked by its name.
+    /// Writes over what the file said: a reader finds the one or the other, and never an empty file. A full disk may leave half of
+    /// it: then the daemon works, and cannot be asked by its name.
     fn say(&mut self) {
         let text = serde_json::to_vec(&self.says).unwrap_or_default();
-        let said = self.file.set_len(0).and_then(|()| self.file.rewind()).and_then(|()| self.file.write_all(&text));
+        let length = u64::try_from(text.len()).unwrap_or_default();
+        let written = self.file.rewind().and_then(|()| self.file.write_all(&text));
+        let said = written.and_then(|()| self.file.set_len(length));
         if let Err(error) = said {
             let doubt = format!("cannot write into the lock file, so `authdrift reload` gets no answer: {error}");
             ConfigurationDoubt { doubt: &doubt }.observe();
@@ -118,7 +121,9 @@ pub fn holder(store: &Path) -> io::Result<Holder> {
     }
     let mut text = String::new();
     file.read_to_string(&mut text)?;
-    Ok(serde_json::from_str(&text).map_or(Holder::Silent, Holder::Daemon))
+    // What is behind it is left of what the file said before.
+    let said = serde_json::Deserializer::from_str(&text).into_iter().next();
+    Ok(said.and_then(Result::ok).map_or(Holder::Silent, Holder::Daemon))
 }
 
 /// Whether process `pid` holds the lock of the database at `store`, which its file only says.
@@ -206,6 +211,11 @@ mod tests {
         assert!(!is_held_by(other.id(), &store).unwrap());
         other.kill().unwrap();
         other.wait().unwrap();
+        // A reader may come between the writing and the cutting.
+        let mut rest = fs::read_to_string(path_of(&store)).unwrap();
+        rest.push_str("\"}}");
+        fs::write(path_of(&store), rest).unwrap();
+        assert!(matches!(holder(&store).unwrap(), Holder::Daemon(Says { reloads: 2, .. })));
         std::fs::write(path_of(&store), "").unwrap();
         assert_eq!(holder(&store).unwrap(), Holder::Silent);
         drop(lock);

@@ -31,6 +31,8 @@ pub const EVENT_TYPES: &[(&str, &str)] = &[
     ("drift.closed", "drifts ended: reverted, approved, or over before they could be told"),
     ("credential.accepted", "the vendor accepts a credential again"),
     ("section.seeing_again", "a section can be read again"),
+    ("section.left_out", "a section that could not be read is not watched any more"),
+    ("credential.removed", "a credential that was refused is not configured any more"),
     ("section.unbaselined", "a section is not in the approved state yet"),
     ("storage.recovered", "there is room on the disk again"),
     ("instance.read_again", "an instance is read again"),
@@ -70,6 +72,10 @@ pub fn event_type(alert: &Alert) -> &'static str {
         "credential.accepted"
     } else if has_section(SectionChange::SeeingAgain) {
         "section.seeing_again"
+    } else if has_section(SectionChange::LeftOut) {
+        "section.left_out"
+    } else if has_section(SectionChange::Removed) {
+        "credential.removed"
     } else if has_section(SectionChange::Unbaselined) {
         "section.unbaselined"
     } else if let Some(notice) = alert.notices.first() {

@@ -86,7 +86,9 @@ fn topic_of(entry: &Entry) -> &str {
 /// One key for everything that is not seen for one cause; a credential is a cause of its own.
 fn cause_key(alert: &Alert, section: &SectionNews) -> String {
     match (section.news, section.cause) {
-        (SectionChange::Refused | SectionChange::Accepted, _) => key(alert, &["credential", &section.section]),
+        (SectionChange::Refused | SectionChange::Accepted | SectionChange::Removed, _) => {
+            key(alert, &["credential", &section.section])
+        }
         (_, Some(cause)) => key(alert, &["blind", cause.as_str()]),
         // What began before causes were kept has a key for each section.
         (_, None) => key(alert, &["section", &section.section]),

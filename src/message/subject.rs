@@ -96,6 +96,13 @@ fn news(alert: &Alert) -> (String, String) {
     if again > 0 {
         return (format!("{} readable again", counted(again, "section")), still_open);
     }
+    let left_out = count_of(alert, SectionChange::LeftOut);
+    if left_out > 0 {
+        return (format!("{} not watched any more", counted(left_out, "section")), still_open);
+    }
+    if let Some(removed) = alert.sections.iter().find(|section| section.news == SectionChange::Removed) {
+        return (format!("the {} is not configured any more", removed.section), still_open);
+    }
     if let Some(notice) = alert.notices.first() {
         return (notice_clause(notice), still_open);
     }

@@ -286,6 +286,12 @@ fn section_group(alert: &Alert, kind: SectionChange, budget: &mut Budget) -> Opt
         ),
         SectionChange::SeeingAgain => ("RESOLVED", "Readable again", "Compared with the approved state as before."),
         SectionChange::Accepted => ("RESOLVED", "Credential accepted again", "What it reads is compared as before."),
+        SectionChange::LeftOut => {
+            (label_of(Severity::Info), "Not watched any more", "A change made there is not noticed from now on.")
+        }
+        SectionChange::Removed => {
+            (label_of(Severity::Info), "Credential not configured any more", "What it alone can read is not watched.")
+        }
         SectionChange::Unbaselined => (
             label_of(Severity::Info),
             "Not in the approved state",

@@ -100,6 +100,8 @@ pub(super) fn headline(alert: &Alert) -> String {
             SectionChange::Blind => format!("{} cannot be read", sections()),
             SectionChange::SeeingAgain => format!("{} can be read again", sections()),
             SectionChange::Accepted => format!("{} {} accepted again", credentials(alert, kind), is_are(count)),
+            SectionChange::LeftOut => format!("{} {} not watched any more", sections(), is_are(count)),
+            SectionChange::Removed => format!("{} {} not configured any more", credentials(alert, kind), is_are(count)),
             SectionChange::Unbaselined => format!("{} {} not in the approved state yet", sections(), is_are(count)),
         };
         clauses.push(clause);
@@ -423,7 +425,8 @@ pub(super) fn section_story(section: &SectionNews, at: DateTime<Utc>) -> String 
     let why = if reason.is_empty() { String::new() } else { format!(": {reason}") };
     let since = moment(section.since);
     match section.news {
-        SectionChange::Accepted => format!("refused {}", lasted()),
+        SectionChange::Accepted | SectionChange::Removed => format!("refused {}", lasted()),
+        SectionChange::LeftOut => format!("not readable {}{why}", lasted()),
         SectionChange::SeeingAgain if section.cause == Some(State::Suspect) => {
             format!("not believed {}{now}", lasted())
         }

@@ -133,8 +133,8 @@ pub(super) enum NoAnswer {
     Connect(String),
     #[error("no answer within {0} s")]
     Slow(u64),
-    #[error("not read within {0} s")]
-    Late(u64),
+    #[error("not read within {0} s{1}")]
+    Late(u64, String),
     #[error("the answer broke off: {0}")]
     Broken(String),
     #[error("the answer is larger than {0} bytes")]
@@ -145,6 +145,14 @@ pub(super) enum NoAnswer {
     Asked(u64),
     #[error("not asked for any more")]
     Unwanted,
+}
+
+/// Why something was tried again, as it follows the reason why it is not any more.
+fn last_trouble(outcome: &Result<Answer, NoAnswer>) -> String {
+    match outcome {
+        Ok(answer) => format!("; the last answer was {}", answer.status),
+        Err(error) => format!("; before that {error}"),
+    }
 }
 
 /// A pause that is waited out whatever the longest one is.
@@ -222,6 +230,8 @@ pub struct Http {
     pace: Pace,
     requests: AtomicU64,
     notes: Mutex<Vec<Collected>>,
+    /// Why something was tried again last.
+    trouble: Mutex<String>,
 }
 
 impl Http {
@@ -255,6 +265,7 @@ impl Http {
             pace,
             requests: AtomicU64::new(0),
             notes: Mutex::default(),
+            trouble: Mutex::default(),
         })
     }
 
@@ -269,6 +280,7 @@ impl Http {
             *self.line.lock().unwrap_or_else(PoisonError::into_inner) = line;
         }
         self.pace.begin();
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clear();
         Ok(self.guest.begin())
     }
 
@@ -312,7 +324,7 @@ impl Http {
         bodies: &Room,
     ) -> Result<Answer, NoAnswer> {
         let family: String = url.path().split_inclusive('/').take(4).collect();
-        let mut tries = Tries::default();
+        let (mut tries, mut trouble) = (Tries::default(), String::new());
         loop {
             let turn = self.turn(&family).await?;
             // Whoever waited may know better by now.
@@ -328,7 +340,7 @@ impl Http {
             let sending = self.send(url, &family, request, bodies);
             let Some((mut outcome, asked_pause)) = stopwatch.time(sending).await else {
                 self.guest.hear(false);
-                return Err(NoAnswer::Late(self.limits.address.as_secs()));
+                return Err(NoAnswer::Late(self.limits.address.as_secs(), trouble));
             };
             drop(place);
             if let Ok(answer) = &mut outcome {
@@ -338,10 +350,24 @@ impl Http {
             drop(turn);
             self.rest();
             let Some(pause) = self.pause(&outcome, asked_pause, &mut tries) else { return outcome };
+            trouble = self.tried(url, &outcome);
             if stopwatch.time(tokio::time::sleep(pause)).await.is_none() {
-                return outcome;
+                return Err(NoAnswer::Late(self.limits.address.as_secs(), trouble));
             }
         }
+    }
+
+    /// Notes why `url` is tried again, and answers it in words.
+    fn tried(&self, url: &Url, outcome: &Result<Answer, NoAnswer>) -> String {
+        let trouble = last_trouble(outcome);
+        let path = crate::model::display_safe(url.path());
+        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = format!("{trouble} at {path}");
+        trouble
+    }
+
+    /// Why something was tried again last in this reading, to follow another sentence; empty if nothing was.
+    pub(super) fn trouble(&self) -> String {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// How long to wait until what ended so is tried again; nothing if it is not.
@@ -401,19 +427,20 @@ impl Http {
     /// Sends the one POST there is, the request for a token, as patiently as any other.
     pub(super) async fn post_token(&self, url: &Url, form: &[(&str, &str)]) -> Result<Answer, NoAnswer> {
         let stopwatch = Stopwatch::new(self.limits.address);
-        let mut tries = Tries::default();
+        let (mut tries, mut trouble) = (Tries::default(), String::new());
         loop {
             let request = self.line().client.post(url.clone()).header("accept", "application/json").form(form);
             let place = self.guest.place().await;
             let room = Room::of(LARGEST_REFUSAL);
             let Some((outcome, asked_pause)) = stopwatch.time(self.send(url, url.path(), request, &room)).await else {
                 self.guest.hear(false);
-                return Err(NoAnswer::Late(self.limits.address.as_secs()));
+                return Err(NoAnswer::Late(self.limits.address.as_secs(), trouble));
             };
             drop(place);
             let Some(pause) = self.pause(&outcome, asked_pause, &mut tries) else { return outcome };
+            trouble = self.tried(url, &outcome);
             if stopwatch.time(tokio::time::sleep(pause)).await.is_none() {
-                return outcome;
+                return Err(NoAnswer::Late(self.limits.address.as_secs(), trouble));
             }
         }
     }

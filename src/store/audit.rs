@@ -3,6 +3,8 @@
 //! Baselines are verified by `trust`, and the history by [`super::events`]; what is here is bound to the two: drifts and
 //! messages are told in the history, snapshots and documents are named by their digests.
 
+mod numbers;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
@@ -14,7 +16,7 @@ use super::events::{self, Walk};
 use super::instances::InstanceRow;
 use super::outgoing::{CLAIM_BELIEVED, ToldMessage};
 use super::told::{LastGood, Told, since};
-use super::{Store, Stored, Transaction, cycles, documents, drifts, instances, news, outbox};
+use super::{Store, Stored, Transaction, cycles, documents, drifts, from_millis, instances, news, outbox, to_millis};
 use crate::canonical::{Document, FingerprintKey, to_bytes};
 use crate::clock::{Clock, SystemClock, written};
 use crate::incident::{Known, SectionKind, Status, fingerprint};
@@ -31,26 +33,39 @@ impl Store {
     /// The database cannot be read. What is wrong in it is the result.
     pub fn audit(&self, tx: &Transaction<'_>) -> Stored<Findings> {
         let mut wrong = Findings::new();
-        indexes(tx, &mut wrong)?;
+        let looked = indexes(tx, &mut wrong);
+        noted("the database", looked, &mut wrong)?;
         if !wrong.is_empty() {
             // What the other questions answer would depend on which index they are asked of.
             return Ok(wrong);
         }
-        meta(tx, &self.fingerprint_key().id(), &mut wrong)?;
-        references(tx, &mut wrong)?;
-        statements(tx, &mut wrong)?;
-        checkpoint(tx, self.fingerprint_key(), &mut wrong)?;
-        let documents = documents_of(tx, &mut wrong)?;
+        let looked = numbers::look(tx, &mut wrong);
+        noted("the numbers", looked, &mut wrong)?;
+        let looked = meta(tx, &self.fingerprint_key().id(), &mut wrong);
+        noted("meta", looked, &mut wrong)?;
+        let looked = references(tx, &mut wrong);
+        noted("the references between tables", looked, &mut wrong)?;
         // A history that cannot be read is told by whoever verifies it, and nothing can be held against it.
         let walk = tx.whole_history().ok();
+        let looked = statements(tx, walk.as_deref(), &mut wrong);
+        noted("statements", looked, &mut wrong)?;
+        let looked = checkpoint(tx, self.fingerprint_key(), &mut wrong);
+        noted("the checkpoint of the history", looked, &mut wrong)?;
+        let looked = documents_of(tx, &mut wrong);
+        let Some(documents) = noted("documents", looked, &mut wrong)? else { return Ok(wrong) };
         let none = BTreeSet::new();
         let (pruned, is_first) =
             walk.as_ref().map_or((&none, false), |walk| (&walk.told.pruned, walk.told.is_of_first_version));
-        snapshots(tx, &documents, pruned, is_first, &mut wrong)?;
+        let looked = snapshots(tx, &documents, pruned, is_first, &mut wrong);
+        noted("snapshots", looked, &mut wrong)?;
         if let Some(walk) = walk {
-            each_instance(tx, &walk.told, &mut wrong)?;
-            wrong.extend(messages(tx, &walk.told, true)?.into_iter().map(|(_, sentence)| sentence));
-            threads(tx, &mut wrong)?;
+            let looked = each_instance(tx, &walk.told, &mut wrong);
+            noted("instances", looked, &mut wrong)?;
+            let looked = messages(tx, &walk.told, true);
+            let found = noted("the outbox", looked, &mut wrong)?.unwrap_or_default();
+            wrong.extend(found.into_iter().map(|(_, sentence)| sentence));
+            let looked = threads(tx, &mut wrong);
+            noted("threads", looked, &mut wrong)?;
         }
         Ok(wrong)
     }
@@ -74,11 +89,28 @@ pub fn contradiction(tx: &Transaction<'_>, instance: &InstanceId, walk: &Walk) -
     Ok(wrong.into_iter().next())
 }
 
+/// What came of a look at `what`. Damage that keeps it from being read is a finding like any other.
+fn noted<T>(what: &str, looked: Stored<T>, wrong: &mut Findings) -> Stored<Option<T>> {
+    match looked {
+        Ok(found) => Ok(Some(found)),
+        Err(error) if error.is_damage() => {
+            wrong.push(format!("{what} cannot be read: {error}"));
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
 /// Every index holds exactly the rows of its table: a row that is hidden from one is seen by some queries and not by others.
 fn indexes(tx: &Transaction<'_>, wrong: &mut Findings) -> Stored<()> {
     let mut query = tx.prepare("PRAGMA integrity_check(5)")?;
-    let said: Vec<String> = query.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
-    wrong.extend(said.iter().filter(|said| *said != "ok").map(|said| format!("SQLite finds: {}", display_safe(said))));
+    let said = query.query_map([], |row| row.get::<_, String>(0))?;
+    for said in said {
+        let said = said?;
+        if said != "ok" {
+            wrong.push(format!("SQLite finds: {}", display_safe(&said.replace('\n', " "))));
+        }
+    }
     Ok(())
 }
 
@@ -125,9 +157,12 @@ fn checkpoint(tx: &Transaction<'_>, key: &FingerprintKey, wrong: &mut Findings) 
     Ok(())
 }
 
-/// Statements are verified as they were signed; what is beside them orders them, and the high-water file trusts it.
-fn statements(tx: &Transaction<'_>, wrong: &mut Findings) -> Stored<()> {
-    let mut query = tx.prepare("SELECT sequence, statement FROM statements ORDER BY rowid")?;
+/// Statements are verified as they were signed; what is beside them orders them and dates them, and the high-water file trusts it.
+fn statements(tx: &Transaction<'_>, walk: Option<&Walk>, wrong: &mut Findings) -> Stored<()> {
+    let mut query = tx.prepare(
+        "SELECT s.sequence, s.statement, s.imported_at, i.name FROM statements s JOIN instances i ON i.id = s.instance_id
+         ORDER BY s.rowid",
+    )?;
     let mut rows = query.query([])?;
     while let Some(row) = rows.next()? {
         let (sequence, statement): (i64, Vec<u8>) = (row.get(0)?, row.get(1)?);
@@ -135,6 +170,16 @@ fn statements(tx: &Transaction<'_>, wrong: &mut Findings) -> Stored<()> {
         let signed = signed.and_then(|statement| statement.pointer("/subject/sequence")?.as_i64());
         if signed != Some(sequence) {
             wrong.push(format!("a statement is kept as baseline {sequence}, which is not what was signed"));
+        }
+        let (at, name): (i64, String) = (row.get(2)?, row.get(3)?);
+        let vouched = name.parse().ok().and_then(|instance: InstanceId| walk?.vouched.get(&instance));
+        let Some(event) = vouched.and_then(|vouched| vouched.get(&Digest::of(&statement))) else { continue };
+        let Some(event) = events::at(tx, *event)? else { continue };
+        // An earlier version did not name the statements: then a later approval names them.
+        let is_own = event.data.get("sequence").and_then(Value::as_i64) == Some(sequence);
+        if is_own && written(from_millis(at)) != event.at {
+            let since = since(event.seq, &event.at);
+            wrong.push(format!("a statement of baseline {sequence} has another time than the history, see {since}"));
         }
     }
     Ok(())
@@ -223,12 +268,10 @@ fn each_instance(tx: &Transaction<'_>, told: &Told, wrong: &mut Findings) -> Sto
             continue;
         };
         let Some(row) = instances::find(tx, &id)? else { continue };
-        told_of(tx, &id, row, told, wrong)?;
-        // What was read leaves cycles.
-        match cycles::latest(tx, row)? {
-            None => wrong.push(format!("every cycle of {id} is gone")),
-            Some(latest) => wrong.extend(contradicts(tx, &id, row, told, &latest)?),
-        }
+        let looked = told_of(tx, &id, row, told, wrong);
+        noted(&format!("what is remembered of {id}"), looked, wrong)?;
+        let looked = cycles_of(tx, &id, row, told, wrong);
+        noted(&format!("the cycles of {id}"), looked, wrong)?;
         known.insert(id);
     }
     missing(told, &known, |_| true, wrong);
@@ -238,6 +281,22 @@ fn each_instance(tx: &Transaction<'_>, told: &Told, wrong: &mut Findings) -> Sto
 fn told_of(tx: &Transaction<'_>, id: &InstanceId, row: InstanceRow, told: &Told, wrong: &mut Findings) -> Stored<()> {
     compare_drifts(id, &drifts::known(tx, row)?, told, wrong);
     compare_sections(id, &news::known(tx, row)?, told, wrong);
+    Ok(())
+}
+
+/// What was read leaves cycles.
+fn cycles_of(tx: &Transaction<'_>, id: &InstanceId, row: InstanceRow, told: &Told, wrong: &mut Findings) -> Stored<()> {
+    match cycles::latest(tx, row)? {
+        None => wrong.push(format!("every cycle of {id} is gone")),
+        Some(latest) => wrong.extend(contradicts(tx, id, row, told, &latest)?),
+    }
+    for (section, incident) in news::known(tx, row)?.iter().filter(|(_, incident)| !incident.is_told) {
+        // The history does not tell of it yet; it began with a cycle.
+        let began = "SELECT 1 FROM cycles WHERE instance_id = ?1 AND at = ?2";
+        if !tx.prepare_cached(began)?.exists((row.0, to_millis(incident.since)))? {
+            wrong.push(format!("no cycle of {id} saw {} when it is said to have begun", display_safe(section)));
+        }
+    }
     Ok(())
 }
 
@@ -335,9 +394,17 @@ fn compare_sections(
     let none = BTreeMap::new();
     let told = told.sections.get(id).unwrap_or(&none);
     for (section, incident) in known.iter().filter(|(_, incident)| incident.is_told) {
-        let kind = told.get(section).and_then(|event| event.kind.split_once('.')).map(|(_, kind)| kind);
+        let event = told.get(section);
+        let kind = event.and_then(|event| event.kind.split_once('.')).map(|(_, kind)| kind);
         if kind != Some(incident.kind.as_str()) {
             wrong.push(format!("{} of {id} is remembered as told, and it was not", display_safe(section)));
+        }
+        // Earlier versions did not tell it.
+        let began = event.and_then(|event| Some((event, event.data.get("since")?)));
+        if let Some((event, _)) = began.filter(|(_, began)| **began != json!(written(incident.since))) {
+            let event = since(event.seq, &event.at);
+            wrong
+                .push(format!("{} of {id} has another beginning than the history, see {event}", display_safe(section)));
         }
     }
     // Nobody is told when a section is no longer new to the baseline.

@@ -103,17 +103,24 @@ pub fn head_at(tx: &Transaction<'_>, size: u64) -> Stored<Option<Digest>> {
     Ok(body.map(|body| Digest::of(&body)))
 }
 
+/// The event that made the history `size` events long.
+///
+/// # Errors
+/// The database cannot be read.
+pub(super) fn at(tx: &Transaction<'_>, size: u64) -> Stored<Option<Event>> {
+    let body: Option<Vec<u8>> = tx
+        .prepare_cached("SELECT body FROM events WHERE seq = ?1")?
+        .query_row([i64::try_from(size).unwrap_or(i64::MAX)], |row| row.get(0))
+        .optional()?;
+    Ok(body.and_then(|body| serde_json::from_slice(&body).ok()))
+}
+
 /// When the event was recorded that made the history `size` events long.
 ///
 /// # Errors
 /// The database cannot be read.
 pub fn recorded_at(tx: &Transaction<'_>, size: u64) -> Stored<Option<DateTime<Utc>>> {
-    let body: Option<Vec<u8>> = tx
-        .prepare_cached("SELECT body FROM events WHERE seq = ?1")?
-        .query_row([i64::try_from(size).unwrap_or(i64::MAX)], |row| row.get(0))
-        .optional()?;
-    let event = body.and_then(|body| serde_json::from_slice::<Event>(&body).ok());
-    Ok(event.and_then(|event| event.at.parse().ok()))
+    Ok(at(tx, size)?.and_then(|event| event.at.parse().ok()))
 }
 
 /// The newest event that is `wanted`, of those about no instance whose kind begins with `group` (`storage.`). It is asked of

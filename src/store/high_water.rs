@@ -74,7 +74,7 @@ pub fn compare(tx: &Transaction<'_>, instance: &InstanceId) -> Stored<Result<(),
     let Some(path) = path_of(tx) else { return Ok(Ok(())) };
     let reached = match read(&path)? {
         Remembered::Reached(reached) => reached,
-        Remembered::Nothing if !was_written(tx)? => return Ok(Ok(())),
+        Remembered::Nothing if !is_expected(tx)? => return Ok(Ok(())),
         Remembered::Nothing | Remembered::Damaged => return Ok(Err(RolledBack::Lost)),
     };
     let found = held_against(tx, instance, &reached)?;
@@ -115,6 +115,11 @@ pub(super) fn expect_from_now_on(tx: &Transaction<'_>) -> Stored<()> {
     Ok(())
 }
 
+/// Writes the file if a crash came between the first event and it.
+pub(super) fn begin(connection: &Connection) -> Stored<()> {
+    if path_of(connection).is_some_and(|path| !path.exists()) { raise(connection) } else { Ok(()) }
+}
+
 /// Raises the file to where the database stands, or leaves it alone if the database fell back.
 pub(super) fn raise(connection: &Connection) -> Stored<()> {
     let raised = |connection: &Connection| raised(&connection.unchecked_transaction()?);
@@ -150,7 +155,7 @@ fn raised(tx: &Transaction<'_>) -> Stored<Option<HighWater>> {
     let now = HighWater { log, sequences: sequences(tx)? };
     let reached = match read(&path)? {
         Remembered::Reached(reached) => reached,
-        Remembered::Nothing => return Ok((!was_written(tx)?).then_some(now)),
+        Remembered::Nothing => return Ok((!is_expected(tx)?).then_some(now)),
         Remembered::Damaged => return Ok(None),
     };
     if reached == now || events::head_at(tx, reached.log.size)?.as_ref() != Some(&reached.log.head) {
@@ -205,6 +210,12 @@ fn was_written(tx: &Transaction<'_>) -> Stored<bool> {
     Ok(tx.prepare_cached("SELECT 1 FROM meta WHERE name = ?1")?.exists([META])?)
 }
 
+/// Whether there has to be a file. A baseline is approved on top of a reading that was recorded before, and with that the file
+/// was written: the note in `meta` may be taken away together with the file, and the baseline says the same.
+fn is_expected(tx: &Transaction<'_>) -> Stored<bool> {
+    Ok(was_written(tx)? || tx.prepare_cached("SELECT 1 FROM statements")?.exists([])?)
+}
+
 /// The newest baseline of every instance that has one.
 fn sequences(tx: &Transaction<'_>) -> Stored<BTreeMap<InstanceId, u64>> {
     let mut query = tx.prepare_cached(
@@ -251,6 +262,36 @@ mod tests {
         assert_eq!(stands(&store), Ok(()));
         fs::remove_file(&file).unwrap();
         assert_eq!(stands(&store), Err(RolledBack::Lost));
+    }
+
+    #[test]
+    fn a_file_that_is_taken_away_with_its_note_is_missed_once_a_baseline_was_approved() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("authdrift.db");
+        let file = path.with_extension("high-water");
+        let store = Store::open(&path).unwrap();
+        append(&store, 1);
+        fs::remove_file(&file).unwrap();
+        drop(store);
+        // A crash before the file was written is mended by the next process.
+        let store = Store::open(&path).unwrap();
+        assert!(file.exists());
+        let approved = "INSERT INTO instances (id, name) VALUES (1, 'clerk:prod');
+                        INSERT INTO statements VALUES (1, 1, x'7b7d', '', 1)";
+        store.write(|tx| tx.execute_batch(approved).map_err(StoreError::from)).unwrap();
+        append(&store, 2);
+        fs::remove_file(&file).unwrap();
+        // Past the program, which would note at once that the file is there.
+        let others = Connection::open(&path).unwrap();
+        assert_eq!(others.execute("DELETE FROM meta WHERE name = ?1", [META]).unwrap(), 1);
+        assert_eq!(stands(&store), Err(RolledBack::Lost));
+        // What is written later does not make it forgotten.
+        append(&store, 3);
+        drop(store);
+        let store = Store::open(&path).unwrap();
+        assert_eq!(stands(&store), Err(RolledBack::Lost));
+        store.acknowledge(&"clerk:prod".parse().unwrap()).unwrap();
+        assert_eq!(stands(&store), Ok(()));
     }
 
     #[test]

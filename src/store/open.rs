@@ -1,11 +1,10 @@
 //! Opening: file modes, settings, migrations, the fingerprint key.
 
-use std::collections::BTreeMap;
 use std::fs::{self, Permissions};
 use std::io::{self, ErrorKind, Read};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
@@ -17,8 +16,7 @@ use url::Url;
 use super::{Store, StoreError, Stored, events};
 use crate::canonical::FingerprintKey;
 use crate::clock::{Clock, SystemClock};
-use crate::model::display_safe;
-use crate::telemetry::{FileTooOpen, Observable};
+use crate::telemetry::{FileTooOpen, HighWaterBehind, Observable};
 use crate::whole_file::{self, sync_folder_of};
 
 /// `adft`: says whose file it is.
@@ -53,6 +51,9 @@ pub(super) fn create_or_open(path: &Path) -> Stored<Store> {
     configure(&connection, path)?;
     migrate(&mut connection, path)?;
     let key = fingerprint_key(&mut connection, path, is_new)?;
+    if let Err(error) = super::high_water::begin(&connection) {
+        HighWaterBehind { error: &error }.observe();
+    }
     Ok(store(connection, path, key))
 }
 
@@ -61,6 +62,7 @@ fn store(connection: Connection, path: &Path, key: FingerprintKey) -> Store {
         connection: Arc::new(Mutex::new(connection)),
         memory: Arc::default(),
         path: Arc::from(path),
+        place: super::space::place_of(path).ok(),
         key,
         is_stuck: Arc::default(),
         unfinished: Arc::default(),
@@ -153,12 +155,15 @@ fn looking(mut connection: Connection, path: &Path) -> Stored<(Store, Stored<()>
         _ => {}
     }
     let key_path = path.with_extension("key");
-    let expected = expected_key(&connection.transaction()?)?;
-    if expected.is_none() {
+    let transaction = connection.transaction()?;
+    let expected = expected_key(&transaction)?;
+    if expected.is_none() && events::mark(&transaction)?.is_none() {
         return Err(StoreError::Missing(path.to_owned()));
     }
+    drop(transaction);
     let (key, is_there) = match read_key(&key_path) {
-        Ok(Some(key)) if expected.as_ref() == Some(&key.id()) => (key, Ok(())),
+        // Where the name of the key is gone, `verify` says so.
+        Ok(Some(key)) if expected.as_ref().is_none_or(|expected| *expected == key.id()) => (key, Ok(())),
         Ok(_) => (FingerprintKey::new(random_bytes()?), Err(StoreError::Key(key_path))),
         Err(error) => (FingerprintKey::new(random_bytes()?), Err(error)),
     };
@@ -324,7 +329,7 @@ fn newest() -> i64 {
 }
 
 /// Brings the file to the newest version, in one transaction.
-fn migrate(connection: &mut Connection, path: &Path) -> Stored<()> {
+pub(super) fn migrate(connection: &mut Connection, path: &Path) -> Stored<()> {
     let known = newest();
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let found: i64 = transaction.query_row("PRAGMA user_version", [], |row| row.get(0))?;
@@ -344,69 +349,6 @@ fn migrate(connection: &mut Connection, path: &Path) -> Stored<()> {
     }
     transaction.commit()?;
     Ok(())
-}
-
-/// Makes sure that the schema is the one this program makes, to the letter.
-///
-/// # Errors
-/// [`StoreError::Schema`] when it is not.
-///
-/// # Security
-/// A planted trigger could delete every message before it is sent, and nothing else in the file would look different.
-pub fn check_schema(connection: &Connection) -> Stored<()> {
-    let expected = expected_schema()?;
-    let found = schema_of(connection)?;
-    let foreign = found.iter().find(|(sql, _)| !expected.contains_key(*sql));
-    let missing = || expected.iter().find(|(sql, _)| !found.contains_key(*sql));
-    foreign.or_else(missing).map_or(Ok(()), |(sql, name)| Err(strange(sql, name)))
-}
-
-/// Makes sure that nothing is in the schema that this program does not make; a guard may be missing.
-///
-/// # Errors
-/// [`StoreError::Schema`] when there is.
-pub(super) fn check_nothing_planted(connection: &Connection) -> Stored<()> {
-    let expected = expected_schema()?;
-    let found = schema_of(connection)?;
-    let foreign = found.iter().find(|(sql, _)| !expected.contains_key(*sql));
-    foreign.map_or(Ok(()), |(sql, name)| Err(strange(sql, name)))
-}
-
-fn strange(sql: &str, name: &str) -> StoreError {
-    let line = sql.lines().next().unwrap_or_default();
-    // Made by those who mean well, so what to do about it can be said.
-    let remedy = match name {
-        "_litestream_seq" | "_litestream_lock" => {
-            "; Litestream made it, which cannot be used for this database: stop it, and remove its tables with `sqlite3 FILE \
-             'DROP TABLE IF EXISTS _litestream_seq; DROP TABLE IF EXISTS _litestream_lock'`"
-        }
-        "sqlite_stat1" | "sqlite_stat4" => {
-            "; ANALYZE made it: remove what it makes with `sqlite3 FILE \
-             'DROP TABLE IF EXISTS sqlite_stat1; DROP TABLE IF EXISTS sqlite_stat4'`"
-        }
-        _ => "",
-    };
-    StoreError::Schema(format!("its schema is not this program's, see '{}'{remedy}", display_safe(line)))
-}
-
-/// What the schema is made of: the text of each statement, and the name of what it makes.
-type Schema = BTreeMap<String, String>;
-
-fn expected_schema() -> Stored<&'static Schema> {
-    static EXPECTED: OnceLock<Schema> = OnceLock::new();
-    if let Some(expected) = EXPECTED.get() {
-        return Ok(expected);
-    }
-    let mut fresh = Connection::open_in_memory()?;
-    migrate(&mut fresh, Path::new(":memory:"))?;
-    let schema = schema_of(&fresh)?;
-    Ok(EXPECTED.get_or_init(|| schema))
-}
-
-fn schema_of(connection: &Connection) -> Stored<Schema> {
-    let mut query = connection.prepare_cached("SELECT coalesce(sql, type || ' ' || name), name FROM sqlite_schema")?;
-    let rows = query.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    Ok(rows.collect::<Result<_, _>>()?)
 }
 
 /// The key beside the database: made with it, and required from then on.
@@ -471,6 +413,7 @@ fn file_error(action: &'static str, path: &Path, source: std::io::Error) -> Stor
 
 #[cfg(test)]
 mod tests {
+    use super::super::schema::check_schema;
     use super::*;
 
     #[test]
@@ -498,31 +441,6 @@ mod tests {
         fs::remove_file(&key).unwrap();
         assert!(matches!(Store::open(&path), Err(StoreError::Key(_))));
         assert!(!key.exists());
-    }
-
-    #[test]
-    fn what_others_made_is_named_with_what_removes_it() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("authdrift.db");
-        let store = Store::open(&path).unwrap();
-        let now = SystemClock.now();
-        store.write(|tx| events::append(tx, now, "test.done", None, json!({})).map(drop)).unwrap();
-        let others = Connection::open(&path).unwrap();
-        let check = || store.read(|tx| check_schema(tx)).map_err(|error| error.to_string());
-        for (made, who) in [
-            ("CREATE TABLE _litestream_seq (id INTEGER PRIMARY KEY, seq INTEGER)", "Litestream"),
-            ("CREATE TABLE _litestream_lock (id INTEGER)", "Litestream"),
-            ("ANALYZE", "ANALYZE"),
-        ] {
-            others.execute_batch(made).unwrap();
-            let said = check().unwrap_err();
-            assert!(said.contains(&format!("; {who} made it")), "{said}");
-            let (_, remedy) = said.split_once("`sqlite3 FILE '").unwrap();
-            others.execute_batch(remedy.trim_end_matches("'`")).unwrap();
-            check().unwrap();
-        }
-        others.execute_batch("CREATE TABLE planted (x)").unwrap();
-        assert!(check().unwrap_err().ends_with("see 'CREATE TABLE planted (x)'"));
     }
 
     #[test]

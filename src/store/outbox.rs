@@ -50,7 +50,7 @@ pub struct ReceiverState {
 /// The database cannot be written.
 pub fn keep(tx: &Transaction<'_>, message: &Message) -> Stored<()> {
     // Something planted could mark it as sent: then it is told past the database, see the daemon.
-    super::open::check_nothing_planted(tx)?;
+    super::schema::check_nothing_planted(tx)?;
     let alert = written(&message.alert)?;
     tx.prepare_cached(
         "INSERT INTO outbox (id, receiver, instance, alert, thread, subject, created_at, state, next_at, format, body)

@@ -5,6 +5,7 @@
 
 use std::fs::{self, File};
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use chrono::{DateTime, Utc};
@@ -14,6 +15,12 @@ use super::events::{self, Event};
 use super::{Store, StoreError, Stored, Transaction};
 use crate::clock::written;
 use crate::message::NoticeKind;
+
+/// Which file it is, whatever it is called.
+pub(super) fn place_of(path: &Path) -> io::Result<(u64, u64)> {
+    let found = fs::metadata(path)?;
+    Ok((found.dev(), found.ino()))
+}
 
 /// Bytes below which there is little room.
 pub const LOW: u64 = 256 << 20;

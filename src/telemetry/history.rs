@@ -100,7 +100,11 @@ pub const HISTORY: &[Kind] = &[
     kind("receiver.missed", Level::WARN, "messages were given up for a receiver that takes others"),
     kind("receiver.recovered", Level::INFO, "a receiver takes messages again"),
     kind("section.blind", Level::WARN, "a section of the baseline cannot be read"),
-    kind("section.left_out", Level::INFO, "the configuration says not to read a section any more"),
+    kind(
+        "section.left_out",
+        Level::INFO,
+        "a section that could not be read is not watched any more: the configuration or a baseline leaves it out",
+    ),
     kind("section.seeing_again", Level::INFO, "a section can be read again"),
     kind("section.suspect", Level::WARN, "what was read looks like a fault in reading and is not believed yet"),
     kind("section.unbaselined", Level::INFO, "a section is not in the baseline yet"),

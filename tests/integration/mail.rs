@@ -232,11 +232,13 @@ async fn what_is_said_before_the_handshake_is_no_word_of_the_relay() {
 async fn a_relay_that_says_only_codes_is_understood_after_starttls() {
     let sandbox = Sandbox::new().await;
     make_certificates(&sandbox);
-    let relay = Relay::start(&sandbox, Harm::BareCodes);
-    configure(&sandbox, relay.port, "starttls");
-    run(&sandbox, "ca.pem", &["receivers", "test", "security"]).await.expect(0);
-    let said = relay.said();
-    assert!(said.len() == 2 && said.iter().all(|lines| *lines > 10), "a mail for each recipient: {said:?}");
+    for login in ["PLAIN", "LOGIN"] {
+        let relay = Relay::start(&sandbox, Harm::BareCodes(login));
+        configure(&sandbox, relay.port, "starttls");
+        run(&sandbox, "ca.pem", &["receivers", "test", "security"]).await.expect(0);
+        let said = relay.said();
+        assert!(said.len() == 2 && said.iter().all(|lines| *lines > 10), "a mail for each recipient: {login} {said:?}");
+    }
 }
 
 /// What sends mail to the sandbox's server, with `more` in its table.

@@ -17,6 +17,7 @@ mod large;
 #[path = "../support/mod.rs"]
 mod support;
 
+mod addresses;
 mod approve;
 mod approvers;
 mod canaries;

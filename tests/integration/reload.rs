@@ -123,6 +123,33 @@ async fn whatever_is_wrong_with_the_new_one_the_old_one_stays_and_the_reason_is_
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_asks_while_another_reload_is_under_way_asks_once() {
+    let sandbox = Sandbox::clerk_approved().await;
+    let daemon = sandbox.started().await;
+    // A busy database keeps a reload under way.
+    let busy = sandbox.sql();
+    busy.execute_batch("BEGIN IMMEDIATE").unwrap();
+    sandbox.edit_configuration("[schedule]", "nonsense = 1\n[schedule]");
+    daemon.signal("HUP");
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    sandbox.write("config.toml", &sandbox.configuration_of_clerk());
+    let asking = sandbox.reload();
+    let free = async {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        busy.execute_batch("COMMIT").unwrap();
+        eventually("the first answer", || sandbox.events("config.refused") == 1).await;
+        // And the next one, so that the first answer is seen.
+        busy.execute_batch("BEGIN IMMEDIATE").unwrap();
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        busy.execute_batch("COMMIT").unwrap();
+    };
+    let (ran, ()) = tokio::join!(asking, free);
+    assert_eq!(ran.expect(0).out, "Reloaded: 1 instance, 2 receivers.\n");
+    assert_eq!(daemon.stop().await, Some(0));
+    assert_eq!((sandbox.events("config.refused"), sandbox.events("config.reloaded")), (1, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn nobody_is_asked_where_no_daemon_is_and_no_signal_goes_astray() {
     let sandbox = Sandbox::clerk_approved().await;
     let ran = sandbox.reload().await.expect(69);

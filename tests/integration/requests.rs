@@ -246,6 +246,28 @@ async fn what_is_left_out_is_not_readable_again() {
     sandbox.check_one("acme", 0).await;
     let history = sandbox.run(&["history", "acme"]).await.expect(0).out;
     assert!(history.contains("section.blind") && !history.contains("section.seeing_again"), "{history}");
+    let told = sandbox.webhook.deliveries().pop().unwrap().json();
+    assert_eq!((&told["type"], &told["data"]["sections"][0]["news"]), (&json!("section.left_out"), &json!("left_out")));
+    assert_eq!(told["data"]["sections"][0]["still_unseen"], 0, "what was opened for it is over: {told}");
+    sandbox.run(&["verify"]).await.expect(0);
+
+    // A baseline that takes it as unreadable ends it, too.
+    let sandbox = Sandbox::new().await;
+    let left_out = "name = \"acme\"\nleave_out = [\"log-streams\"]";
+    sandbox.edit_configuration("name = \"acme\"", left_out);
+    sandbox.check_one("acme", 13).await;
+    sandbox.approve("acme").await;
+    sandbox.edit_configuration(left_out, "name = \"acme\"");
+    sandbox.auth0.fail("/api/v2/log-streams", Fault::status(503, json!({})));
+    for _ in 0..2 {
+        sandbox.check_one("acme", 11).await;
+    }
+    sandbox.approve("acme").await;
+    sandbox.check_one("acme", 0).await;
+    let told = sandbox.webhook.deliveries().pop().unwrap().json();
+    let section = &told["data"]["sections"][0];
+    assert_eq!((&told["type"], &section["section"]), (&json!("section.left_out"), &json!("log-streams")), "{told}");
+    sandbox.run(&["verify"]).await.expect(0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

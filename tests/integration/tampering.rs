@@ -404,6 +404,62 @@ async fn a_damaged_database_file_is_an_error_and_never_replaced() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn whatever_page_of_the_database_is_damaged_is_named_with_the_file_and_the_way_out() {
+    let sandbox = Sandbox::clerk_approved().await;
+    sandbox.set_lifetime(3600);
+    sandbox.check().await.expect(10);
+    let connection = sandbox.sql();
+    connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
+    let mut query = connection.prepare("SELECT type, name, rootpage FROM sqlite_schema WHERE rootpage > 0").unwrap();
+    let objects: Vec<(String, String, i64)> =
+        query.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).unwrap().flatten().collect();
+    drop(query);
+    drop(connection);
+    let files = ["authdrift.db", "authdrift.high-water"];
+    let healthy = files.map(|name| (name, fs::read(sandbox.path(name)).unwrap()));
+    let path = sandbox.database().display().to_string();
+    for (kind, name, root) in &objects {
+        let others = objects.iter().filter(|(other, of, _)| other == kind && of != name);
+        let places: Vec<Option<i64>> = [None].into_iter().chain(others.take(1).map(|other| Some(other.2))).collect();
+        for exchanged in places {
+            for side in ["db-wal", "db-shm"] {
+                let _ = fs::remove_file(sandbox.database().with_extension(side));
+            }
+            for (name, content) in &healthy {
+                fs::write(sandbox.path(name), content).unwrap();
+            }
+            match exchanged {
+                None => {
+                    let mut file = fs::File::options().write(true).open(sandbox.database()).unwrap();
+                    file.seek(SeekFrom::Start((*root as u64 - 1) * 4096)).unwrap();
+                    file.write_all(&b"CORRUPT!".repeat(512)).unwrap();
+                }
+                Some(other) => {
+                    let connection = sandbox.sql();
+                    connection.execute_batch("PRAGMA writable_schema = ON").unwrap();
+                    let exchange = "UPDATE sqlite_schema SET rootpage = ?1 WHERE name = ?2";
+                    connection.execute(exchange, (other, name)).unwrap();
+                    connection.execute_batch("PRAGMA schema_version = 999").unwrap();
+                }
+            }
+            // Without this table nobody knows which key the database was made with, so it is not opened at all.
+            let verify = if name.contains("meta") && !(name != "meta" && exchanged.is_some()) { 74 } else { 12 };
+            for (arguments, code) in [(&["verify"][..], Some(verify)), (&["check"], None)] {
+                let ran = sandbox.run(arguments).await;
+                let what = format!("{kind} {name}, exchanged for {exchanged:?}, {arguments:?}: {ran:?}");
+                assert!(code.is_none_or(|code| ran.code == code), "{what}");
+                if ran.code == 74 {
+                    assert!(ran.err.contains(&path) && ran.err.contains("help: "), "{what}");
+                }
+                if ran.code == 12 && arguments == ["verify"] {
+                    assert!(ran.out.contains("NOT SOUND"), "{what}");
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_row_that_cannot_be_used_costs_its_comparison_and_is_told_but_stops_no_cycle() {
     let newest_origins = "(SELECT json_extract(sections, '$.instance.digest') FROM snapshots ORDER BY id DESC LIMIT 1)";
     let of_newest = format!("UPDATE documents SET body = zeroblob(length(body)) WHERE digest = {newest_origins}");

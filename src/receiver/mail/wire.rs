@@ -113,7 +113,7 @@ impl Bounded {
             while !line.ends_with(b"\n") {
                 line.push(self.read_u8().await?);
             }
-            let line = String::from_utf8_lossy(&whole(line)?).trim_end().to_owned();
+            let line = String::from_utf8_lossy(&whole(line, &mut 0)?).trim_end().to_owned();
             let code = line.get(..3).and_then(|code| code.parse::<u16>().ok());
             let code = code.ok_or_else(|| io::Error::other(format!("'{}' is no reply", display_safe(&line))))?;
             texts.push(line.get(4..).unwrap_or_default().to_owned());
@@ -132,23 +132,33 @@ impl From<io::Error> for NoTls {
     }
 }
 
-/// One line of a reply as the mail library reads it. RFC 5321 section 4.2 has clients accept a code without a text; the
+/// `Username:` and `Password:`, as AUTH LOGIN asks for them, in this order. A relay may leave the text out.
+const ASKS_FOR_NAME: &[u8] = b"VXNlcm5hbWU6\r\n";
+const ASKS_FOR_PASSWORD: &[u8] = b"UGFzc3dvcmQ6\r\n";
+
+/// One line of a reply as the mail library reads it, after so many `questions` of a login. RFC 5321 section 4.2 has clients accept a code without a text; the
 /// library does not, and it takes the first word after EHLO for the relay's name.
 ///
 /// # Security
 /// A line that ends with LF alone is no line of SMTP (RFC 5321 section 2.3.8). Two sides that do not agree where a line
 /// ends can be made to disagree where a mail ends, so it is not guessed.
-fn whole(mut line: Vec<u8>) -> io::Result<Vec<u8>> {
+fn whole(mut line: Vec<u8>, questions: &mut usize) -> io::Result<Vec<u8>> {
     if !line.ends_with(b"\r\n") {
         return Err(io::Error::other("the relay ends a line with LF alone, and SMTP requires CR LF: fix the relay"));
     }
     let is_code = line.iter().take(3).all(u8::is_ascii_digit) && matches!(line.get(3), Some(b' ' | b'-' | b'\r'));
+    let is_question = is_code && line.starts_with(b"334");
     if is_code && line.iter().skip(4).all(u8::is_ascii_whitespace) {
         let separator = if line.get(3) == Some(&b'-') { b'-' } else { b' ' };
         line.truncate(3);
         line.push(separator);
-        line.extend_from_slice(b"no text\r\n");
+        line.extend_from_slice(match (is_question, *questions) {
+            (false, _) => b"no text\r\n".as_slice(),
+            (true, 0) => ASKS_FOR_NAME,
+            (true, _) => ASKS_FOR_PASSWORD,
+        });
     }
+    *questions = if is_question { *questions + 1 } else { 0 };
     Ok(line)
 }
 
@@ -160,12 +170,14 @@ pub(super) struct Replies {
     line: Vec<u8>,
     /// Lines to be handed on.
     ready: VecDeque<u8>,
+    /// Questions of a login without an answer in between.
+    questions: usize,
 }
 
 impl Replies {
     /// Over a connection on which nothing was said yet.
     pub(super) fn new(wire: Wire) -> Self {
-        Self { wire, line: Vec::new(), ready: VecDeque::new() }
+        Self { wire, line: Vec::new(), ready: VecDeque::new(), questions: 0 }
     }
 
     /// Over one on which the relay has greeted: the mail library waits for a greeting.
@@ -192,7 +204,7 @@ impl AsyncRead for Replies {
             for byte in portion.filled() {
                 this.line.push(*byte);
                 if *byte == b'\n' {
-                    this.ready.extend(whole(std::mem::take(&mut this.line))?);
+                    this.ready.extend(whole(std::mem::take(&mut this.line), &mut this.questions)?);
                 }
             }
         }
@@ -321,8 +333,24 @@ mod tests {
             ("\n", None),
         ];
         for (line, expected) in table {
-            let found = whole(line.as_bytes().to_vec()).ok();
+            let found = whole(line.as_bytes().to_vec(), &mut 0).ok();
             assert_eq!(found.as_deref(), expected.map(str::as_bytes), "{line:?}");
+        }
+    }
+
+    #[test]
+    fn the_questions_of_a_login_without_a_text_ask_for_the_name_and_then_for_the_password() {
+        let mut questions = 0;
+        for (line, expected) in [
+            ("334\r\n", "334 VXNlcm5hbWU6\r\n"),
+            ("334 \r\n", "334 UGFzc3dvcmQ6\r\n"),
+            ("535\r\n", "535 no text\r\n"),
+            ("334 VXNlcg==\r\n", "334 VXNlcg==\r\n"),
+            ("334\r\n", "334 UGFzc3dvcmQ6\r\n"),
+            ("235 ok\r\n", "235 ok\r\n"),
+            ("334\r\n", "334 VXNlcm5hbWU6\r\n"),
+        ] {
+            assert_eq!(whole(line.as_bytes().to_vec(), &mut questions).unwrap(), expected.as_bytes(), "{line:?}");
         }
     }
 

@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{Seek, SeekFrom, Write};
 
 use crate::common::Sandbox;
+use crate::common::daemon::eventually;
 
 use super::{on_the_disk, run, shim};
 
@@ -71,4 +72,35 @@ async fn a_daemon_whose_disk_fails_while_it_runs_tells_it_and_ends_and_nothing_i
     sandbox.check().await.expect(10);
     assert_eq!(sandbox.waiting(), 0);
     sandbox.run(&["verify"]).await.expect(0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_is_removed_or_replaced_below_a_daemon_is_told_once_and_ends_it() {
+    for (what, phrase) in [("removed", "No such file"), ("replaced", "another file was put in its place")] {
+        let sandbox = Sandbox::clerk_approved().await;
+        let mut daemon = sandbox.start();
+        eventually("a start", || sandbox.events("daemon.started") == 1).await;
+        let copy = sandbox.path("copy.db");
+        sandbox.run(&["backup", &copy.display().to_string()]).await.expect(0);
+        for name in ["authdrift.db-wal", "authdrift.db-shm"] {
+            fs::remove_file(sandbox.path(name)).unwrap();
+        }
+        match what {
+            "removed" => fs::remove_file(sandbox.database()).unwrap(),
+            _ => fs::rename(&copy, sandbox.database()).unwrap(),
+        }
+        assert_eq!(daemon.ended().await, Some(74), "{what}: {}", daemon.log());
+        assert_eq!(told(&sandbox), ["storage.failed"], "{what}");
+        assert_eq!(sandbox.smtp.mails().len(), 1, "{what}");
+        let text = sandbox.webhook.deliveries()[0].json().to_string();
+        let path = sandbox.database().display().to_string();
+        assert!(text.contains(&path) && text.contains(phrase), "{what}: {text}");
+        assert!(!daemon.log().contains("panicked"), "{what}: {}", daemon.log());
+        if what == "replaced" {
+            // What was put there is an honest copy, and is watched by the next one.
+            let daemon = sandbox.start();
+            eventually("another start", || sandbox.events("daemon.started") == 2).await;
+            assert_eq!(daemon.stop().await, Some(0));
+        }
+    }
 }

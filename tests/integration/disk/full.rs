@@ -248,6 +248,7 @@ async fn a_folder_that_can_only_be_read_is_said_and_nothing_is_changed() {
     for arguments in [&["check"][..], &["run"]] {
         let ran = small.run(arguments).await.expect(74);
         assert!(ran.err.contains("state/authdrift") || ran.err.contains("database"), "{}", ran.err);
+        assert!(ran.err.contains("help: mount it for writing"), "{}", ran.err);
     }
     assert_eq!(fs::read(small.path("authdrift.db")).unwrap(), before);
 }

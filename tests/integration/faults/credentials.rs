@@ -159,5 +159,7 @@ async fn a_refused_credential_that_is_taken_away_was_not_accepted() {
     assert_eq!(kinds[..2], ["credential.refused", "credential.removed"]);
     assert!(kinds[2..].iter().all(|kind| kind == "section.blind") && kinds.len() > 3, "{kinds:?}");
     assert!(subjects(&sandbox).iter().all(|subject| !subject.contains("accepted")), "{:?}", subjects(&sandbox));
+    let types: Vec<_> = sandbox.webhook.deliveries().iter().map(|sent| sent.json()["type"].clone()).collect();
+    assert!(types.contains(&json!("credential.removed")), "what was opened for it is over: {types:?}");
     sandbox.run(&["verify"]).await.expect(0);
 }

@@ -21,8 +21,8 @@ pub(super) enum Harm {
     EndlessOverTls,
     /// The same after STARTTLS.
     EndlessAfterStarttls,
-    /// None: it takes mail, and all it ever says are codes.
-    BareCodes,
+    /// None: it takes mail after a login of this kind, and all it ever says are codes.
+    BareCodes(&'static str),
     /// Says along with the answer to STARTTLS, unprotected, what a relay says when it takes a mail.
     TakesItBeforehand,
 }
@@ -76,7 +76,7 @@ async fn talk(mut stream: TcpStream, acceptor: &TlsAcceptor, harm: Harm, said: &
     match harm {
         Harm::EndlessGreeting => endless(&mut stream, said).await,
         Harm::EndlessOverTls => endless(&mut acceptor.accept(stream).await?, said).await,
-        Harm::BareCodes => {
+        Harm::BareCodes(login) => {
             stream.write_all(b"220\r\n").await?;
             line(&mut stream).await?;
             stream.write_all(b"250-\r\n250-STARTTLS\r\n250\r\n").await?;
@@ -86,8 +86,26 @@ async fn talk(mut stream: TcpStream, acceptor: &TlsAcceptor, harm: Harm, said: &
             let mut command = String::new();
             while stream.read_line(&mut command).await? > 0 {
                 let is_data = command.starts_with("DATA");
+                let extensions = format!("250-\r\n250-AUTH {login}\r\n250\r\n");
+                if command.starts_with("AUTH LOGIN") {
+                    let mut answers = Vec::new();
+                    for _ in 0..2 {
+                        stream.write_all(b"334\r\n").await?;
+                        stream.flush().await?;
+                        let mut answer = String::new();
+                        stream.read_line(&mut answer).await?;
+                        answers.push(answer);
+                    }
+                    // "authdrift" and "relay-password".
+                    if answers != ["YXV0aGRyaWZ0\r\n", "cmVsYXktcGFzc3dvcmQ=\r\n"] {
+                        stream.write_all(b"535\r\n").await?;
+                        stream.flush().await?;
+                        command.clear();
+                        continue;
+                    }
+                }
                 let reply: &[u8] = match command.get(..4) {
-                    Some("EHLO") => b"250-\r\n250-AUTH PLAIN\r\n250\r\n",
+                    Some("EHLO") => extensions.as_bytes(),
                     Some("AUTH") => b"235\r\n",
                     Some("DATA") => b"354\r\n",
                     Some("QUIT") => b"221\r\n",
