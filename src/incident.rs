@@ -13,6 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, Utc};
 pub use notification::{Notification, NotificationLog, decide, is_reminder_due};
 pub use sections::{SectionIncident, SectionKind, SectionStep, advance_sections, section_kind, section_kinds};
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 pub use silence::{Matcher, Muting, Silence};
 
@@ -72,7 +73,7 @@ pub enum Ending {
 }
 
 /// What one cycle means for one drift.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum DriftStep {
     /// First seen.
     Opened,
