@@ -178,14 +178,14 @@ pub fn sound_baseline(
 ///
 /// # Errors
 /// The database cannot be read.
-pub fn foundation(
+pub fn base(
     tx: &Transaction<'_>,
     snapshot: &Snapshot,
     trust: &TrustFiles,
     catalogue: &Catalogue,
     now: DateTime<Utc>,
 ) -> Result<Result<Option<Baseline>, Untrusted>, StoreError> {
-    verified(tx, snapshot, trust, catalogue, now, trust::foundation)
+    verified(tx, snapshot, trust, catalogue, now, trust::base)
 }
 
 type Verify<T> = fn(&InstanceId, &Evidence<'_>, &Policy<'_>) -> Result<Option<T>, Untrusted>;
@@ -240,7 +240,7 @@ fn verified_with<T>(
         vouched: &|digest| walk.vouched.get(instance)?.get(digest).copied(),
         approved_sequence,
         resource: &snapshot.identifiers,
-        stakes: &DocumentImpact { catalogue, document: &|digest| documents::load(tx, digest).ok() },
+        impact: &DocumentImpact { catalogue, document: &|digest| documents::load(tx, digest).ok() },
         // What ended stays ended when the clock is set back.
         now: walk.latest_at().map_or(now, |latest| latest.max(now)),
     };

@@ -17,7 +17,7 @@ pub fn backup(context: &Context, options: &BackupOptions, out: &mut dyn Write) -
     let (database, key) = (backup.database.display(), backup.key.display());
     let mut after = AfterCommit::of(format!("the backup is in '{database}'"));
     after.then(writeln!(out, "Copied to {database}, with the fingerprint key in {key}."));
-    after.then(writeln!(out, "Keep both: without the key every secret would look replaced."));
+    after.then(writeln!(out, "RunMode both: without the key every secret would look replaced."));
     after.then(out.flush());
     after.end(Exit::Ok)
 }

@@ -11,7 +11,7 @@ use super::meant::did_you_mean;
 use super::output::{BOLD, Columns, PLAIN, severity_style};
 use crate::classify::{Drift, assess, assess_among, elsewhere};
 use crate::clock::written;
-use crate::config::Approval;
+use crate::config::ApprovalConfig;
 use crate::exit::Exit;
 use crate::incident::{Known, Status};
 use crate::message::values;
@@ -132,7 +132,7 @@ fn explain(
     (known, status): (&Known, &str),
     drift: &Drift,
     others: &[Pointer],
-    approval: &Approval,
+    approval: &ApprovalConfig,
     out: &mut dyn Write,
 ) -> Result<(), CliError> {
     let style = severity_style(drift.severity);

@@ -9,7 +9,7 @@ use super::super::context::{Catalogues, Context, find_config};
 use super::super::output::count;
 use super::super::{CliError, consent};
 use super::shown::Shown;
-use crate::approval::{self, ApprovalError, Memory, Proposal, Signer};
+use crate::approval::{self, ApprovalError, Proposal, SignedLog, SigningKey};
 use crate::classify::Drift;
 use crate::clock::{Clock, SystemClock};
 use crate::exit::Exit;
@@ -36,9 +36,9 @@ pub(crate) fn sign(config: Option<&Path>, options: &SignOptions, out: &mut dyn W
         Err(error) => return Err(error.with_help("without a configuration, say in whose name you sign with --as")),
     };
     let signers = trust.as_ref().map(TrustFiles::signers).transpose()?;
-    let signer = Signer::of_key(&options.key, signers, options.principal.as_deref())?;
+    let signer = SigningKey::of_key(&options.key, signers, options.principal.as_deref())?;
 
-    let memory = Memory::open(options.consent.memory.as_deref())?;
+    let memory = SignedLog::open(options.consent.memory.as_deref())?;
     if !options.consent.replace_signed {
         memory.check(&proposal.subject)?;
     }
