@@ -12,6 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 pub use sections::{SectionIncident, SectionKind, SectionStep, advance_sections, section_kind, section_kinds};
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 pub use silence::{Hearing, Matcher, Silence};
 pub use story::{Story, Telling, is_reminder_due, telling};
@@ -72,7 +73,7 @@ pub enum Ending {
 }
 
 /// What one cycle means for one drift.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Step {
     /// First seen.
     Opened,

@@ -21,8 +21,8 @@ use std::time::{Duration, Instant};
 pub use history::{HISTORY, Recorded};
 pub use sending::{Delivered, DeliveryFailed, DeliveryGivenUp, HeartbeatFailed, HeartbeatTaken, ToldDirectly};
 pub use service::{
-    Chore, ChoreFailed, ConfigurationDoubt, DatabaseUnusable, DiskFull, FileTooOpen, HighWaterBehind, Listening,
-    NobodyTold, Stopping, SystemdSilent, Ticked,
+    CheckpointRefused, Chore, ChoreFailed, ConfigurationDoubt, DatabaseUnusable, DiskFull, FileTooOpen,
+    HighWaterBehind, Listening, NobodyTold, Stopping, SystemdSilent, Ticked,
 };
 pub use watching::{CycleEnded, CycleFailed, CycleHealth, RequestAnswered, Reread};
 
@@ -60,6 +60,7 @@ pub const OBSERVABLES: &[(&str, &str)] = &[
     of::<Listening<'_>>(),
     of::<ChoreFailed<'_>>(),
     of::<HighWaterBehind<'_>>(),
+    of::<CheckpointRefused>(),
     of::<DiskFull<'_>>(),
     of::<DatabaseUnusable<'_>>(),
     of::<NobodyTold<'_>>(),

@@ -9,6 +9,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use serde::{Deserialize, Serialize};
 
 use super::{Step, Story, Telling};
 use crate::model::{InstanceId, Pattern, Pointer, Severity, SilenceId, display_safe};
@@ -20,7 +21,7 @@ pub const LONGEST: TimeDelta = TimeDelta::days(7);
 pub const LOUDER: Severity = Severity::High;
 
 /// What a silence is about.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Matcher {
     /// Every path the pattern describes, and what lies under it.
     Path(Pattern),
@@ -60,7 +61,7 @@ impl fmt::Display for Matcher {
 }
 
 /// Somebody asked for quiet, or announced changes.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Silence {
     /// Its name.
     pub id: SilenceId,

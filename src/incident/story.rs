@@ -7,6 +7,7 @@
 use std::collections::VecDeque;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{Known, Status, Step};
@@ -25,7 +26,7 @@ const STABLE_AFTER: i32 = 3;
 const AHEAD: TimeDelta = TimeDelta::hours(1);
 
 /// What people were told of one drift, as far as the next word depends on it.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Story {
     /// When they last heard of it.
     told_at: Option<DateTime<Utc>>,
