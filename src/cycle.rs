@@ -1,9 +1,9 @@
 //! One pass for one instance, from the first request to the last commit. Reads top to bottom like the data flows.
 
 mod commit;
-mod doubt;
 mod failure;
 pub mod report;
+mod reread;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -166,7 +166,7 @@ impl Monitor {
         {
             read = ReadResult { snapshot: self.nothing(), failure: Some(mismatch), ..read };
         }
-        let reread = self.read_doubtful_again(&mut read, &trust).await;
+        let reread = self.reread_implausible(&mut read, &trust).await;
         read.or_unusable(reread)?;
 
         // What is new or over is read again before anybody hears of it: vendors' reads are eventually consistent, and a
@@ -193,7 +193,7 @@ impl Monitor {
                 read.snapshot.sections.insert(section, reading);
             }
             // What is read the second time has to be believed like the first.
-            let reread = self.read_doubtful_again(&mut read, &trust).await;
+            let reread = self.reread_implausible(&mut read, &trust).await;
             read.or_unusable(reread)?;
         }
         self.keep_at_hand(&read.snapshot);
@@ -406,7 +406,7 @@ fn moving_sections(
     let ending = incident::Ending::Reverted;
     let steps =
         incident::advance(&instance.id, &known, &compared.changes, &compared.sections, &ending, DateTime::default());
-    let moving = steps.iter().filter(|transition| transition.step != incident::Step::Unchanged);
+    let moving = steps.iter().filter(|transition| transition.step != incident::DriftStep::Unchanged);
     let sections: BTreeSet<String> = moving.map(|transition| transition.drift.change.section().to_owned()).collect();
     Ok(sections.into_iter().collect())
 }

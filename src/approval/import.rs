@@ -10,7 +10,7 @@ use super::propose::Pending;
 use super::{ApprovalError, Proposal};
 use crate::alerting::{Notifications, Origin, announce, record_transitions, worst_of};
 use crate::baseline::{
-    BaselineSummary, DocumentImpact, approved_side, concluded, sound_baseline, surroundings, unknown,
+    BaselineSummary, DocumentImpact, approved_side, change_context, concluded, sound_baseline, unknown,
 };
 use crate::classify::Catalogue;
 use crate::config::Config;
@@ -168,19 +168,19 @@ pub fn import(
     let ending = Ending::Approved(report.approvers.clone());
     let mut steps = advance(instance, &known, &changes, &sections, &ending, now);
     let remembered: Vec<Change> = known.into_values().map(|drift| drift.change).collect();
-    let beside = surroundings(&baseline, &pending.snapshot, &pending.changes, &remembered);
-    let stories = events::stories(tx, instance)?;
+    let beside = change_context(&baseline, &pending.snapshot, &pending.changes, &remembered);
+    let notification_logs = events::notification_logs(tx, instance)?;
     for step in &mut steps {
-        if let Some(story) = stories.get(step.drift.id.as_str()) {
-            step.worst = worst_of(catalogue, &beside, story, &step.drift.change);
+        if let Some(log) = notification_logs.get(step.drift.id.as_str()) {
+            step.worst = worst_of(catalogue, &beside, log, &step.drift.change);
         }
     }
     let transitions = record_transitions(tx, row, instance, now, steps)?;
-    let closed = transitions.iter().filter(|transition| transition.step == crate::incident::Step::Ended).count();
+    let closed = transitions.iter().filter(|transition| transition.step == crate::incident::DriftStep::Ended).count();
     let origin = Origin {
         config,
         catalogue,
-        surroundings: beside,
+        change_context: beside,
         instance,
         resource: &proposal.subject.resource,
         at: now,

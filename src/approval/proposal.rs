@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::ApprovalError;
 use crate::canonical::{self, Document, MemoryBudget};
-use crate::classify::{Catalogue, Drift, Surroundings, assess_among, weakest};
+use crate::classify::{Catalogue, ChangeContext, Finding, classify_in, weakest};
 use crate::diff::compare::{Side, compare_to_approve};
 use crate::model::{Digest, Pointer, State, display_safe};
 use crate::sections::Table;
@@ -116,7 +116,7 @@ impl Proposal {
     ///
     /// # Security
     /// The list in the file could have been edited to hide a change from the approver; this one cannot.
-    pub fn drifts(&self, catalogue: &Catalogue) -> Vec<Drift> {
+    pub fn drifts(&self, catalogue: &Catalogue) -> Vec<Finding> {
         let Some(previous) = &self.previous else { return Vec::new() };
         let table = Table::of(self.subject.instance.provider);
         let side = |subject: &'_ Subject, section: &str| {
@@ -133,8 +133,9 @@ impl Proposal {
             let after = side(&self.subject, section).unwrap_or(Side::Unknown);
             compare_to_approve(table, section, before, after, &mut changes);
         }
-        let surroundings = Surroundings::new(table, self.values(previous), self.values(&self.subject), &changes, &[]);
-        changes.into_iter().map(|change| assess_among(catalogue, &surroundings, change)).collect()
+        let change_context =
+            ChangeContext::new(table, self.values(previous), self.values(&self.subject), &changes, &[]);
+        changes.into_iter().map(|change| classify_in(catalogue, &change_context, change)).collect()
     }
 
     /// The value of every section that `subject` names one of.
@@ -190,7 +191,7 @@ impl Proposal {
     }
 
     /// Settings that stand at their weakest value, whatever they were before.
-    pub fn weakest(&self, catalogue: &Catalogue) -> Vec<Drift> {
+    pub fn weakest(&self, catalogue: &Catalogue) -> Vec<Finding> {
         let table = Table::of(self.subject.instance.provider);
         weakest(catalogue, table, || self.values(&self.subject))
     }

@@ -8,9 +8,9 @@ use serde_json::Value;
 
 use super::proposal::SignedText;
 use super::{ApprovalError, Proposal};
-use crate::baseline::{approved_side, base, surroundings};
+use crate::baseline::{approved_side, base, change_context};
 use crate::canonical::{Document, forget_mended, is_same, to_bytes};
-use crate::classify::{Catalogue, Drift, assess_among, with_their_other_paths};
+use crate::classify::{Catalogue, Finding, classify_in, with_their_other_paths};
 use crate::diff::compare::{Side, compare_all_to_approve};
 use crate::diff::{Change, ChangeKind, compare};
 use crate::incident::fingerprint;
@@ -180,10 +180,10 @@ impl Pending {
     }
 
     /// What each difference means.
-    pub fn drifts(&self, catalogue: &Catalogue) -> Vec<Drift> {
+    pub fn drifts(&self, catalogue: &Catalogue) -> Vec<Finding> {
         let Some(baseline) = &self.baseline else { return Vec::new() };
-        let surroundings = surroundings(baseline, &self.snapshot, &self.changes, &[]);
-        self.changes.iter().map(|change| assess_among(catalogue, &surroundings, change.clone())).collect()
+        let change_context = change_context(baseline, &self.snapshot, &self.changes, &[]);
+        self.changes.iter().map(|change| classify_in(catalogue, &change_context, change.clone())).collect()
     }
 
     /// The sections that cannot be read and of which the baseline says nothing yet, with the reason: to approve them is to

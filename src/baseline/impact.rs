@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::canonical::Document;
-use crate::classify::{Catalogue, Drift, Surroundings, assess_among};
+use crate::classify::{Catalogue, ChangeContext, Finding, classify_in};
 use crate::diff::compare::{Side, compare_to_approve};
 use crate::model::{Digest, Pointer, Severity, State};
 use crate::sections::Table;
@@ -41,7 +41,7 @@ impl DocumentImpact<'_> {
     /// Every change that `subject` approves beyond `base`, weaker and stronger alike: who may turn a setting off has to
     /// be who may turn it on. Nothing if a change cannot be told: a document is missing, a section was not held before or
     /// is not any more, or it is another instance.
-    pub fn drifts(&self, base: &Subject, subject: &Subject) -> Option<Vec<Drift>> {
+    pub fn drifts(&self, base: &Subject, subject: &Subject) -> Option<Vec<Finding>> {
         let table = Table::of(subject.instance.provider);
         let (mut changes, mut before, mut after) = (Vec::new(), Vec::new(), Vec::new());
         // What is approved for longer, or for good, shows nowhere else.
@@ -63,8 +63,8 @@ impl DocumentImpact<'_> {
         for ((section, old), (_, new)) in before.iter().zip(&after) {
             compare_to_approve(table, section, side(old), side(new), &mut changes);
         }
-        let surroundings = Surroundings::new(table, values(&before), values(&after), &changes, &[]);
-        Some(changes.into_iter().map(|change| assess_among(self.catalogue, &surroundings, change)).collect())
+        let change_context = ChangeContext::new(table, values(&before), values(&after), &changes, &[]);
+        Some(changes.into_iter().map(|change| classify_in(self.catalogue, &change_context, change)).collect())
     }
 
     fn prolonged<'s>(&self, base: &'s Subject, subject: &Subject) -> Vec<(&'s Pointer, Expiry)> {

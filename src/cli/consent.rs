@@ -5,7 +5,7 @@ use chrono::{DateTime, Duration, NaiveDate, NaiveTime, SubsecRound, Utc};
 use super::approve::shown::{at_its_weakest, choice};
 use super::{CliError, prompt};
 use crate::approval::{Proposal, Validity};
-use crate::classify::{Drift, NOT_WATCHED};
+use crate::classify::{Finding, NOT_WATCHED};
 use crate::exit::Exit;
 use crate::model::{Direction, Severity, display_safe, display_safe_whole};
 use crate::trust::Subject;
@@ -15,8 +15,13 @@ use crate::trust::Subject;
 ///
 /// # Errors
 /// There is nobody to ask, or the terminal is gone. Nothing may be signed then.
-pub fn to_weaker(drifts: &[Drift], weakest: &[Drift], proposal: &Proposal, accepted: bool) -> Result<bool, CliError> {
-    let is_grave = |drift: &&Drift| {
+pub fn to_weaker(
+    drifts: &[Finding],
+    weakest: &[Finding],
+    proposal: &Proposal,
+    accepted: bool,
+) -> Result<bool, CliError> {
+    let is_grave = |drift: &&Finding| {
         drift.setting != NOT_WATCHED && drift.direction == Direction::Weaker && drift.severity >= Severity::High
     };
     let mut weaker: Vec<String> = drifts.iter().filter(is_grave).map(|drift| format!("  {}", choice(drift))).collect();

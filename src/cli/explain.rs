@@ -15,7 +15,7 @@ use super::meant::did_you_mean;
 use super::output::{BOLD, Columns, PLAIN, count, severity_style, terminal_width};
 use super::sections::needs;
 use super::settings::{catalogues, settings_of};
-use crate::classify::{Catalogue, Setting, UNCLASSIFIED, Weaker, assess};
+use crate::classify::{Catalogue, Setting, UNCLASSIFIED, Weaker, classify};
 use crate::config::closest;
 use crate::diff::{Change, ChangeKind};
 use crate::exit::Exit;
@@ -166,7 +166,7 @@ impl Explanation {
     fn of_path(provider: Provider, section: &Section, catalogue: &Catalogue, path: &Pointer) -> Self {
         let kept = words::kept(Table::of(provider), section, path);
         // The words an alert would have.
-        let drift = assess(catalogue, some_change(catalogue, path));
+        let drift = classify(catalogue, some_change(catalogue, path));
         if let Some(setting) = catalogue.setting_at(path) {
             let path = Some(path.clone());
             return Self { path, kept, title: drift.title, ..Self::of_setting(provider, setting) };

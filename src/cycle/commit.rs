@@ -9,15 +9,15 @@ use super::report::{self, Report};
 use super::{Monitor, ReadResult, next_due};
 use crate::alerting::{self, Notifications, Origin, announce, record_transitions, tell, worst_of};
 use crate::baseline::{BaselineSummary, Comparison, Evaluation, evaluate};
-use crate::classify::{Surroundings, assess_among, elsewhere};
+use crate::classify::{ChangeContext, classify_in, elsewhere};
 use crate::clock::written;
 use crate::config::NotRead;
 use crate::diff::Change;
 use crate::incident::{
-    self, Ending, Known, SectionIncident, SectionKind, SectionStep, Silence, Status, Step, Story, Transition, advance,
-    advance_sections, section_kinds, telling,
+    self, Drift, DriftStep, Ending, NotificationLog, SectionIncident, SectionKind, SectionStep, Silence, Status,
+    Transition, advance, advance_sections, decide, section_kinds,
 };
-use crate::message::{SectionChange, SectionNews};
+use crate::message::{SectionEntry, SectionStatus};
 use crate::model::{Digest, Pointer, State};
 use crate::sections::{Section, Table};
 use crate::snapshot::Reading;
@@ -73,7 +73,7 @@ pub(super) fn commit(
     let origin = Origin {
         config: &watch.config,
         catalogue: &watch.catalogue,
-        surroundings: evaluation.surroundings(&read.snapshot, &remembered),
+        change_context: evaluation.change_context(&read.snapshot, &remembered),
         instance: id,
         // Without an answer of the vendor the snapshot falls back to what the configuration calls it.
         resource: evaluation.baseline().map_or(&read.snapshot.resource, |baseline| &baseline.approved.subject.resource),
@@ -84,7 +84,7 @@ pub(super) fn commit(
         told.notices = alerting::of_approval_ends(tx, id, &compared.baseline.approved, cycle.at)?;
         let asked = tx.history()?.silences_of(id, cycle.at);
         let silences: Vec<Silence> = asked.iter().map(|told| told.silence.clone()).collect();
-        told.transitions = keep_drifts(tx, row, watch, compared, &origin.surroundings, &silences, cycle.at)?;
+        told.transitions = keep_drifts(tx, row, watch, compared, &origin.change_context, &silences, cycle.at)?;
         told.notices.extend(alerting::of_silence_ends(tx, row, &origin, &asked)?);
         told.sections = keep_sections(tx, row, watch, read, compared, cycle.at)?;
     }
@@ -139,40 +139,40 @@ fn keep_drifts(
     row: InstanceRow,
     watch: &Monitor,
     compared: &Comparison,
-    surroundings: &Surroundings,
+    change_context: &ChangeContext,
     silences: &[Silence],
     at: DateTime<Utc>,
 ) -> Result<Vec<Transition>, StoreError> {
     let id = &watch.instance.id;
     let known = compared.concluded(id, drifts::known(tx, row)?);
     let mut steps = advance(id, &known, &compared.changes, &compared.sections, &Ending::Reverted, at);
-    let stories = if known.is_empty() { BTreeMap::new() } else { events::stories(tx, id)? };
+    let notification_logs = if known.is_empty() { BTreeMap::new() } else { events::notification_logs(tx, id)? };
     // One that went back and forth and is over is told of when it has been over for a while.
-    let is_quiet = |drift: &Known| stories.get(drift.id.as_str()).is_some_and(Story::is_flapping);
+    let is_quiet = |drift: &Drift| notification_logs.get(drift.id.as_str()).is_some_and(NotificationLog::is_flapping);
     let moved: BTreeSet<Digest> = steps.iter().map(|step| step.fingerprint.clone()).collect();
     let over = known.iter().filter(|(named, drift)| drift.status != Status::Open && !moved.contains(*named));
     // Of what cannot be read nobody knows that it stays as it was.
-    let is_read = |drift: &Known| compared.sees(&drift.change.path);
+    let is_read = |drift: &Drift| compared.sees(&drift.change.path);
     steps.extend(
         over.filter(|(_, drift)| is_read(drift) && is_quiet(drift))
-            .map(|(named, drift)| Transition::new(Step::Unchanged, named.clone(), drift.clone())),
+            .map(|(named, drift)| Transition::new(DriftStep::Unchanged, named.clone(), drift.clone())),
     );
-    let (interval, none) = (watch.instance.schedule.cron.interval(at), Story::default());
-    for Transition { step, drift, telling: told, hearing, worst, .. } in &mut steps {
-        if matches!(step, Step::Opened | Step::Reopened) {
+    let (interval, none) = (watch.instance.schedule.cron.interval(at), NotificationLog::default());
+    for Transition { step, drift, notification: told, muting, worst, .. } in &mut steps {
+        if matches!(step, DriftStep::Opened | DriftStep::Reopened) {
             // This cycle is not recorded yet, so the newest reading is the last one without the difference.
             drift.last_good = cycles::last_reading_of(tx, row, drift.change.section())?;
         }
-        let story = stories.get(drift.id.as_str()).unwrap_or(&none);
-        let meaning = assess_among(&watch.catalogue, surroundings, drift.change.clone());
-        if !matches!(step, Step::Opened | Step::Reopened) {
-            *worst = worst_of(&watch.catalogue, surroundings, story, &drift.change);
+        let log = notification_logs.get(drift.id.as_str()).unwrap_or(&none);
+        let meaning = classify_in(&watch.catalogue, change_context, drift.change.clone());
+        if !matches!(step, DriftStep::Opened | DriftStep::Reopened) {
+            *worst = worst_of(&watch.catalogue, change_context, log, &drift.change);
         }
         let others = if silences.is_empty() { BTreeSet::new() } else { elsewhere(&watch.catalogue, &drift.change) };
         let paths: Vec<&Pointer> = [&drift.change.path].into_iter().chain(&others).collect();
-        *hearing = incident::silence::hearing(silences, id, &paths, &meaning.setting, *step, at);
-        *told = telling(story, step, drift, hearing.severity(meaning.severity).max(*worst), interval, at);
-        *told = incident::silence::heard(*told, *step, story, hearing);
+        *muting = incident::silence::muting(silences, id, &paths, &meaning.setting, *step, at);
+        *told = decide(log, step, drift, muting.severity(meaning.severity).max(*worst), interval, at);
+        *told = incident::silence::mute(*told, *step, log, muting);
     }
     record_transitions(tx, row, id, at, steps)
 }
@@ -184,7 +184,7 @@ fn keep_sections(
     read: &ReadResult,
     compared: &Comparison,
     at: DateTime<Utc>,
-) -> Result<Vec<SectionNews>, StoreError> {
+) -> Result<Vec<SectionEntry>, StoreError> {
     let id = &watch.instance.id;
     let known = news::known(tx, row)?;
     // A dead credential is one thing to tell, not one for each section that is read with it.
@@ -210,7 +210,7 @@ fn keep_sections(
             (None, None, None) => "no credential for it is configured".to_owned(),
         };
         let state = reading.map_or(State::Unreachable, Reading::state);
-        let news_of = |news: SectionChange, incident: &SectionIncident| SectionNews {
+        let news_of = |news: SectionStatus, incident: &SectionIncident| SectionEntry {
             section: section.clone(),
             news,
             state,
@@ -226,10 +226,10 @@ fn keep_sections(
                 incident.cause.get_or_insert(state);
                 news::keep(tx, row, &section, &suspecting(incident.clone(), &section, read))?;
                 let (kind, what, change) = match incident.kind {
-                    SectionKind::Blind => ("section.blind", "section", SectionChange::Blind),
-                    SectionKind::Suspect => ("section.suspect", "section", SectionChange::Suspect),
-                    SectionKind::Unbaselined => ("section.unbaselined", "section", SectionChange::Unbaselined),
-                    SectionKind::Refused => ("credential.refused", "credential", SectionChange::Refused),
+                    SectionKind::Blind => ("section.blind", "section", SectionStatus::Blind),
+                    SectionKind::Suspect => ("section.suspect", "section", SectionStatus::Suspect),
+                    SectionKind::Unbaselined => ("section.unbaselined", "section", SectionStatus::Unbaselined),
+                    SectionKind::Refused => ("credential.refused", "credential", SectionStatus::Refused),
                 };
                 let began = written(incident.since);
                 events::append(tx, at, kind, Some(id), json!({ what: section, "reason": reason, "since": began }))?;
@@ -242,29 +242,29 @@ fn keep_sections(
                 let is_seen = !is_left_out && reading.is_some_and(|reading| reading.state().is_comparable());
                 let (kind, what, change, reason) = match incident.kind {
                     SectionKind::Blind | SectionKind::Suspect if is_seen => {
-                        ("section.seeing_again", "section", SectionChange::SeeingAgain, reason.clone())
+                        ("section.seeing_again", "section", SectionStatus::SeeingAgain, reason.clone())
                     }
                     SectionKind::Blind | SectionKind::Suspect => {
                         let who =
                             if is_left_out { "the configuration leaves it out" } else { "a baseline leaves it out" };
-                        ("section.left_out", "section", SectionChange::LeftOut, who.to_owned())
+                        ("section.left_out", "section", SectionStatus::LeftOut, who.to_owned())
                     }
                     SectionKind::Refused if is_configured(watch, &section) => {
-                        ("credential.accepted", "credential", SectionChange::Accepted, reason.clone())
+                        ("credential.accepted", "credential", SectionStatus::Accepted, reason.clone())
                     }
-                    SectionKind::Refused => ("credential.removed", "credential", SectionChange::Removed, String::new()),
+                    SectionKind::Refused => ("credential.removed", "credential", SectionStatus::Removed, String::new()),
                     SectionKind::Unbaselined => continue,
                 };
                 if incident.is_told {
                     events::append(tx, at, kind, Some(id), json!({ what: section }))?;
-                    told.push(SectionNews { reason, ..news_of(change, &incident) });
+                    told.push(SectionEntry { reason, ..news_of(change, &incident) });
                 }
             }
         }
     }
     let left = news::known(tx, row)?;
     let is_unseen = |incident: &&SectionIncident| incident.is_told && incident.kind.is_section_unseen();
-    let is_end_of_section = |news: SectionChange| matches!(news, SectionChange::SeeingAgain | SectionChange::LeftOut);
+    let is_end_of_section = |news: SectionStatus| matches!(news, SectionStatus::SeeingAgain | SectionStatus::LeftOut);
     for news in told.iter_mut().filter(|news| is_end_of_section(news.news)) {
         news.still_unseen = left.values().filter(is_unseen).filter(|incident| incident.cause == news.cause).count();
     }

@@ -8,7 +8,7 @@ use serde::{Serialize, Serializer};
 
 use super::{Monitor, ReadFailure, ReadResult};
 use crate::baseline::{BaselineSummary, Evaluation};
-use crate::classify::{Drift, assess_among};
+use crate::classify::{Finding, classify_in};
 use crate::clock::{serialize_written, written};
 use crate::diff::Change;
 use crate::exit::Exit;
@@ -103,7 +103,7 @@ pub struct DriftReport {
     pub section: String,
     /// The change and what it means.
     #[serde(flatten)]
-    pub drift: Drift,
+    pub drift: Finding,
     /// `open`
     pub status: &'static str,
     /// First seen.
@@ -165,7 +165,7 @@ pub(super) fn build(
     let known_sections = row.map(|row| news::known(tx, row)).transpose()?.unwrap_or_default();
 
     let remembered: Vec<Change> = known.values().map(|drift| drift.change.clone()).collect();
-    let surroundings = evaluation.surroundings(snapshot, &remembered);
+    let change_context = evaluation.change_context(snapshot, &remembered);
     let mut reported: Vec<DriftReport> = Vec::new();
     for change in evaluation.changes() {
         let open =
@@ -174,7 +174,7 @@ pub(super) fn build(
             id: open.map(|drift| drift.id.clone()),
             section: change.section().to_owned(),
             first_seen: open.map_or(cycle.at, |drift| drift.first_seen),
-            drift: assess_among(&watch.catalogue, &surroundings, change.clone()),
+            drift: classify_in(&watch.catalogue, &change_context, change.clone()),
             status: Status::Open.as_str(),
             unseen: false,
         });
@@ -183,7 +183,7 @@ pub(super) fn build(
     if let Evaluation::Compared(compared) = evaluation {
         let fingerprint = |change| incident::fingerprint(&snapshot.instance, change);
         let seen: BTreeSet<Digest> = evaluation.changes().iter().map(fingerprint).collect();
-        let is_hidden = |drift: &&incident::Known| {
+        let is_hidden = |drift: &&incident::Drift| {
             let section = drift.change.section();
             let is_expected = compared.expected.contains_key(section);
             drift.status == Status::Open
@@ -196,7 +196,7 @@ pub(super) fn build(
                 id: Some(drift.id.clone()),
                 section: drift.change.section().to_owned(),
                 first_seen: drift.first_seen,
-                drift: assess_among(&watch.catalogue, &surroundings, drift.change.clone()),
+                drift: classify_in(&watch.catalogue, &change_context, drift.change.clone()),
                 status: Status::Open.as_str(),
                 unseen: true,
             });

@@ -19,7 +19,7 @@ use super::told::{LastGood, Told, since};
 use super::{Store, Stored, Transaction, cycles, documents, drifts, from_millis, instances, news, outbox, to_millis};
 use crate::canonical::{Document, FingerprintKey, to_bytes};
 use crate::clock::{Clock, SystemClock, written};
-use crate::incident::{Known, SectionKind, Status, fingerprint};
+use crate::incident::{Drift, SectionKind, Status, fingerprint};
 use crate::model::{Digest, HistoryMark, InstanceId, display_safe};
 use crate::snapshot::{Manifest, digest_of};
 
@@ -345,7 +345,7 @@ fn missing(told: &Told, known: &BTreeSet<InstanceId>, asked: impl Fn(&InstanceId
     }
 }
 
-fn compare_drifts(id: &InstanceId, known: &BTreeMap<Digest, Known>, told: &Told, wrong: &mut Findings) {
+fn compare_drifts(id: &InstanceId, known: &BTreeMap<Digest, Drift>, told: &Told, wrong: &mut Findings) {
     let none = BTreeMap::new();
     let told = told.drifts.get(id).unwrap_or(&none);
     let mut seen = BTreeSet::new();

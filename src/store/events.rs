@@ -12,7 +12,7 @@ use super::told::Told;
 use super::{StoreError, Stored};
 use crate::canonical;
 use crate::clock::written;
-use crate::incident::{Silence, Story};
+use crate::incident::{NotificationLog, Silence};
 use crate::model::{Digest, HistoryMark, InstanceId, SilenceId, display_safe};
 
 /// What an event is about, as the index has it.
@@ -173,8 +173,11 @@ pub fn is_any_untrusted(tx: &super::Transaction<'_>) -> Stored<bool> {
 ///
 /// # Errors
 /// As [`super::Transaction::history`].
-pub fn stories(tx: &super::Transaction<'_>, instance: &InstanceId) -> Stored<BTreeMap<String, Story>> {
-    Ok(tx.history()?.told.stories.get(instance).cloned().unwrap_or_default())
+pub fn notification_logs(
+    tx: &super::Transaction<'_>,
+    instance: &InstanceId,
+) -> Stored<BTreeMap<String, NotificationLog>> {
+    Ok(tx.history()?.told.notification_logs.get(instance).cloned().unwrap_or_default())
 }
 
 /// The number and the time of every reminder of what is not seen of `instance`.

@@ -15,7 +15,7 @@ use super::outgoing::Outgoing;
 use super::retention;
 use super::silences::Silences;
 use crate::canonical::to_bytes;
-use crate::incident::{Status, Story};
+use crate::incident::{NotificationLog, Status};
 use crate::model::{Digest, InstanceId, display_safe};
 
 /// Groups of events of which the newest of each kind is remembered, for each instance, receiver and path.
@@ -31,7 +31,7 @@ pub(super) struct Told {
     /// Drifts by instance and id.
     pub(super) drifts: BTreeMap<InstanceId, BTreeMap<String, ToldDrift>>,
     /// What people were told of each drift, by instance and id.
-    pub(super) stories: BTreeMap<InstanceId, BTreeMap<String, Story>>,
+    pub(super) notification_logs: BTreeMap<InstanceId, BTreeMap<String, NotificationLog>>,
     /// Sections and credentials that were told of and are not over.
     pub(super) sections: BTreeMap<InstanceId, BTreeMap<String, Event>>,
     /// Messages and receivers.
@@ -168,13 +168,13 @@ impl Told {
         let Some(instance) = &event.instance else { return };
         if let (true, Some(at)) = (kind.starts_with("drift."), at) {
             let after = event.data.get("after").unwrap_or(&Value::Null);
-            let stories = self.stories.entry(instance.clone()).or_default();
+            let notification_logs = self.notification_logs.entry(instance.clone()).or_default();
             let drift = text("drift");
-            let mut story = stories.remove(&drift).unwrap_or_default();
-            story.take(kind, after, at);
+            let mut log = notification_logs.remove(&drift).unwrap_or_default();
+            log.take(kind, after, at);
             // Of one that was approved there is nothing to remember.
-            if story != Story::default() {
-                stories.insert(drift, story);
+            if log != NotificationLog::default() {
+                notification_logs.insert(drift, log);
             }
         }
         match kind {

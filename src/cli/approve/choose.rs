@@ -9,7 +9,7 @@ use super::super::{CliError, prompt};
 use super::shown::choice_at;
 use crate::approval::ApprovalScope;
 use crate::approval::propose::Pending;
-use crate::classify::{Catalogue, Drift, with_their_other_paths};
+use crate::classify::{Catalogue, Finding, with_their_other_paths};
 use crate::exit::Exit;
 use crate::model::{Severity, display_safe};
 
@@ -77,7 +77,7 @@ fn list_unread(pending: &Pending, out: &mut dyn Write) -> Result<(), CliError> {
 }
 
 /// The settings that differ, the worst first: for each the places of its differences in `drifts`, at all its paths.
-fn entries(catalogue: &Catalogue, drifts: &[Drift]) -> Vec<BTreeSet<usize>> {
+fn entries(catalogue: &Catalogue, drifts: &[Finding]) -> Vec<BTreeSet<usize>> {
     let mut entries: Vec<BTreeSet<usize>> = Vec::new();
     for place in 0..drifts.len() {
         if !entries.iter().any(|entry| entry.contains(&place)) {
@@ -98,12 +98,12 @@ fn entries(catalogue: &Catalogue, drifts: &[Drift]) -> Vec<BTreeSet<usize>> {
 }
 
 /// One entry on one line.
-fn item(entry: &BTreeSet<usize>, drifts: &[Drift]) -> Option<String> {
+fn item(entry: &BTreeSet<usize>, drifts: &[Finding]) -> Option<String> {
     Some(choice_at(drifts.get(*entry.first()?)?, entry.len()))
 }
 
 /// Prints what each setting means, once.
-fn explain(entries: &[BTreeSet<usize>], drifts: &[Drift], out: &mut dyn Write) -> Result<(), CliError> {
+fn explain(entries: &[BTreeSet<usize>], drifts: &[Finding], out: &mut dyn Write) -> Result<(), CliError> {
     let mut told = BTreeSet::new();
     for drift in entries.iter().filter_map(|entry| drifts.get(*entry.first()?)) {
         if told.insert((&drift.title, &drift.why)) {
@@ -123,7 +123,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::classify::assess;
+    use crate::classify::classify;
     use crate::diff::{Change, ChangeKind};
     use crate::model::Provider;
 
@@ -138,14 +138,14 @@ mod tests {
             is_member: false,
         };
         let (on, off) = (json!(true), json!(false));
-        let drifts: Vec<Drift> = [
+        let drifts: Vec<Finding> = [
             change("/jwt_templates/a/lifetime", json!(60), json!(90)),
             change("/frontend.environment/user_settings/sign_up/mfa/required", on.clone(), off.clone()),
             change("/platform.config/auth_multi_factor/required_for_sign_up", on, off),
             change("/platform.jwt_templates/a/lifetime", json!(60), json!(90)),
         ]
         .into_iter()
-        .map(|change| assess(&catalogue, change))
+        .map(|change| classify(&catalogue, change))
         .collect();
         let entries = entries(&catalogue, &drifts);
         assert_eq!(entries, [BTreeSet::from([1, 2]), BTreeSet::from([0, 3])], "the worst first");

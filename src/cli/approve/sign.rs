@@ -10,7 +10,7 @@ use super::super::output::count;
 use super::super::{CliError, consent};
 use super::shown::Shown;
 use crate::approval::{self, ApprovalError, Proposal, SignedLog, SigningKey};
-use crate::classify::Drift;
+use crate::classify::Finding;
 use crate::clock::{Clock, SystemClock};
 use crate::exit::Exit;
 use crate::model::{Severity, display_safe, display_safe_whole};
@@ -118,7 +118,7 @@ fn safe(text: &str) -> String {
 }
 
 /// What is to be done with a proposal that was signed: import it, or sign it once more where that is known not to do.
-fn next(proposal: &Proposal, drifts: &[Drift], trust: Option<&TrustFiles>, file: &Path) -> String {
+fn next(proposal: &Proposal, drifts: &[Finding], trust: Option<&TrustFiles>, file: &Path) -> String {
     let file = file.display();
     let import = format!("authdrift import {file}");
     let Some(policy) = trust.and_then(|trust| trust.policy().ok()) else {
