@@ -240,7 +240,7 @@ fn verified_with<T>(
         vouched: &|digest| walk.vouched.get(instance)?.get(digest).copied(),
         approved_sequence,
         resource: &snapshot.identifiers,
-        impact: &DocumentImpact { catalogue, document: &|digest| documents::load(tx, digest).ok() },
+        stakes: &DocumentImpact { catalogue, document: &|digest| documents::load(tx, digest).ok() },
         // What ended stays ended when the clock is set back.
         now: walk.latest_at().map_or(now, |latest| latest.max(now)),
     };

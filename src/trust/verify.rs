@@ -121,7 +121,7 @@ pub struct Evidence<'a> {
     /// The identity that the vendor gives now.
     pub resource: &'a Resource,
     /// What the baselines change.
-    pub impact: &'a dyn Impact,
+    pub stakes: &'a dyn Impact,
     /// Our time: what was approved for a time may be over.
     pub now: DateTime<Utc>,
 }
@@ -166,7 +166,7 @@ pub fn base(
     if let Some(approved) = vouched::newest(instance, evidence, policy) {
         return on_today(approved, BTreeMap::new(), evidence).map(Some);
     }
-    let mut links = chain(instance, evidence.statements, policy, evidence.impact)?;
+    let mut links = chain(instance, evidence.statements, policy, evidence.stakes)?;
     let held = links.last().map_or(0, |link| link.subject.sequence);
     let approved = evidence.approved_sequence;
     if held < approved {
