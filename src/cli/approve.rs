@@ -165,7 +165,7 @@ pub async fn approve(context: &Context, options: &ApproveOptions, out: &mut dyn 
         if takes_several { error.with_help(help) } else { error }
     })?;
     let mut after = accepted(&store, &imported);
-    after.then(remembered.keep());
+    after.then(remembered.commit());
     finish(&store, &delivery, &imported, &mut after, out).await;
     after.end(Exit::Ok)
 }

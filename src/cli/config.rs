@@ -9,7 +9,7 @@ use super::output::{Columns, PLAIN, count};
 use crate::config::{Auth0Credential, Config, HookUrl, Proxy, ProxyAddress, ReceiverKind, SecretUse, Source, Webhook};
 use crate::connect;
 use crate::exit::Exit;
-use crate::secrets::{SecretError, SecretFile, look};
+use crate::secrets::{SecretError, SecretFile, inspect};
 use crate::trust::Rules;
 
 /// Checks the configuration and says what it means. Nothing is contacted and no secret is read.
@@ -89,7 +89,7 @@ pub fn check(file: Option<&Path>, out: &mut dyn Write) -> Result<Exit, CliError>
         columns.row(PLAIN, [receiver.name.clone(), receiver.kind.as_str().to_owned(), place, filter]);
     }
     columns.write(out)?;
-    for warning in config.taken_by_nobody() {
+    for warning in config.unrouted() {
         writeln!(out, "warning: {warning}; mark a receiver with `default = true` to let it have them")?;
     }
     secrets(config, out)?;
@@ -100,7 +100,7 @@ pub fn check(file: Option<&Path>, out: &mut dyn Write) -> Result<Exit, CliError>
 /// not read.
 fn secrets(config: &Config, out: &mut dyn Write) -> Result<(), CliError> {
     for (of, SecretUse { key, place }) in config.secrets() {
-        match look(place) {
+        match inspect(place) {
             Ok(SecretFile::Private) => {}
             Ok(SecretFile::Open { mode }) => {
                 writeln!(

@@ -11,7 +11,7 @@ use crate::daemon::reload::{ConfigSource, Fresh, Loaded};
 use crate::daemon::{Daemon, tell_failed_start};
 use crate::exit::Exit;
 use crate::model::{Digest, Provider};
-use crate::monitoring::{Server, Site};
+use crate::monitoring::{MonitoringState, Server};
 
 /// Watches until told to stop.
 ///
@@ -38,7 +38,7 @@ pub async fn daemon(file: Option<&Path>) -> Result<Exit, CliError> {
         None => None,
         Some(listen) => {
             let server = Server::bind(listen)?;
-            let site = Site::new(daemon.watched(), daemon.store().clone(), Arc::clone(&context.clock));
+            let site = MonitoringState::new(daemon.watched(), daemon.store().clone(), Arc::clone(&context.clock));
             Some(tokio::spawn(server.serve(Arc::new(site), stop.clone())))
         }
     };

@@ -104,7 +104,7 @@ pub(crate) fn sign(config: Option<&Path>, options: &SignOptions, out: &mut dyn W
         (proposal.previous, proposal.previous_statements) = (previous, statements);
     }
     // A signature that is not remembered is not handed out.
-    memory.remember(&proposal.subject, options.consent.replace_signed)?;
+    memory.record(&proposal.subject, options.consent.replace_signed)?;
     proposal.write(&options.file)?;
     let mut after = AfterCommit::of(format!("the signature is in '{}'", options.file.display()));
     after.then(writeln!(out, "Signed as {}: \"{}\".", safe(&signer.principal), safe(&reason)));
