@@ -4,6 +4,7 @@
 //! become keyed fingerprints, program text becomes its digest. Everything else stays, fields nobody has heard of
 //! included. The bytes are RFC 8785, so equal settings have equal digests.
 
+mod budget;
 mod certificate;
 mod document;
 mod items;
@@ -11,11 +12,11 @@ mod normalise;
 mod numbers;
 mod parse;
 mod redact;
-mod room;
 mod unknown;
 
 use serde_json::Value;
 
+pub use budget::{MemoryBudget, OverBudget, weight};
 pub(crate) use certificate::certificates;
 pub use document::{Document, NotTheDocument};
 pub(crate) use items::parse_items;
@@ -24,9 +25,8 @@ pub(crate) use numbers::{Numbered, is_same_number, large_number};
 pub use parse::{Unusable, parse, parse_file, parse_within};
 pub use redact::{FingerprintKey, Redaction};
 pub(crate) use redact::{
-    HIDDEN, is_fingerprint, is_large_stand_in, is_same, is_stand_in, large_stand_in, without_secrets,
+    HIDDEN, is_fingerprint, is_large_placeholder, is_placeholder, is_same, large_placeholder, without_secrets,
 };
-pub use room::{NoRoom, Room, weight};
 pub(crate) use unknown::{
     as_before, forget_mended, is_accepted, not_watched, places as unknown_places, to_approve, unknown, unusable,
     unusable_reason,

@@ -39,8 +39,8 @@ pub mod snapshot;
 pub mod trust;
 
 // Layer 2: the outside world.
+pub mod connect;
 pub mod provider;
-pub mod reach;
 pub mod receiver;
 pub mod secrets;
 pub mod store;

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use secrecy::SecretString;
 use secrecy::zeroize::Zeroizing;
 
-use crate::config::{Kept, SecretRef};
+use crate::config::{SecretRef, SecretUse};
 use crate::model::display_safe;
 use crate::telemetry::{FileTooOpen, Observable};
 
@@ -123,7 +123,7 @@ pub enum SecretError {
 /// The result is not shown by `Debug` and is overwritten when dropped. A file that others may read is only warned
 /// about: who may read it is the operator's decision.
 pub fn read(reference: &SecretRef) -> Result<SecretString, SecretError> {
-    read_with(reference, Lines::One, |name| std::env::var_os(name))
+    read_with(reference, LineCount::One, |name| std::env::var_os(name))
 }
 
 /// The same, of a secret that may have several lines: a private key.
@@ -131,20 +131,20 @@ pub fn read(reference: &SecretRef) -> Result<SecretString, SecretError> {
 /// # Errors
 /// As [`read`].
 pub fn read_lines(reference: &SecretRef) -> Result<SecretString, SecretError> {
-    read_with(reference, Lines::Many, |name| std::env::var_os(name))
+    read_with(reference, LineCount::Many, |name| std::env::var_os(name))
 }
 
 /// Reads a secret as what it is for needs it.
 ///
 /// # Errors
 /// As [`read`].
-pub fn read_kept(kept: &Kept<'_>) -> Result<SecretString, SecretError> {
+pub fn read_use(kept: &SecretUse<'_>) -> Result<SecretString, SecretError> {
     if kept.key == "private_key" { read_lines(kept.place) } else { read(kept.place) }
 }
 
 /// How many lines a secret may have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Lines {
+enum LineCount {
     One,
     Many,
 }
@@ -152,7 +152,7 @@ enum Lines {
 /// What can be said of the place of a secret without reading what is there: why it is not there or no file, or that others
 /// than its owner may read it.
 #[derive(Debug)]
-pub enum Place {
+pub enum SecretFile {
     /// Nothing is wrong with it.
     Private,
     /// Others may read the file.
@@ -166,7 +166,7 @@ pub enum Place {
 ///
 /// # Errors
 /// As [`read`], as far as that is known without reading.
-pub fn look(reference: &SecretRef) -> Result<Place, SecretError> {
+pub fn inspect(reference: &SecretRef) -> Result<SecretFile, SecretError> {
     let path = match reference {
         SecretRef::Credential(name) => {
             let path = credential_path(name, std::env::var_os(CREDENTIALS_DIRECTORY))?;
@@ -178,7 +178,11 @@ pub fn look(reference: &SecretRef) -> Result<Place, SecretError> {
         SecretRef::File(path) => path.clone(),
         SecretRef::Env(name) => {
             let is_set = std::env::var_os(name).is_some();
-            return if is_set { Ok(Place::Private) } else { Err(SecretError::NotSet { name: display_safe(name) }) };
+            return if is_set {
+                Ok(SecretFile::Private)
+            } else {
+                Err(SecretError::NotSet { name: display_safe(name) })
+            };
         }
     };
     let place = display_safe(&path.to_string_lossy());
@@ -188,15 +192,15 @@ pub fn look(reference: &SecretRef) -> Result<Place, SecretError> {
         Ok(found) if found.len() == 0 => Err(SecretError::Empty { place }),
         // Who may read credentials is the business of systemd, whose files are the group's, too.
         Ok(found) if matches!(reference, SecretRef::File(_)) && found.mode() & OTHERS != 0 => {
-            Ok(Place::Open { mode: found.mode() & 0o777 })
+            Ok(SecretFile::Open { mode: found.mode() & 0o777 })
         }
-        Ok(_) => Ok(Place::Private),
+        Ok(_) => Ok(SecretFile::Private),
     }
 }
 
 fn read_with(
     reference: &SecretRef,
-    lines: Lines,
+    lines: LineCount,
     variable: impl Fn(&str) -> Option<OsString>,
 ) -> Result<SecretString, SecretError> {
     match reference {
@@ -233,7 +237,7 @@ fn credential_path(name: &str, directory: Option<OsString>) -> Result<PathBuf, S
     }
 }
 
-fn read_file(path: &Path, warns: bool, lines: Lines) -> Result<SecretString, SecretError> {
+fn read_file(path: &Path, warns: bool, lines: LineCount) -> Result<SecretString, SecretError> {
     let place = display_safe(&path.to_string_lossy());
     let unreadable = |source| SecretError::Unreadable { path: place.clone(), source };
     // Before it is opened, which waits for whoever writes into a pipe.
@@ -257,7 +261,7 @@ fn read_file(path: &Path, warns: bool, lines: Lines) -> Result<SecretString, Sec
     }
 }
 
-fn accept(text: &str, place: String, lines: Lines) -> Result<SecretString, SecretError> {
+fn accept(text: &str, place: String, lines: LineCount) -> Result<SecretString, SecretError> {
     let secret = text.strip_suffix('\n').map_or(text, |text| text.strip_suffix('\r').unwrap_or(text));
     if secret.trim().is_empty() {
         return Err(SecretError::Empty { place });
@@ -266,10 +270,10 @@ fn accept(text: &str, place: String, lines: Lines) -> Result<SecretString, Secre
         return Err(SecretError::ByteOrderMark { place });
     }
     let is_break = |c: char| matches!(c, '\n' | '\r' | '\u{b}' | '\u{c}' | '\u{85}' | '\u{2028}' | '\u{2029}');
-    if lines == Lines::One && secret.contains(is_break) {
+    if lines == LineCount::One && secret.contains(is_break) {
         return Err(SecretError::LineBreak { place });
     }
-    if secret.contains(|c: char| c.is_control() && !(lines == Lines::Many && matches!(c, '\n' | '\r' | '\t'))) {
+    if secret.contains(|c: char| c.is_control() && !(lines == LineCount::Many && matches!(c, '\n' | '\r' | '\t'))) {
         return Err(SecretError::Control { place });
     }
     if secret.len() as u64 > LARGEST {
@@ -284,7 +288,7 @@ mod tests {
     use secrecy::ExposeSecret as _;
 
     fn outcome(reference: &SecretRef, directory: Option<&Path>) -> String {
-        let found = read_with(reference, Lines::One, |name| match name {
+        let found = read_with(reference, LineCount::One, |name| match name {
             CREDENTIALS_DIRECTORY => directory.map(|path| path.as_os_str().to_owned()),
             "SET" => Some("CANARY\n".into()),
             "BLANK" => Some("\n".into()),
@@ -379,13 +383,13 @@ mod tests {
             ("token", "CANARY\nCANARY\n", false),
         ] {
             std::fs::write(folder.path().join("key"), text).unwrap();
-            assert_eq!(read_kept(&Kept { key, place: &place }).is_ok(), expected, "{key} {text:?}");
+            assert_eq!(read_use(&SecretUse { key, place: &place }).is_ok(), expected, "{key} {text:?}");
         }
     }
 
     #[test]
     fn a_secret_is_not_shown_by_debug() {
-        let secret = read_with(&SecretRef::Env("X".to_owned()), Lines::One, |_| Some("CANARY".into())).unwrap();
+        let secret = read_with(&SecretRef::Env("X".to_owned()), LineCount::One, |_| Some("CANARY".into())).unwrap();
         assert!(!format!("{secret:?}").contains("CANARY"));
     }
 }

@@ -24,7 +24,7 @@ pub use service::{
     CheckpointRefused, Chore, ChoreFailed, ConfigurationDoubt, DatabaseUnusable, DiskFull, FileTooOpen,
     HighWaterBehind, Listening, NobodyTold, Stopping, SystemdSilent, Ticked,
 };
-pub use watching::{CycleEnded, CycleFailed, Outcome, RequestAnswered, Reread};
+pub use watching::{CycleEnded, CycleFailed, CycleHealth, RequestAnswered, Reread};
 
 use crate::model::Digest;
 

@@ -2,7 +2,7 @@
 
 use super::{Origin, tell};
 use crate::clock::written;
-use crate::config::{Approval, Config};
+use crate::config::{ApprovalConfig, Config};
 use crate::incident::{Silence, Status};
 use crate::message::{Notice, NoticeKind, listed};
 use crate::model::{InstanceId, Severity, display_safe};
@@ -97,7 +97,7 @@ struct End {
 }
 
 impl End {
-    fn words(&self, silence: &Silence, instance: &InstanceId, approval: &Approval) -> String {
+    fn words(&self, silence: &Silence, instance: &InstanceId, approval: &ApprovalConfig) -> String {
         let mut parts = Vec::new();
         let mut part = |names: &[String], one: &str, more: &str| match names.len() {
             0 => {}

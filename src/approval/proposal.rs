@@ -9,12 +9,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::ApprovalError;
-use crate::canonical::{self, Document, Room};
+use crate::canonical::{self, Document, MemoryBudget};
 use crate::classify::{Catalogue, ChangeContext, Finding, Findings, weakest};
 use crate::diff::compare::{Side, compare_to_approve};
 use crate::model::{Digest, Pointer, State, display_safe};
 use crate::sections::Table;
-use crate::trust::statement::{End, Subject};
+use crate::trust::statement::{Expiry, Subject};
 use crate::trust::{self, Policy, SignedStatement};
 use crate::whole_file;
 
@@ -166,7 +166,7 @@ impl Proposal {
     }
 
     /// What was approved for a time and would be for longer, or for good. It is no change of a value.
-    pub fn prolonged(&self) -> Vec<(&Pointer, End)> {
+    pub fn prolonged(&self) -> Vec<(&Pointer, Expiry)> {
         let value = |subject: &Subject, path: &Pointer| {
             let digest = subject.sections.get(path.section())?.digest.as_ref()?;
             path.find_in_section(self.documents.get(digest)?).cloned()
@@ -305,7 +305,7 @@ impl Proposal {
             return Err(other(reason.to_owned()));
         }
         // Strictly first: a repeated key would show the approver one value and the machine another.
-        let value = canonical::parse_file(&bytes, &Room::of(MEMORY))
+        let value = canonical::parse_file(&bytes, &MemoryBudget::of(MEMORY))
             .map_err(|error| other(format!("its JSON is bad ({})", error.reason())))?;
         match value.get("type").and_then(Value::as_str) {
             Some(TYPE) => {}

@@ -173,14 +173,14 @@ pub fn sound_baseline(
 ///
 /// # Errors
 /// The database cannot be read.
-pub fn foundation(
+pub fn base(
     tx: &Transaction<'_>,
     snapshot: &Snapshot,
     trust: &TrustFiles,
     catalogue: &Catalogue,
     now: DateTime<Utc>,
 ) -> Result<Result<Option<Baseline>, Untrusted>, StoreError> {
-    verified(tx, snapshot, trust, catalogue, now, trust::foundation)
+    verified(tx, snapshot, trust, catalogue, now, trust::base)
 }
 
 type Verify<T> = fn(&InstanceId, &Evidence<'_>, &Policy<'_>) -> Result<Option<T>, Untrusted>;

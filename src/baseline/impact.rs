@@ -8,7 +8,7 @@ use crate::diff::compare::{Side, compare_to_approve};
 use crate::model::{Digest, Pointer, Severity, State};
 use crate::sections::Table;
 use crate::snapshot::SectionMark;
-use crate::trust::{End, Stakes, Subject};
+use crate::trust::{Expiry, Impact, Subject};
 
 /// Compares baselines by their documents, which are believed as far as the digests in what was signed name them.
 pub struct DocumentImpact<'a> {
@@ -18,7 +18,7 @@ pub struct DocumentImpact<'a> {
     pub document: &'a dyn Fn(&Digest) -> Option<Document>,
 }
 
-impl Stakes for DocumentImpact<'_> {
+impl Impact for DocumentImpact<'_> {
     fn severity(&self, base: Option<&Subject>, subject: &Subject) -> Severity {
         match base.and_then(|base| self.drifts(base, subject)) {
             Some(drifts) => drifts.iter().map(|drift| drift.meaning.severity).max().unwrap_or(Severity::Info),
@@ -67,7 +67,7 @@ impl DocumentImpact<'_> {
         Some(Findings::new(self.catalogue, context, changes).into_vec())
     }
 
-    fn prolonged<'s>(&self, base: &'s Subject, subject: &Subject) -> Vec<(&'s Pointer, End)> {
+    fn prolonged<'s>(&self, base: &'s Subject, subject: &Subject) -> Vec<(&'s Pointer, Expiry)> {
         let value = |subject: &Subject, path: &Pointer| {
             let digest = subject.sections.get(path.section())?.digest.as_ref()?;
             path.find_in_section((self.document)(digest)?.value()).cloned()
@@ -171,7 +171,7 @@ mod tests {
     fn to_approve_for_longer_is_critical() {
         let mut store = Store::default();
         let until = |subject: &Subject, end: Option<&str>| {
-            let end = end.map(|end| ("/tenants.settings/unheard_of".parse().unwrap(), End(end.parse().unwrap())));
+            let end = end.map(|end| ("/tenants.settings/unheard_of".parse().unwrap(), Expiry(end.parse().unwrap())));
             Subject { until: end.into_iter().collect(), ..subject.clone() }
         };
         let subject = store.subject(&[("tenants.settings", json!({ "unheard_of": 1 }))]);

@@ -8,8 +8,8 @@ use super::args::{ApproveOptions, ImportOptions, ProposeOptions, What};
 use super::context::Context;
 use super::output::{count, verdict_style};
 use super::{CliError, consent, prompt};
-use crate::approval::propose::Standing;
-use crate::approval::{self, ApprovalError, Imported, Memory, Named, Proposal, Selection, Signer};
+use crate::approval::propose::Pending;
+use crate::approval::{self, ApprovalError, ApprovalScope, ChangeSelector, Imported, Proposal, SignedLog, SigningKey};
 use crate::classify::Catalogue;
 use crate::delivery::Delivery;
 use crate::exit::Exit;
@@ -39,13 +39,13 @@ pub fn propose(context: &Context, options: &ProposeOptions, out: &mut dyn Write)
     let store = context.existing_store()?;
     let trust = TrustFiles::read(&context.config.approval);
     let catalogue = context.catalogues.of(instance.id.provider);
-    let selection = named_selection(&options.what)?.unwrap_or(Selection::All);
-    let standing = store.read(|tx| Standing::load_to_approve(tx, &instance.id, &trust, catalogue, now))?;
-    warn_of_rollback(&standing, out)?;
-    say_what_comes_along(&standing, &selection, catalogue, out)?;
+    let selection = named_selection(&options.what)?.unwrap_or(ApprovalScope::All);
+    let pending = store.read(|tx| Pending::load_to_approve(tx, &instance.id, &trust, catalogue, now))?;
+    warn_of_rollback(&pending, out)?;
+    say_what_comes_along(&pending, &selection, catalogue, out)?;
     let proposal = store.read(|tx| {
         let reason = options.reason.clone();
-        approval::propose(tx, &standing, &selection, catalogue, &proposer(), reason, limit)
+        approval::propose(tx, &pending, &selection, catalogue, &proposer(), reason, limit)
     })?;
     // Somebody's signature may be in it already.
     if Proposal::read(&options.output).is_ok_and(|old| !old.statements.is_empty()) {
@@ -97,21 +97,21 @@ pub async fn approve(context: &Context, options: &ApproveOptions, out: &mut dyn 
     let trust = TrustFiles::read(&context.config.approval);
     let catalogue = context.catalogues.of(instance.id.provider);
     let signers = trust.signers()?;
-    let standing = store.read(|tx| Standing::load_to_approve(tx, &instance.id, &trust, catalogue, now))?;
-    warn_of_rollback(&standing, out)?;
+    let pending = store.read(|tx| Pending::load_to_approve(tx, &instance.id, &trust, catalogue, now))?;
+    warn_of_rollback(&pending, out)?;
     let named = named_selection(&options.what)?;
     let is_named = named.is_some();
     let selection = match named {
         Some(selection) => selection,
-        None => match ask(&standing, catalogue, out)? {
+        None => match ask(&pending, catalogue, out)? {
             Some(selection) => selection,
             None => return nothing(out),
         },
     };
-    say_what_comes_along(&standing, &selection, catalogue, out)?;
+    say_what_comes_along(&pending, &selection, catalogue, out)?;
     let proposed = store.read(|tx| {
         let reason = Some(options.reason.clone());
-        approval::propose(tx, &standing, &selection, catalogue, &proposer(), reason, limit)
+        approval::propose(tx, &pending, &selection, catalogue, &proposer(), reason, limit)
     });
     let mut proposal = match proposed {
         Err(nothing @ ApprovalError::Nothing { .. }) => {
@@ -121,10 +121,10 @@ pub async fn approve(context: &Context, options: &ApproveOptions, out: &mut dyn 
         proposed => proposed?,
     };
     let signer = match &options.key {
-        Some(key) => Signer::of_key(key, Some(signers), options.principal.as_deref())?,
-        None => Signer::find(signers, options.principal.as_deref())?,
+        Some(key) => SigningKey::of_key(key, Some(signers), options.principal.as_deref())?,
+        None => SigningKey::find(signers, options.principal.as_deref())?,
     };
-    let memory = Memory::open(options.consent.memory.as_deref())?;
+    let memory = SignedLog::open(options.consent.memory.as_deref())?;
     if !options.consent.replace_signed {
         memory.check(&proposal.subject)?;
     }
@@ -165,7 +165,7 @@ pub async fn approve(context: &Context, options: &ApproveOptions, out: &mut dyn 
         if takes_several { error.with_help(help) } else { error }
     })?;
     let mut after = accepted(&store, &imported);
-    after.then(remembered.keep());
+    after.then(remembered.commit());
     finish(&store, &delivery, &imported, &mut after, out).await;
     after.end(Exit::Ok)
 }
@@ -178,12 +178,12 @@ fn nothing(out: &mut dyn Write) -> Result<Exit, CliError> {
 
 /// Names the paths that are approved without being named, because they are other paths of a setting that is.
 fn say_what_comes_along(
-    standing: &Standing,
-    selection: &Selection,
+    pending: &Pending,
+    selection: &ApprovalScope,
     catalogue: &Catalogue,
     out: &mut dyn Write,
 ) -> Result<(), CliError> {
-    for path in standing.come_along(selection, catalogue)? {
+    for path in pending.come_along(selection, catalogue)? {
         writeln!(out, "With it goes another path of the same setting: {}", display_safe(&path.to_string()))?;
     }
     Ok(())
@@ -206,8 +206,8 @@ fn accepted(store: &Store, imported: &Imported) -> AfterCommit {
 }
 
 /// Nobody should acknowledge an older copy of the database without knowing it.
-fn warn_of_rollback(standing: &Standing, out: &mut dyn Write) -> Result<(), CliError> {
-    if let Some(reason) = &standing.rolled_back {
+fn warn_of_rollback(pending: &Pending, out: &mut dyn Write) -> Result<(), CliError> {
+    if let Some(reason) = &pending.rolled_back {
         let style = verdict_style(Verdict::Untrusted);
         writeln!(out, "{style}The database was rolled back{style:#}: {reason}.")?;
         writeln!(out, "This approval acknowledges that. Find out first who put the copy there, and why.")?;
@@ -236,15 +236,15 @@ fn print_accepted(imported: &Imported, out: &mut dyn Write) -> io::Result<()> {
     out.flush()
 }
 
-fn named_selection(what: &What) -> Result<Option<Selection>, CliError> {
+fn named_selection(what: &What) -> Result<Option<ApprovalScope>, CliError> {
     if what.all {
-        return Ok(Some(Selection::All));
+        return Ok(Some(ApprovalScope::All));
     }
     if what.only.is_empty() {
         return Ok(None);
     }
-    let named: Result<Vec<Named>, _> = what.only.iter().map(|text| text.parse()).collect();
-    Ok(Some(Selection::Only(named?)))
+    let named: Result<Vec<ChangeSelector>, _> = what.only.iter().map(|text| text.parse()).collect();
+    Ok(Some(ApprovalScope::Only(named?)))
 }
 
 /// Who proposes: the user and the machine, which is all that is known about them.

@@ -6,10 +6,10 @@ use std::path::Path;
 use super::CliError;
 use super::context::Context;
 use super::output::{Columns, PLAIN, count};
-use crate::config::{Auth0Credential, Config, HookUrl, Kept, Proxy, ProxyAddress, ReceiverKind, Source, Webhook};
+use crate::config::{Auth0Credential, Config, HookUrl, Proxy, ProxyAddress, ReceiverKind, SecretUse, Source, Webhook};
+use crate::connect;
 use crate::exit::Exit;
-use crate::reach;
-use crate::secrets::{Place, SecretError, look};
+use crate::secrets::{SecretError, SecretFile, inspect};
 use crate::trust::Rules;
 
 /// Checks the configuration and says what it means. Nothing is contacted and no secret is read.
@@ -89,7 +89,7 @@ pub fn check(file: Option<&Path>, out: &mut dyn Write) -> Result<Exit, CliError>
         columns.row(PLAIN, [receiver.name.clone(), receiver.kind.as_str().to_owned(), place, filter]);
     }
     columns.write(out)?;
-    for warning in config.taken_by_nobody() {
+    for warning in config.unrouted() {
         writeln!(out, "warning: {warning}; mark a receiver with `default = true` to let it have them")?;
     }
     secrets(config, out)?;
@@ -99,10 +99,10 @@ pub fn check(file: Option<&Path>, out: &mut dyn Write) -> Result<Exit, CliError>
 /// Says of which secrets nothing is at the place that the configuration names, and which of them others can read. They are
 /// not read.
 fn secrets(config: &Config, out: &mut dyn Write) -> Result<(), CliError> {
-    for (of, Kept { key, place }) in config.secrets() {
-        match look(place) {
-            Ok(Place::Private) => {}
-            Ok(Place::Open { mode }) => {
+    for (of, SecretUse { key, place }) in config.secrets() {
+        match inspect(place) {
+            Ok(SecretFile::Private) => {}
+            Ok(SecretFile::Open { mode }) => {
                 writeln!(
                     out,
                     "warning: '{key}' of {of}: {place} has mode {mode:04o}, so others can use it; chmod 600 it"
@@ -124,8 +124,10 @@ fn proxy(config: &Config) -> Option<String> {
     match &config.proxy {
         Proxy::None => None,
         Proxy::Named { at: ProxyAddress::Secret(place), .. } => Some(format!("whose address is in {place}")),
-        Proxy::Named { at: ProxyAddress::Written(_), .. } => Some(reach::Proxy::find(&config.proxy).ok()??.to_string()),
-        Proxy::Environment => Some(format!("{} of the environment", reach::Proxy::find(&config.proxy).ok()??)),
+        Proxy::Named { at: ProxyAddress::Written(_), .. } => {
+            Some(connect::Proxy::find(&config.proxy).ok()??.to_string())
+        }
+        Proxy::Environment => Some(format!("{} of the environment", connect::Proxy::find(&config.proxy).ok()??)),
     }
 }
 

@@ -4,7 +4,7 @@ use chrono::{DateTime, Duration, NaiveDate, NaiveTime, SubsecRound, Utc};
 
 use super::approve::shown::{at_its_weakest, choice};
 use super::{CliError, prompt};
-use crate::approval::{Limit, Proposal};
+use crate::approval::{Proposal, Validity};
 use crate::classify::{Finding, NOT_WATCHED};
 use crate::exit::Exit;
 use crate::model::{Direction, Severity, display_safe, display_safe_whole};
@@ -102,8 +102,8 @@ pub fn to_sequence(subject: &Subject, given: Option<u64>, asked: bool) -> Result
 ///
 /// # Errors
 /// It is none of them, not in the future, or too far away.
-pub fn limit(text: Option<&str>, now: DateTime<Utc>) -> Result<Limit, CliError> {
-    let Some(text) = text else { return Ok(Limit { now, until: None }) };
+pub fn limit(text: Option<&str>, now: DateTime<Utc>) -> Result<Validity, CliError> {
+    let Some(text) = text else { return Ok(Validity { now, until: None }) };
     let bad = |reason: &str| {
         let message = format!("--until '{}' {reason}", display_safe(text));
         CliError::new(Exit::Usage, message).with_help("for example 2027-01-31, 2027-01-31T12:00:00Z or 30d")
@@ -118,7 +118,7 @@ pub fn limit(text: Option<&str>, now: DateTime<Utc>) -> Result<Limit, CliError> 
     if until > now + Duration::days(400) {
         return Err(bad("is more than 400 days away"));
     }
-    Ok(Limit { now, until: Some(until) })
+    Ok(Validity { now, until: Some(until) })
 }
 
 #[cfg(test)]

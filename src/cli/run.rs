@@ -7,11 +7,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::CliError;
 use super::context::{Context, find_config, read_config};
-use crate::daemon::reload::{Fresh, Loaded, Source};
+use crate::daemon::reload::{ConfigSource, Fresh, Loaded};
 use crate::daemon::{Daemon, tell_failed_start};
 use crate::exit::Exit;
 use crate::model::{Digest, Provider};
-use crate::monitoring::{Server, Site};
+use crate::monitoring::{MonitoringState, Server};
 
 /// Watches until told to stop.
 ///
@@ -22,7 +22,7 @@ pub async fn daemon(file: Option<&Path>) -> Result<Exit, CliError> {
     // A reload reads the same file, whatever the folder is then.
     let file = std::path::absolute(&file).unwrap_or(file);
     let text = read_config(&file)?;
-    let source = Source { digest: Digest::of(text.as_bytes()), load: Box::new(loader(file.clone())) };
+    let source = ConfigSource { digest: Digest::of(text.as_bytes()), load: Box::new(loader(file.clone())) };
     let context = Context::of_text(file, &text)?;
     let catalogue = |provider: Provider| Arc::clone(context.catalogues.of(provider));
     let (config, clock) = (Arc::clone(&context.config), Arc::clone(&context.clock));
@@ -38,7 +38,7 @@ pub async fn daemon(file: Option<&Path>) -> Result<Exit, CliError> {
         None => None,
         Some(listen) => {
             let server = Server::bind(listen)?;
-            let site = Site::new(daemon.watched(), daemon.store().clone(), Arc::clone(&context.clock));
+            let site = MonitoringState::new(daemon.watched(), daemon.store().clone(), Arc::clone(&context.clock));
             Some(tokio::spawn(server.serve(Arc::new(site), stop.clone())))
         }
     };

@@ -11,7 +11,7 @@ use super::meant::did_you_mean;
 use super::output::{BOLD, Columns, PLAIN, severity_style};
 use crate::classify::{Finding, classify, elsewhere};
 use crate::clock::written;
-use crate::config::Approval;
+use crate::config::ApprovalConfig;
 use crate::exit::Exit;
 use crate::incident::{Drift, Status};
 use crate::message::values;
@@ -132,7 +132,7 @@ fn explain(
     (known, status): (&Drift, &str),
     drift: &Finding,
     others: &[Pointer],
-    approval: &Approval,
+    approval: &ApprovalConfig,
     out: &mut dyn Write,
 ) -> Result<(), CliError> {
     let style = severity_style(drift.meaning.severity);

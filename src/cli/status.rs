@@ -13,7 +13,7 @@ use super::CliError;
 use super::args::StatusOptions;
 use super::context::Context;
 use super::receivers::health_of;
-use crate::config::{Approval, Instance, Receiver};
+use crate::config::{ApprovalConfig, Instance, Receiver};
 use crate::daemon::lock::is_running;
 use crate::exit::Exit;
 use crate::incident::Silence;
@@ -28,7 +28,7 @@ use crate::trust_files::TrustFiles;
 /// How everything stands.
 struct Overview<'a> {
     now: DateTime<Utc>,
-    approval: &'a Approval,
+    approval: &'a ApprovalConfig,
     /// Nothing when nobody may say.
     is_running: Option<bool>,
     database: Database<'a>,

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use serde_json::json;
 
 use super::report::{self, Report};
-use super::{Taken, Watch, next_due};
+use super::{Monitor, ReadResult, next_due};
 use crate::alerting::{self, Notifications, Origin, announce, record_transitions, tell, worst_of};
 use crate::baseline::{BaselineSummary, Comparison, Evaluation, evaluate};
 use crate::classify::elsewhere;
@@ -31,48 +31,46 @@ use crate::trust_files::TrustFiles;
 /// The baseline is verified once more inside the transaction: one that was approved while the cycle was reading counts.
 pub(super) fn commit(
     tx: &Transaction<'_>,
-    watch: &Watch,
-    taken: &Taken,
+    monitor: &Monitor,
+    read: &ReadResult,
     trust: &TrustFiles,
     cycle: Cycle,
     free: Option<u64>,
 ) -> Result<Report, StoreError> {
-    let id = &watch.instance.id;
+    let id = &monitor.instance.id;
     let row = instances::row(tx, id)?;
     if let Err(StoreError::History(_)) = tx.history() {
-        return commit_without_history(tx, watch, taken, trust, cycle);
+        return commit_without_history(tx, monitor, read, trust, cycle);
     }
-    alerting::of_clock(tx, &watch.config, cycle.at)?;
+    alerting::of_clock(tx, &monitor.config, cycle.at)?;
     let was_untrusted = events::untrusted(tx, id)?;
-    let has_room = alerting::has_room(tx, &watch.config, cycle.at, free)?;
+    let has_room = alerting::has_room(tx, &monitor.config, cycle.at, free)?;
     let is_first = has_room && cycles::last_reading(tx, row)?.is_none();
-    let evaluation = match &taken.damage {
+    let evaluation = match &read.damage {
         Some(reason) => Evaluation::Untrusted(Untrusted::StoreTampered { reason: reason.clone() }),
-        None => evaluate(tx, &watch.instance.selection, &taken.snapshot, trust, &watch.catalogue, cycle.at)?,
+        None => evaluate(tx, &monitor.instance.selection, &read.snapshot, trust, &monitor.catalogue, cycle.at)?,
     };
-    if is_first && taken.snapshot.seen() > 0 {
-        let data = json!({ "resource": taken.snapshot.resource, "snapshot": taken.snapshot.digest() });
+    if is_first && read.snapshot.seen() > 0 {
+        let data = json!({ "resource": read.snapshot.resource, "snapshot": read.snapshot.digest() });
         events::append(tx, cycle.at, "instance.first_read", Some(id), data)?;
     }
 
     if let Some(notice) = alerting::of_trust(tx, trust, cycle.at)? {
-        tell(tx, &watch.config, None, &[notice], None, cycle.at)?;
+        tell(tx, &monitor.config, None, &[notice], None, cycle.at)?;
     }
-    if let Some(reason) = &taken.unusable
+    if let Some(reason) = &read.unusable
         && let Some(notice) = alerting::of_damage(tx, id, reason, cycle.at)?
     {
-        tell(tx, &watch.config, Some(id), &[notice], None, cycle.at)?;
+        tell(tx, &monitor.config, Some(id), &[notice], None, cycle.at)?;
     }
     let mut told = Notifications::default();
-    let findings = evaluation.findings(&watch.catalogue);
+    let findings = evaluation.findings(&monitor.catalogue);
     let origin = Origin {
-        config: &watch.config,
+        config: &monitor.config,
         findings: &findings,
         instance: id,
         // Without an answer of the vendor the snapshot falls back to what the configuration calls it.
-        resource: evaluation
-            .baseline()
-            .map_or(&taken.snapshot.resource, |baseline| &baseline.approved.subject.resource),
+        resource: evaluation.baseline().map_or(&read.snapshot.resource, |baseline| &baseline.approved.subject.resource),
         at: cycle.at,
         baseline: evaluation.baseline().map(|baseline| BaselineSummary::of(baseline)),
     };
@@ -80,9 +78,9 @@ pub(super) fn commit(
         told.notices = alerting::of_approval_ends(tx, id, &compared.baseline.approved, cycle.at)?;
         let asked = tx.history()?.silences_of(id, cycle.at);
         let silences: Vec<Silence> = asked.iter().map(|told| told.silence.clone()).collect();
-        told.transitions = keep_drifts(tx, row, watch, compared, &silences, cycle.at)?;
+        told.transitions = record_drifts(tx, row, monitor, compared, &silences, cycle.at)?;
         told.notices.extend(alerting::of_silence_ends(tx, row, &origin, &asked)?);
-        told.sections = keep_sections(tx, row, watch, taken, compared, cycle.at)?;
+        told.sections = record_sections(tx, row, monitor, read, compared, cycle.at)?;
     }
     match &evaluation {
         Evaluation::Untrusted(untrusted) if was_untrusted.as_deref() != Some(untrusted.code()) => {
@@ -100,10 +98,10 @@ pub(super) fn commit(
         _ => told.notices.extend(alerting::reminder(tx, row, id, None, cycle.at)?),
     }
 
-    let report = report::build(tx, watch, taken, &evaluation, &cycle)?;
-    let snapshot = (has_room && taken.snapshot.seen() > 0).then_some(&taken.snapshot);
+    let report = report::build(tx, monitor, read, &evaluation, &cycle)?;
+    let snapshot = (has_room && read.snapshot.seen() > 0).then_some(&read.snapshot);
     cycles::keep(tx, row, snapshot, &Cycle { verdict: report.verdict.as_str().to_owned(), ..cycle.clone() })?;
-    if let Some(next) = next_due(&watch.instance, cycle.at) {
+    if let Some(next) = next_due(&monitor.instance, cycle.at) {
         instances::set_next_due(tx, row, next)?;
     }
     announce(tx, row, &origin, told)?;
@@ -114,31 +112,31 @@ pub(super) fn commit(
 /// cannot be held against it. Receivers are told without the outbox, see [`crate::store::StoreError::History`].
 fn commit_without_history(
     tx: &Transaction<'_>,
-    watch: &Watch,
-    taken: &Taken,
+    monitor: &Monitor,
+    read: &ReadResult,
     trust: &TrustFiles,
     cycle: Cycle,
 ) -> Result<Report, StoreError> {
-    let row = instances::row(tx, &watch.instance.id)?;
-    let (selection, catalogue) = (&watch.instance.selection, &watch.catalogue);
-    let evaluation = evaluate(tx, selection, &taken.snapshot, trust, catalogue, cycle.at)?;
-    let report = report::build(tx, watch, taken, &evaluation, &cycle)?;
+    let row = instances::row(tx, &monitor.instance.id)?;
+    let (selection, catalogue) = (&monitor.instance.selection, &monitor.catalogue);
+    let evaluation = evaluate(tx, selection, &read.snapshot, trust, catalogue, cycle.at)?;
+    let report = report::build(tx, monitor, read, &evaluation, &cycle)?;
     cycles::keep(tx, row, None, &Cycle { verdict: report.verdict.as_str().to_owned(), ..cycle.clone() })?;
-    if let Some(next) = next_due(&watch.instance, cycle.at) {
+    if let Some(next) = next_due(&monitor.instance, cycle.at) {
         instances::set_next_due(tx, row, next)?;
     }
     Ok(report)
 }
 
-fn keep_drifts(
+fn record_drifts(
     tx: &Transaction<'_>,
     row: InstanceRow,
-    watch: &Watch,
+    monitor: &Monitor,
     compared: &Comparison<'_>,
     silences: &[Silence],
     at: DateTime<Utc>,
 ) -> Result<Vec<Transition>, StoreError> {
-    let id = &watch.instance.id;
+    let id = &monitor.instance.id;
     let (known, findings) = (&compared.known, &compared.findings);
     let mut steps = advance(id, known, findings, &compared.sections, &Ending::Reverted, at);
     let notification_logs = if known.is_empty() { BTreeMap::new() } else { events::notification_logs(tx, id)? };
@@ -152,7 +150,7 @@ fn keep_drifts(
         over.filter(|(_, drift)| is_read(drift) && is_quiet(drift))
             .map(|(named, drift)| Transition::new(DriftStep::Unchanged, named.clone(), drift.clone(), findings)),
     );
-    let (interval, none) = (watch.instance.schedule.cron.interval(at), NotificationLog::default());
+    let (interval, none) = (monitor.instance.schedule.cron.interval(at), NotificationLog::default());
     for Transition { step, drift, finding, notification: told, muting, worst, .. } in &mut steps {
         if matches!(step, DriftStep::Opened | DriftStep::Reopened) {
             // This cycle is not recorded yet, so the newest reading is the last one without the difference.
@@ -162,7 +160,7 @@ fn keep_drifts(
         if !matches!(step, DriftStep::Opened | DriftStep::Reopened) {
             *worst = worst_of(findings, log, &drift.change);
         }
-        let others = if silences.is_empty() { BTreeSet::new() } else { elsewhere(&watch.catalogue, &drift.change) };
+        let others = if silences.is_empty() { BTreeSet::new() } else { elsewhere(&monitor.catalogue, &drift.change) };
         let paths: Vec<&Pointer> = [&drift.change.path].into_iter().chain(&others).collect();
         *muting = incident::silence::muting(silences, id, &paths, &finding.meaning.setting, *step, at);
         *told = decide(log, step, drift, muting.severity(finding.meaning.severity).max(*worst), interval, at);
@@ -171,30 +169,30 @@ fn keep_drifts(
     record_transitions(tx, row, id, at, steps)
 }
 
-fn keep_sections(
+fn record_sections(
     tx: &Transaction<'_>,
     row: InstanceRow,
-    watch: &Watch,
-    taken: &Taken,
+    monitor: &Monitor,
+    read: &ReadResult,
     compared: &Comparison<'_>,
     at: DateTime<Utc>,
 ) -> Result<Vec<SectionEntry>, StoreError> {
-    let id = &watch.instance.id;
+    let id = &monitor.instance.id;
     let known = news::known(tx, row)?;
     // A dead credential is one thing to tell, not one for each section that is read with it.
     let table = Table::of(id.provider);
-    let is_excused = |section: &&Section| taken.refused.contains_key(&section.api);
+    let is_excused = |section: &&Section| read.refused.contains_key(&section.api);
     let excused: BTreeSet<String> =
         table.sections().iter().filter(is_excused).map(|section| section.name.clone()).collect();
-    let mut kinds = section_kinds(&compared.expected, &taken.snapshot, &compared.unknown, &excused);
+    let mut kinds = section_kinds(&compared.expected, &read.snapshot, &compared.unknown, &excused);
     let refused: BTreeMap<&str, &str> =
-        taken.refused.iter().map(|(api, reason)| (api.credential(), reason.as_str())).collect();
+        read.refused.iter().map(|(api, reason)| (api.credential(), reason.as_str())).collect();
     kinds.extend(refused.keys().map(|credential| ((*credential).to_owned(), SectionKind::Refused)));
     let steps = advance_sections(&known, &kinds, &excused, at);
     let mut told = Vec::new();
     for (section, step) in steps {
-        let reading = taken.snapshot.sections.get(&section);
-        let reason = match (refused.get(section.as_str()), reading, &taken.failure) {
+        let reading = read.snapshot.sections.get(&section);
+        let reason = match (refused.get(section.as_str()), reading, &read.failure) {
             (Some(reason), ..) => (*reason).to_owned(),
             (None, Some(reading), _) => reading.trouble(&section, &compared.unknown),
             (None, None, Some(failure)) => failure.reason.clone(),
@@ -215,10 +213,10 @@ fn keep_sections(
             still_unseen: 0,
         };
         match step {
-            SectionStep::Remember(incident) => news::keep(tx, row, &section, &suspecting(incident, &section, taken))?,
+            SectionStep::Remember(incident) => news::keep(tx, row, &section, &suspecting(incident, &section, read))?,
             SectionStep::Tell(mut incident) => {
                 incident.cause.get_or_insert(state);
-                news::keep(tx, row, &section, &suspecting(incident.clone(), &section, taken))?;
+                news::keep(tx, row, &section, &suspecting(incident.clone(), &section, read))?;
                 let (kind, what, change) = match incident.kind {
                     SectionKind::Blind => ("section.blind", "section", SectionStatus::Blind),
                     SectionKind::Suspect => ("section.suspect", "section", SectionStatus::Suspect),
@@ -231,7 +229,8 @@ fn keep_sections(
             }
             SectionStep::Over(incident) => {
                 news::forget(tx, row, &section)?;
-                let is_left_out = table.section(&section).is_some_and(|row| watch.instance.selection.has(row).is_err());
+                let is_left_out =
+                    table.section(&section).is_some_and(|row| monitor.instance.selection.has(row).is_err());
                 // It could not be read, and now it can, or somebody chose not to watch it.
                 let is_seen = !is_left_out && reading.is_some_and(|reading| reading.state().is_comparable());
                 let (kind, what, change, reason) = match incident.kind {
@@ -243,7 +242,7 @@ fn keep_sections(
                             if is_left_out { "the configuration leaves it out" } else { "a baseline leaves it out" };
                         ("section.left_out", "section", SectionStatus::LeftOut, who.to_owned())
                     }
-                    SectionKind::Refused if is_configured(watch, &section) => {
+                    SectionKind::Refused if is_configured(monitor, &section) => {
                         ("credential.accepted", "credential", SectionStatus::Accepted, reason.clone())
                     }
                     SectionKind::Refused => ("credential.removed", "credential", SectionStatus::Removed, String::new()),
@@ -266,14 +265,14 @@ fn keep_sections(
 }
 
 /// Whether the instance still has the credential that is called so.
-fn is_configured(watch: &Watch, credential: &str) -> bool {
-    let sections = Table::of(watch.instance.id.provider).sections();
+fn is_configured(monitor: &Monitor, credential: &str) -> bool {
+    let sections = Table::of(monitor.instance.id.provider).sections();
     let mut of_it = sections.iter().filter(|section| section.api.credential() == credential);
-    of_it.any(|section| !matches!(watch.instance.reads(section), Err(NotRead::NoCredential(_))))
+    of_it.any(|section| !matches!(monitor.instance.reads(section), Err(NotRead::NoCredential(_))))
 }
 
 /// `incident` with what was read of the section and not believed: the next cycle may read the same.
-fn suspecting(incident: SectionIncident, section: &str, taken: &Taken) -> SectionIncident {
-    let suspected = taken.suspected.get(section).filter(|_| incident.kind == SectionKind::Suspect).cloned();
+fn suspecting(incident: SectionIncident, section: &str, read: &ReadResult) -> SectionIncident {
+    let suspected = read.suspected.get(section).filter(|_| incident.kind == SectionKind::Suspect).cloned();
     SectionIncident { suspected, ..incident }
 }

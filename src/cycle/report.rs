@@ -6,7 +6,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use serde::{Serialize, Serializer};
 
-use super::{Failure, Taken, Watch};
+use super::{Monitor, ReadFailure, ReadResult};
 use crate::baseline::{BaselineSummary, Evaluation};
 use crate::classify::Finding;
 use crate::clock::{serialize_written, written};
@@ -47,7 +47,7 @@ pub struct Report {
     pub drifts: Vec<DriftReport>,
     /// Why nothing could be read.
     #[serde(skip)]
-    pub failure: Option<Failure>,
+    pub failure: Option<ReadFailure>,
     /// What is in the database and cannot be used, so that something was not compared with it.
     #[serde(skip)]
     pub unusable: Option<String>,
@@ -151,19 +151,19 @@ pub fn exit_of(reports: &[Report]) -> Exit {
 /// The report of a cycle, with the names and times that the store knows.
 pub(super) fn build(
     tx: &Transaction<'_>,
-    watch: &Watch,
-    taken: &Taken,
+    monitor: &Monitor,
+    read: &ReadResult,
     evaluation: &Evaluation<'_>,
     cycle: &Cycle,
 ) -> Result<Report, StoreError> {
-    let snapshot = &taken.snapshot;
+    let snapshot = &read.snapshot;
     let row = instances::find(tx, &snapshot.instance)?;
     // Where rows cannot be read nothing was compared either.
     let row = row.filter(|_| !matches!(evaluation, Evaluation::Untrusted(_)));
     let known = row.map(|row| drifts::known(tx, row)).transpose()?.unwrap_or_default();
     let known_sections = row.map(|row| news::known(tx, row)).transpose()?.unwrap_or_default();
 
-    let findings = evaluation.findings(&watch.catalogue);
+    let findings = evaluation.findings(&monitor.catalogue);
     let mut reported: Vec<DriftReport> = Vec::new();
     for finding in findings.all() {
         let change = &finding.change;
@@ -216,7 +216,7 @@ pub(super) fn build(
     names.sort_unstable();
     names.dedup();
     // A baseline that cannot be trusted says more than an instance that cannot be read.
-    let failure = taken.failure.clone().filter(|_| !matches!(evaluation, Evaluation::Untrusted(_)));
+    let failure = read.failure.clone().filter(|_| !matches!(evaluation, Evaluation::Untrusted(_)));
     let mut sections = Vec::with_capacity(names.len());
     for section in names {
         let reading = snapshot.sections.get(&section);
@@ -255,11 +255,11 @@ pub(super) fn build(
         reason,
         baseline: evaluation.baseline().map(|baseline| BaselineSummary::of(baseline)),
         snapshot: SnapshotReport { digest: snapshot.digest() },
-        requests: taken.requests,
+        requests: read.requests,
         sections,
         drifts: reported,
         failure,
-        unusable: taken.unusable.clone(),
+        unusable: read.unusable.clone(),
     })
 }
 
@@ -307,7 +307,7 @@ mod tests {
             requests: 0,
             sections: Vec::new(),
             drifts: Vec::new(),
-            failure: (verdict == Verdict::Error).then(|| Failure { reason: String::new(), exit }),
+            failure: (verdict == Verdict::Error).then(|| ReadFailure { reason: String::new(), exit }),
             unusable: None,
         }
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Taken, Watch, verified_baseline};
+use super::{Monitor, ReadResult, verified_baseline};
 use crate::incident::SectionKind;
 use crate::model::{Digest, State};
 use crate::plausibility;
@@ -19,28 +19,28 @@ const MOST_CYCLES: u32 = 3;
 /// Why each doubtful section is hard to believe, and what was read of it.
 type Implausible = BTreeMap<String, (String, Option<Digest>)>;
 
-impl Watch {
+impl Monitor {
     /// Reads what is hard to believe a second time. What still is becomes [`State::Suspect`], unless the cycle before
     /// read the very same: then it is what the vendor says. What no baseline holds is read again, and believed: nothing
     /// is concluded from it.
-    pub(super) async fn reread_implausible(&self, taken: &mut Taken, trust: &TrustFiles) -> Result<(), StoreError> {
-        let implausible = self.implausible(taken)?;
+    pub(super) async fn reread_implausible(&self, read: &mut ReadResult, trust: &TrustFiles) -> Result<(), StoreError> {
+        let implausible = self.implausible(read)?;
         if implausible.is_empty() {
             return Ok(());
         }
         let only: Vec<String> = implausible.keys().cloned().collect();
         Reread { instance: &self.instance.id, sections: &only, is_doubtful: true }.observe();
-        let mut again = self.take(Wanted { only: Some(&only), ..Wanted::default() }).await;
-        taken.requests += again.requests;
-        taken.collection.append(&mut again.collection);
+        let mut again = self.read_vendor(Wanted { only: Some(&only), ..Wanted::default() }).await;
+        read.requests += again.requests;
+        read.collection.append(&mut again.collection);
         for section in only {
             let unread = || Reading::without(State::Unreachable, "it could not be read a second time");
             let reading = again.snapshot.sections.remove(&section).unwrap_or_else(unread);
-            taken.keep_left_out(&section, &mut again.left_out);
-            taken.snapshot.sections.insert(section, reading);
+            read.replace_left_out(&section, &mut again.left_out);
+            read.snapshot.sections.insert(section, reading);
         }
         let baseline =
-            self.store.read(|tx| verified_baseline(tx, &taken.snapshot, trust, &self.catalogue, self.clock.now()))?;
+            self.store.read(|tx| verified_baseline(tx, &read.snapshot, trust, &self.catalogue, self.clock.now()))?;
         let is_held = |section: &String| match &baseline {
             Ok(baseline) => baseline.as_ref().is_some_and(|baseline| {
                 baseline.approved.subject.sections.get(section).is_some_and(|mark| mark.state.is_comparable())
@@ -48,20 +48,20 @@ impl Watch {
             // Nobody knows.
             Err(_) => true,
         };
-        let implausible = self.implausible(taken)?;
+        let implausible = self.implausible(read)?;
         for (section, (reason, digest)) in implausible.into_iter().filter(|(section, _)| is_held(section)) {
             if let Some(digest) = digest {
-                taken.suspected.insert(section.clone(), digest);
+                read.suspected.insert(section.clone(), digest);
             }
-            taken.snapshot.sections.insert(section, Reading::without(State::Suspect, reason));
+            read.snapshot.sections.insert(section, Reading::without(State::Suspect, reason));
         }
         Ok(())
     }
 
     /// The sections that are hard to believe for somebody who knows the readings before. One that is kept and cannot be read
     /// is compared with nothing.
-    fn implausible(&self, taken: &mut Taken) -> Result<Implausible, StoreError> {
-        let Taken { snapshot, left_out, unusable, .. } = taken;
+    fn implausible(&self, read: &mut ReadResult) -> Result<Implausible, StoreError> {
+        let ReadResult { snapshot, left_out, unusable, .. } = read;
         let table = Table::of(self.instance.id.provider);
         self.store.read(|tx| {
             let (mut implausible, mut of_implausible) = (Implausible::new(), Implausible::new());

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 
 use crate::config::Instance;
-use crate::daemon::Watched;
+use crate::daemon::LiveConfig;
 use crate::model::{InstanceId, Severity, State, Verdict};
 use crate::status::{InstanceStatus, Statuses};
 use crate::store::overview::{self, Waiting};
@@ -22,7 +22,7 @@ const STATES: [State; 6] =
 const MOST_MISSED: usize = 10;
 
 /// How everything stands.
-pub(super) struct Overview {
+pub(super) struct MonitoringOverview {
     now: DateTime<Utc>,
     history: u64,
     instances: Vec<InstanceGauges>,
@@ -42,11 +42,11 @@ struct InstanceGauges {
     is_told_untrusted: bool,
 }
 
-impl Overview {
+impl MonitoringOverview {
     /// Asks. Each instance by itself, so that nobody who writes waits for all of them.
     pub(super) fn ask(
         store: &Store,
-        watched: &Watched,
+        watched: &LiveConfig,
         began: DateTime<Utc>,
         now: DateTime<Utc>,
     ) -> Result<Self, StoreError> {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::Value;
 use url::Url;
 
-use super::Refusal;
+use super::SectionRefusal;
 use crate::canonical::unusable_reason;
 use crate::model::{Pattern, State, display_safe};
 use crate::sections::{Each, Section};
@@ -18,10 +18,10 @@ const MOST_ADDRESSES: usize = 10_000;
 const LONGEST_ID: usize = 1 << 10;
 
 /// What came of a section that others depend on.
-pub(super) type Outcome = Arc<Result<Value, Refusal>>;
+pub(super) type ParentOutcome = Arc<Result<Value, SectionRefusal>>;
 
 /// What stands in for the names in braces.
-type Names<'a> = Vec<(&'a str, String)>;
+type Substitutions<'a> = Vec<(&'a str, String)>;
 
 /// One address of a section.
 #[derive(Debug, Clone, PartialEq)]
@@ -50,8 +50,8 @@ pub(super) fn addresses(
     section: &Section,
     base: &Url,
     names: &[(&str, &str)],
-    parents: &BTreeMap<&str, Outcome>,
-) -> Result<Addresses, Refusal> {
+    parents: &BTreeMap<&str, ParentOutcome>,
+) -> Result<Addresses, SectionRefusal> {
     if let Some(when) = &section.when {
         let objects = objects(parents, &when.of)?;
         if !objects.iter().any(|object| has(object, &when.fields)) {
@@ -60,23 +60,25 @@ pub(super) fn addresses(
                 let of = &when.of;
                 let reason =
                     format!("an object of {of} does not say its '{name}', so it is not known what to read for it");
-                return Err(Refusal::unreachable(reason));
+                return Err(SectionRefusal::unreachable(reason));
             }
             let fields: Vec<_> = when.fields.iter().map(|(name, value)| format!("{name} = {value}")).collect();
             let reason = match fields.is_empty() {
                 true => format!("there is nothing in {}", when.of),
                 false => format!("nothing in {} has {}", when.of, fields.join(" and ")),
             };
-            return Err(Refusal::of(State::Off, reason));
+            return Err(SectionRefusal::of(State::Off, reason));
         }
     }
     let known = names.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
-    let mut found: Vec<(Vec<String>, Names<'_>)> = vec![(Vec::new(), known)];
+    let mut found: Vec<(Vec<String>, Substitutions<'_>)> = vec![(Vec::new(), known)];
     let mut unusable = Vec::new();
     for each in &section.each {
         let Values { values, unusable: odd } = values(each, parents)?;
         if found.len().saturating_mul(values.len()) > MOST_ADDRESSES {
-            return Err(Refusal::unreachable(format!("it would be read at more than {MOST_ADDRESSES} addresses")));
+            return Err(SectionRefusal::unreachable(format!(
+                "it would be read at more than {MOST_ADDRESSES} addresses"
+            )));
         }
         let mut longer = Vec::with_capacity(found.len() * values.len());
         for (keys, names) in &found {
@@ -111,7 +113,7 @@ struct Values {
 }
 
 /// The keys and values of one name in braces.
-fn values(each: &Each, parents: &BTreeMap<&str, Outcome>) -> Result<Values, Refusal> {
+fn values(each: &Each, parents: &BTreeMap<&str, ParentOutcome>) -> Result<Values, SectionRefusal> {
     let (Some(of), Some(pattern)) = (&each.of, &each.id) else {
         let values = each.names.iter().map(|name| (name.clone(), name.clone())).collect();
         return Ok(Values { values, unusable: BTreeMap::new() });
@@ -148,7 +150,7 @@ fn values(each: &Each, parents: &BTreeMap<&str, Outcome>) -> Result<Values, Refu
         unusable.insert(String::new(), format!("{first}{more}"));
     }
     match unusable.values().next() {
-        Some(reason) if found.is_empty() => Err(Refusal::unreachable(reason)),
+        Some(reason) if found.is_empty() => Err(SectionRefusal::unreachable(reason)),
         _ => Ok(Values { values: found.into_iter().collect(), unusable }),
     }
 }
@@ -197,19 +199,19 @@ fn key_of<'a>(each: &Each, id: &Pattern, object: &'a Value) -> Option<&'a str> {
 }
 
 /// The objects of a section that this one depends on.
-fn objects<'a>(parents: &'a BTreeMap<&str, Outcome>, of: &str) -> Result<Vec<&'a Value>, Refusal> {
+fn objects<'a>(parents: &'a BTreeMap<&str, ParentOutcome>, of: &str) -> Result<Vec<&'a Value>, SectionRefusal> {
     match parents.get(of).map(|outcome| outcome.as_ref()) {
         Some(Ok(Value::Array(items))) => Ok(items.iter().collect()),
         Some(Ok(object)) => Ok(vec![object]),
         // What does not exist has no parts.
         Some(Err(refusal)) if refusal.state.is_comparable() => {
-            Err(Refusal { reason: format!("{of} is {}: {}", refusal.state, refusal.reason), ..refusal.clone() })
+            Err(SectionRefusal { reason: format!("{of} is {}: {}", refusal.state, refusal.reason), ..refusal.clone() })
         }
         Some(Err(refusal)) => {
             let reason = format!("{of} has to be read first: {}", refusal.reason);
-            Err(Refusal { state: State::Unreachable, reason, ..refusal.clone() })
+            Err(SectionRefusal { state: State::Unreachable, reason, ..refusal.clone() })
         }
-        None => Err(Refusal::unreachable(format!("{of} has to be read first"))),
+        None => Err(SectionRefusal::unreachable(format!("{of} has to be read first"))),
     }
 }
 
@@ -232,7 +234,7 @@ fn has(object: &Value, fields: &BTreeMap<String, Value>) -> bool {
 
 /// `path` under `base`, which may have a path of its own (a proxy). What stands in for a name in braces is one segment,
 /// whatever is in it.
-fn url(base: &Url, path: &str, names: &Names<'_>) -> Url {
+fn url(base: &Url, path: &str, names: &Substitutions<'_>) -> Url {
     let mut url = base.clone();
     if let Ok(mut segments) = url.path_segments_mut() {
         segments.pop_if_empty();
@@ -258,7 +260,10 @@ mod tests {
         toml::from_str(&format!("{head}{text}")).unwrap()
     }
 
-    fn of(section: &Section, parents: &[(&'static str, Result<Value, Refusal>)]) -> Result<Vec<String>, Refusal> {
+    fn of(
+        section: &Section,
+        parents: &[(&'static str, Result<Value, SectionRefusal>)],
+    ) -> Result<Vec<String>, SectionRefusal> {
         let parents = parents.iter().map(|(name, outcome)| (*name, Arc::new(outcome.clone()))).collect();
         let base = "https://a.example/proxy".parse().unwrap();
         let found = addresses(section, &base, &[("env", "production")], &parents)?;
@@ -325,7 +330,7 @@ mod tests {
         let when = section("path = '/duo'\nwhen = { of = 'factors', where = { name = 'duo', enabled = true } }");
         let on = json!([{ "name": "duo", "enabled": true }]);
         let off = json!([{ "name": "duo", "enabled": false }, { "name": "otp", "enabled": true }]);
-        let refused = |state| Err(Refusal::of(state, "r"));
+        let refused = |state| Err(SectionRefusal::of(state, "r"));
         assert_eq!(of(&when, &[("factors", Ok(on))]).unwrap(), [" /proxy/duo"]);
         for (parents, expected) in [
             (vec![("factors", Ok(off))], State::Off),

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use authdrift::cli::context::Context;
 use authdrift::clock::{Clock, FakeClock, SystemClock};
 use authdrift::daemon::Daemon;
-use authdrift::daemon::reload::{Fresh, Loaded, Source};
+use authdrift::daemon::reload::{ConfigSource, Fresh, Loaded};
 use authdrift::model::{Digest, Provider};
 use authdrift::provider::Limits;
 use authdrift::sections::Table;
@@ -142,7 +142,7 @@ async fn hand() {
     let limits = Limits { tries: 1, busy_tries: 1, pause, longest_pause: pause, ..Limits::default() };
     let now: Arc<dyn Clock> = clock.clone();
     let mut daemon = Daemon::start(Arc::clone(&context.config), catalogue, now, limits).unwrap();
-    let ticks = daemon.beat();
+    let ticks = daemon.tick_sender();
     tokio::spawn(async move {
         while ticks.send(()).await.is_ok() {
             tokio::time::sleep(Duration::from_millis(40)).await;
@@ -161,7 +161,7 @@ async fn hand() {
         });
         Loaded { digest: Some(digest), outcome }
     });
-    daemon.reloading_from(Source { digest, load }).run().await.unwrap();
+    daemon.reloading_from(ConfigSource { digest, load }).run().await.unwrap();
 }
 
 /// A day and all that is in it.

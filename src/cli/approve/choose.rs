@@ -7,8 +7,8 @@ use std::io::Write;
 use super::super::output::{count, terminal_width};
 use super::super::{CliError, prompt};
 use super::shown::choice_at;
-use crate::approval::Selection;
-use crate::approval::propose::Standing;
+use crate::approval::ApprovalScope;
+use crate::approval::propose::Pending;
 use crate::classify::{Catalogue, Finding, with_their_other_paths};
 use crate::exit::Exit;
 use crate::model::{Severity, display_safe};
@@ -18,25 +18,25 @@ use crate::model::{Severity, display_safe};
 /// # Errors
 /// There is no terminal to ask on, or the person gives up.
 pub(super) fn ask(
-    standing: &Standing,
+    pending: &Pending,
     catalogue: &Catalogue,
     out: &mut dyn Write,
-) -> Result<Option<Selection>, CliError> {
+) -> Result<Option<ApprovalScope>, CliError> {
     let is_terminal = prompt::is_terminal();
-    let drifts = standing.drifts(catalogue);
-    let unbaselined = standing.unbaselined();
-    let unread = standing.unread();
-    let is_whole = standing.baseline.is_none() || standing.shortage().is_some();
+    let drifts = pending.drifts(catalogue);
+    let unbaselined = pending.unbaselined();
+    let unread = pending.unread();
+    let is_whole = pending.baseline.is_none() || pending.shortage().is_some();
     if is_whole || (drifts.is_empty() && unbaselined.is_empty() && unread.is_empty()) {
         // A first baseline has nothing to choose from: it is the snapshot or nothing.
         if !is_terminal {
-            return Ok(Some(Selection::All));
+            return Ok(Some(ApprovalScope::All));
         }
-        list_unread(standing, out)?;
+        list_unread(pending, out)?;
         out.flush()?;
-        let seen = standing.snapshot.seen();
+        let seen = pending.snapshot.seen();
         let question = format!("Approve all {} of the newest snapshot?", count(seen, "section"));
-        return Ok(prompt::confirm(&question)?.then_some(Selection::All));
+        return Ok(prompt::confirm(&question)?.then_some(ApprovalScope::All));
     }
     let entries = entries(catalogue, &drifts);
     if !is_terminal {
@@ -58,13 +58,13 @@ pub(super) fn ask(
     Ok(chosen.filter(|chosen| !chosen.is_empty()).map(|chosen| {
         let changes = chosen.iter().filter_map(|place| entries.get(*place)).flatten().copied().collect();
         let section = |place: &usize| sections.get(place.checked_sub(entries.len())?).map(|name| (*name).to_owned());
-        Selection::Chosen(changes, chosen.iter().filter_map(section).collect())
+        ApprovalScope::Chosen(changes, chosen.iter().filter_map(section).collect())
     }))
 }
 
 /// Says which sections cannot be read, and that approving accepts it.
-fn list_unread(standing: &Standing, out: &mut dyn Write) -> Result<(), CliError> {
-    let unread = standing.unread();
+fn list_unread(pending: &Pending, out: &mut dyn Write) -> Result<(), CliError> {
+    let unread = pending.unread();
     if unread.is_empty() {
         return Ok(());
     }

@@ -9,7 +9,7 @@ use super::super::context::{Catalogues, Context, find_config};
 use super::super::output::count;
 use super::super::{CliError, consent};
 use super::shown::Shown;
-use crate::approval::{self, ApprovalError, Memory, Proposal, Signer};
+use crate::approval::{self, ApprovalError, Proposal, SignedLog, SigningKey};
 use crate::classify::Finding;
 use crate::clock::{Clock, SystemClock};
 use crate::exit::Exit;
@@ -36,9 +36,9 @@ pub(crate) fn sign(config: Option<&Path>, options: &SignOptions, out: &mut dyn W
         Err(error) => return Err(error.with_help("without a configuration, say in whose name you sign with --as")),
     };
     let signers = trust.as_ref().map(TrustFiles::signers).transpose()?;
-    let signer = Signer::of_key(&options.key, signers, options.principal.as_deref())?;
+    let signer = SigningKey::of_key(&options.key, signers, options.principal.as_deref())?;
 
-    let memory = Memory::open(options.consent.memory.as_deref())?;
+    let memory = SignedLog::open(options.consent.memory.as_deref())?;
     if !options.consent.replace_signed {
         memory.check(&proposal.subject)?;
     }
@@ -104,7 +104,7 @@ pub(crate) fn sign(config: Option<&Path>, options: &SignOptions, out: &mut dyn W
         (proposal.previous, proposal.previous_statements) = (previous, statements);
     }
     // A signature that is not remembered is not handed out.
-    memory.remember(&proposal.subject, options.consent.replace_signed)?;
+    memory.record(&proposal.subject, options.consent.replace_signed)?;
     proposal.write(&options.file)?;
     let mut after = AfterCommit::of(format!("the signature is in '{}'", options.file.display()));
     after.then(writeln!(out, "Signed as {}: \"{}\".", safe(&signer.principal), safe(&reason)));

@@ -11,23 +11,23 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::Config;
-use crate::cycle::{Keep, Report, Watch};
-use crate::delivery::Line;
+use crate::cycle::{Monitor, Report, RunMode};
+use crate::delivery::Worker;
 use crate::model::{InstanceId, Verdict};
 use crate::store::StoreError;
-use crate::telemetry::{Chore, ChoreFailed, CycleEnded, CycleFailed, Observable, Outcome};
+use crate::telemetry::{Chore, ChoreFailed, CycleEnded, CycleFailed, CycleHealth, Observable};
 
 /// How long an instance rests after a cycle that could not be recorded: a full disk should not mean one every second.
 const REST: TimeDelta = TimeDelta::seconds(30);
 
 /// Everything that is under way, or was. It outlives the configuration that it was begun with.
 #[derive(Default)]
-pub(super) struct Work {
+pub(super) struct Tasks {
     cycles: BTreeMap<InstanceId, Slot>,
     deliveries: BTreeMap<String, Slot>,
 }
 
-impl Work {
+impl Tasks {
     pub(super) fn cycle(&mut self, instance: &InstanceId) -> &mut Slot {
         self.cycles.entry(instance.clone()).or_default()
     }
@@ -37,7 +37,7 @@ impl Work {
     }
 
     /// Forgets what is not in `config` any more, unless it still goes on: it may come back before it is over.
-    pub(super) fn keep_only(&mut self, config: &Config) {
+    pub(super) fn retain_configured(&mut self, config: &Config) {
         let has_instance = |id: &InstanceId| config.instances.iter().any(|instance| instance.id == *id);
         let has_receiver = |name: &str| config.receivers.iter().any(|receiver| receiver.name == name);
         self.cycles.retain(|id, slot| slot.is_running() || has_instance(id));
@@ -82,13 +82,13 @@ impl Slot {
 /// One cycle, unless the daemon stops first. A cycle that is dropped then was reading or waiting: commits do not wait, so
 /// they are never cut.
 pub(super) async fn cycle(
-    watch: Arc<Watch>,
+    monitor: Arc<Monitor>,
     stop: CancellationToken,
     failures: mpsc::UnboundedSender<StoreError>,
 ) -> bool {
     let outcome = tokio::select! {
         () = stop.cancelled() => return true,
-        outcome = watch.cycle(Keep::Everything) => outcome,
+        outcome = monitor.cycle(RunMode::Commit) => outcome,
     };
     match outcome {
         Ok(report) => {
@@ -99,7 +99,7 @@ pub(super) async fn cycle(
             true
         }
         Err(error) => {
-            CycleFailed { instance: &watch.instance().id, error: &error }.observe();
+            CycleFailed { instance: &monitor.instance().id, error: &error }.observe();
             // At the end nobody listens any more.
             let _ = failures.send(error);
             false
@@ -108,11 +108,11 @@ pub(super) async fn cycle(
 }
 
 pub(super) async fn deliver(
-    line: Arc<Line>,
+    worker: Arc<Worker>,
     stop: CancellationToken,
     failures: mpsc::UnboundedSender<StoreError>,
 ) -> bool {
-    match line.deliver(&stop).await {
+    match worker.deliver(&stop).await {
         Ok(()) => true,
         Err(error) => {
             ChoreFailed { chore: Chore::Delivery, error: &error }.observe();
@@ -127,9 +127,9 @@ fn observed(report: &Report) -> CycleEnded<'_> {
         instance: &report.instance,
         verdict: report.verdict.as_str(),
         outcome: match report.verdict {
-            Verdict::InSync | Verdict::NoBaseline => Outcome::Good,
-            Verdict::Drift | Verdict::Blind => Outcome::Worrying,
-            Verdict::Untrusted | Verdict::Error => Outcome::Bad,
+            Verdict::InSync | Verdict::NoBaseline => CycleHealth::Good,
+            Verdict::Drift | Verdict::Blind => CycleHealth::Worrying,
+            Verdict::Untrusted | Verdict::Error => CycleHealth::Bad,
         },
         drifts: report.drifts.len(),
         requests: report.requests,
