@@ -27,7 +27,7 @@ use authdrift::classify::Catalogue;
 use authdrift::cli::{self, args::Arguments};
 use authdrift::clock::{Clock, SystemClock};
 use authdrift::config::{self, Sources};
-use authdrift::cycle::{Keep, Watch};
+use authdrift::cycle::{Monitor, RunMode};
 use authdrift::model::Verdict;
 use authdrift::provider::Limits;
 use authdrift::simulator::vendor::Vendor;
@@ -305,11 +305,11 @@ fn watch(name: &str, folder: &Path) -> Outcome<()> {
     let instance = config.instance("bench")?.clone();
     let catalogue = Arc::new(Catalogue::of(instance.id.provider, None)?);
     let store = Store::open(&config.store)?;
-    let watch = Watch::new(config, &instance, catalogue, store, Arc::new(SystemClock), Limits::default())?;
+    let watch = Monitor::new(config, &instance, catalogue, store, Arc::new(SystemClock), Limits::default())?;
     let mut costs = Vec::new();
     for (step, expected) in [("first reading", Verdict::NoBaseline), ("unchanged", Verdict::InSync)] {
         let cost = cost(folder, step, || {
-            let report = runtime.block_on(watch.cycle(Keep::Everything))?;
+            let report = runtime.block_on(watch.cycle(RunMode::Commit))?;
             if report.verdict != expected {
                 return Err(format!("{name}: {:?} {:?}", report.verdict, report.sections).into());
             }
@@ -319,7 +319,7 @@ fn watch(name: &str, folder: &Path) -> Outcome<()> {
         if expected == Verdict::NoBaseline {
             approve(folder)?;
             // Everything is compared and known once before an ordinary cycle is measured.
-            runtime.block_on(watch.cycle(Keep::Everything))?;
+            runtime.block_on(watch.cycle(RunMode::Commit))?;
         }
     }
     say(&serde_json::to_string(&costs)?)

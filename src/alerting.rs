@@ -18,7 +18,7 @@ pub use reminders::reminder;
 pub use silences::{begin as begin_silence, of_ends as of_silence_ends};
 
 use crate::incident::Transition;
-use crate::message::{Notice, SectionNews};
+use crate::message::{Notice, SectionEntry};
 
 /// Everything about one instance that people are to be told of.
 #[derive(Debug, Default)]
@@ -26,7 +26,7 @@ pub struct Notifications {
     /// Drifts that took a step.
     pub transitions: Vec<Transition>,
     /// Sections that took a step.
-    pub sections: Vec<SectionNews>,
+    pub sections: Vec<SectionEntry>,
     /// The baseline cannot be trusted any more, for this reason.
     pub untrusted: Option<String>,
     /// The baseline can be trusted again.

@@ -4,16 +4,16 @@
 //! statements signed so far. Whoever carries it need not be trusted: everything is checked again on import.
 
 pub mod import;
-pub mod memory;
 pub mod proposal;
 pub mod propose;
 pub mod sign;
+pub mod signed_log;
 
 pub use import::{Imported, import};
-pub use memory::Memory;
 pub use proposal::Proposal;
-pub use propose::{Limit, Named, Selection, propose};
-pub use sign::{Signer, sign};
+pub use propose::{ApprovalScope, ChangeSelector, Validity, propose};
+pub use sign::{SigningKey, sign};
+pub use signed_log::SignedLog;
 
 use std::path::PathBuf;
 
@@ -128,7 +128,7 @@ pub enum ApprovalError {
         /// The instance.
         instance: InstanceId,
         /// How.
-        reason: memory::Behind,
+        reason: signed_log::Behind,
         /// The file that remembers.
         memory: PathBuf,
     },

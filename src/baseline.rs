@@ -5,7 +5,7 @@ mod impact;
 mod summary;
 
 pub use evaluate::{
-    Comparison, Evaluation, approved_side, concluded, evaluate, expected, foundation, sound_baseline, surroundings,
+    Comparison, Evaluation, approved_side, base, change_context, concluded, evaluate, expected, sound_baseline,
     unknown, verified_baseline,
 };
 pub use impact::DocumentImpact;

@@ -4,6 +4,7 @@
 //! become keyed fingerprints, program text becomes its digest. Everything else stays, fields nobody has heard of
 //! included. The bytes are RFC 8785, so equal settings have equal digests.
 
+mod budget;
 mod certificate;
 mod document;
 mod items;
@@ -11,11 +12,11 @@ mod normalise;
 mod numbers;
 mod parse;
 mod redact;
-mod room;
 mod unknown;
 
 use serde_json::Value;
 
+pub use budget::{MemoryBudget, OverBudget, weight};
 pub(crate) use certificate::certificates;
 pub use document::{Document, NotTheDocument};
 pub(crate) use items::parse_items;
@@ -26,7 +27,6 @@ pub use redact::{FingerprintKey, Redaction};
 pub(crate) use redact::{
     HIDDEN, is_fingerprint, is_large_stand_in, is_same, is_stand_in, large_stand_in, without_secrets,
 };
-pub use room::{NoRoom, Room, weight};
 pub(crate) use unknown::{
     as_before, forget_mended, is_accepted, not_watched, places as unknown_places, to_approve, unknown, unusable,
     unusable_reason,

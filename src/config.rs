@@ -5,7 +5,6 @@
 
 mod address;
 mod instance;
-mod kept;
 pub mod load;
 pub mod lookup;
 mod monitoring;
@@ -19,6 +18,7 @@ mod reads;
 mod receiver;
 mod routes;
 mod secret;
+mod secret_refs;
 mod sources;
 mod suggest;
 #[cfg(test)]
@@ -27,13 +27,13 @@ mod times;
 mod validate;
 
 pub use address::is_domain;
-pub use kept::Kept;
 pub use load::{parse, salvage};
 pub use lookup::NoInstance;
 pub use network::{BadProxyUrl, Proxy, ProxyAddress, proxy_url};
 pub use problem::{Problem, Problems};
 pub use reach::{meant, refused, refused_address};
 pub use reads::NotRead;
+pub use secret_refs::SecretUse;
 pub use sources::Sources;
 pub use suggest::closest;
 pub use validate::ALLOWED_SIGNERS;
@@ -60,7 +60,7 @@ pub struct Config {
     /// How long documents are kept that no baseline and no open drift needs.
     pub keep: Duration,
     /// Who may approve a baseline.
-    pub approval: Approval,
+    pub approval: ApprovalConfig,
     /// The user's own catalogue, read before the built-in ones.
     pub catalogue: Option<PathBuf>,
     /// What is watched, in the order of the file; ids are unique.
@@ -95,7 +95,7 @@ impl fmt::Display for Listen {
 
 /// Who may approve a baseline.
 #[derive(Debug, Clone)]
-pub struct Approval {
+pub struct ApprovalConfig {
     /// OpenSSH `allowed_signers` file.
     pub allowed_signers: PathBuf,
     /// KRL or list of public keys that are refused whatever they signed.
@@ -104,7 +104,7 @@ pub struct Approval {
     pub rules: Rules,
 }
 
-impl Approval {
+impl ApprovalConfig {
     /// The command that approves changes of `instance` of which `worst` is the most severe, for people.
     pub fn command(&self, instance: &InstanceId, worst: Severity) -> String {
         instance.approval_command(self.rules.need(worst))

@@ -1,9 +1,9 @@
 //! One pass for one instance, from the first request to the last commit. Reads top to bottom like the data flows.
 
 mod commit;
-mod doubt;
 mod failure;
 pub mod report;
+mod reread;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 
-pub use failure::Failure;
+pub use failure::ReadFailure;
 pub use report::Report;
 
 use crate::baseline::{Evaluation, evaluate, verified_baseline};
@@ -30,7 +30,7 @@ use crate::trust::Untrusted;
 use crate::trust_files::TrustFiles;
 
 /// Everything a cycle of one instance needs. Kept from cycle to cycle.
-pub struct Watch {
+pub struct Monitor {
     config: Arc<Config>,
     instance: Instance,
     catalogue: Arc<Catalogue>,
@@ -43,11 +43,11 @@ pub struct Watch {
 }
 
 /// Told what a cycle is doing.
-type OnStep = Box<dyn Fn(&InstanceId, Step) + Send + Sync>;
+type OnStep = Box<dyn Fn(&InstanceId, CycleStep) + Send + Sync>;
 
 /// What a cycle is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Step {
+pub enum CycleStep {
     /// It reads.
     Reading(Progress),
     /// It found something new in so many sections and waits to read them again.
@@ -61,19 +61,19 @@ pub enum Step {
 
 /// Whether a cycle leaves anything behind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Keep {
+pub enum RunMode {
     /// Snapshot, drifts, history and messages are recorded.
-    Everything,
+    Commit,
     /// Nothing is written.
-    Nothing,
+    DryRun,
 }
 
 /// What one reading gave.
-struct Taken {
+struct ReadResult {
     snapshot: Snapshot,
-    failure: Option<Failure>,
+    failure: Option<ReadFailure>,
     /// The keys seem to be of two instances.
-    mismatch: Option<Failure>,
+    mismatch: Option<ReadFailure>,
     /// Credentials that the vendor does not accept.
     refused: BTreeMap<Api, String>,
     /// What was read of suspect sections.
@@ -88,7 +88,7 @@ struct Taken {
     damage: Option<String>,
 }
 
-impl Taken {
+impl ReadResult {
     /// What `work` found, or what is found where a row cannot be read that only it needs.
     fn or_unusable<T: Default>(&mut self, work: Result<T, StoreError>) -> Result<T, StoreError> {
         match work {
@@ -109,7 +109,7 @@ impl Taken {
     }
 }
 
-impl Watch {
+impl Monitor {
     /// Prepares to watch `instance`.
     ///
     /// # Errors
@@ -137,7 +137,7 @@ impl Watch {
 
     /// Calls `tell` at every step, so that a person at a terminal knows why nothing happens.
     #[must_use]
-    pub fn on_step(mut self, tell: impl Fn(&InstanceId, Step) + Send + Sync + 'static) -> Self {
+    pub fn on_step(mut self, tell: impl Fn(&InstanceId, CycleStep) + Send + Sync + 'static) -> Self {
         self.on_step = Box::new(tell);
         self
     }
@@ -156,71 +156,71 @@ impl Watch {
     ///
     /// # Errors
     /// The store cannot be used. Whatever goes wrong at the vendor or with the baseline is part of the report.
-    pub async fn cycle(&self, keep: Keep) -> Result<Report, StoreError> {
+    pub async fn cycle(&self, mode: RunMode) -> Result<Report, StoreError> {
         let timer = Instant::now();
         let free = self.store.free_space()?;
-        let mut taken = self.take(Wanted { at_hand: Some(&self.at_hand()), ..Wanted::default() }).await;
+        let mut read = self.take(Wanted { at_hand: Some(&self.at_hand()), ..Wanted::default() }).await;
         let trust = TrustFiles::read_now(&self.config.approval)?;
-        if let Some(mismatch) = taken.mismatch.take()
-            && !self.is_approved_instance(&taken.snapshot, &trust)?
+        if let Some(mismatch) = read.mismatch.take()
+            && !self.is_approved_instance(&read.snapshot, &trust)?
         {
-            taken = Taken { snapshot: self.nothing(), failure: Some(mismatch), ..taken };
+            read = ReadResult { snapshot: self.nothing(), failure: Some(mismatch), ..read };
         }
-        let reread = self.read_doubtful_again(&mut taken, &trust).await;
-        taken.or_unusable(reread)?;
+        let reread = self.reread_implausible(&mut read, &trust).await;
+        read.or_unusable(reread)?;
 
         // What is new or over is read again before anybody hears of it: vendors' reads are eventually consistent, and a
         // change that is half applied should be reported once and whole.
         let new = self.store.read(|tx| -> Result<Vec<String>, StoreError> {
-            moving_sections(tx, &self.instance, &self.evaluation(tx, &taken, &trust)?)
+            moving_sections(tx, &self.instance, &self.evaluation(tx, &read, &trust)?)
         });
-        let new = taken.or_unusable(new)?;
+        let new = read.or_unusable(new)?;
         let confirm_after = self.instance.schedule.confirm_after;
         if !new.is_empty() && confirm_after > Duration::ZERO {
             Reread { instance: &self.instance.id, sections: &new, is_doubtful: false }.observe();
-            (self.on_step)(&self.instance.id, Step::Waiting { sections: new.len(), wait: confirm_after });
+            (self.on_step)(&self.instance.id, CycleStep::Waiting { sections: new.len(), wait: confirm_after });
             tokio::time::sleep(confirm_after).await;
             let mut again = self.take(Wanted { only: Some(&new), ..Wanted::default() }).await;
-            taken.requests += again.requests;
-            taken.collection.append(&mut again.collection);
+            read.requests += again.requests;
+            read.collection.append(&mut again.collection);
             let unread =
                 again.failure.map_or("it could not be read a second time".to_owned(), |failure| failure.reason);
             for section in new {
                 // What could not be read a second time is not confirmed: nothing is known about it.
                 let reading = again.snapshot.sections.remove(&section);
                 let reading = reading.unwrap_or_else(|| Reading::without(State::Unreachable, &unread));
-                taken.keep_left_out(&section, &mut again.left_out);
-                taken.snapshot.sections.insert(section, reading);
+                read.keep_left_out(&section, &mut again.left_out);
+                read.snapshot.sections.insert(section, reading);
             }
             // What is read the second time has to be believed like the first.
-            let reread = self.read_doubtful_again(&mut taken, &trust).await;
-            taken.or_unusable(reread)?;
+            let reread = self.reread_implausible(&mut read, &trust).await;
+            read.or_unusable(reread)?;
         }
-        self.keep_at_hand(&taken.snapshot);
+        self.keep_at_hand(&read.snapshot);
 
         let now = self.clock.now();
         let cycle = store::cycles::Cycle {
             at: now,
             duration: timer.elapsed(),
-            requests: taken.requests,
+            requests: read.requests,
             verdict: String::new(),
-            collection: serde_json::to_string(&taken.collection)
+            collection: serde_json::to_string(&read.collection)
                 .unwrap_or_else(|error| unreachable!("internal: a record of requests has no JSON form: {error}")),
         };
         loop {
-            let outcome = self.recorded(keep, &taken, &cycle, free);
+            let outcome = self.recorded(mode, &read, &cycle, free);
             match outcome {
                 // Of all that was read, only that section is not kept.
                 Err(StoreError::Unreadable { what, section: Some(section) })
-                    if taken.snapshot.sections.get(&section).is_some_and(|reading| reading.document().is_some()) =>
+                    if read.snapshot.sections.get(&section).is_some_and(|reading| reading.document().is_some()) =>
                 {
                     let reason = format!("{what} could not be read again");
-                    taken.snapshot.sections.insert(section, Reading::without(State::Unreachable, reason));
+                    read.snapshot.sections.insert(section, Reading::without(State::Unreachable, reason));
                 }
                 // One row costs this comparison, and no cycle.
-                Err(StoreError::Damaged(reason)) if taken.damage.is_none() => {
-                    taken.unusable.get_or_insert_with(|| reason.clone());
-                    taken.damage = Some(reason);
+                Err(StoreError::Damaged(reason)) if read.damage.is_none() => {
+                    read.unusable.get_or_insert_with(|| reason.clone());
+                    read.damage = Some(reason);
                 }
                 outcome => return outcome.map_err(|error| self.store.explained(error)),
             }
@@ -230,24 +230,24 @@ impl Watch {
     /// Records what a cycle found, or says what would be recorded.
     fn recorded(
         &self,
-        keep: Keep,
-        taken: &Taken,
+        mode: RunMode,
+        read: &ReadResult,
         cycle: &store::cycles::Cycle,
         free: Option<u64>,
     ) -> Result<Report, StoreError> {
-        match keep {
+        match mode {
             // Somebody may have been let in, and have approved, while the cycle read and waited.
-            Keep::Everything => self.store.write(|tx| {
+            RunMode::Commit => self.store.write(|tx| {
                 let trust = TrustFiles::read_now(&self.config.approval)?;
-                commit::commit(tx, self, taken, &trust, cycle.clone(), free)
+                commit::commit(tx, self, read, &trust, cycle.clone(), free)
             }),
-            Keep::Nothing => self.store.read(|tx| {
+            RunMode::DryRun => self.store.read(|tx| {
                 let trust = TrustFiles::read_now(&self.config.approval)?;
-                let evaluation = match &taken.damage {
+                let evaluation = match &read.damage {
                     Some(reason) => Evaluation::Untrusted(Untrusted::StoreTampered { reason: reason.clone() }),
-                    None => self.evaluation(tx, taken, &trust)?,
+                    None => self.evaluation(tx, read, &trust)?,
                 };
-                report::build(tx, self, taken, &evaluation, cycle)
+                report::build(tx, self, read, &evaluation, cycle)
             }),
         }
     }
@@ -256,10 +256,10 @@ impl Watch {
     fn evaluation(
         &self,
         tx: &store::Transaction<'_>,
-        taken: &Taken,
+        read: &ReadResult,
         trust: &TrustFiles,
     ) -> Result<Evaluation, StoreError> {
-        evaluate(tx, &self.instance.selection, &taken.snapshot, trust, &self.catalogue, self.clock.now())
+        evaluate(tx, &self.instance.selection, &read.snapshot, trust, &self.catalogue, self.clock.now())
     }
 
     /// Whether the vendor's id of the instance is the one that was approved: then its keys are right, and hosts that do not
@@ -271,25 +271,24 @@ impl Watch {
         Ok(snapshot.resource.starts_with("ins_") && approved.as_ref() == Some(&snapshot.resource))
     }
 
-    async fn take(&self, wanted: Wanted<'_>) -> Taken {
+    async fn take(&self, wanted: Wanted<'_>) -> ReadResult {
         let now = self.clock.now();
-        let tell = |progress| (self.on_step)(&self.instance.id, Step::Reading(progress));
+        let tell = |progress| (self.on_step)(&self.instance.id, CycleStep::Reading(progress));
         match self.reader.read(wanted, now, tell).await {
             Ok(fetched) => {
-                let mut taken = self.assemble(fetched);
+                let mut read = self.assemble(fetched);
                 if let Some(names) = wanted.at_hand {
                     let at_hand = self.at_hand.lock().unwrap_or_else(PoisonError::into_inner);
                     let readings = at_hand.iter().filter(|(name, _)| names.contains(*name));
-                    taken
-                        .snapshot
+                    read.snapshot
                         .sections
                         .extend(readings.map(|(name, (_, reading))| (name.clone(), reading.at_rest())));
                 }
-                taken
+                read
             }
-            Err(error) => Taken {
+            Err(error) => ReadResult {
                 snapshot: self.nothing(),
-                failure: Some(Failure::of_read_error(&error)),
+                failure: Some(ReadFailure::of_read_error(&error)),
                 mismatch: None,
                 refused: BTreeMap::new(),
                 suspected: BTreeMap::new(),
@@ -344,13 +343,13 @@ impl Watch {
     }
 
     /// From foreign values to canonical documents, and one snapshot.
-    fn assemble(&self, fetched: Fetched) -> Taken {
+    fn assemble(&self, fetched: Fetched) -> ReadResult {
         let redaction = Redaction { key: self.store.fingerprint_key().clone(), keep_code: self.instance.keep_code };
         let table = Table::of(self.instance.id.provider);
         let mut snapshot = self.nothing();
         snapshot.resource = fetched.resource.primary().unwrap_or_default().to_owned();
         snapshot.identifiers = fetched.resource;
-        let mismatch = fetched.mismatch.as_ref().map(Failure::of_read_error);
+        let mismatch = fetched.mismatch.as_ref().map(ReadFailure::of_read_error);
         let mut is_credential = false;
         let mut unread = BTreeMap::new();
         for (name, outcome) in fetched.sections {
@@ -377,8 +376,8 @@ impl Watch {
                 *reading = Reading::without(State::Unreachable, format!("{parent} has to be read first: {error}"));
             }
         }
-        let failure = (snapshot.seen() == 0).then(|| Failure::of_snapshot(&snapshot, is_credential));
-        Taken {
+        let failure = (snapshot.seen() == 0).then(|| ReadFailure::of_snapshot(&snapshot, is_credential));
+        ReadResult {
             snapshot,
             failure,
             mismatch,
@@ -407,7 +406,7 @@ fn moving_sections(
     let ending = incident::Ending::Reverted;
     let steps =
         incident::advance(&instance.id, &known, &compared.changes, &compared.sections, &ending, DateTime::default());
-    let moving = steps.iter().filter(|transition| transition.step != incident::Step::Unchanged);
+    let moving = steps.iter().filter(|transition| transition.step != incident::DriftStep::Unchanged);
     let sections: BTreeSet<String> = moving.map(|transition| transition.drift.change.section().to_owned()).collect();
     Ok(sections.into_iter().collect())
 }

@@ -24,7 +24,7 @@ use checks::Checks;
 use chrono::{DateTime, TimeDelta, Utc};
 use lock::Lock;
 use plan::{Ground, Plan, unusable};
-use reload::Source;
+use reload::ConfigSource;
 use serde_json::json;
 use signals::{Signals, Wish};
 use systemd::{Manager, Preparing};
@@ -88,14 +88,14 @@ const UPKEEP_EVERY: TimeDelta = TimeDelta::minutes(1);
 
 /// What the daemon watches and whom it tells, for those who ask how that is going. A reload publishes it anew.
 #[derive(Clone)]
-pub struct Watched {
+pub struct LiveConfig {
     /// How each instance stands.
     pub statuses: Arc<Statuses>,
     /// The names of the receivers.
     pub receivers: Vec<String>,
 }
 
-impl Watched {
+impl LiveConfig {
     fn new(plan: &Plan) -> Self {
         let receivers = plan.config.receivers.iter().map(|receiver| receiver.name.clone()).collect();
         Self { statuses: Arc::clone(&plan.statuses), receivers }
@@ -104,10 +104,10 @@ impl Watched {
 
 /// A daemon that is ready to run.
 pub struct Daemon {
-    watched: watch::Sender<Watched>,
+    watched: watch::Sender<LiveConfig>,
     plan: Plan,
     ground: Ground,
-    source: Option<Source>,
+    source: Option<ConfigSource>,
     /// Why the last reload was refused, until one is not.
     refused: Option<String>,
     signals: Signals,
@@ -146,7 +146,7 @@ impl Daemon {
         let ground = Ground { store, clock, limits };
         let plan = Plan::new(&ground, config, catalogue)?;
         Ok(Self {
-            watched: watch::Sender::new(Watched::new(&plan)),
+            watched: watch::Sender::new(LiveConfig::new(&plan)),
             plan,
             ground,
             source: None,
@@ -162,7 +162,7 @@ impl Daemon {
     }
 
     /// What it watches, now and after every reload.
-    pub fn watched(&self) -> watch::Receiver<Watched> {
+    pub fn watched(&self) -> watch::Receiver<LiveConfig> {
         self.watched.subscribe()
     }
 
@@ -173,7 +173,7 @@ impl Daemon {
 
     /// Reads its configuration from there when it is asked to reload. Without a source every reload is refused.
     #[must_use]
-    pub fn reloading_from(mut self, source: Source) -> Self {
+    pub fn reloading_from(mut self, source: ConfigSource) -> Self {
         self.source = Some(source);
         self
     }
@@ -333,10 +333,10 @@ impl Daemon {
                 slot.begin(now, &self.tracker, cycle(Arc::clone(watch), self.stop.clone(), failures.clone()));
             }
         }
-        for line in self.plan.delivery.lines() {
-            let slot = work.delivery(line.name());
+        for worker in self.plan.delivery.workers() {
+            let slot = work.delivery(worker.name());
             if slot.is_free(now) {
-                slot.begin(now, &self.tracker, deliver(Arc::clone(line), self.stop.clone(), failures.clone()));
+                slot.begin(now, &self.tracker, deliver(Arc::clone(worker), self.stop.clone(), failures.clone()));
             }
         }
         Ok(())

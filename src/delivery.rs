@@ -10,7 +10,7 @@ use chrono::{DateTime, Utc};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use self::direct::{Direct, Herald, mark_or_none};
+use self::direct::{DirectMessage, DirectNotifier, mark_or_none};
 pub use self::upkeep::upkeep;
 use crate::backoff::{granted, next_delivery, patience};
 use crate::clock::Clock;
@@ -28,19 +28,19 @@ const HOLD: Duration = Duration::from_secs(60);
 
 /// All receivers. Each has a line of its own, so that none waits for another.
 pub struct Delivery {
-    lines: Vec<Arc<Line>>,
-    herald: Arc<Herald>,
+    workers: Vec<Arc<Worker>>,
+    notifier: Arc<DirectNotifier>,
     store: Store,
     clock: Arc<dyn Clock>,
 }
 
 /// The way to one receiver.
-pub struct Line {
+pub struct Worker {
     name: String,
     target: Digest,
     sender: Arc<Sender>,
     /// Tells all receivers what must not wait in the outbox.
-    herald: Arc<Herald>,
+    notifier: Arc<DirectNotifier>,
     store: Store,
     clock: Arc<dyn Clock>,
 }
@@ -51,24 +51,24 @@ impl Delivery {
     /// # Errors
     /// A receiver cannot be prepared.
     pub fn new(store: &Store, clock: &Arc<dyn Clock>, receivers: &[Receiver]) -> Result<Self, BadReceiver> {
-        let herald = Arc::new(Herald::new(receivers)?);
-        let mut lines = Vec::new();
-        for (receiver, sender) in receivers.iter().zip(herald.senders()) {
-            lines.push(Arc::new(Line {
+        let notifier = Arc::new(DirectNotifier::new(receivers)?);
+        let mut workers = Vec::new();
+        for (receiver, sender) in receivers.iter().zip(notifier.senders()) {
+            workers.push(Arc::new(Worker {
                 name: receiver.name.clone(),
                 target: target(receiver),
                 sender,
-                herald: Arc::clone(&herald),
+                notifier: Arc::clone(&notifier),
                 store: store.clone(),
                 clock: Arc::clone(clock),
             }));
         }
-        Ok(Self { lines, herald, store: store.clone(), clock: Arc::clone(clock) })
+        Ok(Self { workers, notifier, store: store.clone(), clock: Arc::clone(clock) })
     }
 
     /// The ways to the receivers, in the order of the configuration.
-    pub fn lines(&self) -> &[Arc<Line>] {
-        &self.lines
+    pub fn workers(&self) -> &[Arc<Worker>] {
+        &self.workers
     }
 
     /// Delivers everything that is due, all receivers side by side, and waits for all of them. If the history does not verify,
@@ -79,13 +79,15 @@ impl Delivery {
     pub async fn deliver(&self) -> Result<(), StoreError> {
         if let Err(StoreError::History(reason)) = self.store.read(|tx| tx.history().map(drop)) {
             let mark = self.store.read(|tx| events::mark(tx)).ok().flatten();
-            Arc::clone(&self.herald).tell(Direct::of_history(&reason), mark_or_none(mark), self.clock.now()).await;
+            Arc::clone(&self.notifier)
+                .notify(DirectMessage::of_history(&reason), mark_or_none(mark), self.clock.now())
+                .await;
             return Ok(());
         }
         let mut tasks = JoinSet::new();
-        for line in &self.lines {
-            let line = Arc::clone(line);
-            tasks.spawn(async move { line.deliver(&CancellationToken::new()).await });
+        for worker in &self.workers {
+            let worker = Arc::clone(worker);
+            tasks.spawn(async move { worker.deliver(&CancellationToken::new()).await });
         }
         let mut outcome = Ok(());
         while let Some(finished) = tasks.join_next().await {
@@ -96,7 +98,7 @@ impl Delivery {
     }
 }
 
-impl Line {
+impl Worker {
     /// The receiver's name.
     pub fn name(&self) -> &str {
         &self.name
@@ -130,7 +132,8 @@ impl Line {
             let trials = self.store.read(|tx| outbox::trials(tx, &message.id))?;
             let outcome = outcome(&message, &attempt, trials, self.clock.now());
             self.record(&message, &attempt, &outcome)?;
-            if !matches!(attempt, Attempt::Delivered(_) | Attempt::Permanent(_) | Attempt::Partly(_, true)) {
+            if !matches!(attempt, Attempt::Delivered(_) | Attempt::Permanent(_) | Attempt::PartiallyDelivered(_, true))
+            {
                 return Ok(());
             }
         }
@@ -146,7 +149,7 @@ impl Line {
         let (is_known, mark) = self.store.read(|tx| Ok::<_, StoreError>((is_known(tx)?, events::mark(tx)?)))?;
         if let (false, Some(mark)) = (is_known, mark) {
             let reason = format!("the database was tampered with: {reason}; it is not sent");
-            Arc::clone(&self.herald).tell(Direct::Untrusted(instance, reason), mark, self.clock.now()).await;
+            Arc::clone(&self.notifier).notify(DirectMessage::Untrusted(instance, reason), mark, self.clock.now()).await;
         }
         Ok(())
     }
@@ -162,20 +165,20 @@ impl Line {
         }
         let now = self.clock.now();
         let asked = match attempt {
-            Attempt::Busy(_, asked) => Some(*asked),
+            Attempt::RateLimited(_, asked) => Some(*asked),
             Attempt::Transient(_, asked) => *asked,
             _ => None,
         };
         let tried = Tried {
             outcome,
-            is_short: matches!(attempt, Attempt::Transient(..) | Attempt::Busy(..)),
-            has_taken: matches!(attempt, Attempt::Delivered(_) | Attempt::Partly(_, true)),
+            is_short: matches!(attempt, Attempt::Transient(..) | Attempt::RateLimited(..)),
+            has_taken: matches!(attempt, Attempt::Delivered(_) | Attempt::PartiallyDelivered(_, true)),
             until: asked.map(|asked| now + granted(asked)),
         };
         self.store.write(|tx| {
             outbox::record(tx, &message.id, &self.target, &tried, now)?;
             match attempt {
-                Attempt::Gone(reason) => receivers::disable(tx, receiver, &self.target, reason, now),
+                Attempt::Disabled(reason) => receivers::disable(tx, receiver, &self.target, reason, now),
                 _ => Ok(()),
             }
         })
@@ -202,11 +205,11 @@ fn outcome(message: &Message, attempt: &Attempt, trials: Trials, now: DateTime<U
     };
     match attempt {
         Attempt::Delivered(answer) => Outcome::Delivered(answer.clone()),
-        Attempt::Permanent(reason) | Attempt::Gone(reason) => Outcome::Dead(reason.clone()),
-        Attempt::Busy(reason, asked) => held(reason, *asked),
+        Attempt::Permanent(reason) | Attempt::Disabled(reason) => Outcome::Dead(reason.clone()),
+        Attempt::RateLimited(reason, asked) => held(reason, *asked),
         // Who asks for time and takes others meanwhile asks because of this message.
         Attempt::Transient(reason, Some(asked)) if !trials.is_passed => held(reason, *asked),
         Attempt::Transient(reason, asked) => again(reason, *asked, Outcome::Again),
-        Attempt::Partly(reason, _) => again(reason, None, Outcome::Partly),
+        Attempt::PartiallyDelivered(reason, _) => again(reason, None, Outcome::Partly),
     }
 }

@@ -4,17 +4,18 @@
 //! on, and ends when the value equals the baseline again or a new baseline holds it. What could not be read changes
 //! nothing.
 
+mod notification;
 mod sections;
 pub mod silence;
-mod story;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
+pub use notification::{Notification, NotificationLog, decide, is_reminder_due};
 pub use sections::{SectionIncident, SectionKind, SectionStep, advance_sections, section_kind, section_kinds};
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-pub use silence::{Hearing, Matcher, Silence};
-pub use story::{Story, Telling, is_reminder_due, telling};
+pub use silence::{Matcher, Muting, Silence};
 
 use crate::canonical;
 use crate::diff::{Change, ChangeKind};
@@ -43,7 +44,7 @@ word!(
 
 /// A drift that is remembered, open or not.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Known {
+pub struct Drift {
     /// Its name.
     pub id: DriftId,
     /// The change as it was last seen.
@@ -72,8 +73,8 @@ pub enum Ending {
 }
 
 /// What one cycle means for one drift.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Step {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum DriftStep {
     /// First seen.
     Opened,
     /// It had ended and is back.
@@ -90,24 +91,24 @@ pub enum Step {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Transition {
     /// The step.
-    pub step: Step,
+    pub step: DriftStep,
     /// The fingerprint.
     pub fingerprint: Digest,
     /// The drift after the step.
-    pub drift: Known,
+    pub drift: Drift,
     /// What people are told of it.
-    pub telling: Telling,
+    pub notification: Notification,
     /// Whether somebody asked for quiet about it, or announced something else.
-    pub hearing: Hearing,
+    pub muting: Muting,
     /// The worst it was since it began: who heard of that hears of the rest.
     pub worst: Severity,
 }
 
 impl Transition {
     /// A step that is told if it is one.
-    pub fn new(step: Step, fingerprint: Digest, drift: Known) -> Self {
-        let telling = if step == Step::Unchanged { Telling::Nothing } else { Telling::Step };
-        Self { step, fingerprint, drift, telling, hearing: Hearing::Aloud, worst: Severity::Info }
+    pub fn new(step: DriftStep, fingerprint: Digest, drift: Drift) -> Self {
+        let notification = if step == DriftStep::Unchanged { Notification::Nothing } else { Notification::Step };
+        Self { step, fingerprint, drift, notification, muting: Muting::None, worst: Severity::Info }
     }
 }
 
@@ -117,7 +118,7 @@ impl Transition {
 /// could be compared. An open drift of another section keeps its status: nothing is known about it.
 pub fn advance(
     instance: &InstanceId,
-    known: &BTreeMap<Digest, Known>,
+    known: &BTreeMap<Digest, Drift>,
     changes: &[Change],
     compared: &BTreeSet<String>,
     ending: &Ending,
@@ -129,17 +130,17 @@ pub fn advance(
         let fingerprint = fingerprint(instance, change);
         let (step, drift) = match known.get(&fingerprint) {
             Some(drift) if drift.status == Status::Open && drift.change.is_same(change) => {
-                (Step::Unchanged, drift.clone())
+                (DriftStep::Unchanged, drift.clone())
             }
             Some(drift) if drift.status == Status::Open => {
-                (Step::Changed, Known { change: change.clone(), ..drift.clone() })
+                (DriftStep::Changed, Drift { change: change.clone(), ..drift.clone() })
             }
             ended => {
                 let (step, id, reopened) = match ended {
-                    Some(drift) => (Step::Reopened, drift.id.clone(), drift.reopened + 1),
-                    None => (Step::Opened, DriftId::new(), 0),
+                    Some(drift) => (DriftStep::Reopened, drift.id.clone(), drift.reopened + 1),
+                    None => (DriftStep::Opened, DriftId::new(), 0),
                 };
-                let drift = Known {
+                let drift = Drift {
                     id,
                     change: change.clone(),
                     status: Status::Open,
@@ -167,8 +168,8 @@ pub fn advance(
             Ending::Reverted => (Status::Reverted, Vec::new()),
             Ending::Approved(by) => (Status::Approved, by.clone()),
         };
-        let drift = Known { status, closed_at: Some(now), closed_by, ..drift.clone() };
-        transitions.push(Transition::new(Step::Ended, fingerprint.clone(), drift));
+        let drift = Drift { status, closed_at: Some(now), closed_by, ..drift.clone() };
+        transitions.push(Transition::new(DriftStep::Ended, fingerprint.clone(), drift));
     }
     transitions
 }
@@ -213,8 +214,8 @@ mod tests {
         }
     }
 
-    /// Runs a story: per cycle, the changes and the sections compared; answers the steps of every cycle.
-    fn story(cycles: &[(&[Change], &[&str])]) -> Vec<Vec<Step>> {
+    /// Plays cycles: per cycle, the changes and the sections compared; answers the steps of every cycle.
+    fn play(cycles: &[(&[Change], &[&str])]) -> Vec<Vec<DriftStep>> {
         let mut known = BTreeMap::new();
         let mut steps = Vec::new();
         for (minute, (changes, compared)) in cycles.iter().enumerate() {
@@ -232,33 +233,42 @@ mod tests {
     #[test]
     fn a_drift_is_opened_once_and_ends_once() {
         let drift = [change("/a/x", 1)];
-        let steps = story(&[(&drift, &["a"]), (&drift, &["a"]), (&[], &["a"]), (&[], &["a"]), (&drift, &["a"])]);
-        assert_eq!(steps, [vec![Step::Opened], vec![Step::Unchanged], vec![Step::Ended], vec![], vec![Step::Reopened]]);
+        let steps = play(&[(&drift, &["a"]), (&drift, &["a"]), (&[], &["a"]), (&[], &["a"]), (&drift, &["a"])]);
+        assert_eq!(
+            steps,
+            [
+                vec![DriftStep::Opened],
+                vec![DriftStep::Unchanged],
+                vec![DriftStep::Ended],
+                vec![],
+                vec![DriftStep::Reopened]
+            ]
+        );
     }
 
     #[test]
     fn another_value_is_a_change_of_the_same_drift() {
-        let steps = story(&[(&[change("/a/x", 1)], &["a"]), (&[change("/a/x", 2)], &["a"])]);
-        assert_eq!(steps, [vec![Step::Opened], vec![Step::Changed]]);
+        let steps = play(&[(&[change("/a/x", 1)], &["a"]), (&[change("/a/x", 2)], &["a"])]);
+        assert_eq!(steps, [vec![DriftStep::Opened], vec![DriftStep::Changed]]);
     }
 
     #[test]
     fn an_unreadable_section_ends_nothing() {
         let drift = [change("/a/x", 1)];
-        assert_eq!(story(&[(&drift, &["a"]), (&[], &["b"]), (&drift, &["a"])])[1], []);
+        assert_eq!(play(&[(&drift, &["a"]), (&[], &["b"]), (&drift, &["a"])])[1], []);
     }
 
     #[test]
     fn an_object_that_vanishes_does_not_end_the_drifts_within() {
-        let steps = story(&[(&[change("/a/x/y", 1)], &["a"]), (&[change("/a/x", 1)], &["a"]), (&[], &["a"])]);
-        assert_eq!(steps, [vec![Step::Opened], vec![Step::Opened], vec![Step::Ended, Step::Ended]]);
+        let steps = play(&[(&[change("/a/x/y", 1)], &["a"]), (&[change("/a/x", 1)], &["a"]), (&[], &["a"])]);
+        assert_eq!(steps, [vec![DriftStep::Opened], vec![DriftStep::Opened], vec![DriftStep::Ended, DriftStep::Ended]]);
     }
 
     #[test]
     fn a_set_that_changes_whole_does_not_end_the_drifts_of_its_members() {
         let member = Change { kind: ChangeKind::Added, is_member: true, ..change("/a", 1) };
-        let steps = story(&[(&[member], &["a"]), (&[change("/a", 1)], &["a"])]);
-        assert_eq!(steps, [vec![Step::Opened], vec![Step::Opened]]);
+        let steps = play(&[(&[member], &["a"]), (&[change("/a", 1)], &["a"])]);
+        assert_eq!(steps, [vec![DriftStep::Opened], vec![DriftStep::Opened]]);
     }
 
     #[test]
@@ -278,7 +288,7 @@ mod tests {
         #[test]
         fn no_open_drift_is_ever_forgotten(cycles in proptest::collection::vec(
             (proptest::collection::btree_map(0..4u8, 1..3i64, 0..4), any::<bool>()), 1..12)) {
-            let mut known: BTreeMap<Digest, Known> = BTreeMap::new();
+            let mut known: BTreeMap<Digest, Drift> = BTreeMap::new();
             for (minute, (values, is_read)) in cycles.into_iter().enumerate() {
                 let compared: BTreeSet<String> = is_read.then(|| "a".to_owned()).into_iter().collect();
                 let changes: Vec<_> = values.iter().filter(|_| is_read).map(|(name, value)| change(&format!("/a/{name}"), *value)).collect();

@@ -8,7 +8,7 @@
 //! snapshot         -> Snapshot            documents and the state of every section
 //! trust::verify    -> Verified<Baseline>  only this function can make one
 //! diff             -> Vec<Change>         what differs
-//! classify         -> Vec<Drift>          what a change means to a person
+//! classify         -> Vec<Finding>        what a change means to a person
 //! incident         -> Vec<Transition>     opened, changed, reverted, approved
 //! alerting         -> Vec<Message>        which receiver hears of it, in which words
 //! store            one transaction: snapshot, drifts, events, outbox
@@ -32,15 +32,15 @@ pub mod config;
 pub mod diff;
 pub mod incident;
 pub mod message;
+pub mod plausibility;
 pub mod schedule;
 pub mod sections;
 pub mod snapshot;
-pub mod suspicion;
 pub mod trust;
 
 // Layer 2: the outside world.
+pub mod connect;
 pub mod provider;
-pub mod reach;
 pub mod receiver;
 pub mod secrets;
 pub mod store;

@@ -60,7 +60,7 @@ pub struct Alert {
     /// What changed its status in this cycle, most severe first; one entry per setting and status.
     pub entries: Vec<Entry>,
     /// Sections that cannot be read, or can be read again.
-    pub sections: Vec<SectionNews>,
+    pub sections: Vec<SectionEntry>,
     /// News about the watch itself.
     #[serde(default)]
     pub notices: Vec<Notice>,
@@ -139,7 +139,7 @@ pub struct Window {
 /// What happened to a setting's drift in this cycle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum News {
+pub enum EntryStatus {
     /// It drifted.
     Opened,
     /// It had been closed before and drifted again.
@@ -158,7 +158,7 @@ pub enum News {
     Approved,
 }
 
-impl News {
+impl EntryStatus {
     /// Whether it says that the drift ended.
     pub fn is_over(self) -> bool {
         matches!(self, Self::Reverted | Self::Approved | Self::Passed)
@@ -169,7 +169,7 @@ impl News {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Entry {
     /// What happened.
-    pub news: News,
+    pub news: EntryStatus,
     /// The catalogue's id; `unclassified` when it knows nothing about the path.
     pub setting: String,
     /// Which setting of which object: the same in every alert about it.
@@ -207,7 +207,7 @@ pub struct Entry {
     pub still_open: usize,
     /// How often it had been closed and came back.
     pub reopened: u32,
-    /// Who approved it, for [`News::Approved`].
+    /// Who approved it, for [`EntryStatus::Approved`].
     pub approved_by: Vec<String>,
     /// When the approval ends and it is a drift again, if it was approved for a time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -251,11 +251,11 @@ pub struct EntryChange {
 
 /// A section that became unreadable, readable again, or known for the first time; or a credential that died or lives again.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct SectionNews {
+pub struct SectionEntry {
     /// The section, or what the credential is called.
     pub section: String,
     /// What happened.
-    pub news: SectionChange,
+    pub news: SectionStatus,
     /// Its state now.
     pub state: State,
     /// Why, in the vendor's or the program's words; may be empty.
@@ -276,7 +276,7 @@ pub struct SectionNews {
 /// What happened to a section.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum SectionChange {
+pub enum SectionStatus {
     /// The vendor does not accept the credential, so nothing that is read with it is known.
     Refused,
     /// What was read looks like a reader's fault. If the next reading says the same, it is believed.
@@ -295,7 +295,7 @@ pub enum SectionChange {
     Unbaselined,
 }
 
-impl SectionChange {
+impl SectionStatus {
     /// Every one, the worst first.
     pub const ALL: [Self; 8] = [
         Self::Refused,
@@ -526,9 +526,9 @@ impl Alert {
 
     /// Whether something in it was never told before.
     pub fn is_beginning(&self) -> bool {
-        let is_blind = |section: &SectionNews| section.news.is_blindness();
+        let is_blind = |section: &SectionEntry| section.news.is_blindness();
         self.untrusted.is_some()
-            || self.entries.iter().any(|entry| entry.news == News::Opened)
+            || self.entries.iter().any(|entry| entry.news == EntryStatus::Opened)
             || self.sections.iter().any(is_blind)
     }
 

@@ -28,7 +28,7 @@ pub use listener::{CannotListen, Server};
 use overview::Overview;
 
 use crate::clock::Clock;
-use crate::daemon::Watched;
+use crate::daemon::LiveConfig;
 use crate::model::json_safe;
 use crate::store::Store;
 use crate::store::space::Space;
@@ -45,7 +45,7 @@ const HANGS_AFTER: Duration = Duration::from_secs(60);
 
 /// What the answers are made from.
 pub struct Site {
-    watched: watch::Receiver<Watched>,
+    watched: watch::Receiver<LiveConfig>,
     store: Store,
     clock: Arc<dyn Clock>,
     began: DateTime<Utc>,
@@ -57,7 +57,7 @@ type Answer = Result<Overview, String>;
 
 impl Site {
     /// Answers for the daemon that works on `store`.
-    pub fn new(watched: watch::Receiver<Watched>, store: Store, clock: Arc<dyn Clock>) -> Self {
+    pub fn new(watched: watch::Receiver<LiveConfig>, store: Store, clock: Arc<dyn Clock>) -> Self {
         let began = clock.now();
         Self { watched, store, clock, began, newest: Mutex::default() }
     }

@@ -28,20 +28,20 @@ pub use http::{Http, Limits};
 
 use crate::canonical::without_secrets;
 use crate::config::{Instance, Source};
+use crate::connect::BadProxy;
 use crate::model::{Digest, Resource, State, display_safe};
-use crate::reach::BadProxy;
 use crate::secrets::SecretError;
 use crate::sections::{Api, Section, Table};
 
 use addresses::Outcome;
 use http::NoAnswer;
-use pages::{Rooms, SectionReader};
+use pages::{ReadBudget, SectionReader};
 
 /// What the vendor answered: untrusted, capped, one entry per section that was asked for.
 #[derive(Debug)]
 pub struct Fetched {
     /// Per section, the value of the answer or why there is none.
-    pub sections: BTreeMap<String, Result<Value, Refusal>>,
+    pub sections: BTreeMap<String, Result<Value, SectionRefusal>>,
     /// The vendor's identities of the instance, as far as they are known.
     pub resource: Resource,
     /// The keys seem to be of two instances: the hosts they lead to differ. Whether that is so, or the instance got another
@@ -121,7 +121,7 @@ pub struct Progress {
 
 /// Why a section has no value.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refusal {
+pub struct SectionRefusal {
     /// What that says about the section; never [`State::Value`].
     pub state: State,
     /// In words, safe to show.
@@ -132,7 +132,7 @@ pub struct Refusal {
     pub is_of_object: bool,
 }
 
-impl Refusal {
+impl SectionRefusal {
     /// The section is in that state.
     pub(crate) fn of(state: State, reason: impl Into<String>) -> Self {
         Self { state, reason: reason.into(), is_credential: false, is_of_object: false }
@@ -244,7 +244,7 @@ impl Reader {
         let mut senders: BTreeMap<&str, watch::Sender<Option<Outcome>>> =
             parents.iter().map(|parent| (*parent, watch::Sender::new(None))).collect();
         let receivers: BTreeMap<&str, _> = senders.iter().map(|(name, sender)| (*name, sender.subscribe())).collect();
-        let rooms = Arc::new(Rooms::of(self.http.limits()));
+        let rooms = Arc::new(ReadBudget::of(self.http.limits()));
         let mut tasks = JoinSet::new();
         for section in asked.iter().copied() {
             let reader = SectionReader {
@@ -289,7 +289,7 @@ impl Reader {
             }
         }
         let late = || format!("not read within {} s{}", start.elapsed().as_secs(), self.http.trouble());
-        let late = || Refusal::unreachable(broken.clone().unwrap_or_else(late));
+        let late = || SectionRefusal::unreachable(broken.clone().unwrap_or_else(late));
         let sections = asked.iter().filter(|section| is_wanted(section)).map(|section| {
             let outcome = outcomes.remove(section.name.as_str());
             (section.name.clone(), outcome.map_or_else(|| Err(late()), Arc::unwrap_or_clone))
@@ -326,7 +326,7 @@ impl Reader {
 async fn read_section(
     reader: SectionReader,
     needed: Vec<(&str, watch::Receiver<Option<Outcome>>)>,
-) -> Result<Value, Refusal> {
+) -> Result<Value, SectionRefusal> {
     let mut parents = BTreeMap::new();
     for (name, mut receiver) in needed {
         // A parent that ended without an outcome is missing here, and nothing is concluded from it.
@@ -363,7 +363,7 @@ struct Standing {
     /// The addresses that refused it.
     refused_at: BTreeSet<String>,
     /// What the first of them said.
-    refusal: Option<Refusal>,
+    refusal: Option<SectionRefusal>,
 }
 
 /// Addresses that refuse a credential before nobody else is asked. One alone may be out of order.
@@ -371,7 +371,7 @@ const ENOUGH_REFUSALS: usize = 2;
 
 impl Standing {
     /// Why the credential is dead, if no address accepted it and one at least refused it.
-    fn dead(&self) -> Option<&Refusal> {
+    fn dead(&self) -> Option<&SectionRefusal> {
         self.refusal.as_ref().filter(|_| self.is_final || !self.is_accepted)
     }
 }
@@ -401,7 +401,7 @@ impl Session {
     }
 
     /// Remembers that there is no credential for `api`.
-    fn refuse(&self, api: Api, refusal: Refusal) {
+    fn refuse(&self, api: Api, refusal: SectionRefusal) {
         let mut standings = self.standings();
         let standing = standings.entry(api).or_default();
         standing.is_final = true;
@@ -409,7 +409,7 @@ impl Session {
     }
 
     /// Remembers that `path` refused the credential of `api`.
-    fn refuse_at(&self, api: Api, path: &str, refusal: Refusal) {
+    fn refuse_at(&self, api: Api, path: &str, refusal: SectionRefusal) {
         let mut standings = self.standings();
         let standing = standings.entry(api).or_default();
         standing.refused_at.insert(path.to_owned());
@@ -422,7 +422,7 @@ impl Session {
     }
 
     /// Why nobody has to be asked for anything of `api` any more, if that is known.
-    fn refused(&self, api: Api) -> Option<Refusal> {
+    fn refused(&self, api: Api) -> Option<SectionRefusal> {
         let standings = self.standings();
         let standing =
             standings.get(&api).filter(|known| known.is_final || known.refused_at.len() >= ENOUGH_REFUSALS)?;
@@ -460,7 +460,12 @@ impl Session {
     }
 
     /// Tries to get another credential after `refused`. Answers whether there is one to try.
-    async fn renew(&self, http: &Http, refused: Option<&SecretString>, now: DateTime<Utc>) -> Result<bool, Refusal> {
+    async fn renew(
+        &self,
+        http: &Http,
+        refused: Option<&SecretString>,
+        now: DateTime<Utc>,
+    ) -> Result<bool, SectionRefusal> {
         match &self.vendor {
             VendorSession::Clerk(_) => Ok(false),
             VendorSession::Auth0(session) => {

@@ -25,22 +25,22 @@ pub enum Attempt {
     /// It may work later: why not now, and how long the receiver asks us to wait.
     Transient(String, Option<Duration>),
     /// The receiver gets too many messages, whatever this one says: its words, and how long it is to be left alone.
-    Busy(String, Duration),
+    RateLimited(String, Duration),
     /// Some of those it is for have it, and the others may get it later: why not now, and whether anybody took it in this try.
-    Partly(String, bool),
+    PartiallyDelivered(String, bool),
     /// It will never work: why.
     Permanent(String),
     /// The receiver wants nothing any more: its words.
-    Gone(String),
+    Disabled(String),
 }
 
 /// A receiver that messages can be sent to.
 pub struct Sender {
     format: Option<Format>,
-    way: Way,
+    transport: Transport,
 }
 
-enum Way {
+enum Transport {
     Mail(mail::Mailer),
     Webhook(webhook::Hook),
     Chat(chat::Channel),
@@ -57,7 +57,7 @@ pub struct BadReceiver {
 
 /// Why a relay would take no mail.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NotGreeted {
+pub struct CheckError {
     /// It is about name and password.
     pub is_login: bool,
     /// In words.
@@ -90,25 +90,25 @@ impl Sender {
     /// The TLS trust store is missing, or the sender's address is unusable.
     pub fn new(receiver: &Receiver) -> Result<Self, BadReceiver> {
         let proxy = &receiver.proxy;
-        let way = match &receiver.kind {
-            ReceiverKind::Email(email) => mail::Mailer::new(email).map(Way::Mail),
-            ReceiverKind::Webhook(hook) => webhook::Hook::new(hook, proxy).map(Way::Webhook),
+        let transport = match &receiver.kind {
+            ReceiverKind::Email(email) => mail::Mailer::new(email).map(Transport::Mail),
+            ReceiverKind::Webhook(hook) => webhook::Hook::new(hook, proxy).map(Transport::Webhook),
             ReceiverKind::Slack(place) | ReceiverKind::Teams(place) | ReceiverKind::Discord(place) => {
-                chat::Channel::new(place, proxy).map(Way::Chat)
+                chat::Channel::new(place, proxy).map(Transport::Chat)
             }
-            ReceiverKind::PagerDuty(pager) => pagerduty::Pager::new(pager, proxy).map(Way::PagerDuty),
+            ReceiverKind::PagerDuty(pager) => pagerduty::Pager::new(pager, proxy).map(Transport::PagerDuty),
         };
-        let way = way.map_err(|reason| BadReceiver { name: receiver.name.clone(), reason })?;
-        Ok(Self { format: format_of(&receiver.kind), way })
+        let transport = transport.map_err(|reason| BadReceiver { name: receiver.name.clone(), reason })?;
+        Ok(Self { format: format_of(&receiver.kind), transport })
     }
 
     /// Speaks with a mail relay up to where a mail would be sent; what else takes messages is only heard when there is one.
     ///
     /// # Errors
     /// Why not, and whether the relay refuses name and password.
-    pub async fn greet(&self) -> Result<(), NotGreeted> {
-        let Way::Mail(mailer) = &self.way else { return Ok(()) };
-        mailer.greet().await.map_err(|(is_login, reason)| NotGreeted { is_login, reason })
+    pub async fn check(&self) -> Result<(), CheckError> {
+        let Transport::Mail(mailer) = &self.transport else { return Ok(()) };
+        mailer.check().await.map_err(|(is_login, reason)| CheckError { is_login, reason })
     }
 
     /// Tries to deliver `message` once: the body it was kept with, unless the receiver is of another kind by now.
@@ -121,12 +121,12 @@ impl Sender {
                 Err(reason) => return Attempt::Permanent(reason),
             },
         };
-        match (&self.way, &body) {
-            (Way::Webhook(hook), Some(body)) => hook.send(message, body, now).await,
-            (Way::Chat(channel), Some(body)) => channel.send(body, now).await,
-            (Way::PagerDuty(pager), Some(body)) => pager.send(message, body, now).await,
-            (Way::Mail(mailer), _) => mailer.send(message, now).await,
-            (Way::Webhook(_) | Way::Chat(_) | Way::PagerDuty(_), None) => {
+        match (&self.transport, &body) {
+            (Transport::Webhook(hook), Some(body)) => hook.send(message, body, now).await,
+            (Transport::Chat(channel), Some(body)) => channel.send(body, now).await,
+            (Transport::PagerDuty(pager), Some(body)) => pager.send(message, body, now).await,
+            (Transport::Mail(mailer), _) => mailer.send(message, now).await,
+            (Transport::Webhook(_) | Transport::Chat(_) | Transport::PagerDuty(_), None) => {
                 Attempt::Permanent("there is no body".to_owned())
             }
         }

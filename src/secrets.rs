@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use secrecy::SecretString;
 use secrecy::zeroize::Zeroizing;
 
-use crate::config::{Kept, SecretRef};
+use crate::config::{SecretRef, SecretUse};
 use crate::model::display_safe;
 use crate::telemetry::{FileTooOpen, Observable};
 
@@ -138,7 +138,7 @@ pub fn read_lines(reference: &SecretRef) -> Result<SecretString, SecretError> {
 ///
 /// # Errors
 /// As [`read`].
-pub fn read_kept(kept: &Kept<'_>) -> Result<SecretString, SecretError> {
+pub fn read_use(kept: &SecretUse<'_>) -> Result<SecretString, SecretError> {
     if kept.key == "private_key" { read_lines(kept.place) } else { read(kept.place) }
 }
 
@@ -152,7 +152,7 @@ enum Lines {
 /// What can be said of the place of a secret without reading what is there: why it is not there or no file, or that others
 /// than its owner may read it.
 #[derive(Debug)]
-pub enum Place {
+pub enum SecretFile {
     /// Nothing is wrong with it.
     Private,
     /// Others may read the file.
@@ -166,7 +166,7 @@ pub enum Place {
 ///
 /// # Errors
 /// As [`read`], as far as that is known without reading.
-pub fn look(reference: &SecretRef) -> Result<Place, SecretError> {
+pub fn look(reference: &SecretRef) -> Result<SecretFile, SecretError> {
     let path = match reference {
         SecretRef::Credential(name) => {
             let path = credential_path(name, std::env::var_os(CREDENTIALS_DIRECTORY))?;
@@ -178,7 +178,11 @@ pub fn look(reference: &SecretRef) -> Result<Place, SecretError> {
         SecretRef::File(path) => path.clone(),
         SecretRef::Env(name) => {
             let is_set = std::env::var_os(name).is_some();
-            return if is_set { Ok(Place::Private) } else { Err(SecretError::NotSet { name: display_safe(name) }) };
+            return if is_set {
+                Ok(SecretFile::Private)
+            } else {
+                Err(SecretError::NotSet { name: display_safe(name) })
+            };
         }
     };
     let place = display_safe(&path.to_string_lossy());
@@ -188,9 +192,9 @@ pub fn look(reference: &SecretRef) -> Result<Place, SecretError> {
         Ok(found) if found.len() == 0 => Err(SecretError::Empty { place }),
         // Who may read credentials is the business of systemd, whose files are the group's, too.
         Ok(found) if matches!(reference, SecretRef::File(_)) && found.mode() & OTHERS != 0 => {
-            Ok(Place::Open { mode: found.mode() & 0o777 })
+            Ok(SecretFile::Open { mode: found.mode() & 0o777 })
         }
-        Ok(_) => Ok(Place::Private),
+        Ok(_) => Ok(SecretFile::Private),
     }
 }
 
@@ -379,7 +383,7 @@ mod tests {
             ("token", "CANARY\nCANARY\n", false),
         ] {
             std::fs::write(folder.path().join("key"), text).unwrap();
-            assert_eq!(read_kept(&Kept { key, place: &place }).is_ok(), expected, "{key} {text:?}");
+            assert_eq!(read_use(&SecretUse { key, place: &place }).is_ok(), expected, "{key} {text:?}");
         }
     }
 

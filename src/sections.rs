@@ -22,7 +22,7 @@ pub struct Table {
     pub concurrency: usize,
     /// What refusals mean for every section, after the section's own; the first that fits decides.
     #[serde(rename = "refusal")]
-    refusals: Vec<Refusal>,
+    refusals: Vec<RefusalRule>,
     /// The rows, in the order they are read.
     #[serde(rename = "section")]
     sections: Vec<Section>,
@@ -101,7 +101,7 @@ pub struct Section {
     inert: Vec<Pattern>,
     /// What refusals mean for this section.
     #[serde(default, rename = "refusal")]
-    refusals: Vec<Refusal>,
+    refusals: Vec<RefusalRule>,
 }
 
 /// An API of a vendor.
@@ -225,7 +225,7 @@ pub struct ScopedField {
 /// What a refusal means.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Refusal {
+struct RefusalRule {
     status: u16,
     code: Option<String>,
     #[serde(default, deserialize_with = "regex")]
@@ -397,7 +397,7 @@ impl Table {
     /// What a refusal of `section` with this status, error code and message means. What the table does not know says nothing
     /// about the section.
     pub fn meaning_of(&self, section: &Section, status: u16, code: &str, message: &str) -> Meaning {
-        let fits = |refusal: &&Refusal| {
+        let fits = |refusal: &&RefusalRule| {
             refusal.status == status
                 && refusal.code.as_ref().is_none_or(|wanted| wanted == code)
                 && refusal.message.as_ref().is_none_or(|pattern| pattern.is_match(message))

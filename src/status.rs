@@ -11,7 +11,7 @@ pub use cache::Statuses;
 use chrono::{DateTime, Utc};
 
 use crate::baseline::{BaselineSummary, Evaluation, evaluate};
-use crate::classify::{Catalogue, Drift, Surroundings, assess_among};
+use crate::classify::{Catalogue, ChangeContext, Finding, classify_in};
 use crate::config::Instance;
 use crate::diff::Change;
 use crate::incident::{SectionKind, Status, section_kinds};
@@ -30,7 +30,7 @@ pub struct InstanceStatus {
     /// The newest cycle that is not in the future.
     pub cycle: Option<LastCycle>,
     /// Open drifts, each as a cycle classifies it.
-    pub open: Vec<Drift>,
+    pub open: Vec<Finding>,
     /// The sections of the newest snapshot.
     pub sections: Option<SectionStates>,
     /// The baseline, verified, or why it cannot be trusted.
@@ -86,9 +86,9 @@ impl InstanceStatus {
         catalogue: &Catalogue,
         trust: &TrustFiles,
         now: DateTime<Utc>,
-    ) -> Result<(Self, Surroundings), StoreError> {
+    ) -> Result<(Self, ChangeContext), StoreError> {
         let id = &instance.id;
-        let alone = |status| (status, Surroundings::default());
+        let alone = |status| (status, ChangeContext::default());
         let Some(row) = instances::find(tx, id)? else { return Self::never_read(tx, id, None).map(alone) };
         let cycle = overview::last_cycle(tx, row, now)?;
         let (snapshot, read_at) = match cycles::latest_snapshot(tx, row, id) {
@@ -106,9 +106,9 @@ impl InstanceStatus {
             (_, known) => known?,
         };
         let remembered: Vec<Change> = known.values().map(|drift| drift.change.clone()).collect();
-        let surroundings = evaluation.surroundings(&snapshot, &remembered);
+        let change_context = evaluation.change_context(&snapshot, &remembered);
         let open = known.into_values().filter(|drift| drift.status == Status::Open);
-        let open: Vec<Drift> = open.map(|drift| assess_among(catalogue, &surroundings, drift.change)).collect();
+        let open: Vec<Finding> = open.map(|drift| classify_in(catalogue, &change_context, drift.change)).collect();
         let accepted = overview::baseline(tx, row)?.map(|(_, accepted)| accepted);
         // What the newest cycle could not read may have been accepted since.
         let last = cycle.as_ref().map(|cycle| match cycle.verdict {
@@ -122,7 +122,7 @@ impl InstanceStatus {
             Evaluation::NoBaseline => Ok(None),
             Evaluation::Compared(compared) => Ok(Some(BaselineSummary::of(&compared.baseline))),
         };
-        Ok((Self { verdict, cycle, open, sections, baseline }, surroundings))
+        Ok((Self { verdict, cycle, open, sections, baseline }, change_context))
     }
 
     /// The newest cycle's word alone, with nothing verified.

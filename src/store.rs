@@ -9,6 +9,7 @@ pub mod backlog;
 mod backup;
 pub mod baselines;
 pub mod belief;
+mod checkpoint;
 pub mod cycles;
 pub mod documents;
 pub mod drifts;
@@ -31,7 +32,7 @@ mod told;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 pub use audit::contradiction;
 pub use backup::FullCheck;
@@ -245,6 +246,7 @@ pub struct Store {
 pub struct Transaction<'c> {
     inner: rusqlite::Transaction<'c>,
     memory: &'c Mutex<Memory>,
+    key: &'c FingerprintKey,
 }
 
 /// A result of the store.
@@ -391,24 +393,31 @@ impl Store {
             let changes = connection.total_changes();
             let written = self.written(&mut connection, work);
             // One that had nothing to change says nothing.
-            if written.is_err() || connection.total_changes() > changes {
+            let is_changed = connection.total_changes() > changes;
+            if written.is_err() || is_changed {
                 self.is_stuck.store(written.is_err(), Ordering::Relaxed);
             }
-            return written;
+            if is_changed && let Ok((_, recorded)) = &written {
+                let is_much = *recorded >= checkpoint::EVENTS;
+                // What was written is written. Without a checkpoint the next program walks further.
+                let _ = self.memory().keep(&mut connection, &self.key, is_much);
+            }
+            return written.map(|(outcome, _)| outcome);
         }
         let inner = connection.transaction_with_behavior(behavior).map_err(StoreError::from)?;
-        let transaction = Transaction { inner, memory: &self.memory };
+        let transaction = Transaction { inner, memory: &self.memory, key: &self.key };
         // Nothing was changed, and whatever is wrong with the file was answered by what read it.
         work(&transaction)
     }
 
+    /// Answers how many events it recorded, too.
     fn written<T, E: From<StoreError>>(
         &self,
         connection: &mut Connection,
         work: impl FnOnce(&Transaction<'_>) -> Result<T, E>,
-    ) -> Result<T, E> {
+    ) -> Result<(T, u64), E> {
         let inner = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(StoreError::from)?;
-        let transaction = Transaction { inner, memory: &self.memory };
+        let transaction = Transaction { inner, memory: &self.memory, key: &self.key };
         let before = events::mark(&transaction)?.map_or(0, |mark| mark.size);
         let outcome = work(&transaction)?;
         let recorded = events::after(&transaction, before)?;
@@ -423,7 +432,7 @@ impl Store {
             HighWaterBehind { error }.observe();
         }
         *self.unfinished.lock().unwrap_or_else(PoisonError::into_inner) = raised.err();
-        Ok(outcome)
+        Ok((outcome, u64::try_from(recorded.len()).unwrap_or(u64::MAX)))
     }
 
     /// Whether the high-water file has all that was written; asked once, by those who wrote.
@@ -440,13 +449,33 @@ impl Store {
     /// # Errors
     /// The database cannot be read, or the file beside it cannot be written.
     pub fn acknowledge(&self, instance: &InstanceId) -> Stored<()> {
-        self.with_connection(|connection| high_water::acknowledge(connection, instance))
+        self.with_connection(|connection| {
+            let tx = connection.unchecked_transaction()?;
+            checkpoint::acknowledge(&tx, &self.key)?;
+            tx.commit()?;
+            high_water::acknowledge(connection, instance)
+        })?;
+        *self.memory() = Memory::default();
+        Ok(())
     }
 
     /// Runs `work` outside of any transaction.
     fn with_connection<T>(&self, work: impl FnOnce(&Connection) -> Stored<T>) -> Stored<T> {
         let connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
         work(&connection)
+    }
+
+    /// Writes a checkpoint of the history, however little is new. Writers do so by themselves when much is.
+    ///
+    /// # Errors
+    /// The database cannot be written, or as [`Transaction::history`].
+    pub fn keep_checkpoint(&self) -> Stored<()> {
+        let mut connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        self.memory().keep(&mut connection, &self.key, true)
+    }
+
+    fn memory(&self) -> MutexGuard<'_, Memory> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Writes the log back into the file, as the last thing before the program ends.

@@ -21,10 +21,10 @@ use std::time::{Duration, Instant};
 pub use history::{HISTORY, Recorded};
 pub use sending::{Delivered, DeliveryFailed, DeliveryGivenUp, HeartbeatFailed, HeartbeatTaken, ToldDirectly};
 pub use service::{
-    Chore, ChoreFailed, ConfigurationDoubt, DatabaseUnusable, DiskFull, FileTooOpen, HighWaterBehind, Listening,
-    NobodyTold, Stopping, SystemdSilent, Ticked,
+    CheckpointRefused, Chore, ChoreFailed, ConfigurationDoubt, DatabaseUnusable, DiskFull, FileTooOpen,
+    HighWaterBehind, Listening, NobodyTold, Stopping, SystemdSilent, Ticked,
 };
-pub use watching::{CycleEnded, CycleFailed, Outcome, RequestAnswered, Reread};
+pub use watching::{CycleEnded, CycleFailed, CycleHealth, RequestAnswered, Reread};
 
 use crate::model::Digest;
 
@@ -60,6 +60,7 @@ pub const OBSERVABLES: &[(&str, &str)] = &[
     of::<Listening<'_>>(),
     of::<ChoreFailed<'_>>(),
     of::<HighWaterBehind<'_>>(),
+    of::<CheckpointRefused>(),
     of::<DiskFull<'_>>(),
     of::<DatabaseUnusable<'_>>(),
     of::<NobodyTold<'_>>(),

@@ -14,11 +14,11 @@ pub mod statement;
 pub mod verify;
 
 pub use allowed_signers::AllowedSigners;
-pub use policy::{Policy, Rules, Stakes};
+pub use policy::{Impact, Policy, Rules};
 pub use revoked::RevokedKeys;
 pub use sshsig::PublicKey;
-pub use statement::{Approval, End, NAMESPACE, Statement, Subject, TYPE};
+pub use statement::{Approval, Expiry, NAMESPACE, Statement, Subject, TYPE};
 pub use verify::{
-    Approved, Baseline, Evidence, SignedStatement, Times, Untrusted, Verified, accept, approvals, baseline, chain,
-    foundation,
+    Approved, Baseline, EventTimes, Evidence, SignedStatement, Untrusted, Verified, accept, approvals, base, baseline,
+    chain,
 };

@@ -5,7 +5,7 @@ use std::fs;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
-use crate::config::Approval;
+use crate::config::ApprovalConfig;
 use crate::model::Digest;
 use crate::store::StoreError;
 use crate::store::space::is_out_of_files;
@@ -42,7 +42,7 @@ pub struct BadTrustFile {
 
 impl TrustFiles {
     /// Reads the files. That one cannot be used is kept for when it matters.
-    pub fn read(approval: &Approval) -> Self {
+    pub fn read(approval: &ApprovalConfig) -> Self {
         let signers = bytes_of(&approval.allowed_signers);
         let revoked = approval.revoked_keys.as_deref().map(bytes_of);
         let digest = |bytes: &Result<Vec<u8>, BadTrustFile>| bytes.as_ref().ok().map(|bytes| Digest::of(bytes));
@@ -58,7 +58,7 @@ impl TrustFiles {
     ///
     /// # Errors
     /// [`StoreError::OutOfFiles`].
-    pub fn read_now(approval: &Approval) -> Result<Self, StoreError> {
+    pub fn read_now(approval: &ApprovalConfig) -> Result<Self, StoreError> {
         let trust = Self::read(approval);
         match trust.unopened() {
             Some(unopened) => Err(StoreError::OutOfFiles(unopened.to_string())),
@@ -93,7 +93,7 @@ impl TrustFiles {
 }
 
 fn content(
-    approval: &Approval,
+    approval: &ApprovalConfig,
     signers: Result<Vec<u8>, BadTrustFile>,
     revoked: Option<Result<Vec<u8>, BadTrustFile>>,
 ) -> Result<Content, BadTrustFile> {

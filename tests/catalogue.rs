@@ -10,8 +10,8 @@ mod volatile;
 use std::collections::{BTreeMap, BTreeSet};
 
 use authdrift::canonical::{self, Document, FingerprintKey, Redaction};
-use authdrift::classify::assess::UNCLASSIFIED;
-use authdrift::classify::{Catalogue, Drift, assess};
+use authdrift::classify::finding::UNCLASSIFIED;
+use authdrift::classify::{Catalogue, Finding, classify};
 use authdrift::diff::compare::{Side, compare_section};
 use authdrift::model::{Category, Direction, Pattern, Pointer, Provider};
 use authdrift::sections::{Depth, Section, Table};
@@ -153,7 +153,7 @@ fn recorded_drifts_go_the_recorded_way() {
             ["baseline", "drifted"].map(|name| canonical(found.section, file(name).value(found.section)));
         let mut changes = Vec::new();
         compare_section(table, name, Side::Value(before.value()), Side::Value(after.value()), &mut changes);
-        let mut drifts: Vec<Drift> = changes.into_iter().map(|change| assess(&catalogue, change)).collect();
+        let mut drifts: Vec<Finding> = changes.into_iter().map(|change| classify(&catalogue, change)).collect();
         for expected in recording["changes"].as_array().unwrap() {
             let direction = match expected["direction"].as_str().unwrap() {
                 "weaker" | "added" => Direction::Weaker,

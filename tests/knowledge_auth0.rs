@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use authdrift::canonical::{self, FingerprintKey, Redaction};
-use authdrift::classify::{Catalogue, assess};
+use authdrift::classify::{Catalogue, classify};
 use authdrift::diff::compare::{Side, compare_section};
 use authdrift::model::{Direction, Pattern, Pointer, Provider, Severity, State};
 use authdrift::sections::{Each, Section, Table};
@@ -266,7 +266,7 @@ fn what_weakens_a_tenant_counts_as_that() {
         compare_section(sections, place.section(), Side::Value(before.value()), Side::Value(&after), &mut changes);
         let drift = changes
             .into_iter()
-            .map(|change| assess(&catalogue, change))
+            .map(|change| classify(&catalogue, change))
             .max_by_key(|drift| drift.direction == direction);
         let drift = drift.unwrap();
         assert_eq!(

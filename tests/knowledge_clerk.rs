@@ -5,8 +5,8 @@
 use std::collections::BTreeSet;
 
 use authdrift::canonical::{self, FingerprintKey, Redaction};
-use authdrift::classify::assess::UNCLASSIFIED;
-use authdrift::classify::{Catalogue, Drift, assess};
+use authdrift::classify::finding::UNCLASSIFIED;
+use authdrift::classify::{Catalogue, Finding, classify};
 use authdrift::diff::{Change, ChangeKind};
 use authdrift::model::{Direction, Pointer, Provider, Severity};
 use authdrift::sections::{Section, Table};
@@ -88,9 +88,9 @@ fn secrets_are_hidden_and_nothing_else() {
     assert_eq!(found.into_iter().collect::<Vec<_>>(), expected);
 }
 
-fn assessed(path: &str, kind: ChangeKind, before: Value, after: Value, is_member: bool) -> Drift {
+fn assessed(path: &str, kind: ChangeKind, before: Value, after: Value, is_member: bool) -> Finding {
     let change = Change { path: path.parse().unwrap(), kind, before, after, is_member };
-    assess(&Catalogue::of(Provider::Clerk, None).unwrap(), change)
+    classify(&Catalogue::of(Provider::Clerk, None).unwrap(), change)
 }
 
 #[test]

@@ -7,12 +7,12 @@ use chrono::{DateTime, Utc};
 use super::Notifications;
 use super::cause::causes;
 use crate::baseline::BaselineSummary;
-use crate::classify::{Catalogue, Drift, Surroundings, assess_among};
+use crate::classify::{Catalogue, ChangeContext, Finding, classify_in};
 use crate::config::{Config, Filter, Receiver};
 use crate::host::hostname;
-use crate::incident::{Hearing, Known, SectionKind, Status, Step, Story, Telling, Transition};
+use crate::incident::{Drift, DriftStep, Muting, Notification, NotificationLog, SectionKind, Status, Transition};
 use crate::message::{
-    Alert, ApprovedBaseline, Entry, EntryChange, Message, News, Notice, SectionChange, SectionNews, Window,
+    Alert, ApprovedBaseline, Entry, EntryChange, EntryStatus, Message, Notice, SectionEntry, SectionStatus, Window,
     fold::grouped,
 };
 use crate::model::{Digest, HistoryMark, InstanceId, Severity};
@@ -29,7 +29,7 @@ pub struct Origin<'a> {
     /// What changes mean.
     pub catalogue: &'a Catalogue,
     /// What is known beside them.
-    pub surroundings: Surroundings,
+    pub change_context: ChangeContext,
     /// About what.
     pub instance: &'a InstanceId,
     /// The vendor's identity of it.
@@ -131,13 +131,13 @@ fn approvers_needed(
     tx: &Transaction<'_>,
     row: InstanceRow,
     origin: &Origin<'_>,
-    sections: &[SectionNews],
+    sections: &[SectionEntry],
 ) -> Result<usize, StoreError> {
     let rules = &origin.config.approval.rules;
-    if rules.least() == rules.most() || sections.iter().any(|section| section.news == SectionChange::Unbaselined) {
+    if rules.least() == rules.most() || sections.iter().any(|section| section.news == SectionStatus::Unbaselined) {
         return Ok(rules.most());
     }
-    let severity = |drift: Known| assess_among(origin.catalogue, &origin.surroundings, drift.change).severity;
+    let severity = |drift: Drift| classify_in(origin.catalogue, &origin.change_context, drift.change).severity;
     let worst = drifts::open(tx, row)?.into_iter().map(severity).max();
     Ok(rules.need(worst.unwrap_or(Severity::Info)))
 }
@@ -199,7 +199,7 @@ fn share(alert: &Alert, receiver: &Receiver, receivers: &[Receiver]) -> Option<A
     });
     // Blindness and its end are told to everybody: no receiver should take silence for safety.
     wanted.sections.retain(|section| {
-        let is_new = section.news == SectionChange::Unbaselined;
+        let is_new = section.news == SectionStatus::Unbaselined;
         wants(&|filter| !is_new || filter.min_severity == Severity::Info)
     });
     if !wants(&|_| true) {
@@ -226,7 +226,7 @@ fn entries(origin: &Origin<'_>, transitions: &[Transition]) -> Vec<Entry> {
     for transition in transitions {
         let Some(news) = news_of(transition) else { continue };
         let change = &transition.drift.change;
-        let drift = assess_among(origin.catalogue, &origin.surroundings, change.clone());
+        let drift = classify_in(origin.catalogue, &origin.change_context, change.clone());
         let until = origin.baseline.as_ref().and_then(|baseline| baseline.end_of(&change.path));
         entries.push(entry(news, drift, transition, until));
         changes.push(change);
@@ -251,12 +251,13 @@ fn count_still_open(
         return Ok(());
     }
     let open = drifts::open(tx, row)?;
-    let stories = if open.is_empty() { BTreeMap::new() } else { events::stories(tx, origin.instance)? };
+    let notification_logs =
+        if open.is_empty() { BTreeMap::new() } else { events::notification_logs(tx, origin.instance)? };
     let mut topics: BTreeMap<String, usize> = BTreeMap::new();
     for drift in open {
         // What was kept quiet began no story that could go on.
-        if !stories.get(drift.id.as_str()).is_some_and(Story::is_untold) {
-            let drift = assess_among(origin.catalogue, &origin.surroundings, drift.change);
+        if !notification_logs.get(drift.id.as_str()).is_some_and(NotificationLog::is_untold) {
+            let drift = classify_in(origin.catalogue, &origin.change_context, drift.change);
             *topics.entry(drift.topic).or_default() += 1;
         }
     }
@@ -266,7 +267,7 @@ fn count_still_open(
     Ok(())
 }
 
-fn entry(news: News, drift: Drift, transition: &Transition, until: Option<DateTime<Utc>>) -> Entry {
+fn entry(news: EntryStatus, drift: Finding, transition: &Transition, until: Option<DateTime<Utc>>) -> Entry {
     let known = &transition.drift;
     let change = EntryChange {
         id: known.id.clone(),
@@ -275,9 +276,9 @@ fn entry(news: News, drift: Drift, transition: &Transition, until: Option<DateTi
         before: known.change.before.clone(),
         after: known.change.after.clone(),
     };
-    let unannounced = match &transition.hearing {
-        Hearing::Louder { reason, .. } => Some(reason.clone()),
-        Hearing::Aloud | Hearing::Quiet(_) => None,
+    let unannounced = match &transition.muting {
+        Muting::Escalated { reason, .. } => Some(reason.clone()),
+        Muting::None | Muting::Silenced(_) => None,
     };
     Entry {
         news,
@@ -289,7 +290,7 @@ fn entry(news: News, drift: Drift, transition: &Transition, until: Option<DateTi
         event: drift.event,
         category: drift.category,
         also: Vec::new(),
-        severity: transition.hearing.severity(drift.severity).max(transition.worst),
+        severity: transition.muting.severity(drift.severity).max(transition.worst),
         direction: drift.direction,
         unit: drift.unit,
         last_good: known.last_good,
@@ -298,42 +299,42 @@ fn entry(news: News, drift: Drift, transition: &Transition, until: Option<DateTi
         still_open: 0,
         reopened: known.reopened,
         approved_by: known.closed_by.clone(),
-        approved_until: until.filter(|_| news == News::Approved),
+        approved_until: until.filter(|_| news == EntryStatus::Approved),
         unannounced,
         changes: vec![change],
     }
 }
 
-fn news_of(transition: &Transition) -> Option<News> {
-    match transition.telling {
-        Telling::Nothing => return None,
-        Telling::Reminder => return Some(News::StillOpen),
-        Telling::Flapping => return Some(News::Flapping),
-        Telling::Settled if transition.drift.status == Status::Open => return Some(News::StillOpen),
-        Telling::Settled => return Some(News::Reverted),
-        Telling::Step | Telling::Late(_) => {}
+fn news_of(transition: &Transition) -> Option<EntryStatus> {
+    match transition.notification {
+        Notification::Nothing => return None,
+        Notification::Reminder => return Some(EntryStatus::StillOpen),
+        Notification::Flapping => return Some(EntryStatus::Flapping),
+        Notification::Stabilised if transition.drift.status == Status::Open => return Some(EntryStatus::StillOpen),
+        Notification::Stabilised => return Some(EntryStatus::Reverted),
+        Notification::Step | Notification::Deferred(_) => {}
     }
-    let step = match transition.telling {
-        Telling::Late(step) => step,
+    let step = match transition.notification {
+        Notification::Deferred(step) => step,
         _ => transition.step,
     };
     match (step, transition.drift.status) {
-        (Step::Opened, _) => Some(News::Opened),
-        (Step::Reopened, _) => Some(News::Reopened),
-        (Step::Changed, _) => Some(News::Changed),
-        (Step::Ended, Status::Approved) => Some(News::Approved),
-        (Step::Ended, _) => Some(News::Reverted),
-        (Step::Unchanged, _) => None,
+        (DriftStep::Opened, _) => Some(EntryStatus::Opened),
+        (DriftStep::Reopened, _) => Some(EntryStatus::Reopened),
+        (DriftStep::Changed, _) => Some(EntryStatus::Changed),
+        (DriftStep::Ended, Status::Approved) => Some(EntryStatus::Approved),
+        (DriftStep::Ended, _) => Some(EntryStatus::Reverted),
+        (DriftStep::Unchanged, _) => None,
     }
 }
 
 /// The time in which everything new happened: from the oldest last reading without it to the first with it.
 fn window(transitions: &[Transition]) -> Option<Window> {
     let is_new = |transition: &&Transition| {
-        matches!(transition.step, Step::Opened | Step::Reopened)
-            || matches!(transition.telling, Telling::Late(Step::Opened | Step::Reopened))
+        matches!(transition.step, DriftStep::Opened | DriftStep::Reopened)
+            || matches!(transition.notification, Notification::Deferred(DriftStep::Opened | DriftStep::Reopened))
     };
-    let new: Vec<&Known> = transitions.iter().filter(is_new).map(|transition| &transition.drift).collect();
+    let new: Vec<&Drift> = transitions.iter().filter(is_new).map(|transition| &transition.drift).collect();
     let first_different = new.iter().map(|drift| drift.first_seen).max()?;
     let last_good: Option<Vec<DateTime<Utc>>> = new.iter().map(|drift| drift.last_good).collect();
     Some(Window { last_good: last_good.and_then(|times| times.into_iter().min()), first_different })

@@ -3,22 +3,27 @@
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
-use crate::classify::{Catalogue, Surroundings, assess_among};
+use crate::classify::{Catalogue, ChangeContext, classify_in};
 use crate::clock::written;
 use crate::diff::Change;
-use crate::incident::{self, Hearing, Step, Story, Telling, Transition};
+use crate::incident::{self, DriftStep, Muting, Notification, NotificationLog, Transition};
 use crate::model::{InstanceId, Severity};
 use crate::store::instances::InstanceRow;
 use crate::store::{StoreError, Transaction, drifts, events, silences};
 
 /// How severe `change` was at its worst since it began, as people heard of it.
-pub fn worst_of(catalogue: &Catalogue, surroundings: &Surroundings, story: &Story, change: &Change) -> Severity {
-    let (values, is_unexpected) = story.since_it_began();
+pub fn worst_of(
+    catalogue: &Catalogue,
+    change_context: &ChangeContext,
+    log: &NotificationLog,
+    change: &Change,
+) -> Severity {
+    let (values, is_unexpected) = log.since_it_began();
     let of = |value: &Value| {
         let then = Change { after: value.clone(), ..change.clone() };
-        assess_among(catalogue, surroundings, then).severity
+        classify_in(catalogue, change_context, then).severity
     };
-    let announced = if is_unexpected { incident::silence::LOUDER } else { Severity::Info };
+    let announced = if is_unexpected { incident::silence::UNANNOUNCED_SEVERITY } else { Severity::Info };
     values.iter().map(of).max().unwrap_or(Severity::Info).max(announced)
 }
 
@@ -35,12 +40,12 @@ pub fn record_transitions(
 ) -> Result<Vec<Transition>, StoreError> {
     let mut news = Vec::new();
     for transition in steps {
-        let only_told = match transition.telling {
-            Telling::Reminder => Some("drift.reminded"),
-            Telling::Flapping => Some("drift.flapping"),
-            Telling::Settled => Some("drift.settled"),
-            Telling::Late(_) => Some("drift.told"),
-            Telling::Step | Telling::Nothing => None,
+        let only_told = match transition.notification {
+            Notification::Reminder => Some("drift.reminded"),
+            Notification::Flapping => Some("drift.flapping"),
+            Notification::Stabilised => Some("drift.settled"),
+            Notification::Deferred(_) => Some("drift.told"),
+            Notification::Step | Notification::Nothing => None,
         };
         if let Some(kind) = step_kind(&transition) {
             drifts::keep(tx, row, &transition)?;
@@ -50,16 +55,16 @@ pub fn record_transitions(
                 if !transition.drift.closed_by.is_empty() {
                     data.insert("by".to_owned(), json!(transition.drift.closed_by));
                 }
-                if matches!(transition.step, Step::Opened | Step::Reopened) {
+                if matches!(transition.step, DriftStep::Opened | DriftStep::Reopened) {
                     data.insert("last_good".to_owned(), json!(transition.drift.last_good.map(written)));
                 }
             }
             events::append(tx, at, kind, Some(id), data)
                 .map_err(|error| error.of_section(transition.drift.change.section()))?;
-            let is_new = transition.step != Step::Ended;
-            let silence = match &transition.hearing {
-                Hearing::Quiet(silence) if is_new => Some((silences::SILENCED, silence)),
-                Hearing::Louder { window, .. } if is_new => Some((silences::UNEXPECTED, window)),
+            let is_new = transition.step != DriftStep::Ended;
+            let silence = match &transition.muting {
+                Muting::Silenced(silence) if is_new => Some((silences::SILENCED, silence)),
+                Muting::Escalated { window, .. } if is_new => Some((silences::UNEXPECTED, window)),
                 _ => None,
             };
             if let Some((kind, silence)) = silence {
@@ -70,7 +75,7 @@ pub fn record_transitions(
         if let Some(kind) = only_told {
             events::append(tx, at, kind, Some(id), json!({ "drift": transition.drift.id }))?;
         }
-        if transition.telling != Telling::Nothing {
+        if transition.notification != Notification::Nothing {
             news.push(transition);
         }
     }
@@ -80,11 +85,11 @@ pub fn record_transitions(
 /// The event that says which step a drift took.
 fn step_kind(transition: &Transition) -> Option<&'static str> {
     Some(match transition.step {
-        Step::Unchanged => return None,
-        Step::Opened => "drift.opened",
-        Step::Reopened => "drift.reopened",
-        Step::Changed => "drift.changed",
-        Step::Ended => match transition.drift.status {
+        DriftStep::Unchanged => return None,
+        DriftStep::Opened => "drift.opened",
+        DriftStep::Reopened => "drift.reopened",
+        DriftStep::Changed => "drift.changed",
+        DriftStep::Ended => match transition.drift.status {
             incident::Status::Approved => "drift.approved",
             _ => "drift.reverted",
         },

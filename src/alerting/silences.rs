@@ -1,9 +1,9 @@
 //! Silences and change windows: how they begin, how they are ended, and what is said when they are over.
 
 use super::{Origin, tell};
-use crate::classify::{Drift, assess_among};
+use crate::classify::{Finding, classify_in};
 use crate::clock::written;
-use crate::config::{Approval, Config};
+use crate::config::{ApprovalConfig, Config};
 use crate::incident::{Silence, Status};
 use crate::message::{Notice, NoticeKind, listed};
 use crate::model::{InstanceId, Severity, display_safe};
@@ -54,8 +54,8 @@ pub fn of_ends(
         let mut end = End::default();
         for drift in drifts::known(tx, row)?.into_values() {
             let Some(was_quiet) = happened.get(drift.id.as_str()) else { continue };
-            let Drift { title: name, severity, .. } =
-                assess_among(origin.catalogue, &origin.surroundings, drift.change.clone());
+            let Finding { title: name, severity, .. } =
+                classify_in(origin.catalogue, &origin.change_context, drift.change.clone());
             let is_open = drift.status == Status::Open;
             match (was_quiet, is_open) {
                 (true, true) => end.open.push(name),
@@ -98,7 +98,7 @@ struct End {
 }
 
 impl End {
-    fn words(&self, silence: &Silence, instance: &InstanceId, approval: &Approval) -> String {
+    fn words(&self, silence: &Silence, instance: &InstanceId, approval: &ApprovalConfig) -> String {
         let mut parts = Vec::new();
         let mut part = |names: &[String], one: &str, more: &str| match names.len() {
             0 => {}

@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use chrono::{DateTime, Utc};
 use serde_json::json;
 
-use super::propose::Standing;
+use super::propose::Pending;
 use super::{ApprovalError, Proposal};
 use crate::alerting::{Notifications, Origin, announce, record_transitions, worst_of};
 use crate::baseline::{
-    BaselineSummary, DocumentImpact, approved_side, concluded, sound_baseline, surroundings, unknown,
+    BaselineSummary, DocumentImpact, approved_side, change_context, concluded, sound_baseline, unknown,
 };
 use crate::classify::Catalogue;
 use crate::config::Config;
@@ -21,7 +21,7 @@ use crate::model::{Digest, InstanceId, State, display_safe, display_safe_sentenc
 use crate::sections::Table;
 use crate::store::{StoreError, Transaction, baselines, documents, drifts, events, instances};
 use crate::trust::sshsig::rewrap;
-use crate::trust::{SignedStatement, Times, accept, chain};
+use crate::trust::{EventTimes, SignedStatement, accept, chain};
 use crate::trust_files::TrustFiles;
 
 /// A baseline that was accepted.
@@ -84,13 +84,13 @@ pub fn import(
     let instance = &proposal.subject.instance;
     let policy = trust.policy()?;
     // What is there has to be sound before anything is put on top of it.
-    let standing = Standing::load_to_approve(tx, instance, trust, catalogue, now)?;
+    let pending = Pending::load_to_approve(tx, instance, trust, catalogue, now)?;
     let row = instances::row(tx, instance)?;
     let stored = baselines::statements(tx, row)?;
     let documents = proposal.checked_documents().map_err(ApprovalError::Statement)?;
     let document = |digest: &Digest| documents.get(digest).cloned().or_else(|| documents::load(tx, digest).ok());
-    let stakes = DocumentImpact { catalogue, document: &document };
-    let links = chain(instance, &stored, &policy, &stakes)?;
+    let impact = DocumentImpact { catalogue, document: &document };
+    let links = chain(instance, &stored, &policy, &impact)?;
     let mut statements = Vec::new();
     for signed in proposal.statements.iter().cloned() {
         let mut signed = SignedStatement::from(signed);
@@ -105,11 +105,11 @@ pub fn import(
     let is_newest = links.last().is_some_and(|link| link.identity == identity);
     let is_stored = statements.iter().all(|signed| stored.contains(signed));
     if links.iter().any(|link| link.identity == identity) && (is_stored || !is_newest) {
-        return Err(standing.shortage().cloned().map_or(already, ApprovalError::Untrusted));
+        return Err(pending.shortage().cloned().map_or(already, ApprovalError::Untrusted));
     }
     let recorded = |size| events::recorded_at(tx, size).ok().flatten();
-    let times = Times { now, recorded: &recorded };
-    let accepted = accept(instance, &stored, &statements, &policy, &stakes, times)?;
+    let times = EventTimes { now, recorded: &recorded };
+    let accepted = accept(instance, &stored, &statements, &policy, &impact, times)?;
     if links.last().is_some_and(|newest| *newest == accepted) {
         return Err(already);
     }
@@ -119,7 +119,7 @@ pub fn import(
     }
 
     // `propose` never drops a section, so whoever made this one wants something not to be looked at any more.
-    let before = standing.predecessor().map(|baseline| baseline.approved.subject.clone());
+    let before = pending.predecessor().map(|baseline| baseline.approved.subject.clone());
     let lost: Vec<&str> = before
         .as_ref()
         .map_or_else(Vec::new, |before| proposal.section_changes_since(before))
@@ -158,29 +158,29 @@ pub fn import(
     events::append(tx, now, events::APPROVED, Some(instance), data)?;
 
     // As any later cycle will see it: verified from the stored rows.
-    let baseline = sound_baseline(tx, &standing.snapshot, trust, catalogue, now)??
+    let baseline = sound_baseline(tx, &pending.snapshot, trust, catalogue, now)??
         .ok_or_else(|| StoreError::Damaged("the baseline that was just written is not there".to_owned()))?;
     let report = BaselineSummary::of(&baseline);
     let table = Table::of(instance.provider);
-    let changes = compare(table, |section| approved_side(&baseline, section), &standing.snapshot);
-    let sections = comparable(&baseline.approved.subject.sections, &standing.snapshot);
-    let known = concluded(&unknown(&baseline, &standing.snapshot), instance, &changes, drifts::known(tx, row)?);
+    let changes = compare(table, |section| approved_side(&baseline, section), &pending.snapshot);
+    let sections = comparable(&baseline.approved.subject.sections, &pending.snapshot);
+    let known = concluded(&unknown(&baseline, &pending.snapshot), instance, &changes, drifts::known(tx, row)?);
     let ending = Ending::Approved(report.approvers.clone());
     let mut steps = advance(instance, &known, &changes, &sections, &ending, now);
     let remembered: Vec<Change> = known.into_values().map(|drift| drift.change).collect();
-    let beside = surroundings(&baseline, &standing.snapshot, &standing.changes, &remembered);
-    let stories = events::stories(tx, instance)?;
+    let beside = change_context(&baseline, &pending.snapshot, &pending.changes, &remembered);
+    let notification_logs = events::notification_logs(tx, instance)?;
     for step in &mut steps {
-        if let Some(story) = stories.get(step.drift.id.as_str()) {
-            step.worst = worst_of(catalogue, &beside, story, &step.drift.change);
+        if let Some(log) = notification_logs.get(step.drift.id.as_str()) {
+            step.worst = worst_of(catalogue, &beside, log, &step.drift.change);
         }
     }
     let transitions = record_transitions(tx, row, instance, now, steps)?;
-    let closed = transitions.iter().filter(|transition| transition.step == crate::incident::Step::Ended).count();
+    let closed = transitions.iter().filter(|transition| transition.step == crate::incident::DriftStep::Ended).count();
     let origin = Origin {
         config,
         catalogue,
-        surroundings: beside,
+        change_context: beside,
         instance,
         resource: &proposal.subject.resource,
         at: now,

@@ -9,12 +9,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::ApprovalError;
-use crate::canonical::{self, Document, Room};
-use crate::classify::{Catalogue, Drift, Surroundings, assess_among, weakest};
+use crate::canonical::{self, Document, MemoryBudget};
+use crate::classify::{Catalogue, ChangeContext, Finding, classify_in, weakest};
 use crate::diff::compare::{Side, compare_to_approve};
 use crate::model::{Digest, Pointer, State, display_safe};
 use crate::sections::Table;
-use crate::trust::statement::{End, Subject};
+use crate::trust::statement::{Expiry, Subject};
 use crate::trust::{self, Policy, SignedStatement};
 use crate::whole_file;
 
@@ -116,7 +116,7 @@ impl Proposal {
     ///
     /// # Security
     /// The list in the file could have been edited to hide a change from the approver; this one cannot.
-    pub fn drifts(&self, catalogue: &Catalogue) -> Vec<Drift> {
+    pub fn drifts(&self, catalogue: &Catalogue) -> Vec<Finding> {
         let Some(previous) = &self.previous else { return Vec::new() };
         let table = Table::of(self.subject.instance.provider);
         let side = |subject: &'_ Subject, section: &str| {
@@ -133,8 +133,9 @@ impl Proposal {
             let after = side(&self.subject, section).unwrap_or(Side::Unknown);
             compare_to_approve(table, section, before, after, &mut changes);
         }
-        let surroundings = Surroundings::new(table, self.values(previous), self.values(&self.subject), &changes, &[]);
-        changes.into_iter().map(|change| assess_among(catalogue, &surroundings, change)).collect()
+        let change_context =
+            ChangeContext::new(table, self.values(previous), self.values(&self.subject), &changes, &[]);
+        changes.into_iter().map(|change| classify_in(catalogue, &change_context, change)).collect()
     }
 
     /// The value of every section that `subject` names one of.
@@ -166,7 +167,7 @@ impl Proposal {
     }
 
     /// What was approved for a time and would be for longer, or for good. It is no change of a value.
-    pub fn prolonged(&self) -> Vec<(&Pointer, End)> {
+    pub fn prolonged(&self) -> Vec<(&Pointer, Expiry)> {
         let value = |subject: &Subject, path: &Pointer| {
             let digest = subject.sections.get(path.section())?.digest.as_ref()?;
             path.find_in_section(self.documents.get(digest)?).cloned()
@@ -190,7 +191,7 @@ impl Proposal {
     }
 
     /// Settings that stand at their weakest value, whatever they were before.
-    pub fn weakest(&self, catalogue: &Catalogue) -> Vec<Drift> {
+    pub fn weakest(&self, catalogue: &Catalogue) -> Vec<Finding> {
         let table = Table::of(self.subject.instance.provider);
         weakest(catalogue, table, || self.values(&self.subject))
     }
@@ -305,7 +306,7 @@ impl Proposal {
             return Err(other(reason.to_owned()));
         }
         // Strictly first: a repeated key would show the approver one value and the machine another.
-        let value = canonical::parse_file(&bytes, &Room::of(MEMORY))
+        let value = canonical::parse_file(&bytes, &MemoryBudget::of(MEMORY))
             .map_err(|error| other(format!("its JSON is bad ({})", error.reason())))?;
         match value.get("type").and_then(Value::as_str) {
             Some(TYPE) => {}

@@ -8,9 +8,9 @@ use serde_json::Value;
 
 use super::proposal::SignedText;
 use super::{ApprovalError, Proposal};
-use crate::baseline::{approved_side, foundation, surroundings};
+use crate::baseline::{approved_side, base, change_context};
 use crate::canonical::{Document, forget_mended, is_same, to_bytes};
-use crate::classify::{Catalogue, Drift, assess_among, with_their_other_paths};
+use crate::classify::{Catalogue, Finding, classify_in, with_their_other_paths};
 use crate::diff::compare::{Side, compare_all_to_approve};
 use crate::diff::{Change, ChangeKind, compare};
 use crate::incident::fingerprint;
@@ -19,31 +19,31 @@ use crate::sections::Table;
 use crate::snapshot::{Manifest, Reading, SectionMark, Snapshot, digest_of};
 use crate::store::high_water::{self, RolledBack};
 use crate::store::{StoreError, Transaction, baselines, cycles, drifts, events, instances};
-use crate::trust::statement::{End, Statement, Subject};
+use crate::trust::statement::{Expiry, Statement, Subject};
 use crate::trust::{Baseline, SignedStatement, Untrusted};
 use crate::trust_files::TrustFiles;
 
 /// Which differences are to be approved.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Selection {
+pub enum ApprovalScope {
     /// All of them.
     All,
     /// Those that are named, and nothing else.
-    Only(Vec<Named>),
+    Only(Vec<ChangeSelector>),
     /// These, by their place in the list of differences, and these sections that the baseline does not have.
     Chosen(BTreeSet<usize>, BTreeSet<String>),
 }
 
 /// What somebody names to approve it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Named {
+pub enum ChangeSelector {
     /// Every difference at or under the path; a whole section that the baseline does not hold.
     Path(Pointer),
     /// One drift.
     Drift(DriftId),
 }
 
-impl FromStr for Named {
+impl FromStr for ChangeSelector {
     type Err = ApprovalError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
@@ -57,7 +57,7 @@ impl FromStr for Named {
     }
 }
 
-impl Named {
+impl ChangeSelector {
     fn fits(&self, change: &Change, id: Option<&DriftId>) -> bool {
         match self {
             Self::Path(path) => path.contains(&change.path),
@@ -71,12 +71,12 @@ impl Named {
 }
 
 /// The newest snapshot against the newest baseline, as it stands in the store.
-pub struct Standing {
+pub struct Pending {
     /// The newest snapshot.
     pub snapshot: Snapshot,
-    /// The newest baseline. From [`Standing::load_to_approve`] it may not be compared with, see [`Standing::shortage`].
+    /// The newest baseline. From [`Pending::load_to_approve`] it may not be compared with, see [`Pending::shortage`].
     pub baseline: Option<Baseline>,
-    /// Every difference. From [`Standing::load_to_approve`] also every object that cannot be used and that nobody approved as
+    /// Every difference. From [`Pending::load_to_approve`] also every object that cannot be used and that nobody approved as
     /// not watched, and everything that may be missing because of it.
     pub changes: Vec<Change>,
     /// The drift of each difference, where one is open.
@@ -87,7 +87,7 @@ pub struct Standing {
     pub rolled_back: Option<RolledBack>,
 }
 
-impl Standing {
+impl Pending {
     /// Reads both from the store and compares them.
     ///
     /// # Errors
@@ -103,16 +103,16 @@ impl Standing {
         if let Err(reason) = high_water::compare(tx, instance)? {
             return Err(Untrusted::RolledBack { reason: reason.to_string() }.into());
         }
-        let mut standing = Self::load_to_approve(tx, instance, trust, catalogue, now)?;
-        if let Some(shortage) = standing.shortage() {
+        let mut pending = Self::load_to_approve(tx, instance, trust, catalogue, now)?;
+        if let Some(shortage) = pending.shortage() {
             return Err(shortage.clone().into());
         }
-        if let Some(baseline) = &standing.baseline {
+        if let Some(baseline) = &pending.baseline {
             let table = Table::of(instance.provider);
-            standing.changes = compare(table, |section| approved_side(baseline, section), &standing.snapshot);
-            standing.ids = Self::ids(tx, instance, &standing.changes)?;
+            pending.changes = compare(table, |section| approved_side(baseline, section), &pending.snapshot);
+            pending.ids = Self::ids(tx, instance, &pending.changes)?;
         }
-        Ok(standing)
+        Ok(pending)
     }
 
     /// The same with what can be approved, also if nothing is wrong with the baseline but that too few people approved it,
@@ -131,7 +131,7 @@ impl Standing {
         let row = instances::find(tx, instance)?.ok_or_else(none)?;
         let (mut snapshot, _) = cycles::latest_snapshot(tx, row, instance)?.ok_or_else(none)?;
         give_reasons(tx, &mut snapshot);
-        let baseline = foundation(tx, &snapshot, trust, catalogue, now)??;
+        let baseline = base(tx, &snapshot, trust, catalogue, now)??;
         let changes = match &baseline {
             Some(baseline) => {
                 let table = Table::of(instance.provider);
@@ -180,10 +180,10 @@ impl Standing {
     }
 
     /// What each difference means.
-    pub fn drifts(&self, catalogue: &Catalogue) -> Vec<Drift> {
+    pub fn drifts(&self, catalogue: &Catalogue) -> Vec<Finding> {
         let Some(baseline) = &self.baseline else { return Vec::new() };
-        let surroundings = surroundings(baseline, &self.snapshot, &self.changes, &[]);
-        self.changes.iter().map(|change| assess_among(catalogue, &surroundings, change.clone())).collect()
+        let change_context = change_context(baseline, &self.snapshot, &self.changes, &[]);
+        self.changes.iter().map(|change| classify_in(catalogue, &change_context, change.clone())).collect()
     }
 
     /// The sections that cannot be read and of which the baseline says nothing yet, with the reason: to approve them is to
@@ -204,28 +204,29 @@ impl Standing {
     /// Something that is named is no difference.
     pub fn selected(
         &self,
-        selection: &Selection,
+        selection: &ApprovalScope,
         catalogue: &Catalogue,
     ) -> Result<(BTreeSet<usize>, BTreeSet<String>), ApprovalError> {
         let new: Vec<&str> =
             self.unbaselined().into_iter().chain(self.unread().into_iter().map(|(section, _)| section)).collect();
-        let of_one = |named: &Named| -> BTreeSet<usize> {
+        let of_one = |named: &ChangeSelector| -> BTreeSet<usize> {
             let fits = |(change, id): (&Change, &Option<DriftId>)| named.fits(change, id.as_ref());
             let differences = self.changes.iter().zip(&self.ids).enumerate();
             differences.filter(|(_, one)| fits(*one)).map(|(place, _)| place).collect()
         };
         let (chosen, sections) = match selection {
-            Selection::All => {
+            ApprovalScope::All => {
                 return Ok(((0..self.changes.len()).collect(), new.into_iter().map(str::to_owned).collect()));
             }
-            Selection::Chosen(places, sections) => (places.clone(), sections.clone()),
-            Selection::Only(named) => {
-                let is_nothing =
-                    |one: &&Named| of_one(one).is_empty() && !new.iter().any(|section| one.is_section(section));
+            ApprovalScope::Chosen(places, sections) => (places.clone(), sections.clone()),
+            ApprovalScope::Only(named) => {
+                let is_nothing = |one: &&ChangeSelector| {
+                    of_one(one).is_empty() && !new.iter().any(|section| one.is_section(section))
+                };
                 if let Some(one) = named.iter().find(is_nothing) {
                     let text = match one {
-                        Named::Path(path) => display_safe(&path.to_string()),
-                        Named::Drift(id) => display_safe(id.as_str()),
+                        ChangeSelector::Path(path) => display_safe(&path.to_string()),
+                        ChangeSelector::Drift(id) => display_safe(id.as_str()),
                     };
                     return Err(ApprovalError::NoSuchPath(text));
                 }
@@ -240,9 +241,9 @@ impl Standing {
     /// The paths that `selection` takes in though it does not name them: other paths of a setting that it names.
     ///
     /// # Errors
-    /// As [`Standing::selected`].
-    pub fn come_along(&self, selection: &Selection, catalogue: &Catalogue) -> Result<Vec<&Pointer>, ApprovalError> {
-        let Selection::Only(named) = selection else { return Ok(Vec::new()) };
+    /// As [`Pending::selected`].
+    pub fn come_along(&self, selection: &ApprovalScope, catalogue: &Catalogue) -> Result<Vec<&Pointer>, ApprovalError> {
+        let ApprovalScope::Only(named) = selection else { return Ok(Vec::new()) };
         let (places, _) = self.selected(selection, catalogue)?;
         let differences = places.iter().filter_map(|place| Some((self.changes.get(*place)?, self.ids.get(*place)?)));
         let is_named =
@@ -291,7 +292,7 @@ fn give_reasons(tx: &Transaction<'_>, snapshot: &mut Snapshot) {
 
 /// For how long something is approved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limit {
+pub struct Validity {
     /// Our time.
     pub now: DateTime<Utc>,
     /// When it ends; never, if nothing is given.
@@ -302,12 +303,12 @@ pub struct Limit {
 /// end that is given for everything that is approved now. Of a set, members that are approved for a time and others
 /// cannot be told apart, so the earlier end counts for all that is new in it: too much opens again, and nothing stays.
 fn ends(
-    standing: &Standing,
+    pending: &Pending,
     approved: &[&Change],
     new_sections: &BTreeSet<String>,
-    limit: Limit,
-) -> Result<BTreeMap<Pointer, End>, ApprovalError> {
-    let base = standing.baseline.as_ref().filter(|_| standing.shortage().is_none());
+    limit: Validity,
+) -> Result<BTreeMap<Pointer, Expiry>, ApprovalError> {
+    let base = pending.baseline.as_ref().filter(|_| pending.shortage().is_none());
     let mut ends = BTreeMap::new();
     for (path, end) in base.into_iter().flat_map(|base| &base.approved.subject.until) {
         let is_anew = approved.iter().any(|change| !change.is_member && change.path.contains(path));
@@ -315,19 +316,19 @@ fn ends(
             ends.insert(path.clone(), *end);
         }
     }
-    let Some(until) = limit.until.map(End) else { return Ok(ends) };
+    let Some(until) = limit.until.map(Expiry) else { return Ok(ends) };
     let Some(base) = base else {
         return Err(ApprovalError::NotForATime("a baseline that is approved whole".to_owned()));
     };
     let is_held = |section: &&String| {
-        standing.snapshot.sections.get(*section).is_some_and(|reading| reading.state().is_comparable())
+        pending.snapshot.sections.get(*section).is_some_and(|reading| reading.state().is_comparable())
     };
     if let Some(section) = new_sections.iter().find(is_held) {
         return Err(ApprovalError::NotForATime(format!("section {section}, which the baseline does not have,")));
     }
     for change in approved {
         let section = change.section();
-        let is_read = standing.snapshot.sections.get(section).is_some_and(|reading| reading.document().is_some());
+        let is_read = pending.snapshot.sections.get(section).is_some_and(|reading| reading.document().is_some());
         if base.document(section).is_none() || !is_read {
             return Err(ApprovalError::NotForATime(format!("section {section} as a whole")));
         }
@@ -343,31 +344,31 @@ fn ends(
 /// There is nothing to approve, or a selected path is no difference.
 pub fn propose(
     tx: &Transaction<'_>,
-    standing: &Standing,
-    selection: &Selection,
+    pending: &Pending,
+    selection: &ApprovalScope,
     catalogue: &Catalogue,
     proposer: &str,
     reason: Option<String>,
-    limit: Limit,
+    limit: Validity,
 ) -> Result<Proposal, ApprovalError> {
-    let snapshot = &standing.snapshot;
+    let snapshot = &pending.snapshot;
     let instance = &snapshot.instance;
     if snapshot.resource.is_empty() {
         return Err(ApprovalError::NoResource(instance.clone()));
     }
     if let (Some(baseline), Some(reason), true) =
-        (&standing.baseline, standing.shortage(), *selection != Selection::All)
+        (&pending.baseline, pending.shortage(), *selection != ApprovalScope::All)
     {
         let sequence = baseline.approved.subject.sequence;
         return Err(ApprovalError::Whole { sequence, reason: reason.clone() });
     }
-    let (places, new_sections) = standing.selected(selection, catalogue)?;
-    let approved: Vec<&Change> = places.iter().filter_map(|place| standing.changes.get(*place)).collect();
-    let base = standing.base();
-    let (sequence, previous) = match &standing.baseline {
+    let (places, new_sections) = pending.selected(selection, catalogue)?;
+    let approved: Vec<&Change> = places.iter().filter_map(|place| pending.changes.get(*place)).collect();
+    let base = pending.base();
+    let (sequence, previous) = match &pending.baseline {
         Some(baseline) => {
             let subject = &baseline.approved.subject;
-            let is_something = !approved.is_empty() || !new_sections.is_empty() || standing.rolled_back.is_some();
+            let is_something = !approved.is_empty() || !new_sections.is_empty() || pending.rolled_back.is_some();
             if base.is_some() && !is_something {
                 return Err(ApprovalError::Nothing { instance: instance.clone(), sequence: subject.sequence });
             }
@@ -375,10 +376,10 @@ pub fn propose(
         }
         None => (1, None),
     };
-    let (sections, mut documents) = compose(standing, &approved, &new_sections);
-    check_rest(standing, approved.len(), &sections, &documents)?;
-    let until = ends(standing, &approved, &new_sections, limit)?;
-    let before = standing.baseline.as_ref().filter(|_| base.is_some());
+    let (sections, mut documents) = compose(pending, &approved, &new_sections);
+    check_rest(pending, approved.len(), &sections, &documents)?;
+    let until = ends(pending, &approved, &new_sections, limit)?;
+    let before = pending.baseline.as_ref().filter(|_| base.is_some());
     for document in before.iter().flat_map(|baseline| baseline.documents.values()) {
         documents.insert(document.digest().clone(), document.clone());
     }
@@ -401,12 +402,12 @@ pub fn propose(
 
 /// Makes sure that what is not approved is what stays different, and nothing else.
 fn check_rest(
-    standing: &Standing,
+    pending: &Pending,
     approved: usize,
     sections: &Manifest,
     documents: &BTreeMap<Digest, Document>,
 ) -> Result<(), ApprovalError> {
-    let Some(_) = standing.predecessor() else { return Ok(()) };
+    let Some(_) = pending.predecessor() else { return Ok(()) };
     let side = |section: &str| match sections.get(section) {
         Some(mark) => match mark.digest.as_ref().and_then(|digest| documents.get(digest)) {
             Some(document) => Side::Document(document),
@@ -415,8 +416,8 @@ fn check_rest(
         },
         None => Side::Unknown,
     };
-    let rest = compare_all_to_approve(Table::of(standing.snapshot.instance.provider), side, &standing.snapshot);
-    if rest.len() + approved == standing.changes.len() {
+    let rest = compare_all_to_approve(Table::of(pending.snapshot.instance.provider), side, &pending.snapshot);
+    if rest.len() + approved == pending.changes.len() {
         return Ok(());
     }
     Err(ApprovalError::Statement("these differences cannot be approved apart from the others".to_owned()))
@@ -425,7 +426,7 @@ fn check_rest(
 /// The sections of the new baseline: the approved differences from the snapshot, the old values for everything else. A
 /// section that cannot be read now keeps what was approved before.
 fn compose(
-    standing: &Standing,
+    pending: &Pending,
     approved: &[&Change],
     new_sections: &BTreeSet<String>,
 ) -> (Manifest, BTreeMap<Digest, Document>) {
@@ -438,17 +439,17 @@ fn compose(
         }
         manifest.insert(section.to_owned(), SectionMark { digest, state });
     };
-    let old = standing.predecessor();
+    let old = pending.predecessor();
     let old_marks = old.map(|baseline| baseline.approved.subject.sections.clone()).unwrap_or_default();
-    let names = old_marks.keys().chain(standing.snapshot.sections.keys());
+    let names = old_marks.keys().chain(pending.snapshot.sections.keys());
     for section in names.collect::<BTreeSet<_>>() {
         let old_document = old.and_then(|baseline| baseline.document(section));
         let old_state = old_marks.get(section).map(|mark| mark.state).filter(|state| state.is_comparable());
-        let reading = standing.snapshot.sections.get(section);
+        let reading = pending.snapshot.sections.get(section);
         let is_read = reading.is_some_and(|reading| reading.state().is_comparable());
         let here: Vec<&Change> =
             approved.iter().copied().filter(|change| change.section() == section.as_str()).collect();
-        let all_here = standing.changes.iter().filter(|change| change.section() == section.as_str()).count();
+        let all_here = pending.changes.iter().filter(|change| change.section() == section.as_str()).count();
         match (old_state, reading) {
             (Some(state), _) if !is_read || here.is_empty() => add(section, state, old_document.cloned()),
             // What cannot be used of the reading keeps what was approved, so only the differences are taken.

@@ -16,7 +16,7 @@ use crate::trust::{AllowedSigners, PublicKey};
 
 /// A key, and whose it is.
 #[derive(Debug, Clone)]
-pub struct Signer {
+pub struct SigningKey {
     /// Private key, or public key whose private half is in the agent.
     pub key: PathBuf,
     /// In whose name.
@@ -25,7 +25,7 @@ pub struct Signer {
     lent: Option<Arc<tempfile::TempPath>>,
 }
 
-impl Signer {
+impl SigningKey {
     /// Finds out in whose name a key signs. Without a list of signers `named` has to say it; with one, it has to be right.
     ///
     /// # Errors
@@ -166,7 +166,12 @@ fn public_key(key: &Path) -> Result<PublicKey, ApprovalError> {
 ///
 /// # Errors
 /// `ssh-keygen` is missing, refuses the key, or the person gives up at its prompt.
-pub fn sign(proposal: &mut Proposal, signer: &Signer, reason: &str, now: DateTime<Utc>) -> Result<(), ApprovalError> {
+pub fn sign(
+    proposal: &mut Proposal,
+    signer: &SigningKey,
+    reason: &str,
+    now: DateTime<Utc>,
+) -> Result<(), ApprovalError> {
     let approval = Approval { approver: signer.principal.clone(), at: now, reason: reason.to_owned() };
     let statement = Statement::new(proposal.subject.clone(), approval)
         .to_bytes()

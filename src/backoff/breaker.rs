@@ -1,6 +1,7 @@
 //! A receiver that fails again and again is left alone for a while, with everything that waits for it.
 
 use chrono::{DateTime, TimeDelta, Utc};
+use serde::{Deserialize, Serialize};
 
 /// Failures in a row after which nothing more is tried for a while.
 pub const MOST_FAILURES: u32 = 5;
@@ -10,7 +11,7 @@ const FIRST_PAUSE: TimeDelta = TimeDelta::seconds(60);
 const LONGEST_PAUSE: TimeDelta = TimeDelta::minutes(15);
 
 /// How often a receiver failed in a row, and since when.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Breaker {
     /// Failures since the last time it answered.
     pub failures: u32,

@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, Utc};
 
 use super::DocumentImpact;
-use crate::classify::{Catalogue, Surroundings};
+use crate::classify::{Catalogue, ChangeContext};
 use crate::config::Selection;
 use crate::diff::{Change, compare, compare::Side};
-use crate::incident::{Known, fingerprint};
+use crate::incident::{Drift, fingerprint};
 use crate::model::{Digest, InstanceId, Pointer, Provider, State};
 use crate::sections::Table;
 use crate::snapshot::{Manifest, Snapshot};
@@ -52,7 +52,7 @@ impl Comparison {
     }
 
     /// What is `known`, without the drifts of which this comparison says nothing: they go on as they are.
-    pub fn concluded(&self, id: &InstanceId, known: BTreeMap<Digest, Known>) -> BTreeMap<Digest, Known> {
+    pub fn concluded(&self, id: &InstanceId, known: BTreeMap<Digest, Drift>) -> BTreeMap<Digest, Drift> {
         concluded(&self.unknown, id, &self.changes, known)
     }
 }
@@ -73,8 +73,8 @@ pub fn concluded(
     unknown: &[Pointer],
     id: &InstanceId,
     changes: &[Change],
-    mut known: BTreeMap<Digest, Known>,
-) -> BTreeMap<Digest, Known> {
+    mut known: BTreeMap<Digest, Drift>,
+) -> BTreeMap<Digest, Drift> {
     if !unknown.is_empty() {
         let found: BTreeSet<Digest> = changes.iter().map(|change| fingerprint(id, change)).collect();
         known.retain(|named, drift| found.contains(named) || !is_unknown(unknown, &drift.change.path));
@@ -92,10 +92,10 @@ impl Evaluation {
     }
 
     /// What is known beside the differences, and beside those that are `remembered` and may be over.
-    pub fn surroundings(&self, snapshot: &Snapshot, remembered: &[Change]) -> Surroundings {
+    pub fn change_context(&self, snapshot: &Snapshot, remembered: &[Change]) -> ChangeContext {
         match self {
-            Self::Compared(compared) => surroundings(&compared.baseline, snapshot, &compared.changes, remembered),
-            _ => Surroundings::default(),
+            Self::Compared(compared) => change_context(&compared.baseline, snapshot, &compared.changes, remembered),
+            _ => ChangeContext::default(),
         }
     }
 
@@ -178,14 +178,14 @@ pub fn sound_baseline(
 ///
 /// # Errors
 /// The database cannot be read.
-pub fn foundation(
+pub fn base(
     tx: &Transaction<'_>,
     snapshot: &Snapshot,
     trust: &TrustFiles,
     catalogue: &Catalogue,
     now: DateTime<Utc>,
 ) -> Result<Result<Option<Baseline>, Untrusted>, StoreError> {
-    verified(tx, snapshot, trust, catalogue, now, trust::foundation)
+    verified(tx, snapshot, trust, catalogue, now, trust::base)
 }
 
 type Verify<T> = fn(&InstanceId, &Evidence<'_>, &Policy<'_>) -> Result<Option<T>, Untrusted>;
@@ -258,15 +258,15 @@ fn verified_with<T>(
 }
 
 /// What is known beside `changes` from a baseline to a snapshot, and beside those that are `remembered`.
-pub fn surroundings(
+pub fn change_context(
     baseline: &Baseline,
     snapshot: &Snapshot,
     changes: &[Change],
     remembered: &[Change],
-) -> Surroundings {
+) -> ChangeContext {
     let sections = baseline.documents.keys();
     let approved = sections.filter_map(|section| Some((section.as_str(), baseline.document(section)?.read())));
-    Surroundings::new(Table::of(snapshot.instance.provider), approved, snapshot.values(), changes, remembered)
+    ChangeContext::new(Table::of(snapshot.instance.provider), approved, snapshot.values(), changes, remembered)
 }
 
 /// The approved side of a section.

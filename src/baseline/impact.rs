@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 
 use crate::canonical::Document;
-use crate::classify::{Catalogue, Drift, Surroundings, assess_among};
+use crate::classify::{Catalogue, ChangeContext, Finding, classify_in};
 use crate::diff::compare::{Side, compare_to_approve};
 use crate::model::{Digest, Pointer, Severity, State};
 use crate::sections::Table;
 use crate::snapshot::SectionMark;
-use crate::trust::{End, Stakes, Subject};
+use crate::trust::{Expiry, Impact, Subject};
 
 /// Compares baselines by their documents, which are believed as far as the digests in what was signed name them.
 pub struct DocumentImpact<'a> {
@@ -18,7 +18,7 @@ pub struct DocumentImpact<'a> {
     pub document: &'a dyn Fn(&Digest) -> Option<Document>,
 }
 
-impl Stakes for DocumentImpact<'_> {
+impl Impact for DocumentImpact<'_> {
     fn severity(&self, base: Option<&Subject>, subject: &Subject) -> Severity {
         match base.and_then(|base| self.drifts(base, subject)) {
             Some(drifts) => drifts.iter().map(|drift| drift.severity).max().unwrap_or(Severity::Info),
@@ -41,7 +41,7 @@ impl DocumentImpact<'_> {
     /// Every change that `subject` approves beyond `base`, weaker and stronger alike: who may turn a setting off has to
     /// be who may turn it on. Nothing if a change cannot be told: a document is missing, a section was not held before or
     /// is not any more, or it is another instance.
-    pub fn drifts(&self, base: &Subject, subject: &Subject) -> Option<Vec<Drift>> {
+    pub fn drifts(&self, base: &Subject, subject: &Subject) -> Option<Vec<Finding>> {
         let table = Table::of(subject.instance.provider);
         let (mut changes, mut before, mut after) = (Vec::new(), Vec::new(), Vec::new());
         // What is approved for longer, or for good, shows nowhere else.
@@ -63,11 +63,11 @@ impl DocumentImpact<'_> {
         for ((section, old), (_, new)) in before.iter().zip(&after) {
             compare_to_approve(table, section, side(old), side(new), &mut changes);
         }
-        let surroundings = Surroundings::new(table, values(&before), values(&after), &changes, &[]);
-        Some(changes.into_iter().map(|change| assess_among(self.catalogue, &surroundings, change)).collect())
+        let change_context = ChangeContext::new(table, values(&before), values(&after), &changes, &[]);
+        Some(changes.into_iter().map(|change| classify_in(self.catalogue, &change_context, change)).collect())
     }
 
-    fn prolonged<'s>(&self, base: &'s Subject, subject: &Subject) -> Vec<(&'s Pointer, End)> {
+    fn prolonged<'s>(&self, base: &'s Subject, subject: &Subject) -> Vec<(&'s Pointer, Expiry)> {
         let value = |subject: &Subject, path: &Pointer| {
             let digest = subject.sections.get(path.section())?.digest.as_ref()?;
             path.find_in_section((self.document)(digest)?.value()).cloned()
@@ -171,7 +171,7 @@ mod tests {
     fn to_approve_for_longer_is_critical() {
         let mut store = Store::default();
         let until = |subject: &Subject, end: Option<&str>| {
-            let end = end.map(|end| ("/tenants.settings/unheard_of".parse().unwrap(), End(end.parse().unwrap())));
+            let end = end.map(|end| ("/tenants.settings/unheard_of".parse().unwrap(), Expiry(end.parse().unwrap())));
             Subject { until: end.into_iter().collect(), ..subject.clone() }
         };
         let subject = store.subject(&[("tenants.settings", json!({ "unheard_of": 1 }))]);

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::clock::serialize_written;
 use crate::model::{Digest, Pointer};
-use crate::trust::{Baseline, End};
+use crate::trust::{Baseline, Expiry};
 
 /// A baseline, as reports, mails and commands name it.
 #[derive(Debug, Clone, Serialize)]
@@ -27,7 +27,7 @@ pub struct BaselineSummary {
     pub approval_reason: String,
     /// What was approved for a time, with its end.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub until: BTreeMap<Pointer, End>,
+    pub until: BTreeMap<Pointer, Expiry>,
 }
 
 impl BaselineSummary {
@@ -56,7 +56,7 @@ impl BaselineSummary {
 
     /// How much was approved for a time, and when the next of it ends, in words; nothing if there is none.
     pub fn until_words(&self, now: DateTime<Utc>) -> Option<String> {
-        let (over, still): (Vec<End>, Vec<End>) = self.until.values().partition(|end| end.0 <= now);
+        let (over, still): (Vec<Expiry>, Vec<Expiry>) = self.until.values().partition(|end| end.0 <= now);
         let next = still.iter().min().map(|end| format!("{} for a time, until {end}", still.len()));
         let ended = (!over.is_empty()).then(|| format!("{} no longer approved", over.len()));
         let words: Vec<String> = next.into_iter().chain(ended).collect();

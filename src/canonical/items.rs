@@ -7,9 +7,9 @@ use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess,
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
+use super::budget::{self, MemoryBudget};
 use super::parse::{Unusable, parse_within};
 use super::redact::without_secrets;
-use super::room::{self, Room};
 use super::unknown::{unusable, unusable_reason};
 
 /// The longest text that is read of an object that cannot be used.
@@ -20,7 +20,7 @@ const LONGEST_TEXT: usize = 1 << 10;
 ///
 /// # Errors
 /// Something else than single objects is wrong with the answer, or no object can be used.
-pub(crate) fn parse_items(bytes: &[u8], name: Option<&str>, room: &Room) -> Result<Value, Unusable> {
+pub(crate) fn parse_items(bytes: &[u8], name: Option<&str>, room: &MemoryBudget) -> Result<Value, Unusable> {
     let text = std::str::from_utf8(bytes).map_err(|error| Unusable::new(&error))?;
     if text.trim_start().starts_with('[') {
         return items(text, room);
@@ -38,7 +38,7 @@ pub(crate) fn parse_items(bytes: &[u8], name: Option<&str>, room: &Room) -> Resu
     Ok(Value::Object(envelope))
 }
 
-fn items(text: &str, room: &Room) -> Result<Value, Unusable> {
+fn items(text: &str, room: &MemoryBudget) -> Result<Value, Unusable> {
     let mut items = Vec::new();
     for raw in read(text, Items(room))? {
         let taken = room.taken();
@@ -58,7 +58,7 @@ fn items(text: &str, room: &Room) -> Result<Value, Unusable> {
 }
 
 /// The fields of an object whose values are short texts, but for those that are there twice.
-fn texts(raw: &RawValue, room: &Room) -> Map<String, Value> {
+fn texts(raw: &RawValue, room: &MemoryBudget) -> Map<String, Value> {
     let (mut found, mut names, mut twice) = (BTreeMap::new(), BTreeSet::new(), Vec::new());
     for (name, raw) in read(raw.get(), Members(room)).unwrap_or_default() {
         if !names.insert(name.clone()) {
@@ -80,7 +80,7 @@ fn read<'de, S: DeserializeSeed<'de>>(text: &'de str, seed: S) -> Result<S::Valu
 }
 
 /// The items of a list, unread.
-struct Items<'r>(&'r Room);
+struct Items<'r>(&'r MemoryBudget);
 
 impl<'de> DeserializeSeed<'de> for Items<'_> {
     type Value = Vec<&'de RawValue>;
@@ -100,7 +100,7 @@ impl<'de> Visitor<'de> for Items<'_> {
     fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Self::Value, A::Error> {
         let mut items = Vec::new();
         while let Some(item) = sequence.next_element()? {
-            self.0.take(room::OF_ITEM).map_err(A::Error::custom)?;
+            self.0.take(budget::OF_ITEM).map_err(A::Error::custom)?;
             items.push(item);
         }
         Ok(items)
@@ -108,7 +108,7 @@ impl<'de> Visitor<'de> for Items<'_> {
 }
 
 /// The members of an object, unread.
-struct Members<'r>(&'r Room);
+struct Members<'r>(&'r MemoryBudget);
 
 impl<'de> DeserializeSeed<'de> for Members<'_> {
     type Value = Vec<(String, &'de RawValue)>;
@@ -128,7 +128,7 @@ impl<'de> Visitor<'de> for Members<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Self::Value, A::Error> {
         let mut members = Vec::new();
         while let Some((name, value)) = entries.next_entry::<String, &RawValue>()? {
-            self.0.take(room::OF_ITEM + room::of_text(&name)).map_err(A::Error::custom)?;
+            self.0.take(budget::OF_ITEM + budget::of_text(&name)).map_err(A::Error::custom)?;
             members.push((name, value));
         }
         Ok(members)
@@ -158,7 +158,7 @@ mod tests {
         for (odd, id, reason) in table {
             let list = format!("[{odd},{good}]");
             let envelope = format!(r#"{{"total":2,"items":{list}}}"#);
-            let room = Room::of(1 << 20);
+            let room = MemoryBudget::of(1 << 20);
             let read = parse_items(envelope.as_bytes(), Some("items"), &room).unwrap();
             assert_eq!(read["items"], parse_items(list.as_bytes(), Some("items"), &room).unwrap());
             assert_eq!((&read["total"], &read["items"][1]), (&json!(2), &json!({ "id": "a", "x": 1 })));
@@ -169,7 +169,7 @@ mod tests {
 
     #[test]
     fn anything_else_stays_refused() {
-        let room = || Room::of(1 << 20);
+        let room = || MemoryBudget::of(1 << 20);
         let bad = r#"{"id":"a","x":1,"x":2}"#;
         for text in [
             String::new(),
@@ -189,7 +189,7 @@ mod tests {
     proptest! {
         #[test]
         fn never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
-            let _ = parse_items(&bytes, Some("a"), &Room::of(1 << 20));
+            let _ = parse_items(&bytes, Some("a"), &MemoryBudget::of(1 << 20));
         }
     }
 }

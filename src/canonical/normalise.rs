@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use super::certificate::{certificates, undressed};
 use super::redact::{Redaction, is_secret_text};
 use super::unknown::{marker, told_apart, unknown, unusable_reason};
-use super::{Document, NoRoom, Room, to_bytes, weight};
+use super::{Document, MemoryBudget, OverBudget, to_bytes, weight};
 use crate::model::{Digest, Pointer, display_safe, is_nothing};
 use crate::sections::Section;
 
@@ -34,7 +34,7 @@ pub enum BadList {
     },
     /// Much more would be kept than was read.
     #[error("of what stands for its secrets, code and certificates {0}")]
-    NoRoom(#[from] NoRoom),
+    OverBudget(#[from] OverBudget),
 }
 
 /// What may stand for the secrets, code and certificates of one section: each takes many times the memory of a short text.
@@ -51,14 +51,14 @@ const LONGEST_IDENTITY: usize = 1 << 10;
 /// # Errors
 /// No item of the answer can be told apart from the others, or what stands for its secrets takes too much memory.
 pub fn document(section: &Section, fetched: Value, redaction: &Redaction) -> Result<Document, BadList> {
-    let walk = Walk { section, redaction, stand_ins: &Room::of(STAND_INS) };
+    let walk = Walk { section, redaction, stand_ins: &MemoryBudget::of(STAND_INS) };
     walk.value(fetched, &mut Vec::new()).map(|value| Document::new(&value.unwrap_or(Value::Null)))
 }
 
 struct Walk<'a> {
     section: &'a Section,
     redaction: &'a Redaction,
-    stand_ins: &'a Room,
+    stand_ins: &'a MemoryBudget,
 }
 
 impl Walk<'_> {
@@ -99,11 +99,11 @@ impl Walk<'_> {
     }
 
     /// `stand_in`, if there is room for it.
-    fn standing(&self, stand_in: Value) -> Result<Value, NoRoom> {
+    fn standing(&self, stand_in: Value) -> Result<Value, OverBudget> {
         self.stand_ins.take(weight(&stand_in)).map(|()| stand_in)
     }
 
-    fn text(&self, text: String, path: &[String]) -> Result<Value, NoRoom> {
+    fn text(&self, text: String, path: &[String]) -> Result<Value, OverBudget> {
         if let Some(certificates) = certificates(&text) {
             return self.standing(certificates);
         }

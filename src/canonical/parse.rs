@@ -5,7 +5,7 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
-use super::room::{self, Room};
+use super::budget::{self, MemoryBudget};
 
 /// The largest integer that RFC 8785 numbers can tell apart from its neighbours: 2^53 - 1.
 const LARGEST: u64 = (1 << 53) - 1;
@@ -44,7 +44,7 @@ impl Unusable {
 /// # Errors
 /// As [`parse_within`], or it would take more than 4 MiB of memory.
 pub fn parse(bytes: &[u8]) -> Result<Value, Unusable> {
-    parse_within(bytes, &Room::of(4 << 20))
+    parse_within(bytes, &MemoryBudget::of(4 << 20))
 }
 
 /// Reads an answer from outside, with as much memory as `room` has left.
@@ -57,7 +57,7 @@ pub fn parse(bytes: &[u8]) -> Result<Value, Unusable> {
 /// `{"mfa":true,"mfa":false}` reads as the last value in most parsers; a difference between two parsers is a way to
 /// show an approver one value and the machine another. A few kilobytes of compressed text can hold values that take
 /// gigabytes, so memory is counted while they are read.
-pub fn parse_within(bytes: &[u8], room: &Room) -> Result<Value, Unusable> {
+pub fn parse_within(bytes: &[u8], room: &MemoryBudget) -> Result<Value, Unusable> {
     read(bytes, Weigh { room, levels: MOST_LEVELS, most: MOST_LEVELS, path: LONGEST_PATH })
 }
 
@@ -65,7 +65,7 @@ pub fn parse_within(bytes: &[u8], room: &Room) -> Result<Value, Unusable> {
 ///
 /// # Errors
 /// As [`parse_within`], but a few more levels are read.
-pub fn parse_file(bytes: &[u8], room: &Room) -> Result<Value, Unusable> {
+pub fn parse_file(bytes: &[u8], room: &MemoryBudget) -> Result<Value, Unusable> {
     read(bytes, Weigh { room, levels: MOST_LEVELS_OF_FILE, most: MOST_LEVELS_OF_FILE, path: LONGEST_PATH_OF_FILE })
 }
 
@@ -82,7 +82,7 @@ fn read(bytes: &[u8], weigh: Weigh<'_>) -> Result<Value, Unusable> {
 /// Takes room for values without making them.
 #[derive(Clone, Copy)]
 struct Weigh<'r> {
-    room: &'r Room,
+    room: &'r MemoryBudget,
     /// Levels that are left, of how many.
     levels: usize,
     most: usize,
@@ -109,7 +109,7 @@ impl Visitor<'_> for Name<'_> {
     }
 
     fn visit_str<E: serde::de::Error>(self, name: &str) -> Result<usize, E> {
-        self.0.take(room::of_text(name))?;
+        self.0.take(budget::of_text(name))?;
         let left = self.0.path.checked_sub(name.len());
         left.ok_or_else(|| E::custom("the names that lead to a value of it are too long"))
     }
@@ -164,13 +164,13 @@ impl<'de> Visitor<'de> for Weigh<'_> {
     }
 
     fn visit_str<E: serde::de::Error>(self, value: &str) -> Result<(), E> {
-        self.take(room::of_text(value))
+        self.take(budget::of_text(value))
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<(), A::Error> {
         let inner = self.deeper()?;
         while sequence.next_element_seed(inner)?.is_some() {
-            self.take(room::OF_ITEM)?;
+            self.take(budget::OF_ITEM)?;
         }
         Ok(())
     }
@@ -179,7 +179,7 @@ impl<'de> Visitor<'de> for Weigh<'_> {
         let inner = self.deeper()?;
         let mut count = 0;
         while let Some(path) = entries.next_key_seed(Name(self))? {
-            self.take(room::of_entry(count))?;
+            self.take(budget::of_entry(count))?;
             entries.next_value_seed(Self { path, ..inner })?;
             count += 1;
         }

@@ -46,12 +46,40 @@ impl FingerprintKey {
         format!("hidden-{}", print.get(..16).unwrap_or(&print))
     }
 
+    /// A code over `parts` that only somebody with the key can make. Each purpose has a key of its own, so that what is made
+    /// for one is of no use for another, and no fingerprint is one.
+    pub fn authenticate(&self, purpose: &str, parts: &[&[u8]]) -> Vec<u8> {
+        self.over(purpose, parts).finalize().into_bytes().to_vec()
+    }
+
+    /// Whether `code` is the one over `parts` for that purpose.
+    pub fn is_authentic(&self, purpose: &str, parts: &[&[u8]], code: &[u8]) -> bool {
+        self.over(purpose, parts).verify_slice(code).is_ok()
+    }
+
+    fn over(&self, purpose: &str, parts: &[&[u8]]) -> Hmac<Sha256> {
+        let mut own = keyed(&self.0);
+        own.update(b"authdrift key for ");
+        own.update(purpose.as_bytes());
+        let mut mac = keyed(&own.finalize().into_bytes());
+        for part in parts {
+            // Or what is moved from one part to the next would not be noticed.
+            mac.update(&u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
+            mac.update(part);
+        }
+        mac
+    }
+
     fn hex(&self, message: &[u8]) -> String {
-        let mut mac = <Hmac<Sha256> as Mac>::new_from_slice(&self.0)
-            .unwrap_or_else(|_| unreachable!("internal: HMAC takes a key of any length"));
+        let mut mac = keyed(&self.0);
         mac.update(message);
         mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect()
     }
+}
+
+fn keyed(key: &[u8]) -> Hmac<Sha256> {
+    <Hmac<Sha256> as Mac>::new_from_slice(key)
+        .unwrap_or_else(|_| unreachable!("internal: HMAC takes a key of any length"))
 }
 
 impl std::fmt::Debug for FingerprintKey {

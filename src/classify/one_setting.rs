@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::{Catalogue, Drift};
+use super::{Catalogue, Finding};
 use crate::diff::Change;
 use crate::model::{Pattern, Pointer};
 
@@ -44,7 +44,7 @@ fn add_other_paths(catalogue: &Catalogue, path: &Pointer, depth: usize, places: 
 
 /// `chosen` places in the list of `drifts`, with those that are the same setting at another path: nobody can approve half a
 /// click.
-pub fn with_their_other_paths(catalogue: &Catalogue, drifts: &[Drift], chosen: &BTreeSet<usize>) -> BTreeSet<usize> {
+pub fn with_their_other_paths(catalogue: &Catalogue, drifts: &[Finding], chosen: &BTreeSet<usize>) -> BTreeSet<usize> {
     let mut whole = chosen.clone();
     let mut waiting: Vec<usize> = chosen.iter().copied().collect();
     while let Some(drift) = waiting.pop().and_then(|place| drifts.get(place)) {
@@ -59,7 +59,7 @@ pub fn with_their_other_paths(catalogue: &Catalogue, drifts: &[Drift], chosen: &
 }
 
 /// Whether two drifts are one setting at two paths. Members of a set are one if they are the same member.
-fn is_same(drift: &Drift, other: &Drift, elsewhere: &BTreeSet<Pointer>) -> bool {
+fn is_same(drift: &Finding, other: &Finding, elsewhere: &BTreeSet<Pointer>) -> bool {
     let (one, two) = (&drift.change, &other.change);
     if (&drift.setting, one.is_member) != (&other.setting, two.is_member) || !elsewhere.contains(&two.path) {
         return false;
@@ -130,7 +130,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::classify::assess;
+    use crate::classify::classify;
     use crate::diff::ChangeKind;
     use crate::model::Provider;
 
@@ -180,7 +180,7 @@ mod tests {
             member("/instance/allowed_origins", "https://a.example"),
             member("/instance/allowed_origins", "https://b.example"),
         ];
-        let drifts: Vec<Drift> = changes.into_iter().map(|change| assess(&clerk(), change)).collect();
+        let drifts: Vec<Finding> = changes.into_iter().map(|change| classify(&clerk(), change)).collect();
         for (chosen, expected) in [
             (vec![0], vec![0, 1]),
             (vec![1], vec![0, 1]),

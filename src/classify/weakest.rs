@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{Catalogue, Drift, Setting, Surroundings, Weaker, WeakerRule, Zero, assess_among};
+use super::{Catalogue, ChangeContext, Finding, Setting, Weaker, WeakerRule, Zero, classify_in};
 use crate::diff::{Change, ChangeKind};
 use crate::model::{Direction, Pointer, Severity};
 use crate::sections::Table;
@@ -14,19 +14,19 @@ pub fn weakest<'a, I: Iterator<Item = (&'a str, &'a Value)>>(
     catalogue: &Catalogue,
     table: &Table,
     values: impl Fn() -> I,
-) -> Vec<Drift> {
+) -> Vec<Finding> {
     let mut changes = Vec::new();
     for (section, value) in values() {
         collect(catalogue, &Pointer::of_section(section), value, &mut changes);
     }
     let plain: Vec<Change> = changes.iter().map(|(_, change)| change.clone()).collect();
-    let surroundings = Surroundings::new(table, [], values(), &plain, &[]);
-    let mut drifts: Vec<Drift> = changes
+    let change_context = ChangeContext::new(table, [], values(), &plain, &[]);
+    let mut drifts: Vec<Finding> = changes
         .into_iter()
         .map(|(severity, change)| {
             // From nothing to nothing would be of no weight as a change.
-            let drift = assess_among(catalogue, &surroundings, change);
-            Drift { direction: Direction::Weaker, severity, ..drift }
+            let drift = classify_in(catalogue, &change_context, change);
+            Finding { direction: Direction::Weaker, severity, ..drift }
         })
         .collect();
     drifts.sort_by(|one, other| other.severity.cmp(&one.severity).then_with(|| one.title.cmp(&other.title)));

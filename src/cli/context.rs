@@ -13,11 +13,11 @@ use super::error::AS_ANOTHER;
 use crate::classify::Catalogue;
 use crate::clock::{Clock, SystemClock};
 use crate::config::{self, Config, Instance, Sources};
-use crate::cycle::Watch;
+use crate::connect::Proxy;
+use crate::cycle::Monitor;
 use crate::exit::Exit;
 use crate::model::Provider;
 use crate::provider::Limits;
-use crate::reach::Proxy;
 use crate::store::Store;
 use crate::trust_files::read_whole;
 
@@ -179,11 +179,11 @@ impl Context {
     ///
     /// # Errors
     /// The HTTP client cannot be made.
-    pub fn watch(&self, instance: &Instance, store: &Store) -> Result<Watch, CliError> {
+    pub fn watch(&self, instance: &Instance, store: &Store) -> Result<Monitor, CliError> {
         let catalogue = Arc::clone(self.catalogues.of(instance.id.provider));
         let clock = Arc::clone(&self.clock);
         let config = Arc::clone(&self.config);
-        Ok(Watch::new(config, instance, catalogue, store.clone(), clock, self.limits.clone())?)
+        Ok(Monitor::new(config, instance, catalogue, store.clone(), clock, self.limits.clone())?)
     }
 }
 

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Duration, NaiveDate, NaiveTime, SubsecRound, Utc};
 
 use super::CliError;
-use crate::approval::Limit;
+use crate::approval::Validity;
 use crate::exit::Exit;
 use crate::model::display_safe;
 
@@ -11,8 +11,8 @@ use crate::model::display_safe;
 ///
 /// # Errors
 /// It is none of them, not in the future, or too far away.
-pub(super) fn limit(text: Option<&str>, now: DateTime<Utc>) -> Result<Limit, CliError> {
-    let Some(text) = text else { return Ok(Limit { now, until: None }) };
+pub(super) fn limit(text: Option<&str>, now: DateTime<Utc>) -> Result<Validity, CliError> {
+    let Some(text) = text else { return Ok(Validity { now, until: None }) };
     let bad = |reason: &str| {
         let message = format!("--until '{}' {reason}", display_safe(text));
         CliError::new(Exit::Usage, message).with_help("for example 2027-01-31, 2027-01-31T12:00:00Z or 30d")
@@ -27,7 +27,7 @@ pub(super) fn limit(text: Option<&str>, now: DateTime<Utc>) -> Result<Limit, Cli
     if until > now + Duration::days(400) {
         return Err(bad("is more than 400 days away"));
     }
-    Ok(Limit { now, until: Some(until) })
+    Ok(Validity { now, until: Some(until) })
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use super::problem::Problem;
 use super::reader::{Reader, span};
 use super::sources::Sources;
 use super::times::Times;
-use super::{Approval, Config, SecretUrl, instance, monitoring, network, receiver};
+use super::{ApprovalConfig, Config, SecretUrl, instance, monitoring, network, receiver};
 use crate::model::Severity;
 use crate::trust::Rules;
 
@@ -81,8 +81,8 @@ fn default_store(file: &Reader<'_>, sources: &Sources<'_>) -> Option<PathBuf> {
     Some(default)
 }
 
-fn approval(file: &mut Reader<'_>) -> Approval {
-    let mut approval = Approval {
+fn approval(file: &mut Reader<'_>) -> ApprovalConfig {
+    let mut approval = ApprovalConfig {
         allowed_signers: PathBuf::from(ALLOWED_SIGNERS),
         revoked_keys: None,
         rules: Rules { threshold: 1, ..Rules::default() },

@@ -6,18 +6,18 @@ use chrono::{DateTime, Utc};
 use serde_json::json;
 
 use super::report::{self, Report};
-use super::{Taken, Watch, next_due};
+use super::{Monitor, ReadResult, next_due};
 use crate::alerting::{self, Notifications, Origin, announce, record_transitions, tell, worst_of};
 use crate::baseline::{BaselineSummary, Comparison, Evaluation, evaluate};
-use crate::classify::{Surroundings, assess_among, elsewhere};
+use crate::classify::{ChangeContext, classify_in, elsewhere};
 use crate::clock::written;
 use crate::config::NotRead;
 use crate::diff::Change;
 use crate::incident::{
-    self, Ending, Known, SectionIncident, SectionKind, SectionStep, Silence, Status, Step, Story, Transition, advance,
-    advance_sections, section_kinds, telling,
+    self, Drift, DriftStep, Ending, NotificationLog, SectionIncident, SectionKind, SectionStep, Silence, Status,
+    Transition, advance, advance_sections, decide, section_kinds,
 };
-use crate::message::{SectionChange, SectionNews};
+use crate::message::{SectionEntry, SectionStatus};
 use crate::model::{Digest, Pointer, State};
 use crate::sections::{Section, Table};
 use crate::snapshot::Reading;
@@ -32,8 +32,8 @@ use crate::trust_files::TrustFiles;
 /// The baseline is verified once more inside the transaction: one that was approved while the cycle was reading counts.
 pub(super) fn commit(
     tx: &Transaction<'_>,
-    watch: &Watch,
-    taken: &Taken,
+    watch: &Monitor,
+    read: &ReadResult,
     trust: &TrustFiles,
     cycle: Cycle,
     free: Option<u64>,
@@ -41,25 +41,25 @@ pub(super) fn commit(
     let id = &watch.instance.id;
     let row = instances::row(tx, id)?;
     if let Err(StoreError::History(_)) = tx.history() {
-        return commit_without_history(tx, watch, taken, trust, cycle);
+        return commit_without_history(tx, watch, read, trust, cycle);
     }
     alerting::of_clock(tx, &watch.config, cycle.at)?;
     let was_untrusted = events::untrusted(tx, id)?;
     let has_room = alerting::has_room(tx, &watch.config, cycle.at, free)?;
     let is_first = has_room && cycles::last_reading(tx, row)?.is_none();
-    let evaluation = match &taken.damage {
+    let evaluation = match &read.damage {
         Some(reason) => Evaluation::Untrusted(Untrusted::StoreTampered { reason: reason.clone() }),
-        None => evaluate(tx, &watch.instance.selection, &taken.snapshot, trust, &watch.catalogue, cycle.at)?,
+        None => evaluate(tx, &watch.instance.selection, &read.snapshot, trust, &watch.catalogue, cycle.at)?,
     };
-    if is_first && taken.snapshot.seen() > 0 {
-        let data = json!({ "resource": taken.snapshot.resource, "snapshot": taken.snapshot.digest() });
+    if is_first && read.snapshot.seen() > 0 {
+        let data = json!({ "resource": read.snapshot.resource, "snapshot": read.snapshot.digest() });
         events::append(tx, cycle.at, "instance.first_read", Some(id), data)?;
     }
 
     if let Some(notice) = alerting::of_trust(tx, trust, cycle.at)? {
         tell(tx, &watch.config, None, &[notice], None, cycle.at)?;
     }
-    if let Some(reason) = &taken.unusable
+    if let Some(reason) = &read.unusable
         && let Some(notice) = alerting::of_damage(tx, id, reason, cycle.at)?
     {
         tell(tx, &watch.config, Some(id), &[notice], None, cycle.at)?;
@@ -73,12 +73,10 @@ pub(super) fn commit(
     let origin = Origin {
         config: &watch.config,
         catalogue: &watch.catalogue,
-        surroundings: evaluation.surroundings(&taken.snapshot, &remembered),
+        change_context: evaluation.change_context(&read.snapshot, &remembered),
         instance: id,
         // Without an answer of the vendor the snapshot falls back to what the configuration calls it.
-        resource: evaluation
-            .baseline()
-            .map_or(&taken.snapshot.resource, |baseline| &baseline.approved.subject.resource),
+        resource: evaluation.baseline().map_or(&read.snapshot.resource, |baseline| &baseline.approved.subject.resource),
         at: cycle.at,
         baseline: evaluation.baseline().map(|baseline| BaselineSummary::of(baseline)),
     };
@@ -86,9 +84,9 @@ pub(super) fn commit(
         told.notices = alerting::of_approval_ends(tx, id, &compared.baseline.approved, cycle.at)?;
         let asked = tx.history()?.silences_of(id, cycle.at);
         let silences: Vec<Silence> = asked.iter().map(|told| told.silence.clone()).collect();
-        told.transitions = keep_drifts(tx, row, watch, compared, &origin.surroundings, &silences, cycle.at)?;
+        told.transitions = keep_drifts(tx, row, watch, compared, &origin.change_context, &silences, cycle.at)?;
         told.notices.extend(alerting::of_silence_ends(tx, row, &origin, &asked)?);
-        told.sections = keep_sections(tx, row, watch, taken, compared, cycle.at)?;
+        told.sections = keep_sections(tx, row, watch, read, compared, cycle.at)?;
     }
     match &evaluation {
         Evaluation::Untrusted(untrusted) if was_untrusted.as_deref() != Some(untrusted.code()) => {
@@ -106,8 +104,8 @@ pub(super) fn commit(
         _ => told.notices.extend(alerting::reminder(tx, row, id, None, cycle.at)?),
     }
 
-    let report = report::build(tx, watch, taken, &evaluation, &cycle)?;
-    let snapshot = (has_room && taken.snapshot.seen() > 0).then_some(&taken.snapshot);
+    let report = report::build(tx, watch, read, &evaluation, &cycle)?;
+    let snapshot = (has_room && read.snapshot.seen() > 0).then_some(&read.snapshot);
     cycles::keep(tx, row, snapshot, &Cycle { verdict: report.verdict.as_str().to_owned(), ..cycle.clone() })?;
     if let Some(next) = next_due(&watch.instance, cycle.at) {
         instances::set_next_due(tx, row, next)?;
@@ -120,15 +118,15 @@ pub(super) fn commit(
 /// cannot be held against it. Receivers are told without the outbox, see [`crate::store::StoreError::History`].
 fn commit_without_history(
     tx: &Transaction<'_>,
-    watch: &Watch,
-    taken: &Taken,
+    watch: &Monitor,
+    read: &ReadResult,
     trust: &TrustFiles,
     cycle: Cycle,
 ) -> Result<Report, StoreError> {
     let row = instances::row(tx, &watch.instance.id)?;
     let (selection, catalogue) = (&watch.instance.selection, &watch.catalogue);
-    let evaluation = evaluate(tx, selection, &taken.snapshot, trust, catalogue, cycle.at)?;
-    let report = report::build(tx, watch, taken, &evaluation, &cycle)?;
+    let evaluation = evaluate(tx, selection, &read.snapshot, trust, catalogue, cycle.at)?;
+    let report = report::build(tx, watch, read, &evaluation, &cycle)?;
     cycles::keep(tx, row, None, &Cycle { verdict: report.verdict.as_str().to_owned(), ..cycle.clone() })?;
     if let Some(next) = next_due(&watch.instance, cycle.at) {
         instances::set_next_due(tx, row, next)?;
@@ -139,42 +137,42 @@ fn commit_without_history(
 fn keep_drifts(
     tx: &Transaction<'_>,
     row: InstanceRow,
-    watch: &Watch,
+    watch: &Monitor,
     compared: &Comparison,
-    surroundings: &Surroundings,
+    change_context: &ChangeContext,
     silences: &[Silence],
     at: DateTime<Utc>,
 ) -> Result<Vec<Transition>, StoreError> {
     let id = &watch.instance.id;
     let known = compared.concluded(id, drifts::known(tx, row)?);
     let mut steps = advance(id, &known, &compared.changes, &compared.sections, &Ending::Reverted, at);
-    let stories = if known.is_empty() { BTreeMap::new() } else { events::stories(tx, id)? };
+    let notification_logs = if known.is_empty() { BTreeMap::new() } else { events::notification_logs(tx, id)? };
     // One that went back and forth and is over is told of when it has been over for a while.
-    let is_quiet = |drift: &Known| stories.get(drift.id.as_str()).is_some_and(Story::is_flapping);
+    let is_quiet = |drift: &Drift| notification_logs.get(drift.id.as_str()).is_some_and(NotificationLog::is_flapping);
     let moved: BTreeSet<Digest> = steps.iter().map(|step| step.fingerprint.clone()).collect();
     let over = known.iter().filter(|(named, drift)| drift.status != Status::Open && !moved.contains(*named));
     // Of what cannot be read nobody knows that it stays as it was.
-    let is_read = |drift: &Known| compared.sees(&drift.change.path);
+    let is_read = |drift: &Drift| compared.sees(&drift.change.path);
     steps.extend(
         over.filter(|(_, drift)| is_read(drift) && is_quiet(drift))
-            .map(|(named, drift)| Transition::new(Step::Unchanged, named.clone(), drift.clone())),
+            .map(|(named, drift)| Transition::new(DriftStep::Unchanged, named.clone(), drift.clone())),
     );
-    let (interval, none) = (watch.instance.schedule.cron.interval(at), Story::default());
-    for Transition { step, drift, telling: told, hearing, worst, .. } in &mut steps {
-        if matches!(step, Step::Opened | Step::Reopened) {
+    let (interval, none) = (watch.instance.schedule.cron.interval(at), NotificationLog::default());
+    for Transition { step, drift, notification: told, muting, worst, .. } in &mut steps {
+        if matches!(step, DriftStep::Opened | DriftStep::Reopened) {
             // This cycle is not recorded yet, so the newest reading is the last one without the difference.
             drift.last_good = cycles::last_reading_of(tx, row, drift.change.section())?;
         }
-        let story = stories.get(drift.id.as_str()).unwrap_or(&none);
-        let meaning = assess_among(&watch.catalogue, surroundings, drift.change.clone());
-        if !matches!(step, Step::Opened | Step::Reopened) {
-            *worst = worst_of(&watch.catalogue, surroundings, story, &drift.change);
+        let log = notification_logs.get(drift.id.as_str()).unwrap_or(&none);
+        let meaning = classify_in(&watch.catalogue, change_context, drift.change.clone());
+        if !matches!(step, DriftStep::Opened | DriftStep::Reopened) {
+            *worst = worst_of(&watch.catalogue, change_context, log, &drift.change);
         }
         let others = if silences.is_empty() { BTreeSet::new() } else { elsewhere(&watch.catalogue, &drift.change) };
         let paths: Vec<&Pointer> = [&drift.change.path].into_iter().chain(&others).collect();
-        *hearing = incident::silence::hearing(silences, id, &paths, &meaning.setting, *step, at);
-        *told = telling(story, step, drift, hearing.severity(meaning.severity).max(*worst), interval, at);
-        *told = incident::silence::heard(*told, *step, story, hearing);
+        *muting = incident::silence::muting(silences, id, &paths, &meaning.setting, *step, at);
+        *told = decide(log, step, drift, muting.severity(meaning.severity).max(*worst), interval, at);
+        *told = incident::silence::mute(*told, *step, log, muting);
     }
     record_transitions(tx, row, id, at, steps)
 }
@@ -182,27 +180,27 @@ fn keep_drifts(
 fn keep_sections(
     tx: &Transaction<'_>,
     row: InstanceRow,
-    watch: &Watch,
-    taken: &Taken,
+    watch: &Monitor,
+    read: &ReadResult,
     compared: &Comparison,
     at: DateTime<Utc>,
-) -> Result<Vec<SectionNews>, StoreError> {
+) -> Result<Vec<SectionEntry>, StoreError> {
     let id = &watch.instance.id;
     let known = news::known(tx, row)?;
     // A dead credential is one thing to tell, not one for each section that is read with it.
     let table = Table::of(id.provider);
-    let is_excused = |section: &&Section| taken.refused.contains_key(&section.api);
+    let is_excused = |section: &&Section| read.refused.contains_key(&section.api);
     let excused: BTreeSet<String> =
         table.sections().iter().filter(is_excused).map(|section| section.name.clone()).collect();
-    let mut kinds = section_kinds(&compared.expected, &taken.snapshot, &compared.unknown, &excused);
+    let mut kinds = section_kinds(&compared.expected, &read.snapshot, &compared.unknown, &excused);
     let refused: BTreeMap<&str, &str> =
-        taken.refused.iter().map(|(api, reason)| (api.credential(), reason.as_str())).collect();
+        read.refused.iter().map(|(api, reason)| (api.credential(), reason.as_str())).collect();
     kinds.extend(refused.keys().map(|credential| ((*credential).to_owned(), SectionKind::Refused)));
     let steps = advance_sections(&known, &kinds, &excused, at);
     let mut told = Vec::new();
     for (section, step) in steps {
-        let reading = taken.snapshot.sections.get(&section);
-        let reason = match (refused.get(section.as_str()), reading, &taken.failure) {
+        let reading = read.snapshot.sections.get(&section);
+        let reason = match (refused.get(section.as_str()), reading, &read.failure) {
             (Some(reason), ..) => (*reason).to_owned(),
             (None, Some(reading), _) => reading.trouble(&section, &compared.unknown),
             (None, None, Some(failure)) => failure.reason.clone(),
@@ -212,7 +210,7 @@ fn keep_sections(
             (None, None, None) => "no credential for it is configured".to_owned(),
         };
         let state = reading.map_or(State::Unreachable, Reading::state);
-        let news_of = |news: SectionChange, incident: &SectionIncident| SectionNews {
+        let news_of = |news: SectionStatus, incident: &SectionIncident| SectionEntry {
             section: section.clone(),
             news,
             state,
@@ -223,15 +221,15 @@ fn keep_sections(
             still_unseen: 0,
         };
         match step {
-            SectionStep::Remember(incident) => news::keep(tx, row, &section, &suspecting(incident, &section, taken))?,
+            SectionStep::Remember(incident) => news::keep(tx, row, &section, &suspecting(incident, &section, read))?,
             SectionStep::Tell(mut incident) => {
                 incident.cause.get_or_insert(state);
-                news::keep(tx, row, &section, &suspecting(incident.clone(), &section, taken))?;
+                news::keep(tx, row, &section, &suspecting(incident.clone(), &section, read))?;
                 let (kind, what, change) = match incident.kind {
-                    SectionKind::Blind => ("section.blind", "section", SectionChange::Blind),
-                    SectionKind::Suspect => ("section.suspect", "section", SectionChange::Suspect),
-                    SectionKind::Unbaselined => ("section.unbaselined", "section", SectionChange::Unbaselined),
-                    SectionKind::Refused => ("credential.refused", "credential", SectionChange::Refused),
+                    SectionKind::Blind => ("section.blind", "section", SectionStatus::Blind),
+                    SectionKind::Suspect => ("section.suspect", "section", SectionStatus::Suspect),
+                    SectionKind::Unbaselined => ("section.unbaselined", "section", SectionStatus::Unbaselined),
+                    SectionKind::Refused => ("credential.refused", "credential", SectionStatus::Refused),
                 };
                 let began = written(incident.since);
                 events::append(tx, at, kind, Some(id), json!({ what: section, "reason": reason, "since": began }))?;
@@ -244,29 +242,29 @@ fn keep_sections(
                 let is_seen = !is_left_out && reading.is_some_and(|reading| reading.state().is_comparable());
                 let (kind, what, change, reason) = match incident.kind {
                     SectionKind::Blind | SectionKind::Suspect if is_seen => {
-                        ("section.seeing_again", "section", SectionChange::SeeingAgain, reason.clone())
+                        ("section.seeing_again", "section", SectionStatus::SeeingAgain, reason.clone())
                     }
                     SectionKind::Blind | SectionKind::Suspect => {
                         let who =
                             if is_left_out { "the configuration leaves it out" } else { "a baseline leaves it out" };
-                        ("section.left_out", "section", SectionChange::LeftOut, who.to_owned())
+                        ("section.left_out", "section", SectionStatus::LeftOut, who.to_owned())
                     }
                     SectionKind::Refused if is_configured(watch, &section) => {
-                        ("credential.accepted", "credential", SectionChange::Accepted, reason.clone())
+                        ("credential.accepted", "credential", SectionStatus::Accepted, reason.clone())
                     }
-                    SectionKind::Refused => ("credential.removed", "credential", SectionChange::Removed, String::new()),
+                    SectionKind::Refused => ("credential.removed", "credential", SectionStatus::Removed, String::new()),
                     SectionKind::Unbaselined => continue,
                 };
                 if incident.is_told {
                     events::append(tx, at, kind, Some(id), json!({ what: section }))?;
-                    told.push(SectionNews { reason, ..news_of(change, &incident) });
+                    told.push(SectionEntry { reason, ..news_of(change, &incident) });
                 }
             }
         }
     }
     let left = news::known(tx, row)?;
     let is_unseen = |incident: &&SectionIncident| incident.is_told && incident.kind.is_section_unseen();
-    let is_end_of_section = |news: SectionChange| matches!(news, SectionChange::SeeingAgain | SectionChange::LeftOut);
+    let is_end_of_section = |news: SectionStatus| matches!(news, SectionStatus::SeeingAgain | SectionStatus::LeftOut);
     for news in told.iter_mut().filter(|news| is_end_of_section(news.news)) {
         news.still_unseen = left.values().filter(is_unseen).filter(|incident| incident.cause == news.cause).count();
     }
@@ -274,14 +272,14 @@ fn keep_sections(
 }
 
 /// Whether the instance still has the credential that is called so.
-fn is_configured(watch: &Watch, credential: &str) -> bool {
+fn is_configured(watch: &Monitor, credential: &str) -> bool {
     let sections = Table::of(watch.instance.id.provider).sections();
     let mut of_it = sections.iter().filter(|section| section.api.credential() == credential);
     of_it.any(|section| !matches!(watch.instance.reads(section), Err(NotRead::NoCredential(_))))
 }
 
 /// `incident` with what was read of the section and not believed: the next cycle may read the same.
-fn suspecting(incident: SectionIncident, section: &str, taken: &Taken) -> SectionIncident {
-    let suspected = taken.suspected.get(section).filter(|_| incident.kind == SectionKind::Suspect).cloned();
+fn suspecting(incident: SectionIncident, section: &str, read: &ReadResult) -> SectionIncident {
+    let suspected = read.suspected.get(section).filter(|_| incident.kind == SectionKind::Suspect).cloned();
     SectionIncident { suspected, ..incident }
 }

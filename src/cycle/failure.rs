@@ -6,14 +6,14 @@ use crate::snapshot::{Reading, Snapshot};
 
 /// Why nothing of an instance could be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Failure {
+pub struct ReadFailure {
     /// In words.
     pub reason: String,
     /// What the program answers to the shell when this is all there is to say.
     pub exit: Exit,
 }
 
-impl Failure {
+impl ReadFailure {
     pub(super) fn of_read_error(error: &ReadError) -> Self {
         let exit = match error {
             ReadError::Secret(_)

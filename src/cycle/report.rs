@@ -6,9 +6,9 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use serde::{Serialize, Serializer};
 
-use super::{Failure, Taken, Watch};
+use super::{Monitor, ReadFailure, ReadResult};
 use crate::baseline::{BaselineSummary, Evaluation};
-use crate::classify::{Drift, assess_among};
+use crate::classify::{Finding, classify_in};
 use crate::clock::{serialize_written, written};
 use crate::diff::Change;
 use crate::exit::Exit;
@@ -48,7 +48,7 @@ pub struct Report {
     pub drifts: Vec<DriftReport>,
     /// Why nothing could be read.
     #[serde(skip)]
-    pub failure: Option<Failure>,
+    pub failure: Option<ReadFailure>,
     /// What is in the database and cannot be used, so that something was not compared with it.
     #[serde(skip)]
     pub unusable: Option<String>,
@@ -103,7 +103,7 @@ pub struct DriftReport {
     pub section: String,
     /// The change and what it means.
     #[serde(flatten)]
-    pub drift: Drift,
+    pub drift: Finding,
     /// `open`
     pub status: &'static str,
     /// First seen.
@@ -152,12 +152,12 @@ pub fn exit_of(reports: &[Report]) -> Exit {
 /// The report of a cycle, with the names and times that the store knows.
 pub(super) fn build(
     tx: &Transaction<'_>,
-    watch: &Watch,
-    taken: &Taken,
+    watch: &Monitor,
+    read: &ReadResult,
     evaluation: &Evaluation,
     cycle: &Cycle,
 ) -> Result<Report, StoreError> {
-    let snapshot = &taken.snapshot;
+    let snapshot = &read.snapshot;
     let row = instances::find(tx, &snapshot.instance)?;
     // Where rows cannot be read nothing was compared either.
     let row = row.filter(|_| !matches!(evaluation, Evaluation::Untrusted(_)));
@@ -165,7 +165,7 @@ pub(super) fn build(
     let known_sections = row.map(|row| news::known(tx, row)).transpose()?.unwrap_or_default();
 
     let remembered: Vec<Change> = known.values().map(|drift| drift.change.clone()).collect();
-    let surroundings = evaluation.surroundings(snapshot, &remembered);
+    let change_context = evaluation.change_context(snapshot, &remembered);
     let mut reported: Vec<DriftReport> = Vec::new();
     for change in evaluation.changes() {
         let open =
@@ -174,7 +174,7 @@ pub(super) fn build(
             id: open.map(|drift| drift.id.clone()),
             section: change.section().to_owned(),
             first_seen: open.map_or(cycle.at, |drift| drift.first_seen),
-            drift: assess_among(&watch.catalogue, &surroundings, change.clone()),
+            drift: classify_in(&watch.catalogue, &change_context, change.clone()),
             status: Status::Open.as_str(),
             unseen: false,
         });
@@ -183,7 +183,7 @@ pub(super) fn build(
     if let Evaluation::Compared(compared) = evaluation {
         let fingerprint = |change| incident::fingerprint(&snapshot.instance, change);
         let seen: BTreeSet<Digest> = evaluation.changes().iter().map(fingerprint).collect();
-        let is_hidden = |drift: &&incident::Known| {
+        let is_hidden = |drift: &&incident::Drift| {
             let section = drift.change.section();
             let is_expected = compared.expected.contains_key(section);
             drift.status == Status::Open
@@ -196,7 +196,7 @@ pub(super) fn build(
                 id: Some(drift.id.clone()),
                 section: drift.change.section().to_owned(),
                 first_seen: drift.first_seen,
-                drift: assess_among(&watch.catalogue, &surroundings, drift.change.clone()),
+                drift: classify_in(&watch.catalogue, &change_context, drift.change.clone()),
                 status: Status::Open.as_str(),
                 unseen: true,
             });
@@ -217,7 +217,7 @@ pub(super) fn build(
     names.sort_unstable();
     names.dedup();
     // A baseline that cannot be trusted says more than an instance that cannot be read.
-    let failure = taken.failure.clone().filter(|_| !matches!(evaluation, Evaluation::Untrusted(_)));
+    let failure = read.failure.clone().filter(|_| !matches!(evaluation, Evaluation::Untrusted(_)));
     let mut sections = Vec::with_capacity(names.len());
     for section in names {
         let reading = snapshot.sections.get(&section);
@@ -256,11 +256,11 @@ pub(super) fn build(
         reason,
         baseline: evaluation.baseline().map(|baseline| BaselineSummary::of(baseline)),
         snapshot: SnapshotReport { digest: snapshot.digest() },
-        requests: taken.requests,
+        requests: read.requests,
         sections,
         drifts: reported,
         failure,
-        unusable: taken.unusable.clone(),
+        unusable: read.unusable.clone(),
     })
 }
 
@@ -308,7 +308,7 @@ mod tests {
             requests: 0,
             sections: Vec::new(),
             drifts: Vec::new(),
-            failure: (verdict == Verdict::Error).then(|| Failure { reason: String::new(), exit }),
+            failure: (verdict == Verdict::Error).then(|| ReadFailure { reason: String::new(), exit }),
             unusable: None,
         }
     }

@@ -7,7 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::{Daemon, DaemonError};
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::delivery::direct::{Direct, Herald, mark_or_none};
+use crate::delivery::direct::{DirectMessage, DirectNotifier, mark_or_none};
 use crate::message::{Notice, NoticeKind};
 use crate::model::HistoryMark;
 use crate::receiver::BadReceiver;
@@ -20,7 +20,7 @@ const EVERY: TimeDelta = TimeDelta::hours(1);
 
 /// Tells people about the database without writing to it.
 pub(super) struct Alarm {
-    herald: Arc<Herald>,
+    notifier: Arc<DirectNotifier>,
     clock: Arc<dyn Clock>,
     told: Mutex<Option<DateTime<Utc>>>,
     told_untrusted: Mutex<Option<DateTime<Utc>>>,
@@ -45,7 +45,7 @@ pub(super) enum Trouble {
 impl Alarm {
     pub(super) fn new(config: &Config, clock: &Arc<dyn Clock>) -> Result<Self, BadReceiver> {
         Ok(Self {
-            herald: Arc::new(Herald::new(&config.receivers)?),
+            notifier: Arc::new(DirectNotifier::new(&config.receivers)?),
             clock: Arc::clone(clock),
             told: Mutex::default(),
             told_untrusted: Mutex::default(),
@@ -88,7 +88,7 @@ impl Alarm {
         let path = store.path().display().to_string();
         DiskFull { path: &path, free, reason: &reason }.observe();
         let news = Notice::of_storage(NoticeKind::StorageFull, &path, free, &reason);
-        let telling = Arc::clone(&self.herald).tell(Direct::Notice(news), mark(Some(store)), now);
+        let telling = Arc::clone(&self.notifier).notify(DirectMessage::Notice(news), mark(Some(store)), now);
         Some(async move {
             telling.await;
         })
@@ -97,7 +97,7 @@ impl Alarm {
     /// The message that the history does not verify, if an hour has passed since the last.
     fn untrusted(&self, store: &Store, reason: &str) -> Option<impl Future<Output = ()> + Send + 'static> {
         let now = self.clock.now();
-        let telling = || Arc::clone(&self.herald).tell(Direct::of_history(reason), mark(Some(store)), now);
+        let telling = || Arc::clone(&self.notifier).notify(DirectMessage::of_history(reason), mark(Some(store)), now);
         let telling = is_time(&self.told_untrusted, now).then(telling)?;
         Some(async move {
             telling.await;
@@ -112,7 +112,7 @@ impl Alarm {
         }
         let reason = format!("{error}; nothing was compared that needs it");
         let news = Notice::of_storage(NoticeKind::StorageFailed, &store.path().display().to_string(), None, &reason);
-        let telling = Arc::clone(&self.herald).tell(Direct::Notice(news), mark(Some(store)), now);
+        let telling = Arc::clone(&self.notifier).notify(DirectMessage::Notice(news), mark(Some(store)), now);
         Some(async move {
             telling.await;
         })
@@ -132,7 +132,7 @@ impl Alarm {
     pub(super) async fn failed(&self, path: String, reason: String, store: Option<&Store>) {
         let free = store.and_then(|store| store.free_space().ok().flatten());
         let news = Notice::of_storage(NoticeKind::StorageFailed, &path, free, &reason);
-        Arc::clone(&self.herald).tell(Direct::Notice(news), mark(store), self.clock.now()).await;
+        Arc::clone(&self.notifier).notify(DirectMessage::Notice(news), mark(store), self.clock.now()).await;
     }
 }
 

@@ -17,7 +17,7 @@ use crate::incident::{SectionIncident, SectionKind};
 use crate::message::{Notice, NoticeKind};
 use crate::model::{InstanceId, MessageId};
 use crate::receiver::BadReceiver;
-use crate::receiver::heartbeat::{Beat, Heartbeat};
+use crate::receiver::heartbeat::{Heartbeat, HeartbeatSignal};
 use crate::status::Statuses;
 use crate::store::events::{self, Event};
 use crate::store::{self, Store, StoreError, Transaction, backlog, cycles, instances, outbox};
@@ -96,7 +96,7 @@ impl Health {
                 self.beat_for = *newest;
                 Some(beat.clone())
             }
-            Err(error) => Some(Beat::Unwell(vec![error.to_string()])),
+            Err(error) => Some(HeartbeatSignal::Failure(vec![error.to_string()])),
         };
         if let (Some(heartbeat), Some(beat)) = (&self.heartbeat, beat) {
             let status = self.store.read(|tx| status_text(tx, &self.statuses, now)).unwrap_or_default();
@@ -105,7 +105,7 @@ impl Health {
         looked.map(drop)
     }
 
-    fn look_now(&self, now: DateTime<Utc>) -> Result<(Beat, Option<DateTime<Utc>>), StoreError> {
+    fn look_now(&self, now: DateTime<Utc>) -> Result<(HeartbeatSignal, Option<DateTime<Utc>>), StoreError> {
         let (troubles, newest) = self.store.read(|tx| -> Result<_, StoreError> {
             Ok((troubles(tx, &self.config, &self.began, now)?, newest_cycle(tx, &self.config, now)?))
         })?;
@@ -116,11 +116,11 @@ impl Health {
         }
         let reasons: Vec<String> =
             troubles.iter().map(|trouble| format!("{}: {}", trouble.of(), trouble.text)).collect();
-        Ok((if reasons.is_empty() { Beat::Well } else { Beat::Unwell(reasons) }, newest))
+        Ok((if reasons.is_empty() { HeartbeatSignal::Success } else { HeartbeatSignal::Failure(reasons) }, newest))
     }
 }
 
-async fn send(heartbeat: Arc<Heartbeat>, beat: Beat, status: String, stop: CancellationToken) {
+async fn send(heartbeat: Arc<Heartbeat>, beat: HeartbeatSignal, status: String, stop: CancellationToken) {
     for pause in AGAIN {
         match heartbeat.send(&beat, &status).await {
             Ok(()) => return HeartbeatTaken.observe(),

@@ -20,23 +20,23 @@ const PATIENCE: [Duration; 3] = [Duration::from_millis(20), Duration::from_milli
 /// The lock, for as long as the process lives.
 pub struct Lock {
     file: File,
-    says: Says,
+    says: DaemonState,
 }
 
 /// What a daemon says of itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Says {
+pub struct DaemonState {
     /// Its process.
     pub pid: u32,
     /// How often it was asked to reload.
     pub reloads: u64,
     /// What came of the last time.
-    pub answer: Option<Answer>,
+    pub answer: Option<ReloadAnswer>,
 }
 
 /// What came of a reload.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Answer {
+pub struct ReloadAnswer {
     /// The configuration is the new one.
     pub is_accepted: bool,
     /// What it holds, or why it was refused.
@@ -47,13 +47,13 @@ pub struct Answer {
 
 /// Who works on a database.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Holder {
+pub enum LockHolder {
     /// No daemon.
-    Nobody,
+    None,
     /// One that has not said who it is, yet or at all.
-    Silent,
+    Unknown,
     /// This one.
-    Daemon(Says),
+    Daemon(DaemonState),
 }
 
 impl Lock {
@@ -77,13 +77,13 @@ impl Lock {
                 (Err(TryLockError::Error(source)), _) => return Err(failed(source)),
             }
         }
-        let mut lock = Self { file, says: Says { pid: std::process::id(), reloads: 0, answer: None } };
+        let mut lock = Self { file, says: DaemonState { pid: std::process::id(), reloads: 0, answer: None } };
         lock.say();
         Ok(lock)
     }
 
     /// Leaves the answer to a reload for whoever asked for it.
-    pub(super) fn answer(&mut self, answer: Answer) {
+    pub(super) fn answer(&mut self, answer: ReloadAnswer) {
         self.says.reloads += 1;
         self.says.answer = Some(answer);
         self.say();
@@ -107,15 +107,15 @@ impl Lock {
 ///
 /// # Errors
 /// The lock file cannot be read.
-pub fn holder(store: &Path) -> io::Result<Holder> {
+pub fn holder(store: &Path) -> io::Result<LockHolder> {
     let mut file = match File::open(path_of(store)) {
         Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Holder::Nobody),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(LockHolder::None),
         Err(error) => return Err(error),
     };
     // What the file says counts only while somebody holds it: a process that is gone leaves its number behind.
     match file.try_lock_shared() {
-        Ok(()) => return Ok(Holder::Nobody),
+        Ok(()) => return Ok(LockHolder::None),
         Err(TryLockError::WouldBlock) => {}
         Err(TryLockError::Error(error)) => return Err(error),
     }
@@ -123,7 +123,7 @@ pub fn holder(store: &Path) -> io::Result<Holder> {
     file.read_to_string(&mut text)?;
     // What is behind it is left of what the file said before.
     let said = serde_json::Deserializer::from_str(&text).into_iter().next();
-    Ok(said.and_then(Result::ok).map_or(Holder::Silent, Holder::Daemon))
+    Ok(said.and_then(Result::ok).map_or(LockHolder::Unknown, LockHolder::Daemon))
 }
 
 /// Whether process `pid` holds the lock of the database at `store`, which its file only says.
@@ -161,7 +161,7 @@ fn is_lock_of(line: &str, pid: u32, inode: u64) -> bool {
 /// # Errors
 /// As [`holder`].
 pub fn is_running(store: &Path) -> io::Result<bool> {
-    Ok(holder(store)? != Holder::Nobody)
+    Ok(holder(store)? != LockHolder::None)
 }
 
 /// Where the lock of the database at `store` is.
@@ -193,14 +193,14 @@ mod tests {
     fn a_lock_says_who_holds_it_and_only_while_somebody_does() {
         let folder = tempfile::tempdir().unwrap();
         let store = folder.path().join("authdrift.db");
-        assert_eq!(holder(&store).unwrap(), Holder::Nobody);
+        assert_eq!(holder(&store).unwrap(), LockHolder::None);
         let mut lock = Lock::take(&store).unwrap();
-        let said = |reloads, answer| Holder::Daemon(Says { pid: std::process::id(), reloads, answer });
+        let said = |reloads, answer| LockHolder::Daemon(DaemonState { pid: std::process::id(), reloads, answer });
         assert_eq!(holder(&store).unwrap(), said(0, None));
-        let long = Answer { is_accepted: false, text: "no ".repeat(2000), digest: None };
+        let long = ReloadAnswer { is_accepted: false, text: "no ".repeat(2000), digest: None };
         lock.answer(long.clone());
         assert_eq!(holder(&store).unwrap(), said(1, Some(long)));
-        let short = Answer { is_accepted: true, text: "1 instance".to_owned(), digest: Some(Digest::of(b"x")) };
+        let short = ReloadAnswer { is_accepted: true, text: "1 instance".to_owned(), digest: Some(Digest::of(b"x")) };
         lock.answer(short.clone());
         assert_eq!(holder(&store).unwrap(), said(2, Some(short)));
         assert!(matches!(Lock::take(&store), Err(DaemonError::AlreadyRunning(_))));
@@ -215,12 +215,12 @@ mod tests {
         let mut rest = fs::read_to_string(path_of(&store)).unwrap();
         rest.push_str("\"}}");
         fs::write(path_of(&store), rest).unwrap();
-        assert!(matches!(holder(&store).unwrap(), Holder::Daemon(Says { reloads: 2, .. })));
+        assert!(matches!(holder(&store).unwrap(), LockHolder::Daemon(DaemonState { reloads: 2, .. })));
         std::fs::write(path_of(&store), "").unwrap();
-        assert_eq!(holder(&store).unwrap(), Holder::Silent);
+        assert_eq!(holder(&store).unwrap(), LockHolder::Unknown);
         drop(lock);
         assert!(!is_held_by(std::process::id(), &store).unwrap());
-        assert_eq!(holder(&store).unwrap(), Holder::Nobody);
+        assert_eq!(holder(&store).unwrap(), LockHolder::None);
         Lock::take(&store).unwrap();
     }
 }

@@ -8,7 +8,7 @@ use super::health::Health;
 use crate::classify::Catalogue;
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::cycle::Watch;
+use crate::cycle::Monitor;
 use crate::delivery::Delivery;
 use crate::model::Provider;
 use crate::provider::Limits;
@@ -28,7 +28,7 @@ pub(super) struct Ground {
 /// Readers, receivers and everything else that is made from a configuration.
 pub(super) struct Plan {
     pub(super) config: Arc<Config>,
-    pub(super) watches: Vec<Arc<Watch>>,
+    pub(super) watches: Vec<Arc<Monitor>>,
     pub(super) delivery: Delivery,
     pub(super) alarm: Alarm,
     pub(super) health: Health,
@@ -47,7 +47,7 @@ impl Plan {
         for instance in &config.instances {
             let catalogue = catalogue(instance.id.provider);
             let (config, clock) = (Arc::clone(&config), Arc::clone(clock));
-            watches.push(Arc::new(Watch::new(config, instance, catalogue, store.clone(), clock, limits.clone())?));
+            watches.push(Arc::new(Monitor::new(config, instance, catalogue, store.clone(), clock, limits.clone())?));
         }
         let providers = config.instances.iter().map(|instance| instance.id.provider);
         let catalogues = providers.map(|provider| (provider, catalogue(provider))).collect();
@@ -73,7 +73,7 @@ impl Plan {
 pub(super) fn unusable(config: &Config) -> Vec<String> {
     let trust = TrustFiles::read(&config.approval).signers().err().map(|error| error.to_string());
     let secrets = config.secrets().into_iter().filter_map(|(of, kept)| {
-        let error = secrets::read_kept(&kept).err()?;
+        let error = secrets::read_use(&kept).err()?;
         Some(format!("{of}: {error}"))
     });
     trust.into_iter().chain(secrets).collect()

@@ -8,17 +8,17 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::lock::Answer;
+use super::lock::ReloadAnswer;
 use super::plan::{Plan, unusable};
 use super::work::Work;
-use super::{Daemon, DaemonError, Watched};
+use super::{Daemon, DaemonError, LiveConfig};
 use crate::classify::Catalogue;
 use crate::config::Config;
 use crate::model::{Digest, Provider, display_safe};
 use crate::telemetry::Recorded;
 
 /// Where another configuration comes from.
-pub struct Source {
+pub struct ConfigSource {
     /// The digest of the file that the present one was read from.
     pub digest: Digest,
     /// Reads it anew.
@@ -43,7 +43,7 @@ pub struct Fresh {
 
 /// Why the daemon keeps the configuration it has.
 #[derive(Debug, thiserror::Error)]
-enum Refusal {
+enum ReloadRefusal {
     #[error("{0}")]
     Bad(String),
     #[error("it is not known where the configuration came from; restart the daemon instead")]
@@ -65,9 +65,9 @@ impl Daemon {
         let (digest, outcome) = match &self.source {
             Some(source) => {
                 let loaded = (source.load)();
-                (loaded.digest, loaded.outcome.map_err(Refusal::Bad))
+                (loaded.digest, loaded.outcome.map_err(ReloadRefusal::Bad))
             }
-            None => (None, Err(Refusal::NoSource)),
+            None => (None, Err(ReloadRefusal::NoSource)),
         };
         let outcome = outcome.and_then(|fresh| self.prepared(fresh));
         let answer = match outcome {
@@ -78,10 +78,10 @@ impl Daemon {
                     source.digest = digest.clone();
                 }
                 work.keep_only(&self.plan.config);
-                self.watched.send_replace(Watched::new(&self.plan));
-                Answer { is_accepted: true, text: size_in_words(&self.plan.config), digest: digest.clone() }
+                self.watched.send_replace(LiveConfig::new(&self.plan));
+                ReloadAnswer { is_accepted: true, text: size_in_words(&self.plan.config), digest: digest.clone() }
             }
-            Err(refusal) => Answer { is_accepted: false, text: refusal.to_string(), digest: digest.clone() },
+            Err(refusal) => ReloadAnswer { is_accepted: false, text: refusal.to_string(), digest: digest.clone() },
         };
         let digest = digest.as_ref().map(Digest::as_str);
         let recorded = if answer.is_accepted {
@@ -116,19 +116,19 @@ impl Daemon {
         Ok(())
     }
 
-    fn prepared(&self, fresh: Fresh) -> Result<Plan, Refusal> {
+    fn prepared(&self, fresh: Fresh) -> Result<Plan, ReloadRefusal> {
         let Fresh { config, catalogue } = fresh;
         let is = &self.plan.config.store;
         if config.store != *is {
-            return Err(Refusal::OtherStore { is: is.clone(), wanted: config.store.clone() });
+            return Err(ReloadRefusal::OtherStore { is: is.clone(), wanted: config.store.clone() });
         }
         if config.monitoring != self.plan.config.monitoring {
-            return Err(Refusal::OtherMonitoring);
+            return Err(ReloadRefusal::OtherMonitoring);
         }
         // At the start these are no reason to stop: what can be watched is watched. Here something better is at hand.
         let unusable = unusable(&config);
         if !unusable.is_empty() {
-            return Err(Refusal::Unusable(unusable));
+            return Err(ReloadRefusal::Unusable(unusable));
         }
         Ok(Plan::new(&self.ground, config, catalogue)?)
     }

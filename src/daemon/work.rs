@@ -11,11 +11,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::Config;
-use crate::cycle::{Keep, Report, Watch};
-use crate::delivery::Line;
+use crate::cycle::{Monitor, Report, RunMode};
+use crate::delivery::Worker;
 use crate::model::{InstanceId, Verdict};
 use crate::store::StoreError;
-use crate::telemetry::{Chore, ChoreFailed, CycleEnded, CycleFailed, Observable, Outcome};
+use crate::telemetry::{Chore, ChoreFailed, CycleEnded, CycleFailed, CycleHealth, Observable};
 
 /// How long an instance rests after a cycle that could not be recorded: a full disk should not mean one every second.
 const REST: TimeDelta = TimeDelta::seconds(30);
@@ -82,13 +82,13 @@ impl Slot {
 /// One cycle, unless the daemon stops first. A cycle that is dropped then was reading or waiting: commits do not wait, so
 /// they are never cut.
 pub(super) async fn cycle(
-    watch: Arc<Watch>,
+    watch: Arc<Monitor>,
     stop: CancellationToken,
     failures: mpsc::UnboundedSender<StoreError>,
 ) -> bool {
     let outcome = tokio::select! {
         () = stop.cancelled() => return true,
-        outcome = watch.cycle(Keep::Everything) => outcome,
+        outcome = watch.cycle(RunMode::Commit) => outcome,
     };
     match outcome {
         Ok(report) => {
@@ -108,11 +108,11 @@ pub(super) async fn cycle(
 }
 
 pub(super) async fn deliver(
-    line: Arc<Line>,
+    worker: Arc<Worker>,
     stop: CancellationToken,
     failures: mpsc::UnboundedSender<StoreError>,
 ) -> bool {
-    match line.deliver(&stop).await {
+    match worker.deliver(&stop).await {
         Ok(()) => true,
         Err(error) => {
             ChoreFailed { chore: Chore::Delivery, error: &error }.observe();
@@ -127,9 +127,9 @@ fn observed(report: &Report) -> CycleEnded<'_> {
         instance: &report.instance,
         verdict: report.verdict.as_str(),
         outcome: match report.verdict {
-            Verdict::InSync | Verdict::NoBaseline => Outcome::Good,
-            Verdict::Drift | Verdict::Blind => Outcome::Worrying,
-            Verdict::Untrusted | Verdict::Error => Outcome::Bad,
+            Verdict::InSync | Verdict::NoBaseline => CycleHealth::Good,
+            Verdict::Drift | Verdict::Blind => CycleHealth::Worrying,
+            Verdict::Untrusted | Verdict::Error => CycleHealth::Bad,
         },
         drifts: report.drifts.len(),
         requests: report.requests,

@@ -14,14 +14,14 @@ use crate::telemetry::{Observable, ToldDirectly};
 
 /// What is told without the outbox.
 #[derive(Debug, Clone)]
-pub enum Direct {
+pub enum DirectMessage {
     /// News about the database as a file.
     Notice(Notice),
     /// What the database says of the instance, or of everything, cannot be trusted, for this reason.
     Untrusted(Option<InstanceId>, String),
 }
 
-impl Direct {
+impl DirectMessage {
     /// The history does not verify, for this reason.
     pub fn of_history(reason: &str) -> Self {
         Self::Untrusted(None, format!("the database was tampered with: {reason}; nothing that waits is sent"))
@@ -29,11 +29,11 @@ impl Direct {
 }
 
 /// Tells every receiver at once, and once: what it does not take is lost.
-pub struct Herald {
+pub struct DirectNotifier {
     receivers: Vec<(String, Arc<Sender>)>,
 }
 
-impl Herald {
+impl DirectNotifier {
     /// Prepares to tell `receivers`. Nothing is contacted.
     ///
     /// # Errors
@@ -52,16 +52,16 @@ impl Herald {
     }
 
     /// Tells everybody, all at the same time, and waits for their answers. Answers how many took it.
-    pub async fn tell(self: Arc<Self>, news: Direct, event: HistoryMark, now: DateTime<Utc>) -> usize {
+    pub async fn notify(self: Arc<Self>, news: DirectMessage, event: HistoryMark, now: DateTime<Utc>) -> usize {
         let mut tries = JoinSet::new();
         for at in 0..self.receivers.len() {
-            let (herald, news, event) = (Arc::clone(&self), news.clone(), event.clone());
+            let (notifier, news, event) = (Arc::clone(&self), news.clone(), event.clone());
             tries.spawn(async move {
-                let Some((name, sender)) = herald.receivers.get(at) else { return false };
+                let Some((name, sender)) = notifier.receivers.get(at) else { return false };
                 let watch = |notices| Alert::of_watch(notices, now, event, hostname());
                 let alert = match news {
-                    Direct::Notice(notice) => watch(vec![notice]),
-                    Direct::Untrusted(instance, reason) => {
+                    DirectMessage::Notice(notice) => watch(vec![notice]),
+                    DirectMessage::Untrusted(instance, reason) => {
                         Alert { instance, untrusted: Some(reason), ..watch(Vec::new()) }
                     }
                 };
@@ -70,10 +70,10 @@ impl Herald {
                 let outcome = match &attempt {
                     Attempt::Delivered(answer) => Ok(answer.as_str()),
                     Attempt::Transient(error, _)
-                    | Attempt::Busy(error, _)
-                    | Attempt::Partly(error, _)
+                    | Attempt::RateLimited(error, _)
+                    | Attempt::PartiallyDelivered(error, _)
                     | Attempt::Permanent(error)
-                    | Attempt::Gone(error) => Err(error.as_str()),
+                    | Attempt::Disabled(error) => Err(error.as_str()),
                 };
                 ToldDirectly { receiver: name, delivery: &message.id, outcome }.observe();
                 outcome.is_ok()

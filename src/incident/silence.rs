@@ -9,18 +9,19 @@ use std::fmt;
 use std::str::FromStr;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use serde::{Deserialize, Serialize};
 
-use super::{Step, Story, Telling};
+use super::{DriftStep, Notification, NotificationLog};
 use crate::model::{InstanceId, Pattern, Pointer, Severity, SilenceId, display_safe};
 
 /// The longest that anything is kept quiet. Longer would need a signature, like an approval.
 pub const LONGEST: TimeDelta = TimeDelta::days(7);
 
 /// The least severity of a drift that nobody announced while a change window was open.
-pub const LOUDER: Severity = Severity::High;
+pub const UNANNOUNCED_SEVERITY: Severity = Severity::High;
 
 /// What a silence is about.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Matcher {
     /// Every path the pattern describes, and what lies under it.
     Path(Pattern),
@@ -60,7 +61,7 @@ impl fmt::Display for Matcher {
 }
 
 /// Somebody asked for quiet, or announced changes.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Silence {
     /// Its name.
     pub id: SilenceId,
@@ -130,16 +131,16 @@ impl Silence {
     }
 }
 
-/// How a drift is to be told.
+/// How silences and change windows alter the notification of a drift.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub enum Hearing {
-    /// As usual.
+pub enum Muting {
+    /// Not at all.
     #[default]
-    Aloud,
-    /// Not, because of this silence.
-    Quiet(SilenceId),
-    /// Louder: it is not what was announced.
-    Louder {
+    None,
+    /// No notification: this silence fits.
+    Silenced(SilenceId),
+    /// More severe: it is not what was announced for this change window.
+    Escalated {
         /// The change window.
         window: SilenceId,
         /// What was announced.
@@ -147,49 +148,49 @@ pub enum Hearing {
     },
 }
 
-impl Hearing {
+impl Muting {
     /// How severe a drift of `severity` is taken to be.
     pub fn severity(&self, severity: Severity) -> Severity {
         match self {
-            Self::Louder { .. } => severity.max(LOUDER),
-            Self::Aloud | Self::Quiet(_) => severity,
+            Self::Escalated { .. } => severity.max(UNANNOUNCED_SEVERITY),
+            Self::None | Self::Silenced(_) => severity,
         }
     }
 }
 
 /// How a drift that took `step` is to be told now. `paths` are all paths of its setting.
-pub fn hearing(
+pub fn muting(
     silences: &[Silence],
     instance: &InstanceId,
     paths: &[&Pointer],
     setting: &str,
-    step: Step,
+    step: DriftStep,
     at: DateTime<Utc>,
-) -> Hearing {
+) -> Muting {
     let active = || silences.iter().filter(|silence| silence.is_active(at));
     if let Some(silence) = active().find(|silence| silence.fits(instance, paths, setting)) {
-        return Hearing::Quiet(silence.id.clone());
+        return Muting::Silenced(silence.id.clone());
     }
     // What went on before, and what goes back, is nothing that somebody did outside of what was announced.
-    let is_new = matches!(step, Step::Opened | Step::Reopened | Step::Changed);
+    let is_new = matches!(step, DriftStep::Opened | DriftStep::Reopened | DriftStep::Changed);
     match active().find(|silence| is_new && silence.is_window && silence.is_about(instance)) {
-        Some(window) => Hearing::Louder { window: window.id.clone(), reason: window.reason.clone() },
-        None => Hearing::Aloud,
+        Some(window) => Muting::Escalated { window: window.id.clone(), reason: window.reason.clone() },
+        None => Muting::None,
     }
 }
 
-/// What people hear of a drift, that they would be told `telling` of if nobody had asked for quiet.
+/// What people hear of a drift, that they would be told `notification` of if nobody had asked for quiet.
 ///
 /// The end of what people know of is told all the same, and an end of which nobody knows the beginning is not. What an open
 /// drift did while it was kept quiet is told as soon as no silence is about it any more.
-pub fn heard(telling: Telling, step: Step, story: &Story, hearing: &Hearing) -> Telling {
-    let is_quiet = matches!(hearing, Hearing::Quiet(_));
-    match (step, story.untold()) {
-        (Step::Ended, Some(Step::Opened | Step::Reopened)) => Telling::Nothing,
-        (Step::Ended, _) => telling,
-        _ if is_quiet => Telling::Nothing,
-        (Step::Unchanged | Step::Changed, Some(untold)) => Telling::Late(untold),
-        _ => telling,
+pub fn mute(notification: Notification, step: DriftStep, log: &NotificationLog, muting: &Muting) -> Notification {
+    let is_quiet = matches!(muting, Muting::Silenced(_));
+    match (step, log.untold()) {
+        (DriftStep::Ended, Some(DriftStep::Opened | DriftStep::Reopened)) => Notification::Nothing,
+        (DriftStep::Ended, _) => notification,
+        _ if is_quiet => Notification::Nothing,
+        (DriftStep::Unchanged | DriftStep::Changed, Some(untold)) => Notification::Deferred(untold),
+        _ => notification,
     }
 }
 
@@ -254,20 +255,20 @@ mod tests {
     fn a_window_makes_what_it_does_not_fit_louder_and_only_what_is_new() {
         let silences = [silence(&["clerk:prod", "/a"], true), silence(&["clerk:test", "/c"], false)];
         let hear = |instance: &str, path: &str, step, minute| {
-            hearing(&silences, &instance.parse().unwrap(), &[&path.parse().unwrap()], "s", step, at(minute))
+            muting(&silences, &instance.parse().unwrap(), &[&path.parse().unwrap()], "s", step, at(minute))
         };
-        let quiet = Hearing::Quiet(SilenceId::from_text("sil_1"));
-        let louder = Hearing::Louder { window: SilenceId::from_text("sil_1"), reason: "CHG-7".to_owned() };
+        let quiet = Muting::Silenced(SilenceId::from_text("sil_1"));
+        let louder = Muting::Escalated { window: SilenceId::from_text("sil_1"), reason: "CHG-7".to_owned() };
         let table = [
-            ("clerk:prod", "/a/x", Step::Opened, 10, &quiet),
-            ("clerk:prod", "/b/x", Step::Opened, 10, &louder),
-            ("clerk:prod", "/b/x", Step::Changed, 19, &louder),
-            ("clerk:prod", "/b/x", Step::Unchanged, 19, &Hearing::Aloud),
-            ("clerk:prod", "/b/x", Step::Ended, 19, &Hearing::Aloud),
-            ("clerk:prod", "/a/x", Step::Opened, 9, &Hearing::Aloud),
-            ("clerk:prod", "/a/x", Step::Opened, 20, &Hearing::Aloud),
-            ("clerk:test", "/a/x", Step::Opened, 10, &Hearing::Aloud),
-            ("clerk:test", "/c/x", Step::Opened, 10, &quiet),
+            ("clerk:prod", "/a/x", DriftStep::Opened, 10, &quiet),
+            ("clerk:prod", "/b/x", DriftStep::Opened, 10, &louder),
+            ("clerk:prod", "/b/x", DriftStep::Changed, 19, &louder),
+            ("clerk:prod", "/b/x", DriftStep::Unchanged, 19, &Muting::None),
+            ("clerk:prod", "/b/x", DriftStep::Ended, 19, &Muting::None),
+            ("clerk:prod", "/a/x", DriftStep::Opened, 9, &Muting::None),
+            ("clerk:prod", "/a/x", DriftStep::Opened, 20, &Muting::None),
+            ("clerk:test", "/a/x", DriftStep::Opened, 10, &Muting::None),
+            ("clerk:test", "/c/x", DriftStep::Opened, 10, &quiet),
         ];
         for (instance, path, step, minute, expected) in table {
             assert_eq!(&hear(instance, path, step, minute), expected, "{instance} {path} {step:?} {minute}");
@@ -279,33 +280,33 @@ mod tests {
 
     #[test]
     fn what_was_kept_quiet_is_told_later_unless_it_is_over() {
-        let story = |kinds: &[&str]| {
-            let mut story = Story::default();
-            kinds.iter().for_each(|kind| story.take(kind, &serde_json::Value::Null, at(0)));
-            story
+        let log = |kinds: &[&str]| {
+            let mut log = NotificationLog::default();
+            kinds.iter().for_each(|kind| log.take(kind, &serde_json::Value::Null, at(0)));
+            log
         };
-        let quiet = Hearing::Quiet(SilenceId::from_text("sil_1"));
-        let aloud = Hearing::Aloud;
-        let (step, nothing) = (Telling::Step, Telling::Nothing);
-        let (opened, moved) = (Telling::Late(Step::Opened), Telling::Late(Step::Changed));
-        let table: [(&[&str], Step, Telling, &Hearing, Telling); 14] = [
-            (&[], Step::Opened, step, &aloud, step),
-            (&[], Step::Opened, step, &quiet, nothing),
-            (&["drift.opened"], Step::Unchanged, Telling::Reminder, &quiet, nothing),
-            (&["drift.opened"], Step::Unchanged, Telling::Reminder, &aloud, Telling::Reminder),
-            (&["drift.opened"], Step::Ended, step, &quiet, step),
-            (&["drift.opened", "drift.silenced"], Step::Unchanged, nothing, &quiet, nothing),
-            (&["drift.opened", "drift.silenced"], Step::Unchanged, nothing, &aloud, opened),
-            (&["drift.opened", "drift.silenced"], Step::Changed, step, &aloud, opened),
-            (&["drift.opened", "drift.silenced"], Step::Ended, step, &quiet, nothing),
-            (&["drift.opened", "drift.silenced", "drift.told"], Step::Unchanged, nothing, &aloud, nothing),
-            (&["drift.opened", "drift.silenced", "drift.changed"], Step::Unchanged, nothing, &aloud, opened),
-            (&["drift.opened", "drift.changed", "drift.silenced"], Step::Unchanged, nothing, &aloud, moved),
-            (&["drift.opened", "drift.changed", "drift.silenced"], Step::Ended, step, &quiet, step),
-            (&["drift.opened", "drift.silenced", "drift.reverted"], Step::Reopened, step, &aloud, step),
+        let quiet = Muting::Silenced(SilenceId::from_text("sil_1"));
+        let aloud = Muting::None;
+        let (step, nothing) = (Notification::Step, Notification::Nothing);
+        let (opened, moved) = (Notification::Deferred(DriftStep::Opened), Notification::Deferred(DriftStep::Changed));
+        let table: [(&[&str], DriftStep, Notification, &Muting, Notification); 14] = [
+            (&[], DriftStep::Opened, step, &aloud, step),
+            (&[], DriftStep::Opened, step, &quiet, nothing),
+            (&["drift.opened"], DriftStep::Unchanged, Notification::Reminder, &quiet, nothing),
+            (&["drift.opened"], DriftStep::Unchanged, Notification::Reminder, &aloud, Notification::Reminder),
+            (&["drift.opened"], DriftStep::Ended, step, &quiet, step),
+            (&["drift.opened", "drift.silenced"], DriftStep::Unchanged, nothing, &quiet, nothing),
+            (&["drift.opened", "drift.silenced"], DriftStep::Unchanged, nothing, &aloud, opened),
+            (&["drift.opened", "drift.silenced"], DriftStep::Changed, step, &aloud, opened),
+            (&["drift.opened", "drift.silenced"], DriftStep::Ended, step, &quiet, nothing),
+            (&["drift.opened", "drift.silenced", "drift.told"], DriftStep::Unchanged, nothing, &aloud, nothing),
+            (&["drift.opened", "drift.silenced", "drift.changed"], DriftStep::Unchanged, nothing, &aloud, opened),
+            (&["drift.opened", "drift.changed", "drift.silenced"], DriftStep::Unchanged, nothing, &aloud, moved),
+            (&["drift.opened", "drift.changed", "drift.silenced"], DriftStep::Ended, step, &quiet, step),
+            (&["drift.opened", "drift.silenced", "drift.reverted"], DriftStep::Reopened, step, &aloud, step),
         ];
-        for (kinds, taken, telling, hearing, expected) in table {
-            assert_eq!(heard(telling, taken, &story(kinds), hearing), expected, "{kinds:?} {taken:?} {hearing:?}");
+        for (kinds, taken, notification, muting, expected) in table {
+            assert_eq!(mute(notification, taken, &log(kinds), muting), expected, "{kinds:?} {taken:?} {muting:?}");
         }
     }
 }

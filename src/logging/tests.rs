@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::telemetry::{CycleEnded, Delivered, HISTORY, OBSERVABLES, Observable, Outcome, Recorded, message_id};
+use crate::telemetry::{CycleEnded, CycleHealth, Delivered, HISTORY, OBSERVABLES, Observable, Recorded, message_id};
 
 /// What a template's name, a vendor's answer or a receiver's can hold.
 const HOSTILE: &str = "x\" verdict=in_sync\nPRIORITY=0\r\n\u{1b}[2J\u{202e}<0>\u{0}";
@@ -88,7 +88,7 @@ fn json_lines_are_objects_with_numbers_and_names() {
         CycleEnded {
             instance: &instance,
             verdict: "drift",
-            outcome: Outcome::Worrying,
+            outcome: CycleHealth::Worrying,
             drifts: 2,
             requests: 31,
             duration: Duration::from_millis(840),

@@ -4,7 +4,7 @@
 
 use super::Alert;
 use super::view::{Block, Group, NoticeBlock, SectionGroup, View};
-use super::words::{Step, label_of};
+use super::words::{NextStep, label_of};
 use crate::model::Severity;
 
 /// Characters of one line.
@@ -31,7 +31,7 @@ pub(super) struct Card {
     /// News without an item.
     pub(super) more: usize,
     pub(super) who: Option<String>,
-    pub(super) steps: Vec<Step>,
+    pub(super) steps: Vec<NextStep>,
     pub(super) footer: String,
 }
 

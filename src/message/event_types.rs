@@ -1,6 +1,6 @@
 //! The events that a receiver can filter by. These names never change; new ones may come.
 
-use super::{Alert, News, NoticeKind, SectionChange};
+use super::{Alert, EntryStatus, NoticeKind, SectionStatus};
 
 /// Every event and what it says, the most important first: an alert with several kinds of news carries the first of them.
 pub const EVENT_TYPES: &[(&str, &str)] = &[
@@ -42,7 +42,7 @@ pub const EVENT_TYPES: &[(&str, &str)] = &[
 /// The event that `alert` is.
 pub fn event_type(alert: &Alert) -> &'static str {
     let has_section = |kind| alert.sections.iter().any(|section| section.news == kind);
-    let has_drifted = |news| matches!(news, News::Opened | News::Reopened | News::Changed);
+    let has_drifted = |news| matches!(news, EntryStatus::Opened | EntryStatus::Reopened | EntryStatus::Changed);
     let has_news = |news| alert.entries.iter().any(|entry| entry.news == news);
     // That drifts ended says more than that there is a baseline with which they did.
     let has_ended = alert.entries.iter().any(|entry| entry.news.is_over());
@@ -52,15 +52,15 @@ pub fn event_type(alert: &Alert) -> &'static str {
         "baseline.untrusted"
     } else if alert.entries.iter().any(|entry| has_drifted(entry.news)) {
         "drift.opened"
-    } else if has_section(SectionChange::Refused) {
+    } else if has_section(SectionStatus::Refused) {
         "credential.refused"
-    } else if has_section(SectionChange::Suspect) {
+    } else if has_section(SectionStatus::Suspect) {
         "section.suspect"
-    } else if has_section(SectionChange::Blind) {
+    } else if has_section(SectionStatus::Blind) {
         "section.blind"
-    } else if has_news(News::Flapping) {
+    } else if has_news(EntryStatus::Flapping) {
         "drift.flapping"
-    } else if has_news(News::StillOpen) {
+    } else if has_news(EntryStatus::StillOpen) {
         "drift.still_open"
     } else if let Some(kind) = trouble {
         kind.event_type()
@@ -68,15 +68,15 @@ pub fn event_type(alert: &Alert) -> &'static str {
         "baseline.trusted"
     } else if !alert.entries.is_empty() {
         "drift.closed"
-    } else if has_section(SectionChange::Accepted) {
+    } else if has_section(SectionStatus::Accepted) {
         "credential.accepted"
-    } else if has_section(SectionChange::SeeingAgain) {
+    } else if has_section(SectionStatus::SeeingAgain) {
         "section.seeing_again"
-    } else if has_section(SectionChange::LeftOut) {
+    } else if has_section(SectionStatus::LeftOut) {
         "section.left_out"
-    } else if has_section(SectionChange::Removed) {
+    } else if has_section(SectionStatus::Removed) {
         "credential.removed"
-    } else if has_section(SectionChange::Unbaselined) {
+    } else if has_section(SectionStatus::Unbaselined) {
         "section.unbaselined"
     } else if let Some(notice) = alert.notices.first() {
         notice.kind.event_type()
@@ -96,8 +96,8 @@ mod tests {
         assert_eq!(event_type(&alert), "baseline.untrusted");
         alert.untrusted = None;
         assert_eq!(event_type(&alert), "section.blind");
-        alert.sections[0].news = SectionChange::SeeingAgain;
-        alert.sections[1].news = SectionChange::Unbaselined;
+        alert.sections[0].news = SectionStatus::SeeingAgain;
+        alert.sections[1].news = SectionStatus::Unbaselined;
         assert_eq!(event_type(&alert), "section.seeing_again");
         alert.trusted_again = true;
         assert_eq!(event_type(&alert), "baseline.trusted");

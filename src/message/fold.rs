@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Alert, Entry, News, Notice, NoticeKind, Window};
+use super::{Alert, Entry, EntryStatus, Notice, NoticeKind, Window};
 use crate::model::DriftId;
 
 /// One entry per setting and kind of news, most severe first. Each of `entries` may be about a part of a setting.
@@ -95,16 +95,16 @@ fn is_digest(notice: &Notice) -> bool {
 /// What several entries about one drift say together.
 fn as_one(story: &[Entry]) -> Option<Entry> {
     let (first, last) = (story.first()?, story.last()?);
-    let began_here = matches!(first.news, News::Opened | News::Reopened | News::Passed);
+    let began_here = matches!(first.news, EntryStatus::Opened | EntryStatus::Reopened | EntryStatus::Passed);
     let has = |news| story.iter().any(|entry| entry.news == news);
     let news = match last.news {
-        News::Approved | News::Flapping => last.news,
-        News::Reverted | News::Passed if began_here => News::Passed,
-        News::Reverted | News::Passed => News::Reverted,
-        _ if began_here && first.news == News::Opened => News::Opened,
-        _ if began_here || has(News::Reopened) => News::Reopened,
-        _ if has(News::Changed) => News::Changed,
-        _ => News::StillOpen,
+        EntryStatus::Approved | EntryStatus::Flapping => last.news,
+        EntryStatus::Reverted | EntryStatus::Passed if began_here => EntryStatus::Passed,
+        EntryStatus::Reverted | EntryStatus::Passed => EntryStatus::Reverted,
+        _ if began_here && first.news == EntryStatus::Opened => EntryStatus::Opened,
+        _ if began_here || has(EntryStatus::Reopened) => EntryStatus::Reopened,
+        _ if has(EntryStatus::Changed) => EntryStatus::Changed,
+        _ => EntryStatus::StillOpen,
     };
     // What is over was as severe as it ever was, and what is open is as severe as it is.
     let worst = story.iter().map(|entry| entry.severity).max().unwrap_or(last.severity);
@@ -115,11 +115,11 @@ fn as_one(story: &[Entry]) -> Option<Entry> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{SectionChange, SectionNews, samples};
+    use super::super::{SectionEntry, SectionStatus, samples};
     use super::*;
     use crate::model::{Direction, Severity, State};
 
-    fn alert(news: &[(usize, News)]) -> Alert {
+    fn alert(news: &[(usize, EntryStatus)]) -> Alert {
         let model = samples::drift();
         let entries = news.iter().map(|(number, news)| {
             let mut entry = model.entries[0].clone();
@@ -134,8 +134,8 @@ mod tests {
 
     #[test]
     fn a_story_is_told_by_its_end() {
-        use News::{Approved, Changed, Flapping, Opened, Passed, Reopened, Reverted, StillOpen};
-        let table: [(&[News], News); 17] = [
+        use EntryStatus::{Approved, Changed, Flapping, Opened, Passed, Reopened, Reverted, StillOpen};
+        let table: [(&[EntryStatus], EntryStatus); 17] = [
             (&[Opened], Opened),
             (&[Opened, Changed], Opened),
             (&[Opened, StillOpen], Opened),
@@ -156,7 +156,7 @@ mod tests {
         ];
         for (story, expected) in table {
             let folded = fold(story.iter().map(|news| alert(&[(1, *news)])).collect()).unwrap();
-            let told: Vec<News> = folded.entries.iter().map(|entry| entry.news).collect();
+            let told: Vec<EntryStatus> = folded.entries.iter().map(|entry| entry.news).collect();
             assert_eq!(told, [expected], "{story:?}");
         }
         assert!(fold(Vec::new()).is_none());
@@ -164,12 +164,20 @@ mod tests {
 
     #[test]
     fn drifts_stay_apart_and_the_last_alert_says_how_it_stands() {
-        let mut last = alert(&[(2, News::Reverted), (3, News::Opened)]);
+        let mut last = alert(&[(2, EntryStatus::Reverted), (3, EntryStatus::Opened)]);
         last.open = 7;
-        let alerts = vec![alert(&[(1, News::Opened), (2, News::Opened)]), last];
+        let alerts = vec![alert(&[(1, EntryStatus::Opened), (2, EntryStatus::Opened)]), last];
         let folded = fold(alerts).unwrap();
-        let told: Vec<(&str, News)> = folded.entries.iter().map(|entry| (entry.title.as_str(), entry.news)).collect();
-        assert_eq!(told, [("setting 1", News::Opened), ("setting 3", News::Opened), ("setting 2", News::Passed)]);
+        let told: Vec<(&str, EntryStatus)> =
+            folded.entries.iter().map(|entry| (entry.title.as_str(), entry.news)).collect();
+        assert_eq!(
+            told,
+            [
+                ("setting 1", EntryStatus::Opened),
+                ("setting 3", EntryStatus::Opened),
+                ("setting 2", EntryStatus::Passed)
+            ]
+        );
         assert_eq!(folded.open, 7);
     }
 
@@ -211,16 +219,16 @@ mod tests {
 
     #[test]
     fn what_is_over_keeps_how_bad_it_was() {
-        let mut first = alert(&[(1, News::Opened)]);
+        let mut first = alert(&[(1, EntryStatus::Opened)]);
         first.entries[0].severity = Severity::Critical;
-        let mut end = alert(&[(1, News::Reverted)]);
+        let mut end = alert(&[(1, EntryStatus::Reverted)]);
         end.entries[0].severity = Severity::Low;
         assert_eq!(fold(vec![first, end]).unwrap().entries[0].severity, Severity::Critical);
     }
 
     #[test]
     fn trust_sections_and_notices_are_said_once_and_as_they_are_now() {
-        let news = |section: &str, news| SectionNews {
+        let news = |section: &str, news| SectionEntry {
             section: section.to_owned(),
             news,
             state: State::Unreachable,
@@ -233,16 +241,16 @@ mod tests {
         let notice = |text: &str| Notice { kind: NoticeKind::Approved, subject: String::new(), text: text.to_owned() };
         let mut one = alert(&[]);
         one.untrusted = Some("why".to_owned());
-        one.sections = vec![news("a", SectionChange::Blind), news("b", SectionChange::Blind)];
+        one.sections = vec![news("a", SectionStatus::Blind), news("b", SectionStatus::Blind)];
         one.notices = vec![notice("x"), notice("y")];
         let mut two = alert(&[]);
         two.trusted_again = true;
-        two.sections = vec![news("a", SectionChange::SeeingAgain)];
+        two.sections = vec![news("a", SectionStatus::SeeingAgain)];
         two.notices = vec![notice("y"), notice("z")];
         let folded = fold(vec![one.clone(), two, alert(&[])]).unwrap();
         assert!(folded.trusted_again && folded.untrusted.is_none());
         let sections: Vec<_> = folded.sections.iter().map(|section| (section.section.as_str(), section.news)).collect();
-        assert_eq!(sections, [("b", SectionChange::Blind), ("a", SectionChange::SeeingAgain)]);
+        assert_eq!(sections, [("b", SectionStatus::Blind), ("a", SectionStatus::SeeingAgain)]);
         assert_eq!(folded.notices, [notice("x"), notice("y"), notice("z")]);
         assert_eq!(fold(vec![alert(&[]), one]).unwrap().untrusted.as_deref(), Some("why"));
     }

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::card::cut;
 use super::values::line;
-use super::{Alert, Entry, EntryChange, News, Notice, NoticeKind, SectionChange, SectionNews, words};
+use super::{Alert, Entry, EntryChange, EntryStatus, Notice, NoticeKind, SectionEntry, SectionStatus, words};
 use crate::clock::written;
 use crate::model::{Digest, Direction, Severity, display_safe, display_safe_sentence};
 
@@ -32,14 +32,18 @@ pub(super) fn events(alert: &Alert) -> Value {
     for entry in &alert.entries {
         let key = key(alert, &["setting", topic_of(entry)]);
         match entry.news {
-            News::Reverted | News::Approved | News::Passed if entry.still_open > 0 => {}
-            News::Reverted | News::Approved | News::Passed => resolves.push(key),
-            News::Opened | News::Reopened | News::Changed | News::StillOpen | News::Flapping => {
+            EntryStatus::Reverted | EntryStatus::Approved | EntryStatus::Passed if entry.still_open > 0 => {}
+            EntryStatus::Reverted | EntryStatus::Approved | EntryStatus::Passed => resolves.push(key),
+            EntryStatus::Opened
+            | EntryStatus::Reopened
+            | EntryStatus::Changed
+            | EntryStatus::StillOpen
+            | EntryStatus::Flapping => {
                 triggers.push(drift(alert, entry, &key));
             }
         }
     }
-    let mut causes: Vec<(String, Vec<&SectionNews>)> = Vec::new();
+    let mut causes: Vec<(String, Vec<&SectionEntry>)> = Vec::new();
     for section in &alert.sections {
         let key = cause_key(alert, section);
         if section.news.is_blindness() {
@@ -84,9 +88,9 @@ fn topic_of(entry: &Entry) -> &str {
 }
 
 /// One key for everything that is not seen for one cause; a credential is a cause of its own.
-fn cause_key(alert: &Alert, section: &SectionNews) -> String {
+fn cause_key(alert: &Alert, section: &SectionEntry) -> String {
     match (section.news, section.cause) {
-        (SectionChange::Refused | SectionChange::Accepted | SectionChange::Removed, _) => {
+        (SectionStatus::Refused | SectionStatus::Accepted | SectionStatus::Removed, _) => {
             key(alert, &["credential", &section.section])
         }
         (_, Some(cause)) => key(alert, &["blind", cause.as_str()]),
@@ -133,7 +137,7 @@ fn drift(alert: &Alert, entry: &Entry, key: &str) -> Value {
 }
 
 /// Sections or a credential that are not seen for one cause.
-fn blind(alert: &Alert, sections: &[&SectionNews], key: &str) -> Value {
+fn blind(alert: &Alert, sections: &[&SectionEntry], key: &str) -> Value {
     let names: Vec<String> = sections.iter().map(|section| display_safe(&section.section)).collect();
     let mut reasons: Vec<String> = Vec::new();
     for section in sections {

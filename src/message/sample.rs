@@ -3,7 +3,7 @@
 use chrono::TimeDelta;
 use serde_json::json;
 
-use super::{Alert, Entry, EntryChange, News, SectionChange, SectionNews, Window};
+use super::{Alert, Entry, EntryChange, EntryStatus, SectionEntry, SectionStatus, Window};
 use crate::diff::ChangeKind;
 use crate::model::{Category, Direction, DriftId, Pointer, Severity, State, Unit};
 
@@ -23,9 +23,9 @@ pub fn sample(frame: Alert, kind: SampleKind) -> Alert {
     let last_good = frame.at - TimeDelta::minutes(5);
     let mut alert = Alert { sample: true, ..frame };
     if kind == SampleKind::Blind {
-        alert.sections = vec![SectionNews {
+        alert.sections = vec![SectionEntry {
             section: "sample.section".to_owned(),
-            news: SectionChange::Blind,
+            news: SectionStatus::Blind,
             state: State::NotPermitted,
             reason: "403 a sample of a refusal".to_owned(),
             since: alert.at,
@@ -35,7 +35,7 @@ pub fn sample(frame: Alert, kind: SampleKind) -> Alert {
         }];
         return alert;
     }
-    let news = if kind == SampleKind::Reverted { News::Reverted } else { News::Opened };
+    let news = if kind == SampleKind::Reverted { EntryStatus::Reverted } else { EntryStatus::Opened };
     let entry = |number: u32, setting: &str, title: &str, category, severity, unit, before, after| Entry {
         news,
         setting: setting.to_owned(),

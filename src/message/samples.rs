@@ -24,7 +24,7 @@ fn one_change(number: u32, path: &str, kind: ChangeKind, before: Value, after: V
 
 fn entry(title: &str, severity: Severity, changes: Vec<EntryChange>) -> Entry {
     Entry {
-        news: News::Opened,
+        news: EntryStatus::Opened,
         setting: "sample".to_owned(),
         topic: title.to_owned(),
         title: title.to_owned(),
@@ -126,7 +126,7 @@ pub(super) fn drift() -> Alert {
     timeout.dashboard = Some("Clerk Dashboard > Configure > Sessions".to_owned());
     timeout.event = Some("instance.session_settings.updated".to_owned());
     timeout.unit = Some(Unit::Seconds);
-    timeout.news = News::Changed;
+    timeout.news = EntryStatus::Changed;
     timeout.first_seen = at("2026-11-20T09:15:02Z");
 
     let mut origins = entry(
@@ -151,7 +151,7 @@ pub(super) fn drift() -> Alert {
         ],
     );
     origins.why = "A page at this origin can talk to the sessions of your users.".to_owned();
-    origins.news = News::Reopened;
+    origins.news = EntryStatus::Reopened;
     origins.reopened = 2;
     origins.event = Some("instance.updated".to_owned());
 
@@ -165,9 +165,9 @@ pub(super) fn drift() -> Alert {
     alert.window =
         Some(Window { last_good: Some(at("2026-11-22T03:55:02Z")), first_different: at("2026-11-22T04:00:02Z") });
     alert.entries = vec![mfa, timeout, origins];
-    alert.sections = vec![SectionNews {
+    alert.sections = vec![SectionEntry {
         section: "enterprise_connections".to_owned(),
-        news: SectionChange::Blind,
+        news: SectionStatus::Blind,
         state: State::NotPermitted,
         reason: "403 authorization_invalid".to_owned(),
         since: at("2026-11-22T03:55:02Z"),
@@ -187,16 +187,16 @@ pub(super) fn all_clear() -> Alert {
     alert.open = 0;
     alert.event.size = 420;
     for entry in &mut alert.entries {
-        entry.news = News::Reverted;
+        entry.news = EntryStatus::Reverted;
         entry.closed_at = Some(at("2026-11-22T05:10:02Z"));
         if entry.unit.is_some() {
-            entry.news = News::Approved;
+            entry.news = EntryStatus::Approved;
             entry.approved_by = vec!["alice@example.test".to_owned()];
             entry.approved_until = Some(at("2026-11-29T12:00:00Z"));
         }
     }
     if let Some(section) = alert.sections.first_mut() {
-        section.news = SectionChange::SeeingAgain;
+        section.news = SectionStatus::SeeingAgain;
         section.state = State::Value;
         section.reason = String::new();
         section.until = Some(at("2026-11-22T05:10:02Z"));
@@ -212,9 +212,9 @@ pub(super) fn untrusted() -> Alert {
         ("guardian.policies", State::NotPermitted, "403 insufficient_scope, expected read:guardian_factors"),
         ("clients", State::Unreachable, "504 from acme.eu.auth0.com after 3 attempts"),
     ] {
-        alert.sections.push(SectionNews {
+        alert.sections.push(SectionEntry {
             section: section.to_owned(),
-            news: SectionChange::Blind,
+            news: SectionStatus::Blind,
             state,
             reason: reason.to_owned(),
             since: at("2026-11-22T03:50:02Z"),
@@ -235,7 +235,7 @@ pub(super) fn reminder() -> Alert {
     alert.event.size = 455;
     alert.sections.clear();
     for entry in &mut alert.entries {
-        entry.news = if entry.reopened > 0 { News::Flapping } else { News::StillOpen };
+        entry.news = if entry.reopened > 0 { EntryStatus::Flapping } else { EntryStatus::StillOpen };
     }
     alert
 }

@@ -1,7 +1,7 @@
 //! The subject line of a mail.
 
 use super::words::{count_of, counted, label, notice_clause, people};
-use super::{Alert, News, SectionChange};
+use super::{Alert, EntryStatus, SectionStatus};
 use crate::model::{Direction, display_safe};
 
 /// Characters of a subject; phones show the first forty, so the worst comes first.
@@ -25,19 +25,19 @@ pub fn subject(alert: &Alert) -> String {
 
 /// The worst thing, which may be shortened, and what has to follow it.
 fn news(alert: &Alert) -> (String, String) {
-    let suspect = count_of(alert, SectionChange::Suspect);
-    let blind = count_of(alert, SectionChange::Blind) + suspect;
-    let refused = alert.sections.iter().find(|section| section.news == SectionChange::Refused);
+    let suspect = count_of(alert, SectionStatus::Suspect);
+    let blind = count_of(alert, SectionStatus::Blind) + suspect;
+    let refused = alert.sections.iter().find(|section| section.news == SectionStatus::Refused);
     if alert.untrusted.is_some() {
         return ("baseline cannot be trusted, nothing is compared".to_owned(), String::new());
     }
     let mut drifted = alert.entries.iter().filter(|entry| !entry.news.is_over());
     if let Some(worst) = drifted.next() {
         let way = match (worst.news, worst.direction) {
-            (News::Flapping, _) => "changes back and forth",
-            (News::StillOpen, Direction::Weaker) => "still weaker",
-            (News::StillOpen, _) => "still different",
-            (News::Reopened, Direction::Weaker) => "weaker again",
+            (EntryStatus::Flapping, _) => "changes back and forth",
+            (EntryStatus::StillOpen, Direction::Weaker) => "still weaker",
+            (EntryStatus::StillOpen, _) => "still different",
+            (EntryStatus::Reopened, Direction::Weaker) => "weaker again",
             (_, Direction::Weaker) => "weaker",
             (_, Direction::Stronger) => "stronger",
             _ => "changed",
@@ -72,7 +72,7 @@ fn news(alert: &Alert) -> (String, String) {
     }
     if let Some(first) = alert.entries.first() {
         let end = match first.news {
-            News::Approved => {
+            EntryStatus::Approved => {
                 let by = match first.approved_by.is_empty() {
                     true => String::new(),
                     false => format!(" by {}", people(&first.approved_by)),
@@ -80,7 +80,7 @@ fn news(alert: &Alert) -> (String, String) {
                 let until = first.approved_until.map(|end| format!(" until {}", end.format("%-d %b %H:%M UTC")));
                 format!("approved{}{}", cut(&by, 60), until.unwrap_or_default())
             }
-            News::Passed => "drifted and went back meanwhile".to_owned(),
+            EntryStatus::Passed => "drifted and went back meanwhile".to_owned(),
             _ => "back to the approved state".to_owned(),
         };
         let more = match alert.entries.len() - 1 {
@@ -89,24 +89,24 @@ fn news(alert: &Alert) -> (String, String) {
         };
         return (first.title.clone(), format!(" {end}{more}{still_open}"));
     }
-    if let Some(accepted) = alert.sections.iter().find(|section| section.news == SectionChange::Accepted) {
+    if let Some(accepted) = alert.sections.iter().find(|section| section.news == SectionStatus::Accepted) {
         return (format!("the {} is accepted again", accepted.section), still_open);
     }
-    let again = count_of(alert, SectionChange::SeeingAgain);
+    let again = count_of(alert, SectionStatus::SeeingAgain);
     if again > 0 {
         return (format!("{} readable again", counted(again, "section")), still_open);
     }
-    let left_out = count_of(alert, SectionChange::LeftOut);
+    let left_out = count_of(alert, SectionStatus::LeftOut);
     if left_out > 0 {
         return (format!("{} not watched any more", counted(left_out, "section")), still_open);
     }
-    if let Some(removed) = alert.sections.iter().find(|section| section.news == SectionChange::Removed) {
+    if let Some(removed) = alert.sections.iter().find(|section| section.news == SectionStatus::Removed) {
         return (format!("the {} is not configured any more", removed.section), still_open);
     }
     if let Some(notice) = alert.notices.first() {
         return (notice_clause(notice), still_open);
     }
-    let unbaselined = count_of(alert, SectionChange::Unbaselined);
+    let unbaselined = count_of(alert, SectionStatus::Unbaselined);
     (format!("{} not in the approved state yet", counted(unbaselined, "section")), String::new())
 }
 
@@ -148,7 +148,7 @@ mod tests {
     #[test]
     fn an_end_names_who_approved_and_what_is_left() {
         let mut alert = samples::all_clear();
-        alert.entries.retain(|entry| entry.news == News::Approved);
+        alert.entries.retain(|entry| entry.news == EntryStatus::Approved);
         alert.open = 2;
         assert_eq!(
             subject(&alert),
@@ -161,7 +161,7 @@ mod tests {
         let mut alert = samples::untrusted();
         alert.untrusted = None;
         assert_eq!(subject(&alert), "[authdrift] HIGH auth0:acme: cannot read 2 sections");
-        alert.sections.iter_mut().for_each(|section| section.news = SectionChange::Suspect);
+        alert.sections.iter_mut().for_each(|section| section.news = SectionStatus::Suspect);
         assert_eq!(subject(&alert), "[authdrift] HIGH auth0:acme: cannot believe 2 sections");
     }
 

@@ -127,9 +127,9 @@ fn keys(alert: Alert, action: &str) -> std::collections::BTreeSet<String> {
 }
 
 /// `count` sections to which `news` happened for `cause`.
-fn sections(count: usize, news: SectionChange, cause: State, still_unseen: usize) -> Vec<SectionNews> {
+fn sections(count: usize, news: SectionStatus, cause: State, still_unseen: usize) -> Vec<SectionEntry> {
     let model = samples::drift().sections.remove(0);
-    let one = |number| SectionNews {
+    let one = |number| SectionEntry {
         section: format!("section.{number}"),
         news,
         state: cause,
@@ -142,8 +142,8 @@ fn sections(count: usize, news: SectionChange, cause: State, still_unseen: usize
 
 #[test]
 fn an_outage_is_one_alert_of_pagerduty_for_each_cause() {
-    use SectionChange::{Blind, SeeingAgain};
-    let alert = |sections: Vec<SectionNews>| Alert { sections, entries: Vec::new(), ..samples::drift() };
+    use SectionStatus::{Blind, SeeingAgain};
+    let alert = |sections: Vec<SectionEntry>| Alert { sections, entries: Vec::new(), ..samples::drift() };
     let outage = alert(sections(28, Blind, State::Unreachable, 0));
     let events = rendered(outage.clone(), Format::PagerDuty);
     assert_eq!(events.as_array().unwrap().len(), 1);
@@ -167,12 +167,12 @@ fn a_setting_at_several_paths_is_one_alert_of_pagerduty_until_all_of_it_is_over(
         let entry = Entry { news, still_open, ..samples::drift().entries.remove(0) };
         Alert { entries: vec![entry], sections: Vec::new(), ..samples::drift() }
     };
-    let began = keys(mfa(News::Opened, 0), "trigger");
+    let began = keys(mfa(EntryStatus::Opened, 0), "trigger");
     assert_eq!(began.len(), 1);
-    assert!(keys(mfa(News::Reverted, 1), "resolve").is_empty(), "one path is back and the other is not");
-    assert_eq!(keys(mfa(News::Reverted, 0), "resolve"), began);
+    assert!(keys(mfa(EntryStatus::Reverted, 1), "resolve").is_empty(), "one path is back and the other is not");
+    assert_eq!(keys(mfa(EntryStatus::Reverted, 0), "resolve"), began);
     // The name of the thing may change meanwhile.
-    let mut renamed = mfa(News::Approved, 0);
+    let mut renamed = mfa(EntryStatus::Approved, 0);
     renamed.entries[0].title = "MFA (new name)".to_owned();
     assert_eq!(keys(renamed, "resolve"), began);
     let many: Vec<Entry> = (0..60)
@@ -193,7 +193,7 @@ fn an_alert_of_pagerduty_ends_with_what_began_it() {
     let mut mended = samples::untrusted();
     mended.untrusted = None;
     mended.trusted_again = true;
-    mended.sections.iter_mut().for_each(|section| section.news = SectionChange::SeeingAgain);
+    mended.sections.iter_mut().for_each(|section| section.news = SectionStatus::SeeingAgain);
     assert!(keys(samples::untrusted(), "trigger").is_subset(&keys(mended, "resolve")));
     // A sample never ends anything real.
     assert!(keys(sample(), "resolve").is_disjoint(&began));

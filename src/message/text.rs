@@ -8,7 +8,7 @@ use unicode_width::UnicodeWidthStr;
 use super::Alert;
 use super::values::Line;
 use super::view::{Block, Group, NoticeBlock, SectionGroup, SectionRow, View};
-use super::words::Step;
+use super::words::NextStep;
 
 /// Columns of the text.
 const WIDTH: usize = 76;
@@ -91,7 +91,7 @@ impl Page {
     }
 
     /// What to do, the command on a line of its own, and what it does.
-    fn step(&self, step: &Step) -> String {
+    fn step(&self, step: &NextStep) -> String {
         let start = labelled(&format!("  {}", step.question), STEP_COLUMN);
         format!("{start}{}\n{}", step.command, hanging(&" ".repeat(STEP_COLUMN), step.effect, STEP_COLUMN))
     }
@@ -139,7 +139,7 @@ fn wrapped(text: &str, width: usize) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{News, samples};
+    use super::super::{EntryStatus, samples};
     use super::*;
 
     #[test]
@@ -175,7 +175,7 @@ mod tests {
         }
         let mut alert = samples::drift();
         alert.entries[0].last_good = None;
-        alert.entries[1].news = News::Passed;
+        alert.entries[1].news = EntryStatus::Passed;
         let text = render(&alert).unwrap();
         assert!(text.contains("\n  Changed   by 22 Nov 2026 04:00 UTC; no earlier"), "{text}");
         assert!(text.contains("\nCAME AND WENT Session inactivity timeout"), "{text}");

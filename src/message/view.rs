@@ -4,8 +4,8 @@
 //! size in bounds: at most 50 entries, ten places of each, and what fits in a mail that Gmail does not clip.
 
 use super::values::{self, Line};
-use super::words::{self, Fact, Step, label_of, moment};
-use super::{Alert, Entry, EntryChange, News, Notice, SectionChange, Window};
+use super::words::{self, Fact, NextStep, label_of, moment};
+use super::{Alert, Entry, EntryChange, EntryStatus, Notice, SectionStatus, Window};
 use crate::diff::ChangeKind;
 use crate::model::{Direction, Severity, Unit, display_safe, display_safe_sentence};
 
@@ -36,7 +36,7 @@ pub(super) struct View {
     pub(super) sections: Vec<SectionGroup>,
     pub(super) notices: Vec<NoticeBlock>,
     pub(super) who: Option<String>,
-    pub(super) steps: Vec<Step>,
+    pub(super) steps: Vec<NextStep>,
     pub(super) footer: String,
 }
 
@@ -90,7 +90,7 @@ impl View {
         let frame = cost_of(&facts) + escaped(&footer) + untrusted.as_deref().map_or(0, escaped);
         let mut budget = Budget(BUDGET.saturating_sub(frame));
         let mut sections = Vec::new();
-        for kind in SectionChange::ALL {
+        for kind in SectionStatus::ALL {
             sections.extend(section_group(alert, kind, &mut budget));
         }
         let mut notices: Vec<NoticeBlock> = alert.notices.iter().map(notice_block).collect();
@@ -158,7 +158,7 @@ fn block(entry: &Entry, window: Option<Window>) -> Block {
         fact(if entry.news.is_over() { "Differed" } else { "Since" }, history);
     }
     let own = Window { last_good: entry.last_good, first_different: entry.first_seen };
-    if matches!(entry.news, News::Opened | News::Reopened) && window.is_some_and(|window| window != own) {
+    if matches!(entry.news, EntryStatus::Opened | EntryStatus::Reopened) && window.is_some_and(|window| window != own) {
         facts.push(Fact { label: "Changed", lines: vec![words::happened(own)] });
     }
     let mut fact = |label, line: String| facts.push(Fact { label, lines: vec![line] });
@@ -177,12 +177,14 @@ fn block(entry: &Entry, window: Option<Window>) -> Block {
         fact("Drift", display_safe(change.id.as_str()));
     }
     let (label, outcome) = match entry.news {
-        News::Reverted => ("REVERTED", was(entry.severity)),
-        News::Approved => ("APPROVED", was(entry.severity)),
-        News::Passed => ("CAME AND WENT", was(entry.severity)),
-        News::Opened | News::Reopened | News::Changed | News::StillOpen | News::Flapping => {
-            (label_of(entry.severity), way(entry.direction))
-        }
+        EntryStatus::Reverted => ("REVERTED", was(entry.severity)),
+        EntryStatus::Approved => ("APPROVED", was(entry.severity)),
+        EntryStatus::Passed => ("CAME AND WENT", was(entry.severity)),
+        EntryStatus::Opened
+        | EntryStatus::Reopened
+        | EntryStatus::Changed
+        | EntryStatus::StillOpen
+        | EntryStatus::Flapping => (label_of(entry.severity), way(entry.direction)),
     };
     Block {
         label,
@@ -203,16 +205,16 @@ fn history(entry: &Entry) -> Option<String> {
         n => format!("{n} times"),
     };
     match entry.news {
-        News::Opened => None,
-        News::Reopened => Some(format!("{first}, back after being closed {times}")),
-        News::Changed => Some(format!("{first}, and now at yet another value")),
-        News::StillOpen => Some(format!("{first}, as told before")),
-        News::Flapping => Some(format!(
+        EntryStatus::Opened => None,
+        EntryStatus::Reopened => Some(format!("{first}, back after being closed {times}")),
+        EntryStatus::Changed => Some(format!("{first}, and now at yet another value")),
+        EntryStatus::StillOpen => Some(format!("{first}, as told before")),
+        EntryStatus::Flapping => Some(format!(
             "{first}, and it began and ended {times} more; the same again is not told until it stays as it is"
         )),
-        News::Passed => Some(format!("{}, over before this could be delivered", words::was_open(entry))),
-        News::Reverted => Some(format!("{}, now back at the approved value", words::was_open(entry))),
-        News::Approved => {
+        EntryStatus::Passed => Some(format!("{}, over before this could be delivered", words::was_open(entry))),
+        EntryStatus::Reverted => Some(format!("{}, now back at the approved value", words::was_open(entry))),
+        EntryStatus::Approved => {
             let end = entry.approved_until.map(|end| format!(" until {}, then it is a drift again", moment(end)));
             let by = words::people(&entry.approved_by);
             Some(format!("{}, approved by {by}{}", words::was_open(entry), end.unwrap_or_default()))
@@ -226,7 +228,7 @@ fn groups<'a>(entry: &Entry, changes: impl Iterator<Item = &'a EntryChange>) -> 
     for change in changes {
         let path = display_safe(&change.path.to_string());
         let line = match entry.news {
-            News::Reverted => way_back(change, entry.unit),
+            EntryStatus::Reverted => way_back(change, entry.unit),
             _ => values::line(change.kind, &change.before, &change.after, entry.unit),
         };
         match at_path.iter_mut().find(|(known, _)| *known == path) {
@@ -267,32 +269,32 @@ fn notice_block(notice: &Notice) -> NoticeBlock {
     NoticeBlock { label, title, text: display_safe_sentence(&notice.text), note }
 }
 
-fn section_group(alert: &Alert, kind: SectionChange, budget: &mut Budget) -> Option<SectionGroup> {
+fn section_group(alert: &Alert, kind: SectionStatus, budget: &mut Budget) -> Option<SectionGroup> {
     let (label, title, note) = match kind {
-        SectionChange::Blind => (
+        SectionStatus::Blind => (
             label_of(Severity::High),
             "Not readable",
             "Nothing is concluded from it: a change made there now would not be noticed.",
         ),
-        SectionChange::Refused => (
+        SectionStatus::Refused => (
             label_of(Severity::High),
             "Credential refused",
             "Nothing that is read with it is watched until it is replaced.",
         ),
-        SectionChange::Suspect => (
+        SectionStatus::Suspect => (
             label_of(Severity::High),
             "Not believed yet",
             "It may be a fault in reading. If the next reading says the same, it is reported as drift.",
         ),
-        SectionChange::SeeingAgain => ("RESOLVED", "Readable again", "Compared with the approved state as before."),
-        SectionChange::Accepted => ("RESOLVED", "Credential accepted again", "What it reads is compared as before."),
-        SectionChange::LeftOut => {
+        SectionStatus::SeeingAgain => ("RESOLVED", "Readable again", "Compared with the approved state as before."),
+        SectionStatus::Accepted => ("RESOLVED", "Credential accepted again", "What it reads is compared as before."),
+        SectionStatus::LeftOut => {
             (label_of(Severity::Info), "Not watched any more", "A change made there is not noticed from now on.")
         }
-        SectionChange::Removed => {
+        SectionStatus::Removed => {
             (label_of(Severity::Info), "Credential not configured any more", "What it alone can read is not watched.")
         }
-        SectionChange::Unbaselined => (
+        SectionStatus::Unbaselined => (
             label_of(Severity::Info),
             "Not in the approved state",
             "There is nothing to compare with until somebody approves it.",

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
-use super::{Alert, Entry, News, Notice, NoticeKind, SectionChange, SectionNews, Window};
+use super::{Alert, Entry, EntryStatus, Notice, NoticeKind, SectionEntry, SectionStatus, Window};
 use crate::model::{Provider, Severity, State, display_safe, display_safe_sentence};
 
 /// Names listed before the rest is counted.
@@ -15,7 +15,7 @@ pub(super) struct Fact {
 }
 
 /// Something the reader can do.
-pub(super) struct Step {
+pub(super) struct NextStep {
     pub(super) question: &'static str,
     pub(super) command: String,
     pub(super) effect: &'static str,
@@ -36,7 +36,7 @@ pub(super) fn label_of(severity: Severity) -> &'static str {
 pub(super) fn label(alert: &Alert) -> &'static str {
     let drifted = alert.entries.iter().filter(|entry| !entry.news.is_over()).map(|entry| entry.severity);
     let blind = alert.sections.iter().map(|section| section.news).filter(|news| news.is_blindness());
-    let blind = blind.map(SectionChange::severity).max();
+    let blind = blind.map(SectionStatus::severity).max();
     let untrusted = alert.untrusted.as_ref().map(|_| Severity::Critical);
     let trouble = alert.notices.iter().filter(|notice| !notice.kind.is_end()).map(|notice| notice.kind.severity());
     if let Some(worst) = drifted.chain(blind).chain(untrusted).chain(trouble).max() {
@@ -58,30 +58,30 @@ pub(super) fn headline(alert: &Alert) -> String {
     if alert.trusted_again {
         clauses.push("the approved state can be trusted again".to_owned());
     }
-    let of_news = |wanted: &[News]| alert.entries.iter().filter(|entry| wanted.contains(&entry.news)).count();
-    let drifted = of_news(&[News::Opened, News::Reopened, News::Changed]);
+    let of_news = |wanted: &[EntryStatus]| alert.entries.iter().filter(|entry| wanted.contains(&entry.news)).count();
+    let drifted = of_news(&[EntryStatus::Opened, EntryStatus::Reopened, EntryStatus::Changed]);
     if drifted > 0 {
         clauses.push(format!("{} drifted from the approved state", counted(drifted, "setting")));
     }
-    let still = of_news(&[News::StillOpen]);
+    let still = of_news(&[EntryStatus::StillOpen]);
     if still > 0 {
         let differ = if still == 1 { "differs" } else { "differ" };
         clauses.push(format!("a reminder, {} still {differ} from the approved state", counted(still, "setting")));
     }
-    let flapping = of_news(&[News::Flapping]);
+    let flapping = of_news(&[EntryStatus::Flapping]);
     if flapping > 0 {
         let change = if flapping == 1 { "changes" } else { "change" };
         clauses.push(format!("{} {change} back and forth", counted(flapping, "setting")));
     }
-    let passed = of_news(&[News::Passed]);
+    let passed = of_news(&[EntryStatus::Passed]);
     if passed > 0 {
         clauses.push(format!("{} drifted and went back meanwhile", counted(passed, "setting")));
     }
-    let reverted = of_news(&[News::Reverted]);
+    let reverted = of_news(&[EntryStatus::Reverted]);
     if reverted > 0 {
         clauses.push(format!("{} {} back at the approved state", counted(reverted, "setting"), is_are(reverted)));
     }
-    let approved = of_news(&[News::Approved]);
+    let approved = of_news(&[EntryStatus::Approved]);
     if approved > 0 {
         clauses.push(format!(
             "{} {} approved{}",
@@ -90,19 +90,19 @@ pub(super) fn headline(alert: &Alert) -> String {
             for_a_time(alert)
         ));
     }
-    for kind in SectionChange::ALL {
+    for kind in SectionStatus::ALL {
         let count = count_of(alert, kind);
         let sections = || counted(count, "section");
         let clause = match kind {
             _ if count == 0 => continue,
-            SectionChange::Refused => format!("{} {} refused", credentials(alert, kind), is_are(count)),
-            SectionChange::Suspect => format!("{} cannot be believed", sections()),
-            SectionChange::Blind => format!("{} cannot be read", sections()),
-            SectionChange::SeeingAgain => format!("{} can be read again", sections()),
-            SectionChange::Accepted => format!("{} {} accepted again", credentials(alert, kind), is_are(count)),
-            SectionChange::LeftOut => format!("{} {} not watched any more", sections(), is_are(count)),
-            SectionChange::Removed => format!("{} {} not configured any more", credentials(alert, kind), is_are(count)),
-            SectionChange::Unbaselined => format!("{} {} not in the approved state yet", sections(), is_are(count)),
+            SectionStatus::Refused => format!("{} {} refused", credentials(alert, kind), is_are(count)),
+            SectionStatus::Suspect => format!("{} cannot be believed", sections()),
+            SectionStatus::Blind => format!("{} cannot be read", sections()),
+            SectionStatus::SeeingAgain => format!("{} can be read again", sections()),
+            SectionStatus::Accepted => format!("{} {} accepted again", credentials(alert, kind), is_are(count)),
+            SectionStatus::LeftOut => format!("{} {} not watched any more", sections(), is_are(count)),
+            SectionStatus::Removed => format!("{} {} not configured any more", credentials(alert, kind), is_are(count)),
+            SectionStatus::Unbaselined => format!("{} {} not in the approved state yet", sections(), is_are(count)),
         };
         clauses.push(clause);
     }
@@ -125,7 +125,7 @@ pub(super) fn headline(alert: &Alert) -> String {
 
 /// When the approvals end that were given for a time, if some were.
 fn for_a_time(alert: &Alert) -> String {
-    let approved = || alert.entries.iter().filter(|entry| entry.news == News::Approved);
+    let approved = || alert.entries.iter().filter(|entry| entry.news == EntryStatus::Approved);
     let ends: Vec<DateTime<Utc>> = approved().filter_map(|entry| entry.approved_until).collect();
     match ends.iter().min() {
         None => String::new(),
@@ -135,7 +135,7 @@ fn for_a_time(alert: &Alert) -> String {
 }
 
 /// The credentials to which `kind` happened; there are few.
-fn credentials(alert: &Alert, kind: SectionChange) -> String {
+fn credentials(alert: &Alert, kind: SectionStatus) -> String {
     let named = alert.sections.iter().filter(|section| section.news == kind);
     named.map(|section| format!("the {}", display_safe(&section.section))).collect::<Vec<_>>().join(" and ")
 }
@@ -181,7 +181,7 @@ fn is_still_unseen(alert: &Alert) -> bool {
 }
 
 fn open_now(alert: &Alert) -> String {
-    let places = |wanted: &[News]| -> usize {
+    let places = |wanted: &[EntryStatus]| -> usize {
         let matching = alert.entries.iter().filter(|entry| wanted.contains(&entry.news));
         matching.map(|entry| entry.changes.len()).sum()
     };
@@ -193,12 +193,12 @@ fn open_now(alert: &Alert) -> String {
     };
     let mut parts = Vec::new();
     for (news, word) in [
-        (&[News::Opened][..], "new"),
-        (&[News::Reopened], "came back"),
-        (&[News::Changed], "moved on"),
-        (&[News::StillOpen], "told before"),
-        (&[News::Flapping], "back and forth"),
-        (&[News::Reverted, News::Approved, News::Passed], "over"),
+        (&[EntryStatus::Opened][..], "new"),
+        (&[EntryStatus::Reopened], "came back"),
+        (&[EntryStatus::Changed], "moved on"),
+        (&[EntryStatus::StillOpen], "told before"),
+        (&[EntryStatus::Flapping], "back and forth"),
+        (&[EntryStatus::Reverted, EntryStatus::Approved, EntryStatus::Passed], "over"),
     ] {
         match places(news) {
             0 => {}
@@ -266,9 +266,9 @@ pub(super) fn who(alert: &Alert) -> Option<String> {
 }
 
 /// What the reader can do, as commands that can be copied.
-pub(super) fn steps(alert: &Alert) -> Vec<Step> {
+pub(super) fn steps(alert: &Alert) -> Vec<NextStep> {
     let mut steps = Vec::new();
-    let mut step = |question, command, effect| steps.push(Step { question, command, effect });
+    let mut step = |question, command, effect| steps.push(NextStep { question, command, effect });
     let Some(instance) = &alert.instance else {
         step("Look closer", "authdrift status".to_owned(), "shows instances, receivers and what waits for them");
         return steps;
@@ -287,25 +287,25 @@ pub(super) fn steps(alert: &Alert) -> Vec<Step> {
         step("Not intended?", command, "prints the way back; authdrift itself changes nothing");
     }
     let is_window_over = alert.notices.iter().any(|notice| notice.kind == NoticeKind::WindowEnded);
-    if worst.is_some() || count_of(alert, SectionChange::Unbaselined) > 0 || is_window_over && alert.open > 0 {
+    if worst.is_some() || count_of(alert, SectionStatus::Unbaselined) > 0 || is_window_over && alert.open > 0 {
         let effect = match alert.approvers_needed {
             0 | 1 => "asks change by change, then signs the next baseline",
             _ => "writes a proposal, which several approvers `sign`",
         };
         step("Intended?", instance.approval_command(alert.approvers_needed), effect);
     }
-    if count_of(alert, SectionChange::Refused) > 0 {
+    if count_of(alert, SectionStatus::Refused) > 0 {
         let command = format!("authdrift check {instance}");
         step("Replaced?", command, "reads with the new one at once; the daemon does with its next cycle");
     }
-    if count_of(alert, SectionChange::Suspect) > 0 {
+    if count_of(alert, SectionStatus::Suspect) > 0 {
         step(
             "Is it true?",
             format!("authdrift check {instance}"),
             "reads it again; the very same is reported as drift",
         );
     }
-    if count_of(alert, SectionChange::Blind) > 0 || is_still_unseen(alert) {
+    if count_of(alert, SectionStatus::Blind) > 0 || is_still_unseen(alert) {
         step("Access fixed?", format!("authdrift check {instance}"), "reads everything again at once");
     }
     let has_trouble = alert.notices.iter().any(|notice| !notice.kind.is_end() && notice.kind != NoticeKind::Approved);
@@ -414,7 +414,7 @@ pub(super) fn footer(alert: &Alert) -> String {
 }
 
 /// Since when a section or credential is not seen and why, or from when to when it was not; `at` is when the alert was made.
-pub(super) fn section_story(section: &SectionNews, at: DateTime<Utc>) -> String {
+pub(super) fn section_story(section: &SectionEntry, at: DateTime<Utc>) -> String {
     let lasted = || span("from", section.since, "to", section.until.unwrap_or(at));
     let now = match section.state {
         State::Off => ", now known to be switched off",
@@ -425,24 +425,24 @@ pub(super) fn section_story(section: &SectionNews, at: DateTime<Utc>) -> String 
     let why = if reason.is_empty() { String::new() } else { format!(": {reason}") };
     let since = moment(section.since);
     match section.news {
-        SectionChange::Accepted | SectionChange::Removed => format!("refused {}", lasted()),
-        SectionChange::LeftOut => format!("not readable {}{why}", lasted()),
-        SectionChange::SeeingAgain if section.cause == Some(State::Suspect) => {
+        SectionStatus::Accepted | SectionStatus::Removed => format!("refused {}", lasted()),
+        SectionStatus::LeftOut => format!("not readable {}{why}", lasted()),
+        SectionStatus::SeeingAgain if section.cause == Some(State::Suspect) => {
             format!("not believed {}{now}", lasted())
         }
-        SectionChange::SeeingAgain => format!("not readable {}{now}", lasted()),
-        SectionChange::Unbaselined => format!("first read {since}{now}"),
-        SectionChange::Refused | SectionChange::Suspect | SectionChange::Blind => {
+        SectionStatus::SeeingAgain => format!("not readable {}{now}", lasted()),
+        SectionStatus::Unbaselined => format!("first read {since}{now}"),
+        SectionStatus::Refused | SectionStatus::Suspect | SectionStatus::Blind => {
             format!("{} since {since}{why}", trouble(section))
         }
     }
 }
 
 /// What is the case with a section or credential that is not seen.
-pub(super) fn trouble(section: &SectionNews) -> &'static str {
+pub(super) fn trouble(section: &SectionEntry) -> &'static str {
     match (section.news, section.state) {
-        (SectionChange::Suspect, _) => "not believed",
-        (SectionChange::Refused, _) | (_, State::NotPermitted) => "refused",
+        (SectionStatus::Suspect, _) => "not believed",
+        (SectionStatus::Refused, _) | (_, State::NotPermitted) => "refused",
         _ => "no usable answer",
     }
 }
@@ -484,7 +484,7 @@ fn plural(count: usize, noun: &str) -> String {
 }
 
 /// Sections to which `kind` happened.
-pub(super) fn count_of(alert: &Alert, kind: SectionChange) -> usize {
+pub(super) fn count_of(alert: &Alert, kind: SectionStatus) -> usize {
     alert.sections.iter().filter(|section| section.news == kind).count()
 }
 

@@ -11,7 +11,7 @@ pub struct Resource {
 }
 
 #[derive(PartialEq)]
-enum Kind {
+enum IdentifierKind {
     Instance,
     Application,
     Host,
@@ -38,13 +38,13 @@ impl Resource {
     }
 }
 
-fn kind(identifier: &str) -> Kind {
+fn kind(identifier: &str) -> IdentifierKind {
     if identifier.starts_with("ins_") {
-        Kind::Instance
+        IdentifierKind::Instance
     } else if identifier.starts_with("app_") {
-        Kind::Application
+        IdentifierKind::Application
     } else {
-        Kind::Host
+        IdentifierKind::Host
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 
 use crate::config::Instance;
-use crate::daemon::Watched;
+use crate::daemon::LiveConfig;
 use crate::model::{InstanceId, Severity, State, Verdict};
 use crate::status::{InstanceStatus, Statuses};
 use crate::store::overview::{self, Waiting};
@@ -46,7 +46,7 @@ impl Overview {
     /// Asks. Each instance by itself, so that nobody who writes waits for all of them.
     pub(super) fn ask(
         store: &Store,
-        watched: &Watched,
+        watched: &LiveConfig,
         began: DateTime<Utc>,
         now: DateTime<Utc>,
     ) -> Result<Self, StoreError> {

@@ -25,7 +25,7 @@ fn site(store: &Store) -> Arc<Site> {
     let config = Arc::new(parse(&sources).unwrap());
     let catalogue = Arc::new(Catalogue::of(Provider::Clerk, None).unwrap());
     let statuses = Arc::new(Statuses::new(config, BTreeMap::from([(Provider::Clerk, catalogue)])));
-    let (_, watched) = watch::channel(Watched { statuses, receivers: vec!["siem".to_owned()] });
+    let (_, watched) = watch::channel(LiveConfig { statuses, receivers: vec!["siem".to_owned()] });
     Arc::new(Site::new(watched, store.clone(), Arc::new(SystemClock)))
 }
 

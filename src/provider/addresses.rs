@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::Value;
 use url::Url;
 
-use super::Refusal;
+use super::SectionRefusal;
 use crate::canonical::unusable_reason;
 use crate::model::{Pattern, State, display_safe};
 use crate::sections::{Each, Section};
@@ -18,7 +18,7 @@ const MOST_ADDRESSES: usize = 10_000;
 const LONGEST_ID: usize = 1 << 10;
 
 /// What came of a section that others depend on.
-pub(super) type Outcome = Arc<Result<Value, Refusal>>;
+pub(super) type Outcome = Arc<Result<Value, SectionRefusal>>;
 
 /// What stands in for the names in braces.
 type Names<'a> = Vec<(&'a str, String)>;
@@ -51,7 +51,7 @@ pub(super) fn addresses(
     base: &Url,
     names: &[(&str, &str)],
     parents: &BTreeMap<&str, Outcome>,
-) -> Result<Addresses, Refusal> {
+) -> Result<Addresses, SectionRefusal> {
     if let Some(when) = &section.when {
         let objects = objects(parents, &when.of)?;
         if !objects.iter().any(|object| has(object, &when.fields)) {
@@ -60,14 +60,14 @@ pub(super) fn addresses(
                 let of = &when.of;
                 let reason =
                     format!("an object of {of} does not say its '{name}', so it is not known what to read for it");
-                return Err(Refusal::unreachable(reason));
+                return Err(SectionRefusal::unreachable(reason));
             }
             let fields: Vec<_> = when.fields.iter().map(|(name, value)| format!("{name} = {value}")).collect();
             let reason = match fields.is_empty() {
                 true => format!("there is nothing in {}", when.of),
                 false => format!("nothing in {} has {}", when.of, fields.join(" and ")),
             };
-            return Err(Refusal::of(State::Off, reason));
+            return Err(SectionRefusal::of(State::Off, reason));
         }
     }
     let known = names.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
@@ -76,7 +76,9 @@ pub(super) fn addresses(
     for each in &section.each {
         let Values { values, unusable: odd } = values(each, parents)?;
         if found.len().saturating_mul(values.len()) > MOST_ADDRESSES {
-            return Err(Refusal::unreachable(format!("it would be read at more than {MOST_ADDRESSES} addresses")));
+            return Err(SectionRefusal::unreachable(format!(
+                "it would be read at more than {MOST_ADDRESSES} addresses"
+            )));
         }
         let mut longer = Vec::with_capacity(found.len() * values.len());
         for (keys, names) in &found {
@@ -111,7 +113,7 @@ struct Values {
 }
 
 /// The keys and values of one name in braces.
-fn values(each: &Each, parents: &BTreeMap<&str, Outcome>) -> Result<Values, Refusal> {
+fn values(each: &Each, parents: &BTreeMap<&str, Outcome>) -> Result<Values, SectionRefusal> {
     let (Some(of), Some(pattern)) = (&each.of, &each.id) else {
         let values = each.names.iter().map(|name| (name.clone(), name.clone())).collect();
         return Ok(Values { values, unusable: BTreeMap::new() });
@@ -148,7 +150,7 @@ fn values(each: &Each, parents: &BTreeMap<&str, Outcome>) -> Result<Values, Refu
         unusable.insert(String::new(), format!("{first}{more}"));
     }
     match unusable.values().next() {
-        Some(reason) if found.is_empty() => Err(Refusal::unreachable(reason)),
+        Some(reason) if found.is_empty() => Err(SectionRefusal::unreachable(reason)),
         _ => Ok(Values { values: found.into_iter().collect(), unusable }),
     }
 }
@@ -197,19 +199,19 @@ fn key_of<'a>(each: &Each, id: &Pattern, object: &'a Value) -> Option<&'a str> {
 }
 
 /// The objects of a section that this one depends on.
-fn objects<'a>(parents: &'a BTreeMap<&str, Outcome>, of: &str) -> Result<Vec<&'a Value>, Refusal> {
+fn objects<'a>(parents: &'a BTreeMap<&str, Outcome>, of: &str) -> Result<Vec<&'a Value>, SectionRefusal> {
     match parents.get(of).map(|outcome| outcome.as_ref()) {
         Some(Ok(Value::Array(items))) => Ok(items.iter().collect()),
         Some(Ok(object)) => Ok(vec![object]),
         // What does not exist has no parts.
         Some(Err(refusal)) if refusal.state.is_comparable() => {
-            Err(Refusal { reason: format!("{of} is {}: {}", refusal.state, refusal.reason), ..refusal.clone() })
+            Err(SectionRefusal { reason: format!("{of} is {}: {}", refusal.state, refusal.reason), ..refusal.clone() })
         }
         Some(Err(refusal)) => {
             let reason = format!("{of} has to be read first: {}", refusal.reason);
-            Err(Refusal { state: State::Unreachable, reason, ..refusal.clone() })
+            Err(SectionRefusal { state: State::Unreachable, reason, ..refusal.clone() })
         }
-        None => Err(Refusal::unreachable(format!("{of} has to be read first"))),
+        None => Err(SectionRefusal::unreachable(format!("{of} has to be read first"))),
     }
 }
 
@@ -258,7 +260,10 @@ mod tests {
         toml::from_str(&format!("{head}{text}")).unwrap()
     }
 
-    fn of(section: &Section, parents: &[(&'static str, Result<Value, Refusal>)]) -> Result<Vec<String>, Refusal> {
+    fn of(
+        section: &Section,
+        parents: &[(&'static str, Result<Value, SectionRefusal>)],
+    ) -> Result<Vec<String>, SectionRefusal> {
         let parents = parents.iter().map(|(name, outcome)| (*name, Arc::new(outcome.clone()))).collect();
         let base = "https://a.example/proxy".parse().unwrap();
         let found = addresses(section, &base, &[("env", "production")], &parents)?;
@@ -325,7 +330,7 @@ mod tests {
         let when = section("path = '/duo'\nwhen = { of = 'factors', where = { name = 'duo', enabled = true } }");
         let on = json!([{ "name": "duo", "enabled": true }]);
         let off = json!([{ "name": "duo", "enabled": false }, { "name": "otp", "enabled": true }]);
-        let refused = |state| Err(Refusal::of(state, "r"));
+        let refused = |state| Err(SectionRefusal::of(state, "r"));
         assert_eq!(of(&when, &[("factors", Ok(on))]).unwrap(), [" /proxy/duo"]);
         for (parents, expected) in [
             (vec![("factors", Ok(off))], State::Off),

@@ -13,7 +13,7 @@ use tokio::sync::Mutex;
 use url::Url;
 
 use super::http::Http;
-use super::{Collected, ReadError, Refusal, VendorSession, quoted};
+use super::{Collected, ReadError, SectionRefusal, VendorSession, quoted};
 use crate::canonical;
 use crate::config::{self, Auth0Credential};
 use crate::model::{Resource, display_safe};
@@ -97,7 +97,7 @@ impl Session {
         http: &Http,
         refused: Option<&SecretString>,
         now: DateTime<Utc>,
-    ) -> Result<bool, Refusal> {
+    ) -> Result<bool, SectionRefusal> {
         let mut token = self.token.lock().await;
         let is_same = match (token.as_ref(), refused) {
             (Some(token), Some(refused)) => token.text.expose_secret() == refused.expose_secret(),
@@ -111,7 +111,8 @@ impl Session {
         if is_given || self.is_renewed.swap(true, Ordering::Relaxed) {
             return Ok(false);
         }
-        let minted = mint(&self.source, http, now).await.map_err(|error| Refusal::credential(error.to_string()))?;
+        let minted =
+            mint(&self.source, http, now).await.map_err(|error| SectionRefusal::credential(error.to_string()))?;
         *token = Some(minted?);
         Ok(true)
     }
@@ -127,7 +128,11 @@ struct Assertion<'a> {
     exp: i64,
 }
 
-async fn mint(source: &config::Auth0, http: &Http, now: DateTime<Utc>) -> Result<Result<Token, Refusal>, ReadError> {
+async fn mint(
+    source: &config::Auth0,
+    http: &Http,
+    now: DateTime<Utc>,
+) -> Result<Result<Token, SectionRefusal>, ReadError> {
     let audience = format!("https://{}/api/v2/", source.domain);
     let (client_id, secret, assertion);
     let sent: &SecretString;
@@ -155,7 +160,7 @@ async fn mint(source: &config::Auth0, http: &Http, now: DateTime<Utc>) -> Result
     url.set_path(&format!("{}/oauth/token", source.api_url.path().trim_end_matches('/')));
     let answer = match http.post_token(&url, &form).await {
         Ok(answer) => answer,
-        Err(no_answer) => return Ok(Err(Refusal::unreachable(format!("{NOT_NOW}: {no_answer}")))),
+        Err(no_answer) => return Ok(Err(SectionRefusal::unreachable(format!("{NOT_NOW}: {no_answer}")))),
     };
     http.note(Collected {
         method: "POST",
@@ -172,7 +177,7 @@ async fn mint(source: &config::Auth0, http: &Http, now: DateTime<Utc>) -> Result
 
 /// Reads the answer of `/oauth/token`. 401 and 403 are final; everything else may be different next time, also the
 /// 500 with which a busy tenant has been seen to refuse.
-fn read_token(status: u16, body: &[u8], sent: &SecretString, now: DateTime<Utc>) -> Result<Token, Refusal> {
+fn read_token(status: u16, body: &[u8], sent: &SecretString, now: DateTime<Utc>) -> Result<Token, SectionRefusal> {
     let body = canonical::parse(body).unwrap_or_default();
     let text = |name: &str| body.get(name).and_then(Value::as_str);
     if status != 200 {
@@ -182,12 +187,12 @@ fn read_token(status: u16, body: &[u8], sent: &SecretString, now: DateTime<Utc>)
         let refuses = if matches!(status, 401 | 403) { "the tenant refuses a token" } else { NOT_NOW };
         let reason = format!("{refuses}: {status}, {error}{description}");
         return Err(match status {
-            400 | 401 | 403 => Refusal::credential(reason),
-            _ => Refusal::unreachable(reason),
+            400 | 401 | 403 => SectionRefusal::credential(reason),
+            _ => SectionRefusal::unreachable(reason),
         });
     }
     let Some(token) = text("access_token") else {
-        return Err(Refusal::unreachable("the tenant's answer holds no token"));
+        return Err(SectionRefusal::unreachable("the tenant's answer holds no token"));
     };
     let life = body.get("expires_in").and_then(Value::as_i64).unwrap_or(3_600).clamp(0, 30 * 86_400);
     let granted = text("scope").map(scopes).or_else(|| claimed(token));
@@ -195,11 +200,11 @@ fn read_token(status: u16, body: &[u8], sent: &SecretString, now: DateTime<Utc>)
 }
 
 /// A token somebody made by hand: it cannot be renewed, so its end is looked at before it is used.
-fn given(text: SecretString, now: DateTime<Utc>) -> Result<Result<Token, Refusal>, ReadError> {
+fn given(text: SecretString, now: DateTime<Utc>) -> Result<Result<Token, SectionRefusal>, ReadError> {
     let expires = expiry(text.expose_secret());
     if expires.is_some_and(|expires| expires <= now) {
         let reason = "the Management API token has expired: make a new one, or use client credentials";
-        return Ok(Err(Refusal::credential(reason)));
+        return Ok(Err(SectionRefusal::credential(reason)));
     }
     // Read again next cycle, so that a replaced file is noticed.
     let granted = claimed(text.expose_secret());

@@ -6,7 +6,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 use url::Url;
 
-use super::{ReadError, Refusal};
+use super::{ReadError, SectionRefusal};
 use crate::config::{self, PublishableKey};
 use crate::model::Resource;
 use crate::secrets;
@@ -44,13 +44,13 @@ impl Clerk {
     }
 
     /// Whether the publishable key names a host that the secret key's instance does not have.
-    pub(super) fn mismatch(&self, sections: &BTreeMap<String, Result<Value, Refusal>>) -> Option<ReadError> {
+    pub(super) fn mismatch(&self, sections: &BTreeMap<String, Result<Value, SectionRefusal>>) -> Option<ReadError> {
         let domains = sections.get("domains").and_then(|outcome| outcome.as_ref().ok())?;
         check_hosts(self.source.publishable_key.as_ref()?, domains).err()
     }
 
     /// The identities of the instance: its id, the host of its Frontend API, its application.
-    pub(super) fn resource(&self, sections: &BTreeMap<String, Result<Value, Refusal>>) -> Resource {
+    pub(super) fn resource(&self, sections: &BTreeMap<String, Result<Value, SectionRefusal>>) -> Resource {
         let value = |section: &str| sections.get(section).and_then(|outcome| outcome.as_ref().ok());
         let mut known = Vec::new();
         if let Some(id) = value("instance").and_then(|instance| instance.get("id")).and_then(Value::as_str) {

@@ -15,10 +15,10 @@ use super::pace::{Pace, Turn};
 use super::places::{Guest, PLACES, Places, Reading};
 use super::{Collected, ReadError};
 use crate::backoff::jittered;
-use crate::canonical::{NoRoom, Room};
+use crate::canonical::{MemoryBudget, OverBudget};
 use crate::config::{self, Instance, Rate};
+use crate::connect::Proxy;
 use crate::model::Provider;
-use crate::reach::Proxy;
 use crate::telemetry::{Observable, RequestAnswered};
 
 /// Bounds of one request and of its repetition.
@@ -140,7 +140,7 @@ pub(super) enum NoAnswer {
     #[error("the answer is larger than {0} bytes")]
     TooLarge(usize),
     #[error("of all its answers together {0}")]
-    NoRoom(NoRoom),
+    OverBudget(OverBudget),
     #[error("the vendor asks for {0} s without requests")]
     Asked(u64),
     #[error("not asked for any more")]
@@ -321,7 +321,7 @@ impl Http {
         bearer: impl Fn() -> Now,
         headers: &[(&'static str, &str)],
         stopwatch: &Stopwatch,
-        bodies: &Room,
+        bodies: &MemoryBudget,
     ) -> Result<Answer, NoAnswer> {
         let family: String = url.path().split_inclusive('/').take(4).collect();
         let (mut tries, mut trouble) = (Tries::default(), String::new());
@@ -431,7 +431,7 @@ impl Http {
         loop {
             let request = self.line().client.post(url.clone()).header("accept", "application/json").form(form);
             let place = self.guest.place().await;
-            let room = Room::of(LARGEST_REFUSAL);
+            let room = MemoryBudget::of(LARGEST_REFUSAL);
             let Some((outcome, asked_pause)) = stopwatch.time(self.send(url, url.path(), request, &room)).await else {
                 self.guest.hear(false);
                 return Err(NoAnswer::Late(self.limits.address.as_secs(), trouble));
@@ -450,7 +450,7 @@ impl Http {
         url: &Url,
         family: &str,
         request: reqwest::RequestBuilder,
-        bodies: &Room,
+        bodies: &MemoryBudget,
     ) -> (Result<Answer, NoAnswer>, Option<Duration>) {
         if !is_allowed(url) {
             return (Err(NoAnswer::NotHttps(url.origin().ascii_serialization())), None);
@@ -469,7 +469,7 @@ impl Http {
         &self,
         family: &str,
         request: reqwest::RequestBuilder,
-        bodies: &Room,
+        bodies: &MemoryBudget,
     ) -> (Result<Answer, NoAnswer>, Option<Duration>) {
         let response = match tokio::time::timeout(self.limits.headers, request.send()).await {
             Err(_) => return (Err(NoAnswer::Slow(self.limits.headers.as_secs())), None),
@@ -496,7 +496,7 @@ impl Http {
         (body.map(|body| Answer { status: status.as_u16(), content_type, date, body, sent: None }), asked_pause)
     }
 
-    async fn body(&self, mut response: Response, bodies: &Room) -> Result<Vec<u8>, NoAnswer> {
+    async fn body(&self, mut response: Response, bodies: &MemoryBudget) -> Result<Vec<u8>, NoAnswer> {
         let most =
             if response.status().is_success() { self.limits.body } else { LARGEST_REFUSAL.min(self.limits.body) };
         let mut body = Vec::new();
@@ -505,7 +505,7 @@ impl Http {
                 Ok(None) => return Ok(body),
                 Ok(Some(chunk)) if body.len() + chunk.len() > most => return Err(NoAnswer::TooLarge(most)),
                 Ok(Some(chunk)) => {
-                    bodies.take(chunk.len()).map_err(NoAnswer::NoRoom)?;
+                    bodies.take(chunk.len()).map_err(NoAnswer::OverBudget)?;
                     body.extend_from_slice(&chunk);
                 }
                 Err(error) if error.is_timeout() => return Err(NoAnswer::Slow(self.limits.total.as_secs())),
@@ -613,7 +613,7 @@ mod tests {
         let url = vendor().await;
         let http = |rate| Http::among(&ONE, Provider::Auth0, config::Proxy::None, Limits::default(), 4, rate).unwrap();
         let get = async |http: &Http| {
-            let (stopwatch, room) = (Stopwatch::new(Duration::from_secs(60)), Room::of(100));
+            let (stopwatch, room) = (Stopwatch::new(Duration::from_secs(60)), MemoryBudget::of(100));
             http.get(&url, async || Some(None), &[], &stopwatch, &room).await.unwrap().status
         };
         let (slow, fast) = (http(Some(Rate { burst: 1, per_second: 1.0 / 60.0 })), http(None));

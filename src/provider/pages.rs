@@ -10,8 +10,8 @@ use url::Url;
 
 use super::addresses::{Address, Addresses};
 use super::http::{Answer, Http, Limits, NoAnswer, Stopwatch};
-use super::{Collected, Refusal, Session, quoted};
-use crate::canonical::{self, Numbered, Room, weight};
+use super::{Collected, SectionRefusal, Session, quoted};
+use crate::canonical::{self, MemoryBudget, Numbered, weight};
 use crate::model::{Digest, State};
 use crate::sections::{Api, Paging, Section, Shape, Table};
 
@@ -31,27 +31,27 @@ const ENOUGH_REFUSALS: usize = 10;
 const MOST_SCOPES: usize = 20;
 
 /// What all that is read of an instance may take.
-pub(super) struct Rooms {
-    bodies: Arc<Room>,
-    memory: Arc<Room>,
+pub(super) struct ReadBudget {
+    bodies: Arc<MemoryBudget>,
+    memory: Arc<MemoryBudget>,
 }
 
-impl Rooms {
+impl ReadBudget {
     pub(super) fn of(limits: &Limits) -> Self {
-        Self { bodies: Arc::new(Room::of(limits.bodies)), memory: Arc::new(Room::of(limits.memory)) }
+        Self { bodies: Arc::new(MemoryBudget::of(limits.bodies)), memory: Arc::new(MemoryBudget::of(limits.memory)) }
     }
 }
 
 /// What the answer at one address may take.
 struct Allowance {
     stopwatch: Stopwatch,
-    bodies: Room,
-    memory: Room,
+    bodies: MemoryBudget,
+    memory: MemoryBudget,
 }
 
 /// Everything that reading one section needs.
 pub(super) struct SectionReader {
-    pub(super) rooms: Arc<Rooms>,
+    pub(super) rooms: Arc<ReadBudget>,
     pub(super) http: Arc<Http>,
     pub(super) table: &'static Table,
     pub(super) section: &'static Section,
@@ -61,36 +61,36 @@ pub(super) struct SectionReader {
 
 enum Trouble {
     /// The answer cannot be used: nothing is said about other answers of the section.
-    Refused(Refusal),
+    Refused(SectionRefusal),
     /// There is no answer, or the vendor answers nothing to anybody now.
-    Failed(Refusal),
+    Failed(SectionRefusal),
     /// The pages do not fit together.
     Moved(String),
 }
 
-impl From<Refusal> for Trouble {
-    fn from(refusal: Refusal) -> Self {
+impl From<SectionRefusal> for Trouble {
+    fn from(refusal: SectionRefusal) -> Self {
         Self::Refused(refusal)
     }
 }
 
 /// Why there is no answer of one address.
 struct Refused {
-    refusal: Refusal,
+    refusal: SectionRefusal,
     /// It says nothing about other addresses of the section.
     is_of_address: bool,
 }
 
 impl Refused {
-    fn of_section(self) -> Refusal {
+    fn of_section(self) -> SectionRefusal {
         self.refusal
     }
 }
 
 /// The refusal of a section because of the object with these keys.
-fn of_object(keys: &[String], refusal: Refusal) -> Refusal {
+fn of_object(keys: &[String], refusal: SectionRefusal) -> SectionRefusal {
     let reason = format!("of '{}': {}", keys.join(" "), refusal.reason);
-    Refusal { reason: crate::model::display_safe(&reason), ..refusal }
+    SectionRefusal { reason: crate::model::display_safe(&reason), ..refusal }
 }
 
 /// One page of a list.
@@ -102,7 +102,7 @@ struct Page {
 
 impl SectionReader {
     /// Reads the section whole, or says why it could not: what is read of a part is never taken for the whole.
-    pub(super) async fn read(self, addresses: Addresses) -> Result<Value, Refusal> {
+    pub(super) async fn read(self, addresses: Addresses) -> Result<Value, SectionRefusal> {
         let Addresses { asked: addresses, unusable } = addresses;
         // Objects that are read one by one are as large together as two that are.
         let most = match (self.section.each.is_empty(), self.section.shape) {
@@ -110,7 +110,7 @@ impl SectionReader {
             (true, _) => self.http.limits().object,
             (false, _) => 2 * self.http.limits().object,
         };
-        let memory = Arc::new(Room::within(&self.rooms.memory, most));
+        let memory = Arc::new(MemoryBudget::within(&self.rooms.memory, most));
         let reader = Arc::new(self);
         if reader.section.each.is_empty() {
             let Some(address) = addresses.first() else { return Ok(Value::Null) };
@@ -127,10 +127,10 @@ impl SectionReader {
         };
         addresses.by_ref().take(MOST_AT_ONCE).for_each(|address| ask_next(&mut tasks, address));
         let mut objects = Map::new();
-        let mut refused: BTreeMap<Vec<String>, Refusal> = BTreeMap::new();
+        let mut refused: BTreeMap<Vec<String>, SectionRefusal> = BTreeMap::new();
         let (mut off, mut answered) = (None, 0_usize);
         while let Some(finished) = tasks.join_next().await {
-            let (keys, answer) = finished.map_err(|error| Refusal::unreachable(error.to_string()))?;
+            let (keys, answer) = finished.map_err(|error| SectionRefusal::unreachable(error.to_string()))?;
             addresses.by_ref().take(1).for_each(|address| ask_next(&mut tasks, address));
             match answer {
                 Ok(value) => {
@@ -173,12 +173,15 @@ impl SectionReader {
     }
 
     /// The whole answer at one address.
-    async fn answer(&self, address: &Address, memory: &Arc<Room>) -> Result<Value, Refused> {
+    async fn answer(&self, address: &Address, memory: &Arc<MemoryBudget>) -> Result<Value, Refused> {
         let limits = self.http.limits();
         let allowance = Allowance {
             stopwatch: Stopwatch::new(limits.address),
-            bodies: Room::within(&self.rooms.bodies, limits.body),
-            memory: Room::within(memory, if self.section.each.is_empty() { limits.list } else { limits.object }),
+            bodies: MemoryBudget::within(&self.rooms.bodies, limits.body),
+            memory: MemoryBudget::within(
+                memory,
+                if self.section.each.is_empty() { limits.list } else { limits.object },
+            ),
         };
         let value = match self.once(address, &allowance).await {
             // A list that moved while it was read is not what it was: once more, from the beginning.
@@ -198,7 +201,7 @@ impl SectionReader {
             let (refusal, is_of_address) = match trouble {
                 Trouble::Refused(refusal) => (refusal, true),
                 Trouble::Failed(refusal) => (refusal, false),
-                Trouble::Moved(reason) => (Refusal::unreachable(reason), true),
+                Trouble::Moved(reason) => (SectionRefusal::unreachable(reason), true),
             };
             Refused { refusal, is_of_address: is_of_address && !is_one_too_many }
         })
@@ -215,10 +218,10 @@ impl SectionReader {
     }
 
     /// No object of a list is larger than one that is read alone may be.
-    fn check_size(&self, value: &Value) -> Result<(), Refusal> {
+    fn check_size(&self, value: &Value) -> Result<(), SectionRefusal> {
         let most = self.http.limits().object;
         match value.as_array().into_iter().flatten().any(|item| weight(item) > most) {
-            true => Err(Refusal::unreachable(format!("an object of it is larger than {} MiB", most >> 20))),
+            true => Err(SectionRefusal::unreachable(format!("an object of it is larger than {} MiB", most >> 20))),
             false => Ok(()),
         }
     }
@@ -266,7 +269,7 @@ impl SectionReader {
                 cursors.push(next);
             }
         }
-        Err(Refusal::unreachable(format!("the list has more than {MOST_PAGES} pages")).into())
+        Err(SectionRefusal::unreachable(format!("the list has more than {MOST_PAGES} pages")).into())
     }
 
     /// As many items as the vendor counts, and none twice: a list that moves while it is paged shows an item on two pages
@@ -329,7 +332,7 @@ impl SectionReader {
     }
 
     /// Items, total and cursor of one page, whether it comes in an envelope or bare.
-    fn unwrap(&self, answer: Value) -> Result<Page, Refusal> {
+    fn unwrap(&self, answer: Value) -> Result<Page, SectionRefusal> {
         let mut envelope = match answer {
             // A bare list says neither how many there are nor where the next page is.
             Value::Array(_) if matches!(self.section.paging, Paging::Checkpoint | Paging::Page) => {
@@ -373,12 +376,12 @@ impl SectionReader {
             let answer = match self.http.get(&url, bearer, headers, &allowance.stopwatch, &allowance.bodies).await {
                 Ok(answer) => answer,
                 Err(NoAnswer::Unwanted) => {
-                    let unwanted = || Refusal::unreachable(NoAnswer::Unwanted.to_string());
+                    let unwanted = || SectionRefusal::unreachable(NoAnswer::Unwanted.to_string());
                     return Err(Trouble::Failed(refused().unwrap_or_else(unwanted)));
                 }
                 Err(no_answer) => {
                     self.http.note(Collected::failed(url.path(), page, &no_answer));
-                    let refusal = Refusal::unreachable(no_answer.to_string());
+                    let refusal = SectionRefusal::unreachable(no_answer.to_string());
                     return Err(match no_answer {
                         NoAnswer::Broken(_) | NoAnswer::TooLarge(_) => Trouble::Refused(refusal),
                         _ => Trouble::Failed(refusal),
@@ -420,12 +423,12 @@ impl SectionReader {
         list.as_array().map(Vec::len)
     }
 
-    fn parse(&self, answer: &Answer, room: &Room) -> Result<Value, Refusal> {
+    fn parse(&self, answer: &Answer, room: &MemoryBudget) -> Result<Value, SectionRefusal> {
         let kind = &answer.content_type;
         if !kind.is_empty() && !kind.ends_with("json") {
             let kind = crate::model::display_safe(kind);
             let text = format!("the answer is {kind}, not JSON: a proxy or a login in between?");
-            return Err(Refusal::unreachable(text));
+            return Err(SectionRefusal::unreachable(text));
         }
         let numbered = Numbered::of(&answer.body);
         let taken = room.taken();
@@ -437,11 +440,11 @@ impl SectionReader {
             room.give_back_to(taken);
             canonical::parse_items(numbered.bytes(), self.section.items.as_deref(), room).map_err(|_| error)
         });
-        value.map(|value| numbered.kept(value)).map_err(|error| Refusal::unreachable(error.to_string()))
+        value.map(|value| numbered.kept(value)).map_err(|error| SectionRefusal::unreachable(error.to_string()))
     }
 
     /// What an answer other than 200 says about the section, and about the credential.
-    fn refusal(&self, path: &str, answer: &Answer) -> Refusal {
+    fn refusal(&self, path: &str, answer: &Answer) -> SectionRefusal {
         let (status, sent) = (answer.status, answer.sent.as_ref());
         let body = canonical::parse(&answer.body).unwrap_or_default();
         // Clerk: {"errors":[{"code","long_message","meta"}]}; Auth0: {"errorCode","message"}.
@@ -469,10 +472,10 @@ impl SectionReader {
         // The APIs say what is off or not in the plan in JSON: a page of a proxy with the same status says nothing.
         let is_vendors = body.is_object() || status == 204 || self.section.api == Api::Frontend;
         if meaning.state.is_comparable() && !is_vendors {
-            return Refusal::unreachable(format!("{reason}, and not in the words of the vendor"));
+            return SectionRefusal::unreachable(format!("{reason}, and not in the words of the vendor"));
         }
         let is_of_object = meaning.is_of_object;
-        let refusal = Refusal { state: meaning.state, reason, is_credential: status == 401, is_of_object };
+        let refusal = SectionRefusal { state: meaning.state, reason, is_credential: status == 401, is_of_object };
         if meaning.is_credential {
             self.session.refuse_at(self.section.api, path, refusal.clone());
         }
@@ -480,7 +483,7 @@ impl SectionReader {
     }
 
     /// An answer of another kind than the section has is no reading of it.
-    fn check_shape(&self, value: &Value) -> Result<(), Refusal> {
+    fn check_shape(&self, value: &Value) -> Result<(), SectionRefusal> {
         match (self.section.shape, value) {
             (Shape::Object, Value::Object(_)) => self.check_fields(value, "the answer"),
             (Shape::List, Value::Array(items)) => {
@@ -506,21 +509,21 @@ impl SectionReader {
         }
     }
 
-    fn check_fields(&self, object: &Value, what: &str) -> Result<(), Refusal> {
+    fn check_fields(&self, object: &Value, what: &str) -> Result<(), SectionRefusal> {
         if let Some(field) = self.section.requires.iter().find(|field| object.get(field.as_str()).is_none()) {
             return Err(self.unexpected(&format!("{what} has no '{field}'")));
         }
         match &self.section.scoped_field {
             Some(scoped) if object.get(&scoped.field).is_none() => {
                 let reason = format!("{what} has no '{}': the credential needs {}", scoped.field, scoped.scope);
-                Err(Refusal::of(State::NotPermitted, reason))
+                Err(SectionRefusal::of(State::NotPermitted, reason))
             }
             _ => Ok(()),
         }
     }
 
-    fn unexpected(&self, what: &str) -> Refusal {
-        Refusal::unreachable(format!("not an answer of section {}: {what}", self.section.name))
+    fn unexpected(&self, what: &str) -> SectionRefusal {
+        SectionRefusal::unreachable(format!("not an answer of section {}: {what}", self.section.name))
     }
 }
 

@@ -46,10 +46,10 @@ impl Channel {
 fn attempt(answer: Answer, url: &Url) -> Attempt {
     let said = answer.said(&secrets_of(url));
     match answer.status {
-        status if GONE.contains(&status) => Attempt::Gone(said),
+        status if GONE.contains(&status) => Attempt::Disabled(said),
         400..=499 if !matches!(answer.status, 408 | 425 | 429) => Attempt::Permanent(said),
         200..=399 => answer.attempt(),
-        429 => Attempt::Busy(said, answer.wait.unwrap_or(SLOW_DOWN)),
+        429 => Attempt::RateLimited(said, answer.wait.unwrap_or(SLOW_DOWN)),
         _ => Attempt::Transient(said, answer.wait),
     }
 }
@@ -76,15 +76,15 @@ mod tests {
             (202, "", Attempt::Delivered("202".to_owned())),
             (204, "", Attempt::Delivered("204".to_owned())),
             (400, "invalid_payload", Attempt::Permanent("400: invalid_payload".to_owned())),
-            (403, "action_prohibited", Attempt::Gone("403: action_prohibited".to_owned())),
-            (404, "no_service", Attempt::Gone("404: no_service".to_owned())),
-            (410, "channel_is_archived", Attempt::Gone("410: channel_is_archived".to_owned())),
+            (403, "action_prohibited", Attempt::Disabled("403: action_prohibited".to_owned())),
+            (404, "no_service", Attempt::Disabled("404: no_service".to_owned())),
+            (410, "channel_is_archived", Attempt::Disabled("410: channel_is_archived".to_owned())),
             (413, "", Attempt::Permanent("413".to_owned())),
-            (429, "slow\r\ndown", Attempt::Busy("429: slow\\u{d}\\u{a}down".to_owned(), SLOW_DOWN)),
+            (429, "slow\r\ndown", Attempt::RateLimited("429: slow\\u{d}\\u{a}down".to_owned(), SLOW_DOWN)),
             (500, "at /services/T000/B000/CANARYCANARY", Attempt::Transient("500".to_owned(), None)),
-            (404, "no hook CANARYTOO", Attempt::Gone("404".to_owned())),
-            (404, "no hook C%41NARY%54OO", Attempt::Gone("404".to_owned())),
-            (404, "no hook ANARYCANARY…", Attempt::Gone("404".to_owned())),
+            (404, "no hook CANARYTOO", Attempt::Disabled("404".to_owned())),
+            (404, "no hook C%41NARY%54OO", Attempt::Disabled("404".to_owned())),
+            (404, "no hook ANARYCANARY…", Attempt::Disabled("404".to_owned())),
         ];
         for (status, body, expected) in table {
             assert_eq!(attempt(answer(status, body), &url), expected, "{status} {body}");

@@ -20,11 +20,11 @@ pub struct Heartbeat {
 
 /// How the watch is doing.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Beat {
+pub enum HeartbeatSignal {
     /// It does its work.
-    Well,
+    Success,
     /// It does not, because of these.
-    Unwell(Vec<String>),
+    Failure(Vec<String>),
 }
 
 impl Heartbeat {
@@ -42,11 +42,11 @@ impl Heartbeat {
     ///
     /// # Errors
     /// Why it did not arrive. The address is a secret, so it is not in it.
-    pub async fn send(&self, beat: &Beat, status: &str) -> Result<(), String> {
+    pub async fn send(&self, beat: &HeartbeatSignal, status: &str) -> Result<(), String> {
         let url = self.address(beat)?;
         let body = match beat {
-            Beat::Well => status.to_owned(),
-            Beat::Unwell(reasons) => format!("{}\n{status}", reasons.join("\n")),
+            HeartbeatSignal::Success => status.to_owned(),
+            HeartbeatSignal::Failure(reasons) => format!("{}\n{status}", reasons.join("\n")),
         };
         // The time matters only for how long the other side asks to wait, and the next sign of life comes when it comes.
         let now = DateTime::<Utc>::UNIX_EPOCH;
@@ -57,10 +57,10 @@ impl Heartbeat {
         }
     }
 
-    fn address(&self, beat: &Beat) -> Result<Url, String> {
+    fn address(&self, beat: &HeartbeatSignal) -> Result<Url, String> {
         let text = secrets::read(&self.place.url).map_err(|error| error.to_string())?;
         let mut url = secret_url(text.expose_secret().trim())?;
-        if *beat != Beat::Well {
+        if *beat != HeartbeatSignal::Success {
             let path = format!("{}/fail", url.path().trim_end_matches('/'));
             url.set_path(&path);
         }

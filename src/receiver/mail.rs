@@ -120,9 +120,9 @@ impl Mailer {
     }
 
     /// Greets the relay and signs in, as before a mail, and takes leave. The error says whether it is about signing in.
-    pub(super) async fn greet(&self) -> Result<(), (bool, String)> {
+    pub(super) async fn check(&self) -> Result<(), (bool, String)> {
         let relay = self.relay().map_err(|reason| (true, reason))?;
-        match relay.greet().await {
+        match relay.check().await {
             Ok(true) => Ok(()),
             Ok(false) => Err((false, "the relay takes no commands".to_owned())),
             Err(failure) => Err((failure.is_about_login(), failure.words())),
@@ -217,7 +217,7 @@ impl Relay<'_> {
     }
 
     /// Whether it takes commands.
-    async fn greet(&self) -> Result<bool, Failure> {
+    async fn check(&self) -> Result<bool, Failure> {
         self.converse(async |conversation| Ok(conversation.test_connected().await)).await
     }
 
@@ -356,9 +356,11 @@ fn all_recipients(attempts: Vec<(&Mailbox, Attempt)>, is_heard: bool) -> Attempt
     let mut refused = Vec::new();
     for (to, attempt) in attempts {
         match attempt {
-            Attempt::Permanent(reason) | Attempt::Gone(reason) => refused.push(format!("{}: {reason}", to.email)),
+            Attempt::Permanent(reason) | Attempt::Disabled(reason) => refused.push(format!("{}: {reason}", to.email)),
             Attempt::Delivered(answer) => delivered = Some(answer),
-            Attempt::Transient(reason, _) | Attempt::Busy(reason, _) | Attempt::Partly(reason, _) => {
+            Attempt::Transient(reason, _)
+            | Attempt::RateLimited(reason, _)
+            | Attempt::PartiallyDelivered(reason, _) => {
                 later.get_or_insert((to, reason));
             }
         }
@@ -366,7 +368,7 @@ fn all_recipients(attempts: Vec<(&Mailbox, Attempt)>, is_heard: bool) -> Attempt
     let refused = display_safe_sentence(&refused.join("; "));
     match (later, delivered) {
         (Some((to, reason)), Some(_)) => {
-            Attempt::Partly(display_safe_sentence(&format!("not yet to {}: {reason}", to.email)), is_heard)
+            Attempt::PartiallyDelivered(display_safe_sentence(&format!("not yet to {}: {reason}", to.email)), is_heard)
         }
         (Some((_, reason)), None) => Attempt::Transient(reason, None),
         (None, Some(answer)) if refused.is_empty() => Attempt::Delivered(answer),
@@ -441,7 +443,7 @@ mod tests {
             (delivered(), delivered(), delivered()),
             (permanent(), delivered(), Attempt::Delivered("250, but not to a@example.test: 550".to_owned())),
             (permanent(), transient(), transient()),
-            (delivered(), transient(), Attempt::Partly("not yet to b@example.test: 450".to_owned(), true)),
+            (delivered(), transient(), Attempt::PartiallyDelivered("not yet to b@example.test: 450".to_owned(), true)),
             (permanent(), permanent(), Attempt::Permanent("a@example.test: 550; b@example.test: 550".to_owned())),
         ];
         for (first, second, expected) in table {

@@ -60,7 +60,7 @@ impl Pager {
             let said = answer.said(&[key.expose_secret().to_owned()]);
             match answer.status {
                 400 => return Attempt::Permanent(said),
-                429 => return Attempt::Busy(said, answer.wait.unwrap_or(SLOW_DOWN)),
+                429 => return Attempt::RateLimited(said, answer.wait.unwrap_or(SLOW_DOWN)),
                 _ => match answer.attempt() {
                     Attempt::Delivered(_) => self.note(&message.id, index + 1),
                     other => return other,

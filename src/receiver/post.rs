@@ -14,8 +14,8 @@ use url::{Url, form_urlencoded};
 
 use super::Attempt;
 use crate::config::{self, meant, refused};
+use crate::connect::Proxy;
 use crate::model::display_safe;
-use crate::reach::Proxy;
 
 /// Connect, send and answer within this time.
 const TIMEOUT: Duration = Duration::from_secs(15);
@@ -176,8 +176,8 @@ impl Answer {
             200..=299 => Attempt::Delivered(words),
             // A receiver that is being moved or given new credentials answers 401, 403 or 404 for a while.
             401 | 403 | 404 | 408 | 425 | 500..=599 => Attempt::Transient(words, self.wait),
-            429 => Attempt::Busy(words, self.wait.unwrap_or(SLOW_DOWN)),
-            410 => Attempt::Gone(words),
+            429 => Attempt::RateLimited(words, self.wait.unwrap_or(SLOW_DOWN)),
+            410 => Attempt::Disabled(words),
             300..=399 => {
                 Attempt::Permanent(format!("{words}: redirects are not followed, configure the final address"))
             }
@@ -249,7 +249,7 @@ fn reason(error: reqwest::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::reach::BlackHole;
+    use crate::connect::BlackHole;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     /// A name that stands for these addresses.
@@ -285,13 +285,13 @@ mod tests {
         for status in [401, 403, 404, 408, 425, 500, 503] {
             assert!(matches!(attempt(status), Attempt::Transient(..)), "{status}");
         }
-        assert!(matches!(attempt(429), Attempt::Busy(..)));
+        assert!(matches!(attempt(429), Attempt::RateLimited(..)));
         for status in [302, 400, 413, 422] {
             assert!(matches!(attempt(status), Attempt::Permanent(_)), "{status}");
         }
         for status in [200, 202, 204] {
             assert!(matches!(attempt(status), Attempt::Delivered(_)), "{status}");
         }
-        assert_eq!(attempt(410), Attempt::Gone("410 Gone".to_owned()));
+        assert_eq!(attempt(410), Attempt::Disabled("410 Gone".to_owned()));
     }
 }

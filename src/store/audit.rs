@@ -10,15 +10,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::checkpoint::{self, Found};
 use super::cycles::Cycle;
 use super::events::{self, Walk};
 use super::instances::InstanceRow;
 use super::outgoing::{CLAIM_BELIEVED, ToldMessage};
-use super::told::{Told, ToldDrift, since};
+use super::told::{LastGood, Told, since};
 use super::{Store, Stored, Transaction, cycles, documents, drifts, from_millis, instances, news, outbox, to_millis};
-use crate::canonical::{Document, to_bytes};
+use crate::canonical::{Document, FingerprintKey, to_bytes};
 use crate::clock::{Clock, SystemClock, written};
-use crate::incident::{Known, SectionKind, Status, fingerprint};
+use crate::incident::{Drift, SectionKind, Status, fingerprint};
 use crate::model::{Digest, HistoryMark, InstanceId, display_safe};
 use crate::snapshot::{Manifest, digest_of};
 
@@ -45,9 +46,11 @@ impl Store {
         let looked = references(tx, &mut wrong);
         noted("the references between tables", looked, &mut wrong)?;
         // A history that cannot be read is told by whoever verifies it, and nothing can be held against it.
-        let walk = tx.history().ok();
+        let walk = tx.whole_history().ok();
         let looked = statements(tx, walk.as_deref(), &mut wrong);
         noted("statements", looked, &mut wrong)?;
+        let looked = checkpoint(tx, self.fingerprint_key(), &mut wrong);
+        noted("the checkpoint of the history", looked, &mut wrong)?;
         let looked = documents_of(tx, &mut wrong);
         let Some(documents) = noted("documents", looked, &mut wrong)? else { return Ok(wrong) };
         let none = BTreeSet::new();
@@ -140,6 +143,20 @@ fn references(tx: &Transaction<'_>, wrong: &mut Findings) -> Stored<()> {
     Ok(())
 }
 
+/// That a checkpoint is not used does no harm, and says that somebody changed it.
+fn checkpoint(tx: &Transaction<'_>, key: &FingerprintKey, wrong: &mut Findings) -> Stored<()> {
+    match checkpoint::find(tx, key)? {
+        Found::Forged => wrong.push(
+            "the checkpoint of the history was edited, or made with another fingerprint key: it is not used".to_owned(),
+        ),
+        Found::OfAnotherHistory(size) => wrong.push(format!(
+            "the checkpoint of the history is of another one with {size} events: events were removed or exchanged"
+        )),
+        Found::Nothing | Found::OfAnotherFormat | Found::Sound(_) => {}
+    }
+    Ok(())
+}
+
 /// Statements are verified as they were signed; what is beside them orders them and dates them, and the high-water file trusts it.
 fn statements(tx: &Transaction<'_>, walk: Option<&Walk>, wrong: &mut Findings) -> Stored<()> {
     let mut query = tx.prepare(
@@ -161,7 +178,7 @@ fn statements(tx: &Transaction<'_>, walk: Option<&Walk>, wrong: &mut Findings) -
         // An earlier version did not name the statements: then a later approval names them.
         let is_own = event.data.get("sequence").and_then(Value::as_i64) == Some(sequence);
         if is_own && written(from_millis(at)) != event.at {
-            let since = since(&event);
+            let since = since(event.seq, &event.at);
             wrong.push(format!("a statement of baseline {sequence} has another time than the history, see {since}"));
         }
     }
@@ -309,8 +326,8 @@ fn contradicts(
     let manifest = cycles::latest_manifest(tx, row)?.unwrap_or_default();
     let is_read = |section: &str| manifest.get(section).is_some_and(|mark| mark.state.is_comparable());
     let open = drifts::open(tx, row)?.into_iter().find(|drift| {
-        let event = told.drifts.get(id).and_then(|drifts| drifts.get(drift.id.as_str())).map(|drift| &drift.event);
-        event.is_some_and(|event| event.at <= until) && is_read(drift.change.path.section())
+        let told = told.drifts.get(id).and_then(|drifts| drifts.get(drift.id.as_str()));
+        told.is_some_and(|told| told.at <= until) && is_read(drift.change.path.section())
     });
     Ok(open.map(|drift| {
         format!(
@@ -328,13 +345,13 @@ fn missing(told: &Told, known: &BTreeSet<InstanceId>, asked: impl Fn(&InstanceId
     }
 }
 
-fn compare_drifts(id: &InstanceId, known: &BTreeMap<Digest, Known>, told: &Told, wrong: &mut Findings) {
+fn compare_drifts(id: &InstanceId, known: &BTreeMap<Digest, Drift>, told: &Told, wrong: &mut Findings) {
     let none = BTreeMap::new();
     let told = told.drifts.get(id).unwrap_or(&none);
     let mut seen = BTreeSet::new();
     for (named, drift) in known {
         let name = display_safe(drift.id.as_str());
-        let Some(ToldDrift { event, reopened, opened }) = told.get(drift.id.as_str()) else {
+        let Some(last) = told.get(drift.id.as_str()) else {
             wrong.push(format!("drift {name} of {id} is not in the history"));
             continue;
         };
@@ -346,36 +363,26 @@ fn compare_drifts(id: &InstanceId, known: &BTreeMap<Digest, Known>, told: &Told,
                 fields.insert("by".to_owned(), drift.closed_by.clone().into());
             }
         }
-        let status = match event.kind.as_str() {
-            "drift.approved" => Status::Approved,
-            "drift.reverted" => Status::Reverted,
-            _ => Status::Open,
+        let is_last_good = match &last.last_good {
+            LastGood::Untold => true,
+            LastGood::Told(told) => *told == json!(drift.last_good.map(written)),
         };
-        let is_as_told = drift.status == status
-            && to_bytes(&expected) == to_bytes(&without_last_good(&event.data))
+        let is_as_told = drift.status == last.status
+            && Digest::of(&to_bytes(&expected)) == last.content
             && fingerprint(id, &drift.change) == *named
-            && drift.reopened == *reopened
-            && drift.closed_at.map(written) == (status != Status::Open).then(|| event.at.clone())
-            && written(drift.first_seen) == opened.at
-            // Earlier versions did not tell it.
-            && opened.data.get("last_good").is_none_or(|told| *told == json!(drift.last_good.map(written)));
+            && drift.reopened == last.reopened
+            && drift.closed_at.map(written) == (last.status != Status::Open).then(|| last.at.clone())
+            && written(drift.first_seen) == last.opened
+            && is_last_good;
         if !is_as_told {
-            wrong.push(format!("drift {name} of {id} is not as the history tells it, see {}", since(event)));
+            let last = since(last.seq, &last.at);
+            wrong.push(format!("drift {name} of {id} is not as the history tells it, see {last}"));
         }
     }
     for (name, drift) in told.iter().filter(|(name, _)| !seen.contains(name.as_str())) {
-        let last = since(&drift.event);
+        let last = since(drift.seq, &drift.at);
         wrong.push(format!("drift {} of {id} was removed; the last of it is {last}", display_safe(name)));
     }
-}
-
-/// What an event says of a drift but for when the setting was last as approved, which only the event that opens it tells.
-fn without_last_good(data: &Value) -> Value {
-    let mut data = data.clone();
-    if let Some(fields) = data.as_object_mut() {
-        fields.remove("last_good");
-    }
-    data
 }
 
 fn compare_sections(
@@ -395,7 +402,7 @@ fn compare_sections(
         // Earlier versions did not tell it.
         let began = event.and_then(|event| Some((event, event.data.get("since")?)));
         if let Some((event, _)) = began.filter(|(_, began)| **began != json!(written(incident.since))) {
-            let event = since(event);
+            let event = since(event.seq, &event.at);
             wrong
                 .push(format!("{} of {id} has another beginning than the history, see {event}", display_safe(section)));
         }
@@ -403,7 +410,11 @@ fn compare_sections(
     // Nobody is told when a section is no longer new to the baseline.
     for (section, event) in told.iter().filter(|(_, event)| event.kind != "section.unbaselined") {
         if !known.get(section).is_some_and(|incident| incident.is_told && incident.kind != SectionKind::Unbaselined) {
-            wrong.push(format!("{} of {id} was forgotten; it was told by {}", display_safe(section), since(event)));
+            wrong.push(format!(
+                "{} of {id} was forgotten; it was told by {}",
+                display_safe(section),
+                since(event.seq, &event.at)
+            ));
         }
     }
 }
@@ -430,20 +441,20 @@ fn messages(tx: &Transaction<'_>, told: &Told, everything: bool) -> Stored<Vec<(
         }
         let is_looked_at = everything || message.is_waiting();
         if is_looked_at && outbox::content(tx, row.get(9)?)?.is_none_or(|content| content.as_str() != message.content) {
-            say(format!("message {name} is not the one that was queued by {}", message.since));
+            say(format!("message {name} is not the one that was queued by {}", message.since()));
         }
-        if state != message.state {
-            say(format!("message {name} is marked '{}', and it is {}", display_safe(&state), message.state));
+        if state != message.state.as_str() {
+            say(format!("message {name} is marked '{}', and it is {}", display_safe(&state), message.state.as_str()));
         } else if everything && !are_tries_as_told(row, message)? {
             say(format!(
                 "how it went with message {name} is not as the history tells it; it was queued by {}",
-                message.since
+                message.since()
             ));
         }
         seen.insert(id);
     }
     for (id, message) in told.outgoing.messages.iter().filter(|(id, _)| !seen.contains(*id)) {
-        let sentence = format!("message {} was removed; it was queued by {}", display_safe(id), message.since);
+        let sentence = format!("message {} was removed; it was queued by {}", display_safe(id), message.since());
         wrong.push((message.instance.clone(), sentence));
     }
     wrong.sort_by(|(_, one), (_, other)| one.cmp(other));

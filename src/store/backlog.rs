@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::events::{self, Event};
 use super::outbox::{MESSAGE, keep, message_of, mirror, row_of};
-use super::outgoing::ToldMessage;
+use super::outgoing::{State, ToldMessage};
 use super::{Stored, Transaction, from_millis};
 use crate::message::fold::fold;
 use crate::message::subject::subject;
@@ -122,7 +122,7 @@ pub struct Missed {
 /// among them, or there would be no end to it. What a row says counts only if it is the one that was queued.
 ///
 /// # Errors
-/// The database cannot be read, or as [`events::verify`].
+/// The database cannot be read, or as [`super::Transaction::history`].
 pub fn missed(tx: &Transaction<'_>, receiver: &str) -> Stored<Vec<Missed>> {
     let is_to_it = |event: &Event| event.data.get("receiver").is_some_and(|name| name == receiver);
     let told = events::newest(tx, NoticeKind::Missed.event_type(), is_to_it)?.map_or(0, |event| event.seq);
@@ -168,7 +168,7 @@ pub fn give_up(tx: &Transaction<'_>, kept: &Kept, by: &str, reason: &str, now: D
 /// an outage, and nobody reads the same story in ten messages.
 ///
 /// # Errors
-/// The database cannot be written, or as [`events::verify`].
+/// The database cannot be written, or as [`super::Transaction::history`].
 pub fn fold_after_outage(tx: &Transaction<'_>, receiver: &str, now: DateTime<Utc>) -> Stored<()> {
     for crowd in crowds(tx, receiver)? {
         if crowd.ids.len() > MOST_AFTER_OUTAGE {
@@ -182,7 +182,7 @@ pub fn fold_after_outage(tx: &Transaction<'_>, receiver: &str, now: DateTime<Utc
 /// What waits behind a message that was tried waits for how that one ends.
 ///
 /// # Errors
-/// The database cannot be written, or as [`events::verify`].
+/// The database cannot be written, or as [`super::Transaction::history`].
 pub fn fold_held_up(tx: &Transaction<'_>, receiver: &str, now: DateTime<Utc>) -> Stored<()> {
     for crowd in crowds(tx, receiver)? {
         if crowd.ids.len() > MOST_AFTER_OUTAGE && crowd.waits_since.is_some_and(|since| since <= now - HELD_UP) {
@@ -195,7 +195,7 @@ pub fn fold_held_up(tx: &Transaction<'_>, receiver: &str, now: DateTime<Utc>) ->
 /// Folds what waits for `receiver` and was never tried, the largest crowd first, until at most `most` wait.
 ///
 /// # Errors
-/// The database cannot be written, or as [`events::verify`].
+/// The database cannot be written, or as [`super::Transaction::history`].
 pub fn bound(tx: &Transaction<'_>, receiver: &str, most: usize, now: DateTime<Utc>) -> Stored<()> {
     let mut waiting = tx.history()?.told.outgoing.waiting_for(receiver).count();
     if waiting <= most {
@@ -320,7 +320,7 @@ pub fn prune(tx: &Transaction<'_>, now: DateTime<Utc>) -> Stored<()> {
     let ids: Vec<String> = {
         let walk = tx.history()?;
         let is_old = |message: &ToldMessage| {
-            let keep = if message.state == "dead" { KEEP_DEAD } else { KEEP_DELIVERED };
+            let keep = if message.state == State::Dead { KEEP_DEAD } else { KEEP_DELIVERED };
             !message.is_waiting() && message.done_at.is_some_and(|done| done + keep < now)
         };
         let messages = walk.told.outgoing.messages.iter();

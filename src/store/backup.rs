@@ -3,11 +3,9 @@
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::PoisonError;
 
 use rusqlite::{Connection, OpenFlags};
 
-use super::memory::Memory;
 use super::open::{connect, connect_to_look, expected_key, name_for_sqlite};
 use super::{Store, StoreError, Stored, events};
 use crate::whole_file::WholeFile;
@@ -104,8 +102,8 @@ impl Store {
     /// # Errors
     /// The file cannot be opened once more.
     pub fn full_check(&self) -> Stored<FullCheck> {
-        // What was written past SQLite has no mark: the next comparison walks the whole history.
-        *self.memory.lock().unwrap_or_else(PoisonError::into_inner) = Memory::default();
+        // What was written past SQLite has no mark: the next comparison walks the history from the first event.
+        self.memory().start_over();
         connect_to_look(&self.path).map(FullCheck)
     }
 }

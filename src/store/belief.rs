@@ -49,7 +49,7 @@ pub fn note_jump(tx: &Transaction<'_>, jump: Jump, before: DateTime<Utc>, now: D
 /// it led there. The daemon records something every day. After a month without it, the next day is waited for.
 ///
 /// # Errors
-/// As [`super::events::verify`].
+/// As [`super::Transaction::history`].
 pub fn is_believable(tx: &Transaction<'_>, now: DateTime<Utc>) -> Stored<bool> {
     // A time that is still to come was recorded by a clock that was ahead.
     let last = tx.history()?.recorded_until(now - PROBATION);

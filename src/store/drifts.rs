@@ -7,7 +7,7 @@ use rusqlite::{Row, Transaction};
 use super::instances::InstanceRow;
 use super::{StoreError, Stored, from_millis, read_json, to_millis, write_json};
 use crate::diff::{Change, ChangeKind};
-use crate::incident::{Known, Status, Transition};
+use crate::incident::{Drift, Status, Transition};
 use crate::model::{Digest, DriftId, InstanceId};
 
 const COLUMNS: &str = "fingerprint, id, path, kind, before, after, is_member, status, first_seen, last_good, closed_at, \
@@ -17,7 +17,7 @@ const COLUMNS: &str = "fingerprint, id, path, kind, before, after, is_member, st
 ///
 /// # Errors
 /// The database cannot be read, or a row is damaged.
-pub fn known(tx: &Transaction<'_>, instance: InstanceRow) -> Stored<BTreeMap<Digest, Known>> {
+pub fn known(tx: &Transaction<'_>, instance: InstanceRow) -> Stored<BTreeMap<Digest, Drift>> {
     let mut query = tx.prepare_cached(&format!("SELECT {COLUMNS} FROM drifts WHERE instance_id = ?1"))?;
     let mut rows = query.query([instance.0])?;
     let mut known = BTreeMap::new();
@@ -43,7 +43,7 @@ pub fn count_open(tx: &Transaction<'_>, instance: InstanceRow) -> Stored<usize> 
 ///
 /// # Errors
 /// The database cannot be read, or a row is damaged.
-pub fn open(tx: &Transaction<'_>, instance: InstanceRow) -> Stored<Vec<Known>> {
+pub fn open(tx: &Transaction<'_>, instance: InstanceRow) -> Stored<Vec<Drift>> {
     let mut query =
         tx.prepare_cached(&format!("SELECT {COLUMNS} FROM drifts WHERE instance_id = ?1 AND status = 'open'"))?;
     let mut rows = query.query([instance.0])?;
@@ -58,7 +58,7 @@ pub fn open(tx: &Transaction<'_>, instance: InstanceRow) -> Stored<Vec<Known>> {
 ///
 /// # Errors
 /// The database cannot be read, or a row is damaged.
-pub fn find(tx: &Transaction<'_>, id: &str) -> Stored<Vec<(InstanceId, Known)>> {
+pub fn find(tx: &Transaction<'_>, id: &str) -> Stored<Vec<(InstanceId, Drift)>> {
     let mut query = tx.prepare_cached(&format!(
         "SELECT {COLUMNS}, (SELECT name FROM instances WHERE instances.id = instance_id) FROM drifts
          WHERE substr(id, 1, length(?1)) = ?1 ORDER BY id LIMIT 10"
@@ -117,7 +117,7 @@ pub fn keep(tx: &Transaction<'_>, instance: InstanceRow, transition: &Transition
     Ok(())
 }
 
-fn drift(row: &Row<'_>) -> Stored<(Digest, Known)> {
+fn drift(row: &Row<'_>) -> Stored<(Digest, Drift)> {
     let id: String = row.get(1)?;
     let damaged = |what: &str| StoreError::Damaged(format!("drift {id} has a damaged {what}"));
     let text = |column: usize| row.get::<_, String>(column);
@@ -132,7 +132,7 @@ fn drift(row: &Row<'_>) -> Stored<(Digest, Known)> {
         after: read_json(&text(5)?)?,
         is_member: row.get(6)?,
     };
-    let known = Known {
+    let known = Drift {
         id: DriftId::from_text(id.clone()),
         change,
         status: statuses.into_iter().find(|known| known.as_str() == status).ok_or_else(|| damaged("status"))?,

@@ -12,7 +12,7 @@ use super::told::Told;
 use super::{StoreError, Stored};
 use crate::canonical;
 use crate::clock::written;
-use crate::incident::{Silence, Story};
+use crate::incident::{NotificationLog, Silence};
 use crate::model::{Digest, HistoryMark, InstanceId, SilenceId, display_safe};
 
 /// What an event is about, as the index has it.
@@ -29,7 +29,7 @@ pub const QUEUED: &str = "alert.queued";
 pub const REMINDED: &str = "instance.still_unseen";
 
 /// One event, as it was written.
-#[derive(Debug, Clone, Deserialize, Serialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 pub struct Event {
     /// 1, 2, 3, … without gaps.
     pub seq: u64,
@@ -127,7 +127,7 @@ pub fn recorded_at(tx: &Transaction<'_>, size: u64) -> Stored<Option<DateTime<Ut
 /// the verified history, because a row or an index could be forged.
 ///
 /// # Errors
-/// As [`verify`].
+/// As [`super::Transaction::history`].
 pub fn newest(tx: &super::Transaction<'_>, group: &str, wanted: impl Fn(&Event) -> bool) -> Stored<Option<Event>> {
     Ok(tx.history()?.told.newest(None, group, wanted).cloned())
 }
@@ -135,7 +135,7 @@ pub fn newest(tx: &super::Transaction<'_>, group: &str, wanted: impl Fn(&Event) 
 /// The same, of those that are about `instance`.
 ///
 /// # Errors
-/// As [`verify`].
+/// As [`super::Transaction::history`].
 pub fn newest_of(
     tx: &super::Transaction<'_>,
     instance: &InstanceId,
@@ -158,7 +158,7 @@ pub fn untrusted(tx: &super::Transaction<'_>, instance: &InstanceId) -> Stored<O
 /// Whether the last thing said of any baseline was that it cannot be trusted.
 ///
 /// # Errors
-/// As [`verify`].
+/// As [`super::Transaction::history`].
 pub fn is_any_untrusted(tx: &super::Transaction<'_>) -> Stored<bool> {
     let instances: Vec<InstanceId> = tx.history()?.told.told_untrusted().cloned().collect();
     for instance in &instances {
@@ -172,15 +172,18 @@ pub fn is_any_untrusted(tx: &super::Transaction<'_>) -> Stored<bool> {
 /// What people were told of every drift of `instance`, by its id.
 ///
 /// # Errors
-/// As [`verify`].
-pub fn stories(tx: &super::Transaction<'_>, instance: &InstanceId) -> Stored<BTreeMap<String, Story>> {
-    Ok(tx.history()?.told.stories.get(instance).cloned().unwrap_or_default())
+/// As [`super::Transaction::history`].
+pub fn notification_logs(
+    tx: &super::Transaction<'_>,
+    instance: &InstanceId,
+) -> Stored<BTreeMap<String, NotificationLog>> {
+    Ok(tx.history()?.told.notification_logs.get(instance).cloned().unwrap_or_default())
 }
 
 /// The number and the time of every reminder of what is not seen of `instance`.
 ///
 /// # Errors
-/// As [`verify`].
+/// As [`super::Transaction::history`].
 pub fn reminders(tx: &super::Transaction<'_>, instance: &InstanceId) -> Stored<Vec<(u64, String)>> {
     Ok(tx.history()?.told.reminders.get(instance).cloned().unwrap_or_default())
 }
@@ -220,8 +223,8 @@ pub(super) fn after(tx: &Transaction<'_>, size: u64) -> Stored<Vec<Event>> {
     Ok(events)
 }
 
-/// What a walk over the whole history found.
-#[derive(Debug, Clone, Default)]
+/// What a walk over the history found. A checkpoint keeps it: see `checkpoint::FORMAT` before anything here is changed.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Walk {
     /// Where it stands.
     pub mark: Option<HistoryMark>,
@@ -275,21 +278,13 @@ impl Walk {
     }
 }
 
-/// Walks the whole history, event by event.
-///
-/// # Errors
-/// [`StoreError::History`]: an event was edited, removed, reordered or is not where it belongs; the text says which.
-pub fn verify(tx: &Transaction<'_>) -> Stored<Walk> {
-    let mut walk = Walk::default();
-    walk_on(tx, &mut walk)?;
-    Ok(walk)
-}
-
-/// Goes on with a walk where it stands.
-pub(super) fn walk_on(tx: &Transaction<'_>, walk: &mut Walk) -> Stored<()> {
-    let mut query = tx.prepare_cached("SELECT seq, body, digest FROM events WHERE seq > ?1 ORDER BY seq")?;
-    let walked = walk.mark.as_ref().map_or(i64::MIN, |mark| i64::try_from(mark.size).unwrap_or(i64::MAX));
-    let mut rows = query.query([walked])?;
+/// Goes on with a walk where it stands, to the event `until` or the last one.
+pub(super) fn walk_on(tx: &Transaction<'_>, walk: &mut Walk, until: u64) -> Stored<()> {
+    let mut query =
+        tx.prepare_cached("SELECT seq, body, digest FROM events WHERE seq > ?1 AND seq <= ?2 ORDER BY seq")?;
+    let number = |size: u64| i64::try_from(size).unwrap_or(i64::MAX);
+    let walked = walk.mark.as_ref().map_or(i64::MIN, |mark| number(mark.size));
+    let mut rows = query.query([walked, number(until)])?;
     while let Some(row) = rows.next()? {
         let seq: i64 = row.get(0)?;
         let broken = |what: &str| {

@@ -1,10 +1,29 @@
 //! The history that was walked already, so that a comparison walks only what is new.
 
 use std::ops::Deref;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 
+use chrono::{DateTime, Utc};
+use rusqlite::{Connection, TransactionBehavior};
+
+use super::checkpoint::{self, About, Found};
 use super::events::{self, Walk};
-use super::{Stored, Transaction};
+use super::{StoreError, Stored, Transaction};
+use crate::canonical::FingerprintKey;
+use crate::clock::{Clock, SystemClock};
+use crate::telemetry::{CheckpointRefused, Observable};
+
+/// Where the next walk begins.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Beginning {
+    /// At the checkpoint, if there is one that can be used.
+    #[default]
+    Checkpoint,
+    /// At the first event, because somebody asked for it.
+    FirstEvent,
+    /// At the first event, because the last walk found that the history is not sound.
+    Unsound,
+}
 
 /// What one connection has seen of the history.
 #[derive(Default)]
@@ -12,34 +31,122 @@ pub(super) struct Memory {
     /// SQLite's number for what other connections did.
     version: i64,
     walk: Arc<Walk>,
+    /// The newest checkpoint that can be used.
+    kept: Option<About>,
+    /// When the walk began at the first event, or the one did that the checkpoint comes from.
+    whole_at: DateTime<Utc>,
+    /// It was this walk, and what it found is what the checkpoint says.
+    is_whole: bool,
+    next: Beginning,
+    /// There is a checkpoint that cannot be used: it stays for `verify`, until somebody signs on top of it.
+    is_refused: bool,
     /// The outbox was held against the walk, and nobody else wrote since.
     is_outbox_sound: bool,
 }
 
 impl Memory {
-    /// The walk over the whole history: what was walked before, and what came since.
+    /// The walk over the history: what a checkpoint has or was walked before, and what came since.
     ///
     /// # Security
-    /// It is walked anew from the first event on whenever another connection or program wrote to the database since, and
-    /// when the last event that was seen is not there any more: a transaction was rolled back. So whoever edits the history
-    /// is found as if it were walked every time (T4).
-    pub(super) fn walk(memory: &Mutex<Self>, tx: &rusqlite::Transaction<'_>) -> Stored<Arc<Walk>> {
+    /// It begins anew whenever another connection or program wrote to the database since, and when the last event that was
+    /// seen is not there any more: a transaction was rolled back. An event before the checkpoint that was edited decides
+    /// nothing; it is found by the next walk from the first event (T4).
+    fn walk(&mut self, tx: &rusqlite::Transaction<'_>, key: &FingerprintKey) -> Stored<Arc<Walk>> {
         let version: i64 = tx.query_row("PRAGMA data_version", [], |row| row.get(0))?;
-        let mut memory = memory.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_there = match &memory.walk.mark {
+        let is_there = match &self.walk.mark {
             Some(mark) => events::head_at(tx, mark.size)?.as_ref() == Some(&mark.head),
             None => true,
         };
-        if memory.version != version || !is_there {
-            *memory = Self { version, ..Self::default() };
+        if self.version != version || !is_there {
+            *self = Self { version, next: self.next, ..Self::default() };
         }
-        match events::walk_on(tx, Arc::make_mut(&mut memory.walk)) {
-            Ok(()) => Ok(Arc::clone(&memory.walk)),
+        let walked = if self.walk.mark.is_some() {
+            events::walk_on(tx, Arc::make_mut(&mut self.walk), u64::MAX)
+        } else {
+            self.begin(tx, key)
+        };
+        match walked {
+            Ok(()) => {
+                self.next = Beginning::Checkpoint;
+                Ok(Arc::clone(&self.walk))
+            }
             Err(error) => {
-                *memory = Self::default();
+                // The checkpoint may be sound, and must not make what was found be forgotten.
+                let next = if matches!(error, StoreError::History(_)) { Beginning::Unsound } else { self.next };
+                *self = Self { next, is_refused: self.is_refused, ..Self::default() };
                 Err(error)
             }
         }
+    }
+
+    fn begin(&mut self, tx: &rusqlite::Transaction<'_>, key: &FingerprintKey) -> Stored<()> {
+        let kept = match checkpoint::find(tx, key)? {
+            Found::Sound(kept) => Some(kept),
+            Found::Forged | Found::OfAnotherHistory(_) => {
+                CheckpointRefused.observe();
+                self.is_refused = true;
+                None
+            }
+            Found::Nothing | Found::OfAnotherFormat => None,
+        };
+        let now = SystemClock.now();
+        self.kept = kept.as_ref().map(|kept| kept.about);
+        (self.is_whole, self.whole_at) = (true, now);
+        let mut walk = Walk::default();
+        match kept {
+            Some(kept) if self.next == Beginning::Checkpoint && !kept.about.is_stale(now) => {
+                (self.is_whole, self.whole_at) = (false, kept.about.whole_at);
+                walk = kept.walk;
+            }
+            Some(kept) => {
+                let size = kept.about.size;
+                events::walk_on(tx, &mut walk, size)?;
+                if walk != kept.walk {
+                    return Err(StoreError::History(format!(
+                        "the checkpoint of the history is not what its first {size} events say: somebody made it who has \
+                         the fingerprint key"
+                    )));
+                }
+            }
+            None => {}
+        }
+        events::walk_on(tx, &mut walk, u64::MAX)?;
+        self.walk = Arc::new(walk);
+        Ok(())
+    }
+
+    /// Writes a checkpoint if enough was walked since the last one, or if somebody `asked` for it. Takes it away if the history
+    /// is not sound: then every program walks from the first event until it is. It is a transaction of its own, so that
+    /// what was recorded does not depend on it; a crash leaves the old checkpoint or the new one.
+    pub(super) fn keep(&mut self, connection: &mut Connection, key: &FingerprintKey, asked: bool) -> Stored<()> {
+        if self.is_refused || !asked && !self.is_due() && self.next != Beginning::Unsound {
+            return Ok(());
+        }
+        let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        if self.next == Beginning::Unsound {
+            checkpoint::remove(&tx)?;
+            return Ok(tx.commit()?);
+        }
+        // Another program may have written a newer one since, or put another history in the place of the one that was walked.
+        let walk = self.walk(&tx, key)?;
+        if !self.is_refused && (asked || self.is_due()) {
+            let about = checkpoint::keep(&tx, key, &walk, self.whole_at)?;
+            tx.commit()?;
+            self.kept = Some(about);
+        }
+        Ok(())
+    }
+
+    /// Whether much is new since the last checkpoint, or a walk from the first event that the next program need not repeat.
+    fn is_due(&self) -> bool {
+        let kept = self.kept.unwrap_or_default();
+        let size = self.walk.mark.as_ref().map_or(0, |mark| mark.size);
+        kept.is_outgrown(size) || self.kept.is_some_and(|kept| kept.is_stale(self.whole_at))
+    }
+
+    /// Forgets everything, and uses no checkpoint until a walk from the first event found nothing wrong.
+    pub(super) fn start_over(&mut self) {
+        *self = Self { next: Beginning::FirstEvent, ..Self::default() };
     }
 }
 
@@ -56,12 +163,25 @@ impl Transaction<'_> {
         Ok(self.inner.commit()?)
     }
 
-    /// What the whole history says; only what is new since the last time is walked.
+    /// What the history says; only what is new since the last time, or since the newest checkpoint, is walked.
     ///
     /// # Errors
-    /// As [`events::verify`].
+    /// [`StoreError::History`]: an event was edited, removed, reordered or is not where it belongs; the text says which.
     pub fn history(&self) -> Stored<Arc<Walk>> {
-        Memory::walk(self.memory, self)
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner).walk(self, self.key)
+    }
+
+    /// The same, of every event from the first on, whatever a checkpoint says: for those who look at everything.
+    ///
+    /// # Errors
+    /// As [`Self::history`]; or the checkpoint is not what the events say.
+    pub fn whole_history(&self) -> Stored<Arc<Walk>> {
+        let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
+        if !memory.is_whole {
+            *memory = Memory::default();
+        }
+        memory.next = Beginning::FirstEvent;
+        memory.walk(self, self.key)
     }
 
     /// What `look` finds wrong in the outbox. When it found nothing, it looks again after another connection wrote, as the

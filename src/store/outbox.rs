@@ -139,7 +139,7 @@ pub enum Claimed {
 /// Whether a message for `receiver`, which is configured as `target`, is due.
 ///
 /// # Errors
-/// As [`events::verify`].
+/// As [`super::Transaction::history`].
 pub fn is_due(tx: &super::Transaction<'_>, receiver: &str, target: &Digest, now: DateTime<Utc>) -> Stored<bool> {
     Ok(!tx.history()?.told.outgoing.due(receiver, target, now).is_empty())
 }
@@ -147,7 +147,7 @@ pub fn is_due(tx: &super::Transaction<'_>, receiver: &str, target: &Digest, now:
 /// Takes the next message for `receiver` that is due, so that no other process tries it for `hold`.
 ///
 /// # Errors
-/// The database cannot be written, or as [`events::verify`].
+/// The database cannot be written, or as [`super::Transaction::history`].
 ///
 /// # Security
 /// The verified history says which messages wait and when each is due, and holds the digest of each. So a row that was
@@ -194,7 +194,7 @@ pub fn claim(
 
 /// Notes that a message is never sent, because its row is not what the history says.
 fn refuse(tx: &super::Transaction<'_>, id: &str, told: &ToldMessage, now: DateTime<Utc>) -> Stored<Claimed> {
-    let (id, since) = (display_safe(id), &told.since);
+    let (id, since) = (display_safe(id), told.since());
     let reason = format!("message {id} is not the one that was queued by {since}, or was removed");
     let data = json!({ "message": id, "receiver": told.receiver, "reason": reason });
     events::append(tx, now, "delivery.refused", told.instance.as_ref(), data)?;
@@ -252,7 +252,7 @@ pub struct Tried<'a> {
 /// happened. What follows for other messages and for the receiver follows from the history.
 ///
 /// # Errors
-/// The database cannot be written, or as [`events::verify`].
+/// The database cannot be written, or as [`super::Transaction::history`].
 pub fn record(
     tx: &super::Transaction<'_>,
     id: &MessageId,
@@ -305,7 +305,7 @@ pub fn record(
 /// try ended.
 ///
 /// # Errors
-/// The database cannot be written, or as [`events::verify`].
+/// The database cannot be written, or as [`super::Transaction::history`].
 pub(super) fn mirror(tx: &super::Transaction<'_>, id: &str, words: Option<&str>) -> Stored<()> {
     let walk = tx.history()?;
     let Some(told) = walk.told.outgoing.messages.get(id) else { return Ok(()) };
@@ -318,7 +318,7 @@ pub(super) fn mirror(tx: &super::Transaction<'_>, id: &str, words: Option<&str>)
     )?
     .execute((
         row,
-        told.state,
+        told.state.as_str(),
         to_millis(told.due),
         told.attempts,
         told.first_at.map(to_millis),
@@ -341,7 +341,7 @@ pub struct Trials {
 /// How it went so far with the message `id`.
 ///
 /// # Errors
-/// As [`events::verify`].
+/// As [`super::Transaction::history`].
 pub fn trials(tx: &super::Transaction<'_>, id: &MessageId) -> Stored<Trials> {
     let walk = tx.history()?;
     let told = walk.told.outgoing.messages.get(id.as_str());
@@ -351,7 +351,7 @@ pub fn trials(tx: &super::Transaction<'_>, id: &MessageId) -> Stored<Trials> {
 /// Whether `receiver` takes nothing: it refused, or failed to take, everything that was tried since the last delivery.
 ///
 /// # Errors
-/// As [`events::verify`].
+/// As [`super::Transaction::history`].
 pub fn failing(tx: &super::Transaction<'_>, receiver: &str) -> Stored<Option<Failing>> {
     Ok(tx.history()?.told.outgoing.failing(receiver))
 }
@@ -398,7 +398,7 @@ pub struct Thread {
 /// The thread of the instance at `receiver`, if a story is going on.
 ///
 /// # Errors
-/// The database cannot be read, or as [`events::verify`].
+/// The database cannot be read, or as [`super::Transaction::history`].
 ///
 /// # Security
 /// What follows stands under the subject of the first message, so that has to be one that was queued for this receiver about

@@ -6,7 +6,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use chrono::serde::{ts_nanoseconds, ts_nanoseconds_option};
 use chrono::{DateTime, TimeDelta, Utc};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::events::{self, Event};
@@ -15,6 +17,7 @@ use super::receivers::{DISABLED, ENABLED, Health};
 use super::told::since;
 use crate::backoff::LONGEST_WISH;
 use crate::backoff::breaker::MOST_FAILURES;
+use crate::clock::written;
 use crate::model::{Digest, InstanceId};
 
 /// Longer than any pause between two tries: the longest is a day, and a fifth of it for scatter.
@@ -29,7 +32,7 @@ pub(super) const STEPS_ASIDE: u32 = 3;
 pub(super) const CLAIM_BELIEVED: TimeDelta = TimeDelta::minutes(5);
 
 /// Messages and receivers as the events left them.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Outgoing {
     /// Messages by id, until they are pruned.
     pub(super) messages: BTreeMap<String, ToldMessage>,
@@ -38,13 +41,11 @@ pub(super) struct Outgoing {
     receivers: BTreeMap<String, ToldReceiver>,
 }
 
-/// A message that was queued.
-#[derive(Debug, Clone)]
+/// A message that was queued. There are many: a checkpoint holds times as numbers, and nothing that is not so.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct ToldMessage {
     /// The event that queued it.
     pub(super) seq: u64,
-    /// The same, in words.
-    pub(super) since: String,
     /// To whom.
     pub(super) receiver: String,
     /// About which instance.
@@ -52,32 +53,71 @@ pub(super) struct ToldMessage {
     /// The digest of what it says.
     pub(super) content: String,
     /// It says that something cannot be trusted: its first try waits for nothing.
+    #[serde(default, skip_serializing_if = "is_default")]
     is_urgent: bool,
     /// The state of its row in the outbox.
-    pub(super) state: &'static str,
+    pub(super) state: State,
     /// When it was queued.
+    #[serde(with = "ts_nanoseconds")]
     pub(super) queued_at: DateTime<Utc>,
     /// When it is tried next.
+    #[serde(with = "ts_nanoseconds")]
     pub(super) due: DateTime<Utc>,
     /// Tries that failed.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub(super) attempts: u32,
     /// The first try.
+    #[serde(default, skip_serializing_if = "is_default", with = "ts_nanoseconds_option")]
     pub(super) first_at: Option<DateTime<Utc>>,
     /// The receiver took something else after it had refused this one.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub(super) is_passed: bool,
     /// Why the last try failed.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub(super) reason: String,
     /// Its row is not the one that was queued, and people were told.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub(super) is_refused: bool,
     /// The event that gave it up last.
+    #[serde(default, skip_serializing_if = "is_default")]
     given_up: Option<u64>,
     /// When it was delivered, given up or folded.
+    #[serde(default, skip_serializing_if = "is_default", with = "ts_nanoseconds_option")]
     pub(super) done_at: Option<DateTime<Utc>>,
 }
 
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+/// How far a message is, as its row in the outbox has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum State {
+    Waiting,
+    Delivered,
+    Dead,
+    Folded,
+}
+
+impl State {
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::Delivered => "delivered",
+            Self::Dead => "dead",
+            Self::Folded => "folded",
+        }
+    }
+}
+
 impl ToldMessage {
+    /// Where in the history it was queued.
+    pub(super) fn since(&self) -> String {
+        since(self.seq, &written(self.queued_at))
+    }
+
     pub(super) fn is_waiting(&self) -> bool {
-        self.state == "waiting"
+        self.state == State::Waiting
     }
 
     /// Whether nothing of it can have arrived: it was never tried.
@@ -98,7 +138,7 @@ impl ToldMessage {
 }
 
 /// How a receiver is doing, under the configuration it had last.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct ToldReceiver {
     target: String,
     health: Health,
@@ -134,7 +174,7 @@ impl Outgoing {
                 self.took(text("receiver"), self.is_back(id, text("receiver")), at);
                 self.answered(event, at);
                 self.count_try(id);
-                self.ended(id, "delivered", at);
+                self.ended(id, State::Delivered, at);
                 if let Some(receiver) = self.receivers.get_mut(text("receiver")) {
                     receiver.given_up.clear();
                 }
@@ -148,7 +188,7 @@ impl Outgoing {
                 self.gave_up(event, at);
             }
             "delivery.dropped" => self.gave_up(event, at),
-            "delivery.folded" => self.ended(id, "folded", at),
+            "delivery.folded" => self.ended(id, State::Folded, at),
             "delivery.refused" => {
                 if let Some(message) = self.messages.get_mut(id) {
                     message.is_refused = true;
@@ -266,12 +306,12 @@ impl Outgoing {
         for message in self.messages.values() {
             let waiting = found.entry(message.receiver.clone()).or_default();
             match message.state {
-                "waiting" => {
+                State::Waiting => {
                     waiting.count += 1;
                     waiting.oldest = waiting.oldest.into_iter().chain([message.queued_at]).min();
                 }
-                "dead" => waiting.given_up += 1,
-                _ => {}
+                State::Dead => waiting.given_up += 1,
+                State::Delivered | State::Folded => {}
             }
         }
         found
@@ -281,7 +321,7 @@ impl Outgoing {
     pub(super) fn given_up_since(&self, receiver: &str, seq: u64) -> Vec<&str> {
         let mut found: Vec<(u64, &str)> = Vec::new();
         for (id, message) in self.messages.iter().filter(|(_, message)| message.receiver == receiver) {
-            let given_up = message.given_up.filter(|given_up| *given_up > seq && message.state == "dead");
+            let given_up = message.given_up.filter(|given_up| *given_up > seq && message.state == State::Dead);
             found.extend(given_up.map(|given_up| (given_up, id.as_str())));
         }
         found.sort();
@@ -293,12 +333,11 @@ impl Outgoing {
         let (id, receiver) = (text("message"), text("receiver"));
         let message = ToldMessage {
             seq: event.seq,
-            since: since(event),
             receiver: receiver.clone(),
             instance: event.instance.clone(),
             content: text("content"),
             is_urgent: event.data.get("urgent").and_then(Value::as_bool).unwrap_or_default(),
-            state: "waiting",
+            state: State::Waiting,
             queued_at: at,
             due: at,
             attempts: 0,
@@ -378,7 +417,7 @@ impl Outgoing {
             receiver.given_up.insert(id.to_owned(), first_at);
             receiver.reason = text("reason").to_owned();
         }
-        self.ended(id, "dead", at);
+        self.ended(id, State::Dead, at);
     }
 
     fn count_try(&mut self, id: &str) {
@@ -387,7 +426,7 @@ impl Outgoing {
         }
     }
 
-    fn ended(&mut self, id: &str, state: &'static str, at: DateTime<Utc>) {
+    fn ended(&mut self, id: &str, state: State, at: DateTime<Utc>) {
         let Some(message) = self.messages.get_mut(id) else { return };
         (message.state, message.done_at) = (state, Some(at));
         if let Some(waiting) = self.waiting.get_mut(&message.receiver) {
@@ -397,7 +436,7 @@ impl Outgoing {
 
     fn retried(&mut self, id: &str, at: DateTime<Utc>) {
         let Some(message) = self.messages.get_mut(id) else { return };
-        (message.state, message.due, message.done_at) = ("waiting", at, None);
+        (message.state, message.due, message.done_at) = (State::Waiting, at, None);
         (message.attempts, message.first_at, message.is_passed) = (0, None, false);
         message.is_refused = false;
         message.reason.clear();

@@ -2,6 +2,7 @@
 //! nothing any more. It is in no table: what the history says of the tries is all there is.
 
 use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::outbox::mirror;
@@ -14,7 +15,7 @@ pub(super) const DISABLED: &str = "receiver.disabled";
 pub(super) const ENABLED: &str = "receiver.enabled";
 
 /// How one receiver is doing.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Health {
     /// Its failures in a row.
     pub breaker: Breaker,
@@ -37,7 +38,7 @@ impl Health {
 /// The health of `name` while it is configured as `target`; what happened under another configuration is over.
 ///
 /// # Errors
-/// As [`events::verify`].
+/// As [`super::Transaction::history`].
 pub fn health(tx: &Transaction<'_>, name: &str, target: &Digest) -> Stored<Health> {
     Ok(tx.history()?.told.outgoing.health(name, target))
 }
@@ -55,7 +56,7 @@ pub fn disable(tx: &Transaction<'_>, name: &str, target: &Digest, reason: &str, 
 /// never got. Answers whether there was anything to forget.
 ///
 /// # Errors
-/// The database cannot be written, or as [`events::verify`].
+/// The database cannot be written, or as [`super::Transaction::history`].
 pub fn enable(tx: &Transaction<'_>, name: &str, now: DateTime<Utc>) -> Stored<bool> {
     let (is_unwell, waiting) = {
         let walk = tx.history()?;

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use rusqlite::Transaction;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::Stored;
@@ -61,7 +62,7 @@ fn only_instance(silence: &Silence) -> Option<&InstanceId> {
 const REMEMBERED: TimeDelta = TimeDelta::days(30);
 
 /// A silence as the history tells it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ToldSilence {
     /// What was asked for.
     pub silence: Silence,
@@ -80,7 +81,7 @@ impl ToldSilence {
 }
 
 /// Silences as the events left them.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Silences {
     /// By the event that began each.
     by_event: BTreeMap<u64, ToldSilence>,

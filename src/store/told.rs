@@ -5,26 +5,33 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use chrono::serde::ts_nanoseconds;
 use chrono::{DateTime, Utc};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
 use super::events::{Event, REMINDED};
 use super::outgoing::Outgoing;
 use super::retention;
 use super::silences::Silences;
-use crate::incident::Story;
-use crate::model::{InstanceId, display_safe};
+use crate::canonical::to_bytes;
+use crate::incident::{NotificationLog, Status};
+use crate::model::{Digest, InstanceId, display_safe};
 
 /// Groups of events of which the newest of each kind is remembered, for each instance, receiver and path.
 const REMEMBERED: [&str; 7] = ["approval.", "baseline.", "digest.", "instance.", "receiver.", "storage.", "trust."];
 
-/// Everything as the events left it.
-#[derive(Debug, Clone, Default)]
+/// Hours of which the times of events are remembered one by one. Of older ones the times of each day are.
+const HOURS: usize = 1_000;
+
+/// Everything as the events left it. Whatever is added here has to be forgotten when no decision needs it any more: it is
+/// written into every checkpoint of the history.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Told {
-    /// Drifts by instance and id: the last event of each, how often it was opened again, and when it was opened last.
+    /// Drifts by instance and id.
     pub(super) drifts: BTreeMap<InstanceId, BTreeMap<String, ToldDrift>>,
     /// What people were told of each drift, by instance and id.
-    pub(super) stories: BTreeMap<InstanceId, BTreeMap<String, Story>>,
+    pub(super) notification_logs: BTreeMap<InstanceId, BTreeMap<String, NotificationLog>>,
     /// Sections and credentials that were told of and are not over.
     pub(super) sections: BTreeMap<InstanceId, BTreeMap<String, Event>>,
     /// Messages and receivers.
@@ -38,20 +45,95 @@ pub(super) struct Told {
     /// The reminders of what is not seen, by instance: number and time of each event.
     pub(super) reminders: BTreeMap<InstanceId, Vec<(u64, String)>>,
     /// The newest event of each kind, by instance and by what else it is about.
-    newest: BTreeMap<(Option<InstanceId>, String, String), Event>,
-    /// The first and the last event recorded in each hour.
-    hours: BTreeMap<i64, (DateTime<Utc>, DateTime<Utc>)>,
+    #[serde(serialize_with = "events_of", deserialize_with = "by_what_they_are_about")]
+    newest: BTreeMap<About, Event>,
+    /// When the first and the last event were recorded in each hour, and in each day before these hours.
+    hours: Spans,
+    days: Spans,
+}
+
+/// Instance, kind, and what else an event is about.
+type About = (Option<InstanceId>, String, String);
+
+/// The first and the last time in each hour or day since 1970.
+type Spans = BTreeMap<i64, Span>;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+struct Span {
+    #[serde(with = "ts_nanoseconds")]
+    first: DateTime<Utc>,
+    #[serde(with = "ts_nanoseconds")]
+    last: DateTime<Utc>,
+}
+
+/// Keys of JSON are texts, and these follow from the events.
+fn events_of<S: Serializer>(newest: &BTreeMap<About, Event>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(newest.values())
+}
+
+fn by_what_they_are_about<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<About, Event>, D::Error> {
+    let events = Vec::<Event>::deserialize(deserializer)?;
+    Ok(events.into_iter().map(|event| (about(&event), event)).collect())
+}
+
+/// What the newest event is kept by.
+fn about(event: &Event) -> About {
+    let names: &[&str] = if event.kind == "storage.unusable" { &["reason"] } else { &["receiver", "path"] };
+    let about = names.iter().find_map(|name| event.data.get(*name)?.as_str());
+    (event.instance.clone(), event.kind.clone(), about.unwrap_or_default().to_owned())
+}
+
+fn widen(spans: &mut Spans, place: i64, by: Span) {
+    let span = spans.entry(place).or_insert(by);
+    *span = Span { first: span.first.min(by.first), last: span.last.max(by.last) };
 }
 
 /// A drift, as the history tells it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct ToldDrift {
-    /// The last event of it.
-    pub(super) event: Event,
+    /// The last event of it, and when that was.
+    pub(super) seq: u64,
+    pub(super) at: String,
+    /// How that event left it.
+    pub(super) status: Status,
+    /// The digest of what that event says of it, without when it was last as approved.
+    pub(super) content: Digest,
     /// How often it was opened again.
     pub(super) reopened: u32,
-    /// The event that opened it last.
-    pub(super) opened: Event,
+    /// When it was opened last.
+    pub(super) opened: String,
+    /// When it was last as approved, as the event says that opened it.
+    pub(super) last_good: LastGood,
+}
+
+/// When a drift was last as approved: nothing, for one that was there from the beginning, is told too.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum LastGood {
+    /// Earlier versions did not tell it.
+    Untold,
+    /// As the event has it.
+    Told(Value),
+}
+
+impl ToldDrift {
+    /// The drift after `event`, when the history told of it `before`.
+    fn after(before: Option<Self>, event: &Event) -> Self {
+        let status = match event.kind.as_str() {
+            "drift.approved" => Status::Approved,
+            "drift.reverted" => Status::Reverted,
+            _ => Status::Open,
+        };
+        let is_opened = matches!(event.kind.as_str(), "drift.opened" | "drift.reopened");
+        let reopened = before.as_ref().map_or(0, |drift| drift.reopened) + u32::from(event.kind == "drift.reopened");
+        let mut data = event.data.clone();
+        let last_good = data.as_object_mut().and_then(|fields| fields.remove("last_good"));
+        let (opened, last_good) = match before.filter(|_| !is_opened) {
+            Some(before) => (before.opened, before.last_good),
+            None => (event.at.clone(), last_good.map_or(LastGood::Untold, LastGood::Told)),
+        };
+        let content = Digest::of(&to_bytes(&data));
+        Self { seq: event.seq, at: event.at.clone(), status, content, reopened, opened, last_good }
+    }
 }
 
 impl Told {
@@ -61,17 +143,18 @@ impl Told {
         let kind = event.kind.as_str();
         let at = event.at.parse::<DateTime<Utc>>().ok();
         if let Some(at) = at {
-            let hour = self.hours.entry(at.timestamp().div_euclid(3600)).or_insert((at, at));
-            *hour = (hour.0.min(at), hour.1.max(at));
+            widen(&mut self.hours, at.timestamp().div_euclid(3600), Span { first: at, last: at });
+            if self.hours.len() > HOURS
+                && let Some((hour, span)) = self.hours.pop_first()
+            {
+                widen(&mut self.days, hour.div_euclid(24), span);
+            }
         }
         self.outgoing.take(event);
         self.silences.take(event);
         self.silences.forget_what_is_over(event);
         if REMEMBERED.iter().any(|group| kind.starts_with(group)) {
-            let names: &[&str] = if kind == "storage.unusable" { &["reason"] } else { &["receiver", "path"] };
-            let about = names.iter().find_map(|name| event.data.get(*name)?.as_str());
-            let key = (event.instance.clone(), kind.to_owned(), about.unwrap_or_default().to_owned());
-            self.newest.insert(key, event.clone());
+            self.newest.insert(about(event), event.clone());
         }
         match kind {
             retention::PRUNED => {
@@ -85,8 +168,14 @@ impl Told {
         let Some(instance) = &event.instance else { return };
         if let (true, Some(at)) = (kind.starts_with("drift."), at) {
             let after = event.data.get("after").unwrap_or(&Value::Null);
-            let stories = self.stories.entry(instance.clone()).or_default();
-            stories.entry(text("drift")).or_default().take(kind, after, at);
+            let notification_logs = self.notification_logs.entry(instance.clone()).or_default();
+            let drift = text("drift");
+            let mut log = notification_logs.remove(&drift).unwrap_or_default();
+            log.take(kind, after, at);
+            // Of one that was approved there is nothing to remember.
+            if log != NotificationLog::default() {
+                notification_logs.insert(drift, log);
+            }
         }
         match kind {
             REMINDED => self.reminders.entry(instance.clone()).or_default().push((event.seq, event.at.clone())),
@@ -102,11 +191,9 @@ impl Told {
             }
             "drift.opened" | "drift.reopened" | "drift.changed" | "drift.reverted" | "drift.approved" => {
                 let drifts = self.drifts.entry(instance.clone()).or_default();
-                let before = drifts.remove(&text("drift"));
-                let is_opened = matches!(kind, "drift.opened" | "drift.reopened");
-                let reopened = before.as_ref().map_or(0, |drift| drift.reopened) + u32::from(kind == "drift.reopened");
-                let opened = before.filter(|_| !is_opened).map_or_else(|| event.clone(), |drift| drift.opened);
-                drifts.insert(text("drift"), ToldDrift { event: event.clone(), reopened, opened });
+                let drift = text("drift");
+                let before = drifts.remove(&drift);
+                drifts.insert(drift, ToldDrift::after(before, event));
             }
             _ => {}
         }
@@ -132,14 +219,44 @@ impl Told {
         untrusted.filter_map(|(instance, ..)| instance.as_ref())
     }
 
-    /// When the last event was recorded that is not younger than `until`, to the hour.
+    /// When the last event was recorded that is not younger than `until`, to the hour; of long ago, to the day.
     pub(super) fn recorded_until(&self, until: DateTime<Utc>) -> Option<DateTime<Utc>> {
-        let mut hours = self.hours.range(..=until.timestamp().div_euclid(3600)).rev().map(|(_, hour)| *hour);
-        hours.find_map(|(first, last)| [last, first].into_iter().find(|at| *at <= until))
+        let last_in = |spans: &Spans, seconds: i64| {
+            let mut spans = spans.range(..=until.timestamp().div_euclid(seconds)).rev().map(|(_, span)| *span);
+            spans.find_map(|Span { first, last }| [last, first].into_iter().find(|at| *at <= until))
+        };
+        last_in(&self.hours, 3600).max(last_in(&self.days, 24 * 3600))
     }
 }
 
 /// Where in the history to look.
-pub(super) fn since(event: &Event) -> String {
-    format!("event {} of {}", event.seq, display_safe(&event.at))
+pub(super) fn since(seq: u64, at: &str) -> String {
+    format!("event {seq} of {}", display_safe(at))
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::TimeDelta;
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn times_are_remembered_to_the_hour_and_of_long_ago_to_the_day() {
+        let begin: DateTime<Utc> = "2026-01-01T00:30:00Z".parse().unwrap();
+        let mut told = Told::default();
+        let days = 100;
+        for hour in 0..days * 24 {
+            let at = (begin + TimeDelta::hours(hour)).to_rfc3339();
+            told.take(&Event { seq: 1, prev: None, at, kind: "a.b".to_owned(), instance: None, data: json!({}) });
+        }
+        assert_eq!((told.hours.len(), told.days.len()), (HOURS, 59));
+        let until = |hours| told.recorded_until(begin + TimeDelta::minutes(hours * 60 + 10));
+        let hour = |hours| Some(begin + TimeDelta::hours(hours));
+        assert_eq!((until(days * 24), until(days * 24 - 1)), (hour(days * 24 - 1), hour(days * 24 - 1)));
+        assert_eq!(until(days * 24 - 900), hour(days * 24 - 900));
+        // Of a day the first and the last time are known.
+        assert_eq!((until(47), until(30), until(24)), (hour(47), hour(24), hour(24)));
+        assert_eq!(until(-1), None);
+    }
 }

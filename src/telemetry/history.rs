@@ -37,7 +37,7 @@ macro_rules! line {
 
 /// A kind of event of the history.
 #[derive(Debug, Clone, Copy)]
-pub struct Kind {
+pub struct HistoryKind {
     /// As the history has it.
     pub name: &'static str,
     /// How urgent the line is; none for what has a line of its own.
@@ -46,12 +46,12 @@ pub struct Kind {
     pub meaning: &'static str,
 }
 
-const fn kind(name: &'static str, level: Level, meaning: &'static str) -> Kind {
-    Kind { name, level: Some(level), meaning }
+const fn kind(name: &'static str, level: Level, meaning: &'static str) -> HistoryKind {
+    HistoryKind { name, level: Some(level), meaning }
 }
 
 /// Every kind of event of the history. An error is what somebody has to act on and no other line says.
-pub const HISTORY: &[Kind] = &[
+pub const HISTORY: &[HistoryKind] = &[
     kind("alert.queued", Level::DEBUG, "a message was put into the outbox"),
     kind("approval.ending", Level::WARN, "what was approved for a time is a drift again soon"),
     kind("baseline.approved", Level::INFO, "a baseline was approved"),
@@ -70,11 +70,15 @@ pub const HISTORY: &[Kind] = &[
     kind("credential.removed", Level::INFO, "a refused credential was taken out of the configuration"),
     kind("daemon.started", Level::INFO, "the daemon watches"),
     kind("daemon.stopped", Level::INFO, "the daemon stopped"),
-    Kind { name: "delivery.done", level: None, meaning: "a receiver took a message" },
+    HistoryKind { name: "delivery.done", level: None, meaning: "a receiver took a message" },
     kind("delivery.dropped", Level::INFO, "somebody dropped a message"),
-    Kind { name: "delivery.failed", level: None, meaning: "a receiver did not take a message; it is tried again" },
+    HistoryKind {
+        name: "delivery.failed",
+        level: None,
+        meaning: "a receiver did not take a message; it is tried again",
+    },
     kind("delivery.folded", Level::INFO, "messages that waited were folded into one"),
-    Kind { name: "delivery.given_up", level: None, meaning: "a message was given up" },
+    HistoryKind { name: "delivery.given_up", level: None, meaning: "a message was given up" },
     kind("delivery.refused", Level::ERROR, "a message is not the one that was queued, and is not sent"),
     kind("delivery.retried", Level::INFO, "somebody let a message be tried again"),
     kind("digest.sent", Level::INFO, "a digest was put into the outbox"),

@@ -81,6 +81,24 @@ impl Observable for HighWaterBehind<'_> {
     }
 }
 
+/// The checkpoint of the history is not one that was made with the fingerprint key of this history.
+#[derive(Debug, Clone, Copy)]
+pub struct CheckpointRefused;
+
+impl Observable for CheckpointRefused {
+    const NAME: &'static str = "store.checkpoint_refused";
+    const MEANING: &'static str = "the checkpoint of the history was edited, made with another fingerprint key, or is of another history: it \
+                                   is not used, and the history is walked from its first event, until somebody approves a \
+                                   baseline; `authdrift verify` says which";
+
+    fn observe(&self) {
+        tracing::warn!(
+            event = Self::NAME,
+            "the checkpoint of the history cannot be trusted and is not used; `authdrift verify` says why"
+        );
+    }
+}
+
 /// The daemon is about to stop.
 #[derive(Debug, Clone, Copy)]
 pub struct Stopping;

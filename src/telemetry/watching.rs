@@ -7,7 +7,7 @@ use crate::model::{InstanceId, Provider};
 
 /// How urgent the outcome of a cycle is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
+pub enum CycleHealth {
     /// As it should be.
     Good,
     /// People are told, or will be.
@@ -24,7 +24,7 @@ pub struct CycleEnded<'a> {
     /// The word for what came of it.
     pub verdict: &'static str,
     /// How urgent that is.
-    pub outcome: Outcome,
+    pub outcome: CycleHealth,
     /// Open drifts.
     pub drifts: usize,
     /// Requests that were sent.
@@ -46,9 +46,9 @@ impl Observable for CycleEnded<'_> {
         metrics::CYCLE_DURATION.observe(&[instance.provider.as_str()], self.duration);
         let event = Self::NAME;
         match self.outcome {
-            Outcome::Good => tracing::info!(event, %instance, verdict, requests, duration_ms, "cycle"),
-            Outcome::Worrying => tracing::warn!(event, %instance, verdict, drifts, requests, duration_ms, "cycle"),
-            Outcome::Bad => tracing::error!(event, %instance, verdict, reason, requests, duration_ms, "cycle"),
+            CycleHealth::Good => tracing::info!(event, %instance, verdict, requests, duration_ms, "cycle"),
+            CycleHealth::Worrying => tracing::warn!(event, %instance, verdict, drifts, requests, duration_ms, "cycle"),
+            CycleHealth::Bad => tracing::error!(event, %instance, verdict, reason, requests, duration_ms, "cycle"),
         }
     }
 }

@@ -16,12 +16,12 @@ use crate::model::display_safe_sentence;
 /// Who may approve, with which keys, and when.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AllowedSigners {
-    entries: Vec<Entry>,
+    entries: Vec<SignerEntry>,
 }
 
 /// One line.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Entry {
+struct SignerEntry {
     principals: Vec<String>,
     options: Options,
     key: PublicKey,
@@ -148,7 +148,7 @@ impl AllowedSigners {
         let mut names = BTreeSet::from([principal]);
         loop {
             let is_of_these = |name: &String| names.iter().any(|known| known.eq_ignore_ascii_case(name));
-            let of_these = |entry: &&Entry| entry.principals.iter().any(is_of_these);
+            let of_these = |entry: &&SignerEntry| entry.principals.iter().any(is_of_these);
             let keys: BTreeSet<&PublicKey> = self.entries.iter().filter(of_these).map(|entry| &entry.key).collect();
             let mut wider = names.clone();
             for entry in self.entries.iter().filter(|entry| keys.contains(&entry.key)) {
@@ -164,7 +164,7 @@ impl AllowedSigners {
     }
 }
 
-impl Entry {
+impl SignerEntry {
     fn has(&self, principal: &str) -> bool {
         self.principals.iter().any(|name| name == principal)
     }
@@ -207,7 +207,7 @@ pub(super) fn content_lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
     text.lines().enumerate().map(trimmed).filter(|(_, line)| !line.is_empty() && !line.starts_with('#'))
 }
 
-fn parse_entry(line: &str) -> Result<Entry, String> {
+fn parse_entry(line: &str) -> Result<SignerEntry, String> {
     let (principals, rest) = split_field(line)?;
     let principals = parse_names("principal", principals)?;
     let (second, after_second) = split_field(rest)?;
@@ -217,7 +217,7 @@ fn parse_entry(line: &str) -> Result<Entry, String> {
         BadKey::NotAKey => "expected 'PRINCIPALS [OPTIONS] KEYTYPE BASE64'".to_owned(),
         refused @ (BadKey::UnsupportedType(_) | BadKey::WrongLength(_)) => refused.to_string(),
     })?;
-    Ok(Entry { principals, options, key })
+    Ok(SignerEntry { principals, options, key })
 }
 
 /// Splits off the text before the first blank that is not in double quotes.

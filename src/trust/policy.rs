@@ -47,7 +47,7 @@ pub struct Policy<'a> {
 }
 
 /// What is at stake in going from one baseline to another. Asked where it decides, because it means a comparison.
-pub trait Stakes {
+pub trait Impact {
     /// The most severe of the changes that `subject` approves beyond `base`. Without a base, or if any change cannot be
     /// told, it is [`Severity::Critical`].
     fn severity(&self, base: Option<&Subject>, subject: &Subject) -> Severity;
@@ -55,7 +55,7 @@ pub trait Stakes {
     /// The principals of whom a vendor's log says that they made one of these changes: nobody approves their own.
     fn authors(&self, base: Option<&Subject>, subject: &Subject) -> BTreeSet<String>;
 
-    /// Whether [`Stakes::authors`] may answer anybody. If not, nobody has to be asked who approved what before.
+    /// Whether [`Impact::authors`] may answer anybody. If not, nobody has to be asked who approved what before.
     fn knows_authors(&self) -> bool {
         true
     }

@@ -73,15 +73,15 @@ pub struct Subject {
     /// What is approved for a time only, by its path: from the end on, what the baseline before says of it counts again.
     /// Left out if there is nothing.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub until: BTreeMap<Pointer, End>,
+    pub until: BTreeMap<Pointer, Expiry>,
 }
 
 /// When an approval for a time ends; whole seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct End(#[serde(with = "whole_seconds")] pub DateTime<Utc>);
+pub struct Expiry(#[serde(with = "whole_seconds")] pub DateTime<Utc>);
 
-impl std::fmt::Display for End {
+impl std::fmt::Display for Expiry {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&written(self.0))
     }
@@ -99,8 +99,8 @@ impl Subject {
         &self,
         base: &'a Self,
         value: &dyn Fn(&Self, &Pointer) -> Option<Value>,
-    ) -> Vec<(&'a Pointer, End)> {
-        let is_prolonged = |path: &Pointer, end: End| {
+    ) -> Vec<(&'a Pointer, Expiry)> {
+        let is_prolonged = |path: &Pointer, end: Expiry| {
             self.until.get(path).is_none_or(|now| *now > end) && value(base, path) == value(self, path)
         };
         let until = base.until.iter().map(|(path, end)| (path, *end));
@@ -308,7 +308,7 @@ mod tests {
     fn an_end_is_part_of_what_is_signed_only_where_there_is_one() {
         assert!(!text().contains("until"));
         let mut limited = statement();
-        let end = End("2026-06-01T00:00:00Z".parse().unwrap());
+        let end = Expiry("2026-06-01T00:00:00Z".parse().unwrap());
         limited.subject.until.insert("/guardian.policies".parse().unwrap(), end);
         let bytes = limited.to_bytes().unwrap();
         let text = String::from_utf8(bytes.clone()).unwrap();

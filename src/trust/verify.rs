@@ -18,7 +18,7 @@
 //!
 //! * statements that are taken away make the newest baseline untrusted or change nothing;
 //! * a baseline with too few approvers that is put in is untrusted as the newest one. Below another one it is not what
-//!   that one is measured by: [`Stakes`] are those of everything since the last baseline that enough people approved
+//!   that one is measured by: [`Impact`] are those of everything since the last baseline that enough people approved
 //!   (nothing, if there is none), so what was put in counts again, with its severity and its authors;
 //! * and whoever signs on top of it is not shown it as something that was approved: `authdrift sign` checks the
 //!   approvals of the baseline that it compares with, and shows everything if they are not enough.
@@ -29,7 +29,7 @@ use std::ops::Deref;
 use chrono::{DateTime, Duration, Utc};
 
 use super::allowed_signers::WhyNot;
-use super::policy::{Policy, Stakes};
+use super::policy::{Impact, Policy};
 use super::sshsig;
 use super::statement::{Approval, NAMESPACE, Statement, Subject};
 use crate::canonical::Document;
@@ -121,14 +121,14 @@ pub struct Evidence<'a> {
     /// The identity that the vendor gives now.
     pub resource: &'a Resource,
     /// What the baselines change.
-    pub stakes: &'a dyn Stakes,
+    pub stakes: &'a dyn Impact,
     /// Our time: what was approved for a time may be over.
     pub now: DateTime<Utc>,
 }
 
 /// The times that an import is held against.
 #[derive(Clone, Copy)]
-pub struct Times<'a> {
+pub struct EventTimes<'a> {
     /// Our time.
     pub now: DateTime<Utc>,
     /// When the event was recorded that made the history that many events long.
@@ -140,13 +140,13 @@ pub struct Times<'a> {
 /// `Ok(None)` means that nothing was ever approved: no statements are stored, and the history knows of none.
 ///
 /// # Errors
-/// As [`foundation`]; and too few people approved it, or it was approved for another resource.
+/// As [`base`]; and too few people approved it, or it was approved for another resource.
 pub fn baseline(
     instance: &InstanceId,
     evidence: &Evidence<'_>,
     policy: &Policy<'_>,
 ) -> Result<Option<Verified<Baseline>>, Untrusted> {
-    let Some(baseline) = foundation(instance, evidence, policy)? else { return Ok(None) };
+    let Some(baseline) = base(instance, evidence, policy)? else { return Ok(None) };
     match &baseline.approved.shortage {
         Some(shortage) => Err(shortage.clone()),
         None => Ok(Some(Verified(baseline))),
@@ -158,7 +158,7 @@ pub fn baseline(
 ///
 /// # Errors
 /// One [`Untrusted`] per kind of attack; all of [`chain`], and those on the history and documents.
-pub fn foundation(
+pub fn base(
     instance: &InstanceId,
     evidence: &Evidence<'_>,
     policy: &Policy<'_>,
@@ -210,11 +210,11 @@ pub fn chain(
     instance: &InstanceId,
     statements: &[SignedStatement],
     policy: &Policy<'_>,
-    stakes: &dyn Stakes,
+    impact: &dyn Impact,
 ) -> Result<Vec<Approved>, Untrusted> {
     let mut links: Vec<Approved> = Vec::new();
     for opened in by_sequence(instance, statements, policy)?.into_values() {
-        links.push(link(&links, opened, policy, stakes)?);
+        links.push(link(&links, opened, policy, impact)?);
     }
     Ok(links)
 }
@@ -234,10 +234,10 @@ pub fn accept(
     stored: &[SignedStatement],
     new: &[SignedStatement],
     policy: &Policy<'_>,
-    stakes: &dyn Stakes,
-    times: Times<'_>,
+    impact: &dyn Impact,
+    times: EventTimes<'_>,
 ) -> Result<Approved, Untrusted> {
-    let mut links = chain(instance, stored, policy, stakes)?;
+    let mut links = chain(instance, stored, policy, impact)?;
     let mut opened = Vec::new();
     for signed in new {
         let one = open(instance, signed, policy)?;
@@ -250,7 +250,7 @@ pub fn accept(
         let mut stored = by_sequence(instance, stored, policy)?;
         opened.extend(stored.remove(&newest.subject.sequence).unwrap_or_default());
     }
-    let accepted = link(&links, opened, policy, stakes)?;
+    let accepted = link(&links, opened, policy, impact)?;
     match accepted.shortage {
         Some(shortage) => Err(shortage),
         None => Ok(accepted),
@@ -268,7 +268,7 @@ pub fn approvals(
     policy: &Policy<'_>,
 ) -> Result<Approved, Untrusted> {
     struct Untold;
-    impl Stakes for Untold {
+    impl Impact for Untold {
         fn severity(&self, _: Option<&Subject>, _: &Subject) -> Severity {
             Severity::Info
         }
@@ -323,7 +323,7 @@ fn check_times(
     opened: &Opened,
     last: Option<&Approved>,
     policy: &Policy<'_>,
-    times: Times<'_>,
+    times: EventTimes<'_>,
 ) -> Result<(), Untrusted> {
     let Statement { approval: Approval { approver, at, .. }, subject, .. } = &opened.statement;
     let (approver, at, now) = (approver.clone(), *at, times.now);

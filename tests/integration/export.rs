@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use authdrift::canonical::Document;
 use authdrift::model::{Digest, Severity};
 use authdrift::snapshot::digest_of;
-use authdrift::trust::{AllowedSigners, Policy, RevokedKeys, Rules, SignedStatement, Stakes, Subject, chain};
+use authdrift::trust::{AllowedSigners, Impact, Policy, RevokedKeys, Rules, SignedStatement, Subject, chain};
 use serde_json::{Value, json};
 
 use crate::common::Sandbox;
@@ -240,7 +240,7 @@ async fn a_stranger_can_check_an_export_and_every_tampering_has_its_name() {
 /// Nothing is at stake: how many people it takes does not depend on what changes.
 struct Nothing;
 
-impl Stakes for Nothing {
+impl Impact for Nothing {
     fn severity(&self, _: Option<&Subject>, _: &Subject) -> Severity {
         Severity::Info
     }

@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use authdrift::cycle::report::{SectionReport, exit_of};
-use authdrift::cycle::{Keep, Report};
+use authdrift::cycle::{Report, RunMode};
 use authdrift::exit::Exit;
 use authdrift::model::Verdict;
 use authdrift::model::{Provider, State};
@@ -75,7 +75,7 @@ async fn assert_no_fault_is_a_change(provider: Provider) {
     assert!(tried > 20 * sections.len(), "{tried}");
     let (comparable, others): (Vec<_>, Vec<_>) = all.into_iter().partition(|trial| trial.outcome.is_comparable());
     let (suspect, blind): (Vec<_>, Vec<_>) = others.into_iter().partition(|trial| trial.outcome == Outcome::Suspect);
-    for (trials, keep) in [(comparable, Keep::Nothing), (blind, Keep::Everything), (suspect, Keep::Everything)] {
+    for (trials, keep) in [(comparable, RunMode::DryRun), (blind, RunMode::Commit), (suspect, RunMode::Commit)] {
         for round in rounds(&scene, trials) {
             for trial in &round.trials {
                 trial.paths.iter().for_each(|path| scene.vendor.fail(path, trial.fault.clone()));
@@ -100,7 +100,7 @@ async fn assert_no_fault_is_a_change(provider: Provider) {
 }
 
 async fn assert_never_drifted(scene: &Scene) {
-    let healed = scene.sandbox.watch(scene.name).cycle(Keep::Everything).await.unwrap();
+    let healed = scene.sandbox.watch(scene.name).cycle(RunMode::Commit).await.unwrap();
     assert_eq!(healed.verdict, Verdict::InSync, "{:?}", healed.drifts);
     let history = scene.sandbox.run(&["history", scene.name, "--json"]).await.expect(0).json();
     let events = history["events"].as_array().unwrap();
@@ -232,7 +232,7 @@ async fn assert_silence_is_no_change(provider: Provider) {
             trial.paths.iter().for_each(|path| scene.vendor.fail(path, trial.fault.clone()));
         }
         let watch = scene.sandbox.watch_with(scene.name, |limits| limits.headers = Duration::from_millis(700));
-        let report = watch.cycle(Keep::Everything).await.unwrap();
+        let report = watch.cycle(RunMode::Commit).await.unwrap();
         scene.vendor.heal_all();
         assert_as_expected(&scene, &report, &round);
     }

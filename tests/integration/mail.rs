@@ -347,7 +347,7 @@ async fn who_took_a_mail_does_not_get_it_again_while_others_are_tried_again() {
 
     let mut opened = message(SampleKind::Drift);
     sandbox.smtp.refuse(Stage::Rcpt, 452, "4.2.2 mailbox full", 1);
-    let Attempt::Partly(reason, true) = sender.send(&opened, now).await else { panic!("one is missing") };
+    let Attempt::PartiallyDelivered(reason, true) = sender.send(&opened, now).await else { panic!("one is missing") };
     assert!(reason.starts_with("not yet to a@example.test: ") && reason.contains("452"), "{reason}");
     assert_eq!(recipients(), ["b", "c"]);
     // Another message in between is not taken for it.

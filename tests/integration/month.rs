@@ -8,7 +8,7 @@ use std::time::Duration;
 use authdrift::classify::Catalogue;
 use authdrift::clock::{Clock, FakeClock, SystemClock};
 use authdrift::config::{self, Sources};
-use authdrift::cycle::{Keep, Watch};
+use authdrift::cycle::{Monitor, RunMode};
 use authdrift::delivery::Delivery;
 use authdrift::provider::Limits;
 use authdrift::simulator::clerk;
@@ -125,7 +125,7 @@ impl Happening {
 }
 
 /// The program after a start.
-fn start(sandbox: &Sandbox, clock: &Arc<FakeClock>) -> (Watch, Delivery) {
+fn start(sandbox: &Sandbox, clock: &Arc<FakeClock>) -> (Monitor, Delivery) {
     let file = sandbox.path("config.toml").display().to_string();
     let text = fs::read_to_string(&file).unwrap();
     let sources = Sources { file: &file, text: &text, state_directory: None, xdg_state: None, now: clock.now() };
@@ -142,7 +142,7 @@ fn start(sandbox: &Sandbox, clock: &Arc<FakeClock>) -> (Watch, Delivery) {
     let now: Arc<dyn Clock> = Arc::<FakeClock>::clone(clock);
     let store = sandbox.store();
     let delivery = Delivery::new(&store, &now, &config.receivers).unwrap();
-    (Watch::new(config, &instance, catalogue, store, now, limits).unwrap(), delivery)
+    (Monitor::new(config, &instance, catalogue, store, now, limits).unwrap(), delivery)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -180,7 +180,7 @@ async fn a_month_brings_exactly_the_messages_of_the_table() {
             (watch, delivery) = start(&sandbox, &clock);
         }
         let came = sandbox.webhook.requests().len();
-        watch.cycle(Keep::Everything).await.unwrap();
+        watch.cycle(RunMode::Commit).await.unwrap();
         delivery.deliver().await.unwrap();
         for one in sandbox.webhook.deliveries().into_iter().skip(came) {
             if one.request.status == Some(204) {

@@ -53,6 +53,7 @@ const HARMLESS_ROWS: &[(&str, &str)] = &[
     ("cycles", "one reading fewer of settings that others have read as well"),
     ("section_news", "the next cycle tells of a section that is new to the baseline once more"),
     ("threads", "the next mail begins a new thread"),
+    ("history_checkpoint", "the next program walks the history from its first event"),
     ("meta", "that there is a high-water file is noted again by the next write"),
 ];
 
@@ -261,6 +262,7 @@ async fn in_use() -> Sandbox {
         sandbox.check().await.expect(10);
     }
     sandbox.store().write(|tx| backlog::bound(tx, "siem", 1, SystemClock.now())).unwrap();
+    sandbox.store().keep_checkpoint().unwrap();
     for (what, query) in [
         ("a message that was given up", "SELECT count(*) FROM outbox WHERE state = 'dead'"),
         ("a folded message", "SELECT count(*) FROM outbox WHERE state = 'folded'"),
@@ -272,6 +274,7 @@ async fn in_use() -> Sandbox {
         ("a delivered message", "SELECT count(*) FROM outbox WHERE state = 'delivered'"),
         ("a thread", "SELECT count(*) FROM threads"),
         ("a collection", "SELECT count(*) FROM collections"),
+        ("a checkpoint", "SELECT count(*) FROM history_checkpoint"),
     ] {
         assert!(sandbox.count(query) > 0, "{what}");
     }

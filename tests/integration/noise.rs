@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use authdrift::canonical::{self, Document, FingerprintKey, Redaction};
-use authdrift::cycle::Keep;
+use authdrift::cycle::RunMode;
 use authdrift::diff::compare::{Side, compare_section};
 use authdrift::model::Verdict;
 use authdrift::model::{Pattern, Provider};
@@ -204,7 +204,7 @@ async fn read_again_and_again(sandbox: &Sandbox) {
         let watch = sandbox.watch(name);
         for seed in 0..3 {
             assert!(stir_all(vendor, provider, seed) >= 3, "{name}: nothing is any different");
-            let report = watch.cycle(Keep::Everything).await.unwrap();
+            let report = watch.cycle(RunMode::Commit).await.unwrap();
             let drifts: Vec<_> = report.drifts.iter().map(|drift| drift.drift.change.path.to_string()).collect();
             assert_eq!((report.verdict, drifts), (Verdict::InSync, Vec::new()), "{name}, seed {seed}");
         }

@@ -284,6 +284,6 @@ async fn nothing_is_begun_after_a_stop() {
     .unwrap();
     let line = Line::new(&[("siem", hook.url())]);
     (0..3).for_each(|number| line.keep("siem", number, None));
-    line.delivery().lines()[0].deliver(&stop).await.unwrap();
+    line.delivery().workers()[0].deliver(&stop).await.unwrap();
     assert_eq!(line.states(), ["delivered", "waiting", "waiting"], "what was begun is finished");
 }

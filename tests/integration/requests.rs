@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::process::Command;
 
-use authdrift::cycle::Keep;
+use authdrift::cycle::RunMode;
 use authdrift::model::Provider;
 use authdrift::model::Verdict;
 use authdrift::sections::{Api, Section, Table};
@@ -154,18 +154,18 @@ async fn a_refused_token_is_renewed_exactly_once_and_the_cycle_succeeds() {
 
     // Because it has expired, in a process that keeps it: every section is refused, one token is fetched.
     let watch = sandbox.watch("acme");
-    assert_eq!(watch.cycle(Keep::Nothing).await.unwrap().verdict, Verdict::InSync);
+    assert_eq!(watch.cycle(RunMode::DryRun).await.unwrap().verdict, Verdict::InSync);
     let before = token_requests(&sandbox);
-    assert_eq!(watch.cycle(Keep::Nothing).await.unwrap().verdict, Verdict::InSync);
+    assert_eq!(watch.cycle(RunMode::DryRun).await.unwrap().verdict, Verdict::InSync);
     assert_eq!(token_requests(&sandbox) - before, 0, "a good token is kept");
     sandbox.auth0.expire_tokens();
-    assert_eq!(watch.cycle(Keep::Nothing).await.unwrap().verdict, Verdict::InSync);
+    assert_eq!(watch.cycle(RunMode::DryRun).await.unwrap().verdict, Verdict::InSync);
     assert_eq!(token_requests(&sandbox) - before, 1);
 
     // A section that is refused with any token is blind, after one more token for it.
     let before = token_requests(&sandbox);
     sandbox.auth0.fail("/api/v2/clients", auth0::failure(401, "", "Invalid token"));
-    let report = watch.cycle(Keep::Nothing).await.unwrap();
+    let report = watch.cycle(RunMode::DryRun).await.unwrap();
     assert_eq!((report.verdict, token_requests(&sandbox) - before), (Verdict::Blind, 1));
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use authdrift::classify::Catalogue;
 use authdrift::clock::{Clock, FakeClock, SystemClock};
 use authdrift::config::{self, Sources};
-use authdrift::cycle::{Keep, Watch};
+use authdrift::cycle::{Monitor, RunMode};
 use authdrift::provider::Limits;
 use authdrift::simulator::clerk;
 use authdrift::store::events;
@@ -38,7 +38,7 @@ const APPROVED: usize = 23;
 struct Years {
     sandbox: Sandbox,
     clock: Arc<FakeClock>,
-    watch: Watch,
+    watch: Monitor,
 }
 
 impl Years {
@@ -63,7 +63,7 @@ impl Years {
         sandbox.check().await.expect(13);
         sandbox.approve("prod").await;
         let now: Arc<dyn Clock> = Arc::<FakeClock>::clone(&clock);
-        let watch = Watch::new(config, &instance, catalogue, sandbox.store(), now, Limits::default()).unwrap();
+        let watch = Monitor::new(config, &instance, catalogue, sandbox.store(), now, Limits::default()).unwrap();
         let years = Self { sandbox, clock, watch };
         for cycle in 0..CYCLES {
             if cycle % CALM == 1 {
@@ -96,7 +96,7 @@ impl Years {
 
     async fn cycle(&self) {
         self.clock.advance(PAUSE);
-        self.watch.cycle(Keep::Everything).await.unwrap();
+        self.watch.cycle(RunMode::Commit).await.unwrap();
     }
 
     /// What the daemon does every day.

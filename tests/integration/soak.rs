@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use authdrift::cli::context::Context;
 use authdrift::clock::{Clock, FakeClock, SystemClock};
 use authdrift::daemon::Daemon;
-use authdrift::daemon::reload::{Fresh, Loaded, Source};
+use authdrift::daemon::reload::{ConfigSource, Fresh, Loaded};
 use authdrift::model::{Digest, Provider};
 use authdrift::provider::Limits;
 use authdrift::sections::Table;
@@ -161,7 +161,7 @@ async fn hand() {
         });
         Loaded { digest: Some(digest), outcome }
     });
-    daemon.reloading_from(Source { digest, load }).run().await.unwrap();
+    daemon.reloading_from(ConfigSource { digest, load }).run().await.unwrap();
 }
 
 /// A day and all that is in it.

@@ -4,7 +4,9 @@ use std::fs;
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::process::{Command, Stdio};
 
+use authdrift::clock::{Clock, SystemClock};
 use authdrift::simulator::fault::Fault;
+use authdrift::store::{Transaction, events};
 use serde_json::{Value, json};
 
 use crate::common::Sandbox;
@@ -124,8 +126,11 @@ async fn t4_a_history_that_was_tampered_with_does_not_verify() {
         ("DELETE FROM events", "ends earlier"),
         ("UPDATE events SET seq = seq + 10", "event 1 is missing"),
     ];
-    for (statement, phrase) in table {
+    for ((statement, phrase), has_checkpoint) in table.into_iter().zip([false, true].into_iter().cycle()) {
         let sandbox = Sandbox::clerk_approved().await;
+        if has_checkpoint {
+            sandbox.store().keep_checkpoint().unwrap();
+        }
         assert!(sandbox.sql().execute(statement, []).is_err(), "the database itself refuses: {statement}");
         rewrite_history(&sandbox, statement);
         let ran = sandbox.run(&["verify"]).await;
@@ -135,12 +140,53 @@ async fn t4_a_history_that_was_tampered_with_does_not_verify() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn t4_a_database_without_its_guards_is_not_trusted() {
+async fn t4_what_is_edited_before_a_checkpoint_or_in_it_decides_nothing_and_does_not_verify() {
     let sandbox = Sandbox::clerk_approved().await;
-    sandbox.sql().execute_batch("DROP TRIGGER events_are_never_changed").unwrap();
-    sandbox.run(&["verify"]).await.expect(12).saying(&["schema", "events_are_never_changed"]);
-    sandbox.check().await.expect(12).saying(&["schema"]);
-    assert_eq!(sandbox.webhook.deliveries().len(), 1);
+    let now = SystemClock.now();
+    let store = sandbox.store();
+    let many =
+        |tx: &Transaction<'_>| (0..500).try_for_each(|_| events::append(tx, now, "a.b", None, json!({})).map(drop));
+    store.write(many).unwrap();
+    drop(store);
+    assert_eq!(sandbox.count("SELECT count(*) FROM history_checkpoint"), 1, "so much is not walked each time");
+    sandbox.check().await.expect(0);
+    sandbox.run(&["verify"]).await.expect(0);
+
+    // As an approval of another baseline would be planted.
+    let approved = "instr(CAST(body AS TEXT), '\"baseline.approved\"') > 0";
+    rewrite_history(
+        &sandbox,
+        &format!(
+            "UPDATE events SET body = CAST(replace(CAST(body AS TEXT), '\"sequence\":1', '\"sequence\":9') AS BLOB)
+             WHERE {approved}"
+        ),
+    );
+    sandbox.check().await.expect(0);
+    sandbox.run(&["verify"]).await.expect(12).saying(&["History: NOT SOUND", "it was edited"]);
+    sandbox.run(&["doctor"]).await.expect(12).saying(&["it was edited"]);
+
+    // Without the checkpoint every command finds it, and so it is with one that cannot be used.
+    sandbox.sql().execute("UPDATE history_checkpoint SET state = zeroblob(length(state))", []).unwrap();
+    sandbox.run(&["verify"]).await.expect(12).saying(&["the checkpoint of the history was edited"]);
+    let untrusted = sandbox.check_one("prod", 12).await;
+    assert_eq!(untrusted["reason"]["code"], "store-tampered");
+    sandbox.run(&["verify"]).await.expect(12).saying(&["the checkpoint of the history was edited"]);
+
+    // One that is not there is made again when the history is sound, and not before.
+    sandbox.sql().execute("DELETE FROM history_checkpoint", []).unwrap();
+    sandbox.check_one("prod", 12).await;
+    assert_eq!(sandbox.count("SELECT count(*) FROM history_checkpoint"), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn t4_a_database_without_its_guards_is_not_trusted() {
+    for (what, name) in [("TRIGGER", "events_are_never_changed"), ("TABLE", "history_checkpoint")] {
+        let sandbox = Sandbox::clerk_approved().await;
+        sandbox.sql().execute_batch(&format!("DROP {what} {name}")).unwrap();
+        sandbox.run(&["verify"]).await.expect(12).saying(&["schema", name]);
+        sandbox.check().await.expect(12).saying(&["schema"]);
+        assert_eq!(sandbox.webhook.deliveries().len(), 1);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

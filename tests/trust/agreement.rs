@@ -3,7 +3,7 @@
 use authdrift::model::Severity;
 use authdrift::trust::sshsig::rewrap;
 use authdrift::trust::{
-    AllowedSigners, NAMESPACE, Policy, PublicKey, RevokedKeys, Rules, SignedStatement, Stakes, Subject, chain,
+    AllowedSigners, Impact, NAMESPACE, Policy, PublicKey, RevokedKeys, Rules, SignedStatement, Subject, chain,
 };
 use proptest::prelude::*;
 
@@ -14,7 +14,7 @@ use crate::world::{WHEN, instance, statement, subject_after};
 /// Nothing is at stake: only signatures are compared.
 struct Nothing;
 
-impl Stakes for Nothing {
+impl Impact for Nothing {
     fn severity(&self, _: Option<&Subject>, _: &Subject) -> Severity {
         Severity::Info
     }

@@ -26,8 +26,8 @@ fn a_raised_threshold_is_asked_of_the_newest_baseline() {
     let Some(mut world) = raised() else { return skipped() };
     assert_eq!(world.baseline().unwrap_err().code(), "too-few-approvers");
     // Nothing may be compared with it, but a new one may be put on it.
-    let foundation = world.foundation().unwrap().unwrap();
-    assert_eq!(foundation.approved.shortage.unwrap().code(), "too-few-approvers");
+    let base = world.base().unwrap().unwrap();
+    assert_eq!(base.approved.shortage.unwrap().code(), "too-few-approvers");
 
     let next = subject_after(world.subjects.last());
     let alone = world.signed(&next, "alice", "alice");
@@ -141,7 +141,7 @@ fn an_instance_that_was_recreated_begins_anew_on_top_of_the_old_chain() {
     let Some(mut world) = World::new() else { return skipped() };
     world.resource = Resource::new(["ins_2"]);
     assert_eq!(world.baseline().unwrap_err().code(), "other-resource");
-    assert_eq!(world.foundation().unwrap().unwrap().approved.shortage.unwrap().code(), "other-resource");
+    assert_eq!(world.base().unwrap().unwrap().approved.shortage.unwrap().code(), "other-resource");
     let mut next = subject_after(world.subjects.last());
     next.resource = "ins_2".to_owned();
     next.snapshot = digest_of(&next.instance, &next.resource, &next.sections);

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use authdrift::model::{Digest, HistoryMark, InstanceId, Resource, Severity, State};
 use authdrift::snapshot::{Manifest, SectionMark, digest_of};
 use authdrift::trust::{
-    AllowedSigners, Approval, Approved, Baseline, Evidence, NAMESPACE, Policy, RevokedKeys, Rules, SignedStatement,
-    Stakes, Statement, Subject, Times, Untrusted, Verified, accept, baseline, chain, foundation,
+    AllowedSigners, Approval, Approved, Baseline, EventTimes, Evidence, Impact, NAMESPACE, Policy, RevokedKeys, Rules,
+    SignedStatement, Statement, Subject, Untrusted, Verified, accept, base, baseline, chain,
 };
 use chrono::{DateTime, Utc};
 
@@ -159,8 +159,8 @@ impl World {
     }
 
     /// What a new baseline may be put on.
-    pub(crate) fn foundation(&self) -> Result<Option<Baseline>, Untrusted> {
-        self.with_evidence(|evidence| self.with_policy(|policy| foundation(&instance(), evidence, policy)))
+    pub(crate) fn base(&self) -> Result<Option<Baseline>, Untrusted> {
+        self.with_evidence(|evidence| self.with_policy(|policy| base(&instance(), evidence, policy)))
     }
 
     pub(crate) fn chain(&self) -> Result<Vec<Approved>, Untrusted> {
@@ -169,7 +169,7 @@ impl World {
 
     pub(crate) fn accept(&self, new: &[SignedStatement], now: &str) -> Result<Approved, Untrusted> {
         let recorded = |size| (size <= self.events).then(|| at(self.recorded));
-        let times = Times { now: at(now), recorded: &recorded };
+        let times = EventTimes { now: at(now), recorded: &recorded };
         self.with_policy(|policy| accept(&instance(), &self.statements, new, policy, self, times))
     }
 
@@ -182,7 +182,7 @@ impl World {
     }
 }
 
-impl Stakes for World {
+impl Impact for World {
     fn severity(&self, base: Option<&Subject>, subject: &Subject) -> Severity {
         let Some(base) = base else { return Severity::Critical };
         let of = |sequence| self.severities.get(&sequence).copied().unwrap_or(Severity::Medium);

@@ -204,11 +204,11 @@ async fn test(context: &Context, options: &ReceiversTestOptions, out: &mut dyn W
             }
             Ok(Exit::Ok)
         }
-        Attempt::Transient(reason, _) | Attempt::Busy(reason, _) | Attempt::Partly(reason, _) => {
+        Attempt::Transient(reason, _) | Attempt::RateLimited(reason, _) | Attempt::PartiallyDelivered(reason, _) => {
             refused(&reason, "an alert would be tried again for three days")
         }
         Attempt::Permanent(reason) => refused(&reason, "an alert would be given up: fix the receiver's configuration"),
-        Attempt::Gone(reason) => {
+        Attempt::Disabled(reason) => {
             refused(&reason, "after that nothing would be sent any more: make a new address there")
         }
     }

@@ -10,8 +10,8 @@ use super::confirm::{self, ConsentOptions};
 use super::import::{accept, accepted, finish};
 use super::selection::{What, named_selection, say_what_comes_along, warn_of_rollback};
 use super::shown::Shown;
-use crate::approval::propose::Standing;
-use crate::approval::{self, ApprovalError, Memory, Signer};
+use crate::approval::propose::Pending;
+use crate::approval::{self, ApprovalError, SignedLog, SigningKey};
 use crate::cli::command::RunCommand;
 use crate::cli::context::Context;
 use crate::cli::output::count;
@@ -71,21 +71,21 @@ impl RunCommand for ApproveOptions {
         let trust = TrustFiles::read(&context.config.approval);
         let catalogue = context.catalogues.of(instance.id.provider);
         let signers = trust.signers()?;
-        let standing = store.read(|tx| Standing::load_to_approve(tx, &instance.id, &trust, catalogue, now))?;
-        warn_of_rollback(&standing, out)?;
+        let pending = store.read(|tx| Pending::load_to_approve(tx, &instance.id, &trust, catalogue, now))?;
+        warn_of_rollback(&pending, out)?;
         let named = named_selection(&self.what)?;
         let is_named = named.is_some();
         let selection = match named {
             Some(selection) => selection,
-            None => match ask(&standing, catalogue, out)? {
+            None => match ask(&pending, catalogue, out)? {
                 Some(selection) => selection,
                 None => return nothing(out),
             },
         };
-        say_what_comes_along(&standing, &selection, catalogue, out)?;
+        say_what_comes_along(&pending, &selection, catalogue, out)?;
         let proposed = store.read(|tx| {
             let reason = Some(self.reason.clone());
-            approval::propose(tx, &standing, &selection, catalogue, &proposer(), reason, limit)
+            approval::propose(tx, &pending, &selection, catalogue, &proposer(), reason, limit)
         });
         let mut proposal = match proposed {
             Err(nothing @ ApprovalError::Nothing { .. }) => {
@@ -95,10 +95,10 @@ impl RunCommand for ApproveOptions {
             proposed => proposed?,
         };
         let signer = match &self.key {
-            Some(key) => Signer::of_key(key, Some(signers), self.principal.as_deref())?,
-            None => Signer::find(signers, self.principal.as_deref())?,
+            Some(key) => SigningKey::of_key(key, Some(signers), self.principal.as_deref())?,
+            None => SigningKey::find(signers, self.principal.as_deref())?,
         };
-        let memory = Memory::open(self.consent.memory.as_deref())?;
+        let memory = SignedLog::open(self.consent.memory.as_deref())?;
         if !self.consent.replace_signed {
             memory.check(&proposal.subject)?;
         }

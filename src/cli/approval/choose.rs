@@ -4,9 +4,9 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 
-use crate::approval::Selection;
-use crate::approval::propose::Standing;
-use crate::classify::{Catalogue, Drift, with_their_other_paths};
+use crate::approval::ApprovalScope;
+use crate::approval::propose::Pending;
+use crate::classify::{Catalogue, Finding, with_their_other_paths};
 use crate::cli::approval::shown::choice_at;
 use crate::cli::output::{count, terminal_width};
 use crate::cli::{CliError, prompt};
@@ -18,25 +18,25 @@ use crate::model::{Severity, display_safe};
 /// # Errors
 /// There is no terminal to ask on, or the person gives up.
 pub(in crate::cli) fn ask(
-    standing: &Standing,
+    pending: &Pending,
     catalogue: &Catalogue,
     out: &mut dyn Write,
-) -> Result<Option<Selection>, CliError> {
+) -> Result<Option<ApprovalScope>, CliError> {
     let is_terminal = prompt::is_terminal();
-    let drifts = standing.drifts(catalogue);
-    let unbaselined = standing.unbaselined();
-    let unread = standing.unread();
-    let is_whole = standing.baseline.is_none() || standing.shortage().is_some();
+    let drifts = pending.drifts(catalogue);
+    let unbaselined = pending.unbaselined();
+    let unread = pending.unread();
+    let is_whole = pending.baseline.is_none() || pending.shortage().is_some();
     if is_whole || (drifts.is_empty() && unbaselined.is_empty() && unread.is_empty()) {
         // A first baseline has nothing to choose from: it is the snapshot or nothing.
         if !is_terminal {
-            return Ok(Some(Selection::All));
+            return Ok(Some(ApprovalScope::All));
         }
-        list_unread(standing, out)?;
+        list_unread(pending, out)?;
         out.flush()?;
-        let seen = standing.snapshot.seen();
+        let seen = pending.snapshot.seen();
         let question = format!("Approve all {} of the newest snapshot?", count(seen, "section"));
-        return Ok(prompt::confirm(&question)?.then_some(Selection::All));
+        return Ok(prompt::confirm(&question)?.then_some(ApprovalScope::All));
     }
     let entries = entries(catalogue, &drifts);
     if !is_terminal {
@@ -58,13 +58,13 @@ pub(in crate::cli) fn ask(
     Ok(chosen.filter(|chosen| !chosen.is_empty()).map(|chosen| {
         let changes = chosen.iter().filter_map(|place| entries.get(*place)).flatten().copied().collect();
         let section = |place: &usize| sections.get(place.checked_sub(entries.len())?).map(|name| (*name).to_owned());
-        Selection::Chosen(changes, chosen.iter().filter_map(section).collect())
+        ApprovalScope::Chosen(changes, chosen.iter().filter_map(section).collect())
     }))
 }
 
 /// Says which sections cannot be read, and that approving accepts it.
-fn list_unread(standing: &Standing, out: &mut dyn Write) -> Result<(), CliError> {
-    let unread = standing.unread();
+fn list_unread(pending: &Pending, out: &mut dyn Write) -> Result<(), CliError> {
+    let unread = pending.unread();
     if unread.is_empty() {
         return Ok(());
     }
@@ -77,7 +77,7 @@ fn list_unread(standing: &Standing, out: &mut dyn Write) -> Result<(), CliError>
 }
 
 /// The settings that differ, the worst first: for each the places of its differences in `drifts`, at all its paths.
-fn entries(catalogue: &Catalogue, drifts: &[Drift]) -> Vec<BTreeSet<usize>> {
+fn entries(catalogue: &Catalogue, drifts: &[Finding]) -> Vec<BTreeSet<usize>> {
     let mut entries: Vec<BTreeSet<usize>> = Vec::new();
     for place in 0..drifts.len() {
         if !entries.iter().any(|entry| entry.contains(&place)) {
@@ -98,12 +98,12 @@ fn entries(catalogue: &Catalogue, drifts: &[Drift]) -> Vec<BTreeSet<usize>> {
 }
 
 /// One entry on one line.
-fn item(entry: &BTreeSet<usize>, drifts: &[Drift]) -> Option<String> {
+fn item(entry: &BTreeSet<usize>, drifts: &[Finding]) -> Option<String> {
     Some(choice_at(drifts.get(*entry.first()?)?, entry.len()))
 }
 
 /// Prints what each setting means, once.
-fn explain(entries: &[BTreeSet<usize>], drifts: &[Drift], out: &mut dyn Write) -> Result<(), CliError> {
+fn explain(entries: &[BTreeSet<usize>], drifts: &[Finding], out: &mut dyn Write) -> Result<(), CliError> {
     let mut told = BTreeSet::new();
     for drift in entries.iter().filter_map(|entry| drifts.get(*entry.first()?)) {
         if told.insert((&drift.title, &drift.why)) {
@@ -123,7 +123,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::classify::assess;
+    use crate::classify::classify;
     use crate::diff::{Change, ChangeKind};
     use crate::model::Provider;
 
@@ -138,14 +138,14 @@ mod tests {
             is_member: false,
         };
         let (on, off) = (json!(true), json!(false));
-        let drifts: Vec<Drift> = [
+        let drifts: Vec<Finding> = [
             change("/jwt_templates/a/lifetime", json!(60), json!(90)),
             change("/frontend.environment/user_settings/sign_up/mfa/required", on.clone(), off.clone()),
             change("/platform.config/auth_multi_factor/required_for_sign_up", on, off),
             change("/platform.jwt_templates/a/lifetime", json!(60), json!(90)),
         ]
         .into_iter()
-        .map(|change| assess(&catalogue, change))
+        .map(|change| classify(&catalogue, change))
         .collect();
         let entries = entries(&catalogue, &drifts);
         assert_eq!(entries, [BTreeSet::from([1, 2]), BTreeSet::from([0, 3])], "the worst first");

@@ -4,7 +4,7 @@ use clap::Args;
 use std::path::PathBuf;
 
 use crate::approval::Proposal;
-use crate::classify::{Drift, NOT_WATCHED};
+use crate::classify::{Finding, NOT_WATCHED};
 use crate::cli::approval::shown::{at_its_weakest, choice};
 use crate::cli::{CliError, prompt};
 use crate::exit::Exit;
@@ -34,12 +34,12 @@ pub(crate) struct ConsentOptions {
 /// # Errors
 /// There is nobody to ask, or the terminal is gone. Nothing may be signed then.
 pub(super) fn to_weaker(
-    drifts: &[Drift],
-    weakest: &[Drift],
+    drifts: &[Finding],
+    weakest: &[Finding],
     proposal: &Proposal,
     accepted: bool,
 ) -> Result<bool, CliError> {
-    let is_grave = |drift: &&Drift| {
+    let is_grave = |drift: &&Finding| {
         drift.setting != NOT_WATCHED && drift.direction == Direction::Weaker && drift.severity >= Severity::High
     };
     let mut weaker: Vec<String> = drifts.iter().filter(is_grave).map(|drift| format!("  {}", choice(drift))).collect();

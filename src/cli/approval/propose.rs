@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::selection::{What, named_selection, say_what_comes_along, warn_of_rollback};
-use crate::approval::propose::Standing;
-use crate::approval::{self, Proposal, Selection};
+use crate::approval::propose::Pending;
+use crate::approval::{self, ApprovalScope, Proposal};
 use crate::cli::after_commit::AfterCommit;
 use crate::cli::command::RunCommand;
 use crate::cli::context::Context;
@@ -49,13 +49,13 @@ impl RunCommand for ProposeOptions {
         let store = context.existing_store()?;
         let trust = TrustFiles::read(&context.config.approval);
         let catalogue = context.catalogues.of(instance.id.provider);
-        let selection = named_selection(&self.what)?.unwrap_or(Selection::All);
-        let standing = store.read(|tx| Standing::load_to_approve(tx, &instance.id, &trust, catalogue, now))?;
-        warn_of_rollback(&standing, out)?;
-        say_what_comes_along(&standing, &selection, catalogue, out)?;
+        let selection = named_selection(&self.what)?.unwrap_or(ApprovalScope::All);
+        let pending = store.read(|tx| Pending::load_to_approve(tx, &instance.id, &trust, catalogue, now))?;
+        warn_of_rollback(&pending, out)?;
+        say_what_comes_along(&pending, &selection, catalogue, out)?;
         let proposal = store.read(|tx| {
             let reason = self.reason.clone();
-            approval::propose(tx, &standing, &selection, catalogue, &proposer(), reason, limit)
+            approval::propose(tx, &pending, &selection, catalogue, &proposer(), reason, limit)
         })?;
         // Somebody's signature may be in it already.
         if Proposal::read(&self.output).is_ok_and(|old| !old.statements.is_empty()) {

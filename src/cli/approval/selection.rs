@@ -4,8 +4,8 @@ use std::io::Write;
 
 use clap::Args;
 
-use crate::approval::propose::Standing;
-use crate::approval::{Named, Selection};
+use crate::approval::propose::Pending;
+use crate::approval::{ApprovalScope, ChangeSelector};
 use crate::classify::Catalogue;
 use crate::cli::CliError;
 use crate::cli::output::verdict_style;
@@ -25,33 +25,33 @@ pub(crate) struct What {
     pub(crate) until: Option<String>,
 }
 
-pub(super) fn named_selection(what: &What) -> Result<Option<Selection>, CliError> {
+pub(super) fn named_selection(what: &What) -> Result<Option<ApprovalScope>, CliError> {
     if what.all {
-        return Ok(Some(Selection::All));
+        return Ok(Some(ApprovalScope::All));
     }
     if what.only.is_empty() {
         return Ok(None);
     }
-    let named: Result<Vec<Named>, _> = what.only.iter().map(|text| text.parse()).collect();
-    Ok(Some(Selection::Only(named?)))
+    let named: Result<Vec<ChangeSelector>, _> = what.only.iter().map(|text| text.parse()).collect();
+    Ok(Some(ApprovalScope::Only(named?)))
 }
 
 /// Names the paths that are approved without being named, because they are other paths of a setting that is.
 pub(super) fn say_what_comes_along(
-    standing: &Standing,
-    selection: &Selection,
+    pending: &Pending,
+    selection: &ApprovalScope,
     catalogue: &Catalogue,
     out: &mut dyn Write,
 ) -> Result<(), CliError> {
-    for path in standing.come_along(selection, catalogue)? {
+    for path in pending.come_along(selection, catalogue)? {
         writeln!(out, "With it goes another path of the same setting: {}", display_safe(&path.to_string()))?;
     }
     Ok(())
 }
 
 /// Nobody should acknowledge an older copy of the database without knowing it.
-pub(super) fn warn_of_rollback(standing: &Standing, out: &mut dyn Write) -> Result<(), CliError> {
-    if let Some(reason) = &standing.rolled_back {
+pub(super) fn warn_of_rollback(pending: &Pending, out: &mut dyn Write) -> Result<(), CliError> {
+    if let Some(reason) = &pending.rolled_back {
         let style = verdict_style(Verdict::Untrusted);
         writeln!(out, "{style}The database was rolled back{style:#}: {reason}.")?;
         writeln!(out, "This approval acknowledges that. Find out first who put the copy there, and why.")?;

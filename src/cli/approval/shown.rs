@@ -6,7 +6,7 @@ use std::io::Write;
 use serde_json::Value;
 
 use crate::approval::Proposal;
-use crate::classify::{Catalogue, Drift};
+use crate::classify::{Catalogue, Finding};
 use crate::cli::CliError;
 use crate::cli::output::{Columns, DIM, count, severity_style};
 use crate::diff::ChangeKind;
@@ -35,7 +35,7 @@ impl Shown<'_> {
     ///
     /// # Errors
     /// The stream is gone.
-    pub(crate) fn changes(&self, drifts: &[Drift], out: &mut dyn Write) -> Result<(), CliError> {
+    pub(crate) fn changes(&self, drifts: &[Finding], out: &mut dyn Write) -> Result<(), CliError> {
         let mut columns = Columns::new(2);
         let mut left_out = 0;
         for drift in drifts {
@@ -74,7 +74,7 @@ impl Shown<'_> {
     ///
     /// # Errors
     /// The stream is gone.
-    pub(crate) fn weakest(&self, weakest: &[Drift], out: &mut dyn Write) -> Result<(), CliError> {
+    pub(crate) fn weakest(&self, weakest: &[Finding], out: &mut dyn Write) -> Result<(), CliError> {
         if weakest.is_empty() {
             return Ok(());
         }
@@ -144,7 +144,7 @@ impl Shown<'_> {
     }
 
     /// The lines below a change, and how many values they leave out or cut.
-    fn details(&self, drift: &Drift) -> (Vec<String>, usize) {
+    fn details(&self, drift: &Finding) -> (Vec<String>, usize) {
         let change = &drift.change;
         let mut cut = 0;
         let mut exact = |value: &Value| {
@@ -203,24 +203,24 @@ fn leaves<'a>(path: &Pointer, value: &'a Value) -> Vec<(Pointer, &'a Value)> {
     }
 }
 
-fn words(drift: &Drift) -> String {
+fn words(drift: &Finding) -> String {
     let change = &drift.change;
     values::change(change.kind, &change.before, &change.after, drift.unit)
 }
 
 /// One drift in one line.
-pub(crate) fn choice(drift: &Drift) -> String {
+pub(crate) fn choice(drift: &Finding) -> String {
     choice_at(drift, 1)
 }
 
 /// One drift in one line, with the number of its paths before the values: the end of a long line is cut off.
-pub(crate) fn choice_at(drift: &Drift, paths: usize) -> String {
+pub(crate) fn choice_at(drift: &Finding, paths: usize) -> String {
     let paths = if paths > 1 { format!(" ({paths} paths)") } else { String::new() };
     format!("{} {}: {}{paths}  {}", drift.severity, drift.direction, drift.title, words(drift))
 }
 
 /// One setting at its weakest value, in one line.
-pub(crate) fn at_its_weakest(drift: &Drift) -> String {
+pub(crate) fn at_its_weakest(drift: &Finding) -> String {
     format!("{}: {}  {}", drift.severity, drift.title, values::show(&drift.change.after, drift.unit))
 }
 

@@ -6,8 +6,8 @@ use std::io::Write;
 use std::path::Path;
 use std::path::PathBuf;
 
-use crate::approval::{self, ApprovalError, Memory, Proposal, Signer};
-use crate::classify::Drift;
+use crate::approval::{self, ApprovalError, Proposal, SignedLog, SigningKey};
+use crate::classify::Finding;
 use crate::cli::CliError;
 use crate::cli::after_commit::AfterCommit;
 use crate::cli::approval::confirm::{self, ConsentOptions};
@@ -82,9 +82,9 @@ impl RunCommand for SignOptions {
             Err(error) => return Err(error.with_help("without a configuration, say in whose name you sign with --as")),
         };
         let signers = trust.as_ref().map(TrustFiles::signers).transpose()?;
-        let signer = Signer::of_key(&self.key, signers, self.principal.as_deref())?;
+        let signer = SigningKey::of_key(&self.key, signers, self.principal.as_deref())?;
 
-        let memory = Memory::open(self.consent.memory.as_deref())?;
+        let memory = SignedLog::open(self.consent.memory.as_deref())?;
         if !self.consent.replace_signed {
             memory.check(&proposal.subject)?;
         }
@@ -165,7 +165,7 @@ fn safe(text: &str) -> String {
 }
 
 /// What is to be done with a proposal that was signed: import it, or sign it once more where that is known not to do.
-fn next(proposal: &Proposal, drifts: &[Drift], trust: Option<&TrustFiles>, file: &Path) -> String {
+fn next(proposal: &Proposal, drifts: &[Finding], trust: Option<&TrustFiles>, file: &Path) -> String {
     let file = file.display();
     let import = format!("authdrift import {file}");
     let Some(policy) = trust.and_then(|trust| trust.policy().ok()) else {

@@ -100,7 +100,7 @@ pub fn examine<'a>(
     instances: &[&'a Instance],
     trust: &TrustFiles,
 ) -> Result<Found<'a>, StoreError> {
-    let history = match tx.history().and_then(|walk| check_schema(tx).map(|()| walk.mark.clone())) {
+    let history = match tx.whole_history().and_then(|walk| check_schema(tx).map(|()| walk.mark.clone())) {
         // A disk that cannot be read says nothing of what is on it.
         Err(error) if !error.is_damage() => return Err(error),
         looked => looked,

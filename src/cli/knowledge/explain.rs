@@ -10,7 +10,7 @@ use std::path::Path;
 use serde::Serialize;
 use serde_json::json;
 
-use crate::classify::{Catalogue, Setting, UNCLASSIFIED, Weaker, assess};
+use crate::classify::{Catalogue, Setting, UNCLASSIFIED, Weaker, classify};
 use crate::cli::CliError;
 use crate::cli::context::Catalogues;
 use crate::cli::did_you_mean::did_you_mean;
@@ -181,7 +181,7 @@ impl Explanation {
     fn of_path(provider: Provider, section: &Section, catalogue: &Catalogue, path: &Pointer) -> Self {
         let kept = words::kept(Table::of(provider), section, path);
         // The words an alert would have.
-        let drift = assess(catalogue, some_change(catalogue, path));
+        let drift = classify(catalogue, some_change(catalogue, path));
         if let Some(setting) = catalogue.setting_at(path) {
             let path = Some(path.clone());
             return Self { path, kept, title: drift.title, ..Self::of_setting(provider, setting) };

@@ -17,7 +17,7 @@ use crate::cli::output::{
     Columns, DIM, PLAIN, count, day, severity_style, terminal_width, time, verdict_style, verdict_words,
 };
 use crate::cycle::report::{DriftReport, exit_of};
-use crate::cycle::{Keep, Report, Step};
+use crate::cycle::{CycleStep, Report, RunMode};
 use crate::delivery::Delivery;
 use crate::exit::Exit;
 use crate::message::values;
@@ -50,10 +50,10 @@ impl RunCommand for CheckOptions {
         let context = &Context::load(config)?;
         let instances = context.instances(&self.instances)?;
         let (store, keep) = match self.no_store {
-            false => (context.store()?, Keep::Everything),
+            false => (context.store()?, RunMode::Commit),
             true => match Store::open_to_read(&context.config.store) {
-                Err(StoreError::Missing(_)) => (Store::temporary()?, Keep::Nothing),
-                store => (store?, Keep::Nothing),
+                Err(StoreError::Missing(_)) => (Store::temporary()?, RunMode::DryRun),
+                store => (store?, RunMode::DryRun),
             },
         };
         let delivery = Delivery::new(&store, &context.clock, &context.config.receivers)?;
@@ -85,7 +85,7 @@ impl RunCommand for CheckOptions {
             true => print_json(&reports, out),
             false => print(&reports, context, out),
         };
-        if keep == Keep::Nothing {
+        if keep == RunMode::DryRun {
             printed?;
             return failed.map_or_else(|| Ok(exit_of(&reports)), Err);
         }
@@ -115,14 +115,14 @@ fn room(store: &Store) -> Result<(), CliError> {
 }
 
 /// Says what is going on: half a minute of silence would look like a program that hangs.
-fn show(line: &ProgressBar, instance: &InstanceId, step: Step) {
+fn show(line: &ProgressBar, instance: &InstanceId, step: CycleStep) {
     line.set_message(match step {
-        Step::Reading(progress) => {
+        CycleStep::Reading(progress) => {
             let requests = usize::try_from(progress.requests).unwrap_or(usize::MAX);
             let sections = count(progress.sections, "section");
             format!("{instance}: {} of {sections} read, {}", progress.done, count(requests, "request"))
         }
-        Step::Waiting { sections, wait } => {
+        CycleStep::Waiting { sections, wait } => {
             let wait = humantime::format_duration(wait);
             format!("{instance}: new differences in {}, reading again in {wait}", count(sections, "section"))
         }

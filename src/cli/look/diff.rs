@@ -8,7 +8,7 @@ use std::path::Path;
 
 use serde_json::json;
 
-use crate::approval::propose::Standing;
+use crate::approval::propose::Pending;
 use crate::baseline::{approved_side, expected, unknown};
 use crate::cli::CliError;
 use crate::cli::context::Context;
@@ -59,17 +59,17 @@ impl RunCommand for DiffOptions {
         let trust = TrustFiles::read(&context.config.approval);
         let store = context.store_to_read()?;
         let catalogue = context.catalogues.of(instance.id.provider);
-        let standing = store.read(|tx| Standing::load(tx, &instance.id, &trust, catalogue, context.clock.now()))?;
-        let Some(baseline) = &standing.baseline else {
+        let pending = store.read(|tx| Pending::load(tx, &instance.id, &trust, catalogue, context.clock.now()))?;
+        let Some(baseline) = &pending.baseline else {
             let message = format!("{} has no baseline yet, so there is nothing to compare with", instance.id);
             let help =
                 format!("`{}` makes it of the newest snapshot", context.config.approval.command_for_all(&instance.id));
             return Err(CliError::new(Exit::NoBaseline, message).with_help(help));
         };
-        let drifts = standing.drifts(catalogue);
+        let drifts = pending.drifts(catalogue);
         let manifest = expected(instance.id.provider, &instance.selection, &baseline.approved.subject.sections);
-        let unknown = unknown(baseline, &standing.snapshot);
-        let kinds = section_kinds(&manifest, &standing.snapshot, &unknown, &BTreeSet::new());
+        let unknown = unknown(baseline, &pending.snapshot);
+        let kinds = section_kinds(&manifest, &pending.snapshot, &unknown, &BTreeSet::new());
         let is_blind = |(_, kind): &(&String, &SectionKind)| matches!(kind, SectionKind::Blind | SectionKind::Suspect);
         let unread: Vec<&String> = kinds.iter().filter(is_blind).map(|(section, _)| section).collect();
         let exit = match (drifts.is_empty(), unread.is_empty()) {
@@ -88,7 +88,7 @@ impl RunCommand for DiffOptions {
         }
         if self.format != DiffFormat::Text {
             let side = |section: &str| approved_side(baseline, section);
-            let (approved, read) = patch::sides(&baseline.approved.subject.sections, side, &standing.snapshot);
+            let (approved, read) = patch::sides(&baseline.approved.subject.sections, side, &pending.snapshot);
             let patch = match self.format {
                 DiffFormat::Revert => {
                     let (patch, secrets) = patch::without_secrets(patch::patch(&read, &approved));

@@ -7,15 +7,15 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::classify::{Drift, assess, assess_among, elsewhere};
+use crate::classify::{Finding, classify, classify_in, elsewhere};
 use crate::cli::CliError;
 use crate::cli::context::Context;
 use crate::cli::did_you_mean::did_you_mean;
 use crate::cli::output::{BOLD, Columns, PLAIN, severity_style};
 use crate::clock::written;
-use crate::config::Approval;
+use crate::config::ApprovalConfig;
 use crate::exit::Exit;
-use crate::incident::{Known, Status};
+use crate::incident::{Drift, Status};
 use crate::message::values;
 use crate::model::{Digest, DriftId, InstanceId, Pointer, display_safe};
 use crate::status::InstanceStatus;
@@ -80,7 +80,7 @@ impl RunCommand for ShowOptions {
             let others = store.read(|tx| -> Result<_, StoreError> {
                 let Some(row) = instances::find(tx, &instance)? else { return Ok(Vec::new()) };
                 let others = drifts::known(tx, row)?.into_values();
-                let is_other = |other: &Known| other.status == Status::Open && places.contains(&other.change.path);
+                let is_other = |other: &Drift| other.status == Status::Open && places.contains(&other.change.path);
                 Ok(others.filter(is_other).map(|other| other.change.path).collect())
             })?;
             let status = status(&known, until.as_deref());
@@ -91,14 +91,14 @@ impl RunCommand for ShowOptions {
 }
 
 /// The drift as every other output classifies it: among everything else that differs in its instance.
-fn classified(context: &Context, store: &Store, id: &InstanceId, known: &Known) -> Result<Drift, StoreError> {
+fn classified(context: &Context, store: &Store, id: &InstanceId, known: &Drift) -> Result<Finding, StoreError> {
     let catalogue = context.catalogues.of(id.provider);
     let Some(instance) = context.config.instances.iter().find(|instance| instance.id == *id) else {
-        return Ok(assess(catalogue, known.change.clone()));
+        return Ok(classify(catalogue, known.change.clone()));
     };
     let (trust, now) = (TrustFiles::read(&context.config.approval), context.clock.now());
     let loaded = store.read(|tx| InstanceStatus::load_with_context(tx, instance, catalogue, &trust, now));
-    loaded.map(|(_, among)| assess_among(catalogue, &among, known.change.clone()))
+    loaded.map(|(_, among)| classify_in(catalogue, &among, known.change.clone()))
 }
 
 /// When the newest approval of what is at `path` ends, if it was given for a time.
@@ -145,10 +145,10 @@ fn collection(store: &Store, options: &ShowOptions, out: &mut dyn Write) -> Resu
 
 fn explain(
     instance: &InstanceId,
-    (known, status): (&Known, &str),
-    drift: &Drift,
+    (known, status): (&Drift, &str),
+    drift: &Finding,
     others: &[Pointer],
-    approval: &Approval,
+    approval: &ApprovalConfig,
     out: &mut dyn Write,
 ) -> Result<(), CliError> {
     let style = severity_style(drift.severity);
@@ -185,7 +185,7 @@ fn explain(
     Ok(())
 }
 
-fn status(known: &Known, until: Option<&str>) -> String {
+fn status(known: &Drift, until: Option<&str>) -> String {
     let when = known.closed_at.map(written).unwrap_or_default();
     match known.status {
         Status::Open => "open".to_owned(),

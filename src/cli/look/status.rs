@@ -14,7 +14,7 @@ use chrono::{DateTime, Utc};
 use crate::cli::CliError;
 use crate::cli::alerts::receivers::health_of;
 use crate::cli::context::Context;
-use crate::config::{Approval, Instance, Receiver};
+use crate::config::{ApprovalConfig, Instance, Receiver};
 use crate::daemon::lock::is_running;
 use crate::exit::Exit;
 use crate::incident::Silence;
@@ -41,7 +41,7 @@ pub(crate) struct StatusOptions {
 /// How everything stands.
 struct Overview<'a> {
     now: DateTime<Utc>,
-    approval: &'a Approval,
+    approval: &'a ApprovalConfig,
     /// Nothing when nobody may say.
     is_running: Option<bool>,
     database: Database<'a>,

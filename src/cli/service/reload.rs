@@ -13,7 +13,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use crate::cli::CliError;
 use crate::cli::after_commit::AfterCommit;
 use crate::cli::context::{Context, find_config, read_config, usual_stores};
-use crate::daemon::lock::{Holder, Says, holder, is_held_by, path_of};
+use crate::daemon::lock::{DaemonState, LockHolder, holder, is_held_by, path_of};
 use crate::exit::Exit;
 use crate::model::Digest;
 
@@ -90,13 +90,13 @@ fn store_named_in(file: &Path) -> Option<PathBuf> {
 }
 
 /// The daemon of one of the databases, if there is one that is `main`, and what it says.
-fn find_daemon(stores: &[PathBuf], main: Option<u32>) -> Result<Option<(PathBuf, Says)>, CliError> {
+fn find_daemon(stores: &[PathBuf], main: Option<u32>) -> Result<Option<(PathBuf, DaemonState)>, CliError> {
     for store in stores {
         let found = holder(store).map_err(|error| {
             CliError::new(Exit::Io, format!("cannot read the lock file '{}': {error}", path_of(store).display()))
                 .with_help("run it as root or as the user of the daemon, or use `systemctl reload authdrift`")
         })?;
-        if let Holder::Daemon(says) = found
+        if let LockHolder::Daemon(says) = found
             && says.pid >= 2
             && main.is_none_or(|main| main == says.pid)
         {
@@ -136,16 +136,21 @@ fn ask(pid: u32, store: Option<&Path>) -> Result<(), CliError> {
 }
 
 /// Waits until the daemon says what came of the file with that digest.
-async fn answer(store: &Path, before: &Says, digest: Option<&Digest>, out: &mut dyn Write) -> Result<Exit, CliError> {
+async fn answer(
+    store: &Path,
+    before: &DaemonState,
+    digest: Option<&Digest>,
+    out: &mut dyn Write,
+) -> Result<Exit, CliError> {
     let begin = Instant::now();
     let mut other_since = None;
     while begin.elapsed() < PATIENCE {
         tokio::time::sleep(PAUSE).await;
         // Half an answer is none yet.
         let says = match holder(store) {
-            Ok(Holder::Daemon(says)) if says.pid == before.pid => says,
-            Ok(Holder::Silent) | Err(_) => continue,
-            Ok(Holder::Nobody | Holder::Daemon(_)) => {
+            Ok(LockHolder::Daemon(says)) if says.pid == before.pid => says,
+            Ok(LockHolder::Unknown) | Err(_) => continue,
+            Ok(LockHolder::None | LockHolder::Daemon(_)) => {
                 let message = format!("the daemon, process {}, ended before it could answer", before.pid);
                 return Err(CliError::new(Exit::Unavailable, message).with_help("its log says why"));
             }

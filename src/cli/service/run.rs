@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cli::CliError;
 use crate::cli::context::{Context, find_config, read_config};
-use crate::daemon::reload::{Fresh, Loaded, Source};
+use crate::daemon::reload::{ConfigSource, Fresh, Loaded};
 use crate::daemon::{Daemon, tell_failed_start};
 use crate::exit::Exit;
 use crate::logging::Format;
@@ -63,7 +63,7 @@ impl RunCommand for RunOptions {
         // A reload reads the same file, whatever the folder is then.
         let file = std::path::absolute(&file).unwrap_or(file);
         let text = read_config(&file)?;
-        let source = Source { digest: Digest::of(text.as_bytes()), load: Box::new(loader(file.clone())) };
+        let source = ConfigSource { digest: Digest::of(text.as_bytes()), load: Box::new(loader(file.clone())) };
         let context = Context::of_text(file, &text)?;
         let catalogue = |provider: Provider| Arc::clone(context.catalogues.of(provider));
         let (config, clock) = (Arc::clone(&context.config), Arc::clone(&context.clock));

@@ -15,8 +15,8 @@ use crate::cli::context::Context;
 use crate::cli::output::count;
 use crate::clock::written;
 use crate::config::Instance;
-use crate::daemon::lock::{Holder, holder};
-use crate::delivery::direct::{Direct, Herald, mark_or_none};
+use crate::daemon::lock::{LockHolder, holder};
+use crate::delivery::direct::{DirectMessage, DirectNotifier, mark_or_none};
 use crate::exit::Exit;
 use crate::message::{Notice, NoticeKind};
 use crate::model::InstanceId;
@@ -143,9 +143,9 @@ fn look(context: &Context, options: &StaleOptions) -> Found {
     };
     let works = if is_all { " and does not work" } else { "" };
     let daemon = match holder(&config.store) {
-        Ok(Holder::Nobody) => "no daemon is running, and `systemctl status authdrift` says why".to_owned(),
-        Ok(Holder::Daemon(says)) => format!("the daemon, process {}, is there{works}", says.pid),
-        Ok(Holder::Silent) => format!("a daemon is there{works}"),
+        Ok(LockHolder::None) => "no daemon is running, and `systemctl status authdrift` says why".to_owned(),
+        Ok(LockHolder::Daemon(says)) => format!("the daemon, process {}, is there{works}", says.pid),
+        Ok(LockHolder::Unknown) => format!("a daemon is there{works}"),
         Err(error) => format!("whether a daemon is running is not known: {error}"),
     };
     let more = match late.len() {
@@ -169,9 +169,9 @@ async fn tell(context: &Context, news: Notice, out: &mut dyn Write) -> Result<()
     if all == 0 {
         return Err(CliError::new(Exit::Io, "nobody can be told: the configuration has no receiver"));
     }
-    let herald = Arc::new(Herald::new(&context.config.receivers)?);
+    let notifier = Arc::new(DirectNotifier::new(&context.config.receivers)?);
     let mark = context.store_to_read().ok().and_then(|store| store.read(|tx| events::mark(tx)).ok().flatten());
-    match herald.tell(Direct::Notice(news), mark_or_none(mark), context.clock.now()).await {
+    match notifier.notify(DirectMessage::Notice(news), mark_or_none(mark), context.clock.now()).await {
         0 => Err(CliError::new(Exit::Io, format!("nobody could be told: none of {} took it", count(all, "receiver")))
             .with_help("it is tried again at the next run; `authdrift receivers test NAME` shows what is wrong")),
         told => Ok(writeln!(out, "Told {told} of {}.", count(all, "receiver"))?),

@@ -8,10 +8,10 @@ use std::path::Path;
 use crate::cli::CliError;
 use crate::cli::context::Context;
 use crate::cli::output::{Columns, PLAIN, count};
-use crate::config::{Auth0Credential, Config, HookUrl, Kept, Proxy, ProxyAddress, ReceiverKind, Source, Webhook};
+use crate::config::{Auth0Credential, Config, HookUrl, Proxy, ProxyAddress, ReceiverKind, SecretUse, Source, Webhook};
+use crate::connect;
 use crate::exit::Exit;
-use crate::reach;
-use crate::secrets::{Place, SecretError, look};
+use crate::secrets::{SecretError, SecretFile, look};
 use crate::trust::Rules;
 
 const HELP: &str = "\
@@ -114,10 +114,10 @@ impl RunCommand for ConfigCommand {
 /// Says of which secrets nothing is at the place that the configuration names, and which of them others can read. They are
 /// not read.
 fn secrets(config: &Config, out: &mut dyn Write) -> Result<(), CliError> {
-    for (of, Kept { key, place }) in config.secrets() {
+    for (of, SecretUse { key, place }) in config.secrets() {
         match look(place) {
-            Ok(Place::Private) => {}
-            Ok(Place::Open { mode }) => {
+            Ok(SecretFile::Private) => {}
+            Ok(SecretFile::Open { mode }) => {
                 writeln!(
                     out,
                     "warning: '{key}' of {of}: {place} has mode {mode:04o}, so others can use it; chmod 600 it"
@@ -139,8 +139,10 @@ fn proxy(config: &Config) -> Option<String> {
     match &config.proxy {
         Proxy::None => None,
         Proxy::Named { at: ProxyAddress::Secret(place), .. } => Some(format!("whose address is in {place}")),
-        Proxy::Named { at: ProxyAddress::Written(_), .. } => Some(reach::Proxy::find(&config.proxy).ok()??.to_string()),
-        Proxy::Environment => Some(format!("{} of the environment", reach::Proxy::find(&config.proxy).ok()??)),
+        Proxy::Named { at: ProxyAddress::Written(_), .. } => {
+            Some(connect::Proxy::find(&config.proxy).ok()??.to_string())
+        }
+        Proxy::Environment => Some(format!("{} of the environment", connect::Proxy::find(&config.proxy).ok()??)),
     }
 }
 

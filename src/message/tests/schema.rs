@@ -83,8 +83,8 @@ fn entry() -> Value {
         "One setting: one click in a dashboard, however many paths it moved.",
         json!({
             "news": one_of("What happened to it.", words(&[
-                News::Opened, News::Reopened, News::Changed, News::StillOpen, News::Flapping, News::Reverted,
-                News::Approved, News::Passed,
+                EntryStatus::Opened, EntryStatus::Reopened, EntryStatus::Changed, EntryStatus::StillOpen, EntryStatus::Flapping, EntryStatus::Reverted,
+                EntryStatus::Approved, EntryStatus::Passed,
             ])),
             "setting": text("Its id in the catalogue; 'unclassified' when that does not know the path."),
             "title": text("What a person calls it."),
@@ -118,7 +118,7 @@ fn section() -> Value {
         "A section that cannot be read, or can be again; or a credential.",
         json!({
             "section": text("The section, or what the credential is called."),
-            "news": one_of("What happened.", words(&SectionChange::ALL)),
+            "news": one_of("What happened.", words(&SectionStatus::ALL)),
             "state": one_of("Its state now.", words(&[
                 State::Value, State::Off, State::NotOnPlan, State::NotPermitted, State::Unreachable, State::Suspect,
             ])),
@@ -254,14 +254,14 @@ fn of_every_kind() -> Vec<Alert> {
     for kind in [SampleKind::Drift, SampleKind::Reverted, SampleKind::Blind] {
         alerts.push(sample::sample(Alert { notices: Vec::new(), ..samples::watch() }, kind));
     }
-    for news in [News::Flapping, News::StillOpen, News::Passed, News::Approved] {
+    for news in [EntryStatus::Flapping, EntryStatus::StillOpen, EntryStatus::Passed, EntryStatus::Approved] {
         let mut alert = samples::reminder();
         alert.entries.iter_mut().for_each(|entry| entry.news = news);
         alerts.push(alert);
     }
     let bare = Alert { untrusted: None, sections: Vec::new(), ..samples::untrusted() };
     alerts.push(Alert { trusted_again: true, ..bare.clone() });
-    for news in SectionChange::ALL {
+    for news in SectionStatus::ALL {
         let mut sections = samples::drift().sections;
         sections.iter_mut().for_each(|section| section.news = news);
         alerts.push(Alert { sections, ..bare.clone() });

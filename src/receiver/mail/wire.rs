@@ -13,8 +13,8 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use crate::config::Tls;
+use crate::connect::{connect, connector};
 use crate::model::display_safe;
-use crate::reach::{connect, connector};
 
 /// What a relay may say in one conversation, many times what any has to say: the mail library would keep a line without
 /// end until memory is gone.

@@ -27,6 +27,8 @@ const COLUMNS: &[(&str, &str, i64, i64)] = &[
     ("drifts", "closed_at", 0, LAST_TIME),
     ("drifts", "reopened", 0, LARGEST_COUNT),
     ("events", "seq", 1, LAST_ROW),
+    ("history_checkpoint", "id", 1, 1),
+    ("history_checkpoint", "size", 1, LAST_ROW),
     ("instances", "id", 1, LAST_ROW),
     ("instances", "next_due_at", 0, LAST_TIME),
     ("outbox", "created_at", 0, LAST_TIME),

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Approved, Untrusted};
-use crate::trust::policy::{Policy, Stakes};
+use crate::trust::policy::{Impact, Policy};
 use crate::trust::sshsig::PublicKey;
 use crate::trust::statement::{Approval, Statement, Subject};
 
@@ -21,7 +21,7 @@ pub(super) fn link(
     links: &[Approved],
     opened: Vec<Opened>,
     policy: &Policy<'_>,
-    stakes: &dyn Stakes,
+    impact: &dyn Impact,
 ) -> Result<Approved, Untrusted> {
     let last = links.last();
     let expected = last.map_or(1, |last| last.subject.sequence.saturating_add(1));
@@ -42,7 +42,7 @@ pub(super) fn link(
         return Err(Untrusted::BrokenLink { sequence: expected, expected: previous, found: subject.previous });
     }
     let base = links.iter().rev().find(|link| link.shortage.is_none()).map(|link| &link.subject);
-    Ok(count(base, subject, opened, policy, stakes))
+    Ok(count(base, subject, opened, policy, impact))
 }
 
 /// Counts who approved `subject`. The only place that counts approvers.
@@ -51,10 +51,10 @@ pub(super) fn count(
     subject: Subject,
     opened: Vec<Opened>,
     policy: &Policy<'_>,
-    stakes: &dyn Stakes,
+    impact: &dyn Impact,
 ) -> Approved {
     let (rules, sequence) = (policy.rules, subject.sequence);
-    let authors = stakes.authors(base, &subject);
+    let authors = impact.authors(base, &subject);
     let authors: BTreeSet<&str> = authors.iter().map(|author| policy.signers.person_of(author)).collect();
     let (mut all, mut counted, mut refused) = (People::default(), People::default(), None);
     for Opened { statement: Statement { approval, .. }, key, is_touched } in opened {
@@ -76,7 +76,7 @@ pub(super) fn count(
     let have = counted.0.len();
     let most = rules.most();
     // Where all severities need the same, or enough people approved anything, nothing has to be compared.
-    let need = if have >= most || rules.least() == most { most } else { rules.need(stakes.severity(base, &subject)) };
+    let need = if have >= most || rules.least() == most { most } else { rules.need(impact.severity(base, &subject)) };
     let too_few = Untrusted::TooFewApprovers { sequence, have, need };
     let shortage = (have < need).then(|| refused.unwrap_or(too_few));
     let people = if shortage.is_some() { all } else { counted };

@@ -10,7 +10,7 @@ use std::time::Duration;
 use authdrift::classify::Catalogue;
 use authdrift::clock::{Clock, SystemClock};
 use authdrift::config::{self, Sources};
-use authdrift::cycle::Watch;
+use authdrift::cycle::Monitor;
 use authdrift::provider::Limits;
 use authdrift::simulator::auth0::{self, Auth0};
 use authdrift::simulator::clerk::{self, Clerk};
@@ -218,12 +218,12 @@ impl Sandbox {
     }
 
     /// Watches an instance from within the test, with limits that make failures quick.
-    pub fn watch(&self, name: &str) -> Watch {
+    pub fn watch(&self, name: &str) -> Monitor {
         self.watch_with(name, |_| {})
     }
 
     /// As [`Sandbox::watch`], with other limits.
-    pub fn watch_with(&self, name: &str, adjust: impl FnOnce(&mut Limits)) -> Watch {
+    pub fn watch_with(&self, name: &str, adjust: impl FnOnce(&mut Limits)) -> Monitor {
         let file = self.path("config.toml").display().to_string();
         let text = fs::read_to_string(&file).unwrap();
         let now = SystemClock.now();
@@ -241,7 +241,7 @@ impl Sandbox {
         };
         adjust(&mut limits);
         let clock = Arc::new(SystemClock);
-        Watch::new(Arc::new(config), &instance, Arc::new(catalogue), self.store(), clock, limits).unwrap()
+        Monitor::new(Arc::new(config), &instance, Arc::new(catalogue), self.store(), clock, limits).unwrap()
     }
 
     /// What `check --json` says about an instance.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use authdrift::cycle::{Keep, Report};
+use authdrift::cycle::{Report, RunMode};
 use authdrift::model::Verdict;
 use authdrift::model::{Digest, Provider, State};
 use authdrift::sections::{Section, Shape, Table};
@@ -44,7 +44,7 @@ impl Scene {
         sandbox.approve(name).await;
 
         vendor.forget_requests();
-        let report = sandbox.watch(name).cycle(Keep::Everything).await.unwrap();
+        let report = sandbox.watch(name).cycle(RunMode::Commit).await.unwrap();
         let without: Vec<_> = report.sections.iter().filter(|read| read.state != State::Value).collect();
         assert!(without.is_empty() && report.verdict == Verdict::InSync, "{without:?} {:?}", report.drifts);
         let healthy = digests(&report);

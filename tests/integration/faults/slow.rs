@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use authdrift::cycle::{Keep, Report, Step};
+use authdrift::cycle::{CycleStep, Report, RunMode};
 use authdrift::model::{Provider, State};
 use authdrift::simulator::fault::Fault;
 use serde_json::json;
@@ -47,7 +47,7 @@ async fn an_endpoint_that_hangs_or_drips_for_ever_is_blind_in_time_and_alone() {
                 limits.tries = 100;
                 limits.longest_pause = Duration::from_secs(1);
             });
-            let report = tokio::time::timeout(FOREVER, watch.cycle(Keep::Nothing)).await.expect(what).unwrap();
+            let report = tokio::time::timeout(FOREVER, watch.cycle(RunMode::DryRun)).await.expect(what).unwrap();
             vendor.heal_all();
             assert!(report.drifts.is_empty(), "{what}: {:?}", report.drifts);
             let blind = blind(&report);
@@ -66,7 +66,7 @@ async fn a_token_that_is_late_names_the_last_refusal_too() {
         limits.tries = 100;
         limits.longest_pause = Duration::from_secs(1);
     });
-    let report = tokio::time::timeout(FOREVER, watch.cycle(Keep::Nothing)).await.expect("an end").unwrap();
+    let report = tokio::time::timeout(FOREVER, watch.cycle(RunMode::DryRun)).await.expect("an end").unwrap();
     let blind = blind(&report);
     let expected = "not read within 2 s; the last answer was 503";
     assert!(!blind.is_empty() && blind.iter().all(|(.., why)| why.contains(expected)), "{blind:?}");
@@ -80,7 +80,7 @@ async fn a_family_that_has_to_wait_for_the_vendor_keeps_no_other_waiting() {
     let (told, mut done) = watch::channel(0);
     let waiting = scene.sandbox.watch_with(scene.name, |limits| limits.longest_pause = FOREVER);
     let waiting = waiting.on_step(move |_, step| {
-        if let Step::Reading(progress) = step {
+        if let CycleStep::Reading(progress) = step {
             told.send_replace(progress.done);
         }
     });
@@ -88,7 +88,7 @@ async fn a_family_that_has_to_wait_for_the_vendor_keeps_no_other_waiting() {
     let others = scene.healthy.len() - 3;
     let others_are_done = done.wait_for(|done| *done == others);
     tokio::select! {
-        report = waiting.cycle(Keep::Nothing) => panic!("it did not wait: {:?}", blind(&report.unwrap())),
+        report = waiting.cycle(RunMode::DryRun) => panic!("it did not wait: {:?}", blind(&report.unwrap())),
         others = tokio::time::timeout(FOREVER, others_are_done) => assert!(others.is_ok(), "somebody else waits"),
     }
 }
@@ -100,7 +100,7 @@ async fn a_pause_that_is_too_long_to_wait_for_ends_the_sections_it_is_for() {
         let busy = Fault::status(status, json!({})).with_header(header, "3600");
         scene.vendor.fail("/api/v2/prompts/*", busy);
         let watch = scene.sandbox.watch_with(scene.name, |limits| limits.longest_pause = Duration::from_secs(60));
-        let report = tokio::time::timeout(FOREVER, watch.cycle(Keep::Nothing)).await.expect("it waits").unwrap();
+        let report = tokio::time::timeout(FOREVER, watch.cycle(RunMode::DryRun)).await.expect("it waits").unwrap();
         scene.vendor.heal_all();
         let blind = blind(&report);
         assert_eq!(blind.len(), 3, "{blind:?}");

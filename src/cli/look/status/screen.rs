@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 
 use super::{Line, Overview};
 use crate::baseline::BaselineSummary;
-use crate::classify::Drift;
+use crate::classify::Finding;
 use crate::cli::CliError;
 use crate::cli::alerts::receivers::state_words;
 use crate::cli::output::{
@@ -151,7 +151,7 @@ fn advice(id: &str, line: &Line, now: DateTime<Utc>) -> (String, String) {
 }
 
 /// `1 critical 2 high`; nothing when nothing is open.
-fn open(open: &[Drift]) -> String {
+fn open(open: &[Finding]) -> String {
     let mut words = Vec::new();
     for severity in Severity::ALL.iter().rev() {
         let count = open.iter().filter(|drift| drift.severity == *severity).count();

@@ -10,7 +10,7 @@ use crate::config::Instance;
 use crate::exit::Exit;
 use crate::status::InstanceStatus;
 use crate::store::space::{self, Space};
-use crate::store::{FullCheck, Store, StoreError, check_schema, events};
+use crate::store::{FullCheck, Store, StoreError, check_schema};
 use crate::trust_files::TrustFiles;
 
 /// Bytes up to which indexes are held against their tables: more takes longer than a person waits.
@@ -52,9 +52,9 @@ pub(super) fn look(context: &Context) -> Vec<Finding> {
             Finding::failure(Check::Database, path.display(), error, help, exit)
         }
     });
-    findings.push(match store.read(|tx| events::verify(tx)) {
+    findings.push(match store.read(|tx| tx.whole_history()) {
         Ok(walk) => {
-            let size = walk.mark.map_or(0, |mark| usize::try_from(mark.size).unwrap_or(usize::MAX));
+            let size = walk.mark.as_ref().map_or(0, |mark| usize::try_from(mark.size).unwrap_or(usize::MAX));
             Finding::ok(Check::History, "history", format!("{} in one unbroken chain", count(size, "event")))
         }
         Err(error) => {

@@ -4,11 +4,11 @@ use super::finding::{Check, Finding};
 use super::{secret, vendor};
 use crate::cli::alerts::receivers::send_sample;
 use crate::cli::context::Context;
-use crate::config::{HookUrl, Kept, Receiver, ReceiverKind, SecretRef, Tls, secret_url};
+use crate::config::{HookUrl, Receiver, ReceiverKind, SecretRef, SecretUse, Tls, secret_url};
+use crate::connect::{AllowedPeers, Endpoint};
 use crate::exit::Exit;
 use crate::message::sample::SampleKind;
-use crate::reach::{Door, Who};
-use crate::receiver::heartbeat::{Beat, Heartbeat};
+use crate::receiver::heartbeat::{Heartbeat, HeartbeatSignal};
 use crate::receiver::{Attempt, Sender, signature};
 use crate::secrets;
 
@@ -40,7 +40,7 @@ pub(super) async fn look(context: &Context, receiver: &Receiver, send: bool) -> 
     match &receiver.kind {
         ReceiverKind::Email(email) => {
             let on = format!("{}:{}", email.host, email.port);
-            findings.push(match sender.greet().await {
+            findings.push(match sender.check().await {
                 Ok(()) => {
                     let how = match (email.tls, &email.login) {
                         (Tls::None, _) => "greeted",
@@ -80,8 +80,8 @@ async fn host(receiver: &Receiver) -> Result<Option<Finding>, Finding> {
     let (url, who) = match &receiver.kind {
         ReceiverKind::Email(email) => {
             let (host, is_tls) = (email.host.clone(), email.tls == Tls::Implicit);
-            let door = Door { host, port: email.port, is_tls, who: Who::Anybody };
-            return Ok(Some(vendor::door(&door, Exit::Io).await));
+            let endpoint = Endpoint { host, port: email.port, is_tls, who: AllowedPeers::Anybody };
+            return Ok(Some(vendor::endpoint(&endpoint, Exit::Io).await));
         }
         ReceiverKind::Webhook(hook) => {
             let url = match &hook.url {
@@ -90,7 +90,7 @@ async fn host(receiver: &Receiver) -> Result<Option<Finding>, Finding> {
             };
             (url, who(hook.may_be_private))
         }
-        ReceiverKind::PagerDuty(pager) => (pager.url.clone(), Who::Public),
+        ReceiverKind::PagerDuty(pager) => (pager.url.clone(), AllowedPeers::Public),
         ReceiverKind::Slack(chat) | ReceiverKind::Teams(chat) | ReceiverKind::Discord(chat) => {
             (of_secret(&chat.url, &receiver.name)?, who(chat.may_be_private))
         }
@@ -98,8 +98,8 @@ async fn host(receiver: &Receiver) -> Result<Option<Finding>, Finding> {
     Ok(vendor::host(&url, who, &receiver.proxy, Exit::Io).await)
 }
 
-fn who(may_be_private: bool) -> Who {
-    if may_be_private { Who::Private } else { Who::Public }
+fn who(may_be_private: bool) -> AllowedPeers {
+    if may_be_private { AllowedPeers::Private } else { AllowedPeers::Public }
 }
 
 /// The address that is kept at `place`; what is wrong with it never repeats it.
@@ -125,19 +125,20 @@ async fn sample(context: &Context, receiver: &Receiver) -> Finding {
     let help = |why: &str| format!("{why}; `authdrift receivers test {name}` tries it again");
     match send_sample(context, receiver, SampleKind::Drift).await {
         Ok((id, Attempt::Delivered(answer))) => Finding::ok(Check::Sample, name, format!("took {id}: {answer}")),
-        Ok((_, Attempt::Transient(reason, _) | Attempt::Busy(reason, _) | Attempt::Partly(reason, _))) => {
-            Finding::failure(
-                Check::Sample,
-                name,
-                reason,
-                help("an alert would be tried again for three days"),
-                Exit::Io,
-            )
-        }
+        Ok((
+            _,
+            Attempt::Transient(reason, _) | Attempt::RateLimited(reason, _) | Attempt::PartiallyDelivered(reason, _),
+        )) => Finding::failure(
+            Check::Sample,
+            name,
+            reason,
+            help("an alert would be tried again for three days"),
+            Exit::Io,
+        ),
         Ok((_, Attempt::Permanent(reason))) => {
             Finding::failure(Check::Sample, name, reason, help("an alert would be given up"), Exit::Io)
         }
-        Ok((_, Attempt::Gone(reason))) => {
+        Ok((_, Attempt::Disabled(reason))) => {
             let help = help("nothing would be sent any more: make a new address there");
             Finding::failure(Check::Sample, name, reason, help, Exit::Io)
         }
@@ -152,7 +153,8 @@ pub(super) async fn heartbeat(context: &Context, send: bool) -> Vec<Finding> {
         let help = "add [heartbeat] with the address of a service that misses signs of life; docs/alerts.md";
         return vec![Finding::warning(Check::Heartbeat, "heartbeat", why, help)];
     };
-    let secret::Secrets { mut findings, are_there } = secret::look(&[Kept { key: "url", place: &place.url }], context);
+    let secret::Secrets { mut findings, are_there } =
+        secret::look(&[SecretUse { key: "url", place: &place.url }], context);
     if !are_there {
         return findings;
     }
@@ -163,14 +165,16 @@ pub(super) async fn heartbeat(context: &Context, send: bool) -> Vec<Finding> {
             return findings;
         }
     };
-    let host = Door::of(&url, Who::Public).map_or_else(String::new, |door| door.host);
+    let host = Endpoint::of(&url, AllowedPeers::Public).map_or_else(String::new, |endpoint| endpoint.host);
     if !send {
         let why = format!("{host} is configured, and not asked without --send: asking is a sign of life");
         findings.push(Finding::skipped(Check::Heartbeat, "heartbeat", why));
         return findings;
     }
     let sent = match Heartbeat::new(place, &context.config.proxy) {
-        Ok(heartbeat) => heartbeat.send(&Beat::Well, "authdrift doctor: somebody tries whether this arrives").await,
+        Ok(heartbeat) => {
+            heartbeat.send(&HeartbeatSignal::Success, "authdrift doctor: somebody tries whether this arrives").await
+        }
         Err(error) => Err(error.to_string()),
     };
     findings.push(match sent {

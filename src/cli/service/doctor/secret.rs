@@ -4,9 +4,9 @@ use std::path::Path;
 
 use super::finding::{Check, Finding};
 use crate::cli::context::{Context, SYSTEM_FOLDER};
-use crate::config::{Config, Kept, SecretRef};
+use crate::config::{Config, SecretRef, SecretUse};
 use crate::exit::Exit;
-use crate::secrets::{self, Place, SecretError};
+use crate::secrets::{self, SecretError, SecretFile};
 
 /// What was found of some secrets.
 pub(super) struct Secrets {
@@ -16,16 +16,16 @@ pub(super) struct Secrets {
 }
 
 /// Looks at the places of `kept`.
-pub(super) fn look(kept: &[Kept<'_>], context: &Context) -> Secrets {
+pub(super) fn look(kept: &[SecretUse<'_>], context: &Context) -> Secrets {
     let mut findings = Vec::new();
     let mut are_there = true;
     for kept in kept {
-        let Kept { key, place } = kept;
+        let SecretUse { key, place } = kept;
         let on = format!("{key} in {place}");
-        let found = secrets::look(place).and_then(|found| secrets::read_kept(kept).map(|_| found));
+        let found = secrets::look(place).and_then(|found| secrets::read_use(kept).map(|_| found));
         findings.push(match found {
-            Ok(Place::Private) => Finding::ok(Check::Secret, on, "is there, and private"),
-            Ok(Place::Open { mode }) => {
+            Ok(SecretFile::Private) => Finding::ok(Check::Secret, on, "is there, and private"),
+            Ok(SecretFile::Open { mode }) => {
                 let help = match place {
                     SecretRef::File(path) => format!("chmod 600 {}", super::files::quoted(path)),
                     SecretRef::Credential(_) | SecretRef::Env(_) => "make it private".to_owned(),

@@ -11,10 +11,10 @@ use super::secret;
 use crate::cli::context::Context;
 use crate::cli::output::count;
 use crate::config::{self, Instance, NotRead, Source, refused};
+use crate::connect::{AllowedPeers, Endpoint, Proxy};
 use crate::exit::Exit;
 use crate::model::{Provider, State};
 use crate::provider::{Fetched, Limits, ReadError, Reader, Wanted};
-use crate::reach::{Door, Proxy, Who};
 use crate::sections::{Section, Table};
 
 /// Clocks may differ by that without a word.
@@ -32,7 +32,9 @@ pub(super) async fn look(context: &Context, instance: &Instance, line: &Progress
     let secret::Secrets { mut findings, are_there } = secret::look(&instance.secrets(), context);
     let mut is_reached = false;
     for url in hosts(&instance.source) {
-        let Some(finding) = host(url, Who::Anybody, &instance.proxy, Exit::Unavailable).await else { continue };
+        let Some(finding) = host(url, AllowedPeers::Anybody, &instance.proxy, Exit::Unavailable).await else {
+            continue;
+        };
         is_reached |= !finding.is_failure();
         findings.push(finding);
     }
@@ -86,18 +88,18 @@ fn hosts(source: &Source) -> Vec<&Url> {
 }
 
 /// Name, connection and certificate of the host of `url`, or of the proxy that stands before it.
-pub(super) async fn host(url: &Url, who: Who, proxy: &config::Proxy, exit: Exit) -> Option<Finding> {
-    let host = Door::of(url, who)?;
+pub(super) async fn host(url: &Url, who: AllowedPeers, proxy: &config::Proxy, exit: Exit) -> Option<Finding> {
+    let host = Endpoint::of(url, who)?;
     let on = format!("{}:{}", host.host, host.port);
     let proxy = match Proxy::find(proxy) {
         Ok(proxy) => proxy.filter(|proxy| proxy.is_for(url)),
         Err(error) => return Some(Finding::failure(Check::Host, on, error, PROXY, Exit::Configuration)),
     };
-    let Some(proxy) = proxy else { return Some(door(&host, exit).await) };
-    if let Some(reason) = refused(url, who != Who::Public).filter(|_| who != Who::Anybody) {
+    let Some(proxy) = proxy else { return Some(endpoint(&host, exit).await) };
+    if let Some(reason) = refused(url, who != AllowedPeers::Public).filter(|_| who != AllowedPeers::Anybody) {
         return Some(Finding::failure(Check::Host, on, reason, ALLOW, exit));
     }
-    let reached = Door::of(&proxy.address(), Who::Anybody)?.reach().await;
+    let reached = Endpoint::of(&proxy.address(), AllowedPeers::Anybody)?.reach().await;
     Some(match reached {
         Ok(addresses) => {
             Finding::ok(Check::Host, on, format!("asked through the proxy {proxy} ({addresses}), connected"))
@@ -116,27 +118,27 @@ const PROXY: &str =
 const ALLOW: &str = "set `allow_private = true` there, if it is yours";
 
 /// Name, connection and certificate of what is asked directly.
-pub(super) async fn door(door: &Door, exit: Exit) -> Finding {
-    use crate::reach::Unreached;
-    let on = format!("{}:{}", door.host, door.port);
-    match door.reach().await {
-        Ok(addresses) if door.is_tls => {
+pub(super) async fn endpoint(endpoint: &Endpoint, exit: Exit) -> Finding {
+    use crate::connect::ConnectError;
+    let on = format!("{}:{}", endpoint.host, endpoint.port);
+    match endpoint.reach().await {
+        Ok(addresses) if endpoint.is_tls => {
             Finding::ok(Check::Host, on, format!("{addresses}, connected, its certificate is trusted"))
         }
         Ok(addresses) => Finding::ok(Check::Host, on, format!("{addresses}, connected")),
         Err(error) => {
             let help = match &error {
-                Unreached::Name(_) => "check the name in the configuration, and /etc/resolv.conf",
-                Unreached::NotMeant(_) => ALLOW,
-                Unreached::Connection { .. } => {
+                ConnectError::Name(_) => "check the name in the configuration, and /etc/resolv.conf",
+                ConnectError::NotMeant(_) => ALLOW,
+                ConnectError::Connection { .. } => {
                     "check host and port, the firewall, and IPAddressAllow= of the unit; `proxy` in [network] or HTTPS_PROXY \
                      names a proxy"
                 }
-                Unreached::Certificate { .. } => {
+                ConnectError::Certificate { .. } => {
                     "check who answers; a private authority belongs into the trust store of this machine, or into a file \
                      that SSL_CERT_FILE names"
                 }
-                Unreached::Tls { .. } => "check host and port: is it this service that listens there?",
+                ConnectError::Tls { .. } => "check host and port: is it this service that listens there?",
             };
             Finding::failure(Check::Host, on, error, help, exit)
         }

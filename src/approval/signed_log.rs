@@ -22,14 +22,14 @@ const TYPE: &str = "authdrift/signed/v1";
 
 /// The file that remembers.
 #[derive(Debug, Clone)]
-pub struct Memory {
+pub struct SignedLog {
     path: PathBuf,
 }
 
 /// What was signed last of one instance and resource.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Last {
+struct LastSigned {
     sequence: u64,
     identity: Digest,
     log: HistoryMark,
@@ -37,11 +37,11 @@ struct Last {
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Remembered {
+struct SignedFile {
     #[serde(rename = "type")]
     kind: String,
     /// By instance and then by resource.
-    signed: BTreeMap<InstanceId, BTreeMap<String, Last>>,
+    signed: BTreeMap<InstanceId, BTreeMap<String, LastSigned>>,
 }
 
 /// How a proposal goes back behind what was signed on this machine.
@@ -70,13 +70,13 @@ pub enum Behind {
 
 /// What the file is about to say. It is forgotten unless it is kept.
 #[derive(Debug)]
-pub struct Prepared {
-    memory: Memory,
+pub struct PreparedRecord {
+    memory: SignedLog,
     file: WholeFile,
     _lock: File,
 }
 
-impl Prepared {
+impl PreparedRecord {
     /// Remembers it, on the disk before this returns.
     ///
     /// # Errors
@@ -87,7 +87,7 @@ impl Prepared {
     }
 }
 
-impl Memory {
+impl SignedLog {
     /// The file that is `named`, or the one in the person's own state folder.
     ///
     /// # Errors
@@ -128,7 +128,7 @@ impl Memory {
     ///
     /// # Errors
     /// It goes back and `replace` does not say that it is to, or the file cannot be written. It is as it was.
-    pub fn prepare(&self, subject: &Subject, replace: bool) -> Result<Prepared, ApprovalError> {
+    pub fn prepare(&self, subject: &Subject, replace: bool) -> Result<PreparedRecord, ApprovalError> {
         let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let failed = |error: io::Error| self.failed("write", error);
         DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed)?;
@@ -140,16 +140,16 @@ impl Memory {
         if !replace {
             self.check_in(&remembered, subject)?;
         }
-        let last = Last { sequence: subject.sequence, identity: subject.identity(), log: subject.log.clone() };
+        let last = LastSigned { sequence: subject.sequence, identity: subject.identity(), log: subject.log.clone() };
         let resources = remembered.signed.entry(subject.instance.clone()).or_default();
         resources.insert(subject.resource.clone(), last);
         let mut text = serde_json::to_vec_pretty(&remembered).map_err(|error| failed(error.into()))?;
         text.push(b'\n');
         let file = WholeFile::prepare(&self.path, &text, Some(folder)).map_err(failed)?;
-        Ok(Prepared { memory: self.clone(), file, _lock: lock })
+        Ok(PreparedRecord { memory: self.clone(), file, _lock: lock })
     }
 
-    fn check_in(&self, remembered: &Remembered, subject: &Subject) -> Result<(), ApprovalError> {
+    fn check_in(&self, remembered: &SignedFile, subject: &Subject) -> Result<(), ApprovalError> {
         let last = remembered.signed.get(&subject.instance).and_then(|resources| resources.get(&subject.resource));
         match last.and_then(|last| behind(last, subject)) {
             Some(reason) => {
@@ -159,17 +159,17 @@ impl Memory {
         }
     }
 
-    fn read(&self) -> Result<Remembered, ApprovalError> {
+    fn read(&self) -> Result<SignedFile, ApprovalError> {
         let bytes = match fs::read(&self.path) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == ErrorKind::NotFound => {
-                return Ok(Remembered { kind: TYPE.to_owned(), signed: BTreeMap::new() });
+                return Ok(SignedFile { kind: TYPE.to_owned(), signed: BTreeMap::new() });
             }
             Err(error) => return Err(self.failed("read", error)),
         };
         let remembered = canonical::parse(&bytes)
             .ok()
-            .and_then(|value| serde_json::from_value::<Remembered>(value).ok())
+            .and_then(|value| serde_json::from_value::<SignedFile>(value).ok())
             .filter(|remembered| remembered.kind == TYPE);
         remembered.ok_or_else(|| self.failed("read", io::Error::other("it is damaged, or of another version")))
     }
@@ -180,7 +180,7 @@ impl Memory {
     }
 }
 
-fn behind(last: &Last, subject: &Subject) -> Option<Behind> {
+fn behind(last: &LastSigned, subject: &Subject) -> Option<Behind> {
     let (signed, found) = (last.sequence, subject.sequence);
     if found < signed {
         return Some(Behind::Older { signed, found });
@@ -217,7 +217,7 @@ mod tests {
     #[test]
     fn only_forward_and_the_same_again() {
         let signed = subject(3, 40, "a");
-        let last = Last { sequence: 3, identity: signed.identity(), log: signed.log.clone() };
+        let last = LastSigned { sequence: 3, identity: signed.identity(), log: signed.log.clone() };
         let table = [
             ("the same again", subject(3, 40, "a"), None),
             ("the next", subject(4, 41, "b"), None),
@@ -237,7 +237,7 @@ mod tests {
     fn it_is_kept_by_instance_and_resource_for_nobody_else_to_read() {
         use std::os::unix::fs::PermissionsExt;
         let folder = tempfile::tempdir().unwrap();
-        let memory = Memory::below(Some(folder.path().into()), None).unwrap();
+        let memory = SignedLog::below(Some(folder.path().into()), None).unwrap();
         let first = subject(3, 40, "a");
         memory.check(&first).unwrap();
         memory.remember(&first, false).unwrap();
@@ -260,7 +260,8 @@ mod tests {
     #[test]
     fn where_it_lies() {
         let path = |state: Option<&str>, home: Option<&str>| {
-            Memory::below(state.map(Into::into), home.map(Into::into)).map(|memory| memory.path.display().to_string())
+            SignedLog::below(state.map(Into::into), home.map(Into::into))
+                .map(|memory| memory.path.display().to_string())
         };
         let usual = Some("/home/me/.local/state/authdrift/signed.json".to_owned());
         assert_eq!(path(Some("/state"), Some("/home/me")), Some("/state/authdrift/signed.json".to_owned()));

@@ -21,11 +21,11 @@ const DEPTH: usize = 3;
 
 /// Why `after` is hard to believe, for somebody who saw `before`; both are documents of `section`. The objects of a list are
 /// read one by one.
-pub fn doubt(section: &Section, before: &Document, after: &Document) -> Option<String> {
+pub fn implausible(section: &Section, before: &Document, after: &Document) -> Option<String> {
     // Nothing is gone of what is unknown.
     if before.may_have_unknown() || after.may_have_unknown() {
         let before = as_before(before.read(), &Value::Null);
-        return doubt_of_values(section, &before, &as_before(after.read(), &before));
+        return implausible_values(section, &before, &as_before(after.read(), &before));
     }
     if section.shape == Shape::List
         && section.each.is_empty()
@@ -34,10 +34,10 @@ pub fn doubt(section: &Section, before: &Document, after: &Document) -> Option<S
         let fields = |raw: &&RawValue| fields(&serde_json::from_str(raw.get()).unwrap_or_default());
         return gone(section, &old, &new, fields, || None);
     }
-    doubt_of_values(section, &before.read(), &after.read())
+    implausible_values(section, &before.read(), &after.read())
 }
 
-fn doubt_of_values(section: &Section, before: &Value, after: &Value) -> Option<String> {
+fn implausible_values(section: &Section, before: &Value, after: &Value) -> Option<String> {
     let (old, new) = (parts(section, before), parts(section, after));
     gone(section, &old, &new, |object| fields(object), || emptied(section, before, after))
 }
@@ -159,10 +159,10 @@ mod tests {
     use crate::sections::Table;
     use serde_json::json;
 
-    fn doubt_of(section: &str, before: Value, after: Value) -> Option<String> {
+    fn implausibility_of(section: &str, before: Value, after: Value) -> Option<String> {
         let section = Table::of(Provider::Auth0).section(section).unwrap();
-        let by_values = doubt_of_values(section, &before, &after);
-        assert_eq!(doubt(section, &Document::new(&before), &Document::new(&after)), by_values);
+        let by_values = implausible_values(section, &before, &after);
+        assert_eq!(implausible(section, &Document::new(&before), &Document::new(&after)), by_values);
         by_values
     }
 
@@ -172,12 +172,13 @@ mod tests {
         let one = json!({ "p": 1, "q": 2 });
         let permissions = |admin: &Value| json!({ "admin": admin, "reader": one });
         let section = Table::of(Provider::Auth0).section("roles.permissions").unwrap();
-        let doubt_of = |after: Value| doubt(section, &Document::new(&permissions(&one)), &Document::new(&after));
-        assert_eq!(doubt_of(permissions(&odd)), None);
-        assert_eq!(doubt_of(json!({ "admin": odd, "": odd })), None);
-        assert!(doubt_of(json!({ "admin": odd, "reader": {} })).is_some());
+        let implausibility_of =
+            |after: Value| implausible(section, &Document::new(&permissions(&one)), &Document::new(&after));
+        assert_eq!(implausibility_of(permissions(&odd)), None);
+        assert_eq!(implausibility_of(json!({ "admin": odd, "": odd })), None);
+        assert!(implausibility_of(json!({ "admin": odd, "reader": {} })).is_some());
         let (odd, known) = (Document::new(&permissions(&odd)), Document::new(&permissions(&one)));
-        assert_eq!(doubt(section, &odd, &known), None);
+        assert_eq!(implausible(section, &odd, &known), None);
     }
 
     fn clients(names: &[&str], fields: &Value) -> Value {
@@ -201,21 +202,24 @@ mod tests {
             (clients(&["a", "b", "c", "d", "e", "f"], &full), None),
         ];
         for (after, expected) in table {
-            assert_eq!(doubt_of("clients", all.clone(), after).as_deref(), expected);
+            assert_eq!(implausibility_of("clients", all.clone(), after).as_deref(), expected);
         }
     }
 
     #[test]
     fn what_one_person_does_with_one_click_is_believed() {
         let one = json!({ "client_id": "x", "callbacks": [] });
-        assert_eq!(doubt_of("clients", clients(&["a"], &one), json!({})), None, "the only one");
-        assert_eq!(doubt_of("clients", clients(&["a", "b"], &one), clients(&["a"], &one)), None);
+        assert_eq!(implausibility_of("clients", clients(&["a"], &one), json!({})), None, "the only one");
+        assert_eq!(implausibility_of("clients", clients(&["a", "b"], &one), clients(&["a"], &one)), None);
         let mut edited = clients(&["a", "b", "c"], &one);
         edited["a"].as_object_mut().unwrap().remove("callbacks");
-        assert_eq!(doubt_of("clients", clients(&["a", "b", "c"], &one), edited), None);
-        assert_eq!(doubt_of("guardian.policies", json!(["all-applications"]), json!([])), None);
+        assert_eq!(implausibility_of("clients", clients(&["a", "b", "c"], &one), edited), None);
+        assert_eq!(implausibility_of("guardian.policies", json!(["all-applications"]), json!([])), None);
         let settings = json!({ "flags": {}, "session_lifetime": 8, "sandbox_version": "22" });
-        assert_eq!(doubt_of("tenants.settings", settings, json!({ "flags": {}, "sandbox_version": "22" })), None);
+        assert_eq!(
+            implausibility_of("tenants.settings", settings, json!({ "flags": {}, "sandbox_version": "22" })),
+            None
+        );
     }
 
     #[test]
@@ -232,11 +236,14 @@ mod tests {
             (json!({ "owner": full, "reader": { "a": {} } }), None),
         ];
         for (after, expected) in table {
-            assert_eq!(doubt_of("roles.permissions", roles.clone(), after).as_deref(), expected);
+            assert_eq!(implausibility_of("roles.permissions", roles.clone(), after).as_deref(), expected);
         }
         let texts = json!({ "login": { "en": { "login": {} } }, "signup": { "en": { "signup": {} }, "fr": {} } });
         let empty = json!({ "login": { "en": {} }, "signup": { "en": {}, "fr": {} } });
-        assert_eq!(doubt_of("prompts.custom-text", texts, empty).as_deref(), Some("all 2 fields are gone at once"));
+        assert_eq!(
+            implausibility_of("prompts.custom-text", texts, empty).as_deref(),
+            Some("all 2 fields are gone at once")
+        );
     }
 
     #[test]
@@ -251,6 +258,6 @@ mod tests {
     #[test]
     fn an_object_that_lost_most_of_its_fields_is_hard_to_believe() {
         let settings = json!({ "flags": {}, "a": 1, "b": 2, "c": 3 });
-        assert!(doubt_of("tenants.settings", settings, json!({ "flags": {} })).is_some());
+        assert!(implausibility_of("tenants.settings", settings, json!({ "flags": {} })).is_some());
     }
 }

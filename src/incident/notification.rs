@@ -2,14 +2,15 @@
 //!
 //! An open drift is told once and then in reminders, further and further apart. One that begins and ends again and again is
 //! told as such, and then only with values that are new and in reminders until it stays as it is. Nothing of this keeps
-//! anything out of the history: the story is read from there.
+//! anything out of the history: the log is the fold of its events.
 
 use std::collections::VecDeque;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Known, Status, Step};
+use super::{Drift, DriftStep, Status};
 use crate::model::Severity;
 
 /// Turns within [`FLAPPING_WITHIN`] intervals that make a drift one that goes back and forth.
@@ -25,8 +26,8 @@ const STABLE_AFTER: i32 = 3;
 const AHEAD: TimeDelta = TimeDelta::hours(1);
 
 /// What people were told of one drift, as far as the next word depends on it.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Story {
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NotificationLog {
     /// When they last heard of it.
     told_at: Option<DateTime<Utc>>,
     /// How often they were reminded since it last moved, or since they were told that it goes back and forth.
@@ -36,9 +37,9 @@ pub struct Story {
     /// They were told that it goes back and forth.
     is_flapping: bool,
     /// What it did last, while it is open.
-    last: Option<Step>,
+    last: Option<DriftStep>,
     /// What it did while it was kept quiet, and nobody heard of.
-    untold: Option<Step>,
+    untold: Option<DriftStep>,
     /// The values it had since it began last.
     values: Vec<Value>,
     /// It moved outside of what was announced.
@@ -47,7 +48,7 @@ pub struct Story {
 
 /// What people are told of a drift now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Telling {
+pub enum Notification {
     /// The step it took.
     Step,
     /// That it is still open.
@@ -55,14 +56,14 @@ pub enum Telling {
     /// That it goes back and forth, and that no turn is told until it is stable.
     Flapping,
     /// How it stands, now that it is stable again.
-    Settled,
+    Stabilised,
     /// What it did while it was kept quiet.
-    Late(Step),
+    Deferred(DriftStep),
     /// Nothing.
     Nothing,
 }
 
-impl Story {
+impl NotificationLog {
     /// Takes an event of the drift into account, oldest first; `after` is the value it is about. Others change nothing.
     pub fn take(&mut self, kind: &str, after: &Value, at: DateTime<Utc>) {
         match kind {
@@ -82,9 +83,9 @@ impl Story {
                     self.values.push(after.clone());
                 }
                 self.last = match kind {
-                    "drift.opened" => Some(Step::Opened),
-                    "drift.reopened" => Some(Step::Reopened),
-                    "drift.changed" => Some(Step::Changed),
+                    "drift.opened" => Some(DriftStep::Opened),
+                    "drift.reopened" => Some(DriftStep::Reopened),
+                    "drift.changed" => Some(DriftStep::Changed),
                     _ => None,
                 };
                 if self.last.is_none() {
@@ -126,51 +127,55 @@ impl Story {
     }
 
     /// What it did while it was kept quiet, if it is open and nobody heard of that yet.
-    pub fn untold(&self) -> Option<Step> {
+    pub fn untold(&self) -> Option<DriftStep> {
         self.untold
     }
 }
 
-/// What people are told when a drift takes `step` after `story`, which makes it `drift`. `interval` lies between two readings.
+/// What people are told when a drift takes `step` after `log`, which makes it `drift`. `interval` lies between two readings.
 ///
 /// # Security
 /// Only what they heard before is held back while it goes back and forth, and not for ever: somebody who makes noise on
 /// purpose can hide neither another value in it nor that it still goes on.
-pub fn telling(
-    story: &Story,
-    step: &Step,
-    drift: &Known,
+pub fn decide(
+    log: &NotificationLog,
+    step: &DriftStep,
+    drift: &Drift,
     severity: Severity,
     interval: TimeDelta,
     now: DateTime<Utc>,
-) -> Telling {
-    let is_due = story.told_at.is_some_and(|told_at| is_reminder_due(severity, story.reminders, told_at, now));
-    let is_known = || story.turns.iter().any(|(_, after)| *after == drift.change.after);
+) -> Notification {
+    let is_due = log.told_at.is_some_and(|told_at| is_reminder_due(severity, log.reminders, told_at, now));
+    let is_known = || log.turns.iter().any(|(_, after)| *after == drift.change.after);
     match step {
         // Somebody decided about it: that is said whatever went before.
-        Step::Ended if drift.status == Status::Approved => Telling::Step,
-        Step::Unchanged if !story.is_flapping => {
+        DriftStep::Ended if drift.status == Status::Approved => Notification::Step,
+        DriftStep::Unchanged if !log.is_flapping => {
             if is_due {
-                Telling::Reminder
+                Notification::Reminder
             } else {
-                Telling::Nothing
+                Notification::Nothing
             }
         }
-        Step::Unchanged if story.turns.back().is_none_or(|(last, _)| is_over(*last, interval * STABLE_AFTER, now)) => {
-            Telling::Settled
+        DriftStep::Unchanged
+            if log.turns.back().is_none_or(|(last, _)| is_over(*last, interval * STABLE_AFTER, now)) =>
+        {
+            Notification::Stabilised
         }
-        Step::Opened | Step::Reopened | Step::Changed if story.is_flapping && !is_known() => Telling::Step,
-        _ if story.is_flapping => {
+        DriftStep::Opened | DriftStep::Reopened | DriftStep::Changed if log.is_flapping && !is_known() => {
+            Notification::Step
+        }
+        _ if log.is_flapping => {
             if is_due {
-                Telling::Flapping
+                Notification::Flapping
             } else {
-                Telling::Nothing
+                Notification::Nothing
             }
         }
         _ => {
             let since = now - interval * FLAPPING_WITHIN;
-            let turns = 1 + story.turns.iter().filter(|(turn, _)| *turn > since && *turn <= now + AHEAD).count();
-            if turns >= FLAPPING_TURNS { Telling::Flapping } else { Telling::Step }
+            let turns = 1 + log.turns.iter().filter(|(turn, _)| *turn > since && *turn <= now + AHEAD).count();
+            if turns >= FLAPPING_TURNS { Notification::Flapping } else { Notification::Step }
         }
     }
 }
@@ -206,7 +211,7 @@ mod tests {
     }
 
     /// The drift that all of it is about, with the value it has.
-    fn drift(status: Status, after: i64) -> Known {
+    fn drift(status: Status, after: i64) -> Drift {
         let change = Change {
             path: "/a/x".parse().unwrap(),
             kind: ChangeKind::Changed,
@@ -214,7 +219,7 @@ mod tests {
             after: json!(after),
             is_member: false,
         };
-        Known {
+        Drift {
             id: DriftId::from_text("drf_x"),
             change,
             status,
@@ -226,51 +231,51 @@ mod tests {
         }
     }
 
-    /// Lives through steps at minutes, each with the value then, and answers what was told, keeping the story as the
+    /// Lives through steps at minutes, each with the value then, and answers what was told, keeping the log as the
     /// history would.
-    fn lived_with_values(severity: Severity, steps: &[(i64, Step, i64)]) -> Vec<Telling> {
-        let mut story = Story::default();
+    fn lived_with_values(severity: Severity, steps: &[(i64, DriftStep, i64)]) -> Vec<Notification> {
+        let mut log = NotificationLog::default();
         let mut told = Vec::new();
         for (minute, step, value) in steps {
-            let status = if *step == Step::Ended { Status::Reverted } else { Status::Open };
+            let status = if *step == DriftStep::Ended { Status::Reverted } else { Status::Open };
             let drift = drift(status, *value);
-            let telling = telling(&story, step, &drift, severity, INTERVAL, at(*minute));
+            let notification = decide(&log, step, &drift, severity, INTERVAL, at(*minute));
             let moved = match step {
-                Step::Opened => Some("drift.opened"),
-                Step::Reopened => Some("drift.reopened"),
-                Step::Changed => Some("drift.changed"),
-                Step::Ended => Some("drift.reverted"),
-                Step::Unchanged => None,
+                DriftStep::Opened => Some("drift.opened"),
+                DriftStep::Reopened => Some("drift.reopened"),
+                DriftStep::Changed => Some("drift.changed"),
+                DriftStep::Ended => Some("drift.reverted"),
+                DriftStep::Unchanged => None,
             };
-            let said = match telling {
-                Telling::Reminder => Some("drift.reminded"),
-                Telling::Flapping => Some("drift.flapping"),
-                Telling::Settled => Some("drift.settled"),
-                Telling::Step | Telling::Late(_) | Telling::Nothing => None,
+            let said = match notification {
+                Notification::Reminder => Some("drift.reminded"),
+                Notification::Flapping => Some("drift.flapping"),
+                Notification::Stabilised => Some("drift.settled"),
+                Notification::Step | Notification::Deferred(_) | Notification::Nothing => None,
             };
-            moved.into_iter().for_each(|kind| story.take(kind, &drift.change.after, at(*minute)));
-            said.into_iter().for_each(|kind| story.take(kind, &Value::Null, at(*minute)));
-            told.push(telling);
+            moved.into_iter().for_each(|kind| log.take(kind, &drift.change.after, at(*minute)));
+            said.into_iter().for_each(|kind| log.take(kind, &Value::Null, at(*minute)));
+            told.push(notification);
         }
         told
     }
 
-    fn lived(severity: Severity, steps: &[(i64, Step)]) -> Vec<Telling> {
+    fn lived(severity: Severity, steps: &[(i64, DriftStep)]) -> Vec<Notification> {
         let steps: Vec<_> = steps.iter().map(|(minute, step)| (*minute, *step, 1)).collect();
         lived_with_values(severity, &steps)
     }
 
     /// Begins and ends every five minutes, `count` times.
-    fn toggled(count: i64) -> Vec<(i64, Step, i64)> {
-        let step = |turn: i64| if turn % 2 == 0 { Step::Reopened } else { Step::Ended };
+    fn toggled(count: i64) -> Vec<(i64, DriftStep, i64)> {
+        let step = |turn: i64| if turn % 2 == 0 { DriftStep::Reopened } else { DriftStep::Ended };
         (0..count).map(|turn| (turn * 5, step(turn), 1)).collect()
     }
 
     fn reminded_after_hours(severity: Severity, days: i64) -> Vec<i64> {
-        let mut steps = vec![(0, Step::Opened)];
-        steps.extend((1..days * 288).map(|turn| (turn * 5, Step::Unchanged)));
+        let mut steps = vec![(0, DriftStep::Opened)];
+        steps.extend((1..days * 288).map(|turn| (turn * 5, DriftStep::Unchanged)));
         let told = lived(severity, &steps);
-        let reminders = told.iter().zip(&steps).filter(|(telling, _)| **telling == Telling::Reminder);
+        let reminders = told.iter().zip(&steps).filter(|(notification, _)| **notification == Notification::Reminder);
         reminders.map(|(_, (minute, _))| minute / 60).collect()
     }
 
@@ -285,19 +290,28 @@ mod tests {
     #[test]
     fn what_moves_is_told_and_reminded_of_anew() {
         let steps = [
-            (0, Step::Opened),
-            (240, Step::Unchanged),
-            (300, Step::Changed),
-            (500, Step::Unchanged),
-            (540, Step::Unchanged),
+            (0, DriftStep::Opened),
+            (240, DriftStep::Unchanged),
+            (300, DriftStep::Changed),
+            (500, DriftStep::Unchanged),
+            (540, DriftStep::Unchanged),
         ];
         let told = lived(Severity::High, &steps);
-        assert_eq!(told, [Telling::Step, Telling::Reminder, Telling::Step, Telling::Nothing, Telling::Reminder]);
+        assert_eq!(
+            told,
+            [
+                Notification::Step,
+                Notification::Reminder,
+                Notification::Step,
+                Notification::Nothing,
+                Notification::Reminder
+            ]
+        );
     }
 
     #[test]
     fn what_goes_back_and_forth_is_told_as_such_once_and_then_when_it_is_stable() {
-        use Step::{Ended, Opened, Reopened, Unchanged};
+        use DriftStep::{Ended, Opened, Reopened, Unchanged};
         let steps = [
             (0, Opened),
             (5, Ended),
@@ -314,62 +328,80 @@ mod tests {
             (45 + 240, Unchanged),
         ];
         let told = lived(Severity::High, &steps);
-        assert_eq!(told[..4], [Telling::Step; 4]);
-        assert_eq!(told[4], Telling::Flapping, "the fifth turn within six intervals");
-        assert_eq!(told[5..9], [Telling::Nothing; 4]);
-        assert_eq!(told[9], Telling::Settled, "three intervals after the last turn");
+        assert_eq!(told[..4], [Notification::Step; 4]);
+        assert_eq!(told[4], Notification::Flapping, "the fifth turn within six intervals");
+        assert_eq!(told[5..9], [Notification::Nothing; 4]);
+        assert_eq!(told[9], Notification::Stabilised, "three intervals after the last turn");
         assert_eq!(
             told[10..],
-            [Telling::Nothing, Telling::Nothing, Telling::Reminder],
+            [Notification::Nothing, Notification::Nothing, Notification::Reminder],
             "and reminded of like any other"
         );
     }
 
     #[test]
     fn turns_that_are_far_apart_are_told_one_by_one() {
-        let steps: Vec<(i64, Step)> =
-            (0..12).map(|turn| (turn * 10, if turn % 2 == 0 { Step::Reopened } else { Step::Ended })).collect();
-        assert_eq!(lived(Severity::High, &steps), [Telling::Step; 12]);
+        let steps: Vec<(i64, DriftStep)> = (0..12)
+            .map(|turn| (turn * 10, if turn % 2 == 0 { DriftStep::Reopened } else { DriftStep::Ended }))
+            .collect();
+        assert_eq!(lived(Severity::High, &steps), [Notification::Step; 12]);
     }
 
     #[test]
     fn an_approval_is_told_although_it_went_back_and_forth() {
-        let mut story = Story::default();
-        story.take("drift.flapping", &Value::Null, at(0));
-        assert!(story.is_flapping());
+        let mut log = NotificationLog::default();
+        log.take("drift.flapping", &Value::Null, at(0));
+        assert!(log.is_flapping());
         let approved = drift(Status::Approved, 1);
-        assert_eq!(telling(&story, &Step::Ended, &approved, Severity::Low, INTERVAL, at(1)), Telling::Step);
-        story.take("drift.approved", &json!(1), at(1));
-        assert_eq!(story, Story::default());
+        assert_eq!(decide(&log, &DriftStep::Ended, &approved, Severity::Low, INTERVAL, at(1)), Notification::Step);
+        log.take("drift.approved", &json!(1), at(1));
+        assert_eq!(log, NotificationLog::default());
     }
 
     #[test]
     fn another_value_cannot_be_hidden_among_many_turns() {
         let mut steps = toggled(8);
-        steps.extend([(40, Step::Reopened, 9_999), (45, Step::Changed, 1), (50, Step::Changed, 9_999)]);
+        steps.extend([(40, DriftStep::Reopened, 9_999), (45, DriftStep::Changed, 1), (50, DriftStep::Changed, 9_999)]);
         let told = lived_with_values(Severity::High, &steps);
-        assert_eq!(told[4..8], [Telling::Flapping, Telling::Nothing, Telling::Nothing, Telling::Nothing]);
-        assert_eq!(told[8..], [Telling::Step, Telling::Nothing, Telling::Nothing], "what is new is told, and once");
+        assert_eq!(
+            told[4..8],
+            [Notification::Flapping, Notification::Nothing, Notification::Nothing, Notification::Nothing]
+        );
+        assert_eq!(
+            told[8..],
+            [Notification::Step, Notification::Nothing, Notification::Nothing],
+            "what is new is told, and once"
+        );
     }
 
     #[test]
     fn whoever_never_lets_it_rest_is_told_of_again_and_again() {
         let told = lived_with_values(Severity::Critical, &toggled(3 * 288));
-        let again: Vec<_> = (0..).zip(&told).filter(|(_, telling)| **telling == Telling::Flapping).collect();
+        let again: Vec<_> =
+            (0..).zip(&told).filter(|(_, notification)| **notification == Notification::Flapping).collect();
         assert_eq!(again.iter().map(|(turn, _)| (turn * 5 - 20) / 60).collect::<Vec<i64>>(), [0, 4, 28, 52]);
     }
 
     #[test]
     fn nobody_waits_for_a_time_that_a_wrong_clock_named() {
         let year = 525_600;
-        let steps = [(year, Step::Opened), (10, Step::Unchanged), (15, Step::Unchanged), (250, Step::Unchanged)];
-        let expected = [Telling::Step, Telling::Reminder, Telling::Nothing, Telling::Nothing];
+        let steps = [
+            (year, DriftStep::Opened),
+            (10, DriftStep::Unchanged),
+            (15, DriftStep::Unchanged),
+            (250, DriftStep::Unchanged),
+        ];
+        let expected = [Notification::Step, Notification::Reminder, Notification::Nothing, Notification::Nothing];
         assert_eq!(lived(Severity::High, &steps), expected);
         let mut steps: Vec<_> = toggled(5).into_iter().map(|(minute, step, _)| (year + minute, step)).collect();
-        steps.push((5, Step::Unchanged));
-        assert_eq!(lived(Severity::High, &steps).last(), Some(&Telling::Settled));
+        steps.push((5, DriftStep::Unchanged));
+        assert_eq!(lived(Severity::High, &steps).last(), Some(&Notification::Stabilised));
         let mut steps = steps[..4].to_vec();
-        steps.push((5, Step::Reopened));
-        assert_eq!(lived(Severity::High, &steps).last(), Some(&Telling::Step), "those turns are not of these minutes");
+        steps.push((5, DriftStep::Reopened));
+        assert_eq!(
+            lived(Severity::High, &steps).last(),
+            Some(&Notification::Step),
+            "those turns are not of these minutes"
+        );
     }
 }

@@ -17,12 +17,12 @@ const LONGEST_NAME: usize = 1_000;
 
 /// What is known about an instance beside one change of it. The default knows nothing.
 #[derive(Debug, Clone, Default)]
-pub struct Surroundings {
+pub struct ChangeContext {
     names: BTreeMap<String, String>,
     new_fields: BTreeSet<Pointer>,
 }
 
-impl Surroundings {
+impl ChangeContext {
     /// What the values of all sections, before and `after`, tell about `changes`, and about those that are `remembered`: an
     /// object that went again has its name there only. One section is looked at after the other, so that they may be read
     /// one by one.
@@ -33,9 +33,9 @@ impl Surroundings {
         changes: &[Change],
         remembered: &[Change],
     ) -> Self {
-        let mut surroundings = Self::default();
+        let mut change_context = Self::default();
         if changes.is_empty() && remembered.is_empty() {
-            return surroundings;
+            return change_context;
         }
         let mut named: BTreeMap<(&str, String), String> = BTreeMap::new();
         let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
@@ -63,7 +63,7 @@ impl Surroundings {
         }
         // Some ids are chosen by people: one that means something else in another section has no name of its own.
         for ((_, id), name) in named {
-            let known = surroundings.names.entry(id.clone()).or_insert_with(|| name.clone());
+            let known = change_context.names.entry(id.clone()).or_insert_with(|| name.clone());
             if *known != name {
                 id.clone_into(known);
             }
@@ -77,9 +77,9 @@ impl Surroundings {
                 field.section() == section && **count == objects && objects >= MANY && field.tokens().len() > 2
             };
             let fields: Vec<_> = seen.iter().filter(is_everywhere).map(|(field, _)| field.clone()).collect();
-            surroundings.new_fields.extend(fields);
+            change_context.new_fields.extend(fields);
         }
-        surroundings
+        change_context
     }
 
     /// The name of the object with that id, or the id itself.
@@ -109,7 +109,7 @@ fn without_object(path: &Pointer) -> Pointer {
 mod tests {
     use serde_json::json;
 
-    use super::super::{Catalogue, NEW_FIELD, assess_among};
+    use super::super::{Catalogue, NEW_FIELD, classify_in};
     use super::*;
     use crate::model::{Direction, Provider, Severity};
 
@@ -120,9 +120,9 @@ mod tests {
 
     fn drifts(clients: &Value, changes: Vec<Change>) -> Vec<(String, String, Severity)> {
         let table = Table::of(Provider::Auth0);
-        let surroundings = Surroundings::new(table, [], [("clients", clients)], &changes, &[]);
+        let change_context = ChangeContext::new(table, [], [("clients", clients)], &changes, &[]);
         let catalogue = Catalogue::of(Provider::Auth0, None).unwrap();
-        let drifts = changes.into_iter().map(|change| assess_among(&catalogue, &surroundings, change));
+        let drifts = changes.into_iter().map(|change| classify_in(&catalogue, &change_context, change));
         drifts.map(|drift| (drift.setting, drift.title, drift.severity)).collect()
     }
 
@@ -153,8 +153,9 @@ mod tests {
             added("/clients/abc/cross_origin_authentication", json!(true)),
             added("/clients/def", json!({ "name": "Back door" })),
         ];
-        let surroundings = Surroundings::new(table, [("clients", &clients)], [("clients", &clients)], &[], &remembered);
-        assert_eq!((surroundings.name_of("abc"), surroundings.name_of("def")), ("Storefront", "Back door"));
+        let change_context =
+            ChangeContext::new(table, [("clients", &clients)], [("clients", &clients)], &[], &remembered);
+        assert_eq!((change_context.name_of("abc"), change_context.name_of("def")), ("Storefront", "Back door"));
     }
 
     #[test]
@@ -164,8 +165,8 @@ mod tests {
         let connections = json!({ "users": {} });
         let after = [("clients", &clients), ("connections", &connections), ("resource-servers", &apis)];
         let changes = [added("/clients/abc/callbacks", json!(["x"])), added("/connections/users/options/x", json!(1))];
-        let surroundings = Surroundings::new(Table::of(Provider::Auth0), [], after, &changes, &[]);
-        assert_eq!((surroundings.name_of("abc"), surroundings.name_of("users")), ("abc", "users"));
+        let change_context = ChangeContext::new(Table::of(Provider::Auth0), [], after, &changes, &[]);
+        assert_eq!((change_context.name_of("abc"), change_context.name_of("users")), ("abc", "users"));
     }
 
     #[test]
@@ -184,7 +185,7 @@ mod tests {
     #[test]
     fn an_absent_field_is_its_default_and_nothing_is_nothing() {
         let catalogue = Catalogue::of(Provider::Auth0, None).unwrap();
-        let judge = |change| assess_among(&catalogue, &Surroundings::default(), change);
+        let judge = |change| classify_in(&catalogue, &ChangeContext::default(), change);
         let longer = Change {
             kind: ChangeKind::Removed,
             before: json!(8),

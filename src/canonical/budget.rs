@@ -7,19 +7,19 @@ use serde_json::Value;
 
 /// A bound of memory, shared by all that is read within it.
 #[derive(Debug)]
-pub struct Room {
+pub struct MemoryBudget {
     most: usize,
     taken: AtomicUsize,
     /// What is taken here is taken there as well.
-    outer: Option<Arc<Room>>,
+    outer: Option<Arc<MemoryBudget>>,
 }
 
 /// There is not so much room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("it is larger than {0} MiB")]
-pub struct NoRoom(usize);
+pub struct OverBudget(usize);
 
-impl Room {
+impl MemoryBudget {
     /// Room for that many bytes.
     pub fn of(most: usize) -> Self {
         Self { most, taken: AtomicUsize::new(0), outer: None }
@@ -34,10 +34,10 @@ impl Room {
     ///
     /// # Errors
     /// There are fewer left here or further out.
-    pub fn take(&self, bytes: usize) -> Result<(), NoRoom> {
+    pub fn take(&self, bytes: usize) -> Result<(), OverBudget> {
         let taken = self.taken.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes);
         self.outer.as_ref().map_or(Ok(()), |outer| outer.take(bytes))?;
-        if taken > self.most { Err(NoRoom(self.most >> 20)) } else { Ok(()) }
+        if taken > self.most { Err(OverBudget(self.most >> 20)) } else { Ok(()) }
     }
 
     /// Gives back all that was taken here: what took it is not kept.
@@ -107,8 +107,8 @@ mod tests {
     #[test]
     fn what_is_read_takes_what_it_weighs_here_and_further_out() {
         let text = r#"{"a":[1,"x",{"":0},[]],"b":"yy","c":null,"d":1,"e":1,"f":1,"g":1}"#;
-        let outer = Arc::new(Room::of(1 << 20));
-        let inner = Room::within(&outer, 1 << 20);
+        let outer = Arc::new(MemoryBudget::of(1 << 20));
+        let inner = MemoryBudget::within(&outer, 1 << 20);
         let value = parse_within(text.as_bytes(), &inner).unwrap();
         assert_eq!((inner.taken(), outer.taken()), (weight(&value), weight(&value)));
         assert!(weight(&value) > 3 * OF_NODE);
@@ -118,8 +118,8 @@ mod tests {
 
     #[test]
     fn a_bound_anywhere_is_a_bound() {
-        let outer = Arc::new(Room::of(10));
-        let (one, other) = (Room::within(&outer, 8), Room::within(&outer, 8));
+        let outer = Arc::new(MemoryBudget::of(10));
+        let (one, other) = (MemoryBudget::within(&outer, 8), MemoryBudget::within(&outer, 8));
         assert!(one.take(8).is_ok() && one.take(1).is_err());
         one.give_back();
         assert!(other.take(6).is_ok() && one.take(4).is_ok() && one.take(1).is_err());

@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use super::{Taken, Watch, verified_baseline};
+use super::{Monitor, ReadResult, verified_baseline};
 use crate::incident::SectionKind;
 use crate::model::{Digest, State};
+use crate::plausibility;
 use crate::provider::Wanted;
 use crate::sections::Table;
 use crate::snapshot::Reading;
 use crate::store::{self, StoreError, cycles, documents, instances, news};
-use crate::suspicion;
 use crate::telemetry::{Observable, Reread};
 use crate::trust_files::TrustFiles;
 
@@ -17,30 +17,30 @@ use crate::trust_files::TrustFiles;
 const MOST_CYCLES: u32 = 3;
 
 /// Why each doubtful section is hard to believe, and what was read of it.
-type Doubts = BTreeMap<String, (String, Option<Digest>)>;
+type Implausible = BTreeMap<String, (String, Option<Digest>)>;
 
-impl Watch {
+impl Monitor {
     /// Reads what is hard to believe a second time. What still is becomes [`State::Suspect`], unless the cycle before
     /// read the very same: then it is what the vendor says. What no baseline holds is read again, and believed: nothing
     /// is concluded from it.
-    pub(super) async fn read_doubtful_again(&self, taken: &mut Taken, trust: &TrustFiles) -> Result<(), StoreError> {
-        let doubts = self.doubts(taken)?;
-        if doubts.is_empty() {
+    pub(super) async fn reread_implausible(&self, read: &mut ReadResult, trust: &TrustFiles) -> Result<(), StoreError> {
+        let implausible = self.implausible(read)?;
+        if implausible.is_empty() {
             return Ok(());
         }
-        let only: Vec<String> = doubts.keys().cloned().collect();
+        let only: Vec<String> = implausible.keys().cloned().collect();
         Reread { instance: &self.instance.id, sections: &only, is_doubtful: true }.observe();
         let mut again = self.take(Wanted { only: Some(&only), ..Wanted::default() }).await;
-        taken.requests += again.requests;
-        taken.collection.append(&mut again.collection);
+        read.requests += again.requests;
+        read.collection.append(&mut again.collection);
         for section in only {
             let unread = || Reading::without(State::Unreachable, "it could not be read a second time");
             let reading = again.snapshot.sections.remove(&section).unwrap_or_else(unread);
-            taken.keep_left_out(&section, &mut again.left_out);
-            taken.snapshot.sections.insert(section, reading);
+            read.keep_left_out(&section, &mut again.left_out);
+            read.snapshot.sections.insert(section, reading);
         }
         let baseline =
-            self.store.read(|tx| verified_baseline(tx, &taken.snapshot, trust, &self.catalogue, self.clock.now()))?;
+            self.store.read(|tx| verified_baseline(tx, &read.snapshot, trust, &self.catalogue, self.clock.now()))?;
         let is_held = |section: &String| match &baseline {
             Ok(baseline) => baseline.as_ref().is_some_and(|baseline| {
                 baseline.approved.subject.sections.get(section).is_some_and(|mark| mark.state.is_comparable())
@@ -48,24 +48,24 @@ impl Watch {
             // Nobody knows.
             Err(_) => true,
         };
-        let doubts = self.doubts(taken)?;
-        for (section, (reason, digest)) in doubts.into_iter().filter(|(section, _)| is_held(section)) {
+        let implausible = self.implausible(read)?;
+        for (section, (reason, digest)) in implausible.into_iter().filter(|(section, _)| is_held(section)) {
             if let Some(digest) = digest {
-                taken.suspected.insert(section.clone(), digest);
+                read.suspected.insert(section.clone(), digest);
             }
-            taken.snapshot.sections.insert(section, Reading::without(State::Suspect, reason));
+            read.snapshot.sections.insert(section, Reading::without(State::Suspect, reason));
         }
         Ok(())
     }
 
     /// The sections that are hard to believe for somebody who knows the readings before. One that is kept and cannot be read
     /// is compared with nothing.
-    fn doubts(&self, taken: &mut Taken) -> Result<Doubts, StoreError> {
-        let Taken { snapshot, left_out, unusable, .. } = taken;
+    fn implausible(&self, read: &mut ReadResult) -> Result<Implausible, StoreError> {
+        let ReadResult { snapshot, left_out, unusable, .. } = read;
         let table = Table::of(self.instance.id.provider);
         self.store.read(|tx| {
-            let (mut doubts, mut of_doubtful) = (Doubts::new(), Doubts::new());
-            let Some(row) = instances::find(tx, &self.instance.id)? else { return Ok(doubts) };
+            let (mut implausible, mut of_implausible) = (Implausible::new(), Implausible::new());
+            let Some(row) = instances::find(tx, &self.instance.id)? else { return Ok(implausible) };
             let known = news::known(tx, row)?;
             let latest = cycles::latest_manifest(tx, row)?.unwrap_or_default();
             for (name, reading) in &snapshot.sections {
@@ -87,24 +87,24 @@ impl Watch {
                     }
                     before => before?,
                 };
-                let doubt = suspicion::doubt(section, &before, document);
-                if let Some(reason) = doubt.or_else(|| suspicion::refused(&before.read(), left_out.get(name)?)) {
-                    doubts.insert(name.clone(), (reason, Some(document.digest().clone())));
+                let doubt = plausibility::implausible(section, &before, document);
+                if let Some(reason) = doubt.or_else(|| plausibility::refused(&before.read(), left_out.get(name)?)) {
+                    implausible.insert(name.clone(), (reason, Some(document.digest().clone())));
                 }
             }
             // What was read for the objects of a list is worth as much as the list.
-            for section in table.sections().iter().filter(|section| !doubts.contains_key(&section.name)) {
+            for section in table.sections().iter().filter(|section| !implausible.contains_key(&section.name)) {
                 let reading = snapshot.sections.get(&section.name).filter(|reading| reading.state().is_comparable());
                 let Some(reading) = reading.filter(|reading| latest.get(&section.name) != Some(&reading.mark())) else {
                     continue;
                 };
-                if let Some(parent) = section.parents().find(|parent| doubts.contains_key(*parent)) {
+                if let Some(parent) = section.parents().find(|parent| implausible.contains_key(*parent)) {
                     let digest = reading.document().map(|document| document.digest().clone());
-                    of_doubtful.insert(section.name.clone(), (format!("{parent} is hard to believe"), digest));
+                    of_implausible.insert(section.name.clone(), (format!("{parent} is hard to believe"), digest));
                 }
             }
-            doubts.append(&mut of_doubtful);
-            Ok::<_, store::StoreError>(doubts)
+            implausible.append(&mut of_implausible);
+            Ok::<_, store::StoreError>(implausible)
         })
     }
 }

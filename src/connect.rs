@@ -30,7 +30,7 @@ const HEAD_START: Duration = Duration::from_millis(250);
 
 /// Where to knock.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Door {
+pub struct Endpoint {
     /// A name or an address.
     pub host: String,
     /// The port.
@@ -38,12 +38,12 @@ pub struct Door {
     /// TLS from the first byte.
     pub is_tls: bool,
     /// Who may stand behind it.
-    pub who: Who,
+    pub who: AllowedPeers,
 }
 
 /// Who may stand behind a door.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Who {
+pub enum AllowedPeers {
     /// Whoever the configuration names: vendors and mail relays.
     Anybody,
     /// Not somebody of the private network, as for what is sent to receivers.
@@ -54,7 +54,7 @@ pub enum Who {
 
 /// How far it went.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Unreached {
+pub enum ConnectError {
     /// The name has no address.
     #[error("the name cannot be resolved: {0}")]
     Name(String),
@@ -87,9 +87,9 @@ pub enum Unreached {
     },
 }
 
-impl Door {
+impl Endpoint {
     /// The one that `url` leads to.
-    pub fn of(url: &Url, who: Who) -> Option<Self> {
+    pub fn of(url: &Url, who: AllowedPeers) -> Option<Self> {
         let host = match url.host()? {
             Host::Domain(name) => name.to_owned(),
             Host::Ipv4(address) => address.to_string(),
@@ -102,22 +102,22 @@ impl Door {
     ///
     /// # Errors
     /// How far it went, and why no further.
-    pub async fn reach(&self) -> Result<String, Unreached> {
+    pub async fn reach(&self) -> Result<String, ConnectError> {
         let late = || io::Error::from(io::ErrorKind::TimedOut);
         let found = timeout(PATIENCE, lookup_host((self.host.as_str(), self.port))).await;
         let found: Vec<SocketAddr> = match found.unwrap_or_else(|_| Err(late())) {
             Ok(found) => found.collect(),
-            Err(error) => return Err(Unreached::Name(words(&error))),
+            Err(error) => return Err(ConnectError::Name(words(&error))),
         };
         if found.is_empty() {
-            return Err(Unreached::Name("it has no address".to_owned()));
+            return Err(ConnectError::Name("it has no address".to_owned()));
         }
-        let found = self.meant(found).map_err(Unreached::NotMeant)?;
+        let found = self.meant(found).map_err(ConnectError::NotMeant)?;
         let addresses = in_words(&found);
         let connected = timeout(PATIENCE, connect(&found)).await;
         let stream = match connected.unwrap_or_else(|_| Err(late())) {
             Ok(stream) => stream,
-            Err(error) => return Err(Unreached::Connection { addresses, reason: words(&error) }),
+            Err(error) => return Err(ConnectError::Connection { addresses, reason: words(&error) }),
         };
         if !self.is_tls {
             return Ok(addresses);
@@ -128,14 +128,14 @@ impl Door {
         });
         let (connector, name) = match prepared {
             Ok(prepared) => prepared,
-            Err(reason) => return Err(Unreached::Tls { addresses, reason }),
+            Err(reason) => return Err(ConnectError::Tls { addresses, reason }),
         };
         let shaken = timeout(PATIENCE, connector.connect(name, stream)).await;
         match shaken.unwrap_or_else(|_| Err(late())) {
             Ok(_) => Ok(addresses),
             Err(error) => Err(match certificate(&error) {
-                Some(reason) => Unreached::Certificate { addresses, reason },
-                None => Unreached::Tls { addresses, reason: words(&error) },
+                Some(reason) => ConnectError::Certificate { addresses, reason },
+                None => ConnectError::Tls { addresses, reason: words(&error) },
             }),
         }
     }
@@ -144,9 +144,9 @@ impl Door {
     fn meant(&self, found: Vec<SocketAddr>) -> Result<Vec<SocketAddr>, String> {
         let is_written = self.host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
         match self.who {
-            Who::Anybody => Ok(found),
-            Who::Public | Who::Private if is_written => Ok(found),
-            who => meant(&self.host, found, who == Who::Private),
+            AllowedPeers::Anybody => Ok(found),
+            AllowedPeers::Public | AllowedPeers::Private if is_written => Ok(found),
+            who => meant(&self.host, found, who == AllowedPeers::Private),
         }
     }
 }
@@ -278,37 +278,37 @@ mod tests {
         assert_eq!(connect(&[]).await.unwrap_err().kind(), io::ErrorKind::AddrNotAvailable);
     }
 
-    fn door(host: &str, port: u16, is_tls: bool) -> Door {
-        Door { host: host.to_owned(), port, is_tls, who: Who::Anybody }
+    fn endpoint(host: &str, port: u16, is_tls: bool) -> Endpoint {
+        Endpoint { host: host.to_owned(), port, is_tls, who: AllowedPeers::Anybody }
     }
 
     #[test]
     fn an_address_leads_to_one_door() {
         for (url, expected) in [
-            ("https://api.clerk.com/v1", door("api.clerk.com", 443, true)),
-            ("http://127.0.0.1:8080", door("127.0.0.1", 8080, false)),
-            ("https://[::1]:9/x", door("::1", 9, true)),
+            ("https://api.clerk.com/v1", endpoint("api.clerk.com", 443, true)),
+            ("http://127.0.0.1:8080", endpoint("127.0.0.1", 8080, false)),
+            ("https://[::1]:9/x", endpoint("::1", 9, true)),
         ] {
-            assert_eq!(Door::of(&url.parse().unwrap(), Who::Anybody), Some(expected), "{url}");
+            assert_eq!(Endpoint::of(&url.parse().unwrap(), AllowedPeers::Anybody), Some(expected), "{url}");
         }
     }
 
     #[tokio::test]
     async fn t8_a_receiver_is_not_knocked_at_where_nothing_would_be_sent() {
-        let knock = |host: &str, who| Door { who, ..door(host, 1, false) };
-        for (host, who) in [("10.0.0.1", Who::Public), ("169.254.169.254", Who::Private)] {
+        let knock = |host: &str, who| Endpoint { who, ..endpoint(host, 1, false) };
+        for (host, who) in [("10.0.0.1", AllowedPeers::Public), ("169.254.169.254", AllowedPeers::Private)] {
             let refused = knock(host, who).reach().await;
-            assert!(matches!(refused, Err(Unreached::NotMeant(_))), "{refused:?}");
+            assert!(matches!(refused, Err(ConnectError::NotMeant(_))), "{refused:?}");
         }
-        let itself = knock("127.0.0.1", Who::Public).reach().await;
-        assert!(matches!(itself, Err(Unreached::Connection { .. })), "{itself:?}");
+        let itself = knock("127.0.0.1", AllowedPeers::Public).reach().await;
+        assert!(matches!(itself, Err(ConnectError::Connection { .. })), "{itself:?}");
     }
 
     #[tokio::test]
     async fn how_far_it_went_is_said() {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        assert_eq!(door("127.0.0.1", port, false).reach().await, Ok("127.0.0.1".to_owned()));
+        assert_eq!(endpoint("127.0.0.1", port, false).reach().await, Ok("127.0.0.1".to_owned()));
         let talker = tokio::spawn(async move {
             use tokio::io::AsyncWriteExt;
             let (mut stream, _) = listener.accept().await.unwrap();
@@ -317,10 +317,10 @@ mod tests {
         });
         // The first connection, of the line above, is the one that was taken.
         talker.await.unwrap();
-        let closed = door("127.0.0.1", port, true).reach().await;
-        assert!(matches!(closed, Err(Unreached::Connection { .. })), "{closed:?}");
-        let unknown = door("no-such-host.invalid", 443, true).reach().await;
-        assert!(matches!(unknown, Err(Unreached::Name(_))), "{unknown:?}");
+        let closed = endpoint("127.0.0.1", port, true).reach().await;
+        assert!(matches!(closed, Err(ConnectError::Connection { .. })), "{closed:?}");
+        let unknown = endpoint("no-such-host.invalid", 443, true).reach().await;
+        assert!(matches!(unknown, Err(ConnectError::Name(_))), "{unknown:?}");
 
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -329,8 +329,8 @@ mod tests {
             let (mut stream, _) = listener.accept().await.unwrap();
             stream.write_all(b"220 no TLS here\r\n").await.unwrap();
         });
-        let plain = door("127.0.0.1", port, true).reach().await;
-        assert!(matches!(plain, Err(Unreached::Tls { .. })), "{plain:?}");
+        let plain = endpoint("127.0.0.1", port, true).reach().await;
+        assert!(matches!(plain, Err(ConnectError::Tls { .. })), "{plain:?}");
         talker.await.unwrap();
     }
 }

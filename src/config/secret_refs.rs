@@ -6,7 +6,7 @@ use super::{
 
 /// A secret that is kept somewhere.
 #[derive(Debug, Clone, Copy)]
-pub struct Kept<'a> {
+pub struct SecretUse<'a> {
     /// The key of the configuration that says where.
     pub key: &'static str,
     /// Where.
@@ -26,8 +26,8 @@ impl std::fmt::Display for SecretRef {
 
 impl Instance {
     /// What it is read with.
-    pub fn secrets(&self) -> Vec<Kept<'_>> {
-        let kept = |key, place| Kept { key, place };
+    pub fn secrets(&self) -> Vec<SecretUse<'_>> {
+        let kept = |key, place| SecretUse { key, place };
         match &self.source {
             Source::Clerk(clerk) => {
                 let key = clerk.secret_key.as_ref().map(|place| kept("secret_key", place));
@@ -45,8 +45,8 @@ impl Instance {
 
 impl Receiver {
     /// What is sent to it with.
-    pub fn secrets(&self) -> Vec<Kept<'_>> {
-        let kept = |key, place| Kept { key, place };
+    pub fn secrets(&self) -> Vec<SecretUse<'_>> {
+        let kept = |key, place| SecretUse { key, place };
         match &self.kind {
             ReceiverKind::Email(email) => email.login.iter().map(|(_, password)| kept("password", password)).collect(),
             ReceiverKind::Webhook(hook) => {
@@ -70,7 +70,7 @@ impl Receiver {
 
 impl Config {
     /// All of them, each with the name of whom it is for.
-    pub fn secrets(&self) -> Vec<(String, Kept<'_>)> {
+    pub fn secrets(&self) -> Vec<(String, SecretUse<'_>)> {
         let mut all = Vec::new();
         for instance in &self.instances {
             all.extend(instance.secrets().into_iter().map(|kept| (instance.id.to_string(), kept)));
@@ -78,11 +78,13 @@ impl Config {
         for receiver in &self.receivers {
             all.extend(receiver.secrets().into_iter().map(|kept| (receiver.name.clone(), kept)));
         }
-        let beat =
-            self.heartbeat.iter().map(|heartbeat| ("heartbeat".to_owned(), Kept { key: "url", place: &heartbeat.url }));
+        let beat = self
+            .heartbeat
+            .iter()
+            .map(|heartbeat| ("heartbeat".to_owned(), SecretUse { key: "url", place: &heartbeat.url }));
         all.extend(beat);
         if let Proxy::Named { at: ProxyAddress::Secret(place), .. } = &self.proxy {
-            all.push(("network".to_owned(), Kept { key: "proxy", place }));
+            all.push(("network".to_owned(), SecretUse { key: "proxy", place }));
         }
         all
     }

@@ -4,8 +4,8 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::catalogue::{Catalogue, Setting};
+use super::context::ChangeContext;
 use super::direction::direction;
-use super::surroundings::Surroundings;
 use crate::canonical::{is_large_stand_in, is_stand_in, not_watched};
 use crate::diff::{Change, ChangeKind};
 use crate::model::{Category, Direction, Pattern, Pointer, Severity, Unit, display_safe, is_nothing};
@@ -30,7 +30,7 @@ const STRICTER: &str = "Stricter than approved; users may be locked out or promp
 /// One setting can have several paths, and some settings have several values under one title (the endpoints of a
 /// connection): drifts are the same to a person when setting, title, `before` and `after` are the same.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Drift {
+pub struct Finding {
     /// What differs.
     #[serde(flatten)]
     pub change: Change,
@@ -58,12 +58,12 @@ pub struct Drift {
 }
 
 /// Judges `change` by the catalogue, with nothing known beside it.
-pub fn assess(catalogue: &Catalogue, change: Change) -> Drift {
-    assess_among(catalogue, &Surroundings::default(), change)
+pub fn classify(catalogue: &Catalogue, change: Change) -> Finding {
+    classify_in(catalogue, &ChangeContext::default(), change)
 }
 
 /// Judges `change` by the catalogue. Never fails: what nobody has described is a medium drift of its own.
-pub fn assess_among(catalogue: &Catalogue, surroundings: &Surroundings, change: Change) -> Drift {
+pub fn classify_in(catalogue: &Catalogue, change_context: &ChangeContext, change: Change) -> Finding {
     if is_section_state(&change) {
         return section_state(change);
     }
@@ -73,14 +73,14 @@ pub fn assess_among(catalogue: &Catalogue, surroundings: &Surroundings, change: 
     let means_nothing = means_nothing(&change);
     let mut drift = if let Some(setting) = catalogue.setting_at(&change.path) {
         let direction = direction(setting, &stated(catalogue, &change));
-        let named = (title(setting, surroundings, &change.path), topic(setting, &change.path));
+        let named = (title(setting, change_context, &change.path), topic(setting, &change.path));
         described(setting, named, direction, change)
     } else if let Some((setting, leaf)) = most_severe_leaf(catalogue, &change) {
-        let named = (title(setting, surroundings, &leaf), topic(setting, &leaf));
+        let named = (title(setting, change_context, &leaf), topic(setting, &leaf));
         described(setting, named, Direction::Unknown, change)
     } else if [&change.before, &change.after].into_iter().any(|value| is_large_stand_in(value).is_some()) {
         unseen(catalogue, change)
-    } else if let Some(field) = surroundings.new_field(&change) {
+    } else if let Some(field) = change_context.new_field(&change) {
         new_field(&field, change)
     } else {
         unclassified(change)
@@ -110,8 +110,8 @@ fn means_nothing(change: &Change) -> bool {
 }
 
 /// One field that the vendor gave to every object at once is one line, whatever it is called.
-fn new_field(field: &Pointer, change: Change) -> Drift {
-    Drift {
+fn new_field(field: &Pointer, change: Change) -> Finding {
+    Finding {
         topic: format!("{NEW_FIELD} {field}"),
         setting: NEW_FIELD.to_owned(),
         title: format!("New field of the vendor: {}", display_safe(&field.to_string())),
@@ -122,13 +122,13 @@ fn new_field(field: &Pointer, change: Change) -> Drift {
     }
 }
 
-fn described(setting: &Setting, named: (String, String), direction: Direction, change: Change) -> Drift {
+fn described(setting: &Setting, named: (String, String), direction: Direction, change: Change) -> Finding {
     let (title, topic) = named;
     let (severity, direction) = match change.kind {
         ChangeKind::Reordered => (setting.severity.min(Severity::Low), Direction::Neutral),
         _ => (setting.severity, direction),
     };
-    Drift {
+    Finding {
         setting: setting.id.clone(),
         topic,
         title,
@@ -143,9 +143,9 @@ fn described(setting: &Setting, named: (String, String), direction: Direction, c
     }
 }
 
-fn unclassified(change: Change) -> Drift {
+fn unclassified(change: Change) -> Finding {
     let is_reordered = change.kind == ChangeKind::Reordered;
-    Drift {
+    Finding {
         setting: UNCLASSIFIED.to_owned(),
         topic: change.path.to_string(),
         title: display_safe(&change.path.to_string()),
@@ -161,10 +161,10 @@ fn unclassified(change: Change) -> Drift {
 }
 
 /// An object that is not watched may become anything.
-fn unwatched(change: Change) -> Drift {
+fn unwatched(change: Change) -> Finding {
     let place = display_safe(&change.path.to_string());
     let any_more = if change.before.is_null() { "" } else { " any more" };
-    Drift {
+    Finding {
         setting: NOT_WATCHED.to_owned(),
         title: format!("Not watched{any_more}: {place}"),
         why: "The object cannot be read. Whatever becomes of it goes unnoticed until it can be read again.".to_owned(),
@@ -175,22 +175,22 @@ fn unwatched(change: Change) -> Drift {
 }
 
 /// A value that is too large to be kept may hold any of the settings that can be below its place.
-fn unseen(catalogue: &Catalogue, change: Change) -> Drift {
+fn unseen(catalogue: &Catalogue, change: Change) -> Finding {
     let below = catalogue
         .settings()
         .iter()
         .filter(|setting| setting.paths.iter().any(|pattern| pattern.may_be_below(change.path.tokens())));
     let severity = below.map(|setting| setting.severity).max().unwrap_or(Severity::Medium);
     let drift = unclassified(change);
-    Drift {
+    Finding {
         severity: severity.max(drift.severity),
         why: "It is too large to be shown, so any of the settings in it may have changed.".to_owned(),
         ..drift
     }
 }
 
-fn section_state(change: Change) -> Drift {
-    Drift {
+fn section_state(change: Change) -> Finding {
+    Finding {
         setting: SECTION_STATE.to_owned(),
         topic: change.path.to_string(),
         title: format!("Section {}", display_safe(change.section())),
@@ -214,9 +214,9 @@ fn is_section_state(change: &Change) -> bool {
 }
 
 /// The title with the names of what the stars of the pattern stand for: `JWT template lifetime (supabase)`.
-fn title(setting: &Setting, surroundings: &Surroundings, path: &Pointer) -> String {
+fn title(setting: &Setting, change_context: &ChangeContext, path: &Pointer) -> String {
     let pattern = setting.paths.iter().find(|pattern| pattern.matches(path.tokens()));
-    match pattern.map(|pattern| names(pattern, surroundings, path)) {
+    match pattern.map(|pattern| names(pattern, change_context, path)) {
         Some(names) if !names.is_empty() => format!("{} ({})", setting.title, names.join(", ")),
         _ => setting.title.clone(),
     }
@@ -225,12 +225,12 @@ fn title(setting: &Setting, surroundings: &Surroundings, path: &Pointer) -> Stri
 /// The id of the setting with what the stars of the pattern stand for.
 fn topic(setting: &Setting, path: &Pointer) -> String {
     let pattern = setting.paths.iter().find(|pattern| pattern.matches(path.tokens()));
-    let names = pattern.map(|pattern| names(pattern, &Surroundings::default(), path)).unwrap_or_default();
+    let names = pattern.map(|pattern| names(pattern, &ChangeContext::default(), path)).unwrap_or_default();
     [vec![setting.id.clone()], names].concat().join(" ")
 }
 
 /// Like [`Pattern::names`], but also for `name*` and `*name` (the rest of the token) and for the stars before a `**`.
-fn names(pattern: &Pattern, surroundings: &Surroundings, path: &Pointer) -> Vec<String> {
+fn names(pattern: &Pattern, change_context: &ChangeContext, path: &Pointer) -> Vec<String> {
     let wanted: Pointer = pattern.to_string().parse().unwrap_or_default();
     let pairs = wanted.tokens().iter().take_while(|wanted| *wanted != "**").zip(path.tokens());
     let rest = |(wanted, token): (&String, &String)| {
@@ -238,7 +238,7 @@ fn names(pattern: &Pattern, surroundings: &Surroundings, path: &Pointer) -> Vec<
             Some(prefix) => token.strip_prefix(prefix)?,
             None => token.strip_suffix(wanted.strip_prefix('*')?)?,
         };
-        Some(display_safe(surroundings.name_of(rest)))
+        Some(display_safe(change_context.name_of(rest)))
     };
     pairs.filter_map(rest).collect()
 }
@@ -296,12 +296,12 @@ mod tests {
         Change { path: path.parse().unwrap(), kind, before, after, is_member: true }
     }
 
-    fn clerk(change: Change) -> Drift {
-        assess(&Catalogue::of(Provider::Clerk, None).unwrap(), change)
+    fn clerk(change: Change) -> Finding {
+        classify(&Catalogue::of(Provider::Clerk, None).unwrap(), change)
     }
 
-    fn auth0(change: Change) -> Drift {
-        assess(&Catalogue::of(Provider::Auth0, None).unwrap(), change)
+    fn auth0(change: Change) -> Finding {
+        classify(&Catalogue::of(Provider::Auth0, None).unwrap(), change)
     }
 
     #[test]
