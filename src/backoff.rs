@@ -17,16 +17,16 @@ pub fn jittered(first: Duration, failures: u32) -> Duration {
 pub const DELIVERY_PAUSES: [u64; 9] = [5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400];
 
 /// The longest that a receiver may ask us to wait (`Retry-After`).
-pub const LONGEST_WISH: TimeDelta = TimeDelta::days(1);
+pub const MAX_RETRY_AFTER: TimeDelta = TimeDelta::days(1);
 
 /// How long a message is tried, from the first try on: the pauses in all.
-pub fn patience() -> TimeDelta {
+pub fn give_up_after() -> TimeDelta {
     TimeDelta::seconds(DELIVERY_PAUSES.iter().sum::<u64>().cast_signed())
 }
 
 /// What of a receiver's wish is granted.
-pub fn granted(asked: Duration) -> TimeDelta {
-    TimeDelta::from_std(asked).unwrap_or(LONGEST_WISH).min(LONGEST_WISH)
+pub fn capped(asked: Duration) -> TimeDelta {
+    TimeDelta::from_std(asked).unwrap_or(MAX_RETRY_AFTER).min(MAX_RETRY_AFTER)
 }
 
 /// How long to wait after the `attempts`-th failed delivery, or nothing when it is time to give up. A receiver's own
@@ -34,7 +34,7 @@ pub fn granted(asked: Duration) -> TimeDelta {
 pub fn next_delivery(attempts: u32, asked: Option<Duration>) -> Option<Duration> {
     let index = usize::try_from(attempts.saturating_sub(1)).ok()?;
     let pause = jittered(Duration::from_secs(*DELIVERY_PAUSES.get(index)?), 1);
-    Some(asked.map_or(pause, |asked| pause.max(granted(asked).to_std().unwrap_or_default())))
+    Some(asked.map_or(pause, |asked| pause.max(capped(asked).to_std().unwrap_or_default())))
 }
 
 #[cfg(test)]
@@ -55,7 +55,7 @@ mod tests {
         let total: u64 = (1..10).filter_map(|attempt| next_delivery(attempt, None)).map(|pause| pause.as_secs()).sum();
         assert!(total > 2 * 86_400 && total < 5 * 86_400, "{total}");
         assert_eq!(next_delivery(10, None), None);
-        assert_eq!(patience().num_hours(), 75);
+        assert_eq!(give_up_after().num_hours(), 75);
         assert!(next_delivery(1, Some(Duration::from_secs(60))).unwrap() >= Duration::from_secs(60));
         assert!(next_delivery(1, Some(Duration::from_secs(1 << 40))).unwrap() <= Duration::from_secs(86_400));
     }

@@ -25,7 +25,7 @@ pub(crate) use numbers::{Numbered, is_same_number, large_number};
 pub use parse::{Unusable, parse, parse_file, parse_within};
 pub use redact::{FingerprintKey, Redaction};
 pub(crate) use redact::{
-    HIDDEN, is_fingerprint, is_large_stand_in, is_same, is_stand_in, large_stand_in, without_secrets,
+    HIDDEN, is_fingerprint, is_large_placeholder, is_placeholder, is_same, large_placeholder, without_secrets,
 };
 pub(crate) use unknown::{
     as_before, forget_mended, is_accepted, not_watched, places as unknown_places, to_approve, unknown, unusable,

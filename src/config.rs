@@ -4,6 +4,7 @@
 //! line and caret. Nothing here opens a file or reads a secret: secrets stay references until they are used.
 
 mod address;
+mod address_policy;
 mod instance;
 pub mod load;
 pub mod lookup;
@@ -11,28 +12,27 @@ mod monitoring;
 mod network;
 pub mod problem;
 pub mod publishable_key;
-mod reach;
-mod reader;
-mod reading;
-mod reads;
+mod readable;
 mod receiver;
 mod routes;
 mod secret;
 mod secret_refs;
+mod selection;
 mod sources;
 mod suggest;
 #[cfg(test)]
 mod tests;
 mod times;
+mod toml_reader;
 mod validate;
 
 pub use address::is_domain;
+pub use address_policy::{allowed, refused, refused_address};
 pub use load::{parse, salvage};
 pub use lookup::NoInstance;
 pub use network::{BadProxyUrl, Proxy, ProxyAddress, proxy_url};
 pub use problem::{Problem, Problems};
-pub use reach::{meant, refused, refused_address};
-pub use reads::NotRead;
+pub use readable::NotRead;
 pub use secret_refs::SecretUse;
 pub use sources::Sources;
 pub use suggest::closest;
@@ -180,14 +180,14 @@ impl Schedule {
 #[derive(Debug, Clone)]
 pub enum Source {
     /// A Clerk instance.
-    Clerk(Clerk),
+    Clerk(ClerkSource),
     /// An Auth0 tenant.
-    Auth0(Auth0),
+    Auth0(Auth0Source),
 }
 
 /// A Clerk instance. At least one of the three credentials is present.
 #[derive(Debug, Clone)]
-pub struct Clerk {
+pub struct ClerkSource {
     /// The public key; names the Frontend API host.
     pub publishable_key: Option<PublishableKey>,
     /// Backend API credential.
@@ -224,7 +224,7 @@ pub struct ClerkPlatform {
 
 /// An Auth0 tenant.
 #[derive(Debug, Clone)]
-pub struct Auth0 {
+pub struct Auth0Source {
     /// The tenant's canonical domain, lower case: the vendor's identity of the tenant.
     pub domain: String,
     /// How the program signs in.

@@ -19,7 +19,7 @@ use url::{Host, Url};
 
 pub use proxy::{BadProxy, Proxy};
 
-use crate::config::meant;
+use crate::config::allowed;
 use crate::model::display_safe;
 
 /// What each of the steps may take.
@@ -60,7 +60,7 @@ pub enum ConnectError {
     Name(String),
     /// Nothing would be sent to any of its addresses.
     #[error("{0}")]
-    NotMeant(String),
+    Forbidden(String),
     /// Nobody opens.
     #[error("{addresses} cannot be connected to: {reason}")]
     Connection {
@@ -112,7 +112,7 @@ impl Endpoint {
         if found.is_empty() {
             return Err(ConnectError::Name("it has no address".to_owned()));
         }
-        let found = self.meant(found).map_err(ConnectError::NotMeant)?;
+        let found = self.allowed(found).map_err(ConnectError::Forbidden)?;
         let addresses = in_words(&found);
         let connected = timeout(PATIENCE, connect(&found)).await;
         let stream = match connected.unwrap_or_else(|_| Err(late())) {
@@ -141,12 +141,12 @@ impl Endpoint {
     }
 
     /// The addresses to which something would be sent; one that is written as this machine is meant.
-    fn meant(&self, found: Vec<SocketAddr>) -> Result<Vec<SocketAddr>, String> {
+    fn allowed(&self, found: Vec<SocketAddr>) -> Result<Vec<SocketAddr>, String> {
         let is_written = self.host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
         match self.who {
             AllowedPeers::Anybody => Ok(found),
             AllowedPeers::Public | AllowedPeers::Private if is_written => Ok(found),
-            who => meant(&self.host, found, who == AllowedPeers::Private),
+            who => allowed(&self.host, found, who == AllowedPeers::Private),
         }
     }
 }
@@ -298,7 +298,7 @@ mod tests {
         let knock = |host: &str, who| Endpoint { who, ..endpoint(host, 1, false) };
         for (host, who) in [("10.0.0.1", AllowedPeers::Public), ("169.254.169.254", AllowedPeers::Private)] {
             let refused = knock(host, who).reach().await;
-            assert!(matches!(refused, Err(ConnectError::NotMeant(_))), "{refused:?}");
+            assert!(matches!(refused, Err(ConnectError::Forbidden(_))), "{refused:?}");
         }
         let itself = knock("127.0.0.1", AllowedPeers::Public).reach().await;
         assert!(matches!(itself, Err(ConnectError::Connection { .. })), "{itself:?}");

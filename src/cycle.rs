@@ -21,7 +21,7 @@ use crate::clock::Clock;
 use crate::config::{Config, Instance};
 use crate::incident;
 use crate::model::{Digest, InstanceId, Resource, State};
-use crate::provider::{Collected, Fetched, LeftOut, Limits, Progress, ReadError, Reader, Wanted};
+use crate::provider::{Fetched, LeftOut, Limits, Progress, ReadError, Reader, RequestRecord, Wanted};
 use crate::sections::{Api, Table};
 use crate::snapshot::{Reading, Snapshot};
 use crate::store::{self, Store, StoreError};
@@ -38,7 +38,7 @@ pub struct Monitor {
     clock: Arc<dyn Clock>,
     reader: Reader,
     /// Readings of sections that are not asked for in every cycle, and when they were made.
-    at_hand: Mutex<BTreeMap<String, (DateTime<Utc>, Reading)>>,
+    cached: Mutex<BTreeMap<String, (DateTime<Utc>, Reading)>>,
     on_step: OnStep,
 }
 
@@ -81,7 +81,7 @@ struct ReadResult {
     /// Objects that are listed and were refused as if they were not there.
     left_out: LeftOut,
     requests: u64,
-    collection: Vec<Collected>,
+    collection: Vec<RequestRecord>,
     /// What is in the database and could not be compared with.
     unusable: Option<String>,
     /// A row that everything needs and that cannot be read: nothing is compared.
@@ -101,7 +101,7 @@ impl ReadResult {
     }
 
     /// Takes over what `section` left out when it was read again.
-    fn keep_left_out(&mut self, section: &str, again: &mut LeftOut) {
+    fn replace_left_out(&mut self, section: &str, again: &mut LeftOut) {
         self.left_out.remove(section);
         if let Some(keys) = again.remove(section) {
             self.left_out.insert(section.to_owned(), keys);
@@ -130,7 +130,7 @@ impl Monitor {
             store,
             clock,
             reader,
-            at_hand: Mutex::default(),
+            cached: Mutex::default(),
             on_step: Box::new(|_, _| {}),
         })
     }
@@ -159,12 +159,12 @@ impl Monitor {
     pub async fn cycle(&self, mode: RunMode) -> Result<Report, StoreError> {
         let timer = Instant::now();
         let free = self.store.free_space()?;
-        let mut read = self.take(Wanted { at_hand: Some(&self.at_hand()), ..Wanted::default() }).await;
+        let mut read = self.read_vendor(Wanted { cached: Some(&self.cached()), ..Wanted::default() }).await;
         let trust = TrustFiles::read_now(&self.config.approval)?;
         if let Some(mismatch) = read.mismatch.take()
             && !self.is_approved_instance(&read.snapshot, &trust)?
         {
-            read = ReadResult { snapshot: self.nothing(), failure: Some(mismatch), ..read };
+            read = ReadResult { snapshot: self.empty_snapshot(), failure: Some(mismatch), ..read };
         }
         let reread = self.reread_implausible(&mut read, &trust).await;
         read.or_unusable(reread)?;
@@ -180,7 +180,7 @@ impl Monitor {
             Reread { instance: &self.instance.id, sections: &new, is_doubtful: false }.observe();
             (self.on_step)(&self.instance.id, CycleStep::Waiting { sections: new.len(), wait: confirm_after });
             tokio::time::sleep(confirm_after).await;
-            let mut again = self.take(Wanted { only: Some(&new), ..Wanted::default() }).await;
+            let mut again = self.read_vendor(Wanted { only: Some(&new), ..Wanted::default() }).await;
             read.requests += again.requests;
             read.collection.append(&mut again.collection);
             let unread =
@@ -189,14 +189,14 @@ impl Monitor {
                 // What could not be read a second time is not confirmed: nothing is known about it.
                 let reading = again.snapshot.sections.remove(&section);
                 let reading = reading.unwrap_or_else(|| Reading::without(State::Unreachable, &unread));
-                read.keep_left_out(&section, &mut again.left_out);
+                read.replace_left_out(&section, &mut again.left_out);
                 read.snapshot.sections.insert(section, reading);
             }
             // What is read the second time has to be believed like the first.
             let reread = self.reread_implausible(&mut read, &trust).await;
             read.or_unusable(reread)?;
         }
-        self.keep_at_hand(&read.snapshot);
+        self.cache(&read.snapshot);
 
         let now = self.clock.now();
         let cycle = store::cycles::Cycle {
@@ -271,23 +271,23 @@ impl Monitor {
         Ok(snapshot.resource.starts_with("ins_") && approved.as_ref() == Some(&snapshot.resource))
     }
 
-    async fn take(&self, wanted: Wanted<'_>) -> ReadResult {
+    async fn read_vendor(&self, wanted: Wanted<'_>) -> ReadResult {
         let now = self.clock.now();
         let tell = |progress| (self.on_step)(&self.instance.id, CycleStep::Reading(progress));
         match self.reader.read(wanted, now, tell).await {
             Ok(fetched) => {
                 let mut read = self.assemble(fetched);
-                if let Some(names) = wanted.at_hand {
-                    let at_hand = self.at_hand.lock().unwrap_or_else(PoisonError::into_inner);
-                    let readings = at_hand.iter().filter(|(name, _)| names.contains(*name));
+                if let Some(names) = wanted.cached {
+                    let cached = self.cached.lock().unwrap_or_else(PoisonError::into_inner);
+                    let readings = cached.iter().filter(|(name, _)| names.contains(*name));
                     read.snapshot
                         .sections
-                        .extend(readings.map(|(name, (_, reading))| (name.clone(), reading.at_rest())));
+                        .extend(readings.map(|(name, (_, reading))| (name.clone(), reading.without_value())));
                 }
                 read
             }
             Err(error) => ReadResult {
-                snapshot: self.nothing(),
+                snapshot: self.empty_snapshot(),
                 failure: Some(ReadFailure::of_read_error(&error)),
                 mismatch: None,
                 refused: BTreeMap::new(),
@@ -302,38 +302,38 @@ impl Monitor {
     }
 
     /// The sections of which a reading is at hand that is young enough.
-    fn at_hand(&self) -> BTreeSet<String> {
+    fn cached(&self) -> BTreeSet<String> {
         let now = self.clock.now();
         let table = Table::of(self.instance.id.provider);
-        let at_hand = self.at_hand.lock().unwrap_or_else(PoisonError::into_inner);
+        let cached = self.cached.lock().unwrap_or_else(PoisonError::into_inner);
         let is_young = |name: &str, at: DateTime<Utc>| {
             let every = table.section(name).and_then(|section| section.every);
             // A clock that was set back makes nothing young.
             every.is_some_and(|every| (now - at).to_std().is_ok_and(|age| age < every))
         };
-        at_hand.iter().filter(|(name, (at, _))| is_young(name, *at)).map(|(name, _)| name.clone()).collect()
+        cached.iter().filter(|(name, (at, _))| is_young(name, *at)).map(|(name, _)| name.clone()).collect()
     }
 
     /// Keeps the readings of sections that are not asked for in every cycle, with the time they were made.
-    fn keep_at_hand(&self, snapshot: &Snapshot) {
+    fn cache(&self, snapshot: &Snapshot) {
         let now = self.clock.now();
-        let young = self.at_hand();
+        let young = self.cached();
         let table = Table::of(self.instance.id.provider);
-        let mut at_hand = self.at_hand.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut cached = self.cached.lock().unwrap_or_else(PoisonError::into_inner);
         for (name, reading) in &snapshot.sections {
             let is_slow = table.section(name).is_some_and(|section| section.every.is_some());
-            let is_same = at_hand.get(name).is_some_and(|(_, known)| known == reading);
+            let is_same = cached.get(name).is_some_and(|(_, known)| known == reading);
             if is_slow && reading.state().is_comparable() {
                 if !(young.contains(name) && is_same) {
-                    at_hand.insert(name.clone(), (now, reading.at_rest()));
+                    cached.insert(name.clone(), (now, reading.without_value()));
                 }
             } else {
-                at_hand.remove(name);
+                cached.remove(name);
             }
         }
     }
 
-    fn nothing(&self) -> Snapshot {
+    fn empty_snapshot(&self) -> Snapshot {
         Snapshot {
             instance: self.instance.id.clone(),
             resource: String::new(),
@@ -346,7 +346,7 @@ impl Monitor {
     fn assemble(&self, fetched: Fetched) -> ReadResult {
         let redaction = Redaction { key: self.store.fingerprint_key().clone(), keep_code: self.instance.keep_code };
         let table = Table::of(self.instance.id.provider);
-        let mut snapshot = self.nothing();
+        let mut snapshot = self.empty_snapshot();
         snapshot.resource = fetched.resource.primary().unwrap_or_default().to_owned();
         snapshot.identifiers = fetched.resource;
         let mismatch = fetched.mismatch.as_ref().map(ReadFailure::of_read_error);

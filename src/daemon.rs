@@ -3,36 +3,36 @@
 //! The scheduler is only the metronome: it says that a second has passed. What is due is decided from what is stored,
 //! so a tick that comes late, twice or not at all changes nothing but latency.
 
-mod alarm;
 mod checks;
-mod health;
+mod clock_jump;
+mod database_failure;
 pub mod lock;
-mod plan;
+mod pipeline;
 pub mod reload;
+mod self_check;
 mod signals;
 mod status_line;
 mod systemd;
-mod time;
-mod work;
+mod tasks;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use alarm::tell_failed_start;
-use checks::Checks;
+use checks::DatabaseChecks;
 use chrono::{DateTime, TimeDelta, Utc};
+pub use database_failure::tell_failed_start;
 use lock::Lock;
-use plan::{Ground, Plan, unusable};
+use pipeline::{Pipeline, Resources, unusable};
 use reload::ConfigSource;
 use serde_json::json;
-use signals::{Signals, Wish};
-use systemd::{Manager, Preparing};
+use signals::{Signal, Signals};
+use systemd::{ExtendStartTimeout, Systemd};
+use tasks::{Tasks, cycle, deliver};
 use tokio::sync::{mpsc, watch};
 use tokio_cron_scheduler::{Job, JobScheduler};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use work::{Work, cycle, deliver};
 
 use crate::alerting::send_due_digests;
 use crate::classify::Catalogue;
@@ -96,23 +96,23 @@ pub struct LiveConfig {
 }
 
 impl LiveConfig {
-    fn new(plan: &Plan) -> Self {
-        let receivers = plan.config.receivers.iter().map(|receiver| receiver.name.clone()).collect();
-        Self { statuses: Arc::clone(&plan.statuses), receivers }
+    fn new(pipeline: &Pipeline) -> Self {
+        let receivers = pipeline.config.receivers.iter().map(|receiver| receiver.name.clone()).collect();
+        Self { statuses: Arc::clone(&pipeline.statuses), receivers }
     }
 }
 
 /// A daemon that is ready to run.
 pub struct Daemon {
     watched: watch::Sender<LiveConfig>,
-    plan: Plan,
-    ground: Ground,
+    pipeline: Pipeline,
+    resources: Resources,
     source: Option<ConfigSource>,
     /// Why the last reload was refused, until one is not.
     refused: Option<String>,
     signals: Signals,
-    manager: Manager,
-    checks: Checks,
+    systemd: Systemd,
+    checks: DatabaseChecks,
     tracker: TaskTracker,
     stop: CancellationToken,
     lock: Lock,
@@ -135,24 +135,24 @@ impl Daemon {
         // Before the database is opened, which may change its form under a daemon that is running.
         make_folder(&config.store)?;
         let lock = Lock::take(&config.store)?;
-        let preparing = Preparing::begin();
+        let preparing = ExtendStartTimeout::begin();
         let store = Store::open(&config.store)?;
-        let checks = Checks::start(&store, clock.now())?;
+        let checks = DatabaseChecks::start(&store, clock.now())?;
         drop(preparing);
         // Everything else is watched all the same, and people are told of what cannot be.
         for trouble in unusable(&config) {
             ConfigurationDoubt { doubt: &trouble }.observe();
         }
-        let ground = Ground { store, clock, limits };
-        let plan = Plan::new(&ground, config, catalogue)?;
+        let resources = Resources { store, clock, limits };
+        let pipeline = Pipeline::new(&resources, config, catalogue)?;
         Ok(Self {
-            watched: watch::Sender::new(LiveConfig::new(&plan)),
-            plan,
-            ground,
+            watched: watch::Sender::new(LiveConfig::new(&pipeline)),
+            pipeline,
+            resources,
             source: None,
             refused: None,
             signals,
-            manager: Manager::new(),
+            systemd: Systemd::new(),
             checks,
             tracker: TaskTracker::new(),
             stop: CancellationToken::new(),
@@ -168,7 +168,7 @@ impl Daemon {
 
     /// The database it works on.
     pub fn store(&self) -> &Store {
-        &self.ground.store
+        &self.resources.store
     }
 
     /// Reads its configuration from there when it is asked to reload. Without a source every reload is refused.
@@ -184,7 +184,7 @@ impl Daemon {
     }
 
     /// Beats time beside the metronome: where a clock is moved by hand, nobody has to wait for the next second.
-    pub fn beat(&mut self) -> mpsc::Sender<()> {
+    pub fn tick_sender(&mut self) -> mpsc::Sender<()> {
         let (ticks, ticking) = mpsc::channel(1);
         self.ticks = Some((ticks.clone(), ticking));
         ticks
@@ -207,20 +207,20 @@ impl Daemon {
 
         let ended = self.watch(&mut ticking).await;
         if ended.is_ok() {
-            self.manager.stopping();
+            self.systemd.stopping();
             Stopping.observe();
         }
         // The scheduler does not wait for anything, so it may go first.
         let _ = metronome.shutdown().await;
         self.stop.cancel();
-        self.checks.break_off();
+        self.checks.cancel();
         self.tracker.close();
         // Whatever the end is, what people are told of it goes out.
         let is_drained = tokio::time::timeout(DRAIN, self.tracker.wait()).await.is_ok();
         ended?;
         let data = json!({ "drained": is_drained });
         self.ended_with(self.record("daemon.stopped", data)).await?;
-        self.ended_with(self.ground.store.checkpoint()).await
+        self.ended_with(self.resources.store.checkpoint()).await
     }
 
     /// Does whatever is due with every tick, until it is to stop.
@@ -228,113 +228,113 @@ impl Daemon {
         let mut last_seen = match self.last_recorded() {
             Ok(last) => last,
             Err(error) => {
-                self.met(error).await?;
+                self.on_store_error(error).await?;
                 None
             }
         };
         // Before anything is recorded by a clock that may be wrong.
-        self.notice_clock(&mut last_seen).await?;
+        self.check_clock(&mut last_seen).await?;
         let version = env!("CARGO_PKG_VERSION");
         let digest = self.source.as_ref().map(|source| source.digest.as_str());
-        let data = json!({ "version": version, "instances": self.plan.watches.len(), "config": digest });
+        let data = json!({ "version": version, "instances": self.pipeline.monitors.len(), "config": digest });
         if let Err(error) = self.record("daemon.started", data) {
-            self.met(error).await?;
+            self.on_store_error(error).await?;
         }
-        let mut work = Work::default();
+        let mut tasks = Tasks::default();
         let mut last_upkeep = None;
         let mut retention = Retention::default();
         let (failures, mut failed) = mpsc::unbounded_channel::<StoreError>();
         loop {
             tokio::select! {
                 biased;
-                wish = self.signals.next() => match wish {
-                    Wish::Stop => return Ok(()),
-                    Wish::Reload => {
-                        self.reload(&mut work).await?;
+                signal = self.signals.next() => match signal {
+                    Signal::Stop => return Ok(()),
+                    Signal::Reload => {
+                        self.reload(&mut tasks).await?;
                         continue;
                     }
                 },
                 () = self.stop.cancelled() => return Ok(()),
                 Some(error) = failed.recv() => {
-                    self.met(error).await?;
+                    self.on_store_error(error).await?;
                     continue;
                 }
                 outcome = self.checks.outcome() => {
-                    self.looked(outcome).await?;
+                    self.on_check_outcome(outcome).await?;
                     continue;
                 }
                 tick = ticking.recv() => if tick.is_none() { return Ok(()) },
             }
-            self.notice_clock(&mut last_seen).await?;
-            if let Err(error) = self.ground.store.still_in_place() {
-                self.met(error).await?;
+            self.check_clock(&mut last_seen).await?;
+            if let Err(error) = self.resources.store.still_in_place() {
+                self.on_store_error(error).await?;
             }
-            if let Err(error) = self.checks.begin(&self.ground.store, self.ground.clock.now()) {
-                self.met(error).await?;
+            if let Err(error) = self.checks.begin(&self.resources.store, self.resources.clock.now()) {
+                self.on_store_error(error).await?;
             }
-            match self.ground.store.free_space().ok().flatten().map(Space::of) {
+            match self.resources.store.free_space().ok().flatten().map(Space::of) {
                 Some(Space::Full) => {
-                    if let Some(message) = self.plan.alarm.full(&self.ground.store, String::new()) {
+                    if let Some(message) = self.pipeline.database_alert.full(&self.resources.store, String::new()) {
                         self.tracker.spawn(message);
                     }
                 }
                 Some(Space::Low | Space::Ample) => {
-                    if let Err(error) = self.plan.alarm.has_room(&self.ground.store) {
-                        self.met(error).await?;
+                    if let Err(error) = self.pipeline.database_alert.has_room(&self.resources.store) {
+                        self.on_store_error(error).await?;
                     }
                 }
                 None => {}
             }
-            if let Err(error) = self.plan.health.look(&self.tracker, &self.stop) {
+            if let Err(error) = self.pipeline.self_check.check(&self.tracker, &self.stop) {
                 ChoreFailed { chore: Chore::Health, error: &error }.observe();
-                self.met(error).await?;
+                self.on_store_error(error).await?;
             }
             if let Err(error) = self.upkeep(&mut last_upkeep, &mut retention) {
                 ChoreFailed { chore: Chore::Upkeep, error: &error }.observe();
-                self.met(error).await?;
+                self.on_store_error(error).await?;
             }
-            let status = self.tick(&mut work, &failures).and_then(|()| self.status());
+            let status = self.tick(&mut tasks, &failures).and_then(|()| self.status());
             match status {
                 // Only a tick that could read the database says anything of the service.
                 Ok(status) => {
-                    Ticked { at: self.ground.clock.now() }.observe();
-                    self.manager.is_working(status);
+                    Ticked { at: self.resources.clock.now() }.observe();
+                    self.systemd.ready_or_watchdog(status);
                 }
                 Err(error) => {
                     ChoreFailed { chore: Chore::Schedule, error: &error }.observe();
-                    self.met(error).await?;
+                    self.on_store_error(error).await?;
                 }
             }
         }
     }
 
     /// Starts whatever is due and not under way.
-    fn tick(&self, work: &mut Work, failures: &mpsc::UnboundedSender<StoreError>) -> Result<(), StoreError> {
-        let now = self.ground.clock.now();
-        let due = self.ground.store.read(|tx| -> Result<Vec<_>, StoreError> {
+    fn tick(&self, tasks: &mut Tasks, failures: &mpsc::UnboundedSender<StoreError>) -> Result<(), StoreError> {
+        let now = self.resources.clock.now();
+        let due = self.resources.store.read(|tx| -> Result<Vec<_>, StoreError> {
             let next_due = |instance| match instances::find(tx, instance)? {
                 Some(row) => instances::next_due(tx, row),
                 None => Ok(None),
             };
-            self.plan.watches.iter().map(|watch| Ok((watch, next_due(&watch.instance().id)?))).collect()
+            self.pipeline.monitors.iter().map(|monitor| Ok((monitor, next_due(&monitor.instance().id)?))).collect()
         })?;
         let mut begun = 0;
-        for (watch, next_due) in due {
-            let instance = watch.instance();
+        for (monitor, next_due) in due {
+            let instance = monitor.instance();
             let cron = &instance.schedule.cron;
             // Patterns take their time, and nearly always nothing is due.
             let delay = match next_due {
                 Some(next) if next <= now => spread(&instance.id.to_string(), cron, now),
                 _ => TimeDelta::zero(),
             };
-            let slot = work.cycle(&instance.id);
+            let slot = tasks.cycle(&instance.id);
             if begun < BEGUN_AT_ONCE && is_due(cron, now, next_due, delay) && slot.is_free(now) {
                 begun += 1;
-                slot.begin(now, &self.tracker, cycle(Arc::clone(watch), self.stop.clone(), failures.clone()));
+                slot.begin(now, &self.tracker, cycle(Arc::clone(monitor), self.stop.clone(), failures.clone()));
             }
         }
-        for worker in self.plan.delivery.workers() {
-            let slot = work.delivery(worker.name());
+        for worker in self.pipeline.delivery.workers() {
+            let slot = tasks.delivery(worker.name());
             if slot.is_free(now) {
                 slot.begin(now, &self.tracker, deliver(Arc::clone(worker), self.stop.clone(), failures.clone()));
             }
@@ -344,8 +344,8 @@ impl Daemon {
 
     /// How everything is, in one line.
     fn status(&self) -> Result<String, StoreError> {
-        let now = self.ground.clock.now();
-        let status = self.ground.store.read(|tx| status_line::status_line(tx, &self.plan.statuses, now))?;
+        let now = self.resources.clock.now();
+        let status = self.resources.store.read(|tx| status_line::status_line(tx, &self.pipeline.statuses, now))?;
         Ok(match &self.refused {
             Some(reason) => format!("reload refused: {reason}; {status}"),
             None => status,
@@ -354,21 +354,21 @@ impl Daemon {
 
     /// Sends digests and bounds the outbox, if that is due.
     fn upkeep(&self, last: &mut Option<DateTime<Utc>>, retention: &mut Retention) -> Result<(), StoreError> {
-        let now = self.ground.clock.now();
+        let now = self.resources.clock.now();
         if last.is_some_and(|last| last <= now && now < last + UPKEEP_EVERY) {
             return Ok(());
         }
         *last = Some(now);
-        self.ground.store.write(|tx| -> Result<(), StoreError> {
-            send_due_digests(tx, &self.plan.config, &self.plan.statuses, now)?;
-            delivery::upkeep(tx, &self.plan.config, now)
+        self.resources.store.write(|tx| -> Result<(), StoreError> {
+            send_due_digests(tx, &self.pipeline.config, &self.pipeline.statuses, now)?;
+            delivery::upkeep(tx, &self.pipeline.config, now)
         })?;
-        let keep = TimeDelta::from_std(self.plan.config.keep).unwrap_or(TimeDelta::MAX);
-        retention.step(&self.ground.store, keep, now)
+        let keep = TimeDelta::from_std(self.pipeline.config.keep).unwrap_or(TimeDelta::MAX);
+        retention.step(&self.resources.store, keep, now)
     }
 
     fn record(&self, kind: &str, data: serde_json::Value) -> Result<(), StoreError> {
-        let now = self.ground.clock.now();
-        self.ground.store.write(|tx| events::append(tx, now, kind, None, data).map(drop))
+        let now = self.resources.clock.now();
+        self.resources.store.write(|tx| events::append(tx, now, kind, None, data).map(drop))
     }
 }

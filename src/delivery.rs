@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::direct::{DirectMessage, DirectNotifier, mark_or_none};
 pub use self::upkeep::upkeep;
-use crate::backoff::{granted, next_delivery, patience};
+use crate::backoff::{capped, give_up_after, next_delivery};
 use crate::clock::Clock;
 use crate::config::Receiver;
 use crate::message::Message;
@@ -123,7 +123,7 @@ impl Worker {
             let message = match claimed {
                 Claimed::Nothing => return Ok(()),
                 Claimed::Refused(instance, reason) => {
-                    self.alarm(instance, reason).await?;
+                    self.report_tampering(instance, reason).await?;
                     continue;
                 }
                 Claimed::Message(message) => message,
@@ -141,7 +141,7 @@ impl Worker {
     }
 
     /// Tells every receiver that a message was not sent, unless people know already that something is wrong there.
-    async fn alarm(&self, instance: Option<InstanceId>, reason: String) -> Result<(), StoreError> {
+    async fn report_tampering(&self, instance: Option<InstanceId>, reason: String) -> Result<(), StoreError> {
         let is_known = |tx: &Transaction<'_>| match &instance {
             Some(instance) => events::untrusted(tx, instance).map(|code| code.is_some()),
             None => events::is_any_untrusted(tx),
@@ -173,7 +173,7 @@ impl Worker {
             outcome,
             is_short: matches!(attempt, Attempt::Transient(..) | Attempt::RateLimited(..)),
             has_taken: matches!(attempt, Attempt::Delivered(_) | Attempt::PartiallyDelivered(_, true)),
-            until: asked.map(|asked| now + granted(asked)),
+            until: asked.map(|asked| now + capped(asked)),
         };
         self.store.write(|tx| {
             outbox::record(tx, &message.id, &self.target, &tried, now)?;
@@ -198,10 +198,10 @@ fn outcome(message: &Message, attempt: &Attempt, trials: Trials, now: DateTime<U
         None => Outcome::Dead(format!("given up after {tries} tries: {reason}")),
     };
     let held = |reason: &str, asked| match trials.since {
-        Some(since) if since + patience() < now => {
-            Outcome::Dead(format!("given up after {} hours: {reason}", patience().num_hours()))
+        Some(since) if since + give_up_after() < now => {
+            Outcome::Dead(format!("given up after {} hours: {reason}", give_up_after().num_hours()))
         }
-        _ => Outcome::Held(now + granted(asked), reason.to_owned()),
+        _ => Outcome::Held(now + capped(asked), reason.to_owned()),
     };
     match attempt {
         Attempt::Delivered(answer) => Outcome::Delivered(answer.clone()),

@@ -25,7 +25,7 @@ use serde_json::json;
 use tokio::sync::{Mutex, watch};
 
 pub use listener::{CannotListen, Server};
-use overview::Overview;
+use overview::MonitoringOverview;
 
 use crate::clock::Clock;
 use crate::daemon::LiveConfig;
@@ -44,18 +44,18 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const HANGS_AFTER: Duration = Duration::from_secs(60);
 
 /// What the answers are made from.
-pub struct Site {
+pub struct MonitoringState {
     watched: watch::Receiver<LiveConfig>,
     store: Store,
     clock: Arc<dyn Clock>,
     began: DateTime<Utc>,
-    newest: Mutex<Option<(Instant, Arc<Answer>)>>,
+    newest: Mutex<Option<(Instant, Arc<OverviewResult>)>>,
 }
 
 /// What the database answered, or why it did not.
-type Answer = Result<Overview, String>;
+type OverviewResult = Result<MonitoringOverview, String>;
 
-impl Site {
+impl MonitoringState {
     /// Answers for the daemon that works on `store`.
     pub fn new(watched: watch::Receiver<LiveConfig>, store: Store, clock: Arc<dyn Clock>) -> Self {
         let began = clock.now();
@@ -63,7 +63,7 @@ impl Site {
     }
 
     /// What the database says, as of a few seconds ago at most. Everybody who asks meanwhile waits for the same answer.
-    async fn overview(self: &Arc<Self>) -> Arc<Answer> {
+    async fn overview(self: &Arc<Self>) -> Arc<OverviewResult> {
         let mut newest = self.newest.lock().await;
         if let Some((at, answer)) = &*newest
             && at.elapsed() < FRESH
@@ -82,14 +82,14 @@ impl Site {
         answer
     }
 
-    fn ask(&self) -> Result<Overview, crate::store::StoreError> {
+    fn ask(&self) -> Result<MonitoringOverview, crate::store::StoreError> {
         let watched = self.watched.borrow().clone();
-        Overview::ask(&self.store, &watched, self.began, self.clock.now())
+        MonitoringOverview::ask(&self.store, &watched, self.began, self.clock.now())
     }
 }
 
 /// The pages. Everything else is not there, and everything but GET and HEAD is refused.
-fn pages(site: Arc<Site>) -> Router {
+fn pages(site: Arc<MonitoringState>) -> Router {
     Router::new()
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
@@ -98,7 +98,7 @@ fn pages(site: Arc<Site>) -> Router {
 }
 
 /// The pages for TCP clients. No browser connects to a Unix socket, and its clients name any host or none.
-fn pages_of_this_host(site: Arc<Site>) -> Router {
+fn pages_of_this_host(site: Arc<MonitoringState>) -> Router {
     pages(site).layer(middleware::from_fn(only_our_host))
 }
 
@@ -171,7 +171,7 @@ async fn healthz() -> Response {
 
 /// It can do its work: it ticks, the database answers and takes what is written, and every baseline was sound when it was last
 /// verified. Vendors and receivers that are away are no reason: they are what it is there to notice.
-async fn readyz(State(site): State<Arc<Site>>) -> Response {
+async fn readyz(State(site): State<Arc<MonitoringState>>) -> Response {
     let mut reasons: Vec<String> = hangs().into_iter().collect();
     reasons.extend(unwritten(&site.store));
     match &*site.overview().await {
@@ -185,7 +185,7 @@ async fn readyz(State(site): State<Arc<Site>>) -> Response {
 }
 
 /// Everything in numbers. If the database cannot be asked, what was counted is still told.
-async fn metrics(State(site): State<Arc<Site>>) -> Response {
+async fn metrics(State(site): State<Arc<MonitoringState>>) -> Response {
     let overview = site.overview().await;
     let mut gauges = metrics::Gauges::default();
     gauges.set_time(&metrics::START, &[], site.began);

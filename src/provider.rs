@@ -6,11 +6,11 @@
 mod addresses;
 mod auth0;
 mod clerk;
+mod concurrency;
 mod echo;
 mod http;
-mod pace;
 mod pages;
-mod places;
+mod rate_limit;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -33,8 +33,8 @@ use crate::model::{Digest, Resource, State, display_safe};
 use crate::secrets::SecretError;
 use crate::sections::{Api, Section, Table};
 
-use addresses::Outcome;
-use http::NoAnswer;
+use addresses::ParentOutcome;
+use http::RequestError;
 use pages::{ReadBudget, SectionReader};
 
 /// What the vendor answered: untrusted, capped, one entry per section that was asked for.
@@ -56,7 +56,7 @@ pub struct Fetched {
     /// Requests that left the process.
     pub requests: u64,
     /// What was asked and answered, request by request.
-    pub collection: Vec<Collected>,
+    pub collection: Vec<RequestRecord>,
 }
 
 /// Keys of objects, by section.
@@ -64,7 +64,7 @@ pub type LeftOut = BTreeMap<String, BTreeSet<Vec<String>>>;
 
 /// One request and its answer, as they are kept for evidence. Nothing of it is secret.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Collected {
+pub struct RequestRecord {
     /// `GET` or `POST`.
     pub method: &'static str,
     /// The path that was asked for, without its query.
@@ -92,8 +92,8 @@ fn is_first(page: &usize) -> bool {
     *page == 0
 }
 
-impl Collected {
-    fn failed(path: &str, page: usize, error: &NoAnswer) -> Self {
+impl RequestRecord {
+    fn failed(path: &str, page: usize, error: &RequestError) -> Self {
         let (path, error) = (path.to_owned(), Some(error.to_string()));
         Self { method: "GET", path, page, status: None, date: None, items: None, digest: None, error }
     }
@@ -105,7 +105,7 @@ pub struct Wanted<'a> {
     /// These sections only.
     pub only: Option<&'a [String]>,
     /// But not these, of which a reading is at hand.
-    pub at_hand: Option<&'a BTreeSet<String>>,
+    pub cached: Option<&'a BTreeSet<String>>,
 }
 
 /// How far a reading has got.
@@ -188,7 +188,7 @@ fn quoted(words: &str, sent: Option<&SecretString>) -> String {
 
 /// Reads one instance. Kept from cycle to cycle, because it holds the token.
 pub struct Reader {
-    vendor: Vendor,
+    vendor: VendorReader,
     table: &'static Table,
     /// The sections that the configuration selects and has a credential for.
     readable: BTreeSet<&'static str>,
@@ -196,9 +196,9 @@ pub struct Reader {
 }
 
 #[allow(clippy::large_enum_variant, reason = "one for each instance, never in a list")]
-enum Vendor {
-    Clerk(clerk::Clerk),
-    Auth0(auth0::Auth0),
+enum VendorReader {
+    Clerk(clerk::ClerkReader),
+    Auth0(auth0::Auth0Reader),
 }
 
 impl Reader {
@@ -209,8 +209,8 @@ impl Reader {
     pub fn new(instance: &Instance, limits: Limits) -> Result<Self, ReadError> {
         let table = Table::of(instance.id.provider);
         let (vendor, rate) = match &instance.source {
-            Source::Clerk(source) => (Vendor::Clerk(clerk::Clerk::new(source.clone())), None),
-            Source::Auth0(source) => (Vendor::Auth0(auth0::Auth0::new(source.clone())), source.rate),
+            Source::Clerk(source) => (VendorReader::Clerk(clerk::ClerkReader::new(source.clone())), None),
+            Source::Auth0(source) => (VendorReader::Auth0(auth0::Auth0Reader::new(source.clone())), source.rate),
         };
         let http = Arc::new(Http::new(instance, limits, table.concurrency, rate)?);
         let readable = table.sections().iter().filter(|section| instance.reads(section).is_ok());
@@ -230,18 +230,18 @@ impl Reader {
         let _reading = self.http.begin()?;
         let before = self.http.requests();
         let session = match &self.vendor {
-            Vendor::Clerk(clerk) => Arc::new(Session::new(VendorSession::Clerk(clerk.open()?))),
-            Vendor::Auth0(auth0) => Arc::new(auth0.open(&self.http, now).await?),
+            VendorReader::Clerk(clerk) => Arc::new(ReadSession::new(VendorSession::Clerk(clerk.open()?))),
+            VendorReader::Auth0(auth0) => Arc::new(auth0.open(&self.http, now).await?),
         };
         let is_wanted = |section: &Section| {
             self.readable.contains(section.name.as_str())
                 && wanted.only.is_none_or(|names| names.contains(&section.name))
-                && !wanted.at_hand.is_some_and(|names| names.contains(&section.name))
+                && !wanted.cached.is_some_and(|names| names.contains(&section.name))
         };
         let (asked, parents) = self.asked(is_wanted);
         let all = asked.len();
 
-        let mut senders: BTreeMap<&str, watch::Sender<Option<Outcome>>> =
+        let mut senders: BTreeMap<&str, watch::Sender<Option<ParentOutcome>>> =
             parents.iter().map(|parent| (*parent, watch::Sender::new(None))).collect();
         let receivers: BTreeMap<&str, _> = senders.iter().map(|(name, sender)| (*name, sender.subscribe())).collect();
         let rooms = Arc::new(ReadBudget::of(self.http.limits()));
@@ -256,7 +256,7 @@ impl Reader {
                 now,
             };
             let needed = section.parents().filter_map(|parent| Some((parent, receivers.get(parent)?.clone())));
-            let needed: Vec<(&str, watch::Receiver<Option<Outcome>>)> = needed.collect();
+            let needed: Vec<(&str, watch::Receiver<Option<ParentOutcome>>)> = needed.collect();
             let sender = senders.remove(section.name.as_str());
             tasks.spawn(async move {
                 let outcome = Arc::new(read_section(reader, needed).await);
@@ -269,7 +269,7 @@ impl Reader {
         // Whoever could still listen would keep a second copy of every section that others depend on.
         drop(receivers);
 
-        let mut outcomes: BTreeMap<&str, Outcome> = BTreeMap::new();
+        let mut outcomes: BTreeMap<&str, ParentOutcome> = BTreeMap::new();
         let mut broken = None;
         let start = Instant::now();
         loop {
@@ -297,10 +297,10 @@ impl Reader {
         let sections = sections.collect();
 
         let (resource, mismatch) = match &self.vendor {
-            Vendor::Clerk(clerk) => (clerk.resource(&sections), clerk.mismatch(&sections)),
-            Vendor::Auth0(auth0) => (auth0.resource(), None),
+            VendorReader::Clerk(clerk) => (clerk.resource(&sections), clerk.mismatch(&sections)),
+            VendorReader::Auth0(auth0) => (auth0.resource(), None),
         };
-        let mut collection = self.http.take_notes();
+        let mut collection = self.http.take_records();
         collection.sort_by(|one, other| (&one.path, one.page).cmp(&(&other.path, other.page)));
         let refused = session.dead_credentials();
         let left_out = session.left_out().clone();
@@ -325,7 +325,7 @@ impl Reader {
 /// Reads one section, as soon as those it depends on are read.
 async fn read_section(
     reader: SectionReader,
-    needed: Vec<(&str, watch::Receiver<Option<Outcome>>)>,
+    needed: Vec<(&str, watch::Receiver<Option<ParentOutcome>>)>,
 ) -> Result<Value, SectionRefusal> {
     let mut parents = BTreeMap::new();
     for (name, mut receiver) in needed {
@@ -345,17 +345,17 @@ async fn read_section(
 }
 
 /// The credentials of one cycle.
-struct Session {
+struct ReadSession {
     vendor: VendorSession,
     /// What the vendor makes of each API's credential.
-    standings: Mutex<BTreeMap<Api, Standing>>,
+    credentials: Mutex<BTreeMap<Api, CredentialState>>,
     /// Objects that were refused as if they were not there.
     left_out: Mutex<LeftOut>,
 }
 
 /// What the vendor makes of a credential, as far as this cycle knows.
 #[derive(Default)]
-struct Standing {
+struct CredentialState {
     /// It was accepted somewhere: an address that refuses it speaks for itself only.
     is_accepted: bool,
     /// There is none to try.
@@ -369,7 +369,7 @@ struct Standing {
 /// Addresses that refuse a credential before nobody else is asked. One alone may be out of order.
 const ENOUGH_REFUSALS: usize = 2;
 
-impl Standing {
+impl CredentialState {
     /// Why the credential is dead, if no address accepted it and one at least refused it.
     fn dead(&self) -> Option<&SectionRefusal> {
         self.refusal.as_ref().filter(|_| self.is_final || !self.is_accepted)
@@ -378,13 +378,13 @@ impl Standing {
 
 #[allow(clippy::large_enum_variant, reason = "one for each cycle, behind an Arc")]
 enum VendorSession {
-    Clerk(clerk::Session),
-    Auth0(auth0::Session),
+    Clerk(clerk::ClerkSession),
+    Auth0(auth0::Auth0Session),
 }
 
-impl Session {
+impl ReadSession {
     fn new(vendor: VendorSession) -> Self {
-        Self { vendor, standings: Mutex::default(), left_out: Mutex::default() }
+        Self { vendor, credentials: Mutex::default(), left_out: Mutex::default() }
     }
 
     fn left_out(&self) -> std::sync::MutexGuard<'_, LeftOut> {
@@ -396,43 +396,43 @@ impl Session {
         self.left_out().entry(section.name.clone()).or_default().insert(keys);
     }
 
-    fn standings(&self) -> std::sync::MutexGuard<'_, BTreeMap<Api, Standing>> {
-        self.standings.lock().unwrap_or_else(PoisonError::into_inner)
+    fn credentials(&self) -> std::sync::MutexGuard<'_, BTreeMap<Api, CredentialState>> {
+        self.credentials.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Remembers that there is no credential for `api`.
     fn refuse(&self, api: Api, refusal: SectionRefusal) {
-        let mut standings = self.standings();
-        let standing = standings.entry(api).or_default();
-        standing.is_final = true;
-        standing.refusal.get_or_insert(refusal);
+        let mut credentials = self.credentials();
+        let credential = credentials.entry(api).or_default();
+        credential.is_final = true;
+        credential.refusal.get_or_insert(refusal);
     }
 
     /// Remembers that `path` refused the credential of `api`.
     fn refuse_at(&self, api: Api, path: &str, refusal: SectionRefusal) {
-        let mut standings = self.standings();
-        let standing = standings.entry(api).or_default();
-        standing.refused_at.insert(path.to_owned());
-        standing.refusal.get_or_insert(refusal);
+        let mut credentials = self.credentials();
+        let credential = credentials.entry(api).or_default();
+        credential.refused_at.insert(path.to_owned());
+        credential.refusal.get_or_insert(refusal);
     }
 
     /// Remembers that the vendor knows the credential of `api`.
     fn accept(&self, api: Api) {
-        self.standings().entry(api).or_default().is_accepted = true;
+        self.credentials().entry(api).or_default().is_accepted = true;
     }
 
     /// Why nobody has to be asked for anything of `api` any more, if that is known.
     fn refused(&self, api: Api) -> Option<SectionRefusal> {
-        let standings = self.standings();
-        let standing =
-            standings.get(&api).filter(|known| known.is_final || known.refused_at.len() >= ENOUGH_REFUSALS)?;
-        standing.dead().cloned()
+        let credentials = self.credentials();
+        let credential =
+            credentials.get(&api).filter(|known| known.is_final || known.refused_at.len() >= ENOUGH_REFUSALS)?;
+        credential.dead().cloned()
     }
 
     /// The credentials that the vendor does not accept, and what it says about each.
     fn dead_credentials(&self) -> BTreeMap<Api, String> {
-        let standings = self.standings();
-        let dead = standings.iter().filter_map(|(api, standing)| Some((*api, standing.dead()?)));
+        let credentials = self.credentials();
+        let dead = credentials.iter().filter_map(|(api, credential)| Some((*api, credential.dead()?)));
         dead.filter(|(_, refusal)| refusal.is_credential).map(|(api, refusal)| (api, refusal.reason.clone())).collect()
     }
 

@@ -123,7 +123,7 @@ pub enum SecretError {
 /// The result is not shown by `Debug` and is overwritten when dropped. A file that others may read is only warned
 /// about: who may read it is the operator's decision.
 pub fn read(reference: &SecretRef) -> Result<SecretString, SecretError> {
-    read_with(reference, Lines::One, |name| std::env::var_os(name))
+    read_with(reference, LineCount::One, |name| std::env::var_os(name))
 }
 
 /// The same, of a secret that may have several lines: a private key.
@@ -131,7 +131,7 @@ pub fn read(reference: &SecretRef) -> Result<SecretString, SecretError> {
 /// # Errors
 /// As [`read`].
 pub fn read_lines(reference: &SecretRef) -> Result<SecretString, SecretError> {
-    read_with(reference, Lines::Many, |name| std::env::var_os(name))
+    read_with(reference, LineCount::Many, |name| std::env::var_os(name))
 }
 
 /// Reads a secret as what it is for needs it.
@@ -144,7 +144,7 @@ pub fn read_use(kept: &SecretUse<'_>) -> Result<SecretString, SecretError> {
 
 /// How many lines a secret may have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Lines {
+enum LineCount {
     One,
     Many,
 }
@@ -166,7 +166,7 @@ pub enum SecretFile {
 ///
 /// # Errors
 /// As [`read`], as far as that is known without reading.
-pub fn look(reference: &SecretRef) -> Result<SecretFile, SecretError> {
+pub fn inspect(reference: &SecretRef) -> Result<SecretFile, SecretError> {
     let path = match reference {
         SecretRef::Credential(name) => {
             let path = credential_path(name, std::env::var_os(CREDENTIALS_DIRECTORY))?;
@@ -200,7 +200,7 @@ pub fn look(reference: &SecretRef) -> Result<SecretFile, SecretError> {
 
 fn read_with(
     reference: &SecretRef,
-    lines: Lines,
+    lines: LineCount,
     variable: impl Fn(&str) -> Option<OsString>,
 ) -> Result<SecretString, SecretError> {
     match reference {
@@ -237,7 +237,7 @@ fn credential_path(name: &str, directory: Option<OsString>) -> Result<PathBuf, S
     }
 }
 
-fn read_file(path: &Path, warns: bool, lines: Lines) -> Result<SecretString, SecretError> {
+fn read_file(path: &Path, warns: bool, lines: LineCount) -> Result<SecretString, SecretError> {
     let place = display_safe(&path.to_string_lossy());
     let unreadable = |source| SecretError::Unreadable { path: place.clone(), source };
     // Before it is opened, which waits for whoever writes into a pipe.
@@ -261,7 +261,7 @@ fn read_file(path: &Path, warns: bool, lines: Lines) -> Result<SecretString, Sec
     }
 }
 
-fn accept(text: &str, place: String, lines: Lines) -> Result<SecretString, SecretError> {
+fn accept(text: &str, place: String, lines: LineCount) -> Result<SecretString, SecretError> {
     let secret = text.strip_suffix('\n').map_or(text, |text| text.strip_suffix('\r').unwrap_or(text));
     if secret.trim().is_empty() {
         return Err(SecretError::Empty { place });
@@ -270,10 +270,10 @@ fn accept(text: &str, place: String, lines: Lines) -> Result<SecretString, Secre
         return Err(SecretError::ByteOrderMark { place });
     }
     let is_break = |c: char| matches!(c, '\n' | '\r' | '\u{b}' | '\u{c}' | '\u{85}' | '\u{2028}' | '\u{2029}');
-    if lines == Lines::One && secret.contains(is_break) {
+    if lines == LineCount::One && secret.contains(is_break) {
         return Err(SecretError::LineBreak { place });
     }
-    if secret.contains(|c: char| c.is_control() && !(lines == Lines::Many && matches!(c, '\n' | '\r' | '\t'))) {
+    if secret.contains(|c: char| c.is_control() && !(lines == LineCount::Many && matches!(c, '\n' | '\r' | '\t'))) {
         return Err(SecretError::Control { place });
     }
     if secret.len() as u64 > LARGEST {
@@ -288,7 +288,7 @@ mod tests {
     use secrecy::ExposeSecret as _;
 
     fn outcome(reference: &SecretRef, directory: Option<&Path>) -> String {
-        let found = read_with(reference, Lines::One, |name| match name {
+        let found = read_with(reference, LineCount::One, |name| match name {
             CREDENTIALS_DIRECTORY => directory.map(|path| path.as_os_str().to_owned()),
             "SET" => Some("CANARY\n".into()),
             "BLANK" => Some("\n".into()),
@@ -389,7 +389,7 @@ mod tests {
 
     #[test]
     fn a_secret_is_not_shown_by_debug() {
-        let secret = read_with(&SecretRef::Env("X".to_owned()), Lines::One, |_| Some("CANARY".into())).unwrap();
+        let secret = read_with(&SecretRef::Env("X".to_owned()), LineCount::One, |_| Some("CANARY".into())).unwrap();
         assert!(!format!("{secret:?}").contains("CANARY"));
     }
 }

@@ -272,14 +272,14 @@ fn by_pattern<'de, D: serde::Deserializer<'de>, T: Deserialize<'de>>(
 fn keys<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<(Pattern, Vec<String>)>, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged)]
-    enum Fields {
+    enum OneOrMany {
         One(String),
         Several(Vec<String>),
     }
-    let entries = by_pattern::<D, Fields>(deserializer)?.into_iter();
+    let entries = by_pattern::<D, OneOrMany>(deserializer)?.into_iter();
     let fields = |fields| match fields {
-        Fields::One(field) => vec![field],
-        Fields::Several(fields) => fields,
+        OneOrMany::One(field) => vec![field],
+        OneOrMany::Several(fields) => fields,
     };
     Ok(entries.map(|(pattern, entry)| (pattern, fields(entry))).collect())
 }

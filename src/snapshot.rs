@@ -46,9 +46,9 @@ impl Reading {
 
     /// The same, in the form that takes the least memory.
     #[must_use]
-    pub fn at_rest(&self) -> Self {
+    pub fn without_value(&self) -> Self {
         match self {
-            Self::Value(document) => Self::Value(document.at_rest()),
+            Self::Value(document) => Self::Value(document.without_value()),
             Self::Without { .. } => self.clone(),
         }
     }

@@ -81,7 +81,7 @@ impl PreparedRecord {
     ///
     /// # Errors
     /// The file cannot be replaced.
-    pub fn keep(self) -> Result<(), ApprovalError> {
+    pub fn commit(self) -> Result<(), ApprovalError> {
         let Self { memory, file, _lock } = self;
         file.take_place().map_err(|error| memory.failed("write", error))
     }
@@ -119,8 +119,8 @@ impl SignedLog {
     ///
     /// # Errors
     /// It goes back, or the file cannot be written.
-    pub fn remember(&self, subject: &Subject, replace: bool) -> Result<(), ApprovalError> {
-        self.prepare(subject, replace)?.keep()
+    pub fn record(&self, subject: &Subject, replace: bool) -> Result<(), ApprovalError> {
+        self.prepare(subject, replace)?.commit()
     }
 
     /// Writes beside the file what it has to say once `subject` is signed, and keeps others from writing it meanwhile: what
@@ -240,17 +240,17 @@ mod tests {
         let memory = SignedLog::below(Some(folder.path().into()), None).unwrap();
         let first = subject(3, 40, "a");
         memory.check(&first).unwrap();
-        memory.remember(&first, false).unwrap();
-        memory.remember(&first, false).unwrap();
+        memory.record(&first, false).unwrap();
+        memory.record(&first, false).unwrap();
         assert_eq!(fs::metadata(&memory.path).unwrap().permissions().mode() & 0o777, 0o600);
 
         let older = subject(2, 50, "b");
         assert!(matches!(memory.check(&older), Err(ApprovalError::Behind { .. })));
-        assert!(matches!(memory.remember(&older, false), Err(ApprovalError::Behind { .. })));
+        assert!(matches!(memory.record(&older, false), Err(ApprovalError::Behind { .. })));
         memory.check(&Subject { resource: "another".to_owned(), ..older.clone() }).unwrap();
         memory.check(&Subject { instance: "auth0:other".parse().unwrap(), ..older.clone() }).unwrap();
         // Somebody said that it is to be so.
-        memory.remember(&older, true).unwrap();
+        memory.record(&older, true).unwrap();
         memory.check(&older).unwrap();
 
         fs::write(&memory.path, "{}").unwrap();

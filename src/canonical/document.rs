@@ -67,7 +67,7 @@ impl Document {
 
     /// The same without the value, which is read anew when somebody asks: for whoever keeps it for long.
     #[must_use]
-    pub fn at_rest(&self) -> Self {
+    pub fn without_value(&self) -> Self {
         Self::of(self.0.bytes.clone(), self.0.digest.clone())
     }
 

@@ -51,17 +51,17 @@ const LONGEST_IDENTITY: usize = 1 << 10;
 /// # Errors
 /// No item of the answer can be told apart from the others, or what stands for its secrets takes too much memory.
 pub fn document(section: &Section, fetched: Value, redaction: &Redaction) -> Result<Document, BadList> {
-    let walk = Walk { section, redaction, stand_ins: &MemoryBudget::of(STAND_INS) };
+    let walk = Normaliser { section, redaction, stand_ins: &MemoryBudget::of(STAND_INS) };
     walk.value(fetched, &mut Vec::new()).map(|value| Document::new(&value.unwrap_or(Value::Null)))
 }
 
-struct Walk<'a> {
+struct Normaliser<'a> {
     section: &'a Section,
     redaction: &'a Redaction,
     stand_ins: &'a MemoryBudget,
 }
 
-impl Walk<'_> {
+impl Normaliser<'_> {
     /// The canonical form of the value at `path` (relative to the section), or nothing if it is volatile.
     fn value(&self, value: Value, path: &mut Vec<String>) -> Result<Option<Value>, BadList> {
         if self.section.is_volatile(path) {

@@ -99,7 +99,7 @@ pub struct Redaction {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Rules {
+struct RedactionRules {
     names: String,
     harmless: String,
     switches: Vec<String>,
@@ -114,7 +114,7 @@ struct Compiled {
 }
 
 static RULES: LazyLock<Compiled> = LazyLock::new(|| {
-    let rules: Rules = toml::from_str(include_str!("../sections/secrets.toml"))
+    let rules: RedactionRules = toml::from_str(include_str!("../sections/secrets.toml"))
         .unwrap_or_else(|error| unreachable!("internal: secrets.toml is malformed: {error}"));
     let compile = |pattern: &str| {
         Regex::new(pattern).unwrap_or_else(|error| unreachable!("internal: secrets.toml has a bad pattern: {error}"))
@@ -152,24 +152,24 @@ pub(crate) fn is_fingerprint(value: &Value) -> bool {
 
 /// Whether `value` stands for something that is not kept as it came, a secret, a text or a certificate: one value, not an
 /// object with parts.
-pub(crate) fn is_stand_in(value: &Value) -> bool {
+pub(crate) fn is_placeholder(value: &Value) -> bool {
     let Some(fields) = value.as_object() else { return false };
     let text = |name: &str| fields.get(name).and_then(Value::as_str);
     match fields.len() {
         1 => is_fingerprint(value) || large_number(value).is_some(),
         2 => text("sha256").is_some() && fields.get("size").is_some_and(Value::is_u64),
-        3 => is_certificate(value) || is_large_stand_in(value).is_some(),
+        3 => is_certificate(value) || is_large_placeholder(value).is_some(),
         _ => false,
     }
 }
 
 /// What stands for a value that is too large to be kept in events and messages.
-pub(crate) fn large_stand_in(digest: &Digest, size: usize) -> Value {
+pub(crate) fn large_placeholder(digest: &Digest, size: usize) -> Value {
     json!({ "sha256": digest.as_str().trim_start_matches("sha256:"), "size": size, "too_large": true })
 }
 
 /// Digits of the digest and size of a value that is too large to be kept, if `value` stands for one.
-pub(crate) fn is_large_stand_in(value: &Value) -> Option<(&str, u64)> {
+pub(crate) fn is_large_placeholder(value: &Value) -> Option<(&str, u64)> {
     let fields = value.as_object().filter(|fields| fields.len() == 3)?;
     let is_large = fields.get("too_large") == Some(&Value::Bool(true));
     Some((fields.get("sha256")?.as_str()?, fields.get("size")?.as_u64()?)).filter(|_| is_large)
@@ -178,8 +178,8 @@ pub(crate) fn is_large_stand_in(value: &Value) -> Option<(&str, u64)> {
 /// Whether both are one value, of which one may be what stands for the other.
 pub(crate) fn is_same(one: &Value, other: &Value) -> bool {
     let stands_for = |stand_in: &Value, value: &Value| {
-        is_large_stand_in(stand_in).is_some_and(|(digits, _)| {
-            is_large_stand_in(value).is_none()
+        is_large_placeholder(stand_in).is_some_and(|(digits, _)| {
+            is_large_placeholder(value).is_none()
                 && Digest::of(&to_bytes(value)).as_str().trim_start_matches("sha256:") == digits
         })
     };
@@ -247,15 +247,15 @@ mod tests {
     #[test]
     fn stand_ins_are_values_and_other_objects_are_not() {
         let print = FingerprintKey::new([1; 32]).fingerprint(&Pointer::of_section("a"), &json!("CANARY"));
-        assert!(is_stand_in(&print) && is_stand_in(&json!({ "sha256": "00", "size": 2 })));
+        assert!(is_placeholder(&print) && is_placeholder(&json!({ "sha256": "00", "size": 2 })));
         let large = json!({ "a": "x".repeat(9) });
-        let stand_in = large_stand_in(&Digest::of(&to_bytes(&large)), 15);
-        assert!(is_stand_in(&stand_in) && is_same(&stand_in, &large) && is_same(&large, &stand_in));
+        let stand_in = large_placeholder(&Digest::of(&to_bytes(&large)), 15);
+        assert!(is_placeholder(&stand_in) && is_same(&stand_in, &large) && is_same(&large, &stand_in));
         assert!(!is_same(&stand_in, &json!({})) && is_same(&stand_in, &stand_in));
         for other in
             [json!({}), json!({ "fingerprint": "x" }), json!({ "size": 2 }), json!("hmac-sha256:"), json!(null)]
         {
-            assert!(!is_stand_in(&other), "{other}");
+            assert!(!is_placeholder(&other), "{other}");
         }
     }
 

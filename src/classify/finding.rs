@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::catalogue::{Catalogue, Setting};
 use super::context::ChangeContext;
 use super::direction::direction;
-use crate::canonical::{is_large_stand_in, is_stand_in, not_watched};
+use crate::canonical::{is_large_placeholder, is_placeholder, not_watched};
 use crate::diff::{Change, ChangeKind};
 use crate::model::{Category, Direction, Pattern, Pointer, Severity, Unit, display_safe, is_nothing};
 
@@ -78,7 +78,7 @@ pub fn classify_in(catalogue: &Catalogue, change_context: &ChangeContext, change
     } else if let Some((setting, leaf)) = most_severe_leaf(catalogue, &change) {
         let named = (title(setting, change_context, &leaf), topic(setting, &leaf));
         described(setting, named, Direction::Unknown, change)
-    } else if [&change.before, &change.after].into_iter().any(|value| is_large_stand_in(value).is_some()) {
+    } else if [&change.before, &change.after].into_iter().any(|value| is_large_placeholder(value).is_some()) {
         unseen(catalogue, change)
     } else if let Some(field) = change_context.new_field(&change) {
         new_field(&field, change)
@@ -269,7 +269,7 @@ fn most_severe_leaf<'a>(catalogue: &'a Catalogue, change: &Change) -> Option<(&'
 
 fn collect_leaves(value: &Value, path: &Pointer, leaves: &mut Vec<Pointer>) {
     match value {
-        Value::Object(fields) if !fields.is_empty() && !is_stand_in(value) => {
+        Value::Object(fields) if !fields.is_empty() && !is_placeholder(value) => {
             for (key, field) in fields {
                 collect_leaves(field, &path.child(key), leaves);
             }

@@ -6,10 +6,12 @@ use url::Url;
 
 use super::address::{self, UrlUse};
 use super::problem::{Problem, line_number};
-use super::reader::{At, Reader};
 use super::sources::Sources;
-use super::times::Times;
-use super::{Auth0, Auth0Credential, Clerk, ClerkPlatform, Instance, Proxy, PublishableKey, Source, reading};
+use super::times::ScheduleKeys;
+use super::toml_reader::{At, TomlReader};
+use super::{
+    Auth0Credential, Auth0Source, ClerkPlatform, ClerkSource, Instance, Proxy, PublishableKey, Source, selection,
+};
 use crate::model::instance::is_valid_name;
 use crate::model::{InstanceId, Provider, display_safe};
 
@@ -19,12 +21,12 @@ const CLERK_API: &str = "https://api.clerk.com";
 /// Reads all instances. The ids are those that were named, also when the rest of the table is wrong, so that other
 /// tables can be checked against them.
 pub(super) fn read(
-    file: &mut Reader<'_>,
-    defaults: &Times,
+    file: &mut TomlReader<'_>,
+    defaults: &ScheduleKeys,
     proxy: &Proxy,
     sources: &Sources<'_>,
 ) -> (Vec<InstanceId>, Vec<Instance>) {
-    let mut names = Names::default();
+    let mut names = TakenNames::default();
     let mut ids = Vec::new();
     let mut found: Vec<(usize, Instance)> = Vec::new();
     let mut is_any = false;
@@ -39,9 +41,9 @@ pub(super) fn read(
             let name = names.read(&mut table, kind, sources.text);
             let id = name.map(|name| InstanceId::new(provider, name));
             ids.extend(id.clone());
-            let schedule = Times::read(&mut table).resolve(defaults, &table, sources.now);
+            let schedule = ScheduleKeys::read(&mut table).resolve(defaults, &table, sources.now);
             let keep_code = table.boolean("keep_code").is_some_and(|flag| flag.value);
-            let selection = reading::selection(&mut table, provider);
+            let selection = selection::selection(&mut table, provider);
             let source = match provider {
                 Provider::Clerk => clerk(&mut table).map(Source::Clerk),
                 Provider::Auth0 => auth0(&mut table).map(Source::Auth0),
@@ -62,13 +64,13 @@ pub(super) fn read(
 
 /// Names that were taken, and where.
 #[derive(Default)]
-pub(super) struct Names {
+pub(super) struct TakenNames {
     taken: Vec<(&'static str, String, Range<usize>)>,
 }
 
-impl Names {
+impl TakenNames {
     /// Reads `name`, which has to be well formed and new among those of the same `kind`.
-    pub(super) fn read(&mut self, table: &mut Reader<'_>, kind: &'static str, text: &str) -> Option<String> {
+    pub(super) fn read(&mut self, table: &mut TomlReader<'_>, kind: &'static str, text: &str) -> Option<String> {
         table.require("name");
         let name = table.string("name")?;
         if !is_valid_name(&name.value) {
@@ -88,7 +90,7 @@ impl Names {
     }
 }
 
-fn clerk(table: &mut Reader<'_>) -> Option<Clerk> {
+fn clerk(table: &mut TomlReader<'_>) -> Option<ClerkSource> {
     let publishable_key = publishable_key(table);
     let secret_key = table.secret("secret_key").map(|secret| secret.value);
     let token = table.secret("platform_token");
@@ -123,7 +125,7 @@ fn clerk(table: &mut Reader<'_>) -> Option<Clerk> {
         (Some(token), Some(id)) => Some(ClerkPlatform { token: token.value, application_id: id.value }),
         _ => None,
     };
-    Some(Clerk {
+    Some(ClerkSource {
         publishable_key,
         secret_key,
         platform,
@@ -134,7 +136,7 @@ fn clerk(table: &mut Reader<'_>) -> Option<Clerk> {
     })
 }
 
-fn publishable_key(table: &mut Reader<'_>) -> Option<PublishableKey> {
+fn publishable_key(table: &mut TomlReader<'_>) -> Option<PublishableKey> {
     let text = table.string("publishable_key")?;
     match PublishableKey::decode(&text.value) {
         Ok(key) => Some(key),
@@ -155,7 +157,7 @@ fn publishable_key(table: &mut Reader<'_>) -> Option<PublishableKey> {
 }
 
 /// An id that the vendor gave: a prefix and letters and digits.
-fn vendor_id(table: &mut Reader<'_>, key: &'static str, prefix: &str) -> Option<At<String>> {
+fn vendor_id(table: &mut TomlReader<'_>, key: &'static str, prefix: &str) -> Option<At<String>> {
     let text = table.string(key)?;
     if is_vendor_id(&text.value, prefix) {
         return Some(text);
@@ -171,7 +173,7 @@ fn is_vendor_id(text: &str, prefix: &str) -> bool {
     })
 }
 
-fn environment(table: &mut Reader<'_>, key: Option<&PublishableKey>) -> String {
+fn environment(table: &mut TomlReader<'_>, key: Option<&PublishableKey>) -> String {
     let default = if key.is_none_or(|key| key.is_production) { "production" } else { "development" };
     let Some(text) = table.string("environment") else {
         return default.to_owned();
@@ -185,7 +187,7 @@ fn environment(table: &mut Reader<'_>, key: Option<&PublishableKey>) -> String {
     text.value
 }
 
-fn base_url(table: &mut Reader<'_>, key: &'static str, default: &str) -> Option<Url> {
+fn base_url(table: &mut TomlReader<'_>, key: &'static str, default: &str) -> Option<Url> {
     if table.has(key) {
         return table.url(key, UrlUse::Base).map(|url| url.value);
     }
@@ -194,17 +196,17 @@ fn base_url(table: &mut Reader<'_>, key: &'static str, default: &str) -> Option<
     Url::parse(default).ok()
 }
 
-fn auth0(table: &mut Reader<'_>) -> Option<Auth0> {
+fn auth0(table: &mut TomlReader<'_>) -> Option<Auth0Source> {
     table.require("domain");
     let domain = table.string("domain").and_then(|text| domain(table, text));
     let default = domain.as_ref().map(|domain| format!("https://{domain}"));
     let api_url = base_url(table, "api_url", &default.unwrap_or_default());
     let credential = auth0_credential(table);
-    let rate = reading::rate(table);
-    Some(Auth0 { domain: domain?, credential: credential?, api_url: api_url?, rate })
+    let rate = selection::rate(table);
+    Some(Auth0Source { domain: domain?, credential: credential?, api_url: api_url?, rate })
 }
 
-fn domain(table: &Reader<'_>, text: At<String>) -> Option<String> {
+fn domain(table: &TomlReader<'_>, text: At<String>) -> Option<String> {
     let lower = text.value.to_ascii_lowercase();
     if address::is_domain(&lower) {
         return Some(lower);
@@ -218,7 +220,7 @@ fn domain(table: &Reader<'_>, text: At<String>) -> Option<String> {
     None
 }
 
-fn auth0_credential(table: &mut Reader<'_>) -> Option<Auth0Credential> {
+fn auth0_credential(table: &mut TomlReader<'_>) -> Option<Auth0Credential> {
     let client_id = table.string("client_id").map(|text| text.value);
     let secret = table.secret("client_secret").map(|secret| secret.value);
     let key = table.secret("private_key").map(|secret| secret.value);

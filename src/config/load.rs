@@ -2,9 +2,9 @@
 
 use toml::de::DeTable;
 
-use super::problem::{Findings, Problem, Problems};
-use super::reader::Reader;
+use super::problem::{Problem, ProblemList, Problems};
 use super::sources::Sources;
+use super::toml_reader::TomlReader;
 use super::{Config, validate};
 
 /// Reads and checks a configuration.
@@ -17,31 +17,31 @@ use super::{Config, validate};
 /// The configuration holds references to secrets only. A secret written inline is refused, and neither it nor its
 /// line is repeated.
 pub fn parse(sources: &Sources<'_>) -> Result<Config, Problems> {
-    parse_into(Findings::new(), sources)
+    parse_into(ProblemList::new(), sources)
 }
 
 /// As [`parse`], and beside the problems whatever could be read all the same: for whoever looks for everything that is wrong.
 pub fn salvage(sources: &Sources<'_>) -> (Option<Config>, Option<Problems>) {
-    let findings = Findings::new();
+    let findings = ProblemList::new();
     let config = read_into(&findings, sources);
     let problems = (!findings.is_empty()).then(|| findings.into_problems(sources.file, sources.text));
     (config, problems)
 }
 
-pub(super) fn parse_into(findings: Findings, sources: &Sources<'_>) -> Result<Config, Problems> {
+pub(super) fn parse_into(findings: ProblemList, sources: &Sources<'_>) -> Result<Config, Problems> {
     match read_into(&findings, sources) {
         Some(config) if findings.is_empty() => Ok(config),
         _ => Err(findings.into_problems(sources.file, sources.text)),
     }
 }
 
-fn read_into(findings: &Findings, sources: &Sources<'_>) -> Option<Config> {
+fn read_into(findings: &ProblemList, sources: &Sources<'_>) -> Option<Config> {
     let (table, errors) = DeTable::parse_recoverable(sources.text);
     for error in errors {
         let end = sources.text.len();
         let span = error.span().unwrap_or(end..end);
         findings.add(Problem::at(span, error.message()).unreadable());
     }
-    let reader = Reader::of_file(table.get_ref(), sources.folder(), findings);
+    let reader = TomlReader::of_file(table.get_ref(), sources.folder(), findings);
     validate::config(reader, sources)
 }

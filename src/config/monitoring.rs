@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::Listen;
 use super::problem::Problem;
-use super::reader::Reader;
+use super::toml_reader::TomlReader;
 use crate::model::display_safe;
 
 /// What stands before the path of a socket.
@@ -30,7 +30,7 @@ enum BadListen {
 }
 
 /// Reads the table. Without it nothing listens.
-pub(super) fn listen(file: &mut Reader<'_>) -> Option<Listen> {
+pub(super) fn listen(file: &mut TomlReader<'_>) -> Option<Listen> {
     let mut section = file.table("monitoring")?;
     section.require("listen");
     let text = section.string("listen");

@@ -5,7 +5,7 @@ use url::Url;
 use super::SecretRef;
 use super::address::host;
 use super::problem::Problem;
-use super::reader::Reader;
+use super::toml_reader::TomlReader;
 use crate::model::display_safe;
 
 /// Through which proxy requests go.
@@ -75,7 +75,7 @@ pub fn proxy_url(text: &str) -> Result<Url, BadProxyUrl> {
 }
 
 /// Reads the table. Without it the environment decides.
-pub(super) fn proxy(file: &mut Reader<'_>) -> Proxy {
+pub(super) fn proxy(file: &mut TomlReader<'_>) -> Proxy {
     let Some(mut section) = file.table("network") else { return Proxy::default() };
     let except = section.strings("no_proxy").map(|texts| texts.value).unwrap_or_default();
     for host in except.iter().filter(|host| !is_exception(&host.value)) {
@@ -98,7 +98,7 @@ pub(super) fn proxy(file: &mut Reader<'_>) -> Proxy {
 }
 
 /// The address as it stands there, or that there is none.
-fn written(section: &mut Reader<'_>) -> Option<Option<ProxyAddress>> {
+fn written(section: &mut TomlReader<'_>) -> Option<Option<ProxyAddress>> {
     let text = section.string("proxy")?;
     if text.value == "none" {
         return Some(None);
@@ -123,7 +123,7 @@ fn written(section: &mut Reader<'_>) -> Option<Option<ProxyAddress>> {
     }
 }
 
-fn secret(section: &mut Reader<'_>) -> Option<Option<ProxyAddress>> {
+fn secret(section: &mut TomlReader<'_>) -> Option<Option<ProxyAddress>> {
     Some(Some(ProxyAddress::Secret(section.secret("proxy")?.value)))
 }
 

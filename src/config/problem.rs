@@ -180,14 +180,14 @@ impl fmt::Display for Problems {
 impl std::error::Error for Problems {}
 
 /// Collects problems while a file is read.
-pub(super) struct Findings {
+pub(super) struct ProblemList {
     problems: RefCell<Vec<Problem>>,
     /// Keys that were asked for, and whether one was there: what the example file is compared with.
     #[cfg(test)]
     pub(super) asked: std::rc::Rc<RefCell<std::collections::BTreeMap<(String, String), bool>>>,
 }
 
-impl Findings {
+impl ProblemList {
     pub(super) fn new() -> Self {
         Self {
             problems: RefCell::new(Vec::new()),
@@ -297,7 +297,7 @@ mod tests {
     use super::*;
 
     fn rendered(text: &str, problem: Problem) -> String {
-        let findings = Findings::new();
+        let findings = ProblemList::new();
         findings.add(problem);
         findings.into_problems("authdrift.toml", text).to_string()
     }

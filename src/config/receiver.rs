@@ -3,12 +3,12 @@
 use url::Url;
 
 use super::address::{self, UrlUse};
-use super::instance::Names;
+use super::instance::TakenNames;
 use super::lookup::{self, NoInstance};
 use super::problem::Problem;
-use super::reader::{At, Reader};
 use super::sources::Sources;
-use super::times::Times;
+use super::times::ScheduleKeys;
+use super::toml_reader::{At, TomlReader};
 use super::{
     Email, Filter, HookUrl, Mailbox, PagerDuty, Proxy, Receiver, ReceiverKind, SecretRef, SecretUrl, Tls, Webhook,
 };
@@ -20,19 +20,19 @@ const PAGERDUTY: &str = "https://events.pagerduty.com/v2/enqueue";
 
 /// Reads all receivers; `ids` are the instances they may name.
 pub(super) fn read(
-    file: &mut Reader<'_>,
+    file: &mut TomlReader<'_>,
     ids: &[InstanceId],
-    times: &Times,
+    times: &ScheduleKeys,
     proxy: &Proxy,
     sources: &Sources<'_>,
 ) -> Vec<Receiver> {
-    let mut tables: Vec<(&str, Reader<'_>)> = Vec::new();
+    let mut tables: Vec<(&str, TomlReader<'_>)> = Vec::new();
     for kind in ["email", "webhook", "slack", "teams", "discord", "pagerduty"] {
         tables.extend(file.tables(kind).into_iter().map(|table| (kind, table)));
     }
     tables.sort_by_key(|(_, table)| table.place.start);
 
-    let mut names = Names::default();
+    let mut names = TakenNames::default();
     let mut receivers = Vec::new();
     let mut default: Option<String> = None;
     for (kind, mut table) in tables {
@@ -57,7 +57,7 @@ pub(super) fn read(
 }
 
 /// Whether it gets what nobody takes. Two would be two answers to one question.
-fn is_default(table: &mut Reader<'_>, default: &mut Option<String>, name: Option<&str>) -> bool {
+fn is_default(table: &mut TomlReader<'_>, default: &mut Option<String>, name: Option<&str>) -> bool {
     let Some(given) = table.boolean("default").filter(|given| given.value) else { return false };
     if let Some(other) = default {
         let message = format!("'{}' is the default receiver already", display_safe(other));
@@ -68,7 +68,7 @@ fn is_default(table: &mut Reader<'_>, default: &mut Option<String>, name: Option
 }
 
 /// When it wants to hear how everything stands.
-fn digest(table: &mut Reader<'_>, times: &Times, sources: &Sources<'_>) -> Option<Cron> {
+fn digest(table: &mut TomlReader<'_>, times: &ScheduleKeys, sources: &Sources<'_>) -> Option<Cron> {
     let pattern = match table.word("digest", &["daily", "weekly"])?.value {
         "weekly" => "0 8 * * MON",
         _ => "0 8 * * *",
@@ -76,7 +76,7 @@ fn digest(table: &mut Reader<'_>, times: &Times, sources: &Sources<'_>) -> Optio
     Cron::parse(pattern, times.zone(), sources.now).ok()
 }
 
-fn filter(table: &mut Reader<'_>, ids: &[InstanceId]) -> Filter {
+fn filter(table: &mut TomlReader<'_>, ids: &[InstanceId]) -> Filter {
     let severities: Vec<&str> = Severity::ALL.iter().map(|severity| severity.as_str()).collect();
     let categories: Vec<&str> = Category::ALL.iter().map(|category| category.as_str()).collect();
     let min_severity = table.word("min_severity", &severities).and_then(|word| Severity::from_word(word.value));
@@ -89,7 +89,7 @@ fn filter(table: &mut Reader<'_>, ids: &[InstanceId]) -> Filter {
     }
 }
 
-fn instances(table: &Reader<'_>, ids: &[InstanceId], texts: &[At<String>]) -> Vec<InstanceId> {
+fn instances(table: &TomlReader<'_>, ids: &[InstanceId], texts: &[At<String>]) -> Vec<InstanceId> {
     let mut found = Vec::new();
     for text in texts {
         match lookup::find(ids.iter(), &text.value) {
@@ -107,7 +107,7 @@ fn instances(table: &Reader<'_>, ids: &[InstanceId], texts: &[At<String>]) -> Ve
     found
 }
 
-fn email(table: &mut Reader<'_>) -> Option<Email> {
+fn email(table: &mut TomlReader<'_>) -> Option<Email> {
     table.require("host");
     let host = table.string("host").and_then(|text| host(table, text));
     let tls = tls(table);
@@ -145,7 +145,7 @@ fn email(table: &mut Reader<'_>) -> Option<Email> {
     Some(Email { host: host?, port: port.unwrap_or(default_port), tls, helo, login, from: from?, to: to? })
 }
 
-fn host(table: &Reader<'_>, text: At<String>) -> Option<String> {
+fn host(table: &TomlReader<'_>, text: At<String>) -> Option<String> {
     if let Some(host) = address::host(&text.value) {
         return Some(host);
     }
@@ -154,7 +154,7 @@ fn host(table: &Reader<'_>, text: At<String>) -> Option<String> {
     None
 }
 
-fn helo(table: &Reader<'_>, text: At<String>) -> Option<String> {
+fn helo(table: &TomlReader<'_>, text: At<String>) -> Option<String> {
     let name = address::greeting_name(&text.value);
     if name.is_none() {
         let problem = Problem::at(
@@ -169,7 +169,7 @@ fn helo(table: &Reader<'_>, text: At<String>) -> Option<String> {
     name
 }
 
-fn tls(table: &mut Reader<'_>) -> Option<At<Tls>> {
+fn tls(table: &mut TomlReader<'_>) -> Option<At<Tls>> {
     let word = table.word("tls", &["implicit", "starttls", "none"])?;
     let tls = match word.value {
         "none" => Tls::None,
@@ -179,7 +179,7 @@ fn tls(table: &mut Reader<'_>) -> Option<At<Tls>> {
     Some(At { value: tls, span: word.span })
 }
 
-fn login(table: &mut Reader<'_>) -> Option<(String, SecretRef)> {
+fn login(table: &mut TomlReader<'_>) -> Option<(String, SecretRef)> {
     let username = table.string("username");
     let password = table.secret("password");
     for (one, other) in [("username", "password"), ("password", "username")] {
@@ -191,7 +191,7 @@ fn login(table: &mut Reader<'_>) -> Option<(String, SecretRef)> {
     Some((username?.value, password?.value))
 }
 
-fn mailbox(table: &Reader<'_>, key: &str, text: &At<String>) -> Option<Mailbox> {
+fn mailbox(table: &TomlReader<'_>, key: &str, text: &At<String>) -> Option<Mailbox> {
     match address::mailbox(&text.value) {
         Ok(mailbox) => Some(mailbox),
         Err(error) => {
@@ -202,7 +202,7 @@ fn mailbox(table: &Reader<'_>, key: &str, text: &At<String>) -> Option<Mailbox> 
     }
 }
 
-fn webhook(table: &mut Reader<'_>) -> Option<Webhook> {
+fn webhook(table: &mut TomlReader<'_>) -> Option<Webhook> {
     table.require("url");
     let may_be_private = may_be_private(table);
     let url = if table.is_table("url") {
@@ -244,7 +244,7 @@ const OWN_HEADERS: [&str; 15] = [
 ];
 
 /// The headers that a gateway asks for, such as one with a key.
-fn headers(table: &mut Reader<'_>) -> Vec<(String, SecretRef)> {
+fn headers(table: &mut TomlReader<'_>) -> Vec<(String, SecretRef)> {
     let mut headers: Vec<(String, SecretRef)> = Vec::new();
     for (name, place) in table.named_secrets("headers") {
         let lower = name.value.to_ascii_lowercase();
@@ -266,25 +266,25 @@ fn headers(table: &mut Reader<'_>) -> Vec<(String, SecretRef)> {
 }
 
 /// Whether it may stand in a private network.
-fn may_be_private(table: &mut Reader<'_>) -> bool {
+fn may_be_private(table: &mut TomlReader<'_>) -> bool {
     table.boolean("allow_private").is_some_and(|given| given.value)
 }
 
-fn is_taken(table: &Reader<'_>, url: &At<Url>, may_be_private: bool) -> bool {
+fn is_taken(table: &TomlReader<'_>, url: &At<Url>, may_be_private: bool) -> bool {
     let Some(reason) = super::refused(&url.value, may_be_private) else { return true };
     table.report(Problem::at(url.span.clone(), format!("'url' cannot be used: {reason}")));
     false
 }
 
 /// The address of a chat's webhook is as good as a password, so it stands where secrets do.
-pub(super) fn secret_url(table: &mut Reader<'_>) -> Option<SecretUrl> {
+pub(super) fn secret_url(table: &mut TomlReader<'_>) -> Option<SecretUrl> {
     let may_be_private = may_be_private(table);
     table.require("url");
     let url = table.secret("url")?;
     Some(SecretUrl { url: url.value, may_be_private })
 }
 
-fn pagerduty(table: &mut Reader<'_>) -> Option<PagerDuty> {
+fn pagerduty(table: &mut TomlReader<'_>) -> Option<PagerDuty> {
     let is_given = table.has("url");
     let url = table.url("url", UrlUse::Whole).filter(|url| is_taken(table, url, false)).map(|url| url.value);
     table.require("routing_key");

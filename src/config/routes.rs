@@ -6,14 +6,14 @@ use crate::model::{Category, InstanceId, Severity};
 impl Config {
     /// Drifts that people should look at and that no receiver takes, one sentence per instance. Nothing when there is a
     /// default receiver, or none at all.
-    pub fn taken_by_nobody(&self) -> Vec<String> {
+    pub fn unrouted(&self) -> Vec<String> {
         if self.receivers.is_empty() || self.receivers.iter().any(|receiver| receiver.is_default) {
             return Vec::new();
         }
-        self.instances.iter().filter_map(|instance| self.nobody_takes(&instance.id)).collect()
+        self.instances.iter().filter_map(|instance| self.unrouted_of(&instance.id)).collect()
     }
 
-    fn nobody_takes(&self, instance: &InstanceId) -> Option<String> {
+    fn unrouted_of(&self, instance: &InstanceId) -> Option<String> {
         let takes = |filter: &&Filter| filter.instances.as_ref().is_none_or(|instances| instances.contains(instance));
         let filters: Vec<&Filter> = self.receivers.iter().map(|receiver| &receiver.filter).filter(takes).collect();
         if filters.is_empty() {

@@ -5,14 +5,14 @@ use toml::de::DeValue;
 
 use super::SecretRef;
 use super::problem::{Problem, looks_like_secret};
-use super::reader::{At, Reader};
+use super::toml_reader::{At, TomlReader};
 
 const ONE_OF: &str = "{ credential = \"NAME\" }, { file = \"PATH\" } or { env = \"NAME\" }";
 
 /// Signatures of one message: two during a change, and one more of the other kind.
 const MOST_SECRETS: usize = 4;
 
-impl<'a> Reader<'a> {
+impl<'a> TomlReader<'a> {
     /// A reference to a secret: an inline table with exactly one of `credential`, `file` and `env`.
     ///
     /// # Security

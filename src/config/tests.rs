@@ -9,7 +9,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 
 use super::load::parse_into;
-use super::problem::Findings;
+use super::problem::ProblemList;
 use super::*;
 
 const EXAMPLE: &str = include_str!("../../config.example.toml");
@@ -114,7 +114,7 @@ fn values_arrive() {
 
 #[test]
 fn the_example_loads_and_holds_every_key() {
-    let findings = Findings::new();
+    let findings = ProblemList::new();
     let asked = std::rc::Rc::clone(&findings.asked);
     let config = parse_into(findings, &sources(EXAMPLE)).unwrap();
     assert_eq!((config.instances.len(), config.receivers.len()), (5, 6));
@@ -218,7 +218,7 @@ fn only_this_machine_can_ask_how_the_daemon_is_doing() {
 
 #[test]
 fn what_nobody_takes_is_named() {
-    let warnings = |lines: &str| load(&email(&format!("host = \"h.example\"\n{lines}"))).unwrap().taken_by_nobody();
+    let warnings = |lines: &str| load(&email(&format!("host = \"h.example\"\n{lines}"))).unwrap().unrouted();
     assert!(warnings("").is_empty());
     assert!(warnings("min_severity = \"info\"").is_empty());
     assert!(warnings("categories = [\"mfa\"]\ndefault = true").is_empty());
@@ -227,6 +227,6 @@ fn what_nobody_takes_is_named() {
     assert!(!warnings("categories = [\"mfa\"]")[0].contains("mfa"));
     let other =
         format!("{}{}instances = [\"acme\"]\n", auth0("token = { env = \"T\" }"), email("host = \"h.example\""));
-    assert_eq!(load(&other).unwrap().taken_by_nobody(), ["no receiver takes anything of clerk:prod"]);
-    assert!(load(&clerk("")).unwrap().taken_by_nobody().is_empty(), "nobody wants to be told anything");
+    assert_eq!(load(&other).unwrap().unrouted(), ["no receiver takes anything of clerk:prod"]);
+    assert!(load(&clerk("")).unwrap().unrouted().is_empty(), "nobody wants to be told anything");
 }

@@ -7,8 +7,8 @@ use chrono_tz::{TZ_VARIANTS, Tz};
 
 use super::Schedule;
 use super::problem::Problem;
-use super::reader::{At, Reader};
 use super::suggest::closest;
+use super::toml_reader::{At, TomlReader};
 use crate::model::{display_safe, display_safe_sentence};
 use crate::schedule::{BadCron, Cron};
 
@@ -23,15 +23,15 @@ const LONGEST_CONFIRM_AFTER: Duration = Duration::from_secs(60 * 60);
 
 /// The keys about time of one table; each is optional.
 #[derive(Clone, Default)]
-pub(super) struct Times {
+pub(super) struct ScheduleKeys {
     cron: Option<At<String>>,
     zone: Option<At<Tz>>,
     confirm_after: Option<Duration>,
 }
 
-impl Times {
+impl ScheduleKeys {
     /// Reads the three keys from `[schedule]` or an instance.
-    pub(super) fn read(reader: &mut Reader<'_>) -> Self {
+    pub(super) fn read(reader: &mut TomlReader<'_>) -> Self {
         let cron = reader.string("cron");
         let zone = zone(reader);
         let confirm_after = reader.duration("confirm_after", LONGEST_CONFIRM_AFTER).map(|duration| duration.value);
@@ -39,7 +39,7 @@ impl Times {
     }
 
     /// Reads `[schedule]`. A pattern that cannot be used is reported and left out, so that instances do not repeat it.
-    pub(super) fn of_schedule(file: &mut Reader<'_>, now: DateTime<Utc>) -> Self {
+    pub(super) fn of_schedule(file: &mut TomlReader<'_>, now: DateTime<Utc>) -> Self {
         let Some(mut section) = file.table("schedule") else {
             return Self::default();
         };
@@ -58,7 +58,7 @@ impl Times {
     }
 
     /// Fills what is missing from `defaults` and checks pattern and time zone together.
-    pub(super) fn resolve(&self, defaults: &Self, reader: &Reader<'_>, now: DateTime<Utc>) -> Option<Schedule> {
+    pub(super) fn resolve(&self, defaults: &Self, reader: &TomlReader<'_>, now: DateTime<Utc>) -> Option<Schedule> {
         let zone = self.zone.as_ref().or(defaults.zone.as_ref()).map_or(Tz::UTC, |zone| zone.value);
         let pattern = self.cron.as_ref().or(defaults.cron.as_ref()).map_or(CRON, |cron| cron.value.as_str());
         let confirm_after = self.confirm_after.or(defaults.confirm_after).unwrap_or(CONFIRM_AFTER);
@@ -81,7 +81,7 @@ impl Times {
     }
 }
 
-fn zone(reader: &mut Reader<'_>) -> Option<At<Tz>> {
+fn zone(reader: &mut TomlReader<'_>) -> Option<At<Tz>> {
     let text = reader.string("timezone")?;
     match text.value.parse() {
         Ok(zone) => Some(At { value: zone, span: text.span }),

@@ -4,9 +4,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::problem::Problem;
-use super::reader::{Reader, span};
 use super::sources::Sources;
-use super::times::Times;
+use super::times::ScheduleKeys;
+use super::toml_reader::{TomlReader, span};
 use super::{ApprovalConfig, Config, SecretUrl, instance, monitoring, network, receiver};
 use crate::model::Severity;
 use crate::trust::Rules;
@@ -24,11 +24,11 @@ const SHORTEST_KEEP: Duration = DAY.saturating_mul(7);
 const LONGEST_KEEP: Duration = DAY.saturating_mul(36_500);
 
 /// Reads the whole file. Without a recorded problem the answer is there.
-pub(super) fn config(mut file: Reader<'_>, sources: &Sources<'_>) -> Option<Config> {
+pub(super) fn config(mut file: TomlReader<'_>, sources: &Sources<'_>) -> Option<Config> {
     let (store, keep) = store(&mut file, sources);
     let approval = approval(&mut file);
     let catalogue = catalogue(&mut file);
-    let defaults = Times::of_schedule(&mut file, sources.now);
+    let defaults = ScheduleKeys::of_schedule(&mut file, sources.now);
     let proxy = network::proxy(&mut file);
     let (ids, instances) = instance::read(&mut file, &defaults, &proxy, sources);
     let receivers = receiver::read(&mut file, &ids, &defaults, &proxy, sources);
@@ -38,7 +38,7 @@ pub(super) fn config(mut file: Reader<'_>, sources: &Sources<'_>) -> Option<Conf
     Some(Config { store: store?, keep, approval, catalogue, instances, receivers, heartbeat, monitoring, proxy })
 }
 
-fn heartbeat(file: &mut Reader<'_>) -> Option<SecretUrl> {
+fn heartbeat(file: &mut TomlReader<'_>) -> Option<SecretUrl> {
     let mut section = file.table("heartbeat")?;
     let place = receiver::secret_url(&mut section);
     section.finish();
@@ -46,7 +46,7 @@ fn heartbeat(file: &mut Reader<'_>) -> Option<SecretUrl> {
 }
 
 /// Where the database is, and how long it keeps what nobody needs.
-fn store(file: &mut Reader<'_>, sources: &Sources<'_>) -> (Option<PathBuf>, Duration) {
+fn store(file: &mut TomlReader<'_>, sources: &Sources<'_>) -> (Option<PathBuf>, Duration) {
     let mut keep = KEEP;
     if let Some(mut section) = file.table("store") {
         let is_given = section.has("path");
@@ -67,7 +67,7 @@ fn store(file: &mut Reader<'_>, sources: &Sources<'_>) -> (Option<PathBuf>, Dura
     (default_store(file, sources), keep)
 }
 
-fn default_store(file: &Reader<'_>, sources: &Sources<'_>) -> Option<PathBuf> {
+fn default_store(file: &TomlReader<'_>, sources: &Sources<'_>) -> Option<PathBuf> {
     let default = match (&sources.state_directory, &sources.xdg_state) {
         (Some(state), _) => state.join("authdrift.db"),
         (None, Some(state)) => state.join("authdrift").join("authdrift.db"),
@@ -81,7 +81,7 @@ fn default_store(file: &Reader<'_>, sources: &Sources<'_>) -> Option<PathBuf> {
     Some(default)
 }
 
-fn approval(file: &mut Reader<'_>) -> ApprovalConfig {
+fn approval(file: &mut TomlReader<'_>) -> ApprovalConfig {
     let mut approval = ApprovalConfig {
         allowed_signers: PathBuf::from(ALLOWED_SIGNERS),
         revoked_keys: None,
@@ -111,11 +111,11 @@ fn approval(file: &mut Reader<'_>) -> ApprovalConfig {
 }
 
 /// A number of approvers.
-fn people(section: &mut Reader<'_>, key: &'static str) -> Option<usize> {
+fn people(section: &mut TomlReader<'_>, key: &'static str) -> Option<usize> {
     section.integer(key, 1, 100).and_then(|number| usize::try_from(number.value).ok())
 }
 
-fn catalogue(file: &mut Reader<'_>) -> Option<PathBuf> {
+fn catalogue(file: &mut TomlReader<'_>) -> Option<PathBuf> {
     let mut section = file.table("catalogue")?;
     section.require("file");
     let path = section.path("file").map(|path| path.value);

@@ -32,24 +32,24 @@ use crate::trust_files::TrustFiles;
 /// The baseline is verified once more inside the transaction: one that was approved while the cycle was reading counts.
 pub(super) fn commit(
     tx: &Transaction<'_>,
-    watch: &Monitor,
+    monitor: &Monitor,
     read: &ReadResult,
     trust: &TrustFiles,
     cycle: Cycle,
     free: Option<u64>,
 ) -> Result<Report, StoreError> {
-    let id = &watch.instance.id;
+    let id = &monitor.instance.id;
     let row = instances::row(tx, id)?;
     if let Err(StoreError::History(_)) = tx.history() {
-        return commit_without_history(tx, watch, read, trust, cycle);
+        return commit_without_history(tx, monitor, read, trust, cycle);
     }
-    alerting::of_clock(tx, &watch.config, cycle.at)?;
+    alerting::of_clock(tx, &monitor.config, cycle.at)?;
     let was_untrusted = events::untrusted(tx, id)?;
-    let has_room = alerting::has_room(tx, &watch.config, cycle.at, free)?;
+    let has_room = alerting::has_room(tx, &monitor.config, cycle.at, free)?;
     let is_first = has_room && cycles::last_reading(tx, row)?.is_none();
     let evaluation = match &read.damage {
         Some(reason) => Evaluation::Untrusted(Untrusted::StoreTampered { reason: reason.clone() }),
-        None => evaluate(tx, &watch.instance.selection, &read.snapshot, trust, &watch.catalogue, cycle.at)?,
+        None => evaluate(tx, &monitor.instance.selection, &read.snapshot, trust, &monitor.catalogue, cycle.at)?,
     };
     if is_first && read.snapshot.seen() > 0 {
         let data = json!({ "resource": read.snapshot.resource, "snapshot": read.snapshot.digest() });
@@ -57,12 +57,12 @@ pub(super) fn commit(
     }
 
     if let Some(notice) = alerting::of_trust(tx, trust, cycle.at)? {
-        tell(tx, &watch.config, None, &[notice], None, cycle.at)?;
+        tell(tx, &monitor.config, None, &[notice], None, cycle.at)?;
     }
     if let Some(reason) = &read.unusable
         && let Some(notice) = alerting::of_damage(tx, id, reason, cycle.at)?
     {
-        tell(tx, &watch.config, Some(id), &[notice], None, cycle.at)?;
+        tell(tx, &monitor.config, Some(id), &[notice], None, cycle.at)?;
     }
     let mut told = Notifications::default();
     let remembered: Vec<Change> = match &evaluation {
@@ -71,8 +71,8 @@ pub(super) fn commit(
         _ => Vec::new(),
     };
     let origin = Origin {
-        config: &watch.config,
-        catalogue: &watch.catalogue,
+        config: &monitor.config,
+        catalogue: &monitor.catalogue,
         change_context: evaluation.change_context(&read.snapshot, &remembered),
         instance: id,
         // Without an answer of the vendor the snapshot falls back to what the configuration calls it.
@@ -84,9 +84,9 @@ pub(super) fn commit(
         told.notices = alerting::of_approval_ends(tx, id, &compared.baseline.approved, cycle.at)?;
         let asked = tx.history()?.silences_of(id, cycle.at);
         let silences: Vec<Silence> = asked.iter().map(|told| told.silence.clone()).collect();
-        told.transitions = keep_drifts(tx, row, watch, compared, &origin.change_context, &silences, cycle.at)?;
+        told.transitions = record_drifts(tx, row, monitor, compared, &origin.change_context, &silences, cycle.at)?;
         told.notices.extend(alerting::of_silence_ends(tx, row, &origin, &asked)?);
-        told.sections = keep_sections(tx, row, watch, read, compared, cycle.at)?;
+        told.sections = record_sections(tx, row, monitor, read, compared, cycle.at)?;
     }
     match &evaluation {
         Evaluation::Untrusted(untrusted) if was_untrusted.as_deref() != Some(untrusted.code()) => {
@@ -104,10 +104,10 @@ pub(super) fn commit(
         _ => told.notices.extend(alerting::reminder(tx, row, id, None, cycle.at)?),
     }
 
-    let report = report::build(tx, watch, read, &evaluation, &cycle)?;
+    let report = report::build(tx, monitor, read, &evaluation, &cycle)?;
     let snapshot = (has_room && read.snapshot.seen() > 0).then_some(&read.snapshot);
     cycles::keep(tx, row, snapshot, &Cycle { verdict: report.verdict.as_str().to_owned(), ..cycle.clone() })?;
-    if let Some(next) = next_due(&watch.instance, cycle.at) {
+    if let Some(next) = next_due(&monitor.instance, cycle.at) {
         instances::set_next_due(tx, row, next)?;
     }
     announce(tx, row, &origin, told)?;
@@ -118,32 +118,32 @@ pub(super) fn commit(
 /// cannot be held against it. Receivers are told without the outbox, see [`crate::store::StoreError::History`].
 fn commit_without_history(
     tx: &Transaction<'_>,
-    watch: &Monitor,
+    monitor: &Monitor,
     read: &ReadResult,
     trust: &TrustFiles,
     cycle: Cycle,
 ) -> Result<Report, StoreError> {
-    let row = instances::row(tx, &watch.instance.id)?;
-    let (selection, catalogue) = (&watch.instance.selection, &watch.catalogue);
+    let row = instances::row(tx, &monitor.instance.id)?;
+    let (selection, catalogue) = (&monitor.instance.selection, &monitor.catalogue);
     let evaluation = evaluate(tx, selection, &read.snapshot, trust, catalogue, cycle.at)?;
-    let report = report::build(tx, watch, read, &evaluation, &cycle)?;
+    let report = report::build(tx, monitor, read, &evaluation, &cycle)?;
     cycles::keep(tx, row, None, &Cycle { verdict: report.verdict.as_str().to_owned(), ..cycle.clone() })?;
-    if let Some(next) = next_due(&watch.instance, cycle.at) {
+    if let Some(next) = next_due(&monitor.instance, cycle.at) {
         instances::set_next_due(tx, row, next)?;
     }
     Ok(report)
 }
 
-fn keep_drifts(
+fn record_drifts(
     tx: &Transaction<'_>,
     row: InstanceRow,
-    watch: &Monitor,
+    monitor: &Monitor,
     compared: &Comparison,
     change_context: &ChangeContext,
     silences: &[Silence],
     at: DateTime<Utc>,
 ) -> Result<Vec<Transition>, StoreError> {
-    let id = &watch.instance.id;
+    let id = &monitor.instance.id;
     let known = compared.concluded(id, drifts::known(tx, row)?);
     let mut steps = advance(id, &known, &compared.changes, &compared.sections, &Ending::Reverted, at);
     let notification_logs = if known.is_empty() { BTreeMap::new() } else { events::notification_logs(tx, id)? };
@@ -157,18 +157,18 @@ fn keep_drifts(
         over.filter(|(_, drift)| is_read(drift) && is_quiet(drift))
             .map(|(named, drift)| Transition::new(DriftStep::Unchanged, named.clone(), drift.clone())),
     );
-    let (interval, none) = (watch.instance.schedule.cron.interval(at), NotificationLog::default());
+    let (interval, none) = (monitor.instance.schedule.cron.interval(at), NotificationLog::default());
     for Transition { step, drift, notification: told, muting, worst, .. } in &mut steps {
         if matches!(step, DriftStep::Opened | DriftStep::Reopened) {
             // This cycle is not recorded yet, so the newest reading is the last one without the difference.
             drift.last_good = cycles::last_reading_of(tx, row, drift.change.section())?;
         }
         let log = notification_logs.get(drift.id.as_str()).unwrap_or(&none);
-        let meaning = classify_in(&watch.catalogue, change_context, drift.change.clone());
+        let meaning = classify_in(&monitor.catalogue, change_context, drift.change.clone());
         if !matches!(step, DriftStep::Opened | DriftStep::Reopened) {
-            *worst = worst_of(&watch.catalogue, change_context, log, &drift.change);
+            *worst = worst_of(&monitor.catalogue, change_context, log, &drift.change);
         }
-        let others = if silences.is_empty() { BTreeSet::new() } else { elsewhere(&watch.catalogue, &drift.change) };
+        let others = if silences.is_empty() { BTreeSet::new() } else { elsewhere(&monitor.catalogue, &drift.change) };
         let paths: Vec<&Pointer> = [&drift.change.path].into_iter().chain(&others).collect();
         *muting = incident::silence::muting(silences, id, &paths, &meaning.setting, *step, at);
         *told = decide(log, step, drift, muting.severity(meaning.severity).max(*worst), interval, at);
@@ -177,15 +177,15 @@ fn keep_drifts(
     record_transitions(tx, row, id, at, steps)
 }
 
-fn keep_sections(
+fn record_sections(
     tx: &Transaction<'_>,
     row: InstanceRow,
-    watch: &Monitor,
+    monitor: &Monitor,
     read: &ReadResult,
     compared: &Comparison,
     at: DateTime<Utc>,
 ) -> Result<Vec<SectionEntry>, StoreError> {
-    let id = &watch.instance.id;
+    let id = &monitor.instance.id;
     let known = news::known(tx, row)?;
     // A dead credential is one thing to tell, not one for each section that is read with it.
     let table = Table::of(id.provider);
@@ -237,7 +237,8 @@ fn keep_sections(
             }
             SectionStep::Over(incident) => {
                 news::forget(tx, row, &section)?;
-                let is_left_out = table.section(&section).is_some_and(|row| watch.instance.selection.has(row).is_err());
+                let is_left_out =
+                    table.section(&section).is_some_and(|row| monitor.instance.selection.has(row).is_err());
                 // It could not be read, and now it can, or somebody chose not to watch it.
                 let is_seen = !is_left_out && reading.is_some_and(|reading| reading.state().is_comparable());
                 let (kind, what, change, reason) = match incident.kind {
@@ -249,7 +250,7 @@ fn keep_sections(
                             if is_left_out { "the configuration leaves it out" } else { "a baseline leaves it out" };
                         ("section.left_out", "section", SectionStatus::LeftOut, who.to_owned())
                     }
-                    SectionKind::Refused if is_configured(watch, &section) => {
+                    SectionKind::Refused if is_configured(monitor, &section) => {
                         ("credential.accepted", "credential", SectionStatus::Accepted, reason.clone())
                     }
                     SectionKind::Refused => ("credential.removed", "credential", SectionStatus::Removed, String::new()),
@@ -272,10 +273,10 @@ fn keep_sections(
 }
 
 /// Whether the instance still has the credential that is called so.
-fn is_configured(watch: &Monitor, credential: &str) -> bool {
-    let sections = Table::of(watch.instance.id.provider).sections();
+fn is_configured(monitor: &Monitor, credential: &str) -> bool {
+    let sections = Table::of(monitor.instance.id.provider).sections();
     let mut of_it = sections.iter().filter(|section| section.api.credential() == credential);
-    of_it.any(|section| !matches!(watch.instance.reads(section), Err(NotRead::NoCredential(_))))
+    of_it.any(|section| !matches!(monitor.instance.reads(section), Err(NotRead::NoCredential(_))))
 }
 
 /// `incident` with what was read of the section and not believed: the next cycle may read the same.

@@ -152,7 +152,7 @@ pub fn exit_of(reports: &[Report]) -> Exit {
 /// The report of a cycle, with the names and times that the store knows.
 pub(super) fn build(
     tx: &Transaction<'_>,
-    watch: &Monitor,
+    monitor: &Monitor,
     read: &ReadResult,
     evaluation: &Evaluation,
     cycle: &Cycle,
@@ -174,7 +174,7 @@ pub(super) fn build(
             id: open.map(|drift| drift.id.clone()),
             section: change.section().to_owned(),
             first_seen: open.map_or(cycle.at, |drift| drift.first_seen),
-            drift: classify_in(&watch.catalogue, &change_context, change.clone()),
+            drift: classify_in(&monitor.catalogue, &change_context, change.clone()),
             status: Status::Open.as_str(),
             unseen: false,
         });
@@ -196,7 +196,7 @@ pub(super) fn build(
                 id: Some(drift.id.clone()),
                 section: drift.change.section().to_owned(),
                 first_seen: drift.first_seen,
-                drift: classify_in(&watch.catalogue, &change_context, drift.change.clone()),
+                drift: classify_in(&monitor.catalogue, &change_context, drift.change.clone()),
                 status: Status::Open.as_str(),
                 unseen: true,
             });

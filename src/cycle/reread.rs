@@ -30,13 +30,13 @@ impl Monitor {
         }
         let only: Vec<String> = implausible.keys().cloned().collect();
         Reread { instance: &self.instance.id, sections: &only, is_doubtful: true }.observe();
-        let mut again = self.take(Wanted { only: Some(&only), ..Wanted::default() }).await;
+        let mut again = self.read_vendor(Wanted { only: Some(&only), ..Wanted::default() }).await;
         read.requests += again.requests;
         read.collection.append(&mut again.collection);
         for section in only {
             let unread = || Reading::without(State::Unreachable, "it could not be read a second time");
             let reading = again.snapshot.sections.remove(&section).unwrap_or_else(unread);
-            read.keep_left_out(&section, &mut again.left_out);
+            read.replace_left_out(&section, &mut again.left_out);
             read.snapshot.sections.insert(section, reading);
         }
         let baseline =

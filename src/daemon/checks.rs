@@ -16,17 +16,17 @@ const EVERY: TimeDelta = TimeDelta::days(1);
 const AT_THE_START: u64 = 256 << 20;
 
 /// When the file was looked at last, and the look that is under way.
-pub(super) struct Checks {
+pub(super) struct DatabaseChecks {
     last: Option<DateTime<Utc>>,
-    under_way: Option<Look>,
+    under_way: Option<RunningCheck>,
 }
 
-struct Look {
+struct RunningCheck {
     task: JoinHandle<Result<(), StoreError>>,
     stop: Box<dyn Fn() + Send + Sync>,
 }
 
-impl Checks {
+impl DatabaseChecks {
     /// Looks at a file that is small, as part of the start.
     pub(super) fn start(store: &Store, now: DateTime<Utc>) -> Result<Self, StoreError> {
         let is_small = store.size() <= AT_THE_START;
@@ -44,23 +44,23 @@ impl Checks {
             self.last = Some(now);
             let check = store.full_check()?;
             let stop = Box::new(check.stopper());
-            self.under_way = Some(Look { task: spawn_blocking(|| check.run()), stop });
+            self.under_way = Some(RunningCheck { task: spawn_blocking(|| check.run()), stop });
         }
         Ok(())
     }
 
     /// What came of it, when it is over.
     pub(super) async fn outcome(&mut self) -> Result<(), StoreError> {
-        let Some(look) = &mut self.under_way else { return pending().await };
-        let outcome = (&mut look.task).await;
+        let Some(running) = &mut self.under_way else { return pending().await };
+        let outcome = (&mut running.task).await;
         self.under_way = None;
         outcome.unwrap_or_else(|error| Err(StoreError::Damaged(format!("internal: {error}"))))
     }
 
     /// Nobody waits for it any more.
-    pub(super) fn break_off(&self) {
-        if let Some(look) = &self.under_way {
-            (look.stop)();
+    pub(super) fn cancel(&self) {
+        if let Some(running) = &self.under_way {
+            (running.stop)();
         }
     }
 }
@@ -68,13 +68,13 @@ impl Checks {
 impl Daemon {
     /// The whole file was looked at. One that is damaged is never written to again: whoever starts the daemon anew is told
     /// at once.
-    pub(super) async fn looked(&self, outcome: Result<(), StoreError>) -> Result<(), DaemonError> {
+    pub(super) async fn on_check_outcome(&self, outcome: Result<(), StoreError>) -> Result<(), DaemonError> {
         let recorded = match outcome {
-            Err(error @ StoreError::Damaged(_)) => return Err(self.gave_up(error).await),
+            Err(error @ StoreError::Damaged(_)) => return Err(self.shut_down(error).await),
             outcome => outcome.and_then(|()| self.record("store.checked", json!({ "sound": true }))),
         };
         match recorded {
-            Err(error) => self.met(error).await,
+            Err(error) => self.on_store_error(error).await,
             Ok(()) => Ok(()),
         }
     }
@@ -89,7 +89,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(&folder.path().join("authdrift.db")).unwrap();
         let now: DateTime<Utc> = "2026-11-22T12:00:00Z".parse().unwrap();
-        let mut checks = Checks::start(&store, now).unwrap();
+        let mut checks = DatabaseChecks::start(&store, now).unwrap();
         for (hours, is_begun) in [(0, false), (23, false), (24, true), (25, false), (-9_000, true), (-8_999, false)] {
             checks.begin(&store, now + TimeDelta::hours(hours)).unwrap();
             assert_eq!(checks.under_way.is_some(), is_begun, "{hours}");
@@ -100,9 +100,9 @@ mod tests {
             }
         }
         // A large file was not looked at when the daemon started.
-        let mut checks = Checks { last: None, under_way: None };
+        let mut checks = DatabaseChecks { last: None, under_way: None };
         checks.begin(&store, now).unwrap();
-        checks.break_off();
+        checks.cancel();
         let _ = checks.outcome().await;
         assert!(checks.under_way.is_none());
     }

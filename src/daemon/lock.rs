@@ -20,7 +20,7 @@ const PATIENCE: [Duration; 3] = [Duration::from_millis(20), Duration::from_milli
 /// The lock, for as long as the process lives.
 pub struct Lock {
     file: File,
-    says: DaemonState,
+    state: DaemonState,
 }
 
 /// What a daemon says of itself.
@@ -77,22 +77,22 @@ impl Lock {
                 (Err(TryLockError::Error(source)), _) => return Err(failed(source)),
             }
         }
-        let mut lock = Self { file, says: DaemonState { pid: std::process::id(), reloads: 0, answer: None } };
+        let mut lock = Self { file, state: DaemonState { pid: std::process::id(), reloads: 0, answer: None } };
         lock.say();
         Ok(lock)
     }
 
     /// Leaves the answer to a reload for whoever asked for it.
     pub(super) fn answer(&mut self, answer: ReloadAnswer) {
-        self.says.reloads += 1;
-        self.says.answer = Some(answer);
+        self.state.reloads += 1;
+        self.state.answer = Some(answer);
         self.say();
     }
 
     /// Writes over what the file said: a reader finds the one or the other, and never an empty file. A full disk may leave half of
     /// it: then the daemon works, and cannot be asked by its name.
     fn say(&mut self) {
-        let text = serde_json::to_vec(&self.says).unwrap_or_default();
+        let text = serde_json::to_vec(&self.state).unwrap_or_default();
         let length = u64::try_from(text.len()).unwrap_or_default();
         let written = self.file.rewind().and_then(|()| self.file.write_all(&text));
         let said = written.and_then(|()| self.file.set_len(length));

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use serde_json::json;
 
 use super::lock::ReloadAnswer;
-use super::plan::{Plan, unusable};
-use super::work::Work;
+use super::pipeline::{Pipeline, unusable};
+use super::tasks::Tasks;
 use super::{Daemon, DaemonError, LiveConfig};
 use crate::classify::Catalogue;
 use crate::config::Config;
@@ -60,8 +60,8 @@ enum ReloadRefusal {
 
 impl Daemon {
     /// Takes another configuration, or says why not: in the log, in the history, to systemd and to whoever asked.
-    pub(super) async fn reload(&mut self, work: &mut Work) -> Result<(), DaemonError> {
-        self.manager.reloading();
+    pub(super) async fn reload(&mut self, tasks: &mut Tasks) -> Result<(), DaemonError> {
+        self.systemd.reloading();
         let (digest, outcome) = match &self.source {
             Some(source) => {
                 let loaded = (source.load)();
@@ -71,22 +71,22 @@ impl Daemon {
         };
         let outcome = outcome.and_then(|fresh| self.prepared(fresh));
         let answer = match outcome {
-            Ok(mut plan) => {
-                plan.take_over(&self.plan);
-                self.plan = plan;
+            Ok(mut pipeline) => {
+                pipeline.inherit(&self.pipeline);
+                self.pipeline = pipeline;
                 if let (Some(source), Some(digest)) = (&mut self.source, &digest) {
                     source.digest = digest.clone();
                 }
-                work.keep_only(&self.plan.config);
-                self.watched.send_replace(LiveConfig::new(&self.plan));
-                ReloadAnswer { is_accepted: true, text: size_in_words(&self.plan.config), digest: digest.clone() }
+                tasks.retain_configured(&self.pipeline.config);
+                self.watched.send_replace(LiveConfig::new(&self.pipeline));
+                ReloadAnswer { is_accepted: true, text: size_in_words(&self.pipeline.config), digest: digest.clone() }
             }
             Err(refusal) => ReloadAnswer { is_accepted: false, text: refusal.to_string(), digest: digest.clone() },
         };
         let digest = digest.as_ref().map(Digest::as_str);
         let recorded = if answer.is_accepted {
             self.refused = None;
-            let (instances, receivers) = (self.plan.config.instances.len(), self.plan.config.receivers.len());
+            let (instances, receivers) = (self.pipeline.config.instances.len(), self.pipeline.config.receivers.len());
             let data = json!({ "digest": digest, "instances": instances, "receivers": receivers });
             self.record("config.reloaded", data)
         } else {
@@ -101,28 +101,28 @@ impl Daemon {
             recorded
         };
         if let Err(error) = recorded {
-            self.met(error).await?;
+            self.on_store_error(error).await?;
         }
         let status = match self.status() {
             Ok(status) => status,
             Err(error) => {
-                self.met(error).await?;
+                self.on_store_error(error).await?;
                 answer.text.clone()
             }
         };
         // Whoever asked may look at the status next, so it is told first.
-        self.manager.reloaded(&status);
+        self.systemd.reloaded(&status);
         self.lock.answer(answer);
         Ok(())
     }
 
-    fn prepared(&self, fresh: Fresh) -> Result<Plan, ReloadRefusal> {
+    fn prepared(&self, fresh: Fresh) -> Result<Pipeline, ReloadRefusal> {
         let Fresh { config, catalogue } = fresh;
-        let is = &self.plan.config.store;
+        let is = &self.pipeline.config.store;
         if config.store != *is {
             return Err(ReloadRefusal::OtherStore { is: is.clone(), wanted: config.store.clone() });
         }
-        if config.monitoring != self.plan.config.monitoring {
+        if config.monitoring != self.pipeline.config.monitoring {
             return Err(ReloadRefusal::OtherMonitoring);
         }
         // At the start these are no reason to stop: what can be watched is watched. Here something better is at hand.
@@ -130,7 +130,7 @@ impl Daemon {
         if !unusable.is_empty() {
             return Err(ReloadRefusal::Unusable(unusable));
         }
-        Ok(Plan::new(&self.ground, config, catalogue)?)
+        Ok(Pipeline::new(&self.resources, config, catalogue)?)
     }
 }
 

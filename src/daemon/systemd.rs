@@ -20,11 +20,11 @@ const MORE_TIME: Duration = Duration::from_secs(60);
 const MOST_ASKED: usize = 180;
 
 /// As long as it is there, systemd is asked for more time: a large database takes its time before the daemon is ready.
-pub(super) struct Preparing {
+pub(super) struct ExtendStartTimeout {
     _end: Sender<()>,
 }
 
-impl Preparing {
+impl ExtendStartTimeout {
     pub(super) fn begin() -> Self {
         let (end, ended) = channel();
         let ask = move || {
@@ -43,14 +43,14 @@ impl Preparing {
 }
 
 /// What was told last, and when the next sign of life is due.
-pub(super) struct Manager {
+pub(super) struct Systemd {
     watchdog: Option<Duration>,
     pinged: Instant,
     is_ready: bool,
     status: String,
 }
 
-impl Manager {
+impl Systemd {
     pub(super) fn new() -> Self {
         let watchdog = sd_notify::watchdog_enabled().map(|interval| interval / 2);
         Self { watchdog, pinged: Instant::now(), is_ready: false, status: String::new() }
@@ -58,7 +58,7 @@ impl Manager {
 
     /// The daemon has just looked at what is due and could read its database. The first time that is what makes it ready,
     /// and every time the proof that it is alive.
-    pub(super) fn is_working(&mut self, status: String) {
+    pub(super) fn ready_or_watchdog(&mut self, status: String) {
         if !self.is_ready {
             self.is_ready = true;
             notify(&[NotifyState::Ready, NotifyState::Status(&status)]);

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::change::{Change, ChangeKind};
-use crate::canonical::{is_large_stand_in, large_stand_in, to_bytes, weight};
+use crate::canonical::{is_large_placeholder, large_placeholder, to_bytes, weight};
 use crate::model::{Digest, Pointer};
 
 /// The largest value, in bytes of its canonical form.
@@ -35,7 +35,7 @@ pub(super) fn kept(value: &Value, is_member: bool) -> Value {
         return value.clone();
     }
     let bytes = to_bytes(value);
-    if bytes.len() <= most { value.clone() } else { large_stand_in(&Digest::of(&bytes), bytes.len()) }
+    if bytes.len() <= most { value.clone() } else { large_placeholder(&Digest::of(&bytes), bytes.len()) }
 }
 
 /// Bounds the changes of one section; `stand_ins` gives what stands for both sides of it.
@@ -73,12 +73,12 @@ fn together(changes: &mut [Change]) {
     while most > SMALL && all.iter().filter(|weight| **weight <= most).sum::<usize>() > MOST_TOGETHER {
         most /= 2;
     }
-    let is_too_heavy = |value: &Value| weight(value) > most && is_large_stand_in(value).is_none();
+    let is_too_heavy = |value: &Value| weight(value) > most && is_large_placeholder(value).is_none();
     for change in changes.iter_mut().filter(|change| !change.is_member) {
         for value in [&mut change.before, &mut change.after] {
             if is_too_heavy(value) {
                 let bytes = to_bytes(value);
-                *value = large_stand_in(&Digest::of(&bytes), bytes.len());
+                *value = large_placeholder(&Digest::of(&bytes), bytes.len());
             }
         }
     }
@@ -103,10 +103,10 @@ mod tests {
             assert_eq!(kept == value, is_kept, "{length}");
             assert!(crate::canonical::is_same(&kept, &value), "{length}");
             if !is_kept {
-                assert_eq!(is_large_stand_in(&kept).unwrap().1, u64::try_from(length + 2).unwrap());
+                assert_eq!(is_large_placeholder(&kept).unwrap().1, u64::try_from(length + 2).unwrap());
             }
         }
-        assert!(is_large_stand_in(&kept(&json!("x".repeat(LARGEST_MEMBER)), true)).is_some());
+        assert!(is_large_placeholder(&kept(&json!("x".repeat(LARGEST_MEMBER)), true)).is_some());
     }
 
     #[test]

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::bounds;
 use super::change::{Change, ChangeKind};
 use crate::canonical::{
-    Document, certificates, is_accepted, is_same_number, is_stand_in, large_stand_in, not_watched, to_approve,
+    Document, certificates, is_accepted, is_placeholder, is_same_number, large_placeholder, not_watched, to_approve,
     to_bytes, unknown,
 };
 use crate::model::{Digest, Pointer, State};
@@ -58,10 +58,10 @@ impl<'a> Side<'a> {
     /// What stands for its value where that is too large.
     fn stand_in(self) -> Value {
         match self {
-            Self::Document(document) => large_stand_in(document.digest(), document.bytes().len()),
+            Self::Document(document) => large_placeholder(document.digest(), document.bytes().len()),
             Self::Value(value) => {
                 let bytes = to_bytes(value);
-                large_stand_in(&Digest::of(&bytes), bytes.len())
+                large_placeholder(&Digest::of(&bytes), bytes.len())
             }
             Self::Without(_) | Self::Unknown => json!({ "state": self.state() }),
         }
@@ -236,7 +236,7 @@ fn compare_values(table: &Table, path: &Pointer, before: &Value, after: &Value, 
     match (before, after) {
         // A baseline that was approved before certificates were compared holds the text.
         (Value::String(text), certificate) | (certificate, Value::String(text))
-            if is_stand_in(certificate) && certificates(text).as_ref() == Some(certificate) => {}
+            if is_placeholder(certificate) && certificates(text).as_ref() == Some(certificate) => {}
         // One number was spelled as the vendor spelled it before.
         _ if is_same_number(before, after) => {}
         // What stands for a secret or a text is one value: half a fingerprint is no setting.
@@ -272,7 +272,7 @@ fn compare_values(table: &Table, path: &Pointer, before: &Value, after: &Value, 
 
 /// Whether `value` is compared whole: it stands for something else, or for an object that is to be approved as not watched.
 fn is_one_value(value: &Value) -> bool {
-    is_stand_in(value) || not_watched(value).is_some()
+    is_placeholder(value) || not_watched(value).is_some()
 }
 
 /// The members of a set; null has none.

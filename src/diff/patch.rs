@@ -7,7 +7,7 @@ use json_patch::{AddOperation, Patch, PatchOperation, RemoveOperation, ReplaceOp
 use serde_json::{Map, Value};
 
 use super::compare::{Side, comparable};
-use crate::canonical::{is_fingerprint, is_stand_in};
+use crate::canonical::{is_fingerprint, is_placeholder};
 use crate::model::Pointer;
 use crate::snapshot::{Manifest, Snapshot};
 
@@ -67,7 +67,7 @@ fn collect(path: &Pointer, before: &Value, after: &Value, operations: &mut Vec<P
         return;
     }
     // Half a fingerprint is no setting: what stands for a secret is replaced whole, or not at all.
-    let is_whole = is_stand_in(before) || is_stand_in(after);
+    let is_whole = is_placeholder(before) || is_placeholder(after);
     let (false, Value::Object(old), Value::Object(new)) = (is_whole, before, after) else {
         operations.push(PatchOperation::Replace(ReplaceOperation { path: in_patch(path), value: after.clone() }));
         return;

@@ -20,7 +20,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use super::{Site, pages, pages_of_this_host};
+use super::{MonitoringState, pages, pages_of_this_host};
 use crate::config::Listen;
 use crate::telemetry::{Listening, Observable};
 
@@ -109,7 +109,7 @@ impl Server {
     }
 
     /// Answers until `stop`.
-    pub async fn serve(self, site: Arc<Site>, stop: CancellationToken) {
+    pub async fn serve(self, site: Arc<MonitoringState>, stop: CancellationToken) {
         Listening { address: &self.listen.to_string() }.observe();
         let pages = match &self.listener {
             Listener::Tcp(_) => pages_of_this_host(site),

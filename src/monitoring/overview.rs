@@ -22,7 +22,7 @@ const STATES: [State; 6] =
 const MOST_MISSED: usize = 10;
 
 /// How everything stands.
-pub(super) struct Overview {
+pub(super) struct MonitoringOverview {
     now: DateTime<Utc>,
     history: u64,
     instances: Vec<InstanceGauges>,
@@ -42,7 +42,7 @@ struct InstanceGauges {
     is_told_untrusted: bool,
 }
 
-impl Overview {
+impl MonitoringOverview {
     /// Asks. Each instance by itself, so that nobody who writes waits for all of them.
     pub(super) fn ask(
         store: &Store,

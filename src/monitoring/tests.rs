@@ -19,17 +19,17 @@ use crate::telemetry::Ticked;
 const CONFIG: &str = "[store]\npath = \"/nowhere.db\"\n[[clerk]]\nname = \"prod\"\n\
                       publishable_key = \"pk_live_Y2xlcmsubm9ydGh3aW5kLWxlZGdlci5leGFtcGxlJA\"\n";
 
-fn site(store: &Store) -> Arc<Site> {
+fn site(store: &Store) -> Arc<MonitoringState> {
     let now = SystemClock.now();
     let sources = Sources { file: "config.toml", text: CONFIG, state_directory: None, xdg_state: None, now };
     let config = Arc::new(parse(&sources).unwrap());
     let catalogue = Arc::new(Catalogue::of(Provider::Clerk, None).unwrap());
     let statuses = Arc::new(Statuses::new(config, BTreeMap::from([(Provider::Clerk, catalogue)])));
     let (_, watched) = watch::channel(LiveConfig { statuses, receivers: vec!["siem".to_owned()] });
-    Arc::new(Site::new(watched, store.clone(), Arc::new(SystemClock)))
+    Arc::new(MonitoringState::new(watched, store.clone(), Arc::new(SystemClock)))
 }
 
-async fn get(site: &Arc<Site>, path: &str) -> (StatusCode, String) {
+async fn get(site: &Arc<MonitoringState>, path: &str) -> (StatusCode, String) {
     let pages = TowerToHyperService::new(pages(Arc::clone(site)));
     let answer = pages.call(Request::get(path).header("host", "localhost").body(Body::empty()).unwrap()).await.unwrap();
     let status = answer.status();

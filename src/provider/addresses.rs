@@ -18,10 +18,10 @@ const MOST_ADDRESSES: usize = 10_000;
 const LONGEST_ID: usize = 1 << 10;
 
 /// What came of a section that others depend on.
-pub(super) type Outcome = Arc<Result<Value, SectionRefusal>>;
+pub(super) type ParentOutcome = Arc<Result<Value, SectionRefusal>>;
 
 /// What stands in for the names in braces.
-type Names<'a> = Vec<(&'a str, String)>;
+type Substitutions<'a> = Vec<(&'a str, String)>;
 
 /// One address of a section.
 #[derive(Debug, Clone, PartialEq)]
@@ -50,7 +50,7 @@ pub(super) fn addresses(
     section: &Section,
     base: &Url,
     names: &[(&str, &str)],
-    parents: &BTreeMap<&str, Outcome>,
+    parents: &BTreeMap<&str, ParentOutcome>,
 ) -> Result<Addresses, SectionRefusal> {
     if let Some(when) = &section.when {
         let objects = objects(parents, &when.of)?;
@@ -71,7 +71,7 @@ pub(super) fn addresses(
         }
     }
     let known = names.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
-    let mut found: Vec<(Vec<String>, Names<'_>)> = vec![(Vec::new(), known)];
+    let mut found: Vec<(Vec<String>, Substitutions<'_>)> = vec![(Vec::new(), known)];
     let mut unusable = Vec::new();
     for each in &section.each {
         let Values { values, unusable: odd } = values(each, parents)?;
@@ -113,7 +113,7 @@ struct Values {
 }
 
 /// The keys and values of one name in braces.
-fn values(each: &Each, parents: &BTreeMap<&str, Outcome>) -> Result<Values, SectionRefusal> {
+fn values(each: &Each, parents: &BTreeMap<&str, ParentOutcome>) -> Result<Values, SectionRefusal> {
     let (Some(of), Some(pattern)) = (&each.of, &each.id) else {
         let values = each.names.iter().map(|name| (name.clone(), name.clone())).collect();
         return Ok(Values { values, unusable: BTreeMap::new() });
@@ -199,7 +199,7 @@ fn key_of<'a>(each: &Each, id: &Pattern, object: &'a Value) -> Option<&'a str> {
 }
 
 /// The objects of a section that this one depends on.
-fn objects<'a>(parents: &'a BTreeMap<&str, Outcome>, of: &str) -> Result<Vec<&'a Value>, SectionRefusal> {
+fn objects<'a>(parents: &'a BTreeMap<&str, ParentOutcome>, of: &str) -> Result<Vec<&'a Value>, SectionRefusal> {
     match parents.get(of).map(|outcome| outcome.as_ref()) {
         Some(Ok(Value::Array(items))) => Ok(items.iter().collect()),
         Some(Ok(object)) => Ok(vec![object]),
@@ -234,7 +234,7 @@ fn has(object: &Value, fields: &BTreeMap<String, Value>) -> bool {
 
 /// `path` under `base`, which may have a path of its own (a proxy). What stands in for a name in braces is one segment,
 /// whatever is in it.
-fn url(base: &Url, path: &str, names: &Names<'_>) -> Url {
+fn url(base: &Url, path: &str, names: &Substitutions<'_>) -> Url {
     let mut url = base.clone();
     if let Ok(mut segments) = url.path_segments_mut() {
         segments.pop_if_empty();

@@ -13,7 +13,7 @@ use tokio::sync::Mutex;
 use url::Url;
 
 use super::http::Http;
-use super::{Collected, ReadError, SectionRefusal, VendorSession, quoted};
+use super::{ReadError, RequestRecord, SectionRefusal, VendorSession, quoted};
 use crate::canonical;
 use crate::config::{self, Auth0Credential};
 use crate::model::{Resource, display_safe};
@@ -23,8 +23,8 @@ use crate::sections::Api;
 const NOT_NOW: &str = "the tenant does not give a token now";
 const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
-pub(super) struct Auth0 {
-    source: config::Auth0,
+pub(super) struct Auth0Reader {
+    source: config::Auth0Source,
     token: Arc<Mutex<Option<Token>>>,
 }
 
@@ -36,14 +36,14 @@ struct Token {
 }
 
 /// The token of one cycle, or why there is none.
-pub(super) struct Session {
-    source: config::Auth0,
+pub(super) struct Auth0Session {
+    source: config::Auth0Source,
     token: Arc<Mutex<Option<Token>>>,
     is_renewed: AtomicBool,
 }
 
-impl Auth0 {
-    pub(super) fn new(source: config::Auth0) -> Self {
+impl Auth0Reader {
+    pub(super) fn new(source: config::Auth0Source) -> Self {
         Self { source, token: Arc::new(Mutex::new(None)) }
     }
 
@@ -52,7 +52,7 @@ impl Auth0 {
     }
 
     /// Makes sure that there is a token. That the vendor refuses one is no error here: every section will say so.
-    pub(super) async fn open(&self, http: &Http, now: DateTime<Utc>) -> Result<super::Session, ReadError> {
+    pub(super) async fn open(&self, http: &Http, now: DateTime<Utc>) -> Result<super::ReadSession, ReadError> {
         let mut token = self.token.lock().await;
         let mut refusal = None;
         if token.as_ref().is_none_or(|token| token.renew_at <= now) {
@@ -64,9 +64,12 @@ impl Auth0 {
                 }
             }
         }
-        let session =
-            Session { source: self.source.clone(), token: Arc::clone(&self.token), is_renewed: AtomicBool::new(false) };
-        let session = super::Session::new(VendorSession::Auth0(session));
+        let session = Auth0Session {
+            source: self.source.clone(),
+            token: Arc::clone(&self.token),
+            is_renewed: AtomicBool::new(false),
+        };
+        let session = super::ReadSession::new(VendorSession::Auth0(session));
         if let Some(refusal) = refusal {
             session.refuse(Api::Management, refusal);
         }
@@ -74,7 +77,7 @@ impl Auth0 {
     }
 }
 
-impl Session {
+impl Auth0Session {
     /// The part of addresses before `/api/v2`.
     pub(super) fn api_url(&self) -> &Url {
         &self.source.api_url
@@ -129,7 +132,7 @@ struct Assertion<'a> {
 }
 
 async fn mint(
-    source: &config::Auth0,
+    source: &config::Auth0Source,
     http: &Http,
     now: DateTime<Utc>,
 ) -> Result<Result<Token, SectionRefusal>, ReadError> {
@@ -160,9 +163,9 @@ async fn mint(
     url.set_path(&format!("{}/oauth/token", source.api_url.path().trim_end_matches('/')));
     let answer = match http.post_token(&url, &form).await {
         Ok(answer) => answer,
-        Err(no_answer) => return Ok(Err(SectionRefusal::unreachable(format!("{NOT_NOW}: {no_answer}")))),
+        Err(request_error) => return Ok(Err(SectionRefusal::unreachable(format!("{NOT_NOW}: {request_error}")))),
     };
-    http.note(Collected {
+    http.record(RequestRecord {
         method: "POST",
         path: url.path().to_owned(),
         page: 0,
@@ -234,7 +237,7 @@ fn scopes(text: &str) -> BTreeSet<String> {
 }
 
 fn sign_assertion(
-    source: &config::Auth0,
+    source: &config::Auth0Source,
     client_id: &str,
     key: &SecretString,
     key_id: Option<&str>,

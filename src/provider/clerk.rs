@@ -16,31 +16,31 @@ use crate::sections::{Api, Section};
 /// "API version" in the dashboard would look like a hundred changes.
 const API_VERSION: &str = "2026-05-12";
 
-pub(super) struct Clerk {
-    source: config::Clerk,
+pub(super) struct ClerkReader {
+    source: config::ClerkSource,
 }
 
 /// The credentials of one cycle.
-pub(super) struct Session {
-    source: config::Clerk,
+pub(super) struct ClerkSession {
+    source: config::ClerkSource,
     secret_key: Option<SecretString>,
     platform_token: Option<SecretString>,
 }
 
-impl Clerk {
-    pub(super) fn new(source: config::Clerk) -> Self {
+impl ClerkReader {
+    pub(super) fn new(source: config::ClerkSource) -> Self {
         Self { source }
     }
 
     /// Reads the secrets anew, so that a rotated key works without a restart.
-    pub(super) fn open(&self) -> Result<Session, ReadError> {
+    pub(super) fn open(&self) -> Result<ClerkSession, ReadError> {
         let secret_key = self.source.secret_key.as_ref().map(secrets::read).transpose()?;
         if let Some(key) = &secret_key {
             check_pair(self.source.publishable_key.as_ref(), key)?;
         }
         let platform_token =
             self.source.platform.as_ref().map(|platform| secrets::read(&platform.token)).transpose()?;
-        Ok(Session { source: self.source.clone(), secret_key, platform_token })
+        Ok(ClerkSession { source: self.source.clone(), secret_key, platform_token })
     }
 
     /// Whether the publishable key names a host that the secret key's instance does not have.
@@ -103,7 +103,7 @@ fn check_hosts(publishable: &PublishableKey, domains: &Value) -> Result<(), Read
     Err(ReadError::KeysOfTwoInstances { publishable: publishable.host.clone(), secret })
 }
 
-impl Session {
+impl ClerkSession {
     pub(super) fn bearer(&self, section: &Section) -> Option<SecretString> {
         match section.api {
             Api::Backend => self.secret_key.clone(),

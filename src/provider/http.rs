@@ -11,9 +11,9 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 use url::Url;
 
-use super::pace::{Pace, Turn};
-use super::places::{Guest, PLACES, Places, Reading};
-use super::{Collected, ReadError};
+use super::concurrency::{InstanceSlots, ReadingPermit, SHARED_SLOTS, SharedSlots};
+use super::rate_limit::{RateLimiter, Turn};
+use super::{ReadError, RequestRecord};
 use crate::backoff::jittered;
 use crate::canonical::{MemoryBudget, OverBudget};
 use crate::config::{self, Instance, Rate};
@@ -85,7 +85,7 @@ const GLOBAL: &[u8] = b"Global limit has been reached";
 
 /// What the vendor answered.
 #[derive(Debug)]
-pub(super) struct Answer {
+pub(super) struct VendorResponse {
     pub(super) status: u16,
     /// `application/json` without what follows it, in lower case; empty when there is none.
     pub(super) content_type: String,
@@ -126,7 +126,7 @@ impl Stopwatch {
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum NoAnswer {
+pub(super) enum RequestError {
     #[error("plain http is only for loopback addresses, not for '{0}'")]
     NotHttps(String),
     #[error("no connection: {0}")]
@@ -148,7 +148,7 @@ pub(super) enum NoAnswer {
 }
 
 /// Why something was tried again, as it follows the reason why it is not any more.
-fn last_trouble(outcome: &Result<Answer, NoAnswer>) -> String {
+fn last_trouble(outcome: &Result<VendorResponse, RequestError>) -> String {
     match outcome {
         Ok(answer) => format!("; the last answer was {}", answer.status),
         Err(error) => format!("; before that {error}"),
@@ -186,7 +186,7 @@ static SHARED: Mutex<Option<Shared>> = Mutex::new(None);
 
 /// A client with these limits and this proxy. Each has its own copy of what this machine trusts, read from its files, so those that are made
 /// at about the same time are one.
-fn client(limits: &Limits, proxy: Option<Proxy>) -> Result<Client, ReadError> {
+fn shared_client(limits: &Limits, proxy: Option<Proxy>) -> Result<Client, ReadError> {
     let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
     let of = (limits.connect, limits.total);
     let is_alike = |shared: &&Shared| shared.limits == of && shared.proxy == proxy && shared.since.elapsed() < LENT;
@@ -211,7 +211,7 @@ fn client(limits: &Limits, proxy: Option<Proxy>) -> Result<Client, ReadError> {
 
 /// What requests go over.
 #[derive(Clone)]
-struct Line {
+struct HttpClient {
     client: Client,
     proxy: Option<Proxy>,
 }
@@ -220,16 +220,16 @@ struct Line {
 pub struct Http {
     vendor: Provider,
     configured: config::Proxy,
-    line: Mutex<Line>,
+    client: Mutex<HttpClient>,
     limits: Limits,
     /// How many requests may be under way at once.
     permits: Semaphore,
     concurrency: usize,
     /// Its share of what all instances together may have under way.
-    guest: Guest,
-    pace: Pace,
+    slots: InstanceSlots,
+    pace: RateLimiter,
     requests: AtomicU64,
-    notes: Mutex<Vec<Collected>>,
+    records: Mutex<Vec<RequestRecord>>,
     /// Why something was tried again last.
     trouble: Mutex<String>,
 }
@@ -241,30 +241,30 @@ impl Http {
     /// There is no trust store on this machine.
     pub fn new(instance: &Instance, limits: Limits, concurrency: usize, rate: Option<Rate>) -> Result<Self, ReadError> {
         let (vendor, proxy) = (instance.id.provider, instance.proxy.clone());
-        Self::among(&PLACES, vendor, proxy, limits, concurrency, rate)
+        Self::among(&SHARED_SLOTS, vendor, proxy, limits, concurrency, rate)
     }
 
     fn among(
-        places: &'static Places,
+        shared: &'static SharedSlots,
         vendor: Provider,
         configured: config::Proxy,
         limits: Limits,
         concurrency: usize,
         rate: Option<Rate>,
     ) -> Result<Self, ReadError> {
-        let line = Line { client: client(&limits, None)?, proxy: None };
-        let pace = Pace::new(rate, limits.longest_pause);
+        let client = HttpClient { client: shared_client(&limits, None)?, proxy: None };
+        let pace = RateLimiter::new(rate, limits.longest_pause);
         Ok(Self {
             vendor,
             configured,
-            line: Mutex::new(line),
+            client: Mutex::new(client),
             limits,
             permits: Semaphore::new(concurrency),
             concurrency,
-            guest: Guest::of(places),
+            slots: InstanceSlots::of(shared),
             pace,
             requests: AtomicU64::new(0),
-            notes: Mutex::default(),
+            records: Mutex::default(),
             trouble: Mutex::default(),
         })
     }
@@ -273,29 +273,29 @@ impl Http {
     ///
     /// # Errors
     /// The proxy cannot be used.
-    pub(super) fn begin(&self) -> Result<Reading<'_>, ReadError> {
+    pub(super) fn begin(&self) -> Result<ReadingPermit<'_>, ReadError> {
         let proxy = Proxy::find(&self.configured)?;
-        if self.line().proxy != proxy {
-            let line = Line { client: client(&self.limits, proxy.clone())?, proxy };
-            *self.line.lock().unwrap_or_else(PoisonError::into_inner) = line;
+        if self.current_client().proxy != proxy {
+            let client = HttpClient { client: shared_client(&self.limits, proxy.clone())?, proxy };
+            *self.client.lock().unwrap_or_else(PoisonError::into_inner) = client;
         }
         self.pace.begin();
         self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clear();
-        Ok(self.guest.begin())
+        Ok(self.slots.begin())
     }
 
-    fn line(&self) -> Line {
-        self.line.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    fn current_client(&self) -> HttpClient {
+        self.client.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Keeps a note of a request and its answer.
-    pub(super) fn note(&self, collected: Collected) {
-        self.notes.lock().unwrap_or_else(PoisonError::into_inner).push(collected);
+    pub(super) fn record(&self, collected: RequestRecord) {
+        self.records.lock().unwrap_or_else(PoisonError::into_inner).push(collected);
     }
 
     /// The notes since the last time.
-    pub(super) fn take_notes(&self) -> Vec<Collected> {
-        std::mem::take(&mut self.notes.lock().unwrap_or_else(PoisonError::into_inner))
+    pub(super) fn take_records(&self) -> Vec<RequestRecord> {
+        std::mem::take(&mut self.records.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Requests sent so far.
@@ -310,7 +310,7 @@ impl Http {
 
     /// How long a reading may take that has sent `requests` so far; what it waited for others does not count.
     pub(super) fn time_for(&self, requests: u64) -> Duration {
-        self.limits.reading + self.pace.time_for(requests) + self.guest.waited()
+        self.limits.reading + self.pace.time_for(requests) + self.slots.waited()
     }
 
     /// Reads `url`, patiently, for as long as `stopwatch` and `bodies` allow, with the `bearer` that is there when its turn
@@ -322,25 +322,25 @@ impl Http {
         headers: &[(&'static str, &str)],
         stopwatch: &Stopwatch,
         bodies: &MemoryBudget,
-    ) -> Result<Answer, NoAnswer> {
+    ) -> Result<VendorResponse, RequestError> {
         let family: String = url.path().split_inclusive('/').take(4).collect();
         let (mut tries, mut trouble) = (Tries::default(), String::new());
         loop {
             let turn = self.turn(&family).await?;
             // Whoever waited may know better by now.
-            let Some(bearer) = bearer().await else { return Err(NoAnswer::Unwanted) };
-            let mut request = self.line().client.get(url.clone()).header("accept", "application/json");
+            let Some(bearer) = bearer().await else { return Err(RequestError::Unwanted) };
+            let mut request = self.current_client().client.get(url.clone()).header("accept", "application/json");
             if let Some(bearer) = &bearer {
                 request = request.bearer_auth(bearer.expose_secret());
             }
             for (name, value) in headers {
                 request = request.header(*name, *value);
             }
-            let place = self.guest.place().await;
+            let place = self.slots.acquire().await;
             let sending = self.send(url, &family, request, bodies);
             let Some((mut outcome, asked_pause)) = stopwatch.time(sending).await else {
-                self.guest.hear(false);
-                return Err(NoAnswer::Late(self.limits.address.as_secs(), trouble));
+                self.slots.record_outcome(false);
+                return Err(RequestError::Late(self.limits.address.as_secs(), trouble));
             };
             drop(place);
             if let Ok(answer) = &mut outcome {
@@ -352,13 +352,13 @@ impl Http {
             let Some(pause) = self.pause(&outcome, asked_pause, &mut tries) else { return outcome };
             trouble = self.tried(url, &outcome);
             if stopwatch.time(tokio::time::sleep(pause)).await.is_none() {
-                return Err(NoAnswer::Late(self.limits.address.as_secs(), trouble));
+                return Err(RequestError::Late(self.limits.address.as_secs(), trouble));
             }
         }
     }
 
     /// Notes why `url` is tried again, and answers it in words.
-    fn tried(&self, url: &Url, outcome: &Result<Answer, NoAnswer>) -> String {
+    fn tried(&self, url: &Url, outcome: &Result<VendorResponse, RequestError>) -> String {
         let trouble = last_trouble(outcome);
         let path = crate::model::display_safe(url.path());
         *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = format!("{trouble} at {path}");
@@ -373,7 +373,7 @@ impl Http {
     /// How long to wait until what ended so is tried again; nothing if it is not.
     fn pause(
         &self,
-        outcome: &Result<Answer, NoAnswer>,
+        outcome: &Result<VendorResponse, RequestError>,
         asked: Option<Duration>,
         tries: &mut Tries,
     ) -> Option<Duration> {
@@ -387,7 +387,7 @@ impl Http {
                 tries.failures += 1;
                 jittered(limits.pause, tries.failures)
             }
-            Err(NoAnswer::Connect(_) | NoAnswer::Broken(_)) if tries.failures + 1 < limits.tries => {
+            Err(RequestError::Connect(_) | RequestError::Broken(_)) if tries.failures + 1 < limits.tries => {
                 tries.failures += 1;
                 jittered(limits.pause, tries.failures)
             }
@@ -404,19 +404,19 @@ impl Http {
     fn rest(&self) {
         let is_idle = self.permits.available_permits() == self.concurrency;
         if is_idle && self.pace.ahead(Instant::now()) >= WORTH_A_REST {
-            self.guest.leave();
+            self.slots.release_reading();
         }
     }
 
     /// Waits until a request of `family` may go. Whoever has to wait for the vendor keeps nobody else from asking for
     /// something else meanwhile.
-    async fn turn(&self, family: &str) -> Result<Option<SemaphorePermit<'_>>, NoAnswer> {
+    async fn turn(&self, family: &str) -> Result<Option<SemaphorePermit<'_>>, RequestError> {
         loop {
             let permit = self.permits.acquire().await.ok();
             let wait = match self.pace.take(family, Instant::now()) {
                 Turn::Go => return Ok(permit),
                 Turn::Wait(wait) => wait,
-                Turn::TooLong(wait) => return Err(NoAnswer::Asked(wait.as_secs())),
+                Turn::TooLong(wait) => return Err(RequestError::Asked(wait.as_secs())),
             };
             drop(permit);
             self.rest();
@@ -425,22 +425,23 @@ impl Http {
     }
 
     /// Sends the one POST there is, the request for a token, as patiently as any other.
-    pub(super) async fn post_token(&self, url: &Url, form: &[(&str, &str)]) -> Result<Answer, NoAnswer> {
+    pub(super) async fn post_token(&self, url: &Url, form: &[(&str, &str)]) -> Result<VendorResponse, RequestError> {
         let stopwatch = Stopwatch::new(self.limits.address);
         let (mut tries, mut trouble) = (Tries::default(), String::new());
         loop {
-            let request = self.line().client.post(url.clone()).header("accept", "application/json").form(form);
-            let place = self.guest.place().await;
+            let request =
+                self.current_client().client.post(url.clone()).header("accept", "application/json").form(form);
+            let place = self.slots.acquire().await;
             let room = MemoryBudget::of(LARGEST_REFUSAL);
             let Some((outcome, asked_pause)) = stopwatch.time(self.send(url, url.path(), request, &room)).await else {
-                self.guest.hear(false);
-                return Err(NoAnswer::Late(self.limits.address.as_secs(), trouble));
+                self.slots.record_outcome(false);
+                return Err(RequestError::Late(self.limits.address.as_secs(), trouble));
             };
             drop(place);
             let Some(pause) = self.pause(&outcome, asked_pause, &mut tries) else { return outcome };
             trouble = self.tried(url, &outcome);
             if stopwatch.time(tokio::time::sleep(pause)).await.is_none() {
-                return Err(NoAnswer::Late(self.limits.address.as_secs(), trouble));
+                return Err(RequestError::Late(self.limits.address.as_secs(), trouble));
             }
         }
     }
@@ -451,15 +452,15 @@ impl Http {
         family: &str,
         request: reqwest::RequestBuilder,
         bodies: &MemoryBudget,
-    ) -> (Result<Answer, NoAnswer>, Option<Duration>) {
+    ) -> (Result<VendorResponse, RequestError>, Option<Duration>) {
         if !is_allowed(url) {
-            return (Err(NoAnswer::NotHttps(url.origin().ascii_serialization())), None);
+            return (Err(RequestError::NotHttps(url.origin().ascii_serialization())), None);
         }
         self.requests.fetch_add(1, Ordering::Relaxed);
         let begin = Instant::now();
         let outcome = self.exchange(family, request, bodies).await;
         let status = outcome.0.as_ref().ok().map(|answer| answer.status);
-        self.guest.hear(!matches!(outcome.0, Err(NoAnswer::Connect(_) | NoAnswer::Slow(_))));
+        self.slots.record_outcome(!matches!(outcome.0, Err(RequestError::Connect(_) | RequestError::Slow(_))));
         RequestAnswered { vendor: self.vendor, status, duration: begin.elapsed() }.observe();
         outcome
     }
@@ -470,18 +471,18 @@ impl Http {
         family: &str,
         request: reqwest::RequestBuilder,
         bodies: &MemoryBudget,
-    ) -> (Result<Answer, NoAnswer>, Option<Duration>) {
+    ) -> (Result<VendorResponse, RequestError>, Option<Duration>) {
         let response = match tokio::time::timeout(self.limits.headers, request.send()).await {
-            Err(_) => return (Err(NoAnswer::Slow(self.limits.headers.as_secs())), None),
+            Err(_) => return (Err(RequestError::Slow(self.limits.headers.as_secs())), None),
             Ok(Err(error)) if error.is_timeout() && !error.is_connect() => {
-                return (Err(NoAnswer::Slow(self.limits.total.as_secs())), None);
+                return (Err(RequestError::Slow(self.limits.total.as_secs())), None);
             }
-            Ok(Err(error)) => return (Err(NoAnswer::Connect(reason(&error))), None),
+            Ok(Err(error)) => return (Err(RequestError::Connect(reason(&error))), None),
             Ok(Ok(response)) => response,
         };
         let status = response.status();
         let asked_pause = asked_pause(status, response.headers());
-        self.pace.hear(family, budget(status, response.headers(), asked_pause), Instant::now());
+        self.pace.observe(family, budget(status, response.headers(), asked_pause), Instant::now());
         let text = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
         let content_type = text("content-type").unwrap_or_default();
         let content_type = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
@@ -491,25 +492,25 @@ impl Http {
         // Auth0 names the group where it is one group of endpoints that was asked too often.
         let is_global = |body: &Vec<u8>| body.windows(GLOBAL.len()).any(|part| part == GLOBAL);
         if status == StatusCode::TOO_MANY_REQUESTS && body.as_ref().is_ok_and(is_global) {
-            self.pace.hear_of_all(asked_pause.unwrap_or(Duration::from_secs(1)), Instant::now());
+            self.pace.observe_global(asked_pause.unwrap_or(Duration::from_secs(1)), Instant::now());
         }
-        (body.map(|body| Answer { status: status.as_u16(), content_type, date, body, sent: None }), asked_pause)
+        (body.map(|body| VendorResponse { status: status.as_u16(), content_type, date, body, sent: None }), asked_pause)
     }
 
-    async fn body(&self, mut response: Response, bodies: &MemoryBudget) -> Result<Vec<u8>, NoAnswer> {
+    async fn body(&self, mut response: Response, bodies: &MemoryBudget) -> Result<Vec<u8>, RequestError> {
         let most =
             if response.status().is_success() { self.limits.body } else { LARGEST_REFUSAL.min(self.limits.body) };
         let mut body = Vec::new();
         loop {
             match response.chunk().await {
                 Ok(None) => return Ok(body),
-                Ok(Some(chunk)) if body.len() + chunk.len() > most => return Err(NoAnswer::TooLarge(most)),
+                Ok(Some(chunk)) if body.len() + chunk.len() > most => return Err(RequestError::TooLarge(most)),
                 Ok(Some(chunk)) => {
-                    bodies.take(chunk.len()).map_err(NoAnswer::OverBudget)?;
+                    bodies.take(chunk.len()).map_err(RequestError::OverBudget)?;
                     body.extend_from_slice(&chunk);
                 }
-                Err(error) if error.is_timeout() => return Err(NoAnswer::Slow(self.limits.total.as_secs())),
-                Err(error) => return Err(NoAnswer::Broken(reason(&error))),
+                Err(error) if error.is_timeout() => return Err(RequestError::Slow(self.limits.total.as_secs())),
+                Err(error) => return Err(RequestError::Broken(reason(&error))),
             }
         }
     }
@@ -609,7 +610,7 @@ mod tests {
 
     #[tokio::test]
     async fn those_who_wait_for_their_own_pace_keep_nobody_else_waiting() {
-        static ONE: Places = Places::new(1, 1, 1);
+        static ONE: SharedSlots = SharedSlots::new(1, 1, 1);
         let url = vendor().await;
         let http = |rate| Http::among(&ONE, Provider::Auth0, config::Proxy::None, Limits::default(), 4, rate).unwrap();
         let get = async |http: &Http| {

@@ -9,8 +9,8 @@ use tokio::task::JoinSet;
 use url::Url;
 
 use super::addresses::{Address, Addresses};
-use super::http::{Answer, Http, Limits, NoAnswer, Stopwatch};
-use super::{Collected, SectionRefusal, Session, quoted};
+use super::http::{Http, Limits, RequestError, Stopwatch, VendorResponse};
+use super::{ReadSession, RequestRecord, SectionRefusal, quoted};
 use crate::canonical::{self, MemoryBudget, Numbered, weight};
 use crate::model::{Digest, State};
 use crate::sections::{Api, Paging, Section, Shape, Table};
@@ -55,11 +55,11 @@ pub(super) struct SectionReader {
     pub(super) http: Arc<Http>,
     pub(super) table: &'static Table,
     pub(super) section: &'static Section,
-    pub(super) session: Arc<Session>,
+    pub(super) session: Arc<ReadSession>,
     pub(super) now: DateTime<Utc>,
 }
 
-enum Trouble {
+enum PageError {
     /// The answer cannot be used: nothing is said about other answers of the section.
     Refused(SectionRefusal),
     /// There is no answer, or the vendor answers nothing to anybody now.
@@ -68,20 +68,20 @@ enum Trouble {
     Moved(String),
 }
 
-impl From<SectionRefusal> for Trouble {
+impl From<SectionRefusal> for PageError {
     fn from(refusal: SectionRefusal) -> Self {
         Self::Refused(refusal)
     }
 }
 
 /// Why there is no answer of one address.
-struct Refused {
+struct AddressError {
     refusal: SectionRefusal,
     /// It says nothing about other addresses of the section.
     is_of_address: bool,
 }
 
-impl Refused {
+impl AddressError {
     fn of_section(self) -> SectionRefusal {
         self.refusal
     }
@@ -94,7 +94,7 @@ fn of_object(keys: &[String], refusal: SectionRefusal) -> SectionRefusal {
 }
 
 /// One page of a list.
-struct Page {
+struct ListPage {
     items: Vec<Value>,
     total: Option<usize>,
     next: Option<String>,
@@ -114,7 +114,7 @@ impl SectionReader {
         let reader = Arc::new(self);
         if reader.section.each.is_empty() {
             let Some(address) = addresses.first() else { return Ok(Value::Null) };
-            return reader.answer(address, &memory).await.map_err(Refused::of_section);
+            return reader.answer(address, &memory).await.map_err(AddressError::of_section);
         }
         let mut addresses = addresses.into_iter();
         let mut tasks = JoinSet::new();
@@ -137,17 +137,17 @@ impl SectionReader {
                     answered += 1;
                     insert(&mut objects, &keys, value);
                 }
-                Err(Refused { refusal, .. }) if refusal.state == State::Off => {
+                Err(AddressError { refusal, .. }) if refusal.state == State::Off => {
                     reader.session.leave_out(reader.section, keys);
                     off = off.or(Some(refusal).filter(|refusal| !refusal.is_of_object));
                 }
-                Err(Refused { refusal, is_of_address: true }) => {
+                Err(AddressError { refusal, is_of_address: true }) => {
                     refused.insert(keys, refusal);
                     if answered == 0 && refused.len() >= ENOUGH_REFUSALS {
                         break;
                     }
                 }
-                Err(Refused { refusal, .. }) => return Err(of_object(&keys, refusal)),
+                Err(AddressError { refusal, .. }) => return Err(of_object(&keys, refusal)),
             }
         }
         // What is said of every object is said of the section.
@@ -173,7 +173,7 @@ impl SectionReader {
     }
 
     /// The whole answer at one address.
-    async fn answer(&self, address: &Address, memory: &Arc<MemoryBudget>) -> Result<Value, Refused> {
+    async fn answer(&self, address: &Address, memory: &Arc<MemoryBudget>) -> Result<Value, AddressError> {
         let limits = self.http.limits();
         let allowance = Allowance {
             stopwatch: Stopwatch::new(limits.address),
@@ -185,7 +185,7 @@ impl SectionReader {
         };
         let value = match self.once(address, &allowance).await {
             // A list that moved while it was read is not what it was: once more, from the beginning.
-            Err(Trouble::Moved(_)) => {
+            Err(PageError::Moved(_)) => {
                 allowance.bodies.give_back();
                 allowance.memory.give_back();
                 self.once(address, &allowance).await
@@ -199,15 +199,15 @@ impl SectionReader {
             allowance.bodies.give_back();
             allowance.memory.give_back();
             let (refusal, is_of_address) = match trouble {
-                Trouble::Refused(refusal) => (refusal, true),
-                Trouble::Failed(refusal) => (refusal, false),
-                Trouble::Moved(reason) => (SectionRefusal::unreachable(reason), true),
+                PageError::Refused(refusal) => (refusal, true),
+                PageError::Failed(refusal) => (refusal, false),
+                PageError::Moved(reason) => (SectionRefusal::unreachable(reason), true),
             };
-            Refused { refusal, is_of_address: is_of_address && !is_one_too_many }
+            AddressError { refusal, is_of_address: is_of_address && !is_one_too_many }
         })
     }
 
-    async fn once(&self, address: &Address, allowance: &Allowance) -> Result<Value, Trouble> {
+    async fn once(&self, address: &Address, allowance: &Allowance) -> Result<Value, PageError> {
         let value = match self.section.items {
             Some(_) => Value::Array(self.items(address, allowance).await?),
             None => self.get(address, 0, &[], allowance).await?,
@@ -227,20 +227,20 @@ impl SectionReader {
     }
 
     /// The items of all pages.
-    async fn items(&self, address: &Address, allowance: &Allowance) -> Result<Vec<Value>, Trouble> {
+    async fn items(&self, address: &Address, allowance: &Allowance) -> Result<Vec<Value>, PageError> {
         let mut items = Vec::new();
         let mut cursors: Vec<String> = Vec::new();
         let mut first_total = None;
         for page in 0..MOST_PAGES {
             let query = self.page_query(page, items.len(), cursors.last());
             let answer = self.get(address, page, &query, allowance).await?;
-            let Page { items: mut found, total, next } = self.unwrap(answer)?;
+            let ListPage { items: mut found, total, next } = self.unwrap(answer)?;
             let found_here = found.len();
             items.append(&mut found);
             if let (Some(first), Some(total)) = (*first_total.get_or_insert(total), total)
                 && first != total
             {
-                return Err(Trouble::Moved(format!("the list moved while it was read: {first} items, then {total}")));
+                return Err(PageError::Moved(format!("the list moved while it was read: {first} items, then {total}")));
             }
             let is_last = match self.section.paging {
                 Paging::None => true,
@@ -264,7 +264,7 @@ impl SectionReader {
                     return Err(self.unexpected("its cursor is too long").into());
                 }
                 if cursors.contains(&next) {
-                    return Err(Trouble::Moved("the vendor gave the same cursor twice".to_owned()));
+                    return Err(PageError::Moved("the vendor gave the same cursor twice".to_owned()));
                 }
                 cursors.push(next);
             }
@@ -274,11 +274,11 @@ impl SectionReader {
 
     /// As many items as the vendor counts, and none twice: a list that moves while it is paged shows an item on two pages
     /// and hides another.
-    fn check_complete(&self, items: &[Value], total: Option<usize>, pages: usize) -> Result<(), Trouble> {
+    fn check_complete(&self, items: &[Value], total: Option<usize>, pages: usize) -> Result<(), PageError> {
         if let Some(total) = total.filter(|total| *total != items.len()) {
             let read = items.len();
             let reason = format!("the list is not complete: the vendor counts {total}, {read} were read");
-            return Err(Trouble::Moved(reason));
+            return Err(PageError::Moved(reason));
         }
         // An ordered list has no key, and may have ids.
         let ids = self.section.requires.iter().find(|field| *field == "id").map(std::slice::from_ref);
@@ -295,7 +295,7 @@ impl SectionReader {
             // Two objects of one name are the vendor's; one object twice on several pages is a list that moved.
             let is_moved = |other: &Value| !has_names || pages > 1 && other.get("id") == item.get("id");
             if known.insert(identity, item).is_some_and(is_moved) {
-                return Err(Trouble::Moved(format!("two items have the {} '{name}'", fields.join(" and "))));
+                return Err(PageError::Moved(format!("two items have the {} '{name}'", fields.join(" and "))));
             }
         }
         Ok(())
@@ -332,13 +332,13 @@ impl SectionReader {
     }
 
     /// Items, total and cursor of one page, whether it comes in an envelope or bare.
-    fn unwrap(&self, answer: Value) -> Result<Page, SectionRefusal> {
+    fn unwrap(&self, answer: Value) -> Result<ListPage, SectionRefusal> {
         let mut envelope = match answer {
             // A bare list says neither how many there are nor where the next page is.
             Value::Array(_) if matches!(self.section.paging, Paging::Checkpoint | Paging::Page) => {
                 return Err(self.unexpected("it is a bare list, of which nobody knows whether it is complete"));
             }
-            Value::Array(items) => return Ok(Page { items, total: None, next: None }),
+            Value::Array(items) => return Ok(ListPage { items, total: None, next: None }),
             Value::Object(envelope) => envelope,
             other => return Err(self.unexpected(&format!("it is {}", kind_of(&other)))),
         };
@@ -350,7 +350,7 @@ impl SectionReader {
         let total = total.and_then(Value::as_u64).and_then(|total| usize::try_from(total).ok());
         let next = envelope.get("next").and_then(Value::as_str).filter(|next| !next.is_empty()).map(str::to_owned);
         let next = next.filter(|_| self.section.paging == Paging::Checkpoint);
-        Ok(Page { items, total, next })
+        Ok(ListPage { items, total, next })
     }
 
     /// One answer, with one new token if the vendor wants one.
@@ -360,7 +360,7 @@ impl SectionReader {
         page: usize,
         query: &[(&'static str, String)],
         allowance: &Allowance,
-    ) -> Result<Value, Trouble> {
+    ) -> Result<Value, PageError> {
         let url = with_query(&address.url, self.section, query);
         let headers = self.session.headers(self.section);
         let mut is_renewed = false;
@@ -375,16 +375,16 @@ impl SectionReader {
             };
             let answer = match self.http.get(&url, bearer, headers, &allowance.stopwatch, &allowance.bodies).await {
                 Ok(answer) => answer,
-                Err(NoAnswer::Unwanted) => {
-                    let unwanted = || SectionRefusal::unreachable(NoAnswer::Unwanted.to_string());
-                    return Err(Trouble::Failed(refused().unwrap_or_else(unwanted)));
+                Err(RequestError::Unwanted) => {
+                    let unwanted = || SectionRefusal::unreachable(RequestError::Unwanted.to_string());
+                    return Err(PageError::Failed(refused().unwrap_or_else(unwanted)));
                 }
-                Err(no_answer) => {
-                    self.http.note(Collected::failed(url.path(), page, &no_answer));
-                    let refusal = SectionRefusal::unreachable(no_answer.to_string());
-                    return Err(match no_answer {
-                        NoAnswer::Broken(_) | NoAnswer::TooLarge(_) => Trouble::Refused(refusal),
-                        _ => Trouble::Failed(refusal),
+                Err(request_error) => {
+                    self.http.record(RequestRecord::failed(url.path(), page, &request_error));
+                    let refusal = SectionRefusal::unreachable(request_error.to_string());
+                    return Err(match request_error {
+                        RequestError::Broken(_) | RequestError::TooLarge(_) => PageError::Refused(refusal),
+                        _ => PageError::Failed(refusal),
                     });
                 }
             };
@@ -393,17 +393,17 @@ impl SectionReader {
             }
             if answer.status == 401
                 && !is_renewed
-                && self.session.renew(&self.http, answer.sent.as_ref(), self.now).await.map_err(Trouble::Failed)?
+                && self.session.renew(&self.http, answer.sent.as_ref(), self.now).await.map_err(PageError::Failed)?
             {
                 is_renewed = true;
                 continue;
             }
             let value = match answer.status {
-                200 => self.parse(&answer, &allowance.memory).map_err(Trouble::Refused),
-                401 | 429 => Err(Trouble::Failed(self.refusal(url.path(), &answer))),
-                _ => Err(Trouble::Refused(self.refusal(url.path(), &answer))),
+                200 => self.parse(&answer, &allowance.memory).map_err(PageError::Refused),
+                401 | 429 => Err(PageError::Failed(self.refusal(url.path(), &answer))),
+                _ => Err(PageError::Refused(self.refusal(url.path(), &answer))),
             };
-            self.http.note(Collected {
+            self.http.record(RequestRecord {
                 method: "GET",
                 path: url.path().to_owned(),
                 page,
@@ -423,7 +423,7 @@ impl SectionReader {
         list.as_array().map(Vec::len)
     }
 
-    fn parse(&self, answer: &Answer, room: &MemoryBudget) -> Result<Value, SectionRefusal> {
+    fn parse(&self, answer: &VendorResponse, room: &MemoryBudget) -> Result<Value, SectionRefusal> {
         let kind = &answer.content_type;
         if !kind.is_empty() && !kind.ends_with("json") {
             let kind = crate::model::display_safe(kind);
@@ -444,7 +444,7 @@ impl SectionReader {
     }
 
     /// What an answer other than 200 says about the section, and about the credential.
-    fn refusal(&self, path: &str, answer: &Answer) -> SectionRefusal {
+    fn refusal(&self, path: &str, answer: &VendorResponse) -> SectionRefusal {
         let (status, sent) = (answer.status, answer.sent.as_ref());
         let body = canonical::parse(&answer.body).unwrap_or_default();
         // Clerk: {"errors":[{"code","long_message","meta"}]}; Auth0: {"errorCode","message"}.

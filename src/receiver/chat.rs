@@ -5,7 +5,7 @@ use secrecy::ExposeSecret;
 use url::Url;
 
 use super::Attempt;
-use super::post::{Answer, Post, SLOW_DOWN};
+use super::post::{Post, ReceiverResponse, SLOW_DOWN};
 use crate::config::{Proxy, SecretUrl, secret_url};
 use crate::message::Body;
 use crate::secrets;
@@ -43,7 +43,7 @@ impl Channel {
     }
 }
 
-fn attempt(answer: Answer, url: &Url) -> Attempt {
+fn attempt(answer: ReceiverResponse, url: &Url) -> Attempt {
     let said = answer.said(&secrets_of(url));
     match answer.status {
         status if GONE.contains(&status) => Attempt::Disabled(said),
@@ -64,8 +64,8 @@ fn secrets_of(url: &Url) -> Vec<String> {
 mod tests {
     use super::*;
 
-    fn answer(status: u16, body: &str) -> Answer {
-        Answer { status, words: status.to_string(), wait: None, body: body.to_owned() }
+    fn answer(status: u16, body: &str) -> ReceiverResponse {
+        ReceiverResponse { status, words: status.to_string(), wait: None, body: body.to_owned() }
     }
 
     #[test]

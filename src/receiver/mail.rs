@@ -1,6 +1,6 @@
 //! Mail. The only user of `lettre`.
 
-mod taken;
+mod accepted;
 mod wire;
 
 use std::io;
@@ -27,8 +27,8 @@ use crate::host::hostname;
 use crate::message::{Alert, Message, html, text};
 use crate::model::{MessageId, Severity, display_safe, display_safe_sentence};
 use crate::secrets;
-use taken::Taken;
-use wire::{Bounded, Handshake, NoTls, Refused, Replies, Wire};
+use accepted::AcceptedRecipients;
+use wire::{Bounded, Handshake, NoTls, Replies, SmtpRefusal, Wire};
 
 /// A relay that does not finish a conversation within this time is tried again later.
 const TIMEOUT: Duration = Duration::from_secs(20);
@@ -44,7 +44,7 @@ pub(super) struct Mailer {
     from: Mailbox,
     to: Vec<Mailbox>,
     domain: String,
-    taken: Taken,
+    accepted: AcceptedRecipients,
 }
 
 /// How to get to the relay, for one try.
@@ -62,11 +62,11 @@ enum Protection {
 }
 
 /// Why a conversation came to nothing.
-enum Failure {
+enum SmtpFailure {
     Connection(io::Error),
     Conversation(smtp::Error),
     /// Before the mail library took over.
-    Refused(Refused),
+    SmtpRefusal(SmtpRefusal),
     Late,
 }
 
@@ -74,7 +74,13 @@ impl Mailer {
     pub(super) fn new(email: &Email) -> Result<Self, String> {
         let domain = email.from.address.rsplit('@').next().unwrap_or("localhost").to_ascii_lowercase();
         let to = email.to.iter().map(mailbox).collect::<Result<_, _>>()?;
-        Ok(Self { email: email.clone(), from: mailbox(&email.from)?, to, domain, taken: Taken::default() })
+        Ok(Self {
+            email: email.clone(),
+            from: mailbox(&email.from)?,
+            to,
+            domain,
+            accepted: AcceptedRecipients::default(),
+        })
     }
 
     pub(super) async fn send(&self, message: &Message, now: DateTime<Utc>) -> Attempt {
@@ -92,7 +98,7 @@ impl Mailer {
         let began = Instant::now();
         let (mut attempts, mut is_heard) = (Vec::new(), false);
         for (place, to) in self.in_turn(message.attempts) {
-            let attempt = match self.taken.by(&message.id, place) {
+            let attempt = match self.accepted.by(&message.id, place) {
                 Some(answer) => Attempt::Delivered(answer),
                 None if began.elapsed() >= LAST_BEGINNING => {
                     let reason = format!("the relay was too slow with the others for {} in this try", to.email);
@@ -101,7 +107,7 @@ impl Mailer {
                 None => {
                     let attempt = self.send_to(&relay, &mail, to).await;
                     if let Attempt::Delivered(answer) = &attempt {
-                        self.taken.note(&message.id, place, answer);
+                        self.accepted.note(&message.id, place, answer);
                         is_heard = true;
                     }
                     attempt
@@ -212,45 +218,45 @@ impl Mailer {
 }
 
 impl Relay<'_> {
-    async fn send(&self, envelope: &Envelope, mail: &[u8]) -> Result<Response, Failure> {
+    async fn send(&self, envelope: &Envelope, mail: &[u8]) -> Result<Response, SmtpFailure> {
         self.converse(async |conversation| Ok(conversation.send(envelope, mail).await?)).await
     }
 
     /// Whether it takes commands.
-    async fn check(&self) -> Result<bool, Failure> {
+    async fn check(&self) -> Result<bool, SmtpFailure> {
         self.converse(async |conversation| Ok(conversation.test_connected().await)).await
     }
 
     /// The mail library's own time-out would not end a conversation in which the relay never speaks.
     async fn converse<T>(
         &self,
-        matter: impl AsyncFnOnce(&mut AsyncSmtpConnection) -> Result<T, Failure>,
-    ) -> Result<T, Failure> {
+        matter: impl AsyncFnOnce(&mut AsyncSmtpConnection) -> Result<T, SmtpFailure>,
+    ) -> Result<T, SmtpFailure> {
         let end = Instant::now() + TIMEOUT;
         let talk = async {
             let mut conversation = self.open().await?;
             let answer = matter(&mut conversation).await?;
             Ok((conversation, answer))
         };
-        let (mut conversation, answer) = timeout_at(end, talk).await.unwrap_or(Err(Failure::Late))?;
+        let (mut conversation, answer) = timeout_at(end, talk).await.unwrap_or(Err(SmtpFailure::Late))?;
         // It took what it was told: how it parts changes nothing.
         let _ = timeout_at(end.min(Instant::now() + PARTING), conversation.abort()).await;
         Ok(answer)
     }
 
     /// Connects, protects the connection and signs in. Without the protection that is asked for, nothing is said.
-    async fn open(&self) -> Result<AsyncSmtpConnection, Failure> {
+    async fn open(&self) -> Result<AsyncSmtpConnection, SmtpFailure> {
         let Email { host, port, tls, helo, .. } = self.email;
-        let mut stream = Bounded::connect(host, *port, *tls).await.map_err(Failure::Connection)?;
-        let own = stream.own_address().map_err(Failure::Connection)?;
+        let mut stream = Bounded::connect(host, *port, *tls).await.map_err(SmtpFailure::Connection)?;
+        let own = stream.own_address().map_err(SmtpFailure::Connection)?;
         let hello = ClientId::Domain(greeting_name(helo.as_deref(), &hostname(), own.ip()));
         let replies = match &self.protection {
             Protection::Implicit(handshake) => {
-                Replies::new(handshake.shake(host, stream).await.map_err(Failure::Connection)?)
+                Replies::new(handshake.shake(host, stream).await.map_err(SmtpFailure::Connection)?)
             }
             Protection::Starttls(handshake) => {
                 stream.starttls(&hello.to_string()).await?;
-                Replies::after_greeting(handshake.shake(host, stream).await.map_err(Failure::Connection)?)
+                Replies::after_greeting(handshake.shake(host, stream).await.map_err(SmtpFailure::Connection)?)
             }
             Protection::None => Replies::new(Wire::Open(stream)),
         };
@@ -268,27 +274,27 @@ impl AsyncTokioStream for Replies {
     }
 }
 
-impl From<smtp::Error> for Failure {
+impl From<smtp::Error> for SmtpFailure {
     fn from(error: smtp::Error) -> Self {
         Self::Conversation(error)
     }
 }
 
-impl From<NoTls> for Failure {
+impl From<NoTls> for SmtpFailure {
     fn from(error: NoTls) -> Self {
         match error {
             NoTls::Broken(error) => Self::Connection(error),
-            NoTls::Refused(refused) => Self::Refused(refused),
+            NoTls::SmtpRefusal(refused) => Self::SmtpRefusal(refused),
         }
     }
 }
 
-impl Failure {
+impl SmtpFailure {
     /// The code of the reply, if there was one.
     fn code(&self) -> Option<u16> {
         match self {
             Self::Conversation(error) => error.status().map(u16::from),
-            Self::Refused(Refused(code, _)) => Some(*code),
+            Self::SmtpRefusal(SmtpRefusal(code, _)) => Some(*code),
             Self::Connection(_) | Self::Late => None,
         }
     }
@@ -323,7 +329,7 @@ impl Failure {
         match self {
             Self::Connection(error) => display_safe_sentence(&format!("Connection error: {}", chain(error))),
             Self::Conversation(error) => display_safe_sentence(&chain(error)),
-            Self::Refused(Refused(code, text)) => format!("{code} {}", display_safe(text)),
+            Self::SmtpRefusal(SmtpRefusal(code, text)) => format!("{code} {}", display_safe(text)),
             Self::Late => format!("the relay did not finish within {} s", TIMEOUT.as_secs()),
         }
     }

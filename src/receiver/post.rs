@@ -13,7 +13,7 @@ use reqwest::{Client, ClientBuilder, Response, StatusCode, redirect};
 use url::{Url, form_urlencoded};
 
 use super::Attempt;
-use crate::config::{self, meant, refused};
+use crate::config::{self, allowed, refused};
 use crate::connect::Proxy;
 use crate::model::display_safe;
 
@@ -30,18 +30,18 @@ const MOST_READ: usize = 16 << 10;
 pub(super) struct Post {
     may_be_private: bool,
     configured: config::Proxy,
-    line: Mutex<Line>,
+    client: Mutex<PostClient>,
 }
 
 /// What messages go over.
 #[derive(Clone)]
-struct Line {
+struct PostClient {
     client: Client,
     proxy: Option<Proxy>,
 }
 
 /// What came back.
-pub(super) struct Answer {
+pub(super) struct ReceiverResponse {
     pub(super) status: u16,
     /// The status with its name: `503 Service Unavailable`.
     pub(super) words: String,
@@ -57,18 +57,18 @@ impl Post {
     /// # Errors
     /// The TLS trust store is missing.
     pub(super) fn new(may_be_private: bool, configured: &config::Proxy) -> Result<Self, String> {
-        let line = Mutex::new(Line::new(may_be_private, None)?);
-        Ok(Self { may_be_private, configured: configured.clone(), line })
+        let client = Mutex::new(PostClient::new(may_be_private, None)?);
+        Ok(Self { may_be_private, configured: configured.clone(), client })
     }
 
     /// What there is now: a proxy whose address is a secret may have another one by now.
-    fn line(&self) -> Result<Line, String> {
+    fn client(&self) -> Result<PostClient, String> {
         let proxy = Proxy::find(&self.configured).map_err(|error| error.to_string())?;
-        let mut line = self.line.lock().unwrap_or_else(PoisonError::into_inner);
-        if line.proxy != proxy {
-            *line = Line::new(self.may_be_private, proxy)?;
+        let mut client = self.client.lock().unwrap_or_else(PoisonError::into_inner);
+        if client.proxy != proxy {
+            *client = PostClient::new(self.may_be_private, proxy)?;
         }
-        Ok(line.clone())
+        Ok(client.clone())
     }
 
     /// Posts `body` to `url` once.
@@ -82,12 +82,12 @@ impl Post {
         headers: Vec<(String, String)>,
         body: Vec<u8>,
         now: DateTime<Utc>,
-    ) -> Result<Answer, String> {
+    ) -> Result<ReceiverResponse, String> {
         // An address that is written as one is not asked of the resolver.
         if let Some(reason) = refused(url, self.may_be_private) {
             return Err(format!("nothing was sent: {reason}"));
         }
-        let Line { client, proxy } = self.line()?;
+        let PostClient { client, proxy } = self.client()?;
         let through = proxy.as_ref().filter(|proxy| proxy.is_for(url));
         // The resolver takes every address of the proxy, whoever asks for it.
         if through.is_none() && proxy.as_ref().is_some_and(|proxy| proxy.is_host(url.host_str().unwrap_or_default())) {
@@ -107,13 +107,13 @@ impl Post {
         let (status, wait) = (response.status(), retry_after(&response, now));
         // Who took the message can say no more that matters, and may never stop saying it.
         let body = if status.is_success() { String::new() } else { beginning(&mut response).await };
-        Ok(Answer { status: status.as_u16(), words: words(status), wait, body })
+        Ok(ReceiverResponse { status: status.as_u16(), words: words(status), wait, body })
     }
 }
 
-impl Line {
+impl PostClient {
     fn new(may_be_private: bool, proxy: Option<Proxy>) -> Result<Self, String> {
-        let builder = builder(Arc::new(Meant { may_be_private, proxy: proxy.clone() }));
+        let builder = builder(Arc::new(AddressFilter { may_be_private, proxy: proxy.clone() }));
         let builder = match &proxy {
             Some(proxy) => builder.proxy(proxy.for_requests()),
             None => builder,
@@ -137,12 +137,12 @@ fn builder(resolver: Arc<impl Resolve + 'static>) -> ClientBuilder {
 /// # Security
 /// Judged where the connection is made, so a name that answers differently the second time gains nothing (T8). A proxy
 /// resolves the names of receivers itself: only what is written as an address can be judged then.
-struct Meant {
+struct AddressFilter {
     may_be_private: bool,
     proxy: Option<Proxy>,
 }
 
-impl Resolve for Meant {
+impl Resolve for AddressFilter {
     fn resolve(&self, name: Name) -> Resolving {
         let may_be_private = self.may_be_private;
         let is_proxy = self.proxy.as_ref().is_some_and(|proxy| proxy.is_host(name.as_str()));
@@ -152,14 +152,14 @@ impl Resolve for Meant {
             if is_proxy {
                 return Ok(Box::new(found.into_iter()) as Addrs);
             }
-            let taken = meant(name, found, may_be_private);
+            let taken = allowed(name, found, may_be_private);
             let taken = taken.map_err(|problem| io::Error::new(io::ErrorKind::PermissionDenied, problem))?;
             Ok(Box::new(taken.into_iter()) as Addrs)
         })
     }
 }
 
-impl Answer {
+impl ReceiverResponse {
     /// The status and the beginning of what was said with it, unless that repeats one of `secrets`.
     pub(super) fn said(&self, secrets: &[String]) -> String {
         let body = self.body.trim();
@@ -280,7 +280,8 @@ mod tests {
     fn what_is_tried_again_and_what_is_not() {
         let attempt = |status: u16| {
             let status = StatusCode::from_u16(status).unwrap();
-            Answer { status: status.as_u16(), words: words(status), wait: None, body: String::new() }.attempt()
+            ReceiverResponse { status: status.as_u16(), words: words(status), wait: None, body: String::new() }
+                .attempt()
         };
         for status in [401, 403, 404, 408, 425, 500, 503] {
             assert!(matches!(attempt(status), Attempt::Transient(..)), "{status}");

@@ -15,7 +15,7 @@ use super::events::{self, Event};
 use super::overview::Waiting;
 use super::receivers::{DISABLED, ENABLED, Health};
 use super::told::since;
-use crate::backoff::LONGEST_WISH;
+use crate::backoff::MAX_RETRY_AFTER;
 use crate::backoff::breaker::MOST_FAILURES;
 use crate::clock::written;
 use crate::model::{Digest, InstanceId};
@@ -479,7 +479,7 @@ impl Outgoing {
         let receiver = self.receiver_of(event, at);
         receiver.health.breaker = receiver.health.breaker.failed(at);
         if let Some(until) = until {
-            receiver.health.paused_until = Some(DateTime::min(until, at + LONGEST_WISH));
+            receiver.health.paused_until = Some(DateTime::min(until, at + MAX_RETRY_AFTER));
         }
     }
 

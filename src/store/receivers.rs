@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::outbox::mirror;
 use super::{Stored, Transaction, backlog, events};
-use crate::backoff::LONGEST_WISH;
+use crate::backoff::MAX_RETRY_AFTER;
 use crate::backoff::breaker::Breaker;
 use crate::model::Digest;
 
@@ -30,7 +30,7 @@ impl Health {
     pub fn resting_until(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
         // A clock that was set back, or a row that this program never wrote, must not hold messages back for longer than
         // anybody may ask for.
-        let paused = self.paused_until.filter(|until| now < *until && *until <= now + LONGEST_WISH);
+        let paused = self.paused_until.filter(|until| now < *until && *until <= now + MAX_RETRY_AFTER);
         self.breaker.closed_until(now).max(paused)
     }
 }
@@ -178,9 +178,9 @@ mod tests {
         fail(&store, &id, &target, false, None, now);
         assert_eq!(resting(&target, now), Some(hour), "what it takes meanwhile changes nothing");
         assert_eq!((resting(&target, hour), resting(&other, now)), (None, None));
-        assert_eq!(resting(&target, now - LONGEST_WISH), None, "a clock that was set back");
-        fail(&store, &id, &other, true, Some(now + LONGEST_WISH * 9), now);
-        assert_eq!(resting(&other, now), Some(now + LONGEST_WISH));
+        assert_eq!(resting(&target, now - MAX_RETRY_AFTER), None, "a clock that was set back");
+        fail(&store, &id, &other, true, Some(now + MAX_RETRY_AFTER * 9), now);
+        assert_eq!(resting(&other, now), Some(now + MAX_RETRY_AFTER));
         store.write(|tx| enable(tx, "siem", now)).unwrap();
         assert_eq!(resting(&other, now), None, "somebody said so");
     }

@@ -162,7 +162,7 @@ const TOUCHED: u8 = 0x01;
 /// One [`BadSignature`] per reason. Arbitrary input never panics.
 pub fn verify(armoured: &str, namespace: &str, message: &[u8]) -> Result<Signed, BadSignature> {
     let blob = unarmour(armoured).ok_or(BadSignature::NotASignature)?;
-    let fields = Fields::read(&blob).ok_or(BadSignature::NotASignature)?;
+    let fields = SignatureBlob::read(&blob).ok_or(BadSignature::NotASignature)?;
     let own_type = [fields.key_type];
     // With SHA-1, which is what the plain name of the key type means for a signature, RSA signs nothing here.
     let signature_types = if fields.key_type == RSA { RSA_SIGNATURES.as_slice() } else { &own_type };
@@ -199,13 +199,13 @@ pub fn verify(armoured: &str, namespace: &str, message: &[u8]) -> Result<Signed,
 /// What a signature says of itself, believed by nobody: for one that was verified before.
 pub(super) fn claimed(armoured: &str) -> Option<Signed> {
     let blob = unarmour(armoured)?;
-    let fields = Fields::read(&blob)?;
+    let fields = SignatureBlob::read(&blob)?;
     let key = PublicKey::from_wire(fields.key).ok()?;
     let is_touched = is_touched(&key, &fields);
     Some(Signed { key, is_touched })
 }
 
-fn is_touched(key: &PublicKey, fields: &Fields<'_>) -> bool {
+fn is_touched(key: &PublicKey, fields: &SignatureBlob<'_>) -> bool {
     key.proves_touch() && fields.trailer.first().is_some_and(|flags| flags & TOUCHED != 0)
 }
 
@@ -226,7 +226,7 @@ pub fn rewrap(armoured: &str) -> Result<String, BadSignature> {
 ///
 /// NOTE: `ssh_key` 0.6 does not hold the lengths inside a signature against their content and includes the reserved
 /// field in what is signed. `ssh-keygen` refuses the one and leaves out the other, so both are settled here.
-struct Fields<'a> {
+struct SignatureBlob<'a> {
     key: &'a [u8],
     key_type: &'a str,
     namespace: &'a str,
@@ -237,7 +237,7 @@ struct Fields<'a> {
     trailer: &'a [u8],
 }
 
-impl<'a> Fields<'a> {
+impl<'a> SignatureBlob<'a> {
     fn read(blob: &'a [u8]) -> Option<Self> {
         let mut rest = blob.strip_prefix(b"SSHSIG\0\0\0\x01")?;
         let key = take_bytes(&mut rest)?;

@@ -36,7 +36,7 @@ use crate::canonical::Document;
 use crate::model::{Digest, InstanceId, Resource, Severity, State};
 
 mod count;
-mod lapse;
+mod expiry;
 mod untrusted;
 mod vouched;
 
@@ -76,13 +76,13 @@ pub struct Baseline {
     /// The document of every section with a value, by section: what was signed.
     pub documents: BTreeMap<String, Document>,
     /// The same for sections with something that was approved for a time which is over: with what counts now.
-    pub lapsed: BTreeMap<String, Document>,
+    pub expired: BTreeMap<String, Document>,
 }
 
 impl Baseline {
     /// What counts now as the approved value of a section.
     pub fn document(&self, section: &str) -> Option<&Document> {
-        self.lapsed.get(section).or_else(|| self.documents.get(section))
+        self.expired.get(section).or_else(|| self.documents.get(section))
     }
 }
 
@@ -180,14 +180,14 @@ pub fn base(
             return Err(Untrusted::HistoryCut { sequence: subject.sequence, size: subject.log.size });
         }
     }
-    let lapsed = lapse::documents(&links, evidence.now, evidence.documents)?;
-    links.pop().map(|approved| on_today(approved, lapsed, evidence)).transpose()
+    let expired = expiry::documents(&links, evidence.now, evidence.documents)?;
+    links.pop().map(|approved| on_today(approved, expired, evidence)).transpose()
 }
 
 /// The newest link with its documents, held against the instance that the vendor has today.
 fn on_today(
     mut approved: Approved,
-    lapsed: BTreeMap<String, Document>,
+    expired: BTreeMap<String, Document>,
     evidence: &Evidence<'_>,
 ) -> Result<Baseline, Untrusted> {
     if !evidence.resource.may_be(&approved.subject.resource) {
@@ -198,7 +198,7 @@ fn on_today(
         });
     }
     let documents = load_documents(&approved.subject, evidence.documents)?;
-    Ok(Baseline { approved, documents, lapsed })
+    Ok(Baseline { approved, documents, expired })
 }
 
 /// Verifies all baselines of `instance`, from the first to the last. Whether the newest one has enough approvers is in

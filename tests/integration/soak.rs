@@ -142,7 +142,7 @@ async fn hand() {
     let limits = Limits { tries: 1, busy_tries: 1, pause, longest_pause: pause, ..Limits::default() };
     let now: Arc<dyn Clock> = clock.clone();
     let mut daemon = Daemon::start(Arc::clone(&context.config), catalogue, now, limits).unwrap();
-    let ticks = daemon.beat();
+    let ticks = daemon.tick_sender();
     tokio::spawn(async move {
         while ticks.send(()).await.is_ok() {
             tokio::time::sleep(Duration::from_millis(40)).await;

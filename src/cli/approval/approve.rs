@@ -139,7 +139,7 @@ impl RunCommand for ApproveOptions {
             if takes_several { error.with_help(help) } else { error }
         })?;
         let mut after = accepted(&store, &imported);
-        after.then(remembered.keep());
+        after.then(remembered.commit());
         finish(&store, &delivery, &imported, &mut after, out).await;
         after.end(Exit::Ok)
     }

@@ -150,7 +150,7 @@ impl RunCommand for SignOptions {
             (proposal.previous, proposal.previous_statements) = (previous, statements);
         }
         // A signature that is not remembered is not handed out.
-        memory.remember(&proposal.subject, self.consent.replace_signed)?;
+        memory.record(&proposal.subject, self.consent.replace_signed)?;
         proposal.write(&self.file)?;
         let mut after = AfterCommit::of(format!("the signature is in '{}'", self.file.display()));
         after.then(writeln!(out, "Signed as {}: \"{}\".", safe(&signer.principal), safe(&reason)));

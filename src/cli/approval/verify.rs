@@ -105,16 +105,22 @@ pub fn examine<'a>(
         Err(error) if !error.is_damage() => return Err(error),
         looked => looked,
     };
+    // Without one of its tables whatever else is asked fails, and the schema says why.
+    let is_damage = |error: &StoreError| error.is_damage() || matches!(history, Err(StoreError::Schema(_)));
     let mut results = Vec::new();
     for instance in instances {
         let catalogue = context.catalogues.of(instance.id.provider);
         let verified = match verify_instance(tx, instance, trust, catalogue) {
-            Err(error) if error.is_damage() => Err(Untrusted::StoreTampered { reason: error.to_string() }),
+            Err(error) if is_damage(&error) => Err(Untrusted::StoreTampered { reason: error.to_string() }),
             looked => looked?,
         };
         results.push((*instance, verified));
     }
-    Ok(Found { results, history, wrong: store.audit(tx)? })
+    let wrong = match store.audit(tx) {
+        Err(error) if is_damage(&error) => vec![error.to_string()],
+        looked => looked?,
+    };
+    Ok(Found { results, history, wrong })
 }
 
 /// The whole chain of one instance, and its newest baseline with every document.

@@ -160,7 +160,7 @@ fn configuration(path: Option<&Path>, context: Option<&Context>, errors: &[CliEr
             findings.push(Finding::ok(Check::Configuration, &name, why));
         }
         let mut routes: Vec<Finding> = Vec::new();
-        for warning in config.taken_by_nobody() {
+        for warning in config.unrouted() {
             let help = "mark a receiver with `default = true` to let it have them";
             routes.push(Finding::warning(Check::Routes, "receivers", warning, help));
         }

@@ -15,7 +15,7 @@ use crate::daemon::{Daemon, tell_failed_start};
 use crate::exit::Exit;
 use crate::logging::Format;
 use crate::model::{Digest, Provider};
-use crate::monitoring::{Server, Site};
+use crate::monitoring::{MonitoringState, Server};
 
 /// What lines of the log look like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -79,7 +79,7 @@ impl RunCommand for RunOptions {
             None => None,
             Some(listen) => {
                 let server = Server::bind(listen)?;
-                let site = Site::new(daemon.watched(), daemon.store().clone(), Arc::clone(&context.clock));
+                let site = MonitoringState::new(daemon.watched(), daemon.store().clone(), Arc::clone(&context.clock));
                 Some(tokio::spawn(server.serve(Arc::new(site), stop.clone())))
             }
         };

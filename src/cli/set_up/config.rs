@@ -11,7 +11,7 @@ use crate::cli::output::{Columns, PLAIN, count};
 use crate::config::{Auth0Credential, Config, HookUrl, Proxy, ProxyAddress, ReceiverKind, SecretUse, Source, Webhook};
 use crate::connect;
 use crate::exit::Exit;
-use crate::secrets::{SecretError, SecretFile, look};
+use crate::secrets::{SecretError, SecretFile, inspect};
 use crate::trust::Rules;
 
 const HELP: &str = "\
@@ -103,7 +103,7 @@ impl RunCommand for ConfigCommand {
             columns.row(PLAIN, [receiver.name.clone(), receiver.kind.as_str().to_owned(), place, filter]);
         }
         columns.write(out)?;
-        for warning in config.taken_by_nobody() {
+        for warning in config.unrouted() {
             writeln!(out, "warning: {warning}; mark a receiver with `default = true` to let it have them")?;
         }
         secrets(config, out)?;
@@ -115,7 +115,7 @@ impl RunCommand for ConfigCommand {
 /// not read.
 fn secrets(config: &Config, out: &mut dyn Write) -> Result<(), CliError> {
     for (of, SecretUse { key, place }) in config.secrets() {
-        match look(place) {
+        match inspect(place) {
             Ok(SecretFile::Private) => {}
             Ok(SecretFile::Open { mode }) => {
                 writeln!(

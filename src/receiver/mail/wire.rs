@@ -34,7 +34,7 @@ pub(super) enum Wire {
 
 /// A refusal with the code of the reply and its words.
 #[derive(Debug)]
-pub(super) struct Refused(pub(super) u16, pub(super) String);
+pub(super) struct SmtpRefusal(pub(super) u16, pub(super) String);
 
 /// Why there is no protected connection.
 #[derive(Debug)]
@@ -42,7 +42,7 @@ pub(super) enum NoTls {
     /// The connection broke, or the handshake failed.
     Broken(io::Error),
     /// The relay refused to begin.
-    Refused(Refused),
+    SmtpRefusal(SmtpRefusal),
 }
 
 /// A connection that breaks when the other side has said too much.
@@ -71,7 +71,7 @@ impl Bounded {
     /// Connects to the relay; nothing is said yet.
     pub(super) async fn connect(host: &str, port: u16, tls: Tls) -> io::Result<Self> {
         let found = lookup_host((host, port)).await?.collect();
-        let found = meant(host, found, tls).map_err(io::Error::other)?;
+        let found = allowed(host, found, tls).map_err(io::Error::other)?;
         let stream = connect(&found).await?;
         Ok(Self { stream: BufReader::new(stream), said: 0 })
     }
@@ -120,7 +120,7 @@ impl Bounded {
             match (line.as_bytes().get(3), code) {
                 (Some(b'-'), _) => {}
                 (_, 200..400) => return Ok(texts),
-                _ => return Err(NoTls::Refused(Refused(code, texts.join(" ")))),
+                _ => return Err(NoTls::SmtpRefusal(SmtpRefusal(code, texts.join(" ")))),
             }
         }
     }
@@ -230,7 +230,7 @@ impl AsyncWrite for Replies {
 }
 
 /// The addresses to connect to. Without TLS that is this machine, whatever its name stands for.
-fn meant(host: &str, found: Vec<SocketAddr>, tls: Tls) -> Result<Vec<SocketAddr>, String> {
+fn allowed(host: &str, found: Vec<SocketAddr>, tls: Tls) -> Result<Vec<SocketAddr>, String> {
     let elsewhere = found.iter().map(|address| address.ip().to_canonical()).find(|address| !address.is_loopback());
     match elsewhere {
         Some(address) if tls == Tls::None => Err(format!(
@@ -365,7 +365,7 @@ mod tests {
         ];
         for (tls, addresses, expected) in table {
             let found: Vec<SocketAddr> = addresses.split(' ').map(|one| one.parse().unwrap()).collect();
-            let answer = meant("localhost", found.clone(), tls);
+            let answer = allowed("localhost", found.clone(), tls);
             assert_eq!(answer.is_ok(), expected, "{tls:?} {addresses}");
             assert!(answer.is_err() || answer == Ok(found), "every address or none");
         }

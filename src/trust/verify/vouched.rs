@@ -36,7 +36,7 @@ struct Older {
 }
 
 /// The parts of a [`Subject`] that the chain is made of.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, PartialEq, Eq, Deserialize)]
 struct Outline {
     instance: InstanceId,
     log: HistoryMark,
@@ -47,9 +47,13 @@ struct Outline {
 /// The statements of every baseline, by its number: each with its digest and as it was read.
 type Links<'a> = BTreeMap<u64, Vec<(&'a SignedStatement, Digest, Arc<Older>)>>;
 
-/// What a subject is between, in the one spelling of a statement. Neither can be inside of a text, whose quotes are escaped.
-const BEFORE_SUBJECT: &[u8] = b",\"subject\":";
-const AFTER_SUBJECT: &[u8] = b",\"type\":\"authdrift/baseline/v1\"}";
+/// The text around a subject, in the one spelling of a statement. It can be inside of no text, whose quotes are escaped.
+const BEFORE_SUBJECT: &str = ",\"subject\":";
+const AFTER_SUBJECT: &str = ",\"type\":\"authdrift/baseline/v1\"}";
+
+/// The text around the sections of a subject, likewise: a section of either name comes after the first and before the last.
+const BEFORE_SECTIONS: &str = ",\"sections\":";
+const AFTER_SECTIONS: &str = "},\"sequence\":";
 
 /// Statements that this process has read, by their digests.
 static READ: OnceLock<Mutex<HashMap<Digest, Arc<Older>>>> = OnceLock::new();
@@ -116,13 +120,12 @@ fn read(signed: &SignedStatement, digest: &Digest) -> Option<Arc<Older>> {
     if let Some(read) = all_read(|read| read.get(digest).cloned()) {
         return Some(read);
     }
-    let (before, subject) = split(&signed.statement)?;
-    let approval = before.strip_prefix(b"{\"approval\":")?;
+    let (approval, subject) = split(std::str::from_utf8(&signed.statement).ok()?)?;
     let sshsig::Signed { key, is_touched } = sshsig::claimed(&signed.signature)?;
     let older = Older {
-        approval: serde_json::from_slice(approval).ok()?,
-        subject: serde_json::from_slice(subject).ok()?,
-        identity: Digest::of(subject),
+        approval: serde_json::from_str(approval).ok()?,
+        subject: outline(subject)?,
+        identity: Digest::of(subject.as_bytes()),
         key,
         is_touched,
         is_verified: false,
@@ -130,10 +133,16 @@ fn read(signed: &SignedStatement, digest: &Digest) -> Option<Arc<Older>> {
     Some(remember(digest, older))
 }
 
-fn split(statement: &[u8]) -> Option<(&[u8], &[u8])> {
-    let rest = statement.strip_suffix(AFTER_SUBJECT)?;
-    let at = rest.windows(BEFORE_SUBJECT.len()).position(|window| window == BEFORE_SUBJECT)?;
-    Some((rest.get(..at)?, rest.get(at + BEFORE_SUBJECT.len()..)?))
+fn split(statement: &str) -> Option<(&str, &str)> {
+    let (approval, subject) = statement.strip_suffix(AFTER_SUBJECT)?.split_once(BEFORE_SUBJECT)?;
+    Some((approval.strip_prefix("{\"approval\":")?, subject))
+}
+
+/// Reads the outline of a subject without its sections, which are nearly all of its text.
+fn outline(subject: &str) -> Option<Outline> {
+    let (before, rest) = subject.split_once(BEFORE_SECTIONS)?;
+    let (_, after) = rest.rsplit_once(AFTER_SECTIONS)?;
+    serde_json::from_str(&format!("{before},\"sequence\":{after}")).ok()
 }
 
 /// Whether a statement that nothing vouches for is what it says, verified natively; once in the life of this process.
@@ -158,6 +167,7 @@ fn is_sound(signed: &SignedStatement, digest: &Digest, read: &Older, evidence: &
         is_verified: true,
     };
     let is_as_read = verified.identity == read.identity
+        && verified.subject == read.subject
         && verified.approval == read.approval
         && verified.key == read.key
         && verified.is_touched == read.is_touched;

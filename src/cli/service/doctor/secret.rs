@@ -22,7 +22,7 @@ pub(super) fn look(kept: &[SecretUse<'_>], context: &Context) -> Secrets {
     for kept in kept {
         let SecretUse { key, place } = kept;
         let on = format!("{key} in {place}");
-        let found = secrets::look(place).and_then(|found| secrets::read_use(kept).map(|_| found));
+        let found = secrets::inspect(place).and_then(|found| secrets::read_use(kept).map(|_| found));
         findings.push(match found {
             Ok(SecretFile::Private) => Finding::ok(Check::Secret, on, "is there, and private"),
             Ok(SecretFile::Open { mode }) => {

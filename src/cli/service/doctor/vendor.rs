@@ -129,7 +129,7 @@ pub(super) async fn endpoint(endpoint: &Endpoint, exit: Exit) -> Finding {
         Err(error) => {
             let help = match &error {
                 ConnectError::Name(_) => "check the name in the configuration, and /etc/resolv.conf",
-                ConnectError::NotMeant(_) => ALLOW,
+                ConnectError::Forbidden(_) => ALLOW,
                 ConnectError::Connection { .. } => {
                     "check host and port, the firewall, and IPAddressAllow= of the unit; `proxy` in [network] or HTTPS_PROXY \
                      names a proxy"

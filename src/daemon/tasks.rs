@@ -22,12 +22,12 @@ const REST: TimeDelta = TimeDelta::seconds(30);
 
 /// Everything that is under way, or was. It outlives the configuration that it was begun with.
 #[derive(Default)]
-pub(super) struct Work {
+pub(super) struct Tasks {
     cycles: BTreeMap<InstanceId, Slot>,
     deliveries: BTreeMap<String, Slot>,
 }
 
-impl Work {
+impl Tasks {
     pub(super) fn cycle(&mut self, instance: &InstanceId) -> &mut Slot {
         self.cycles.entry(instance.clone()).or_default()
     }
@@ -37,7 +37,7 @@ impl Work {
     }
 
     /// Forgets what is not in `config` any more, unless it still goes on: it may come back before it is over.
-    pub(super) fn keep_only(&mut self, config: &Config) {
+    pub(super) fn retain_configured(&mut self, config: &Config) {
         let has_instance = |id: &InstanceId| config.instances.iter().any(|instance| instance.id == *id);
         let has_receiver = |name: &str| config.receivers.iter().any(|receiver| receiver.name == name);
         self.cycles.retain(|id, slot| slot.is_running() || has_instance(id));
@@ -82,13 +82,13 @@ impl Slot {
 /// One cycle, unless the daemon stops first. A cycle that is dropped then was reading or waiting: commits do not wait, so
 /// they are never cut.
 pub(super) async fn cycle(
-    watch: Arc<Monitor>,
+    monitor: Arc<Monitor>,
     stop: CancellationToken,
     failures: mpsc::UnboundedSender<StoreError>,
 ) -> bool {
     let outcome = tokio::select! {
         () = stop.cancelled() => return true,
-        outcome = watch.cycle(RunMode::Commit) => outcome,
+        outcome = monitor.cycle(RunMode::Commit) => outcome,
     };
     match outcome {
         Ok(report) => {
@@ -99,7 +99,7 @@ pub(super) async fn cycle(
             true
         }
         Err(error) => {
-            CycleFailed { instance: &watch.instance().id, error: &error }.observe();
+            CycleFailed { instance: &monitor.instance().id, error: &error }.observe();
             // At the end nobody listens any more.
             let _ = failures.send(error);
             false

@@ -31,7 +31,7 @@ const PATIENCE: TimeDelta = TimeDelta::hours(1);
 const AGAIN: [Duration; 2] = [Duration::from_secs(2), Duration::from_secs(10)];
 
 /// Looks after the watch.
-pub(super) struct Health {
+pub(super) struct SelfCheck {
     config: Arc<Config>,
     statuses: Arc<Statuses>,
     store: Store,
@@ -39,12 +39,12 @@ pub(super) struct Health {
     heartbeat: Option<Arc<Heartbeat>>,
     /// Since when each instance can have been read.
     began: BTreeMap<InstanceId, DateTime<Utc>>,
-    looked: Option<DateTime<Utc>>,
+    checked: Option<DateTime<Utc>>,
     /// The end of the newest cycle that a sign of life was sent for, or that another process made.
     beat_for: Option<DateTime<Utc>>,
 }
 
-impl Health {
+impl SelfCheck {
     pub(super) fn new(
         config: &Arc<Config>,
         statuses: &Arc<Statuses>,
@@ -61,35 +61,35 @@ impl Health {
         let now = clock.now();
         let began = config.instances.iter().map(|instance| (instance.id.clone(), now)).collect();
         let statuses = Arc::clone(statuses);
-        Ok(Self { config, statuses, store: store.clone(), clock, heartbeat, began, looked: None, beat_for: Some(now) })
+        Ok(Self { config, statuses, store: store.clone(), clock, heartbeat, began, checked: None, beat_for: Some(now) })
     }
 
     /// Remembers what the one before it knew. An instance that is new could not be read before.
-    pub(super) fn take_over(&mut self, before: &Self) {
+    pub(super) fn inherit(&mut self, before: &Self) {
         for (instance, began) in &mut self.began {
             if let Some(known) = before.began.get(instance) {
                 *began = *known;
             }
         }
-        (self.looked, self.beat_for) = (before.looked, before.beat_for);
+        (self.checked, self.beat_for) = (before.checked, before.beat_for);
     }
 
     /// Looks, if it is time to, and tells whoever has to know.
     ///
     /// # Errors
     /// The database cannot be read or written; the service elsewhere is told of that too.
-    pub(super) fn look(&mut self, tracker: &TaskTracker, stop: &CancellationToken) -> Result<(), StoreError> {
+    pub(super) fn check(&mut self, tracker: &TaskTracker, stop: &CancellationToken) -> Result<(), StoreError> {
         let now = self.clock.now();
-        if self.looked.is_some_and(|looked| looked + EVERY > now && looked <= now) {
+        if self.checked.is_some_and(|checked| checked + EVERY > now && checked <= now) {
             return Ok(());
         }
         // A machine that slept read nothing, and does so now: that is no trouble, and over before people could look.
         // A clock that was set back makes a beginning that is still to come.
-        let has_slept = self.looked.is_some_and(|looked| looked + EVERY * 3 < now);
+        let has_slept = self.checked.is_some_and(|checked| checked + EVERY * 3 < now);
         self.began.values_mut().filter(|began| has_slept || **began > now).for_each(|began| *began = now);
-        self.looked = Some(now);
-        let looked = self.look_now(now);
-        let beat = match &looked {
+        self.checked = Some(now);
+        let checked = self.check_now(now);
+        let beat = match &checked {
             // Only a cycle is a sign of life. After the clock was set back they are counted anew.
             Ok((_, newest)) if *newest <= self.beat_for.filter(|beat_for| *beat_for <= now) => None,
             Ok((beat, newest)) => {
@@ -102,17 +102,17 @@ impl Health {
             let status = self.store.read(|tx| status_text(tx, &self.statuses, now)).unwrap_or_default();
             tracker.spawn(send(Arc::clone(heartbeat), beat, status, stop.clone()));
         }
-        looked.map(drop)
+        checked.map(drop)
     }
 
-    fn look_now(&self, now: DateTime<Utc>) -> Result<(HeartbeatSignal, Option<DateTime<Utc>>), StoreError> {
+    fn check_now(&self, now: DateTime<Utc>) -> Result<(HeartbeatSignal, Option<DateTime<Utc>>), StoreError> {
         let (troubles, newest) = self.store.read(|tx| -> Result<_, StoreError> {
             Ok((troubles(tx, &self.config, &self.began, now)?, newest_cycle(tx, &self.config, now)?))
         })?;
         let is_news =
-            self.store.read(|tx| -> Result<_, StoreError> { Ok(!news(tx, &self.config, &troubles)?.is_empty()) })?;
+            self.store.read(|tx| -> Result<_, StoreError> { Ok(!notices(tx, &self.config, &troubles)?.is_empty()) })?;
         if is_news {
-            self.store.write(|tx| tell_news(tx, &self.config, &troubles, now))?;
+            self.store.write(|tx| notify(tx, &self.config, &troubles, now))?;
         }
         let reasons: Vec<String> =
             troubles.iter().map(|trouble| format!("{}: {}", trouble.of(), trouble.text)).collect();
@@ -136,26 +136,26 @@ async fn send(heartbeat: Arc<Heartbeat>, beat: HeartbeatSignal, status: String, 
 }
 
 /// What keeps the watch from doing its work.
-struct Trouble {
-    subject: Subject,
+struct HealthProblem {
+    subject: CheckSubject,
     text: String,
     /// People know it already, by another name.
     is_known: bool,
 }
 
 #[derive(PartialEq)]
-enum Subject {
+enum CheckSubject {
     Instance(InstanceId),
     Receiver(String),
 }
 
-impl Trouble {
+impl HealthProblem {
     fn of(&self) -> String {
         self.subject.name()
     }
 }
 
-impl Subject {
+impl CheckSubject {
     fn name(&self) -> String {
         match self {
             Self::Instance(id) => id.to_string(),
@@ -171,7 +171,7 @@ impl Subject {
     }
 
     /// Whether people were told last that it is in trouble.
-    fn was_told(&self, tx: &Transaction<'_>) -> Result<bool, StoreError> {
+    fn was_notified(&self, tx: &Transaction<'_>) -> Result<bool, StoreError> {
         let [trouble, end] = self.kinds().map(NoticeKind::event_type);
         let is_one = |event: &Event| event.kind == trouble || event.kind == end;
         let group = trouble.split_once('.').map_or(trouble, |(group, _)| group);
@@ -192,14 +192,14 @@ fn troubles(
     config: &Config,
     began: &BTreeMap<InstanceId, DateTime<Utc>>,
     now: DateTime<Utc>,
-) -> Result<Vec<Trouble>, StoreError> {
+) -> Result<Vec<HealthProblem>, StoreError> {
     let mut troubles = Vec::new();
     for instance in &config.instances {
         let known = known_trouble(tx, &instance.id)?;
         let is_known = known.is_some();
         let began = began.get(&instance.id).copied().unwrap_or(now);
         if let Some(text) = unread(tx, instance, began, now)?.or(known) {
-            troubles.push(Trouble { subject: Subject::Instance(instance.id.clone()), text, is_known });
+            troubles.push(HealthProblem { subject: CheckSubject::Instance(instance.id.clone()), text, is_known });
         }
     }
     for receiver in &config.receivers {
@@ -209,7 +209,11 @@ fn troubles(
                 0 => format!("takes nothing since {}: {}", written(failing.since), failing.reason),
                 count => format!("{} given up, the last because of: {}", were(count), failing.reason),
             };
-            troubles.push(Trouble { subject: Subject::Receiver(receiver.name.clone()), text, is_known: false });
+            troubles.push(HealthProblem {
+                subject: CheckSubject::Receiver(receiver.name.clone()),
+                text,
+                is_known: false,
+            });
         }
     }
     Ok(troubles)
@@ -263,28 +267,28 @@ fn newest_cycle(
 }
 
 /// What is to be said of somebody, and the messages that never arrived if it is about those.
-struct News {
-    subject: Subject,
+struct HealthNotice {
+    subject: CheckSubject,
     notices: Vec<(NoticeKind, String)>,
     missed: Vec<MessageId>,
 }
 
 /// What began, with what is to be said of it, what is over, and what a receiver never got that takes messages.
-fn news(tx: &Transaction<'_>, config: &Config, troubles: &[Trouble]) -> Result<Vec<News>, StoreError> {
-    let instances = config.instances.iter().map(|instance| Subject::Instance(instance.id.clone()));
-    let receivers = config.receivers.iter().map(|receiver| Subject::Receiver(receiver.name.clone()));
+fn notices(tx: &Transaction<'_>, config: &Config, troubles: &[HealthProblem]) -> Result<Vec<HealthNotice>, StoreError> {
+    let instances = config.instances.iter().map(|instance| CheckSubject::Instance(instance.id.clone()));
+    let receivers = config.receivers.iter().map(|receiver| CheckSubject::Receiver(receiver.name.clone()));
     let mut found = Vec::new();
     for subject in instances.chain(receivers) {
         let trouble = troubles.iter().find(|trouble| trouble.subject == subject);
         let [begin, end] = subject.kinds();
         let mut notices = Vec::new();
-        match (trouble, subject.was_told(tx)?) {
+        match (trouble, subject.was_notified(tx)?) {
             (Some(trouble), false) if !trouble.is_known => notices.push((begin, trouble.text.clone())),
             (None, true) => notices.push((end, "everything is as it should be again".to_owned())),
             _ => {}
         }
         let missed = match (&subject, trouble) {
-            (Subject::Receiver(name), None) => backlog::missed(tx, name)?,
+            (CheckSubject::Receiver(name), None) => backlog::missed(tx, name)?,
             _ => Vec::new(),
         };
         if let Some(last) = missed.last() {
@@ -293,7 +297,7 @@ fn news(tx: &Transaction<'_>, config: &Config, troubles: &[Trouble]) -> Result<V
         }
         if !notices.is_empty() {
             let missed = missed.into_iter().map(|missed| missed.id).collect();
-            found.push(News { subject, notices, missed });
+            found.push(HealthNotice { subject, notices, missed });
         }
     }
     Ok(found)
@@ -303,16 +307,16 @@ fn were(count: u64) -> String {
     if count == 1 { "a message was".to_owned() } else { format!("{count} messages were") }
 }
 
-fn tell_news(
+fn notify(
     tx: &Transaction<'_>,
     config: &Config,
-    troubles: &[Trouble],
+    troubles: &[HealthProblem],
     now: DateTime<Utc>,
 ) -> Result<(), StoreError> {
-    for News { subject, notices, missed } in news(tx, config, troubles)? {
+    for HealthNotice { subject, notices, missed } in notices(tx, config, troubles)? {
         let (instance, receiver) = match &subject {
-            Subject::Instance(id) => (Some(id), None),
-            Subject::Receiver(name) => (None, Some(name.as_str())),
+            CheckSubject::Instance(id) => (Some(id), None),
+            CheckSubject::Receiver(name) => (None, Some(name.as_str())),
         };
         let mut told = Vec::new();
         for (kind, text) in notices {

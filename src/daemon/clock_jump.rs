@@ -9,21 +9,21 @@ use crate::store::{StoreError, belief, events};
 impl Daemon {
     /// When the newest event was recorded.
     pub(super) fn last_recorded(&self) -> Result<Option<DateTime<Utc>>, StoreError> {
-        self.ground.store.read(|tx| events::mark(tx)?.map_or(Ok(None), |mark| events::recorded_at(tx, mark.size)))
+        self.resources.store.read(|tx| events::mark(tx)?.map_or(Ok(None), |mark| events::recorded_at(tx, mark.size)))
     }
 
     /// Says so in the history when the time is long before one that was there already, or long after: approvals are held
     /// against the clock, and so is what is old.
-    pub(super) async fn notice_clock(&self, last_seen: &mut Option<DateTime<Utc>>) -> Result<(), DaemonError> {
-        let now = self.ground.clock.now();
+    pub(super) async fn check_clock(&self, last_seen: &mut Option<DateTime<Utc>>) -> Result<(), DaemonError> {
+        let now = self.resources.clock.now();
         let Some(before) = last_seen.replace(now) else { return Ok(()) };
         let Some(jump) = belief::jump(before, now) else { return Ok(()) };
-        let recorded = self.ground.store.write(|tx| {
+        let recorded = self.resources.store.write(|tx| {
             belief::note_jump(tx, jump, before, now)?;
-            tell_of_jump(tx, &self.plan.config, jump, before, now)
+            tell_of_jump(tx, &self.pipeline.config, jump, before, now)
         });
         match recorded {
-            Err(error) => self.met(error).await,
+            Err(error) => self.on_store_error(error).await,
             Ok(()) => Ok(()),
         }
     }

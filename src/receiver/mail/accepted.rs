@@ -10,9 +10,9 @@ const MOST: usize = 256;
 
 /// What relays answered, by message and place in the list of recipients.
 #[derive(Default)]
-pub(super) struct Taken(Mutex<VecDeque<(MessageId, usize, String)>>);
+pub(super) struct AcceptedRecipients(Mutex<VecDeque<(MessageId, usize, String)>>);
 
-impl Taken {
+impl AcceptedRecipients {
     /// The answer when `recipient` was sent the message, if that has it.
     pub(super) fn by(&self, id: &MessageId, recipient: usize) -> Option<String> {
         let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);

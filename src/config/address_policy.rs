@@ -6,16 +6,16 @@ use url::{Host, Url};
 
 /// How far an address is, and so who may stand behind it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Reach {
+enum AddressClass {
     /// Anywhere on the internet.
     Public,
     /// In a private network, or on this machine.
     Private,
     /// One neighbour, many at once or nobody: among them the addresses at which clouds hand out a machine's credentials.
-    Never,
+    Forbidden,
 }
 
-impl Reach {
+impl AddressClass {
     /// Of one address. One that carries an IPv4 address inside is judged by that one.
     fn of(address: IpAddr) -> Self {
         match address {
@@ -44,11 +44,11 @@ pub fn refused(url: &Url, may_be_private: bool) -> Option<String> {
 
 /// Why nothing is sent to `address`, if so.
 pub fn refused_address(address: IpAddr, may_be_private: bool) -> Option<String> {
-    match Reach::of(address) {
-        Reach::Public => None,
-        Reach::Private if may_be_private => None,
-        Reach::Private => Some(format!("{address} is a private address, and 'allow_private' is not set")),
-        Reach::Never => Some(format!("{address} is link-local, multicast or no address of one machine")),
+    match AddressClass::of(address) {
+        AddressClass::Public => None,
+        AddressClass::Private if may_be_private => None,
+        AddressClass::Private => Some(format!("{address} is a private address, and 'allow_private' is not set")),
+        AddressClass::Forbidden => Some(format!("{address} is link-local, multicast or no address of one machine")),
     }
 }
 
@@ -56,7 +56,7 @@ pub fn refused_address(address: IpAddr, may_be_private: bool) -> Option<String> 
 ///
 /// # Errors
 /// To none of them, and why.
-pub fn meant(name: &str, found: Vec<SocketAddr>, may_be_private: bool) -> Result<Vec<SocketAddr>, String> {
+pub fn allowed(name: &str, found: Vec<SocketAddr>, may_be_private: bool) -> Result<Vec<SocketAddr>, String> {
     let mut reasons = Vec::new();
     let mut taken = Vec::new();
     for address in found {
@@ -76,33 +76,33 @@ pub fn meant(name: &str, found: Vec<SocketAddr>, may_be_private: bool) -> Result
 const METADATA: [Ipv4Addr; 3] =
     [Ipv4Addr::new(168, 63, 129, 16), Ipv4Addr::new(100, 100, 100, 200), Ipv4Addr::new(192, 0, 0, 192)];
 
-fn of_v4(address: Ipv4Addr) -> Reach {
+fn of_v4(address: Ipv4Addr) -> AddressClass {
     let [a, b, ..] = address.octets();
     if address.is_link_local() || address.is_multicast() || a == 0 || a >= 240 || METADATA.contains(&address) {
-        return Reach::Never;
+        return AddressClass::Forbidden;
     }
     // The last two: addresses that providers share among customers (RFC 6598), and networks under test (RFC 2544).
     let is_shared = a == 100 && (64..128).contains(&b);
     let is_under_test = a == 198 && (b == 18 || b == 19);
     if address.is_private() || address.is_loopback() || is_shared || is_under_test {
-        return Reach::Private;
+        return AddressClass::Private;
     }
-    Reach::Public
+    AddressClass::Public
 }
 
-fn of_v6(address: Ipv6Addr) -> Reach {
+fn of_v6(address: Ipv6Addr) -> AddressClass {
     let [first, second, ..] = address.segments();
     // AWS hands out credentials there; fec0::/10 was site-local once.
     let is_metadata = address == Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254);
     let is_old = first & 0xffc0 == 0xfec0;
     if address.is_unicast_link_local() || address.is_multicast() || address.is_unspecified() || is_metadata || is_old {
-        return Reach::Never;
+        return AddressClass::Forbidden;
     }
     // Tunnels (Teredo) and translation inside of a network lead to addresses that cannot be seen.
     if (first, second) == (0x2001, 0) || (first, second, address.segments()[2]) == (0x64, 0xff9b, 1) {
-        return Reach::Never;
+        return AddressClass::Forbidden;
     }
-    if address.is_unique_local() || address.is_loopback() { Reach::Private } else { Reach::Public }
+    if address.is_unique_local() || address.is_loopback() { AddressClass::Private } else { AddressClass::Public }
 }
 
 /// The IPv4 address that an IPv6 address stands for: mapped (RFC 4291), translated (RFC 6052) or tunnelled (RFC 3056).
@@ -129,42 +129,42 @@ mod tests {
     #[test]
     fn every_address_is_public_private_or_never_meant() {
         let table = [
-            ("93.184.216.34", Reach::Public),
-            ("2606:2800:220:1::1", Reach::Public),
-            ("10.1.2.3", Reach::Private),
-            ("172.16.0.1", Reach::Private),
-            ("172.32.0.1", Reach::Public),
-            ("192.168.1.1", Reach::Private),
-            ("100.64.0.1", Reach::Private),
-            ("100.128.0.1", Reach::Public),
-            ("198.18.0.1", Reach::Private),
-            ("127.0.0.1", Reach::Private),
-            ("::1", Reach::Private),
-            ("fd00:ec2::254", Reach::Never),
-            ("fec0::1", Reach::Never),
-            ("::169.254.169.254", Reach::Never),
-            ("::ffff:0:169.254.169.254", Reach::Never),
-            ("64:ff9b:1::a9fe:a9fe", Reach::Never),
-            ("2001:0:1::1", Reach::Never),
-            ("168.63.129.16", Reach::Never),
-            ("100.100.100.200", Reach::Never),
-            ("169.254.169.254", Reach::Never),
-            ("fe80::1", Reach::Never),
-            ("0.0.0.0", Reach::Never),
-            ("0.1.2.3", Reach::Never),
-            ("::", Reach::Never),
-            ("224.0.0.1", Reach::Never),
-            ("ff02::1", Reach::Never),
-            ("255.255.255.255", Reach::Never),
-            ("::ffff:169.254.169.254", Reach::Never),
-            ("::ffff:10.0.0.1", Reach::Private),
-            ("64:ff9b::a9fe:a9fe", Reach::Never),
-            ("2002:a9fe:a9fe::1", Reach::Never),
-            ("2002:0a00:0001::", Reach::Private),
-            ("64:ff9b::5db8:d822", Reach::Public),
+            ("93.184.216.34", AddressClass::Public),
+            ("2606:2800:220:1::1", AddressClass::Public),
+            ("10.1.2.3", AddressClass::Private),
+            ("172.16.0.1", AddressClass::Private),
+            ("172.32.0.1", AddressClass::Public),
+            ("192.168.1.1", AddressClass::Private),
+            ("100.64.0.1", AddressClass::Private),
+            ("100.128.0.1", AddressClass::Public),
+            ("198.18.0.1", AddressClass::Private),
+            ("127.0.0.1", AddressClass::Private),
+            ("::1", AddressClass::Private),
+            ("fd00:ec2::254", AddressClass::Forbidden),
+            ("fec0::1", AddressClass::Forbidden),
+            ("::169.254.169.254", AddressClass::Forbidden),
+            ("::ffff:0:169.254.169.254", AddressClass::Forbidden),
+            ("64:ff9b:1::a9fe:a9fe", AddressClass::Forbidden),
+            ("2001:0:1::1", AddressClass::Forbidden),
+            ("168.63.129.16", AddressClass::Forbidden),
+            ("100.100.100.200", AddressClass::Forbidden),
+            ("169.254.169.254", AddressClass::Forbidden),
+            ("fe80::1", AddressClass::Forbidden),
+            ("0.0.0.0", AddressClass::Forbidden),
+            ("0.1.2.3", AddressClass::Forbidden),
+            ("::", AddressClass::Forbidden),
+            ("224.0.0.1", AddressClass::Forbidden),
+            ("ff02::1", AddressClass::Forbidden),
+            ("255.255.255.255", AddressClass::Forbidden),
+            ("::ffff:169.254.169.254", AddressClass::Forbidden),
+            ("::ffff:10.0.0.1", AddressClass::Private),
+            ("64:ff9b::a9fe:a9fe", AddressClass::Forbidden),
+            ("2002:a9fe:a9fe::1", AddressClass::Forbidden),
+            ("2002:0a00:0001::", AddressClass::Private),
+            ("64:ff9b::5db8:d822", AddressClass::Public),
         ];
         for (text, expected) in table {
-            assert_eq!(Reach::of(text.parse().unwrap()), expected, "{text}");
+            assert_eq!(AddressClass::of(text.parse().unwrap()), expected, "{text}");
         }
     }
 
@@ -195,20 +195,20 @@ mod tests {
             |texts: &[&str]| texts.iter().map(|text| SocketAddr::new(text.parse().unwrap(), 0)).collect::<Vec<_>>();
         let (public, private, metadata) = ("93.184.216.34", "10.0.0.1", "169.254.169.254");
         assert_eq!(
-            meant("a.example", addresses(&[private, public]), false).unwrap(),
+            allowed("a.example", addresses(&[private, public]), false).unwrap(),
             addresses(&[public]),
-            "the one that is meant"
+            "the one that is allowed"
         );
-        assert_eq!(meant("a.example", addresses(&[private, metadata]), true).unwrap(), addresses(&[private]));
-        assert_eq!(meant("localhost", addresses(&["127.0.0.1", "::1"]), false).unwrap().len(), 2);
+        assert_eq!(allowed("a.example", addresses(&[private, metadata]), true).unwrap(), addresses(&[private]));
+        assert_eq!(allowed("localhost", addresses(&["127.0.0.1", "::1"]), false).unwrap().len(), 2);
         for (found, may_be_private, why) in [
             (private, false, "nothing was sent to 'a.example': 10.0.0.1 is a private address"),
             ("127.0.0.1", false, "127.0.0.1 is a private address"),
             (metadata, true, "169.254.169.254 is link-local"),
         ] {
-            let error = meant("a.example", addresses(&[found]), may_be_private).unwrap_err();
+            let error = allowed("a.example", addresses(&[found]), may_be_private).unwrap_err();
             assert!(error.contains(why), "{error}");
         }
-        assert!(meant("localhost", addresses(&[private]), false).is_err(), "a name that was bent");
+        assert!(allowed("localhost", addresses(&[private]), false).is_err(), "a name that was bent");
     }
 }

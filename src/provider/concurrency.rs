@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{MutexGuard, Semaphore, SemaphorePermit};
 
 /// Places of the process.
-pub(super) struct Places {
+pub(super) struct SharedSlots {
     /// For whole readings that are answered.
     readings: Semaphore,
     /// For the first request of those of whom nobody knows.
@@ -21,9 +21,9 @@ pub(super) struct Places {
 }
 
 /// The places that all instances share. A reading sends four requests at once and takes a megabyte or two.
-pub(super) static PLACES: Places = Places::new(100, 100, 50);
+pub(super) static SHARED_SLOTS: SharedSlots = SharedSlots::new(100, 100, 50);
 
-impl Places {
+impl SharedSlots {
     pub(super) const fn new(readings: usize, unknown: usize, silent: usize) -> Self {
         Self {
             readings: Semaphore::const_new(readings),
@@ -36,49 +36,49 @@ impl Places {
 /// What the last request of an instance met.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
-enum Met {
+enum LastOutcome {
     /// None was sent, or the reading before this one ended in silence.
     Unknown,
     /// An answer, whatever it was.
-    Answer,
+    Answered,
     /// Nobody.
-    Silence,
+    Unanswered,
 }
 
 /// One instance among those that want places.
-pub(super) struct Guest {
-    places: &'static Places,
-    met: AtomicU8,
+pub(super) struct InstanceSlots {
+    shared: &'static SharedSlots,
+    last_outcome: AtomicU8,
     turn: tokio::sync::Mutex<()>,
     reading: Mutex<Option<SemaphorePermit<'static>>>,
-    waited: Mutex<Waited>,
+    waited: Mutex<WaitTime>,
 }
 
 /// For how long a reading waited for others, that is while any of its requests did.
 #[derive(Default)]
-struct Waited {
+struct WaitTime {
     over: Duration,
     since: Option<Instant>,
     requests: usize,
 }
 
 /// One request that waits for others, until it is dropped.
-struct Waiting<'a>(&'a Guest);
+struct WaitGuard<'a>(&'a InstanceSlots);
 
 /// One reading, until it is dropped.
-pub(super) struct Reading<'a>(&'a Guest);
+pub(super) struct ReadingPermit<'a>(&'a InstanceSlots);
 
 /// Leave to send one request, until it is dropped.
-pub(super) struct Place<'a> {
-    _place: Option<SemaphorePermit<'static>>,
+pub(super) struct RequestPermit<'a> {
+    _slot: Option<SemaphorePermit<'static>>,
     _turn: Option<MutexGuard<'a, ()>>,
 }
 
-impl Guest {
-    pub(super) fn of(places: &'static Places) -> Self {
+impl InstanceSlots {
+    pub(super) fn of(shared: &'static SharedSlots) -> Self {
         Self {
-            places,
-            met: AtomicU8::new(Met::Unknown as u8),
+            shared,
+            last_outcome: AtomicU8::new(LastOutcome::Unknown as u8),
             turn: tokio::sync::Mutex::default(),
             reading: Mutex::default(),
             waited: Mutex::default(),
@@ -86,12 +86,12 @@ impl Guest {
     }
 
     /// A reading begins: one that ended in silence says nothing of this one.
-    pub(super) fn begin(&self) -> Reading<'_> {
-        if self.met() == Met::Silence {
-            self.met.store(Met::Unknown as u8, Ordering::Relaxed);
+    pub(super) fn begin(&self) -> ReadingPermit<'_> {
+        if self.last_outcome() == LastOutcome::Unanswered {
+            self.last_outcome.store(LastOutcome::Unknown as u8, Ordering::Relaxed);
         }
-        *self.waited.lock().unwrap_or_else(PoisonError::into_inner) = Waited::default();
-        Reading(self)
+        *self.waited.lock().unwrap_or_else(PoisonError::into_inner) = WaitTime::default();
+        ReadingPermit(self)
     }
 
     /// For how long this reading waited for others, a wait that is not over included.
@@ -100,43 +100,43 @@ impl Guest {
         waited.over + waited.since.map_or(Duration::ZERO, |since| since.elapsed())
     }
 
-    fn wait(&self) -> Waiting<'_> {
+    fn wait(&self) -> WaitGuard<'_> {
         let mut waited = self.waited.lock().unwrap_or_else(PoisonError::into_inner);
         waited.requests += 1;
         waited.since.get_or_insert_with(Instant::now);
-        Waiting(self)
+        WaitGuard(self)
     }
 
     /// Waits for a place. While nobody knows whether anybody answers, one request is sent and the others of the instance
     /// wait for what comes of it: so all those who are new wait for each other's first request at most.
-    pub(super) async fn place(&self) -> Place<'_> {
+    pub(super) async fn acquire(&self) -> RequestPermit<'_> {
         let turn = self.turn.lock().await;
         // The places are never closed.
-        match self.met() {
-            Met::Unknown => {
+        match self.last_outcome() {
+            LastOutcome::Unknown => {
                 let _waiting = self.wait();
-                Place { _place: self.places.unknown.acquire().await.ok(), _turn: Some(turn) }
+                RequestPermit { _slot: self.shared.unknown.acquire().await.ok(), _turn: Some(turn) }
             }
-            Met::Answer => {
-                self.enter().await;
-                Place { _place: None, _turn: None }
+            LastOutcome::Answered => {
+                self.acquire_reading().await;
+                RequestPermit { _slot: None, _turn: None }
             }
-            Met::Silence => {
+            LastOutcome::Unanswered => {
                 drop(turn);
-                Place { _place: self.places.silent.acquire().await.ok(), _turn: None }
+                RequestPermit { _slot: self.shared.silent.acquire().await.ok(), _turn: None }
             }
         }
     }
 
     /// Waits until this reading may be one of those that are answered. What is kept by it is little until then.
-    async fn enter(&self) {
+    async fn acquire_reading(&self) {
         let is_in = self.reading.lock().unwrap_or_else(PoisonError::into_inner).is_some();
         if !is_in {
-            let place = match self.places.readings.try_acquire() {
+            let place = match self.shared.readings.try_acquire() {
                 Ok(place) => Some(place),
                 Err(_) => {
                     let _waiting = self.wait();
-                    self.places.readings.acquire().await.ok()
+                    self.shared.readings.acquire().await.ok()
                 }
             };
             *self.reading.lock().unwrap_or_else(PoisonError::into_inner) = place;
@@ -145,29 +145,29 @@ impl Guest {
 
     /// Gives the place to another reading until this one has something to send: one that waits for its own pace keeps nobody
     /// else waiting.
-    pub(super) fn leave(&self) {
+    pub(super) fn release_reading(&self) {
         *self.reading.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     /// What the request met that had the place.
-    pub(super) fn hear(&self, is_answered: bool) {
-        let met = if is_answered { Met::Answer } else { Met::Silence };
-        self.met.store(met as u8, Ordering::Relaxed);
+    pub(super) fn record_outcome(&self, is_answered: bool) {
+        let last_outcome = if is_answered { LastOutcome::Answered } else { LastOutcome::Unanswered };
+        self.last_outcome.store(last_outcome as u8, Ordering::Relaxed);
         if !is_answered {
-            self.leave();
+            self.release_reading();
         }
     }
 
-    fn met(&self) -> Met {
-        match self.met.load(Ordering::Relaxed) {
-            met if met == Met::Answer as u8 => Met::Answer,
-            met if met == Met::Silence as u8 => Met::Silence,
-            _ => Met::Unknown,
+    fn last_outcome(&self) -> LastOutcome {
+        match self.last_outcome.load(Ordering::Relaxed) {
+            last_outcome if last_outcome == LastOutcome::Answered as u8 => LastOutcome::Answered,
+            last_outcome if last_outcome == LastOutcome::Unanswered as u8 => LastOutcome::Unanswered,
+            _ => LastOutcome::Unknown,
         }
     }
 }
 
-impl Drop for Waiting<'_> {
+impl Drop for WaitGuard<'_> {
     fn drop(&mut self) {
         let mut waited = self.0.waited.lock().unwrap_or_else(PoisonError::into_inner);
         waited.requests -= 1;
@@ -178,9 +178,9 @@ impl Drop for Waiting<'_> {
     }
 }
 
-impl Drop for Reading<'_> {
+impl Drop for ReadingPermit<'_> {
     fn drop(&mut self) {
-        self.0.leave();
+        self.0.release_reading();
     }
 }
 
@@ -193,60 +193,60 @@ mod tests {
 
     use super::*;
 
-    static FEW: Places = Places::new(2, 3, 1);
+    static FEW: SharedSlots = SharedSlots::new(2, 3, 1);
 
     #[tokio::test]
     async fn whoever_is_answered_does_not_wait_for_many_who_are_not() {
         const HANGS: Duration = Duration::from_millis(20);
         const DEAD: u32 = 30;
         for _ in 0..DEAD {
-            let dead = Arc::new(Guest::of(&FEW));
+            let dead = Arc::new(InstanceSlots::of(&FEW));
             for _ in 0..4 {
                 let dead = Arc::clone(&dead);
                 tokio::spawn(async move {
                     loop {
-                        let place = dead.place().await;
+                        let place = dead.acquire().await;
                         tokio::time::sleep(HANGS).await;
-                        dead.hear(false);
+                        dead.record_outcome(false);
                         drop(place);
                     }
                 });
             }
         }
         tokio::time::sleep(HANGS / 2).await;
-        let (living, start) = (Guest::of(&FEW), Instant::now());
-        let first = living.place().await;
-        living.hear(true);
+        let (living, start) = (InstanceSlots::of(&FEW), Instant::now());
+        let first = living.acquire().await;
+        living.record_outcome(true);
         drop(first);
         // Each of those before it was asked once, three at a time.
         assert!(start.elapsed() < HANGS * DEAD, "{:?}", start.elapsed());
         let start = Instant::now();
         let reading = living.begin();
         for _ in 0..100 {
-            let _two = (living.place().await, living.place().await);
-            living.hear(true);
+            let _two = (living.acquire().await, living.acquire().await);
+            living.record_outcome(true);
         }
         assert!(start.elapsed() < HANGS * 20, "{:?}", start.elapsed());
         drop(reading);
         assert_eq!(FEW.silent.available_permits(), 0, "the dead wait for each other");
         // One that falls silent is asked once more in the next reading, and waits for nobody who stays silent.
-        living.hear(false);
+        living.record_outcome(false);
         living.begin();
-        assert!(tokio::time::timeout(Duration::from_secs(1), living.place()).await.is_ok());
+        assert!(tokio::time::timeout(Duration::from_secs(1), living.acquire()).await.is_ok());
     }
 
     #[tokio::test]
     async fn only_so_many_read_at_once_and_who_falls_silent_or_ends_makes_room() {
-        static TWO: Places = Places::new(2, 9, 9);
-        let guests: Vec<Guest> = (0..4).map(|_| Guest::of(&TWO)).collect();
-        let mut readings: Vec<Option<Reading<'_>>> = guests.iter().map(|guest| Some(guest.begin())).collect();
-        guests.iter().for_each(|guest| guest.hear(true));
+        static TWO: SharedSlots = SharedSlots::new(2, 9, 9);
+        let guests: Vec<InstanceSlots> = (0..4).map(|_| InstanceSlots::of(&TWO)).collect();
+        let mut readings: Vec<Option<ReadingPermit<'_>>> = guests.iter().map(|slots| Some(slots.begin())).collect();
+        guests.iter().for_each(|slots| slots.record_outcome(true));
         let may_read =
-            async |at: usize| tokio::time::timeout(Duration::from_millis(20), guests[at].place()).await.is_ok();
+            async |at: usize| tokio::time::timeout(Duration::from_millis(20), guests[at].acquire()).await.is_ok();
         assert!(may_read(0).await && may_read(1).await && may_read(1).await && !may_read(2).await);
         readings[0] = None;
         assert!(may_read(2).await && !may_read(3).await);
-        guests[1].hear(false);
+        guests[1].record_outcome(false);
         assert!(may_read(3).await && may_read(1).await && !may_read(0).await);
         assert_eq!(guests[1].waited(), Duration::ZERO);
         assert!(TWO.readings.available_permits() == 0 && TWO.silent.available_permits() == 9);
@@ -256,13 +256,13 @@ mod tests {
 
     #[tokio::test]
     async fn a_wait_for_others_counts_while_it_goes_on() {
-        static ONE: Places = Places::new(1, 9, 9);
-        let (first, second) = (Guest::of(&ONE), Guest::of(&ONE));
+        static ONE: SharedSlots = SharedSlots::new(1, 9, 9);
+        let (first, second) = (InstanceSlots::of(&ONE), InstanceSlots::of(&ONE));
         let _readings = (first.begin(), second.begin());
-        first.hear(true);
-        second.hear(true);
-        let place = first.place().await;
-        let both = async { tokio::join!(second.place(), second.place()) };
+        first.record_outcome(true);
+        second.record_outcome(true);
+        let place = first.acquire().await;
+        let both = async { tokio::join!(second.acquire(), second.acquire()) };
         let wait = Duration::from_millis(30);
         assert!(tokio::time::timeout(wait, both).await.is_err());
         // Two requests that waited at the same time waited once, and no longer than that.
@@ -270,10 +270,10 @@ mod tests {
         let over = second.waited();
         tokio::time::sleep(wait).await;
         assert_eq!(second.waited(), over);
-        let (waiting, _) = tokio::join!(async { tokio::time::timeout(wait * 100, second.place()).await }, async {
+        let (waiting, _) = tokio::join!(async { tokio::time::timeout(wait * 100, second.acquire()).await }, async {
             tokio::time::sleep(wait).await;
             assert!(second.waited() >= over + wait / 2, "it does not count yet");
-            first.leave();
+            first.release_reading();
         });
         assert!(waiting.is_ok() && second.waited() >= over + wait / 2);
         drop(place);
@@ -281,12 +281,12 @@ mod tests {
 
     #[tokio::test]
     async fn while_nobody_knows_one_asks_and_the_others_wait_for_what_comes_of_it() {
-        static SOME: Places = Places::new(9, 9, 9);
-        let guest = Guest::of(&SOME);
-        let first = guest.place().await;
-        let wait = |time| tokio::time::timeout(Duration::from_millis(time), guest.place());
+        static SOME: SharedSlots = SharedSlots::new(9, 9, 9);
+        let slots = InstanceSlots::of(&SOME);
+        let first = slots.acquire().await;
+        let wait = |time| tokio::time::timeout(Duration::from_millis(time), slots.acquire());
         assert!(wait(20).await.is_err());
-        guest.hear(true);
+        slots.record_outcome(true);
         drop(first);
         let _all = (wait(20).await.unwrap(), wait(20).await.unwrap(), wait(20).await.unwrap());
         assert_eq!((SOME.unknown.available_permits(), SOME.readings.available_permits()), (9, 8));

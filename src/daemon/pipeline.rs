@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::DaemonError;
-use super::alarm::Alarm;
-use super::health::Health;
+use super::database_failure::DatabaseAlert;
+use super::self_check::SelfCheck;
 use crate::classify::Catalogue;
 use crate::clock::Clock;
 use crate::config::Config;
@@ -19,53 +19,53 @@ use crate::telemetry::{ConfigurationDoubt, Observable};
 use crate::trust_files::TrustFiles;
 
 /// What stays for as long as the daemon lives.
-pub(super) struct Ground {
+pub(super) struct Resources {
     pub(super) store: Store,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) limits: Limits,
 }
 
 /// Readers, receivers and everything else that is made from a configuration.
-pub(super) struct Plan {
+pub(super) struct Pipeline {
     pub(super) config: Arc<Config>,
-    pub(super) watches: Vec<Arc<Monitor>>,
+    pub(super) monitors: Vec<Arc<Monitor>>,
     pub(super) delivery: Delivery,
-    pub(super) alarm: Alarm,
-    pub(super) health: Health,
+    pub(super) database_alert: DatabaseAlert,
+    pub(super) self_check: SelfCheck,
     pub(super) statuses: Arc<Statuses>,
 }
 
-impl Plan {
+impl Pipeline {
     /// Prepares everything. Nothing is contacted.
     pub(super) fn new(
-        ground: &Ground,
+        resources: &Resources,
         config: Arc<Config>,
         catalogue: impl Fn(Provider) -> Arc<Catalogue>,
     ) -> Result<Self, DaemonError> {
-        let Ground { store, clock, limits } = ground;
-        let mut watches = Vec::new();
+        let Resources { store, clock, limits } = resources;
+        let mut monitors = Vec::new();
         for instance in &config.instances {
             let catalogue = catalogue(instance.id.provider);
             let (config, clock) = (Arc::clone(&config), Arc::clone(clock));
-            watches.push(Arc::new(Monitor::new(config, instance, catalogue, store.clone(), clock, limits.clone())?));
+            monitors.push(Arc::new(Monitor::new(config, instance, catalogue, store.clone(), clock, limits.clone())?));
         }
         let providers = config.instances.iter().map(|instance| instance.id.provider);
         let catalogues = providers.map(|provider| (provider, catalogue(provider))).collect();
         let statuses = Arc::new(Statuses::new(Arc::clone(&config), catalogues));
         let delivery = Delivery::new(store, clock, &config.receivers)?;
-        let alarm = Alarm::new(&config, clock)?;
-        let health = Health::new(&config, &statuses, store, clock)?;
-        for warning in config.taken_by_nobody() {
+        let database_alert = DatabaseAlert::new(&config, clock)?;
+        let self_check = SelfCheck::new(&config, &statuses, store, clock)?;
+        for warning in config.unrouted() {
             let doubt = format!("{warning}; mark a receiver with `default = true` to let it have them");
             ConfigurationDoubt { doubt: &doubt }.observe();
         }
-        Ok(Self { config, watches, delivery, alarm, health, statuses })
+        Ok(Self { config, monitors, delivery, database_alert, self_check, statuses })
     }
 
     /// Remembers what the plan before it knew of what both are about.
-    pub(super) fn take_over(&mut self, before: &Self) {
-        self.alarm.take_over(&before.alarm);
-        self.health.take_over(&before.health);
+    pub(super) fn inherit(&mut self, before: &Self) {
+        self.database_alert.inherit(&before.database_alert);
+        self.self_check.inherit(&before.self_check);
     }
 }
 

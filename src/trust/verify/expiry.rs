@@ -13,7 +13,7 @@ use crate::canonical::Document;
 use crate::model::{Digest, Pointer};
 use crate::trust::Subject;
 
-type Stored<'a> = &'a dyn Fn(&Digest) -> Option<Vec<u8>>;
+type LoadDocument<'a> = &'a dyn Fn(&Digest) -> Option<Vec<u8>>;
 
 /// What counts at `now` as the value of those sections of the last of `links` in which something is over.
 ///
@@ -23,7 +23,7 @@ type Stored<'a> = &'a dyn Fn(&Digest) -> Option<Vec<u8>>;
 pub(super) fn documents(
     links: &[Approved],
     now: DateTime<Utc>,
-    stored: Stored<'_>,
+    stored: LoadDocument<'_>,
 ) -> Result<BTreeMap<String, Document>, Untrusted> {
     let Some(newest) = links.last() else { return Ok(BTreeMap::new()) };
     let sections: BTreeSet<&str> = over(&newest.subject, now).map(Pointer::section).collect();
@@ -35,7 +35,12 @@ fn over(subject: &Subject, now: DateTime<Utc>) -> impl Iterator<Item = &Pointer>
     subject.until.iter().filter(move |(_, end)| end.0 <= now).map(|(path, _)| path)
 }
 
-fn value_of(links: &[Approved], section: &str, now: DateTime<Utc>, stored: Stored<'_>) -> Result<Value, Untrusted> {
+fn value_of(
+    links: &[Approved],
+    section: &str,
+    now: DateTime<Utc>,
+    stored: LoadDocument<'_>,
+) -> Result<Value, Untrusted> {
     let missing = || Untrusted::DocumentMissing { section: section.to_owned() };
     let (newest, before) = links.split_last().ok_or_else(missing)?;
     let digest = newest.subject.sections.get(section).and_then(|mark| mark.digest.as_ref());

@@ -2,14 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use super::reader::Reader;
+use super::toml_reader::TomlReader;
 use super::{Rate, Selection};
 use crate::config::problem::Problem;
 use crate::model::Provider;
 use crate::sections::{Depth, Table};
 
 /// Reads `depth` and `leave_out`.
-pub(super) fn selection(table: &mut Reader<'_>, provider: Provider) -> Selection {
+pub(super) fn selection(table: &mut TomlReader<'_>, provider: Provider) -> Selection {
     let depths = Depth::ALL.map(Depth::as_str);
     let depth = table.word("depth", &depths).and_then(|word| Depth::from_word(word.value)).unwrap_or_default();
     let names: Vec<&'static str> = Table::of(provider).sections().iter().map(|section| &*section.name).collect();
@@ -30,7 +30,7 @@ pub(super) fn selection(table: &mut Reader<'_>, provider: Provider) -> Selection
 }
 
 /// Reads `rate`: a plan, or numbers.
-pub(super) fn rate(table: &mut Reader<'_>) -> Option<Rate> {
+pub(super) fn rate(table: &mut TomlReader<'_>) -> Option<Rate> {
     let value = table.value("rate")?;
     if value.get_ref().is_table() {
         let mut numbers = table.value_table(value, "'rate'")?;

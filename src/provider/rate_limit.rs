@@ -29,14 +29,14 @@ pub(super) enum Turn {
 
 /// What the vendor said about one family of endpoints, and what was sent since.
 #[derive(Debug, Clone, Copy)]
-struct Budget {
+struct Quota {
     limit: u64,
     remaining: u64,
     /// When tokens are added next.
     resets_at: Instant,
 }
 
-impl Budget {
+impl Quota {
     /// What is never spent: a quarter, and at least two where that leaves anything.
     fn reserve(&self) -> u64 {
         (self.limit / 4).max(2).min(self.limit.saturating_sub(1))
@@ -44,10 +44,10 @@ impl Budget {
 }
 
 #[derive(Default)]
-struct State {
+struct LimiterState {
     /// When the next request may go at the chosen pace, without a burst.
     due: Option<Instant>,
-    budgets: BTreeMap<String, Budget>,
+    budgets: BTreeMap<String, Quota>,
     /// The pauses that the vendor asked for in this reading, by family.
     pauses: BTreeMap<String, Duration>,
     /// The pace that the vendor taught, where none was chosen.
@@ -58,14 +58,14 @@ struct State {
 const SLOWEST: Rate = Rate { burst: 1, per_second: 1.0 };
 
 /// Holds requests back.
-pub(super) struct Pace {
+pub(super) struct RateLimiter {
     rate: Option<Rate>,
     /// No single wait is longer, whatever the vendor says.
     longest: Duration,
-    state: Mutex<State>,
+    state: Mutex<LimiterState>,
 }
 
-impl Pace {
+impl RateLimiter {
     pub(super) fn new(rate: Option<Rate>, longest: Duration) -> Self {
         Self { rate, longest, state: Mutex::default() }
     }
@@ -88,7 +88,7 @@ impl Pace {
     }
 
     /// How far ahead of the pace the requests are, and how far they may be.
-    fn slack(&self, state: &State, now: Instant) -> Option<(Duration, Duration)> {
+    fn slack(&self, state: &LimiterState, now: Instant) -> Option<(Duration, Duration)> {
         let rate = self.rate.or(state.learned)?;
         let step = Duration::from_secs_f64(1.0 / rate.per_second);
         Some((
@@ -129,7 +129,7 @@ impl Pace {
 
     /// Hears that it was not one family but everything that was too much, and when to go on. Whoever chose no pace keeps the
     /// slowest from then on: so small an allowance is a free tenant's.
-    pub(super) fn hear_of_all(&self, wait: Duration, now: Instant) {
+    pub(super) fn observe_global(&self, wait: Duration, now: Instant) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.learned = Some(SLOWEST);
         state.due = Some(now + wait.min(self.longest));
@@ -137,17 +137,17 @@ impl Pace {
 
     /// Hears from an answer how many requests of `family` are left of how many, and in what time more are added. An answer
     /// that says nothing ends what a refusal has begun.
-    pub(super) fn hear(&self, family: &str, budget: Option<(u64, u64, Duration)>, now: Instant) {
+    pub(super) fn observe(&self, family: &str, budget: Option<(u64, u64, Duration)>, now: Instant) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         match budget {
             Some((limit, remaining, wait)) => {
                 let resets_at = now + wait.min(LONGEST_RESET);
                 // Several requests that are answered at once ask for one pause.
-                let is_asked = |known: &Budget| known.resets_at + PAUSE >= resets_at && known.resets_at > now;
+                let is_asked = |known: &Quota| known.resets_at + PAUSE >= resets_at && known.resets_at > now;
                 if wait >= PAUSE && remaining == 0 && !state.budgets.get(family).is_some_and(is_asked) {
                     *state.pauses.entry(family.to_owned()).or_default() += wait.min(LONGEST_RESET);
                 }
-                state.budgets.insert(family.to_owned(), Budget { limit, remaining, resets_at });
+                state.budgets.insert(family.to_owned(), Quota { limit, remaining, resets_at });
             }
             None => _ = state.budgets.remove(family),
         }
@@ -159,7 +159,7 @@ mod tests {
     use super::*;
 
     /// When each of `count` requests goes, in milliseconds after `start`.
-    fn times(pace: &Pace, start: Instant, count: usize) -> Vec<u128> {
+    fn times(pace: &RateLimiter, start: Instant, count: usize) -> Vec<u128> {
         let mut now = start;
         let mut times = Vec::new();
         while times.len() < count {
@@ -174,17 +174,17 @@ mod tests {
 
     #[test]
     fn requests_keep_the_chosen_pace() {
-        let pace = |burst, per_second| Pace::new(Some(Rate { burst, per_second }), Duration::from_secs(60));
+        let pace = |burst, per_second| RateLimiter::new(Some(Rate { burst, per_second }), Duration::from_secs(60));
         let now = Instant::now();
         assert_eq!(times(&pace(1, 2.0), now, 4), [0, 500, 1000, 1500]);
         assert_eq!(times(&pace(3, 2.0), now, 5), [0, 0, 0, 500, 1000]);
-        assert_eq!(times(&Pace::new(None, Duration::from_secs(60)), now, 3), [0, 0, 0]);
+        assert_eq!(times(&RateLimiter::new(None, Duration::from_secs(60)), now, 3), [0, 0, 0]);
     }
 
     #[test]
     fn the_last_quarter_of_the_vendors_bucket_is_left_alone() {
-        let (pace, now) = (Pace::new(None, Duration::from_secs(60)), Instant::now());
-        pace.hear("/api/v2/clients", Some((20, 8, Duration::from_secs(7))), now);
+        let (pace, now) = (RateLimiter::new(None, Duration::from_secs(60)), Instant::now());
+        pace.observe("/api/v2/clients", Some((20, 8, Duration::from_secs(7))), now);
         // Eight are left, five of twenty are kept: three go at once, the fourth after the reset, one by one from then on.
         assert_eq!(times(&pace, now, 5), [0, 0, 0, 7000, 8000]);
         assert!(pace.take("/api/v2/roles", now) == Turn::Go, "another family has a bucket of its own");
@@ -192,10 +192,10 @@ mod tests {
 
     #[test]
     fn a_refusal_stops_the_whole_family_for_as_long_as_was_asked() {
-        let (pace, now) = (Pace::new(None, Duration::from_secs(60)), Instant::now());
-        pace.hear("/api/v2/clients", Some((1, 0, Duration::from_secs(9))), now);
+        let (pace, now) = (RateLimiter::new(None, Duration::from_secs(60)), Instant::now());
+        pace.observe("/api/v2/clients", Some((1, 0, Duration::from_secs(9))), now);
         assert_eq!(times(&pace, now, 1), [9000]);
-        pace.hear("/api/v2/clients", None, now);
+        pace.observe("/api/v2/clients", None, now);
         assert_eq!(times(&pace, now, 3), [0, 0, 0], "an answer without a word about it ends it");
     }
 
@@ -203,20 +203,20 @@ mod tests {
     fn a_family_that_asks_for_long_pauses_is_left_alone_for_this_reading() {
         let (clients, minute) = ("/api/v2/clients", Duration::from_secs(60));
         for wait in [Duration::from_secs(61), Duration::from_secs(3600), Duration::MAX] {
-            let (pace, now) = (Pace::new(None, minute), Instant::now());
-            pace.hear(clients, Some((1, 0, wait)), now);
+            let (pace, now) = (RateLimiter::new(None, minute), Instant::now());
+            pace.observe(clients, Some((1, 0, wait)), now);
             assert!(matches!(pace.take(clients, now), Turn::TooLong(_)), "{wait:?}");
             assert_eq!(pace.take("/api/v2/roles", now), Turn::Go, "nobody else waits");
         }
-        let (pace, mut now) = (Pace::new(None, minute), Instant::now());
+        let (pace, mut now) = (RateLimiter::new(None, minute), Instant::now());
         for expected in [true, true, false] {
             // Four that were answered at the same time ask for the same pause.
-            (0..4).for_each(|_| pace.hear(clients, Some((1, 0, Duration::from_secs(40))), now));
+            (0..4).for_each(|_| pace.observe(clients, Some((1, 0, Duration::from_secs(40))), now));
             assert_eq!(matches!(pace.take(clients, now), Turn::Wait(_)), expected);
             now += Duration::from_secs(41);
         }
         pace.begin();
-        pace.hear(clients, Some((1, 0, Duration::from_secs(40))), now);
+        pace.observe(clients, Some((1, 0, Duration::from_secs(40))), now);
         assert!(matches!(pace.take(clients, now), Turn::Wait(_)), "the next reading begins anew");
     }
 }

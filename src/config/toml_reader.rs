@@ -1,7 +1,7 @@
 //! Reads a TOML table key by key, and records what is wrong instead of stopping at it.
 //!
 //! Every getter answers `None` both for an absent key and for a wrong value; a wrong value has then been recorded, so
-//! a reader that got what it needed and recorded nothing has a good table. [`Reader::finish`] refuses the keys that
+//! a reader that got what it needed and recorded nothing has a good table. [`TomlReader::finish`] refuses the keys that
 //! no getter asked for. This is not serde, because serde stops at the first problem and loses places.
 
 use std::ops::Range;
@@ -13,7 +13,7 @@ use toml::de::{DeTable, DeValue};
 use url::Url;
 
 use super::address::{self, UrlUse};
-use super::problem::{Findings, Problem};
+use super::problem::{Problem, ProblemList};
 use super::suggest::closest;
 use crate::model::display_safe;
 
@@ -26,7 +26,7 @@ pub(super) struct At<T> {
 }
 
 /// One table that is being read.
-pub(super) struct Reader<'a> {
+pub(super) struct TomlReader<'a> {
     table: &'a DeTable<'a>,
     /// The header, or the beginning of an inline table.
     pub(super) place: Range<usize>,
@@ -34,13 +34,13 @@ pub(super) struct Reader<'a> {
     name: String,
     /// What relative paths are relative to.
     directory: &'a Path,
-    pub(super) findings: &'a Findings,
+    pub(super) findings: &'a ProblemList,
     known: Vec<&'static str>,
 }
 
-impl<'a> Reader<'a> {
+impl<'a> TomlReader<'a> {
     /// Reads the top level of a file.
-    pub(super) fn of_file(table: &'a DeTable<'a>, directory: &'a Path, findings: &'a Findings) -> Self {
+    pub(super) fn of_file(table: &'a DeTable<'a>, directory: &'a Path, findings: &'a ProblemList) -> Self {
         Self { table, place: 0..0, name: String::new(), directory, findings, known: Vec::new() }
     }
 
@@ -241,7 +241,7 @@ impl<'a> Reader<'a> {
     }
 
     /// A table, as `[key]` or inline.
-    pub(super) fn table(&mut self, key: &'static str) -> Option<Reader<'a>> {
+    pub(super) fn table(&mut self, key: &'static str) -> Option<TomlReader<'a>> {
         let value = self.value(key)?;
         match value.get_ref() {
             DeValue::Table(table) => {
@@ -262,7 +262,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The tables written `[[key]]`.
-    pub(super) fn tables(&mut self, key: &'static str) -> Vec<Reader<'a>> {
+    pub(super) fn tables(&mut self, key: &'static str) -> Vec<TomlReader<'a>> {
         let Some(value) = self.value(key) else {
             return Vec::new();
         };
@@ -286,7 +286,7 @@ impl<'a> Reader<'a> {
     }
 
     /// An inline table that is the value of a key; the table is called by what it holds.
-    pub(super) fn value_table(&self, value: &'a Spanned<DeValue<'a>>, name: &str) -> Option<Reader<'a>> {
+    pub(super) fn value_table(&self, value: &'a Spanned<DeValue<'a>>, name: &str) -> Option<TomlReader<'a>> {
         let table = value.get_ref().as_table()?;
         Some(self.inner(table, value.span(), name.to_owned()))
     }

@@ -19,7 +19,7 @@ use crate::telemetry::{Chore, ChoreFailed, DatabaseUnusable, DiskFull, NobodyTol
 const EVERY: TimeDelta = TimeDelta::hours(1);
 
 /// Tells people about the database without writing to it.
-pub(super) struct Alarm {
+pub(super) struct DatabaseAlert {
     notifier: Arc<DirectNotifier>,
     clock: Arc<dyn Clock>,
     told: Mutex<Option<DateTime<Utc>>>,
@@ -29,7 +29,7 @@ pub(super) struct Alarm {
 
 /// What an error of the store means for the daemon.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Trouble {
+pub(super) enum StoreFault {
     /// It may go away by itself.
     Passing,
     /// It goes away when there is room again.
@@ -42,7 +42,7 @@ pub(super) enum Trouble {
     Broken,
 }
 
-impl Alarm {
+impl DatabaseAlert {
     pub(super) fn new(config: &Config, clock: &Arc<dyn Clock>) -> Result<Self, BadReceiver> {
         Ok(Self {
             notifier: Arc::new(DirectNotifier::new(&config.receivers)?),
@@ -54,7 +54,7 @@ impl Alarm {
     }
 
     /// Remembers when people were told, by the one before it.
-    pub(super) fn take_over(&mut self, before: &Self) {
+    pub(super) fn inherit(&mut self, before: &Self) {
         for (own, before) in [
             (&self.told, &before.told),
             (&self.told_untrusted, &before.told_untrusted),
@@ -66,15 +66,15 @@ impl Alarm {
     }
 
     /// What `error` means. A disk without room also answers with errors that are not about room.
-    pub(super) fn trouble(store: &Store, error: &StoreError) -> Trouble {
+    pub(super) fn fault(store: &Store, error: &StoreError) -> StoreFault {
         let is_full = || store.free_space().is_ok_and(|free| free.is_some_and(|free| Space::of(free) == Space::Full));
         match (error.is_full(), error.is_broken()) {
-            _ if matches!(error, StoreError::History(_)) => Trouble::Untrusted,
-            (true, _) => Trouble::Full,
-            (false, true) if is_full() => Trouble::Full,
-            (false, true) => Trouble::Broken,
-            (false, false) if matches!(error, StoreError::Damaged(_)) => Trouble::Damaged,
-            (false, false) => Trouble::Passing,
+            _ if matches!(error, StoreError::History(_)) => StoreFault::Untrusted,
+            (true, _) => StoreFault::Full,
+            (false, true) if is_full() => StoreFault::Full,
+            (false, true) => StoreFault::Broken,
+            (false, false) if matches!(error, StoreError::Damaged(_)) => StoreFault::Damaged,
+            (false, false) => StoreFault::Passing,
         }
     }
 
@@ -138,39 +138,40 @@ impl Alarm {
 
 impl Daemon {
     /// Decides what an error of the store means: to go on, to tell people and go on, or to end.
-    pub(super) async fn met(&self, error: StoreError) -> Result<(), DaemonError> {
-        let error = self.ground.store.explained(error);
-        match Alarm::trouble(&self.ground.store, &error) {
-            Trouble::Passing => Ok(()),
-            Trouble::Full => {
-                if let Some(message) = self.plan.alarm.full(&self.ground.store, error.to_string()) {
+    pub(super) async fn on_store_error(&self, error: StoreError) -> Result<(), DaemonError> {
+        let error = self.resources.store.explained(error);
+        match DatabaseAlert::fault(&self.resources.store, &error) {
+            StoreFault::Passing => Ok(()),
+            StoreFault::Full => {
+                if let Some(message) = self.pipeline.database_alert.full(&self.resources.store, error.to_string()) {
                     self.tracker.spawn(message);
                 }
                 Ok(())
             }
-            Trouble::Untrusted => {
-                if let Some(message) = self.plan.alarm.untrusted(&self.ground.store, &error.to_string()) {
+            StoreFault::Untrusted => {
+                if let Some(message) = self.pipeline.database_alert.untrusted(&self.resources.store, &error.to_string())
+                {
                     self.tracker.spawn(message);
                 }
                 Ok(())
             }
-            Trouble::Damaged => {
-                if let Some(message) = self.plan.alarm.damaged(&self.ground.store, &error) {
+            StoreFault::Damaged => {
+                if let Some(message) = self.pipeline.database_alert.damaged(&self.resources.store, &error) {
                     self.tracker.spawn(message);
                 }
                 Ok(())
             }
-            Trouble::Broken => Err(self.gave_up(error).await),
+            StoreFault::Broken => Err(self.shut_down(error).await),
         }
     }
 
     /// Tells people that nothing is watched any more. The file is left as it is, and nothing more is written.
-    pub(super) async fn gave_up(&self, error: StoreError) -> DaemonError {
+    pub(super) async fn shut_down(&self, error: StoreError) -> DaemonError {
         DatabaseUnusable { error: &error }.observe();
         self.stop.cancel();
-        self.plan
-            .alarm
-            .failed(self.ground.store.path().display().to_string(), error.to_string(), Some(&self.ground.store))
+        self.pipeline
+            .database_alert
+            .failed(self.resources.store.path().display().to_string(), error.to_string(), Some(&self.resources.store))
             .await;
         error.into()
     }
@@ -180,9 +181,9 @@ impl Daemon {
     pub(super) async fn ended_with(&self, outcome: Result<(), StoreError>) -> Result<(), DaemonError> {
         let Err(error) = outcome else { return Ok(()) };
         ChoreFailed { chore: Chore::End, error: &error }.observe();
-        match Alarm::trouble(&self.ground.store, &error) {
-            Trouble::Passing | Trouble::Full | Trouble::Untrusted | Trouble::Damaged => Ok(()),
-            Trouble::Broken => Err(self.gave_up(error).await),
+        match DatabaseAlert::fault(&self.resources.store, &error) {
+            StoreFault::Passing | StoreFault::Full | StoreFault::Untrusted | StoreFault::Damaged => Ok(()),
+            StoreFault::Broken => Err(self.shut_down(error).await),
         }
     }
 }
@@ -194,7 +195,7 @@ pub async fn tell_failed_start(config: &Config, clock: &Arc<dyn Clock>, error: &
     if matches!(error, StoreError::Newer { .. }) {
         return;
     }
-    match Alarm::new(config, clock) {
+    match DatabaseAlert::new(config, clock) {
         Ok(alarm) => alarm.failed(config.store.display().to_string(), error.to_string(), None).await,
         Err(error) => NobodyTold { error: &error }.observe(),
     }
