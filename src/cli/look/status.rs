@@ -22,7 +22,7 @@ use crate::model::HistoryMark;
 use crate::status::InstanceStatus;
 use crate::store::outbox::{self, ReceiverState};
 use crate::store::overview::{self, Waiting};
-use crate::store::receivers::Health;
+use crate::store::receivers::ReceiverHealth;
 use crate::store::{Store, StoreError, Transaction, events, instances, space};
 use crate::trust_files::TrustFiles;
 
@@ -46,7 +46,7 @@ struct Overview<'a> {
     is_running: Option<bool>,
     database: Database<'a>,
     lines: Vec<(&'a Instance, Line)>,
-    receivers: Vec<(&'a Receiver, ReceiverState, Health)>,
+    receivers: Vec<(&'a Receiver, ReceiverState, ReceiverHealth)>,
     /// Those in force.
     silences: Vec<Silence>,
     /// By receiver, also such as are not configured any more.
