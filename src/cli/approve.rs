@@ -8,7 +8,7 @@ use super::args::{ApproveOptions, ImportOptions, ProposeOptions, What};
 use super::context::Context;
 use super::output::{count, verdict_style};
 use super::{CliError, consent, prompt};
-use crate::approval::propose::Pending;
+use crate::approval::Pending;
 use crate::approval::{self, ApprovalError, ApprovalScope, ChangeSelector, Imported, Proposal, SignedLog, SigningKey};
 use crate::classify::Catalogue;
 use crate::delivery::Delivery;

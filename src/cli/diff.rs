@@ -9,7 +9,7 @@ use super::CliError;
 use super::args::{DiffFormat, DiffOptions};
 use super::context::Context;
 use super::output::{count, severity_style};
-use crate::approval::propose::Pending;
+use crate::approval::Pending;
 use crate::baseline::{approved_side, expected, unknown};
 use crate::diff::patch;
 use crate::exit::Exit;

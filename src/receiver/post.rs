@@ -215,9 +215,7 @@ async fn beginning(response: &mut Response) -> String {
 }
 
 fn bad_header(name: &str) -> String {
-    format!(
-        "nothing was sent: the secret for the header '{name}' has a line break or another control character in it"
-    )
+    format!("nothing was sent: the secret for the header '{name}' has a line break or another control character in it")
 }
 
 fn words(status: StatusCode) -> String {
