@@ -24,10 +24,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use authdrift::classify::Catalogue;
-use authdrift::cli::{
-    self,
-    args::{Arguments, Command as Typed},
-};
+use authdrift::cli::{self, args::Arguments};
 use authdrift::clock::{Clock, SystemClock};
 use authdrift::config::{self, Sources};
 use authdrift::cycle::{Monitor, RunMode};
@@ -343,10 +340,9 @@ fn check(folder: &Path) -> Outcome<()> {
     let cost = cost(folder, "check", || {
         let file = folder.join("config.toml").display().to_string();
         let arguments = Arguments::try_parse_from(["authdrift", "--config", &file, "check", "--json"])?;
-        let Typed::Work(work) = &arguments.command else { return Err("not a check".into()) };
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
         let mut out = Vec::new();
-        runtime.block_on(cli::run(arguments.config.as_deref(), work, &mut out)).map_err(|error| error.message)?;
+        runtime.block_on(cli::run(&arguments, &mut out)).map_err(|error| error.message)?;
         let report: Value = serde_json::from_slice(&out)?;
         Ok(report["instances"][0]["requests"].as_u64().unwrap_or_default())
     })?;

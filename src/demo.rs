@@ -12,26 +12,25 @@ use std::path::{Path, PathBuf};
 use clap::Parser;
 use serde_json::{Value, json};
 
-use crate::cli::args::{Arguments, Command};
+use crate::cli::args::Arguments;
 use crate::cli::output::{BOLD, DIM};
-use crate::cli::{self, CliError};
+use crate::cli::set_up::demo::DemoOptions;
+use crate::cli::{self, CliError, RunCommand};
 use crate::exit::Exit;
 use crate::simulator::webhook::Signature;
 use crate::simulator::{clerk, smtp::Mail};
 use stage::Stage;
 
-/// Tells the story, and leaves everything in `folder` or a new temporary one.
-///
-/// # Errors
-/// The folder cannot be used, OpenSSH is missing, or a step does not end as the story says.
-pub async fn run(folder: Option<&Path>, out: &mut dyn Write) -> Result<Exit, CliError> {
-    let folder = new_folder(folder)?;
-    let stage = Stage::set(&folder).await?;
-    let mut story = Story { stage, out, chapter: 0, mails: 0, webhooks: 0 };
-    story.tell().await?;
-    story.keep_everything()?;
-    story.say_goodbye()?;
-    Ok(Exit::Ok)
+impl RunCommand for DemoOptions {
+    async fn run(&self, _config: Option<&Path>, out: &mut dyn Write) -> Result<Exit, CliError> {
+        let folder = new_folder(self.folder.as_deref())?;
+        let stage = Stage::set(&folder).await?;
+        let mut story = Story { stage, out, chapter: 0, mails: 0, webhooks: 0 };
+        story.tell().await?;
+        story.keep_everything()?;
+        story.say_goodbye()?;
+        Ok(Exit::Ok)
+    }
 }
 
 fn new_folder(named: Option<&Path>) -> Result<PathBuf, CliError> {
@@ -236,8 +235,7 @@ impl Story<'_> {
         let line =
             ["authdrift", "--config", &config].into_iter().chain(words.iter().copied()).chain(memory.iter().copied());
         let arguments = Arguments::try_parse_from(line).map_err(|error| CliError::new(Exit::Internal, error))?;
-        let Command::Work(work) = &arguments.command else { return Err(failed("a demo of the demo")) };
-        let exit = Box::pin(cli::run(arguments.config.as_deref(), work, self.out)).await?;
+        let exit = Box::pin(cli::run(&arguments, self.out)).await?;
         writeln!(self.out, "{DIM}(exit code {}){DIM:#}", exit as u8)?;
         writeln!(self.out)?;
         self.out.flush()?;

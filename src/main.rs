@@ -4,10 +4,10 @@ use std::io::{self, ErrorKind, Write};
 use std::process::ExitCode;
 
 use anstream::{AutoStream, ColorChoice};
-use authdrift::cli::args::{Arguments, ColorWhen, Command, Work};
+use authdrift::cli::args::{Arguments, ColorWhen};
 use authdrift::cli::{self, CliError, prompt};
 use authdrift::exit::Exit;
-use authdrift::{demo, logging};
+use authdrift::logging;
 use clap::Parser;
 
 fn main() -> ExitCode {
@@ -18,11 +18,8 @@ fn main() -> ExitCode {
     };
     choice.write_global();
     let arguments = Arguments::parse();
-    let format = match &arguments.command {
-        Command::Work(Work::Run(options)) => Some(options.log_format),
-        _ => None,
-    };
-    logging::start(arguments.verbose, format.is_some(), format.map_or(logging::Format::Auto, Into::into));
+    let format = arguments.daemon_log();
+    logging::start(arguments.verbose, format.is_some(), format.unwrap_or(logging::Format::Auto));
     match run(arguments) {
         Ok(exit) => exit.into(),
         Err(error) => {
@@ -50,12 +47,8 @@ fn run(arguments: Arguments) -> Result<Exit, CliError> {
 /// Runs a command. Ctrl-C at a question ends it as an answer would, with the terminal as it was: by itself the signal
 /// would leave it without a cursor.
 async fn answered(arguments: Arguments, out: &mut dyn Write) -> Result<Exit, CliError> {
-    let work = match &arguments.command {
-        Command::Demo(options) => return demo::run(options.folder.as_deref(), out).await,
-        Command::Work(work) => work,
-    };
-    let command = cli::run(arguments.config.as_deref(), work, out);
-    if !(work.asks() && prompt::is_terminal()) {
+    let command = cli::run(&arguments, out);
+    if !(arguments.asks() && prompt::is_terminal()) {
         return command.await;
     }
     let ctrl_c = prompt::listen_for_ctrl_c()?;

@@ -125,13 +125,13 @@ const FENCES: &[(Of, Only, &str)] = &[
     (Package("std::env"), FromLayer(2), "decisions touch nothing"),
     (
         Package("std::process::Command"),
-        In(&["approval/sign.rs", "cli/init/public_key.rs"]),
+        In(&["approval/sign.rs", "cli/set_up/init/public_key.rs"]),
         "only making a key and signing start a program",
     ),
     (Package("rusqlite"), In(&["store.rs", "store/", "demo/attacker.rs"]), "all SQL is in the store"),
     (
         Package("rustix"),
-        In(&["store/space.rs", "store/open.rs", "cli/reload.rs", "cli/context.rs", "whole_file.rs"]),
+        In(&["store/space.rs", "store/open.rs", "cli/service/reload.rs", "cli/context.rs", "whole_file.rs"]),
         "how full the disk is, whether a folder can be written, a signal, the user, and the owner of a file",
     ),
     (Package("unicode_security"), In(&["model/look_alike.rs"]), "one place says what looks like something else"),
@@ -145,7 +145,13 @@ const FENCES: &[(Of, Only, &str)] = &[
     (Package("zstd"), In(&["store/documents.rs"]), "documents are digested before they are compressed"),
     (
         Package("reqwest"),
-        In(&["provider/http.rs", "receiver/post.rs", "connect/proxy.rs"]),
+        In(&[
+            "provider/client.rs",
+            "provider/http.rs",
+            "provider/rate_headers.rs",
+            "receiver/post.rs",
+            "connect/proxy.rs",
+        ]),
         "two clients, both with every limit set and with one way to find a proxy",
     ),
     (Package("jsonwebtoken"), In(&["provider/auth0.rs"]), "one place makes assertions"),

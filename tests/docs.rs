@@ -17,7 +17,7 @@ use authdrift::approval::{Proposal, SigningKey, sign};
 use authdrift::backoff::DELIVERY_PAUSES;
 use authdrift::canonical::{self, Document};
 use authdrift::classify::Catalogue;
-use authdrift::cli::doctor::Check;
+use authdrift::cli::service::doctor::Check;
 use authdrift::config::{self, Sources};
 use authdrift::message::event_types::EVENT_TYPES;
 use authdrift::model::{Digest, HistoryMark, InstanceId, Pattern, Provider, State};

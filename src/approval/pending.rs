@@ -109,7 +109,7 @@ impl Pending {
 
     /// Why nothing may be compared with the baseline today, though it is genuine: see [`Approved::insufficient`].
     ///
-    /// [`Approved::insufficient`]: crate::trust::Approved::shortage
+    /// [`Approved::insufficient`]: crate::trust::Approved::insufficient
     pub fn insufficient(&self) -> Option<&Untrusted> {
         self.baseline.as_ref()?.approved.insufficient.as_ref()
     }

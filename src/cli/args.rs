@@ -1,38 +1,25 @@
 //! What can be typed.
 
-mod approval;
-mod copies;
-mod drifts;
-mod knowledge;
-mod outbox;
-mod quiet;
-mod receivers;
-mod service;
-mod shell;
-mod watching;
-
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::io::Write;
+use std::path::{Path, PathBuf};
 
+use clap::builder::StyledStr;
 use clap::builder::styling::{AnsiColor, Styles};
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 
-pub use approval::{ApproveOptions, ConsentOptions, ImportOptions, ProposeOptions, SignOptions, VerifyOptions, What};
-pub use copies::{BackupOptions, ExportOptions};
-pub use drifts::{DiffFormat, DiffOptions, HistoryOptions, ShowOptions};
-pub use knowledge::{ExplainOptions, SectionsOptions, SettingsOptions};
-pub use outbox::{OutboxCommand, OutboxDropOptions, OutboxListOptions, OutboxRetryOptions, OutboxShowOptions};
-pub use quiet::{
-    QuietEndOptions, QuietListOptions, QuietOptions, SilenceAddOptions, SilenceCommand, WindowCommand,
-    WindowOpenOptions,
-};
-pub use receivers::{ReceiversCommand, ReceiversEnableOptions, ReceiversListOptions, ReceiversTestOptions, Sample};
-pub use service::{LogFormat, RunOptions, StaleOptions};
-pub use shell::{CompletionsOptions, ManOptions};
-pub use watching::{CheckOptions, DemoOptions, StatusOptions};
-
-pub use super::doctor::DoctorOptions;
-pub use super::init::InitOptions;
+use super::CliError;
+use super::alerts::AlertsCommand;
+use super::approval::ApprovalCommand;
+use super::command::{RunCommand, command_group};
+use super::knowledge::KnowledgeCommand;
+use super::look::LookCommand;
+use super::service::ServiceCommand;
+use super::set_up::SetUpCommand;
+use super::set_up::completions::CompletionsOptions;
+use super::set_up::man::ManOptions;
+use crate::exit::Exit;
+use crate::logging::Format;
 
 const STYLES: Styles = Styles::styled()
     .header(AnsiColor::Green.on_default().bold())
@@ -55,31 +42,21 @@ Exit codes: 0 in sync, 10 drift, 11 blind, 12 untrusted baseline, 13 no baseline
 69 nothing readable, 70 internal, 74 file, database or receiver, 75 already running, 77 credentials, \
 78 configuration, 130 stopped with Ctrl-C";
 
-const CONFIG_HELP: &str = "\
-Examples:
-  authdrift config check
-  authdrift --config FILE config check";
-
-const RELOAD_HELP: &str = "\
-Examples:
-  systemctl reload authdrift      the service
-  authdrift --config FILE reload  a daemon that was started with the same FILE
-
-The daemon checks the file, the files and the secrets that it names, and takes all of it or nothing; this command waits for \
-its answer. What is under way goes on with the configuration it began with. Another store.path, and credentials that systemd \
-hands over, take a restart. The daemon is the process in $MAINPID, which systemd sets, or the one in the lock file beside \
-the database.
-
-Exit codes: 0 reloaded, 78 refused and the one before stays, 69 no daemon is running, 74 its answer cannot be read";
-
 /// Watches the security settings of Clerk and Auth0 and reports every drift from a signed baseline.
 #[derive(Debug, Parser)]
-#[command(name = "authdrift", version, styles = STYLES, after_help = EXAMPLES, max_term_width = 100)]
+#[command(
+    name = "authdrift",
+    version,
+    styles = STYLES,
+    help_template = help_template(),
+    after_help = EXAMPLES,
+    max_term_width = 100
+)]
 pub struct Arguments {
     /// The configuration file [default: $AUTHDRIFT_CONFIG; else the first of ./config.toml,
     /// $CONFIGURATION_DIRECTORY/config.toml, /etc/authdrift/config.toml, ~/.config/authdrift/config.toml]
     #[arg(long, global = true, value_name = "FILE")]
-    pub config: Option<PathBuf>,
+    pub(crate) config: Option<PathBuf>,
     /// When to use colour
     #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
     pub color: ColorWhen,
@@ -88,7 +65,22 @@ pub struct Arguments {
     pub verbose: u8,
     /// What to do
     #[command(subcommand)]
-    pub command: Command,
+    pub(crate) command: Command,
+}
+
+impl Arguments {
+    /// Whether the command may ask questions on a terminal.
+    pub fn asks(&self) -> bool {
+        self.command.asks()
+    }
+
+    /// How the daemon writes its log, if it is what runs.
+    pub fn daemon_log(&self) -> Option<Format> {
+        match &self.command {
+            Command::Service(ServiceCommand::Run(options)) => Some(options.log_format()),
+            _ => None,
+        }
+    }
 }
 
 /// When to use colour.
@@ -115,116 +107,69 @@ impl ColorWhen {
     }
 }
 
-/// The demo, which types commands, or one of them.
-#[derive(Debug, Subcommand)]
-pub enum Command {
-    /// Tell the whole story in a minute on built-in simulators: no account, no set-up
-    Demo(DemoOptions),
-    /// A command of its own.
-    #[command(flatten)]
-    Work(Work),
-}
-
-/// The commands that work on a configuration and its database.
-#[derive(Debug, Subcommand)]
-pub enum Work {
-    /// Write a configuration, and who may approve, for a start
-    Init(InitOptions),
-    /// Look at the whole set-up and say what to do; or make a new fingerprint key
-    Doctor(DoctorOptions),
-    /// Watch on schedule until told to stop
-    Run(RunOptions),
-    /// Let the daemon read its configuration anew
-    #[command(after_help = RELOAD_HELP)]
-    Reload,
-    /// Read now, compare with the baseline, and tell the receivers what is new
-    Check(CheckOptions),
-    /// Show how every instance and receiver is doing, without reading anything
-    Status(StatusOptions),
-    /// Say whether the daemon still does its work, and tell people if not
-    Stale(StaleOptions),
-    /// Show what differs between the baseline and the newest snapshot
-    Diff(DiffOptions),
-    /// Show what happened to an instance
-    History(HistoryOptions),
-    /// Explain one drift, or show how a snapshot was read
-    Show(ShowOptions),
-    /// Write a proposal for a new baseline, to be signed elsewhere
-    Propose(ProposeOptions),
-    /// Sign a proposal with an SSH key
-    Sign(SignOptions),
-    /// Accept signed proposals as the new baseline
-    Import(ImportOptions),
-    /// Propose, sign and import in one step
-    Approve(ApproveOptions),
-    /// Verify signatures, history and documents of everything that was approved
-    Verify(VerifyOptions),
-    /// Copy the database and its key, while the daemon goes on
-    Backup(BackupOptions),
-    /// Write everything that was approved into a folder that can be checked without this program
-    Export(ExportOptions),
-    /// Keep drifts quiet for a time
-    Silence {
-        /// What to do
-        #[command(subcommand)]
-        command: SilenceCommand,
-    },
-    /// Announce changes: what was announced is quiet, anything else louder
-    Window {
-        /// What to do
-        #[command(subcommand)]
-        command: WindowCommand,
-    },
-    /// Look at messages that wait or were given up, and try or drop them
-    Outbox {
-        /// What to do
-        #[command(subcommand)]
-        command: OutboxCommand,
-    },
-    /// Show what can be read of each vendor, and what this configuration reads
-    Sections(SectionsOptions),
-    /// Search what is known about settings
-    Settings(SettingsOptions),
-    /// Explain a path or a setting
-    Explain(ExplainOptions),
-    /// Show who is told, and try receivers out
-    Receivers {
-        /// What to do with them
-        #[command(subcommand)]
-        command: ReceiversCommand,
-    },
-    /// Work on the configuration
-    Config {
-        /// What to do with it
-        #[command(subcommand)]
-        command: ConfigCommand,
-    },
-    /// Write the manual pages
-    Man(ManOptions),
-    /// Print what a shell needs to complete command lines
-    Completions(CompletionsOptions),
-}
-
-impl Work {
-    /// Whether it may ask questions.
-    pub fn asks(&self) -> bool {
-        matches!(self, Self::Init(_) | Self::Sign(_) | Self::Approve(_))
+command_group! {
+    Command {
+        #[command(flatten)]
+        Look(LookCommand),
+        #[command(flatten)]
+        Approval(ApprovalCommand),
+        #[command(flatten)]
+        Alerts(AlertsCommand),
+        #[command(flatten)]
+        Knowledge(KnowledgeCommand),
+        #[command(flatten)]
+        Service(ServiceCommand),
+        #[command(flatten)]
+        SetUp(SetUpCommand),
     }
 }
 
-/// Work on the configuration.
-#[derive(Debug, Subcommand)]
-#[command(after_help = CONFIG_HELP)]
-pub enum ConfigCommand {
-    /// Check the file and show what it means; nothing is contacted
-    #[command(after_help = CONFIG_HELP)]
-    Check,
+// These two describe the whole command line, which their own files cannot name without a circle.
+
+impl RunCommand for CompletionsOptions {
+    async fn run(&self, _config: Option<&Path>, out: &mut dyn Write) -> Result<Exit, CliError> {
+        self.write(Arguments::command(), out)?;
+        Ok(Exit::Ok)
+    }
+}
+
+impl RunCommand for ManOptions {
+    async fn run(&self, _config: Option<&Path>, out: &mut dyn Write) -> Result<Exit, CliError> {
+        self.write(Arguments::command(), out)?;
+        Ok(Exit::Ok)
+    }
+}
+
+/// The page of `authdrift --help`, with the commands in groups: clap has no headings for commands.
+fn help_template() -> StyledStr {
+    let group = |augment: fn(clap::Command) -> clap::Command| augment(clap::Command::new("authdrift"));
+    let groups = [
+        ("Look", group(LookCommand::augment_subcommands)),
+        ("Approve", group(ApprovalCommand::augment_subcommands)),
+        ("Alerts", group(AlertsCommand::augment_subcommands)),
+        ("Knowledge", group(KnowledgeCommand::augment_subcommands)),
+        ("Service", group(ServiceCommand::augment_subcommands)),
+        ("Set up", group(SetUpCommand::augment_subcommands)),
+    ];
+    let (header, literal) = (STYLES.get_header(), STYLES.get_literal());
+    let mut list = String::new();
+    for (heading, group) in &groups {
+        list.push_str(&format!("{header}{heading}:{header:#}\n"));
+        for command in group.get_subcommands().filter(|command| !command.is_hide_set()) {
+            let (name, about) = (command.get_name(), command.get_about().map(ToString::to_string).unwrap_or_default());
+            list.push_str(&format!("  {literal}{name:<11}{literal:#}  {about}\n"));
+        }
+        list.push('\n');
+    }
+    format!(
+        "{{about-with-newline}}\n{{usage-heading}} {{usage}}\n\n{list}{header}Options:{header:#}\n{{options}}{{after-help}}"
+    )
+    .into()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
     fn the_command_line_is_consistent() {
@@ -265,6 +210,19 @@ mod tests {
                 is_text = !is_example && !line.is_empty();
             }
             assert!(!is_torn, "`{name}`: one line for each paragraph");
+        }
+    }
+
+    #[test]
+    fn every_command_is_in_one_group_of_the_help() {
+        let page = Arguments::command().render_help().to_string();
+        let (list, _) = page.split_once("\nOptions:\n").unwrap();
+        for command in Arguments::command().get_subcommands() {
+            let about = command.get_about().unwrap().to_string();
+            let row = format!("  {:<11}  {about}", command.get_name());
+            let rows = list.lines().filter(|line| **line == row).count();
+            assert_eq!(rows, usize::from(!command.is_hide_set()), "{row}");
+            assert!(row.len() <= 80, "too long for a terminal: {row}");
         }
     }
 

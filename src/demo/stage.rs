@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::cli::CliError;
-use crate::cli::init::public_key;
+use crate::cli::set_up::init::public_key;
 use crate::exit::Exit;
 use crate::simulator::auth0::{self, Auth0};
 use crate::simulator::clerk::{self, Clerk};

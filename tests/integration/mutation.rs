@@ -7,8 +7,8 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
+use authdrift::cli::approval::verify::{Found, examine};
 use authdrift::cli::context::Context;
-use authdrift::cli::verify::{Found, examine};
 use authdrift::clock::{Clock, SystemClock};
 use authdrift::simulator::fault::Fault;
 use authdrift::simulator::webhook::Webhook;

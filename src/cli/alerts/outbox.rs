@@ -1,0 +1,367 @@
+//! `authdrift outbox`: what waits, what was given up, and what to do about it.
+
+use crate::cli::command::RunCommand;
+use clap::{ArgGroup, Args, Subcommand};
+use std::io::Write;
+use std::path::Path;
+
+use chrono::{DateTime, Utc};
+use serde_json::{Value, json};
+
+use crate::cli::CliError;
+use crate::cli::after_commit::AfterCommit;
+use crate::cli::alerts::receivers;
+use crate::cli::context::Context;
+use crate::cli::did_you_mean::did_you_mean;
+use crate::cli::output::{BOLD, Columns, PLAIN, count, time};
+use crate::cli::user::proposer;
+use crate::clock::written;
+use crate::delivery::Delivery;
+use crate::exit::Exit;
+use crate::message::text;
+use crate::model::display_safe;
+use crate::store::backlog::{self, Kept};
+use crate::store::{StoreError, Transaction};
+
+/// Show, retry or drop messages that wait or were given up
+#[derive(Debug, Subcommand)]
+#[command(after_help = "\
+A message waits until its receiver takes it, and is given up when the receiver refuses it for good \
+or after some three days. Both stay to be looked at; who retried or dropped one is in the history. \
+When a receiver is back after an outage and more than three messages about one instance wait that \
+were never tried, it gets one that says what they say. What was delivered is kept for 30 days, what \
+was given up for 90.
+
+Examples:
+  authdrift outbox list
+  authdrift outbox show msg_0198…
+  authdrift outbox retry --receiver siem
+  authdrift outbox drop msg_0198… --reason \"the ticket is closed\"")]
+pub(crate) enum OutboxCommand {
+    /// List what waits and what was given up
+    List(OutboxListOptions),
+    /// Show a message: what it says, how often it was tried, and what came of it
+    Show(OutboxShowOptions),
+    /// Try messages again now, with all their tries before them
+    Retry(OutboxRetryOptions),
+    /// Give a message up; it stays to be looked at
+    Drop(OutboxDropOptions),
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  authdrift outbox list
+  authdrift outbox list --all --json")]
+pub(crate) struct OutboxListOptions {
+    /// Also what was delivered, or folded into another message
+    #[arg(long)]
+    all: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  authdrift outbox show msg_0198…")]
+pub(crate) struct OutboxShowOptions {
+    /// The message, msg_…, of which a unique beginning is enough
+    #[arg(value_name = "ID")]
+    id: String,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+#[group(skip)]
+#[command(
+    group = ArgGroup::new("which").args(["id", "receiver", "dead"]).required(true).multiple(true),
+    after_help = "\
+Examples:
+  authdrift outbox retry msg_0198…
+  authdrift outbox retry --receiver siem
+  authdrift outbox retry --dead --receiver siem"
+)]
+pub(crate) struct OutboxRetryOptions {
+    /// One message
+    #[arg(value_name = "ID", conflicts_with_all = ["receiver", "dead"])]
+    id: Option<String>,
+    /// Everything that waits for this receiver, or was given up there
+    #[arg(long, value_name = "NAME")]
+    receiver: Option<String>,
+    /// Only what was given up; of every receiver, unless one is named
+    #[arg(long)]
+    dead: bool,
+    /// In whose name [default: the user and the machine]
+    #[arg(long = "as", value_name = "NAME")]
+    name: Option<String>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  authdrift outbox drop msg_0198… --reason \"the ticket is closed\"")]
+pub(crate) struct OutboxDropOptions {
+    /// The message, msg_…, of which a unique beginning is enough
+    #[arg(value_name = "ID")]
+    id: String,
+    /// Why
+    #[arg(long, value_name = "TEXT")]
+    reason: String,
+    /// In whose name [default: the user and the machine]
+    #[arg(long = "as", value_name = "NAME")]
+    name: Option<String>,
+}
+
+impl RunCommand for OutboxCommand {
+    async fn run(&self, config: Option<&Path>, out: &mut dyn Write) -> Result<Exit, CliError> {
+        let context = &Context::load(config)?;
+        match self {
+            OutboxCommand::List(options) => list(context, options, out),
+            OutboxCommand::Show(options) => show(context, options, out),
+            OutboxCommand::Retry(options) => retry(context, options, out).await,
+            OutboxCommand::Drop(options) => drop_one(context, options, out),
+        }
+    }
+}
+
+fn list(context: &Context, options: &OutboxListOptions, out: &mut dyn Write) -> Result<Exit, CliError> {
+    let now = context.clock.now();
+    let messages = context.store_to_read()?.read(|tx| backlog::list(tx, options.all))?;
+    if options.json {
+        let messages: Vec<Value> = messages.iter().map(as_json).collect();
+        crate::cli::output::json(&mut *out, &json!({ "messages": messages }))?;
+        writeln!(out)?;
+        return Ok(Exit::Ok);
+    }
+    if messages.is_empty() {
+        writeln!(out, "Nothing waits, and nothing was given up.")?;
+        return Ok(Exit::Ok);
+    }
+    let mut columns = Columns::new(0);
+    columns.row(BOLD, ["MESSAGE", "RECEIVER", "STATE", "TRIES", "NEXT", "MADE", "SUBJECT"]);
+    for kept in &messages {
+        let next = if kept.state == "waiting" { time(kept.next_at, now) } else { "-".to_owned() };
+        columns.row(
+            PLAIN,
+            [
+                display_safe(kept.id.as_str()),
+                display_safe(&kept.receiver),
+                state_words(&kept.state).to_owned(),
+                kept.attempts.to_string(),
+                next,
+                time(kept.created_at, now),
+                display_safe(&kept.subject),
+            ],
+        );
+    }
+    columns.write(out)?;
+    let unreadable = messages.iter().filter(|kept| kept.alert.is_err()).count();
+    if unreadable > 0 {
+        writeln!(out, "\nThis version of the program cannot read {}: {NEWER}.", count(unreadable, "message"))?;
+    }
+    Ok(Exit::Ok)
+}
+
+/// What becomes of a message that cannot be read.
+const NEWER: &str = "it is sent by the version that wrote it, or given up with `authdrift outbox drop`";
+
+fn state_words(state: &str) -> &'static str {
+    match state {
+        "waiting" => "waits",
+        "delivered" => "delivered",
+        "dead" => "given up",
+        "folded" => "folded",
+        _ => "unknown",
+    }
+}
+
+fn as_json(kept: &Kept) -> Value {
+    json!({
+        "id": kept.id, "receiver": kept.receiver, "instance": kept.instance, "state": kept.state,
+        "attempts": kept.attempts, "subject": kept.subject, "created_at": written(kept.created_at),
+        "next_at": (kept.state == "waiting").then(|| written(kept.next_at)),
+        "done_at": kept.done_at.map(written), "last_outcome": kept.last_outcome,
+    })
+}
+
+fn show(context: &Context, options: &OutboxShowOptions, out: &mut dyn Write) -> Result<Exit, CliError> {
+    let kept = context.store_to_read()?.read(|tx| one(tx, &options.id))?;
+    if options.json {
+        let mut value = as_json(&kept);
+        if let Some(fields) = value.as_object_mut() {
+            fields.insert("alert".to_owned(), serde_json::to_value(kept.alert.as_ref().ok())?);
+        }
+        crate::cli::output::json(&mut *out, &value)?;
+        writeln!(out)?;
+        return Ok(Exit::Ok);
+    }
+    let now = context.clock.now();
+    let mut columns = Columns::new(0);
+    let mut fact = |label: &str, text: String| columns.row(PLAIN, [label.to_owned(), text]);
+    fact("Message", display_safe(kept.id.as_str()));
+    fact("To", display_safe(&kept.receiver));
+    fact("Made", written(kept.created_at));
+    fact("State", state_line(&kept, now));
+    if !kept.last_outcome.is_empty() {
+        fact("Last outcome", display_safe(&kept.last_outcome));
+    }
+    fact("Subject", display_safe(&kept.subject));
+    columns.write(out)?;
+    writeln!(out)?;
+    let alert = match &kept.alert {
+        Ok(alert) => alert,
+        Err(reason) => {
+            let reason = display_safe(reason);
+            writeln!(out, "This version of the program cannot read the message ({reason}): {NEWER}.")?;
+            return Ok(Exit::Ok);
+        }
+    };
+    let text = text::render(alert)
+        .map_err(|error| CliError::new(Exit::Internal, format!("cannot write the message as text: {error}")))?;
+    writeln!(out, "{}", text.trim_end())?;
+    Ok(Exit::Ok)
+}
+
+fn state_line(kept: &Kept, now: DateTime<Utc>) -> String {
+    let tries = match kept.attempts {
+        0 => "never tried".to_owned(),
+        1 => "tried once".to_owned(),
+        n => format!("tried {n} times"),
+    };
+    match (kept.state.as_str(), kept.done_at) {
+        ("waiting", _) => format!("waits, {tries}, next at {}", time(kept.next_at, now)),
+        (state, Some(done)) => format!("{} at {}, {tries}", state_words(state), time(done, now)),
+        (state, None) => format!("{}, {tries}", state_words(state)),
+    }
+}
+
+async fn retry(context: &Context, options: &OutboxRetryOptions, out: &mut dyn Write) -> Result<Exit, CliError> {
+    let now = context.clock.now();
+    let store = context.existing_store()?;
+    let delivery = Delivery::new(&store, &context.clock, &context.config.receivers)?;
+    let by = options.name.clone().unwrap_or_else(proposer);
+    if let Some(name) = &options.receiver {
+        receivers::find(context, name)?;
+    }
+    let (retried, gone) = store.write(|tx| -> Result<_, CliError> {
+        let messages = match &options.id {
+            Some(id) => vec![one(tx, id)?],
+            None => backlog::list(tx, false)?
+                .into_iter()
+                .filter(|kept| options.receiver.as_ref().is_none_or(|receiver| kept.receiver == *receiver))
+                .filter(|kept| !options.dead || kept.state == "dead")
+                // It would be given up again.
+                .filter(|kept| kept.alert.is_ok())
+                .collect(),
+        };
+        let (mut retried, mut gone) = (0, Vec::new());
+        for kept in messages {
+            // What is being sent right now gets its answer first.
+            if kept.claimed_to > now && options.id.is_none() {
+                continue;
+            }
+            check_open(&kept, now)?;
+            match check_receiver(context, &kept) {
+                // One message that nobody can get does not keep the others.
+                Err(error) if options.id.is_none() => {
+                    gone.push(error.message);
+                    continue;
+                }
+                checked => checked?,
+            }
+            if let Err(reason) = &kept.alert {
+                let (id, reason) = (display_safe(kept.id.as_str()), display_safe(reason));
+                let message = format!("this version of the program cannot read {id}, so it cannot send it: {reason}");
+                return Err(CliError::new(Exit::Usage, message).with_help(NEWER));
+            }
+            backlog::retry(tx, &kept, &by, now)?;
+            retried += 1;
+        }
+        Ok((retried, gone))
+    })?;
+    for reason in &gone {
+        writeln!(out, "Left alone: {reason}")?;
+    }
+    if retried == 0 {
+        writeln!(out, "Nothing to try again.")?;
+        return Ok(Exit::Ok);
+    }
+    let retried = count(retried, "message");
+    let mut after = AfterCommit::of(format!("{retried} will be tried again"));
+    after.then(writeln!(out, "{retried} will be tried again now."));
+    after.then(out.flush());
+    after.then(delivery.deliver().await);
+    after.then(store.finished());
+    after.end(Exit::Ok)
+}
+
+fn drop_one(context: &Context, options: &OutboxDropOptions, out: &mut dyn Write) -> Result<Exit, CliError> {
+    let now = context.clock.now();
+    let reason = options.reason.trim();
+    if reason.is_empty() {
+        return Err(CliError::new(Exit::Usage, "it needs a reason: say why with --reason"));
+    }
+    let by = options.name.clone().unwrap_or_else(proposer);
+    let store = context.existing_store()?;
+    let id = store.write(|tx| -> Result<_, CliError> {
+        let kept = one(tx, &options.id)?;
+        check_open(&kept, now)?;
+        backlog::give_up(tx, &kept, &by, reason, now)?;
+        Ok(kept.id)
+    })?;
+    let mut after = AfterCommit::of(format!("{id} is given up"));
+    after.then(writeln!(out, "{id} is given up. It stays to be looked at: authdrift outbox show {id}"));
+    after.then(out.flush());
+    after.then(store.finished());
+    after.end(Exit::Ok)
+}
+
+/// Whether anything can be done about a message.
+fn check_open(kept: &Kept, now: DateTime<Utc>) -> Result<(), CliError> {
+    let id = display_safe(kept.id.as_str());
+    if !matches!(kept.state.as_str(), "waiting" | "dead") {
+        let message = format!("{id} is {}: there is nothing to do about it", state_words(&kept.state));
+        return Err(CliError::new(Exit::Usage, message));
+    }
+    if kept.state == "waiting" && kept.claimed_to > now {
+        let message = format!("{id} is being sent right now");
+        return Err(CliError::new(Exit::Usage, message).with_help("try again in a minute"));
+    }
+    Ok(())
+}
+
+/// A message to a receiver that is gone or was given another name can only be dropped.
+fn check_receiver(context: &Context, kept: &Kept) -> Result<(), CliError> {
+    let name = &kept.receiver;
+    if context.config.receivers.iter().any(|receiver| receiver.name == *name) {
+        return Ok(());
+    }
+    let id = display_safe(kept.id.as_str());
+    let message = format!("{id} is for '{}', which is not configured any more", display_safe(name));
+    Err(CliError::new(Exit::Usage, message)
+        .with_help(format!("give the receiver its name back, or `authdrift outbox drop {id}`")))
+}
+
+/// The message of that id, of which a unique beginning is enough.
+fn one(tx: &Transaction<'_>, id: &str) -> Result<Kept, CliError> {
+    let found: Result<Vec<Kept>, StoreError> = backlog::find(tx, id);
+    let mut found = found?.into_iter();
+    match (found.next(), found.next()) {
+        (Some(kept), None) => Ok(kept),
+        (None, _) => {
+            let kept = backlog::list(tx, true)?;
+            let meant = did_you_mean(id, kept.iter().map(|kept| kept.id.as_str()));
+            let message = format!("there is no message '{}'{meant}", display_safe(id));
+            let error = CliError::new(Exit::Usage, message).with_code("unknown-message");
+            Err(error.with_help("`authdrift outbox list --all` lists them"))
+        }
+        (Some(_), Some(_)) => {
+            let message = format!("'{}' is the beginning of several", display_safe(id));
+            Err(CliError::new(Exit::Usage, message).with_code("ambiguous-name").with_help("type more of it"))
+        }
+    }
+}

@@ -1,0 +1,366 @@
+//! `authdrift receivers`: who is told, how that goes, and whether it would work.
+
+use clap::{Args, Subcommand, ValueEnum};
+use std::io::Write;
+use std::path::Path;
+
+use chrono::{DateTime, Utc};
+use serde_json::{Value, json};
+
+use crate::cli::CliError;
+use crate::cli::after_commit::AfterCommit;
+use crate::cli::command::RunCommand;
+use crate::cli::context::Context;
+use crate::cli::did_you_mean::did_you_mean;
+use crate::cli::output::{BOLD, Columns, PLAIN, time};
+use crate::clock::written;
+use crate::config::{Filter, Receiver, ReceiverKind};
+use crate::delivery::target;
+use crate::exit::Exit;
+use crate::host::hostname;
+use crate::message::sample::{SampleKind, sample};
+use crate::message::{Alert, Message};
+use crate::model::{Digest, HistoryMark, InstanceId, MessageId, Severity, display_safe, display_safe_sentence};
+use crate::receiver::{Attempt, Sender, public_key};
+use crate::secrets;
+use crate::store::outbox::{self, ReceiverState};
+use crate::store::receivers::{self, Health};
+use crate::store::{Store, StoreError, events};
+
+/// Show, test and enable receivers
+#[derive(Debug, Subcommand)]
+#[command(after_help = "\
+Examples:
+  authdrift receivers list
+  authdrift receivers test siem
+  authdrift receivers enable siem")]
+pub(crate) enum ReceiversCommand {
+    /// Show every receiver: what it wants to hear, how it is doing, what waits for it
+    List(ReceiversListOptions),
+    /// Send a sample to one receiver and show what it answers
+    Test(ReceiversTestOptions),
+    /// Try a receiver again that said it wants nothing any more, or that failed often
+    Enable(ReceiversEnableOptions),
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  authdrift receivers list         with the public keys of those that have one
+  authdrift receivers list --json  for a program")]
+pub(crate) struct ReceiversListOptions {
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  authdrift receivers test security                 two settings that drifted
+  authdrift receivers test on-call --kind reverted  ends what the first began
+  authdrift receivers test siem --kind blind
+
+The sample is marked as one, is sent once, and is kept nowhere. Filters do not apply to it. Exit codes: 0 it was taken, \
+74 it was not.")]
+pub(crate) struct ReceiversTestOptions {
+    /// The receiver's name in the configuration
+    #[arg(value_name = "NAME")]
+    name: String,
+    /// What the sample tells
+    #[arg(long, value_name = "KIND", default_value = "drift")]
+    kind: Sample,
+}
+
+/// What a sample tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Sample {
+    /// Two settings drifted.
+    Drift,
+    /// They are back at the approved values.
+    Reverted,
+    /// A section cannot be read.
+    Blind,
+}
+
+impl From<Sample> for SampleKind {
+    fn from(sample: Sample) -> Self {
+        match sample {
+            Sample::Drift => Self::Drift,
+            Sample::Reverted => Self::Reverted,
+            Sample::Blind => Self::Blind,
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  authdrift receivers enable siem  what waits for it is sent at once")]
+pub(crate) struct ReceiversEnableOptions {
+    /// The receiver's name in the configuration
+    #[arg(value_name = "NAME")]
+    name: String,
+}
+
+/// How one receiver stands.
+struct Line<'a> {
+    receiver: &'a Receiver,
+    state: ReceiverState,
+    health: Health,
+    /// `whpk_…`, or why a secret cannot be read here.
+    keys: Vec<Result<String, String>>,
+}
+
+impl RunCommand for ReceiversCommand {
+    async fn run(&self, config: Option<&Path>, out: &mut dyn Write) -> Result<Exit, CliError> {
+        let context = &Context::load(config)?;
+        match self {
+            Self::List(options) => list(context, options, out),
+            Self::Test(options) => test(context, options, out).await,
+            Self::Enable(options) => enable(context, options, out),
+        }
+    }
+}
+
+fn list(context: &Context, options: &ReceiversListOptions, out: &mut dyn Write) -> Result<Exit, CliError> {
+    let store = match context.config.store.exists() {
+        true => Some(context.store_to_read()?),
+        false => None,
+    };
+    let mut lines = Vec::new();
+    for receiver in &context.config.receivers {
+        let (state, health) = match &store {
+            Some(store) => store.read(|tx| -> Result<_, StoreError> {
+                let state = outbox::receiver_state(tx, &receiver.name)?;
+                Ok((state, receivers::health(tx, &receiver.name, &target(receiver))?))
+            })?,
+            None => Default::default(),
+        };
+        lines.push(Line { receiver, state, health, keys: public_keys(&receiver.kind) });
+    }
+    let now = context.clock.now();
+    if options.json {
+        let rows: Vec<Value> = lines.iter().map(|line| as_json(line, now)).collect();
+        crate::cli::output::json(&mut *out, &json!({ "receivers": rows }))?;
+        writeln!(out)?;
+        return Ok(Exit::Ok);
+    }
+    if lines.is_empty() {
+        writeln!(out, "No receiver is configured: nobody is told. config.example.toml shows every kind.")?;
+        return Ok(Exit::Ok);
+    }
+    let mut columns = Columns::new(0);
+    columns.row(BOLD, ["RECEIVER", "KIND", "WANTS", "STATE", "LAST DELIVERY", "WAITING", "FAILED"]);
+    for line in &lines {
+        let last = line.state.last_delivery.as_ref();
+        columns.row(
+            PLAIN,
+            [
+                line.receiver.name.clone(),
+                line.receiver.kind.as_str().to_owned(),
+                wants(&line.receiver.filter),
+                state_words(&line.health, now),
+                last.map_or("never".to_owned(), |(at, _)| time(*at, now)),
+                line.state.waiting.to_string(),
+                line.state.dead.to_string(),
+            ],
+        );
+    }
+    columns.write(out)?;
+    for line in &lines {
+        let name = &line.receiver.name;
+        for key in &line.keys {
+            match key {
+                Ok(key) => writeln!(out, "{name} signs with the private half of {key}")?,
+                Err(reason) => writeln!(out, "{name}: {reason}")?,
+            }
+        }
+        if let Some((_, reason)) = &line.health.disabled {
+            writeln!(
+                out,
+                "{name} said '{}' and gets nothing until its configuration changes or `authdrift receivers enable {name}`",
+                display_safe(reason)
+            )?;
+        } else if let Some(trouble) = &line.state.trouble {
+            writeln!(out, "{name}: {}", display_safe_sentence(trouble))?;
+        }
+    }
+    Ok(Exit::Ok)
+}
+
+async fn test(context: &Context, options: &ReceiversTestOptions, out: &mut dyn Write) -> Result<Exit, CliError> {
+    let receiver = find(context, &options.name)?;
+    let refused = |reason: &str, help: &str| {
+        let text = format!("receiver '{}' did not take the sample: {reason}", receiver.name);
+        Err(CliError::new(Exit::Io, text).with_help(help))
+    };
+    let (id, attempt) = send_sample(context, receiver, options.kind.into()).await?;
+    match attempt {
+        Attempt::Delivered(answer) => {
+            writeln!(out, "'{}' took the sample {id}: {answer}", receiver.name)?;
+            if matches!(receiver.kind, ReceiverKind::Teams(_)) {
+                writeln!(out, "That means only that Teams queued it: look whether it appears in the channel.")?;
+            }
+            Ok(Exit::Ok)
+        }
+        Attempt::Transient(reason, _) | Attempt::RateLimited(reason, _) | Attempt::PartiallyDelivered(reason, _) => {
+            refused(&reason, "an alert would be tried again for three days")
+        }
+        Attempt::Permanent(reason) => refused(&reason, "an alert would be given up: fix the receiver's configuration"),
+        Attempt::Disabled(reason) => {
+            refused(&reason, "after that nothing would be sent any more: make a new address there")
+        }
+    }
+}
+
+/// Sends one sample to `receiver`, and answers what it was called and what came of it. Nothing is kept.
+///
+/// # Errors
+/// The receiver cannot be prepared.
+pub(in crate::cli) async fn send_sample(
+    context: &Context,
+    receiver: &Receiver,
+    kind: SampleKind,
+) -> Result<(MessageId, Attempt), CliError> {
+    let now = context.clock.now();
+    let mut message = Message::new(&receiver.name, sample(frame(context, receiver, now)?, kind), now);
+    message.body = crate::receiver::body(&receiver.kind, &message);
+    let attempt = Sender::new(receiver)?.send(&message, now).await;
+    Ok((message.id, attempt))
+}
+
+fn enable(context: &Context, options: &ReceiversEnableOptions, out: &mut dyn Write) -> Result<Exit, CliError> {
+    let receiver = find(context, &options.name)?;
+    let store = context.existing_store()?;
+    let now = context.clock.now();
+    let (forgotten, state) = store.write(|tx| -> Result<_, StoreError> {
+        let forgotten = receivers::enable(tx, &receiver.name, now)?;
+        Ok((forgotten, outbox::receiver_state(tx, &receiver.name)?))
+    })?;
+    let was = if forgotten { "is tried again" } else { "was not disabled" };
+    let mut after = AfterCommit::of(format!("'{}' {was}", receiver.name));
+    after.then(writeln!(out, "'{}' {was}; {} for it.", receiver.name, waits(state.waiting)));
+    after.then(out.flush());
+    after.then(store.finished());
+    after.end(Exit::Ok)
+}
+
+fn waits(count_waiting: u64) -> String {
+    match count_waiting {
+        0 => "nothing waits".to_owned(),
+        1 => "1 message waits".to_owned(),
+        many => format!("{many} messages wait"),
+    }
+}
+
+pub(in crate::cli) fn find<'a>(context: &'a Context, name: &str) -> Result<&'a Receiver, CliError> {
+    let all = &context.config.receivers;
+    if let Some(receiver) = all.iter().find(|receiver| receiver.name == name) {
+        return Ok(receiver);
+    }
+    let meant = did_you_mean(name, all.iter().map(|receiver| receiver.name.as_str()));
+    let error = CliError::new(Exit::Usage, format!("no receiver is called '{}'{meant}", display_safe(name)));
+    Err(error.with_code("unknown-receiver").with_help("`authdrift receivers list` lists them"))
+}
+
+/// What a sample says of itself: about the first instance that the receiver wants to hear of.
+fn frame(context: &Context, receiver: &Receiver, now: DateTime<Utc>) -> Result<Alert, CliError> {
+    let wanted: Option<InstanceId> = match &receiver.filter.instances {
+        Some(instances) => instances.first().cloned(),
+        None => context.config.instances.first().map(|instance| instance.id.clone()),
+    };
+    let mark = match context.config.store.exists() {
+        true => context.store_to_read()?.read(|tx| events::mark(tx))?,
+        false => None,
+    };
+    let event = mark.unwrap_or_else(|| HistoryMark { size: 0, head: Digest::of(b"") });
+    let approvers_needed = context.config.approval.rules.most();
+    let frame = Alert::of_watch(Vec::new(), now, event, hostname());
+    Ok(Alert { instance: wanted, resource: "sample".to_owned(), approvers_needed, ..frame })
+}
+
+/// `from high; clerk:prod; mfa, keys`
+fn wants(filter: &Filter) -> String {
+    let mut words = vec![match filter.min_severity {
+        Severity::Info => "everything".to_owned(),
+        severity => format!("from {severity}"),
+    }];
+    if let Some(instances) = &filter.instances {
+        words.push(instances.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "));
+    }
+    if let Some(categories) = &filter.categories {
+        words.push(categories.iter().map(|category| category.as_str()).collect::<Vec<_>>().join(", "));
+    }
+    words.join("; ")
+}
+
+/// How a receiver is doing, in few words.
+pub(in crate::cli) fn state_words(health: &Health, now: DateTime<Utc>) -> String {
+    if let Some((since, _)) = &health.disabled {
+        return format!("disabled {}", time(*since, now));
+    }
+    match (health.resting_until(now), health.breaker.failures) {
+        (Some(until), 0 | 1) => format!("resting till {}", time(until, now)),
+        (Some(until), failures) => format!("resting till {}, failed {failures} times", time(until, now)),
+        (None, 0) => "well".to_owned(),
+        (None, 1) => "failed once".to_owned(),
+        (None, failures) => format!("failed {failures} times"),
+    }
+}
+
+/// What the other side verifies with, for every key pair among the secrets.
+fn public_keys(kind: &ReceiverKind) -> Vec<Result<String, String>> {
+    let ReceiverKind::Webhook(hook) = kind else { return Vec::new() };
+    let key = |reference| {
+        let secret = secrets::read(reference).map_err(|error| error.to_string())?;
+        public_key(&secret).map_err(|error| error.to_string())
+    };
+    hook.secrets.iter().filter_map(|reference| key(reference).transpose()).collect()
+}
+
+fn as_json(line: &Line<'_>, now: DateTime<Utc>) -> Value {
+    let filter = &line.receiver.filter;
+    let keys: Vec<&String> = line.keys.iter().filter_map(|key| key.as_ref().ok()).collect();
+    let mut value = json!({
+        "receiver": line.receiver.name,
+        "kind": line.receiver.kind.as_str(),
+        "min_severity": filter.min_severity,
+        "instances": filter.instances,
+        "categories": filter.categories,
+        "waiting": line.state.waiting,
+        "failed": line.state.dead,
+        "last_delivery": line.state.last_delivery.as_ref().map(|(at, answer)| json!({
+            "at": written(*at), "answer": answer,
+        })),
+        "trouble": line.state.trouble,
+        "public_keys": keys,
+    });
+    if let Some(fields) = value.as_object_mut() {
+        fields.extend(health_json(&line.health, now));
+    }
+    value
+}
+
+/// How a receiver is doing, for programs.
+pub(in crate::cli) fn health_json(health: &Health, now: DateTime<Utc>) -> serde_json::Map<String, Value> {
+    let disabled = health.disabled.as_ref();
+    let mut fields = serde_json::Map::new();
+    fields.insert("failures_in_a_row".to_owned(), json!(health.breaker.failures));
+    fields.insert("resting_until".to_owned(), json!(health.resting_until(now).map(written)));
+    let disabled = disabled.map(|(since, reason)| json!({ "since": written(*since), "reason": reason }));
+    fields.insert("disabled".to_owned(), json!(disabled));
+    fields
+}
+
+/// The health of `receiver` in `store`.
+///
+/// # Errors
+/// The store cannot be read.
+pub(in crate::cli) fn health_of(store: &Store, receiver: &Receiver) -> Result<Health, StoreError> {
+    match store.read(|tx| receivers::health(tx, &receiver.name, &target(receiver))) {
+        // That the history does not verify stands beside every instance.
+        Err(StoreError::History(_)) => Ok(Health::default()),
+        health => health,
+    }
+}

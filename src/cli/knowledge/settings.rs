@@ -1,0 +1,173 @@
+//! `authdrift settings`: what the catalogue knows, searched.
+
+use crate::cli::command::RunCommand;
+use clap::Args;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use std::io::Write;
+use std::path::Path;
+
+use serde::Serialize;
+use serde_json::json;
+
+use crate::classify::{Catalogue, Setting};
+use crate::cli::CliError;
+use crate::cli::context::{Catalogues, Context};
+use crate::cli::output::{BOLD, Columns, count, severity_style, terminal_width};
+use crate::config::closest;
+use crate::exit::Exit;
+use crate::model::{Category, Provider, Severity, display_safe};
+use crate::sections::Table;
+
+/// Search the catalogue of settings
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  authdrift settings mfa sign-up              what has both words
+  authdrift settings --severity critical      what matters most
+  authdrift settings /tenants.settings/flags  what lies under a path
+  authdrift settings --provider clerk --category mfa
+
+Words are looked for in the id, the title, the reason why it matters and the paths. Entries of your own catalogue are \
+included when the configuration names one.")]
+pub(crate) struct SettingsOptions {
+    /// Words a setting has to have, every one of them [default: all settings]
+    #[arg(value_name = "WORD")]
+    words: Vec<String>,
+    /// Only of this vendor
+    #[arg(long, value_name = "PROVIDER", value_parser = word(&Provider::ALL, Provider::as_str))]
+    provider: Option<Provider>,
+    /// Only of this category
+    #[arg(long, value_name = "CATEGORY", value_parser = word(&Category::ALL, Category::as_str))]
+    category: Option<Category>,
+    /// Only of this severity
+    #[arg(long, value_name = "SEVERITY", value_parser = word(&Severity::ALL, Severity::as_str))]
+    severity: Option<Severity>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Takes one of the words that `name_of` gives to `values`.
+fn word<T>(values: &'static [T], name_of: fn(T) -> &'static str) -> impl TypedValueParser<Value = T>
+where
+    T: Copy + Send + Sync + 'static,
+{
+    PossibleValuesParser::new(values.iter().map(|value| name_of(*value))).try_map(move |word| {
+        values.iter().copied().find(|value| name_of(*value) == word).ok_or("is not a word that is known here")
+    })
+}
+
+/// A setting of one vendor.
+#[derive(Serialize)]
+struct Found<'a> {
+    provider: Provider,
+    #[serde(flatten)]
+    setting: &'a Setting,
+}
+
+impl RunCommand for SettingsOptions {
+    async fn run(&self, file: Option<&Path>, out: &mut dyn Write) -> Result<Exit, CliError> {
+        let catalogues = catalogues(file)?;
+        let words: Vec<String> = self.words.iter().map(|word| word.to_lowercase()).collect();
+        let fits = |found: &Found<'_>| {
+            self.provider.is_none_or(|provider| provider == found.provider)
+                && self.category.is_none_or(|category| category == found.setting.category)
+                && self.severity.is_none_or(|severity| severity == found.setting.severity)
+                && has_words(found.setting, &words)
+        };
+        let found: Vec<Found<'_>> = all(&catalogues).filter(fits).collect();
+        if self.json {
+            crate::cli::output::json(&mut *out, &json!({ "settings": found }))?;
+            writeln!(out)?;
+        } else if found.is_empty() {
+            writeln!(out, "No setting fits.{}", did_you_mean(&words, &catalogues))?;
+        } else {
+            print(&found, &words, out)?;
+        }
+        Ok(Exit::Ok)
+    }
+}
+
+/// The catalogues, with the user's own entries if there is a configuration that names some.
+///
+/// # Errors
+/// The configuration or the user's own catalogue is wrong.
+pub(in crate::cli) fn catalogues(file: Option<&Path>) -> Result<Catalogues, CliError> {
+    match Context::load_if_any(file)? {
+        Some(context) => Ok(context.catalogues),
+        None => Catalogues::load(None),
+    }
+}
+
+/// The settings of a vendor: the user's own file has those of both.
+pub(in crate::cli) fn settings_of(catalogue: &Catalogue, provider: Provider) -> impl Iterator<Item = &Setting> {
+    let sections = Table::of(provider).sections();
+    catalogue.settings().iter().filter(move |setting| {
+        setting.paths.iter().any(|pattern| sections.iter().any(|section| pattern.is_in(&section.name)))
+    })
+}
+
+fn all(catalogues: &Catalogues) -> impl Iterator<Item = Found<'_>> {
+    Provider::ALL.into_iter().flat_map(|provider| {
+        settings_of(catalogues.of(provider), provider).map(move |setting| Found { provider, setting })
+    })
+}
+
+fn has_words(setting: &Setting, words: &[String]) -> bool {
+    let mut text = format!("{}\n{}\n{}", setting.id, setting.title, setting.why);
+    for path in &setting.paths {
+        text.push_str(&format!("\n{path}"));
+    }
+    let text = text.to_lowercase();
+    words.iter().all(|word| text.contains(word))
+}
+
+fn print(found: &[Found<'_>], words: &[String], out: &mut dyn Write) -> Result<(), CliError> {
+    for provider in Provider::ALL {
+        let settings: Vec<&Setting> =
+            found.iter().filter(|found| found.provider == provider).map(|found| found.setting).collect();
+        if settings.is_empty() {
+            continue;
+        }
+        writeln!(out, "{BOLD}{provider}: {}{BOLD:#}", count(settings.len(), "setting"))?;
+        let mut columns = Columns::new(0).within(terminal_width());
+        columns.row(BOLD, ["SEVERITY", "SETTING", "CATEGORY", "WHAT"]);
+        for setting in settings {
+            columns.row(
+                severity_style(setting.severity),
+                [
+                    setting.severity.to_string(),
+                    display_safe(&setting.id),
+                    setting.category.to_string(),
+                    format!("{}\n{}", display_safe(&setting.title), path_words(setting, words)),
+                ],
+            );
+        }
+        columns.write(out)?;
+        writeln!(out)?;
+    }
+    writeln!(out, "`authdrift explain SETTING` says all about one.")?;
+    Ok(())
+}
+
+/// One path, if possible one that was searched for, and how many more there are.
+fn path_words(setting: &Setting, words: &[String]) -> String {
+    let paths: Vec<String> = setting.paths.iter().map(|path| display_safe(&path.to_string())).collect();
+    let is_wanted = |path: &&String| words.iter().any(|word| path.to_lowercase().contains(word));
+    let shown = paths.iter().find(is_wanted).or(paths.first()).cloned().unwrap_or_default();
+    match paths.len() {
+        0 | 1 => shown,
+        several => format!("{shown} (+{})", count(several - 1, "path")),
+    }
+}
+
+/// A word of an id that is most like one that no setting has.
+fn did_you_mean(words: &[String], catalogues: &Catalogues) -> String {
+    let unknown = words.iter().find(|word| !all(catalogues).any(|found| has_words(found.setting, &[(*word).clone()])));
+    let Some(unknown) = unknown else { return String::new() };
+    let ids: Vec<&str> = all(catalogues).map(|found| found.setting.id.as_str()).collect();
+    let parts = ids.iter().flat_map(|id| id.split('-'));
+    let meant = closest(unknown, ids.iter().copied()).or_else(|| closest(unknown, parts));
+    let meant = meant.map(|meant| format!(" Did you mean '{}'?", display_safe(meant))).unwrap_or_default();
+    format!(" None has '{}'.{meant}", display_safe(unknown))
+}

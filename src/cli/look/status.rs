@@ -1,0 +1,123 @@
+//! `authdrift status`: what is known, without reading anything.
+
+mod json;
+mod screen;
+
+use crate::cli::command::RunCommand;
+use clap::Args;
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::Path;
+
+use chrono::{DateTime, Utc};
+
+use crate::cli::CliError;
+use crate::cli::alerts::receivers::health_of;
+use crate::cli::context::Context;
+use crate::config::{ApprovalConfig, Instance, Receiver};
+use crate::daemon::lock::is_running;
+use crate::exit::Exit;
+use crate::incident::Silence;
+use crate::model::HistoryMark;
+use crate::status::InstanceStatus;
+use crate::store::outbox::{self, ReceiverState};
+use crate::store::overview::{self, Waiting};
+use crate::store::receivers::Health;
+use crate::store::{Store, StoreError, Transaction, events, instances, space};
+use crate::trust_files::TrustFiles;
+
+/// Show the state of every instance and receiver; nothing is read
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  authdrift status         one screen
+  authdrift status --json  for a program")]
+pub(crate) struct StatusOptions {
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// How everything stands.
+struct Overview<'a> {
+    now: DateTime<Utc>,
+    approval: &'a ApprovalConfig,
+    /// Nothing when nobody may say.
+    is_running: Option<bool>,
+    database: Database<'a>,
+    lines: Vec<(&'a Instance, Line)>,
+    receivers: Vec<(&'a Receiver, ReceiverState, Health)>,
+    /// Those in force.
+    silences: Vec<Silence>,
+    /// By receiver, also such as are not configured any more.
+    outbox: BTreeMap<String, Waiting>,
+    history: Option<HistoryMark>,
+}
+
+/// The file, and the room it has.
+struct Database<'a> {
+    path: &'a Path,
+    /// Bytes, its log included.
+    size: u64,
+    free: Option<u64>,
+}
+
+/// One instance.
+struct Line {
+    status: InstanceStatus,
+    next: Option<DateTime<Utc>>,
+}
+
+impl RunCommand for StatusOptions {
+    async fn run(&self, config: Option<&Path>, out: &mut dyn Write) -> Result<Exit, CliError> {
+        let context = &Context::load(config)?;
+        let store = context.store_to_read()?;
+        let overview = look(context, &store)?;
+        if self.json {
+            crate::cli::output::json(&mut *out, &json::of(&overview))?;
+            writeln!(out)?;
+        } else {
+            screen::draw(&overview, out)?;
+        }
+        Ok(Exit::Ok)
+    }
+}
+
+fn look<'a>(context: &'a Context, store: &Store) -> Result<Overview<'a>, CliError> {
+    let (config, now) = (&context.config, context.clock.now());
+    let trust = TrustFiles::read(&config.approval);
+    let mut lines = Vec::new();
+    for instance in &config.instances {
+        lines.push((instance, store.read(|tx| line(tx, context, instance, &trust))?));
+    }
+    let mut receivers = Vec::new();
+    for receiver in &config.receivers {
+        let state = store.read(|tx| outbox::receiver_state(tx, &receiver.name))?;
+        receivers.push((receiver, state, health_of(store, receiver)?));
+    }
+    // That the history does not verify stands beside every instance.
+    let silences = match store.read(|tx| tx.history()) {
+        Ok(walk) => walk.active_silences(now),
+        Err(StoreError::History(_)) => Vec::new(),
+        Err(error) => return Err(error.into()),
+    };
+    let path = config.store.as_path();
+    Ok(Overview {
+        now,
+        approval: &config.approval,
+        is_running: is_running(path).ok(),
+        database: Database { path, size: store.size(), free: space::free_at(path).ok() },
+        lines,
+        receivers,
+        silences,
+        outbox: store.read(overview::outbox)?,
+        history: store.read(|tx| events::mark(tx))?,
+    })
+}
+
+fn line(tx: &Transaction<'_>, context: &Context, instance: &Instance, trust: &TrustFiles) -> Result<Line, StoreError> {
+    let catalogue = context.catalogues.of(instance.id.provider);
+    let status = InstanceStatus::load(tx, instance, catalogue, trust, context.clock.now())?;
+    let next = instances::find(tx, &instance.id)?.map_or(Ok(None), |row| instances::next_due(tx, row))?;
+    Ok(Line { status, next })
+}

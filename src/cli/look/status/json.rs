@@ -1,0 +1,90 @@
+//! The same for programs.
+
+use serde_json::{Map, Value, json};
+
+use super::{Line, Overview};
+use crate::cli::alerts::receivers::health_json;
+use crate::clock::written;
+use crate::config::{Instance, Receiver};
+use crate::model::Severity;
+use crate::store::outbox::ReceiverState;
+use crate::store::overview::{Waiting, in_all};
+use crate::store::receivers::Health;
+
+pub(super) fn of(overview: &Overview<'_>) -> Value {
+    let Overview { now, approval: _, is_running, database, lines, receivers, silences, outbox, history } = overview;
+    let silences: Vec<Value> = silences
+        .iter()
+        .map(|silence| {
+            json!({ "id": silence.id, "window": silence.is_window, "until": written(silence.until), "by": silence.by })
+        })
+        .collect();
+    let mut receiver_rows = Vec::new();
+    for (receiver, state, health) in receivers {
+        receiver_rows.push(of_receiver(receiver, state, health, overview));
+    }
+    let by_receiver: Map<String, Value> = outbox.iter().map(|(name, one)| (name.clone(), of_waiting(one))).collect();
+    let mut outbox = of_waiting(&in_all(outbox.values()));
+    if let Some(outbox) = outbox.as_object_mut() {
+        outbox.insert("receivers".to_owned(), Value::Object(by_receiver));
+    }
+    json!({
+        "at": written(*now),
+        "daemon": { "running": is_running },
+        "database": { "path": database.path.display().to_string(), "size": database.size, "free": database.free },
+        "instances": lines.iter().map(|(instance, line)| of_instance(instance, line)).collect::<Vec<_>>(),
+        "receivers": receiver_rows,
+        "outbox": outbox,
+        "silences": silences,
+        "history": history,
+    })
+}
+
+fn of_waiting(waiting: &Waiting) -> Value {
+    json!({
+        "waiting": waiting.count, "given_up": waiting.given_up, "oldest_waiting": waiting.oldest.map(written),
+    })
+}
+
+fn of_instance(instance: &Instance, line: &Line) -> Value {
+    let status = &line.status;
+    let sections = status.sections.as_ref().map(|sections| {
+        let (all, blind) = (sections.states.len(), sections.unread());
+        json!({ "read": all - blind.len(), "all": all, "blind": blind, "last_read": written(sections.read_at) })
+    });
+    let open: Map<String, Value> = Severity::ALL
+        .iter()
+        .map(|severity| {
+            let count = status.open.iter().filter(|drift| drift.severity == *severity).count();
+            (severity.to_string(), json!(count))
+        })
+        .collect();
+    json!({
+        "instance": instance.id,
+        "verdict": status.verdict,
+        "open": open,
+        "sections": sections,
+        "baseline": status.baseline.as_ref().ok(),
+        "untrusted": status.baseline.as_ref().err().map(ToString::to_string),
+        "last_cycle": status.cycle.as_ref().map(|cycle| json!({
+            "at": written(cycle.at), "duration_ms": cycle.duration.as_millis(), "requests": cycle.requests,
+            "verdict": cycle.verdict,
+        })),
+        "next_cycle": line.next.map(written),
+    })
+}
+
+fn of_receiver(receiver: &Receiver, state: &ReceiverState, health: &Health, overview: &Overview<'_>) -> Value {
+    let last = state.last_delivery.as_ref();
+    let mut fields = json!({
+        "receiver": receiver.name,
+        "waiting": state.waiting,
+        "failed": state.dead,
+        "last_delivery": last.map(|(at, answer)| json!({ "at": written(*at), "answer": answer })),
+        "trouble": state.trouble,
+    });
+    if let Some(fields) = fields.as_object_mut() {
+        fields.extend(health_json(health, overview.now));
+    }
+    fields
+}

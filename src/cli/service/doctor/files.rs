@@ -1,0 +1,137 @@
+//! Who may write the files that decide who approves, and who may read what is nobody else's business.
+
+use std::collections::BTreeSet;
+use std::fs::{self, Metadata};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use super::finding::{Check, Finding};
+use crate::cli::context::Context;
+use crate::exit::Exit;
+
+/// Bits of a mode.
+const OTHERS_WRITE: u32 = 0o022;
+const OTHERS: u32 = 0o077;
+const MODE: u32 = 0o7777;
+
+/// The files of the configuration and of the approvers.
+pub(super) fn look(context: &Context) -> Vec<Finding> {
+    let approval = &context.config.approval;
+    let mut paths = vec![context.file.clone(), approval.allowed_signers.clone()];
+    paths.extend(approval.revoked_keys.clone());
+    paths.extend(context.config.catalogue.clone());
+    let mut seen = BTreeSet::new();
+    let mut findings: Vec<Finding> = paths.iter().flat_map(|path| of_policy(path, &mut seen)).collect();
+    findings.extend(of_service(&context.config.store, &paths));
+    findings.extend(of_database(&context.config.store, &mut seen));
+    findings
+}
+
+/// A configuration that could not be read further.
+pub(super) fn of_configuration(path: &Path) -> Vec<Finding> {
+    of_policy(path, &mut BTreeSet::new())
+}
+
+/// A file whose writers decide who approves, and its folder: who may write that can put another file in its place.
+///
+/// Several files can lie in one folder, which is `seen` once.
+fn of_policy(path: &Path, seen: &mut BTreeSet<PathBuf>) -> Vec<Finding> {
+    let found = match fs::metadata(path) {
+        Ok(found) if found.is_file() => found,
+        // Whoever reads it says so.
+        Ok(_) | Err(_) => return Vec::new(),
+    };
+    let mut findings = vec![writers(path, &found, "whoever writes it decides who approves")];
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if let Ok(found) = fs::metadata(folder)
+        && is_written_by_others(&found)
+        // As in /tmp: everybody makes files there, and nobody takes those of others away.
+        && found.mode() & 0o1000 == 0
+        && seen.insert(absolute(folder))
+    {
+        findings.push(writers(folder, &found, "whoever writes the folder can put another file there"));
+    }
+    findings
+}
+
+fn writers(path: &Path, found: &Metadata, what: &str) -> Finding {
+    let (name, mode) = (path.display(), found.mode() & MODE);
+    if is_written_by_others(found) {
+        let why = format!("mode {mode:04o} lets others than its owner write it: {what}");
+        return Finding::failure(Check::File, name, why, format!("chmod go-w {}", quoted(path)), Exit::Io);
+    }
+    Finding::ok(Check::File, name, format!("mode {mode:04o}, only {} writes it", user(found.uid())))
+}
+
+fn is_written_by_others(found: &Metadata) -> bool {
+    // A group of one's own, as root's, is nobody else.
+    let group_is_root = found.gid() == 0 && found.uid() == 0;
+    found.mode() & if group_is_root { 0o002 } else { OTHERS_WRITE } != 0
+}
+
+/// Whether the user that authdrift runs as could change who approves.
+fn of_service(store: &Path, paths: &[PathBuf]) -> Option<Finding> {
+    // The database belongs to whoever watches.
+    let service = fs::metadata(store).or_else(|_| fs::metadata("/proc/self")).ok()?.uid();
+    let owned: Vec<String> = paths
+        .iter()
+        .filter(|path| fs::metadata(path).is_ok_and(|found| found.uid() == service))
+        .map(|path| path.display().to_string())
+        .collect();
+    // Root can do everything anyway.
+    if service == 0 || owned.is_empty() {
+        return None;
+    }
+    let why = format!("belongs to {}, the user that watches: it could change who approves", user(service));
+    let help = "where that matters, as for a service: chown root, and let the service's group read";
+    Some(Finding::warning(Check::File, owned.join(", "), why, help))
+}
+
+/// The database and what lies beside it: nobody else may read them.
+fn of_database(store: &Path, seen: &mut BTreeSet<PathBuf>) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let mut owner = None;
+    for path in [store.to_owned(), store.with_extension("key")] {
+        let Ok(found) = fs::metadata(&path) else { continue };
+        let (name, mode) = (path.display(), found.mode() & MODE);
+        let is_same = *owner.get_or_insert(found.uid()) == found.uid();
+        if mode & OTHERS != 0 {
+            let why = format!("mode {mode:04o} lets others read or write it");
+            findings.push(Finding::failure(Check::File, name, why, format!("chmod 600 {}", quoted(&path)), Exit::Io));
+        } else if !is_same {
+            let why = format!("belongs to {}, and the database to somebody else", user(found.uid()));
+            let help = format!("chown --reference={} {}", quoted(store), quoted(&path));
+            findings.push(Finding::failure(Check::File, name, why, help, Exit::Io));
+        } else {
+            findings.push(Finding::ok(Check::File, name, format!("mode {mode:04o}, of {}", user(found.uid()))));
+        }
+    }
+    if let Some((folder, found)) = store.parent().and_then(|folder| Some((folder, fs::metadata(folder).ok()?)))
+        && is_written_by_others(&found)
+        && found.mode() & 0o1000 == 0
+        && seen.insert(absolute(folder))
+    {
+        findings.push(writers(folder, &found, "whoever writes the folder can put another database there"));
+    }
+    findings
+}
+
+fn absolute(path: &Path) -> PathBuf {
+    fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
+}
+
+/// The name of a user, or the number.
+pub(super) fn user(id: u32) -> String {
+    let users = fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let name_of = |line: &str| {
+        let mut fields = line.split(':');
+        let (name, _, found) = (fields.next()?, fields.next()?, fields.next()?);
+        (found.parse() == Ok(id)).then(|| name.to_owned())
+    };
+    users.lines().find_map(name_of).unwrap_or_else(|| format!("user {id}"))
+}
+
+/// A path as a shell takes it.
+pub(super) fn quoted(path: &Path) -> String {
+    crate::cli::set_up::init::quoted(path)
+}

@@ -1,0 +1,188 @@
+//! Who is told: can everybody be reached, and would they take a message?
+
+use super::finding::{Check, Finding};
+use super::{secret, vendor};
+use crate::cli::alerts::receivers::send_sample;
+use crate::cli::context::Context;
+use crate::config::{HookUrl, Receiver, ReceiverKind, SecretRef, SecretUse, Tls, secret_url};
+use crate::connect::{AllowedPeers, Endpoint};
+use crate::exit::Exit;
+use crate::message::sample::SampleKind;
+use crate::receiver::heartbeat::{Heartbeat, HeartbeatSignal};
+use crate::receiver::{Attempt, Sender, signature};
+use crate::secrets;
+
+/// Looks at one receiver. With `send` it gets a sample.
+pub(super) async fn look(context: &Context, receiver: &Receiver, send: bool) -> Vec<Finding> {
+    let secret::Secrets { mut findings, are_there } = secret::look(&receiver.secrets(), context);
+    let host = match host(receiver).await {
+        Ok(host) => host,
+        Err(finding) => {
+            findings.push(finding);
+            return findings;
+        }
+    };
+    let is_reached = host.as_ref().is_some_and(|host| !host.is_failure());
+    findings.extend(host);
+    if !are_there || !is_reached {
+        let why = if are_there { "not tried, because it cannot be reached" } else { "not tried without its secret" };
+        findings.push(Finding::skipped(Check::Receiver, &receiver.name, why));
+        return findings;
+    }
+    let sender = match Sender::new(receiver) {
+        Ok(sender) => sender,
+        Err(error) => {
+            let help = "see `from` and `to` in the configuration, and the CA certificates of this system";
+            findings.push(Finding::failure(Check::Receiver, &receiver.name, error, help, Exit::Configuration));
+            return findings;
+        }
+    };
+    match &receiver.kind {
+        ReceiverKind::Email(email) => {
+            let on = format!("{}:{}", email.host, email.port);
+            findings.push(match sender.check().await {
+                Ok(()) => {
+                    let how = match (email.tls, &email.login) {
+                        (Tls::None, _) => "greeted",
+                        (Tls::Implicit, None) => "greeted over TLS",
+                        (Tls::Starttls, None) => "greeted, and STARTTLS done",
+                        (Tls::Implicit, Some(_)) => "greeted over TLS, and signed in",
+                        (Tls::Starttls, Some(_)) => "greeted, STARTTLS done, and signed in",
+                    };
+                    Finding::ok(Check::Mail, on, format!("{how}; nothing was sent"))
+                }
+                Err(refused) if refused.is_login => {
+                    let help = "check `username` and `password`; many relays want an application password";
+                    Finding::failure(Check::Mail, on, refused.reason, help, Exit::Credentials)
+                }
+                Err(refused) => {
+                    let help = "check `host`, `port` and `tls`: 465 goes with implicit, 587 with starttls";
+                    Finding::failure(Check::Mail, on, refused.reason, help, Exit::Io)
+                }
+            });
+        }
+        ReceiverKind::Webhook(hook) => {
+            findings.extend(hook.secrets.iter().filter_map(|place| can_sign(&receiver.name, place)));
+        }
+        ReceiverKind::Slack(_) | ReceiverKind::Teams(_) | ReceiverKind::Discord(_) | ReceiverKind::PagerDuty(_) => {}
+    }
+    if send {
+        findings.push(sample(context, receiver).await);
+    } else {
+        let why = "not sent without --send: whether messages are taken is not known";
+        findings.push(Finding::skipped(Check::Sample, &receiver.name, why));
+    }
+    findings
+}
+
+/// Whether its host can be reached; or what is wrong with a secret address.
+async fn host(receiver: &Receiver) -> Result<Option<Finding>, Finding> {
+    let (url, who) = match &receiver.kind {
+        ReceiverKind::Email(email) => {
+            let (host, is_tls) = (email.host.clone(), email.tls == Tls::Implicit);
+            let endpoint = Endpoint { host, port: email.port, is_tls, who: AllowedPeers::Anybody };
+            return Ok(Some(vendor::endpoint(&endpoint, Exit::Io).await));
+        }
+        ReceiverKind::Webhook(hook) => {
+            let url = match &hook.url {
+                HookUrl::Written(url) => url.clone(),
+                HookUrl::Secret(place) => of_secret(place, &receiver.name)?,
+            };
+            (url, who(hook.may_be_private))
+        }
+        ReceiverKind::PagerDuty(pager) => (pager.url.clone(), AllowedPeers::Public),
+        ReceiverKind::Slack(chat) | ReceiverKind::Teams(chat) | ReceiverKind::Discord(chat) => {
+            (of_secret(&chat.url, &receiver.name)?, who(chat.may_be_private))
+        }
+    };
+    Ok(vendor::host(&url, who, &receiver.proxy, Exit::Io).await)
+}
+
+fn who(may_be_private: bool) -> AllowedPeers {
+    if may_be_private { AllowedPeers::Private } else { AllowedPeers::Public }
+}
+
+/// The address that is kept at `place`; what is wrong with it never repeats it.
+fn of_secret(place: &SecretRef, name: &str) -> Result<url::Url, Finding> {
+    use secrecy::ExposeSecret;
+    let text = secrets::read(place).map_err(|error| error.to_string());
+    text.and_then(|text| secret_url(text.expose_secret().trim())).map_err(|reason| {
+        let help = "write the whole address there, as it is shown where it was made";
+        Finding::failure(Check::Receiver, name, reason, help, Exit::Configuration)
+    })
+}
+
+/// A secret that cannot sign is only noticed when something is to be sent.
+fn can_sign(name: &str, place: &SecretRef) -> Option<Finding> {
+    let secret = secrets::read(place).map_err(|error| error.to_string());
+    let signed = secret.and_then(|secret| signature(&secret, "msg", 0, b"").map_err(|error| error.to_string()));
+    let help = "docs/receivers.md says what a webhook's secret looks like";
+    signed.err().map(|reason| Finding::failure(Check::Receiver, name, reason, help, Exit::Configuration))
+}
+
+async fn sample(context: &Context, receiver: &Receiver) -> Finding {
+    let name = &receiver.name;
+    let help = |why: &str| format!("{why}; `authdrift receivers test {name}` tries it again");
+    match send_sample(context, receiver, SampleKind::Drift).await {
+        Ok((id, Attempt::Delivered(answer))) => Finding::ok(Check::Sample, name, format!("took {id}: {answer}")),
+        Ok((
+            _,
+            Attempt::Transient(reason, _) | Attempt::RateLimited(reason, _) | Attempt::PartiallyDelivered(reason, _),
+        )) => Finding::failure(
+            Check::Sample,
+            name,
+            reason,
+            help("an alert would be tried again for three days"),
+            Exit::Io,
+        ),
+        Ok((_, Attempt::Permanent(reason))) => {
+            Finding::failure(Check::Sample, name, reason, help("an alert would be given up"), Exit::Io)
+        }
+        Ok((_, Attempt::Disabled(reason))) => {
+            let help = help("nothing would be sent any more: make a new address there");
+            Finding::failure(Check::Sample, name, reason, help, Exit::Io)
+        }
+        Err(error) => Finding::failure(Check::Sample, name, error.message, error.help.unwrap_or_default(), error.exit),
+    }
+}
+
+/// Whether somebody elsewhere misses the watch when it falls silent.
+pub(super) async fn heartbeat(context: &Context, send: bool) -> Vec<Finding> {
+    let Some(place) = &context.config.heartbeat else {
+        let why = "none is configured: if this machine dies, nobody is told";
+        let help = "add [heartbeat] with the address of a service that misses signs of life; docs/alerts.md";
+        return vec![Finding::warning(Check::Heartbeat, "heartbeat", why, help)];
+    };
+    let secret::Secrets { mut findings, are_there } =
+        secret::look(&[SecretUse { key: "url", place: &place.url }], context);
+    if !are_there {
+        return findings;
+    }
+    let url = match of_secret(&place.url, "heartbeat") {
+        Ok(url) => url,
+        Err(finding) => {
+            findings.push(finding);
+            return findings;
+        }
+    };
+    let host = Endpoint::of(&url, AllowedPeers::Public).map_or_else(String::new, |endpoint| endpoint.host);
+    if !send {
+        let why = format!("{host} is configured, and not asked without --send: asking is a sign of life");
+        findings.push(Finding::skipped(Check::Heartbeat, "heartbeat", why));
+        return findings;
+    }
+    let sent = match Heartbeat::new(place, &context.config.proxy) {
+        Ok(heartbeat) => {
+            heartbeat.send(&HeartbeatSignal::Success, "authdrift doctor: somebody tries whether this arrives").await
+        }
+        Err(error) => Err(error.to_string()),
+    };
+    findings.push(match sent {
+        Ok(()) => Finding::ok(Check::Heartbeat, "heartbeat", format!("{host} took a sign of life")),
+        Err(reason) => {
+            let help = "check the address there, and that this machine may connect to it";
+            Finding::failure(Check::Heartbeat, host, reason, help, Exit::Io)
+        }
+    });
+    findings
+}

@@ -1,0 +1,211 @@
+//! `authdrift stale`: whether the daemon does its work, asked of what it left behind, so that it is noticed when it is dead.
+
+use crate::cli::command::RunCommand;
+use clap::Args;
+use std::fs;
+use std::io::{ErrorKind, Write};
+use std::path::Path;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use crate::cli::CliError;
+use crate::cli::context::Context;
+use crate::cli::output::count;
+use crate::clock::written;
+use crate::config::Instance;
+use crate::daemon::lock::{LockHolder, holder};
+use crate::delivery::direct::{DirectMessage, DirectNotifier, mark_or_none};
+use crate::exit::Exit;
+use crate::message::{Notice, NoticeKind};
+use crate::model::InstanceId;
+use crate::store::{Store, StoreError, cycles, events, instances};
+
+/// Check that the daemon still works, and alert people if not
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  authdrift stale              for a person
+  authdrift stale --tell       what authdrift-watch.timer runs
+  authdrift stale --after 20m  whatever the schedule
+
+It looks at when each instance was last looked at, with or without success. One that was never looked at, while others \
+are, waits for `authdrift reload`, and nobody is told. With --tell every receiver hears of it at once, \
+directly and not through the outbox: when it begins, once a day while it lasts, and when it is over. When they were told is \
+kept beside the database, in a file that ends in .stale.
+
+Exit codes: 0 everything was looked at in time, 69 it was not, 74 nobody could be told")]
+pub(crate) struct StaleOptions {
+    /// So long after the last cycle [default: when three cycles of the schedule are missing]
+    #[arg(long, value_name = "TIME")]
+    after: Option<humantime::Duration>,
+    /// Tell the receivers
+    #[arg(long)]
+    tell: bool,
+    /// Before people are told, look again after this time: a machine that just woke up has its cycles before it
+    #[arg(long, value_name = "TIME", default_value = "1m")]
+    again_after: humantime::Duration,
+}
+
+/// How often people are told of the same.
+const REMIND: TimeDelta = TimeDelta::hours(24);
+
+impl RunCommand for StaleOptions {
+    async fn run(&self, config: Option<&Path>, out: &mut dyn Write) -> Result<Exit, CliError> {
+        let context = &Context::load(config)?;
+        let mut found = look(context, self);
+        let note = Note::of(context);
+        let now = context.clock.now();
+        let is_told = note.told()?.is_some_and(|told| told <= now && now < told + REMIND);
+        if found.trouble.is_some() && self.tell && !is_told {
+            // A machine that just woke up has its cycles before it.
+            tokio::time::sleep(self.again_after.into()).await;
+            found = look(context, self);
+        }
+        for id in &found.new {
+            writeln!(out, "{id} is not watched yet: `authdrift reload`")?;
+        }
+        let Some(reason) = found.trouble else {
+            let others = if found.new.is_empty() { "" } else { "other " };
+            writeln!(out, "Every {others}instance was looked at in time.")?;
+            if self.tell && note.told()?.is_some() {
+                let text = "the service works again".to_owned();
+                tell(context, Notice { kind: NoticeKind::ReadAgain, subject: String::new(), text }, out).await?;
+                note.remove()?;
+            }
+            return Ok(Exit::Ok);
+        };
+        writeln!(out, "{reason}.")?;
+        if self.tell && !is_told {
+            tell(context, Notice { kind: NoticeKind::Unread, subject: String::new(), text: reason }, out).await?;
+            note.keep(now)?;
+        }
+        Ok(Exit::Unavailable)
+    }
+}
+
+/// What came of a look.
+#[derive(Default)]
+struct Found {
+    /// What is wrong, if something is.
+    trouble: Option<String>,
+    /// Never looked at, while others are: the daemon does not know them yet.
+    new: Vec<InstanceId>,
+}
+
+fn look(context: &Context, options: &StaleOptions) -> Found {
+    let config = &context.config;
+    let now = context.clock.now();
+    let last_cycles = || -> Result<Vec<Option<DateTime<Utc>>>, StoreError> {
+        let store = Store::open_to_read(&config.store)?;
+        store.read(|tx| {
+            let mut all = Vec::new();
+            for instance in &config.instances {
+                let row = instances::find(tx, &instance.id)?;
+                all.push(row.map_or(Ok(None), |row| cycles::latest(tx, row))?.map(|cycle| cycle.at));
+            }
+            Ok(all)
+        })
+    };
+    let last_cycles = match last_cycles() {
+        Ok(last_cycles) => last_cycles,
+        Err(error) => {
+            let error = CliError::from(error);
+            let help = error.help.map(|help| format!("; {help}")).unwrap_or_default();
+            let trouble = format!("Whether anything is watched is not known: {}{help}", error.message);
+            return Found { trouble: Some(trouble), ..Found::default() };
+        }
+    };
+    let (mut late, mut new) = (Vec::new(), Vec::new());
+    for (instance, last) in config.instances.iter().zip(last_cycles) {
+        match last {
+            None => new.push(instance.id.clone()),
+            Some(last) if is_late(instance, last, options, now) => {
+                late.push(format!("{} was last looked at: {}", instance.id, written(last)));
+            }
+            Some(_) => {}
+        }
+    }
+    let all = config.instances.len();
+    if late.len() + new.len() == all {
+        // Nobody looks at anything, so these do not just wait for a reload.
+        late.extend(new.drain(..).map(|id| format!("{id} was last looked at: never")));
+    }
+    if late.is_empty() {
+        return Found { trouble: None, new };
+    }
+    let is_all = late.len() == all;
+    let begin = match late.len() {
+        number if number == all => "Nothing is watched".to_owned(),
+        1 => format!("1 of {} is not looked at", count(all, "instance")),
+        number => format!("{number} of {} are not looked at", count(all, "instance")),
+    };
+    let works = if is_all { " and does not work" } else { "" };
+    let daemon = match holder(&config.store) {
+        Ok(LockHolder::None) => "no daemon is running, and `systemctl status authdrift` says why".to_owned(),
+        Ok(LockHolder::Daemon(says)) => format!("the daemon, process {}, is there{works}", says.pid),
+        Ok(LockHolder::Unknown) => format!("a daemon is there{works}"),
+        Err(error) => format!("whether a daemon is running is not known: {error}"),
+    };
+    let more = match late.len() {
+        0..=3 => String::new(),
+        all => format!(" and {} more", all - 3),
+    };
+    let first = late.get(..3).unwrap_or(&late).join(", ");
+    Found { trouble: Some(format!("{begin}: {daemon}; {first}{more}")), new }
+}
+
+fn is_late(instance: &Instance, last: DateTime<Utc>, options: &StaleOptions, now: DateTime<Utc>) -> bool {
+    match options.after {
+        Some(after) => (now - last).to_std().is_ok_and(|age| age > *after),
+        None => instance.schedule.is_late(last, now),
+    }
+}
+
+/// Tells every receiver, past the daemon and past its outbox.
+async fn tell(context: &Context, news: Notice, out: &mut dyn Write) -> Result<(), CliError> {
+    let all = context.config.receivers.len();
+    if all == 0 {
+        return Err(CliError::new(Exit::Io, "nobody can be told: the configuration has no receiver"));
+    }
+    let notifier = Arc::new(DirectNotifier::new(&context.config.receivers)?);
+    let mark = context.store_to_read().ok().and_then(|store| store.read(|tx| events::mark(tx)).ok().flatten());
+    match notifier.notify(DirectMessage::Notice(news), mark_or_none(mark), context.clock.now()).await {
+        0 => Err(CliError::new(Exit::Io, format!("nobody could be told: none of {} took it", count(all, "receiver")))
+            .with_help("it is tried again at the next run; `authdrift receivers test NAME` shows what is wrong")),
+        told => Ok(writeln!(out, "Told {told} of {}.", count(all, "receiver"))?),
+    }
+}
+
+/// When people were told, in a file beside the database, which may be what is broken.
+struct Note(PathBuf);
+
+impl Note {
+    fn of(context: &Context) -> Self {
+        Self(context.config.store.with_extension("stale"))
+    }
+
+    fn told(&self) -> Result<Option<DateTime<Utc>>, CliError> {
+        match fs::read_to_string(&self.0) {
+            // What makes no sense is no reason to keep quiet.
+            Ok(text) => Ok(Some(text.trim().parse().unwrap_or_default())),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(self.failed("read", &error)),
+        }
+    }
+
+    fn keep(&self, now: DateTime<Utc>) -> Result<(), CliError> {
+        fs::write(&self.0, written(now)).map_err(|error| self.failed("write", &error))
+    }
+
+    fn remove(&self) -> Result<(), CliError> {
+        fs::remove_file(&self.0).map_err(|error| self.failed("remove", &error))
+    }
+
+    fn failed(&self, action: &str, error: &std::io::Error) -> CliError {
+        let path = self.0.display();
+        CliError::new(Exit::Io, format!("cannot {action} '{path}', which says when people were told: {error}"))
+            .with_help("without it they are told again at every run")
+    }
+}

@@ -1,0 +1,178 @@
+//! `authdrift config check`.
+
+use crate::cli::command::RunCommand;
+use clap::Subcommand;
+use std::io::Write;
+use std::path::Path;
+
+use crate::cli::CliError;
+use crate::cli::context::Context;
+use crate::cli::output::{Columns, PLAIN, count};
+use crate::config::{Auth0Credential, Config, HookUrl, Proxy, ProxyAddress, ReceiverKind, SecretUse, Source, Webhook};
+use crate::connect;
+use crate::exit::Exit;
+use crate::secrets::{SecretError, SecretFile, inspect};
+use crate::trust::Rules;
+
+const HELP: &str = "\
+Examples:
+  authdrift config check
+  authdrift --config FILE config check";
+
+/// Check the configuration
+#[derive(Debug, Subcommand)]
+#[command(after_help = HELP)]
+pub(crate) enum ConfigCommand {
+    /// Check the file and show what it means; nothing is contacted
+    #[command(after_help = HELP)]
+    Check,
+}
+
+impl RunCommand for ConfigCommand {
+    async fn run(&self, file: Option<&Path>, out: &mut dyn Write) -> Result<Exit, CliError> {
+        let context = Context::load(file)?;
+        let config = &context.config;
+        writeln!(
+            out,
+            "{} is good: {}, {}.",
+            context.file.display(),
+            count(config.instances.len(), "instance"),
+            count(config.receivers.len(), "receiver")
+        )?;
+        writeln!(
+            out,
+            "Database {}, approvals by {} of {}.",
+            config.store.display(),
+            approvers(&config.approval.rules),
+            config.approval.allowed_signers.display()
+        )?;
+        match &config.heartbeat {
+            Some(_) => writeln!(out, "A service elsewhere misses it when it falls silent.")?,
+            None => writeln!(out, "Nobody notices when this machine dies: no [heartbeat] is configured.")?,
+        }
+        if let Some(proxy) = proxy(config) {
+            writeln!(out, "Requests go through the proxy {proxy}; mail does not.")?;
+        }
+        if let Some(listen) = &config.monitoring {
+            writeln!(out, "The daemon answers a monitoring system at {listen}.")?;
+        }
+        writeln!(out)?;
+        let mut columns = Columns::new(0);
+        for instance in &config.instances {
+            columns.row(
+                PLAIN,
+                [
+                    instance.id.to_string(),
+                    credentials(&instance.source),
+                    instance.schedule.cron.describe(context.clock.now()),
+                ],
+            );
+        }
+        columns.write(out)?;
+        for instance in &config.instances {
+            let mut next = context.clock.now();
+            let mut times = Vec::new();
+            for _ in 0..3 {
+                let Some(after) = instance.schedule.cron.next_after(next) else { break };
+                times.push(crate::clock::written(after));
+                next = after;
+            }
+            writeln!(out, "{} next: {}", instance.id, times.join(", "))?;
+        }
+        writeln!(out)?;
+        let mut columns = Columns::new(0);
+        for receiver in &config.receivers {
+            let place = match &receiver.kind {
+                ReceiverKind::Email(email) => format!("{}:{}", email.host, email.port),
+                ReceiverKind::Webhook(Webhook { url: HookUrl::Written(url), .. }) => {
+                    url.host_str().unwrap_or_default().to_owned()
+                }
+                ReceiverKind::PagerDuty(pager) => pager.url.host_str().unwrap_or_default().to_owned(),
+                ReceiverKind::Webhook(_)
+                | ReceiverKind::Slack(_)
+                | ReceiverKind::Teams(_)
+                | ReceiverKind::Discord(_) => "address in its secret".to_owned(),
+            };
+            let mut filter = format!("from {}", receiver.filter.min_severity);
+            if receiver.is_default {
+                filter.push_str(", and what nobody takes");
+            }
+            if let Some(digest) = &receiver.digest {
+                filter.push_str(&format!(", digest {}", digest.describe(context.clock.now())));
+            }
+            columns.row(PLAIN, [receiver.name.clone(), receiver.kind.as_str().to_owned(), place, filter]);
+        }
+        columns.write(out)?;
+        for warning in config.unrouted() {
+            writeln!(out, "warning: {warning}; mark a receiver with `default = true` to let it have them")?;
+        }
+        secrets(config, out)?;
+        Ok(Exit::Ok)
+    }
+}
+
+/// Says of which secrets nothing is at the place that the configuration names, and which of them others can read. They are
+/// not read.
+fn secrets(config: &Config, out: &mut dyn Write) -> Result<(), CliError> {
+    for (of, SecretUse { key, place }) in config.secrets() {
+        match inspect(place) {
+            Ok(SecretFile::Private) => {}
+            Ok(SecretFile::Open { mode }) => {
+                writeln!(
+                    out,
+                    "warning: '{key}' of {of}: {place} has mode {mode:04o}, so others can use it; chmod 600 it"
+                )?;
+            }
+            // Only the service has them.
+            Err(SecretError::NoCredentials { .. }) => {}
+            Err(error) => {
+                let why = std::error::Error::source(&error).map(|source| format!(" ({source})")).unwrap_or_default();
+                writeln!(out, "warning: '{key}' of {of}: {error}{why}")?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The proxy in words: without what is secret, and without reading a secret.
+fn proxy(config: &Config) -> Option<String> {
+    match &config.proxy {
+        Proxy::None => None,
+        Proxy::Named { at: ProxyAddress::Secret(place), .. } => Some(format!("whose address is in {place}")),
+        Proxy::Named { at: ProxyAddress::Written(_), .. } => {
+            Some(connect::Proxy::find(&config.proxy).ok()??.to_string())
+        }
+        Proxy::Environment => Some(format!("{} of the environment", connect::Proxy::find(&config.proxy).ok()??)),
+    }
+}
+
+/// How many people it takes: `1, from critical on 2, with touch`.
+fn approvers(rules: &Rules) -> String {
+    let mut words = rules.threshold.to_string();
+    let mut most = rules.threshold;
+    for (severity, need) in rules.by_severity.iter().map(|(severity, need)| (severity, *need)) {
+        if need > most {
+            words.push_str(&format!(", from {severity} on {need}"));
+            most = need;
+        }
+    }
+    if rules.require_touch { words + ", with touch," } else { words }
+}
+
+fn credentials(source: &Source) -> String {
+    match source {
+        Source::Clerk(clerk) => {
+            let has = [
+                clerk.publishable_key.as_ref().map(|_| "publishable key"),
+                clerk.secret_key.as_ref().map(|_| "secret key"),
+                clerk.platform.as_ref().map(|_| "platform token"),
+            ];
+            has.into_iter().flatten().collect::<Vec<_>>().join(", ")
+        }
+        Source::Auth0(auth0) => match &auth0.credential {
+            Auth0Credential::ClientSecret { .. } => "client secret".to_owned(),
+            Auth0Credential::PrivateKey { .. } => "private key".to_owned(),
+            Auth0Credential::Token(_) => "token".to_owned(),
+        },
+    }
+}
