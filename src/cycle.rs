@@ -171,9 +171,7 @@ impl Monitor {
 
         // What is new or over is read again before anybody hears of it: vendors' reads are eventually consistent, and a
         // change that is half applied should be reported once and whole.
-        let new = self.store.read(|tx| -> Result<Vec<String>, StoreError> {
-            moving_sections(tx, &self.instance, &self.evaluation(tx, &read, &trust)?)
-        });
+        let new = self.store.read(|tx| Ok(moving_sections(&self.instance, &self.evaluation(tx, &read, &trust)?)));
         let new = read.or_unusable(new)?;
         let confirm_after = self.instance.schedule.confirm_after;
         if !new.is_empty() && confirm_after > Duration::ZERO {
@@ -258,7 +256,7 @@ impl Monitor {
         tx: &store::Transaction<'_>,
         read: &ReadResult,
         trust: &TrustFiles,
-    ) -> Result<Evaluation, StoreError> {
+    ) -> Result<Evaluation<'_>, StoreError> {
         evaluate(tx, &self.instance.selection, &read.snapshot, trust, &self.catalogue, self.clock.now())
     }
 
@@ -393,22 +391,13 @@ impl Monitor {
 }
 
 /// The sections in which something would begin, change or end.
-fn moving_sections(
-    tx: &store::Transaction<'_>,
-    instance: &Instance,
-    evaluation: &Evaluation,
-) -> Result<Vec<String>, StoreError> {
-    let Evaluation::Compared(compared) = evaluation else { return Ok(Vec::new()) };
-    let known = match store::instances::find(tx, &instance.id)? {
-        Some(row) => compared.concluded(&instance.id, store::drifts::known(tx, row)?),
-        None => BTreeMap::new(),
-    };
-    let ending = incident::Ending::Reverted;
-    let steps =
-        incident::advance(&instance.id, &known, &compared.changes, &compared.sections, &ending, DateTime::default());
+fn moving_sections(instance: &Instance, evaluation: &Evaluation<'_>) -> Vec<String> {
+    let Evaluation::Compared(compared) = evaluation else { return Vec::new() };
+    let (known, findings, ending) = (&compared.known, &compared.findings, incident::Ending::Reverted);
+    let steps = incident::advance(&instance.id, known, findings, &compared.sections, &ending, DateTime::default());
     let moving = steps.iter().filter(|transition| transition.step != incident::DriftStep::Unchanged);
     let sections: BTreeSet<String> = moving.map(|transition| transition.drift.change.section().to_owned()).collect();
-    Ok(sections.into_iter().collect())
+    sections.into_iter().collect()
 }
 
 /// When the next cycle of `instance` is due after one at `now`.

@@ -11,9 +11,9 @@ use crate::alerting::{Notifications, Origin, announce, record_transitions, worst
 use crate::baseline::{
     BaselineSummary, DocumentImpact, approved_side, change_context, concluded, unknown, verified_ignoring_rollback,
 };
-use crate::classify::Catalogue;
+use crate::classify::{Catalogue, Findings};
 use crate::config::Config;
-use crate::diff::{Change, compare, compare::comparable};
+use crate::diff::{compare, compare::comparable};
 use crate::incident::{Ending, advance};
 use crate::message::{Notice, NoticeKind, listed};
 use crate::model::{Digest, InstanceId, State, display_safe, display_safe_sentence};
@@ -164,22 +164,22 @@ pub fn import(
     let changes = compare(table, |section| approved_side(&baseline, section), &pending.snapshot);
     let sections = comparable(&baseline.approved.subject.sections, &pending.snapshot);
     let known = concluded(&unknown(&baseline, &pending.snapshot), instance, &changes, drifts::known(tx, row)?);
+    let remembered = known.values().map(|drift| &drift.change);
+    let context = change_context(&baseline, &pending.snapshot, &pending.changes, remembered);
+    let findings = Findings::new(catalogue, context, changes);
     let ending = Ending::Approved(report.approvers.clone());
-    let mut steps = advance(instance, &known, &changes, &sections, &ending, now);
-    let remembered: Vec<Change> = known.into_values().map(|drift| drift.change).collect();
-    let beside = change_context(&baseline, &pending.snapshot, &pending.changes, &remembered);
+    let mut steps = advance(instance, &known, &findings, &sections, &ending, now);
     let notification_logs = events::notification_logs(tx, instance)?;
     for step in &mut steps {
         if let Some(log) = notification_logs.get(step.drift.id.as_str()) {
-            step.worst = worst_of(catalogue, &beside, log, &step.drift.change);
+            step.worst = worst_of(&findings, log, &step.drift.change);
         }
     }
     let transitions = record_transitions(tx, row, instance, now, steps)?;
     let closed = transitions.iter().filter(|transition| transition.step == crate::incident::DriftStep::Ended).count();
     let origin = Origin {
         config,
-        catalogue,
-        change_context: beside,
+        findings: &findings,
         instance,
         resource: &proposal.subject.resource,
         at: now,
@@ -198,5 +198,5 @@ pub fn import(
     let notice = Notice { kind: NoticeKind::Approved, subject: String::new(), text };
     let notices = if sequence > 1 { vec![notice] } else { Vec::new() };
     announce(tx, row, &origin, Notifications { transitions, notices, ..Notifications::default() })?;
-    Ok(Imported { instance: instance.clone(), baseline: report, closed, open: changes.len() })
+    Ok(Imported { instance: instance.clone(), baseline: report, closed, open: findings.all().len() })
 }
