@@ -14,7 +14,7 @@ const LONGEST: usize = 2_000;
 
 /// What happened, with every text safe to show.
 #[derive(Debug)]
-pub(super) struct Line {
+pub(super) struct LogLine {
     at: DateTime<Utc>,
     level: Level,
     /// What it is called, if it has a name.
@@ -24,7 +24,7 @@ pub(super) struct Line {
     pub(super) fields: Vec<(&'static str, Value)>,
 }
 
-impl Line {
+impl LogLine {
     pub(super) fn of(event: &Event<'_>, at: DateTime<Utc>) -> Self {
         let mut line =
             Self { at, level: *event.metadata().level(), event: None, message: String::new(), fields: Vec::new() };
@@ -97,7 +97,7 @@ impl Line {
     }
 }
 
-impl Visit for Line {
+impl Visit for LogLine {
     fn record_f64(&mut self, field: &Field, value: f64) {
         self.keep(field, value.into());
     }
