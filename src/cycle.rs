@@ -22,7 +22,7 @@ use crate::config::{Config, Instance};
 use crate::incident;
 use crate::model::{Digest, InstanceId, Resource, State};
 use crate::provider::{Fetched, LeftOut, Limits, Progress, ReadError, Reader, RequestRecord, Wanted};
-use crate::sections::{Api, Table};
+use crate::sections::Api;
 use crate::snapshot::{Reading, Snapshot};
 use crate::store::{self, Store, StoreError};
 use crate::telemetry::{Observable, Reread};
@@ -171,9 +171,7 @@ impl Monitor {
 
         // What is new or over is read again before anybody hears of it: vendors' reads are eventually consistent, and a
         // change that is half applied should be reported once and whole.
-        let new = self.store.read(|tx| -> Result<Vec<String>, StoreError> {
-            moving_sections(tx, &self.instance, &self.evaluation(tx, &read, &trust)?)
-        });
+        let new = self.store.read(|tx| Ok(moving_sections(&self.instance, &self.evaluation(tx, &read, &trust)?)));
         let new = read.or_unusable(new)?;
         let confirm_after = self.instance.schedule.confirm_after;
         if !new.is_empty() && confirm_after > Duration::ZERO {
@@ -258,7 +256,7 @@ impl Monitor {
         tx: &store::Transaction<'_>,
         read: &ReadResult,
         trust: &TrustFiles,
-    ) -> Result<Evaluation, StoreError> {
+    ) -> Result<Evaluation<'_>, StoreError> {
         evaluate(tx, &self.instance.selection, &read.snapshot, trust, &self.catalogue, self.clock.now())
     }
 
@@ -304,7 +302,7 @@ impl Monitor {
     /// The sections of which a reading is at hand that is young enough.
     fn cached(&self) -> BTreeSet<String> {
         let now = self.clock.now();
-        let table = Table::of(self.instance.id.provider);
+        let table = self.instance.table();
         let cached = self.cached.lock().unwrap_or_else(PoisonError::into_inner);
         let is_young = |name: &str, at: DateTime<Utc>| {
             let every = table.section(name).and_then(|section| section.every);
@@ -318,7 +316,7 @@ impl Monitor {
     fn cache(&self, snapshot: &Snapshot) {
         let now = self.clock.now();
         let young = self.cached();
-        let table = Table::of(self.instance.id.provider);
+        let table = self.instance.table();
         let mut cached = self.cached.lock().unwrap_or_else(PoisonError::into_inner);
         for (name, reading) in &snapshot.sections {
             let is_slow = table.section(name).is_some_and(|section| section.every.is_some());
@@ -345,7 +343,7 @@ impl Monitor {
     /// From foreign values to canonical documents, and one snapshot.
     fn assemble(&self, fetched: Fetched) -> ReadResult {
         let redaction = Redaction { key: self.store.fingerprint_key().clone(), keep_code: self.instance.keep_code };
-        let table = Table::of(self.instance.id.provider);
+        let table = self.instance.table();
         let mut snapshot = self.empty_snapshot();
         snapshot.resource = fetched.resource.primary().unwrap_or_default().to_owned();
         snapshot.identifiers = fetched.resource;
@@ -393,22 +391,13 @@ impl Monitor {
 }
 
 /// The sections in which something would begin, change or end.
-fn moving_sections(
-    tx: &store::Transaction<'_>,
-    instance: &Instance,
-    evaluation: &Evaluation,
-) -> Result<Vec<String>, StoreError> {
-    let Evaluation::Compared(compared) = evaluation else { return Ok(Vec::new()) };
-    let known = match store::instances::find(tx, &instance.id)? {
-        Some(row) => compared.concluded(&instance.id, store::drifts::known(tx, row)?),
-        None => BTreeMap::new(),
-    };
-    let ending = incident::Ending::Reverted;
-    let steps =
-        incident::advance(&instance.id, &known, &compared.changes, &compared.sections, &ending, DateTime::default());
+fn moving_sections(instance: &Instance, evaluation: &Evaluation<'_>) -> Vec<String> {
+    let Evaluation::Compared(compared) = evaluation else { return Vec::new() };
+    let (known, findings, ending) = (&compared.known, &compared.findings, incident::Ending::Reverted);
+    let steps = incident::advance(&instance.id, known, findings, &compared.sections, &ending, DateTime::default());
     let moving = steps.iter().filter(|transition| transition.step != incident::DriftStep::Unchanged);
     let sections: BTreeSet<String> = moving.map(|transition| transition.drift.change.section().to_owned()).collect();
-    Ok(sections.into_iter().collect())
+    sections.into_iter().collect()
 }
 
 /// When the next cycle of `instance` is due after one at `now`.

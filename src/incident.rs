@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 pub use silence::{Matcher, Muting, Silence};
 
 use crate::canonical;
+use crate::classify::{Finding, Findings};
 use crate::diff::{Change, ChangeKind};
 use crate::model::{Digest, DriftId, InstanceId, Severity, word};
 
@@ -96,6 +97,8 @@ pub struct Transition {
     pub fingerprint: Digest,
     /// The drift after the step.
     pub drift: Drift,
+    /// What its change means.
+    pub finding: Finding,
     /// What people are told of it.
     pub notification: Notification,
     /// Whether somebody asked for quiet about it, or announced something else.
@@ -106,27 +109,28 @@ pub struct Transition {
 
 impl Transition {
     /// A step that is told if it is one.
-    pub fn new(step: DriftStep, fingerprint: Digest, drift: Drift) -> Self {
+    pub fn new(step: DriftStep, fingerprint: Digest, drift: Drift, findings: &Findings<'_>) -> Self {
+        let finding = findings.of(&drift.change).into_owned();
         let notification = if step == DriftStep::Unchanged { Notification::Nothing } else { Notification::Step };
-        Self { step, fingerprint, drift, notification, muting: Muting::None, worst: Severity::Info }
+        Self { step, fingerprint, drift, finding, notification, muting: Muting::None, worst: Severity::Info }
     }
 }
 
 /// What a reading means for the drifts of an instance.
 ///
-/// `known` holds every remembered drift by fingerprint, `changes` every difference now, `compared` the sections that
+/// `known` holds every remembered drift by fingerprint, `findings` every difference now, `compared` the sections that
 /// could be compared. An open drift of another section keeps its status: nothing is known about it.
 pub fn advance(
     instance: &InstanceId,
     known: &BTreeMap<Digest, Drift>,
-    changes: &[Change],
+    findings: &Findings<'_>,
     compared: &BTreeSet<String>,
     ending: &Ending,
     now: DateTime<Utc>,
 ) -> Vec<Transition> {
     let mut transitions = Vec::new();
     let mut seen = BTreeSet::new();
-    for change in changes {
+    for change in findings.all().iter().map(|finding| &finding.change) {
         let fingerprint = fingerprint(instance, change);
         let (step, drift) = match known.get(&fingerprint) {
             Some(drift) if drift.status == Status::Open && drift.change.is_same(change) => {
@@ -154,13 +158,13 @@ pub fn advance(
             }
         };
         seen.insert(fingerprint.clone());
-        transitions.push(Transition::new(step, fingerprint, drift));
+        transitions.push(Transition::new(step, fingerprint, drift, findings));
     }
     let open = known.iter().filter(|(_, drift)| drift.status == Status::Open);
     for (fingerprint, drift) in open.filter(|(fingerprint, _)| !seen.contains(*fingerprint)) {
         let is_comparable = compared.contains(drift.change.section());
         // Its object vanished or was replaced whole: it did not go back, the larger difference stands for it.
-        let is_covered = changes.iter().any(|change| covers(change, &drift.change));
+        let is_covered = findings.all().iter().any(|finding| covers(&finding.change, &drift.change));
         if !is_comparable || is_covered {
             continue;
         }
@@ -169,7 +173,7 @@ pub fn advance(
             Ending::Approved(by) => (Status::Approved, by.clone()),
         };
         let drift = Drift { status, closed_at: Some(now), closed_by, ..drift.clone() };
-        transitions.push(Transition::new(DriftStep::Ended, fingerprint.clone(), drift));
+        transitions.push(Transition::new(DriftStep::Ended, fingerprint.clone(), drift, findings));
     }
     transitions
 }
@@ -193,8 +197,18 @@ pub fn as_json(change: &Change) -> Value {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::LazyLock;
+
     use super::*;
+    use crate::classify::{Catalogue, ChangeContext};
+    use crate::model::Provider;
     use proptest::prelude::*;
+
+    static CATALOGUE: LazyLock<Catalogue> = LazyLock::new(|| Catalogue::of(Provider::Clerk, None).unwrap());
+
+    fn found(changes: &[Change]) -> Findings<'static> {
+        Findings::new(&CATALOGUE, ChangeContext::default(), changes.to_vec())
+    }
 
     fn instance() -> InstanceId {
         "clerk:test".parse().unwrap()
@@ -221,7 +235,7 @@ mod tests {
         for (minute, (changes, compared)) in cycles.iter().enumerate() {
             let compared = compared.iter().map(|section| (*section).to_owned()).collect();
             let now = at(i64::try_from(minute).unwrap());
-            let transitions = advance(&instance(), &known, changes, &compared, &Ending::Reverted, now);
+            let transitions = advance(&instance(), &known, &found(changes), &compared, &Ending::Reverted, now);
             steps.push(transitions.iter().map(|transition| transition.step).collect());
             for transition in transitions {
                 known.insert(transition.fingerprint, transition.drift);
@@ -293,7 +307,7 @@ mod tests {
                 let compared: BTreeSet<String> = is_read.then(|| "a".to_owned()).into_iter().collect();
                 let changes: Vec<_> = values.iter().filter(|_| is_read).map(|(name, value)| change(&format!("/a/{name}"), *value)).collect();
                 let open_before: BTreeSet<_> = known.iter().filter(|(_, drift)| drift.status == Status::Open).map(|(f, _)| f.clone()).collect();
-                let transitions = advance(&instance(), &known, &changes, &compared, &Ending::Reverted, at(minute as i64));
+                let transitions = advance(&instance(), &known, &found(&changes), &compared, &Ending::Reverted, at(minute as i64));
                 let touched: BTreeSet<_> = transitions.iter().map(|transition| transition.fingerprint.clone()).collect();
                 prop_assert!(!is_read || open_before.is_subset(&touched));
                 for transition in transitions {

@@ -30,12 +30,10 @@ pub use words::listed;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
-use crate::diff::ChangeKind;
-use crate::model::{
-    Category, Direction, DriftId, HistoryMark, InstanceId, MessageId, Pointer, Severity, State, Unit, display_safe,
-};
+use crate::classify::Meaning;
+use crate::diff::Change;
+use crate::model::{Category, DriftId, HistoryMark, InstanceId, MessageId, Severity, State, display_safe};
 
 /// What one receiver is told about one cycle of one instance.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -170,30 +168,15 @@ impl EntryStatus {
 pub struct Entry {
     /// What happened.
     pub news: EntryStatus,
-    /// The catalogue's id; `unclassified` when it knows nothing about the path.
-    pub setting: String,
+    /// What it means.
+    #[serde(flatten)]
+    pub meaning: Meaning,
     /// Which setting of which object: the same in every alert about it.
     #[serde(default)]
     pub topic: String,
-    /// What a person calls it, with the name of the thing it is about.
-    pub title: String,
-    /// One sentence on why it matters, by the direction it went.
-    pub why: String,
-    /// Where to click, if the catalogue knows.
-    pub dashboard: Option<String>,
-    /// Which audit-log event to look for, if the catalogue knows.
-    pub event: Option<String>,
-    /// The category.
-    pub category: Category,
     /// Categories of what follows from it, where they are others.
     #[serde(default)]
     pub also: Vec<Category>,
-    /// The severity.
-    pub severity: Severity,
-    /// Which way it went.
-    pub direction: Direction,
-    /// How numbers of this setting are read by people.
-    pub unit: Option<Unit>,
     /// The last reading without it; absent when there was none.
     #[serde(default)]
     pub last_good: Option<DateTime<Utc>>,
@@ -222,15 +205,17 @@ pub struct Entry {
 impl Entry {
     /// Whether a receiver of these categories wants to hear it.
     pub fn is_of(&self, categories: &[Category]) -> bool {
-        categories.contains(&self.category) || self.also.iter().any(|also| categories.contains(also))
+        categories.contains(&self.meaning.category) || self.also.iter().any(|also| categories.contains(also))
     }
 
     /// The same, told under the title of `whole`, from which it follows.
     pub fn as_part_of(self, whole: &Self) -> Self {
-        let also = if self.category == whole.category { Vec::new() } else { vec![self.category] };
-        let Self { setting, topic, title, dashboard, event, category, unit, .. } = whole.clone();
-        let why = if self.direction.is_worse_than(whole.direction) { self.why.clone() } else { whole.why.clone() };
-        Self { setting, topic, title, why, dashboard, event, category, also, unit, ..self }
+        let also =
+            if self.meaning.category == whole.meaning.category { Vec::new() } else { vec![self.meaning.category] };
+        let Meaning { why: own, severity, direction, .. } = self.meaning;
+        let why = if direction.is_worse_than(whole.meaning.direction) { own } else { whole.meaning.why.clone() };
+        let meaning = Meaning { why, severity, direction, ..whole.meaning.clone() };
+        Self { meaning, topic: whole.topic.clone(), also, ..self }
     }
 }
 
@@ -239,14 +224,9 @@ impl Entry {
 pub struct EntryChange {
     /// The drift.
     pub id: DriftId,
-    /// The path.
-    pub path: Pointer,
-    /// The kind of change.
-    pub kind: ChangeKind,
-    /// The approved value; null when there was none.
-    pub before: Value,
-    /// The value read; null when there is none.
-    pub after: Value,
+    /// What differs.
+    #[serde(flatten)]
+    pub change: Change,
 }
 
 /// A section that became unreadable, readable again, or known for the first time; or a credential that died or lives again.
@@ -516,7 +496,7 @@ impl Alert {
         let of_trust = self.untrusted.iter().map(|_| Severity::Critical);
         self.entries
             .iter()
-            .map(|entry| entry.severity)
+            .map(|entry| entry.meaning.severity)
             .chain(of_sections)
             .chain(of_trust)
             .chain(self.notices.iter().map(|notice| notice.kind.severity()))

@@ -11,9 +11,8 @@ pub use cache::Statuses;
 use chrono::{DateTime, Utc};
 
 use crate::baseline::{BaselineSummary, Evaluation, evaluate};
-use crate::classify::{Catalogue, ChangeContext, Finding, classify_in};
+use crate::classify::{Catalogue, Finding, Findings};
 use crate::config::Instance;
-use crate::diff::Change;
 use crate::incident::{SectionKind, Status, section_kinds};
 use crate::model::{InstanceId, State, Verdict};
 use crate::snapshot::{Reading, Snapshot};
@@ -73,22 +72,22 @@ impl InstanceStatus {
         trust: &TrustFiles,
         now: DateTime<Utc>,
     ) -> Result<Self, StoreError> {
-        Self::load_with_context(tx, instance, catalogue, trust, now).map(|(status, _)| status)
+        Self::load_with_findings(tx, instance, catalogue, trust, now).map(|(status, _)| status)
     }
 
-    /// The same, and the context in which its drifts are classified.
+    /// The same, and what was found.
     ///
     /// # Errors
     /// The database cannot be read.
-    pub fn load_with_context(
+    pub fn load_with_findings<'a>(
         tx: &Transaction<'_>,
         instance: &Instance,
-        catalogue: &Catalogue,
+        catalogue: &'a Catalogue,
         trust: &TrustFiles,
         now: DateTime<Utc>,
-    ) -> Result<(Self, ChangeContext), StoreError> {
+    ) -> Result<(Self, Findings<'a>), StoreError> {
         let id = &instance.id;
-        let alone = |status| (status, ChangeContext::default());
+        let alone = |status| (status, Findings::none(catalogue));
         let Some(row) = instances::find(tx, id)? else { return Self::never_read(tx, id, None).map(alone) };
         let cycle = overview::last_cycle(tx, row, now)?;
         let (snapshot, read_at) = match cycles::latest_snapshot(tx, row, id) {
@@ -105,10 +104,9 @@ impl InstanceStatus {
             (Evaluation::Untrusted(_), Err(_)) => BTreeMap::new(),
             (_, known) => known?,
         };
-        let remembered: Vec<Change> = known.values().map(|drift| drift.change.clone()).collect();
-        let change_context = evaluation.change_context(&snapshot, &remembered);
-        let open = known.into_values().filter(|drift| drift.status == Status::Open);
-        let open: Vec<Finding> = open.map(|drift| classify_in(catalogue, &change_context, drift.change)).collect();
+        let findings = evaluation.findings(catalogue).into_owned();
+        let open = known.values().filter(|drift| drift.status == Status::Open);
+        let open: Vec<Finding> = open.map(|drift| findings.of(&drift.change).into_owned()).collect();
         let accepted = overview::baseline(tx, row)?.map(|(_, accepted)| accepted);
         // What the newest cycle could not read may have been accepted since.
         let last = cycle.as_ref().map(|cycle| match cycle.verdict {
@@ -122,7 +120,7 @@ impl InstanceStatus {
             Evaluation::NoBaseline => Ok(None),
             Evaluation::Compared(compared) => Ok(Some(BaselineSummary::of(&compared.baseline))),
         };
-        Ok((Self { verdict, cycle, open, sections, baseline }, change_context))
+        Ok((Self { verdict, cycle, open, sections, baseline }, findings))
     }
 
     /// The newest cycle's word alone, with nothing verified.
@@ -158,7 +156,7 @@ impl InstanceStatus {
 }
 
 /// The verdict of the newest cycle, corrected by what changed since.
-fn verdict(evaluation: &Evaluation, last: Option<Verdict>, is_drift_open: bool, snapshot: &Snapshot) -> Verdict {
+fn verdict(evaluation: &Evaluation<'_>, last: Option<Verdict>, is_drift_open: bool, snapshot: &Snapshot) -> Verdict {
     match (evaluation, last) {
         // A baseline that can be trusted again was still not compared with anything.
         (Evaluation::Untrusted(_), _) | (Evaluation::Compared(_), Some(Verdict::Untrusted)) => Verdict::Untrusted,

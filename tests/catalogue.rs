@@ -168,8 +168,8 @@ fn recorded_drifts_go_the_recorded_way() {
                 drifts.into_iter().partition(|drift| path.contains(&drift.change.path));
             assert!(!here.is_empty(), "{path}: no drift");
             for drift in here {
-                assert_eq!(drift.direction, direction, "{path}");
-                assert_eq!(drift.setting == UNCLASSIFIED, direction == Direction::Unknown, "{path}");
+                assert_eq!(drift.meaning.direction, direction, "{path}");
+                assert_eq!(drift.meaning.setting == UNCLASSIFIED, direction == Direction::Unknown, "{path}");
                 compared += 1;
             }
             drifts = rest;

@@ -267,10 +267,10 @@ fn what_weakens_a_tenant_counts_as_that() {
         let drift = changes
             .into_iter()
             .map(|change| classify(&catalogue, change))
-            .max_by_key(|drift| drift.direction == direction);
+            .max_by_key(|drift| drift.meaning.direction == direction);
         let drift = drift.unwrap();
         assert_eq!(
-            (drift.setting.as_str(), drift.severity, drift.direction),
+            (drift.meaning.setting.as_str(), drift.meaning.severity, drift.meaning.direction),
             (setting, severity, direction),
             "{place}"
         );

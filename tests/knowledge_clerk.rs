@@ -137,7 +137,7 @@ fn one_click_is_one_entry_in_whichever_apis_it_shows() {
     for (one, other) in table {
         let name = |path| {
             let drift = assessed(path, ChangeKind::Changed, json!(1), json!(2), false);
-            (drift.setting, drift.title)
+            (drift.meaning.setting, drift.meaning.title)
         };
         assert_eq!(name(one), name(other), "{one} and {other}");
         assert_ne!(name(one).0, UNCLASSIFIED, "{one}");
@@ -189,6 +189,6 @@ fn changes_go_the_way_they_should() {
     for (path, kind, before, after, severity) in table {
         let is_member = before.is_string() && after.is_null() || before.is_null() && after.is_string();
         let drift = assessed(path, kind, before.clone(), after.clone(), is_member);
-        assert_eq!((drift.direction, drift.severity), (Direction::Weaker, severity), "{path}");
+        assert_eq!((drift.meaning.direction, drift.meaning.severity), (Direction::Weaker, severity), "{path}");
     }
 }

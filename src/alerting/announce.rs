@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use super::Notifications;
 use super::cause::causes;
 use crate::baseline::BaselineSummary;
-use crate::classify::{Catalogue, ChangeContext, Finding, classify_in};
+use crate::classify::{Findings, Meaning};
 use crate::config::{Config, Filter, Receiver};
 use crate::host::hostname;
 use crate::incident::{Drift, DriftStep, Muting, Notification, NotificationLog, SectionKind, Status, Transition};
@@ -26,10 +26,8 @@ use crate::store::{StoreError, Transaction, drifts, events, news};
 pub struct Origin<'a> {
     /// Who is told.
     pub config: &'a Config,
-    /// What changes mean.
-    pub catalogue: &'a Catalogue,
-    /// What is known beside them.
-    pub change_context: ChangeContext,
+    /// What was found.
+    pub findings: &'a Findings<'a>,
     /// About what.
     pub instance: &'a InstanceId,
     /// The vendor's identity of it.
@@ -137,7 +135,7 @@ fn approvers_needed(
     if rules.least() == rules.most() || sections.iter().any(|section| section.news == SectionStatus::Unbaselined) {
         return Ok(rules.most());
     }
-    let severity = |drift: Drift| classify_in(origin.catalogue, &origin.change_context, drift.change).severity;
+    let severity = |drift: Drift| origin.findings.of(&drift.change).meaning.severity;
     let worst = drifts::open(tx, row)?.into_iter().map(severity).max();
     Ok(rules.need(worst.unwrap_or(Severity::Info)))
 }
@@ -193,7 +191,7 @@ fn share(alert: &Alert, receiver: &Receiver, receivers: &[Receiver]) -> Option<A
     let mut wanted = alert.clone();
     wanted.entries.retain(|entry| {
         wants(&|filter| {
-            entry.severity >= filter.min_severity
+            entry.meaning.severity >= filter.min_severity
                 && filter.categories.as_ref().is_none_or(|categories| entry.is_of(categories))
         })
     });
@@ -226,9 +224,8 @@ fn entries(origin: &Origin<'_>, transitions: &[Transition]) -> Vec<Entry> {
     for transition in transitions {
         let Some(news) = news_of(transition) else { continue };
         let change = &transition.drift.change;
-        let drift = classify_in(origin.catalogue, &origin.change_context, change.clone());
         let until = origin.baseline.as_ref().and_then(|baseline| baseline.end_of(&change.path));
-        entries.push(entry(news, drift, transition, until));
+        entries.push(entry(news, transition, until));
         changes.push(change);
     }
     let causes = causes(Table::of(origin.instance.provider), &changes);
@@ -257,8 +254,7 @@ fn count_still_open(
     for drift in open {
         // What was kept quiet began no story that could go on.
         if !notification_logs.get(drift.id.as_str()).is_some_and(NotificationLog::is_untold) {
-            let drift = classify_in(origin.catalogue, &origin.change_context, drift.change);
-            *topics.entry(drift.topic).or_default() += 1;
+            *topics.entry(origin.findings.of(&drift.change).topic.clone()).or_default() += 1;
         }
     }
     for entry in entries.iter_mut().filter(|entry| entry.news.is_over()) {
@@ -267,32 +263,18 @@ fn count_still_open(
     Ok(())
 }
 
-fn entry(news: EntryStatus, drift: Finding, transition: &Transition, until: Option<DateTime<Utc>>) -> Entry {
-    let known = &transition.drift;
-    let change = EntryChange {
-        id: known.id.clone(),
-        path: known.change.path.clone(),
-        kind: known.change.kind,
-        before: known.change.before.clone(),
-        after: known.change.after.clone(),
-    };
+fn entry(news: EntryStatus, transition: &Transition, until: Option<DateTime<Utc>>) -> Entry {
+    let (known, finding) = (&transition.drift, &transition.finding);
     let unannounced = match &transition.muting {
         Muting::Escalated { reason, .. } => Some(reason.clone()),
         Muting::None | Muting::Silenced(_) => None,
     };
+    let severity = transition.muting.severity(finding.meaning.severity).max(transition.worst);
     Entry {
         news,
-        setting: drift.setting,
-        topic: drift.topic,
-        title: drift.title,
-        why: drift.why,
-        dashboard: drift.dashboard,
-        event: drift.event,
-        category: drift.category,
+        meaning: Meaning { severity, ..finding.meaning.clone() },
+        topic: finding.topic.clone(),
         also: Vec::new(),
-        severity: transition.muting.severity(drift.severity).max(transition.worst),
-        direction: drift.direction,
-        unit: drift.unit,
         last_good: known.last_good,
         first_seen: known.first_seen,
         closed_at: known.closed_at,
@@ -301,7 +283,7 @@ fn entry(news: EntryStatus, drift: Finding, transition: &Transition, until: Opti
         approved_by: known.closed_by.clone(),
         approved_until: until.filter(|_| news == EntryStatus::Approved),
         unannounced,
-        changes: vec![change],
+        changes: vec![EntryChange { id: known.id.clone(), change: known.change.clone() }],
     }
 }
 

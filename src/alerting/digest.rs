@@ -78,7 +78,7 @@ fn send_digest(
 
 /// How an instance stands, in one line.
 fn in_words(status: &InstanceStatus, now: DateTime<Utc>) -> String {
-    let of = |severity: &Severity| status.open.iter().filter(|drift| drift.severity == *severity).count();
+    let of = |severity: &Severity| status.open.iter().filter(|drift| drift.meaning.severity == *severity).count();
     let counts = Severity::ALL.iter().rev().map(|severity| (severity, of(severity))).filter(|(_, count)| *count > 0);
     let counts: Vec<String> = counts.map(|(severity, count)| format!("{count} {severity}")).collect();
     let open = if counts.is_empty() { "nothing open".to_owned() } else { format!("open: {}", counts.join(", ")) };

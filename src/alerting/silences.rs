@@ -1,7 +1,6 @@
 //! Silences and change windows: how they begin, how they are ended, and what is said when they are over.
 
 use super::{Origin, tell};
-use crate::classify::{Finding, classify_in};
 use crate::clock::written;
 use crate::config::{ApprovalConfig, Config};
 use crate::incident::{Silence, Status};
@@ -54,8 +53,8 @@ pub fn of_ends(
         let mut end = End::default();
         for drift in drifts::known(tx, row)?.into_values() {
             let Some(was_quiet) = happened.get(drift.id.as_str()) else { continue };
-            let Finding { title: name, severity, .. } =
-                classify_in(origin.catalogue, &origin.change_context, drift.change.clone());
+            let finding = origin.findings.of(&drift.change);
+            let (name, severity) = (finding.meaning.title.clone(), finding.meaning.severity);
             let is_open = drift.status == Status::Open;
             match (was_quiet, is_open) {
                 (true, true) => end.open.push(name),

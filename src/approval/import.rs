@@ -6,15 +6,14 @@ use std::path::{Path, PathBuf};
 use chrono::{DateTime, Utc};
 use serde_json::json;
 
-use super::propose::Pending;
-use super::{ApprovalError, Proposal};
+use super::{ApprovalError, Pending, Proposal};
 use crate::alerting::{Notifications, Origin, announce, record_transitions, worst_of};
 use crate::baseline::{
-    BaselineSummary, DocumentImpact, approved_side, change_context, concluded, sound_baseline, unknown,
+    BaselineSummary, DocumentImpact, approved_side, change_context, concluded, unknown, verified_ignoring_rollback,
 };
-use crate::classify::Catalogue;
+use crate::classify::{Catalogue, Findings};
 use crate::config::Config;
-use crate::diff::{Change, compare, compare::comparable};
+use crate::diff::{compare, compare::comparable};
 use crate::incident::{Ending, advance};
 use crate::message::{Notice, NoticeKind, listed};
 use crate::model::{Digest, InstanceId, State, display_safe, display_safe_sentence};
@@ -105,7 +104,7 @@ pub fn import(
     let is_newest = links.last().is_some_and(|link| link.identity == identity);
     let is_stored = statements.iter().all(|signed| stored.contains(signed));
     if links.iter().any(|link| link.identity == identity) && (is_stored || !is_newest) {
-        return Err(pending.shortage().cloned().map_or(already, ApprovalError::Untrusted));
+        return Err(pending.insufficient().cloned().map_or(already, ApprovalError::Untrusted));
     }
     let recorded = |size| events::recorded_at(tx, size).ok().flatten();
     let times = EventTimes { now, recorded: &recorded };
@@ -158,29 +157,29 @@ pub fn import(
     events::append(tx, now, events::APPROVED, Some(instance), data)?;
 
     // As any later cycle will see it: verified from the stored rows.
-    let baseline = sound_baseline(tx, &pending.snapshot, trust, catalogue, now)??
+    let baseline = verified_ignoring_rollback(tx, &pending.snapshot, trust, catalogue, now)??
         .ok_or_else(|| StoreError::Damaged("the baseline that was just written is not there".to_owned()))?;
     let report = BaselineSummary::of(&baseline);
     let table = Table::of(instance.provider);
     let changes = compare(table, |section| approved_side(&baseline, section), &pending.snapshot);
     let sections = comparable(&baseline.approved.subject.sections, &pending.snapshot);
     let known = concluded(&unknown(&baseline, &pending.snapshot), instance, &changes, drifts::known(tx, row)?);
+    let remembered = known.values().map(|drift| &drift.change);
+    let context = change_context(&baseline, &pending.snapshot, &pending.changes, remembered);
+    let findings = Findings::new(catalogue, context, changes);
     let ending = Ending::Approved(report.approvers.clone());
-    let mut steps = advance(instance, &known, &changes, &sections, &ending, now);
-    let remembered: Vec<Change> = known.into_values().map(|drift| drift.change).collect();
-    let beside = change_context(&baseline, &pending.snapshot, &pending.changes, &remembered);
+    let mut steps = advance(instance, &known, &findings, &sections, &ending, now);
     let notification_logs = events::notification_logs(tx, instance)?;
     for step in &mut steps {
         if let Some(log) = notification_logs.get(step.drift.id.as_str()) {
-            step.worst = worst_of(catalogue, &beside, log, &step.drift.change);
+            step.worst = worst_of(&findings, log, &step.drift.change);
         }
     }
     let transitions = record_transitions(tx, row, instance, now, steps)?;
     let closed = transitions.iter().filter(|transition| transition.step == crate::incident::DriftStep::Ended).count();
     let origin = Origin {
         config,
-        catalogue,
-        change_context: beside,
+        findings: &findings,
         instance,
         resource: &proposal.subject.resource,
         at: now,
@@ -199,5 +198,5 @@ pub fn import(
     let notice = Notice { kind: NoticeKind::Approved, subject: String::new(), text };
     let notices = if sequence > 1 { vec![notice] } else { Vec::new() };
     announce(tx, row, &origin, Notifications { transitions, notices, ..Notifications::default() })?;
-    Ok(Imported { instance: instance.clone(), baseline: report, closed, open: changes.len() })
+    Ok(Imported { instance: instance.clone(), baseline: report, closed, open: findings.all().len() })
 }

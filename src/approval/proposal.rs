@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::ApprovalError;
 use crate::canonical::{self, Document, MemoryBudget};
-use crate::classify::{Catalogue, ChangeContext, Finding, classify_in, weakest};
+use crate::classify::{Catalogue, ChangeContext, Finding, Findings, weakest};
 use crate::diff::compare::{Side, compare_to_approve};
 use crate::model::{Digest, Pointer, State, display_safe};
 use crate::sections::Table;
@@ -133,9 +133,8 @@ impl Proposal {
             let after = side(&self.subject, section).unwrap_or(Side::Unknown);
             compare_to_approve(table, section, before, after, &mut changes);
         }
-        let change_context =
-            ChangeContext::new(table, self.values(previous), self.values(&self.subject), &changes, &[]);
-        changes.into_iter().map(|change| classify_in(catalogue, &change_context, change)).collect()
+        let context = ChangeContext::new(table, self.values(previous), self.values(&self.subject), &changes, []);
+        Findings::new(catalogue, context, changes).into_vec()
     }
 
     /// The value of every section that `subject` names one of.
@@ -184,8 +183,8 @@ impl Proposal {
         let bad = |reason| ApprovalError::BadBase { sequence: previous.sequence, reason };
         let statements: Vec<SignedStatement> = self.previous_statements.iter().cloned().map(Into::into).collect();
         let approved = trust::approvals(previous, &statements, policy).map_err(bad)?;
-        match approved.shortage {
-            Some(shortage) => Err(bad(shortage)),
+        match approved.insufficient {
+            Some(insufficient) => Err(bad(insufficient)),
             None => Ok(approved.approvals.into_iter().map(|approval| approval.approver).collect()),
         }
     }

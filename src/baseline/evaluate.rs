@@ -1,11 +1,12 @@
 //! The evaluation of a snapshot against the baseline. Nothing is recorded here.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 
 use super::DocumentImpact;
-use crate::classify::{Catalogue, ChangeContext};
+use crate::classify::{Catalogue, ChangeContext, Findings};
 use crate::config::Selection;
 use crate::diff::{Change, compare, compare::Side};
 use crate::incident::{Drift, fingerprint};
@@ -13,7 +14,7 @@ use crate::model::{Digest, InstanceId, Pointer, Provider, State};
 use crate::sections::Table;
 use crate::snapshot::{Manifest, Snapshot};
 use crate::store::{
-    StoreError, Transaction, baselines, check_schema, contradiction, documents, events, high_water, instances,
+    StoreError, Transaction, baselines, check_schema, contradiction, documents, drifts, events, high_water, instances,
 };
 use crate::trust::{self, Baseline, Evidence, Policy, Untrusted, Verified};
 use crate::trust_files::TrustFiles;
@@ -21,22 +22,24 @@ use crate::trust_files::TrustFiles;
 /// What a snapshot means against the baseline.
 #[derive(Debug)]
 #[allow(clippy::large_enum_variant, reason = "one for each cycle, never in a list")]
-pub enum Evaluation {
+pub enum Evaluation<'a> {
     /// There is no baseline yet.
     NoBaseline,
     /// There is one, and it cannot be trusted: nothing was compared.
     Untrusted(Untrusted),
     /// Compared.
-    Compared(Comparison),
+    Compared(Comparison<'a>),
 }
 
 /// The outcome of a comparison.
 #[derive(Debug)]
-pub struct Comparison {
+pub struct Comparison<'a> {
     /// The approved state.
     pub baseline: Verified<Baseline>,
-    /// Every difference.
-    pub changes: Vec<Change>,
+    /// Every difference, classified.
+    pub findings: Findings<'a>,
+    /// The recorded drifts of which this comparison says something. The others go on as they are.
+    pub known: BTreeMap<Digest, Drift>,
     /// The sections that could be compared.
     pub sections: BTreeSet<String>,
     /// Where single objects of them could not, but for those that the baseline accepts as not watched.
@@ -45,15 +48,10 @@ pub struct Comparison {
     pub expected: Manifest,
 }
 
-impl Comparison {
+impl Comparison<'_> {
     /// Whether `path` was compared.
     pub fn sees(&self, path: &Pointer) -> bool {
         self.sections.contains(path.section()) && !is_unknown(&self.unknown, path)
-    }
-
-    /// What is `known`, without the drifts of which this comparison says nothing: they go on as they are.
-    pub fn concluded(&self, id: &InstanceId, known: BTreeMap<Digest, Drift>) -> BTreeMap<Digest, Drift> {
-        concluded(&self.unknown, id, &self.changes, known)
     }
 }
 
@@ -82,20 +80,12 @@ pub fn concluded(
     known
 }
 
-impl Evaluation {
-    /// Every difference; none unless something was compared.
-    pub fn changes(&self) -> &[Change] {
+impl<'a> Evaluation<'a> {
+    /// Every difference, classified; none unless something was compared.
+    pub fn findings(&self, catalogue: &'a Catalogue) -> Cow<'_, Findings<'a>> {
         match self {
-            Self::Compared(compared) => &compared.changes,
-            _ => &[],
-        }
-    }
-
-    /// What is known beside the differences, and beside those that are `remembered` and may be over.
-    pub fn change_context(&self, snapshot: &Snapshot, remembered: &[Change]) -> ChangeContext {
-        match self {
-            Self::Compared(compared) => change_context(&compared.baseline, snapshot, &compared.changes, remembered),
-            _ => ChangeContext::default(),
+            Self::Compared(compared) => Cow::Borrowed(&compared.findings),
+            _ => Cow::Owned(Findings::none(catalogue)),
         }
     }
 
@@ -108,18 +98,18 @@ impl Evaluation {
     }
 }
 
-/// Verifies the baseline and compares the snapshot with it.
+/// Verifies the baseline, compares the snapshot with it, and classifies the differences.
 ///
 /// # Errors
 /// The database cannot be read.
-pub fn evaluate(
+pub fn evaluate<'a>(
     tx: &Transaction<'_>,
     selection: &Selection,
     snapshot: &Snapshot,
     trust: &TrustFiles,
-    catalogue: &Catalogue,
+    catalogue: &'a Catalogue,
     now: DateTime<Utc>,
-) -> Result<Evaluation, StoreError> {
+) -> Result<Evaluation<'a>, StoreError> {
     let baseline = match verified_baseline(tx, snapshot, trust, catalogue, now)? {
         Err(untrusted) => return Ok(Evaluation::Untrusted(untrusted)),
         Ok(baseline) => baseline,
@@ -130,7 +120,12 @@ pub fn evaluate(
     let expected = expected(snapshot.instance.provider, selection, &baseline.approved.subject.sections);
     let sections = compare::comparable(&expected, snapshot);
     let unknown = unknown(&baseline, snapshot);
-    Ok(Evaluation::Compared(Comparison { baseline, changes, sections, unknown, expected }))
+    let row = instances::find(tx, &snapshot.instance)?;
+    let known = row.map(|row| drifts::known(tx, row)).transpose()?.unwrap_or_default();
+    let context = change_context(&baseline, snapshot, &changes, known.values().map(|drift| &drift.change));
+    let known = concluded(&unknown, &snapshot.instance, &changes, known);
+    let findings = Findings::new(catalogue, context, changes);
+    Ok(Evaluation::Compared(Comparison { baseline, findings, known, sections, unknown, expected }))
 }
 
 /// What the baseline holds of the sections that the configuration selects. A section that somebody chose not to read is
@@ -155,7 +150,7 @@ pub fn verified_baseline(
     // An older copy is sound in itself, and so is every baseline in it.
     match high_water::compare(tx, &snapshot.instance)? {
         Err(rolled_back) => Ok(Err(Untrusted::RolledBack { reason: rolled_back.to_string() })),
-        Ok(()) => sound_baseline(tx, snapshot, trust, catalogue, now),
+        Ok(()) => verified_ignoring_rollback(tx, snapshot, trust, catalogue, now),
     }
 }
 
@@ -163,14 +158,14 @@ pub fn verified_baseline(
 ///
 /// # Errors
 /// The database cannot be read.
-pub fn sound_baseline(
+pub fn verified_ignoring_rollback(
     tx: &Transaction<'_>,
     snapshot: &Snapshot,
     trust: &TrustFiles,
     catalogue: &Catalogue,
     now: DateTime<Utc>,
 ) -> Result<Result<Option<Verified<Baseline>>, Untrusted>, StoreError> {
-    verified(tx, snapshot, trust, catalogue, now, trust::baseline)
+    verify(tx, snapshot, trust, catalogue, now, trust::baseline)
 }
 
 /// What a new baseline of the snapshot's instance may be put on: as [`verified_baseline`], also if it has too few
@@ -185,84 +180,76 @@ pub fn base(
     catalogue: &Catalogue,
     now: DateTime<Utc>,
 ) -> Result<Result<Option<Baseline>, Untrusted>, StoreError> {
-    verified(tx, snapshot, trust, catalogue, now, trust::base)
+    verify(tx, snapshot, trust, catalogue, now, trust::base)
 }
 
-type Verify<T> = fn(&InstanceId, &Evidence<'_>, &Policy<'_>) -> Result<Option<T>, Untrusted>;
+type Verifier<T> = fn(&InstanceId, &Evidence<'_>, &Policy<'_>) -> Result<Option<T>, Untrusted>;
 
-fn verified<T>(
+fn verify<T>(
     tx: &Transaction<'_>,
     snapshot: &Snapshot,
     trust: &TrustFiles,
     catalogue: &Catalogue,
     now: DateTime<Utc>,
-    verify: Verify<T>,
+    verifier: Verifier<T>,
 ) -> Result<Result<Option<T>, Untrusted>, StoreError> {
-    match verified_with(tx, snapshot, trust, catalogue, now, verify) {
+    let verified = || -> Result<Result<Option<T>, Untrusted>, StoreError> {
+        let instance = &snapshot.instance;
+        let statements = match instances::find(tx, instance)? {
+            Some(row) => baselines::statements(tx, row)?,
+            None => Vec::new(),
+        };
+        // Whoever can edit the history can hide that something was approved, so every event of it counts every time.
+        let walk = match tx.history() {
+            Ok(walk) => walk,
+            Err(StoreError::History(reason)) => return Ok(Err(Untrusted::StoreTampered { reason })),
+            Err(error) => return Err(error),
+        };
+        let approved_sequence = walk.approved.get(instance).copied().unwrap_or_default();
+        if statements.is_empty() && approved_sequence == 0 {
+            return Ok(Ok(None));
+        }
+        let policy = match trust.policy() {
+            Ok(policy) => policy,
+            Err(untrusted) => return Ok(Err(untrusted)),
+        };
+        // A document or event that cannot be read is as good as missing; verification says which.
+        let evidence = Evidence {
+            statements: &statements,
+            documents: &|digest: &Digest| documents::bytes(tx, digest).ok().flatten(),
+            history: &|size| events::head_at(tx, size).ok().flatten(),
+            vouched: &|digest| walk.vouched.get(instance)?.get(digest).copied(),
+            approved_sequence,
+            resource: &snapshot.identifiers,
+            impact: &DocumentImpact { catalogue, document: &|digest| documents::load(tx, digest).ok() },
+            // What ended stays ended when the clock is set back.
+            now: walk.latest_at().map_or(now, |latest| latest.max(now)),
+        };
+        let verified = verifier(instance, &evidence, &policy);
+        // Something planted in the database is a reason by itself, but what it was planted for says more.
+        match (verified, check_schema(tx)) {
+            (Ok(_), Err(StoreError::Schema(reason))) => Ok(Err(Untrusted::StoreTampered { reason })),
+            (Ok(_), Err(error)) => Err(error),
+            (Ok(verified), Ok(())) => Ok(match contradiction(tx, instance, &walk)? {
+                Some(reason) => Err(Untrusted::StoreTampered { reason }),
+                None => Ok(verified),
+            }),
+            (Err(untrusted), _) => Ok(Err(untrusted)),
+        }
+    };
+    match verified() {
         // One row that cannot be read costs the comparison, and no cycle.
         Err(StoreError::Damaged(reason)) => Ok(Err(Untrusted::StoreTampered { reason })),
         outcome => outcome,
     }
 }
 
-fn verified_with<T>(
-    tx: &Transaction<'_>,
-    snapshot: &Snapshot,
-    trust: &TrustFiles,
-    catalogue: &Catalogue,
-    now: DateTime<Utc>,
-    verify: Verify<T>,
-) -> Result<Result<Option<T>, Untrusted>, StoreError> {
-    let instance = &snapshot.instance;
-    let statements = match instances::find(tx, instance)? {
-        Some(row) => baselines::statements(tx, row)?,
-        None => Vec::new(),
-    };
-    // Whoever can edit the history can hide that something was approved, so every event of it counts every time.
-    let walk = match tx.history() {
-        Ok(walk) => walk,
-        Err(StoreError::History(reason)) => return Ok(Err(Untrusted::StoreTampered { reason })),
-        Err(error) => return Err(error),
-    };
-    let approved_sequence = walk.approved.get(instance).copied().unwrap_or_default();
-    if statements.is_empty() && approved_sequence == 0 {
-        return Ok(Ok(None));
-    }
-    let policy = match trust.policy() {
-        Ok(policy) => policy,
-        Err(untrusted) => return Ok(Err(untrusted)),
-    };
-    // A document or event that cannot be read is as good as missing; verification says which.
-    let evidence = Evidence {
-        statements: &statements,
-        documents: &|digest: &Digest| documents::bytes(tx, digest).ok().flatten(),
-        history: &|size| events::head_at(tx, size).ok().flatten(),
-        vouched: &|digest| walk.vouched.get(instance)?.get(digest).copied(),
-        approved_sequence,
-        resource: &snapshot.identifiers,
-        stakes: &DocumentImpact { catalogue, document: &|digest| documents::load(tx, digest).ok() },
-        // What ended stays ended when the clock is set back.
-        now: walk.latest_at().map_or(now, |latest| latest.max(now)),
-    };
-    let verified = verify(instance, &evidence, &policy);
-    // Something planted in the database is a reason by itself, but what it was planted for says more.
-    match (verified, check_schema(tx)) {
-        (Ok(_), Err(StoreError::Schema(reason))) => Ok(Err(Untrusted::StoreTampered { reason })),
-        (Ok(_), Err(error)) => Err(error),
-        (Ok(verified), Ok(())) => Ok(match contradiction(tx, instance, &walk)? {
-            Some(reason) => Err(Untrusted::StoreTampered { reason }),
-            None => Ok(verified),
-        }),
-        (Err(untrusted), _) => Ok(Err(untrusted)),
-    }
-}
-
-/// What is known beside `changes` from a baseline to a snapshot, and beside those that are `remembered`.
-pub fn change_context(
+/// The context of `changes` from a baseline to a snapshot, and of those that are `remembered`.
+pub fn change_context<'r>(
     baseline: &Baseline,
     snapshot: &Snapshot,
     changes: &[Change],
-    remembered: &[Change],
+    remembered: impl IntoIterator<Item = &'r Change>,
 ) -> ChangeContext {
     let sections = baseline.documents.keys();
     let approved = sections.filter_map(|section| Some((section.as_str(), baseline.document(section)?.read())));

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::canonical::Document;
-use crate::classify::{Catalogue, ChangeContext, Finding, classify_in};
+use crate::classify::{Catalogue, ChangeContext, Finding, Findings};
 use crate::diff::compare::{Side, compare_to_approve};
 use crate::model::{Digest, Pointer, Severity, State};
 use crate::sections::Table;
@@ -21,7 +21,7 @@ pub struct DocumentImpact<'a> {
 impl Impact for DocumentImpact<'_> {
     fn severity(&self, base: Option<&Subject>, subject: &Subject) -> Severity {
         match base.and_then(|base| self.drifts(base, subject)) {
-            Some(drifts) => drifts.iter().map(|drift| drift.severity).max().unwrap_or(Severity::Info),
+            Some(drifts) => drifts.iter().map(|drift| drift.meaning.severity).max().unwrap_or(Severity::Info),
             None => Severity::Critical,
         }
     }
@@ -63,8 +63,8 @@ impl DocumentImpact<'_> {
         for ((section, old), (_, new)) in before.iter().zip(&after) {
             compare_to_approve(table, section, side(old), side(new), &mut changes);
         }
-        let change_context = ChangeContext::new(table, values(&before), values(&after), &changes, &[]);
-        Some(changes.into_iter().map(|change| classify_in(self.catalogue, &change_context, change)).collect())
+        let context = ChangeContext::new(table, values(&before), values(&after), &changes, []);
+        Some(Findings::new(self.catalogue, context, changes).into_vec())
     }
 
     fn prolonged<'s>(&self, base: &'s Subject, subject: &Subject) -> Vec<(&'s Pointer, Expiry)> {

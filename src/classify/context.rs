@@ -26,15 +26,16 @@ impl ChangeContext {
     /// What the values of all sections, before and `after`, tell about `changes`, and about those that are `remembered`: an
     /// object that went again has its name there only. One section is looked at after the other, so that they may be read
     /// one by one.
-    pub fn new<'a, V: Borrow<Value>>(
+    pub fn new<'a, 'r, V: Borrow<Value>>(
         table: &Table,
         before: impl IntoIterator<Item = (&'a str, V)>,
         after: impl IntoIterator<Item = (&'a str, V)>,
         changes: &[Change],
-        remembered: &[Change],
+        remembered: impl IntoIterator<Item = &'r Change>,
     ) -> Self {
         let mut change_context = Self::default();
-        if changes.is_empty() && remembered.is_empty() {
+        let mut remembered = remembered.into_iter().peekable();
+        if changes.is_empty() && remembered.peek().is_none() {
             return change_context;
         }
         let mut named: BTreeMap<(&str, String), String> = BTreeMap::new();
@@ -109,7 +110,8 @@ fn without_object(path: &Pointer) -> Pointer {
 mod tests {
     use serde_json::json;
 
-    use super::super::{Catalogue, NEW_FIELD, classify_in};
+    use super::super::finding::classify_in;
+    use super::super::{Catalogue, NEW_FIELD};
     use super::*;
     use crate::model::{Direction, Provider, Severity};
 
@@ -123,7 +125,7 @@ mod tests {
         let change_context = ChangeContext::new(table, [], [("clients", clients)], &changes, &[]);
         let catalogue = Catalogue::of(Provider::Auth0, None).unwrap();
         let drifts = changes.into_iter().map(|change| classify_in(&catalogue, &change_context, change));
-        drifts.map(|drift| (drift.setting, drift.title, drift.severity)).collect()
+        drifts.map(|drift| (drift.meaning.setting, drift.meaning.title, drift.meaning.severity)).collect()
     }
 
     #[test]
@@ -192,10 +194,13 @@ mod tests {
             after: Value::Null,
             ..added("/tenants.settings/session_lifetime", Value::Null)
         };
-        assert_eq!(judge(longer).direction, Direction::Weaker, "8 hours became the default of 168");
-        assert_eq!(judge(added("/tenants.settings/unheard_of", json!([]))).severity, Severity::Info);
-        assert_eq!(judge(added("/tenants.settings/unheard_of", json!([1]))).severity, Severity::Medium);
+        assert_eq!(judge(longer).meaning.direction, Direction::Weaker, "8 hours became the default of 168");
+        assert_eq!(judge(added("/tenants.settings/unheard_of", json!([]))).meaning.severity, Severity::Info);
+        assert_eq!(judge(added("/tenants.settings/unheard_of", json!([1]))).meaning.severity, Severity::Medium);
         let off = added("/connections/db/options/brute_force_protection", json!(false));
-        assert_eq!((judge(off.clone()).direction, judge(off).severity >= Severity::High), (Direction::Weaker, true));
+        assert_eq!(
+            (judge(off.clone()).meaning.direction, judge(off).meaning.severity >= Severity::High),
+            (Direction::Weaker, true)
+        );
     }
 }

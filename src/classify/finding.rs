@@ -1,6 +1,6 @@
 //! A change, and what it means to a person.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::catalogue::{Catalogue, Setting};
@@ -25,7 +25,7 @@ pub const SECTION_STATE: &str = "section-state";
 /// Why a stricter value matters; the catalogue says only what a weaker one makes possible.
 const STRICTER: &str = "Stricter than approved; users may be locked out or prompted.";
 
-/// A change and the judgements about it.
+/// A change and what it means.
 ///
 /// One setting can have several paths, and some settings have several values under one title (the endpoints of a
 /// connection): drifts are the same to a person when setting, title, `before` and `after` are the same.
@@ -34,11 +34,19 @@ pub struct Finding {
     /// What differs.
     #[serde(flatten)]
     pub change: Change,
-    /// The id of the catalogue's entry, or [`UNCLASSIFIED`] or [`SECTION_STATE`].
-    pub setting: String,
     /// Which setting of which object it is: the same for every path of it, whatever the object is called meanwhile.
     #[serde(skip)]
     pub topic: String,
+    /// What it means.
+    #[serde(flatten)]
+    pub meaning: Meaning,
+}
+
+/// What a difference of a setting means to a person.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Meaning {
+    /// The id of the catalogue's entry, or [`UNCLASSIFIED`] or [`SECTION_STATE`].
+    pub setting: String,
     /// What a person calls it, with the names of the objects it is about. Safe to show.
     pub title: String,
     /// One sentence: what a weaker value makes possible, or that this one is stricter.
@@ -63,7 +71,7 @@ pub fn classify(catalogue: &Catalogue, change: Change) -> Finding {
 }
 
 /// Judges `change` by the catalogue. Never fails: what nobody has described is a medium drift of its own.
-pub fn classify_in(catalogue: &Catalogue, change_context: &ChangeContext, change: Change) -> Finding {
+pub(super) fn classify_in(catalogue: &Catalogue, change_context: &ChangeContext, change: Change) -> Finding {
     if is_section_state(&change) {
         return section_state(change);
     }
@@ -85,8 +93,8 @@ pub fn classify_in(catalogue: &Catalogue, change_context: &ChangeContext, change
     } else {
         unclassified(change)
     };
-    if means_nothing && drift.direction != Direction::Weaker {
-        drift.severity = Severity::Info;
+    if means_nothing && drift.meaning.direction != Direction::Weaker {
+        drift.meaning.severity = Severity::Info;
     }
     drift
 }
@@ -111,15 +119,16 @@ fn means_nothing(change: &Change) -> bool {
 
 /// One field that the vendor gave to every object at once is one line, whatever it is called.
 fn new_field(field: &Pointer, change: Change) -> Finding {
-    Finding {
-        topic: format!("{NEW_FIELD} {field}"),
+    let Finding { change, meaning, .. } = unclassified(change);
+    let meaning = Meaning {
         setting: NEW_FIELD.to_owned(),
         title: format!("New field of the vendor: {}", display_safe(&field.to_string())),
         why: "Every object of the section has it at once, so the vendor added it and nobody changed a setting."
             .to_owned(),
         severity: Severity::Info,
-        ..unclassified(change)
-    }
+        ..meaning
+    };
+    Finding { change, topic: format!("{NEW_FIELD} {field}"), meaning }
 }
 
 fn described(setting: &Setting, named: (String, String), direction: Direction, change: Change) -> Finding {
@@ -128,9 +137,8 @@ fn described(setting: &Setting, named: (String, String), direction: Direction, c
         ChangeKind::Reordered => (setting.severity.min(Severity::Low), Direction::Neutral),
         _ => (setting.severity, direction),
     };
-    Finding {
+    let meaning = Meaning {
         setting: setting.id.clone(),
-        topic,
         title,
         why: if direction == Direction::Stronger { STRICTER.to_owned() } else { setting.why.clone() },
         category: setting.category,
@@ -139,15 +147,14 @@ fn described(setting: &Setting, named: (String, String), direction: Direction, c
         unit: setting.unit,
         dashboard: setting.dashboard.clone(),
         event: setting.event.clone(),
-        change,
-    }
+    };
+    Finding { change, topic, meaning }
 }
 
 fn unclassified(change: Change) -> Finding {
     let is_reordered = change.kind == ChangeKind::Reordered;
-    Finding {
+    let meaning = Meaning {
         setting: UNCLASSIFIED.to_owned(),
-        topic: change.path.to_string(),
         title: display_safe(&change.path.to_string()),
         why: "Nobody has described this setting yet, so look at both values.".to_owned(),
         category: Category::Unclassified,
@@ -156,22 +163,24 @@ fn unclassified(change: Change) -> Finding {
         unit: None,
         dashboard: None,
         event: None,
-        change,
-    }
+    };
+    Finding { topic: change.path.to_string(), meaning, change }
 }
 
 /// An object that is not watched may become anything.
 fn unwatched(change: Change) -> Finding {
     let place = display_safe(&change.path.to_string());
     let any_more = if change.before.is_null() { "" } else { " any more" };
-    Finding {
+    let finding = unclassified(change);
+    let meaning = Meaning {
         setting: NOT_WATCHED.to_owned(),
         title: format!("Not watched{any_more}: {place}"),
         why: "The object cannot be read. Whatever becomes of it goes unnoticed until it can be read again.".to_owned(),
         severity: Severity::Critical,
         direction: Direction::Weaker,
-        ..unclassified(change)
-    }
+        ..finding.meaning
+    };
+    Finding { meaning, ..finding }
 }
 
 /// A value that is too large to be kept may hold any of the settings that can be below its place.
@@ -181,18 +190,15 @@ fn unseen(catalogue: &Catalogue, change: Change) -> Finding {
         .iter()
         .filter(|setting| setting.paths.iter().any(|pattern| pattern.may_be_below(change.path.tokens())));
     let severity = below.map(|setting| setting.severity).max().unwrap_or(Severity::Medium);
-    let drift = unclassified(change);
-    Finding {
-        severity: severity.max(drift.severity),
-        why: "It is too large to be shown, so any of the settings in it may have changed.".to_owned(),
-        ..drift
-    }
+    let mut finding = unclassified(change);
+    finding.meaning.severity = severity.max(finding.meaning.severity);
+    finding.meaning.why = "It is too large to be shown, so any of the settings in it may have changed.".to_owned();
+    finding
 }
 
 fn section_state(change: Change) -> Finding {
-    Finding {
+    let meaning = Meaning {
         setting: SECTION_STATE.to_owned(),
-        topic: change.path.to_string(),
         title: format!("Section {}", display_safe(change.section())),
         why: "A whole group of settings was switched on or off, or moved in or out of the plan.".to_owned(),
         category: Category::Unclassified,
@@ -201,8 +207,8 @@ fn section_state(change: Change) -> Finding {
         unit: None,
         dashboard: None,
         event: None,
-        change,
-    }
+    };
+    Finding { topic: change.path.to_string(), meaning, change }
 }
 
 fn is_section_state(change: &Change) -> bool {
@@ -311,7 +317,7 @@ mod tests {
             for setting in catalogue.settings() {
                 let why = |direction| {
                     let change = change("/a/b", Changed, json!(1), json!(2));
-                    described(setting, (setting.title.clone(), String::new()), direction, change).why
+                    described(setting, (setting.title.clone(), String::new()), direction, change).meaning.why
                 };
                 assert_eq!(why(Stronger), STRICTER, "{}", setting.id);
                 for direction in [Weaker, Unknown, Neutral] {
@@ -321,9 +327,9 @@ mod tests {
         }
         let factor =
             |before, after| auth0(change("/guardian.factors/otp/enabled", Changed, json!(before), json!(after)));
-        assert_eq!(factor(false, true).why, STRICTER);
-        assert!(factor(true, false).why.contains("lose"), "{}", factor(true, false).why);
-        assert_eq!(auth0(member("/guardian.policies", Added, "all-applications")).why, STRICTER);
+        assert_eq!(factor(false, true).meaning.why, STRICTER);
+        assert!(factor(true, false).meaning.why.contains("lose"), "{}", factor(true, false).meaning.why);
+        assert_eq!(auth0(member("/guardian.policies", Added, "all-applications")).meaning.why, STRICTER);
     }
 
     /// A title stands beside both values and in subjects: one that says that something was switched off reads as news,
@@ -404,8 +410,8 @@ mod tests {
         ];
         for (change, expected) in table {
             let drift = clerk(change);
-            assert_eq!(drift.direction, expected, "{}", drift.change.path);
-            assert_ne!(drift.setting, UNCLASSIFIED, "{}", drift.change.path);
+            assert_eq!(drift.meaning.direction, expected, "{}", drift.change.path);
+            assert_ne!(drift.meaning.setting, UNCLASSIFIED, "{}", drift.change.path);
         }
     }
 
@@ -446,7 +452,12 @@ mod tests {
         ];
         for (change, direction, severity) in table {
             let drift = auth0(change);
-            assert_eq!((drift.direction, drift.severity), (direction, severity), "{}", drift.change.path);
+            assert_eq!(
+                (drift.meaning.direction, drift.meaning.severity),
+                (direction, severity),
+                "{}",
+                drift.change.path
+            );
         }
     }
 
@@ -464,9 +475,9 @@ mod tests {
             json!(true),
             json!(false),
         ));
-        assert_eq!((&config.setting, &config.title), (&public.setting, &public.title));
-        assert_eq!(config.setting, "mfa-required-at-sign-up");
-        assert_eq!(config.severity, Severity::Critical);
+        assert_eq!((&config.meaning.setting, &config.meaning.title), (&public.meaning.setting, &public.meaning.title));
+        assert_eq!(config.meaning.setting, "mfa-required-at-sign-up");
+        assert_eq!(config.meaning.severity, Severity::Critical);
     }
 
     #[test]
@@ -484,7 +495,7 @@ mod tests {
             ("/instance/allowed_origins", "Allowed origins"),
         ];
         for (path, title) in table {
-            assert_eq!(clerk(change(path, Changed, json!(1), json!(2))).title, title);
+            assert_eq!(clerk(change(path, Changed, json!(1), json!(2))).meaning.title, title);
         }
     }
 
@@ -492,41 +503,44 @@ mod tests {
     fn an_object_that_comes_or_goes_is_as_severe_as_its_most_severe_part() {
         let gone = json!({"mfa": {"required": true}, "progressive": true});
         let drift = clerk(change("/frontend.environment/user_settings/sign_up", Removed, gone, json!(null)));
-        assert_eq!((drift.setting.as_str(), drift.severity), ("mfa-required-at-sign-up", Severity::Critical));
-        assert_eq!(drift.direction, Unknown);
+        assert_eq!(
+            (drift.meaning.setting.as_str(), drift.meaning.severity),
+            ("mfa-required-at-sign-up", Severity::Critical)
+        );
+        assert_eq!(drift.meaning.direction, Unknown);
         let new = json!({"email": "{{user.primary_email_address}}"});
         let drift =
             clerk(change("/platform.config/session", Changed, json!(null), json!({"claims": new, "lifetime": 60})));
-        assert_eq!((drift.category, drift.direction), (Category::JwtTemplates, Unknown));
+        assert_eq!((drift.meaning.category, drift.meaning.direction), (Category::JwtTemplates, Unknown));
     }
 
     #[test]
     fn an_unknown_part_weighs_more_than_a_cosmetic_one() {
         let new = json!({"theme": {"color": "red"}, "new_switch": true});
         let drift = clerk(change("/frontend.environment/display_config", Added, json!(null), new));
-        assert_eq!((drift.setting.as_str(), drift.severity), (UNCLASSIFIED, Severity::Medium));
+        assert_eq!((drift.meaning.setting.as_str(), drift.meaning.severity), (UNCLASSIFIED, Severity::Medium));
     }
 
     #[test]
     fn what_nobody_described_is_kept_as_medium() {
         let path = "/frontend.environment/user_settings/password_settings/new_unlisted_rule";
         let drift = clerk(change(path, Added, json!(null), json!(true)));
-        assert_eq!((drift.setting.as_str(), drift.title.as_str()), (UNCLASSIFIED, path));
-        assert_eq!((drift.category, drift.severity), (Category::Unclassified, Severity::Medium));
-        assert_eq!(drift.direction, Unknown);
+        assert_eq!((drift.meaning.setting.as_str(), drift.meaning.title.as_str()), (UNCLASSIFIED, path));
+        assert_eq!((drift.meaning.category, drift.meaning.severity), (Category::Unclassified, Severity::Medium));
+        assert_eq!(drift.meaning.direction, Unknown);
         let empty = clerk(change("/platform.config/new_group", Added, json!(null), json!({})));
-        assert_eq!(empty.setting, UNCLASSIFIED);
+        assert_eq!(empty.meaning.setting, UNCLASSIFIED);
     }
 
     #[test]
     fn another_order_is_low_and_neutral() {
         let known = change("/tenants.settings/acr_values_supported", Reordered, json!(["a", "b"]), json!(["b", "a"]));
         let drift = auth0(known);
-        assert_eq!((drift.severity, drift.direction), (Severity::Low, Neutral));
+        assert_eq!((drift.meaning.severity, drift.meaning.direction), (Severity::Low, Neutral));
         let cosmetic = auth0(change("/tenants.settings/enabled_locales", Reordered, json!(["a"]), json!(["b"])));
-        assert_eq!(cosmetic.severity, Severity::Info);
+        assert_eq!(cosmetic.meaning.severity, Severity::Info);
         let unknown = auth0(change("/tenants.settings/new_list", Reordered, json!(["a"]), json!(["b"])));
-        assert_eq!((unknown.severity, unknown.direction), (Severity::Low, Neutral));
+        assert_eq!((unknown.meaning.severity, unknown.meaning.direction), (Severity::Low, Neutral));
     }
 
     #[test]
@@ -551,7 +565,7 @@ mod tests {
                 };
                 for kind in kinds {
                     let drift = auth0(change(path, *kind, before.clone(), after.clone()));
-                    assert_eq!(drift.severity, Severity::Info, "{path}: {kind} {before} -> {after}");
+                    assert_eq!(drift.meaning.severity, Severity::Info, "{path}: {kind} {before} -> {after}");
                 }
             }
         }
@@ -561,7 +575,7 @@ mod tests {
     fn a_switch_that_protects_is_weaker_when_it_goes_from_nothing_to_off() {
         let path = "/guardian.factors/otp/enabled";
         for before in [json!(null), json!(""), json!([]), json!({})] {
-            assert_eq!(auth0(change(path, Changed, before, json!(false))).direction, Weaker);
+            assert_eq!(auth0(change(path, Changed, before, json!(false))).meaning.direction, Weaker);
         }
     }
 
@@ -569,7 +583,10 @@ mod tests {
     fn the_state_of_a_section_is_not_taken_for_its_content() {
         let off = change("/guardian.policies", Changed, json!({"state": "value"}), json!({"state": "not_on_plan"}));
         let drift = auth0(off);
-        assert_eq!((drift.setting.as_str(), drift.title.as_str()), (SECTION_STATE, "Section guardian.policies"));
-        assert_eq!((drift.severity, drift.direction), (Severity::High, Unknown));
+        assert_eq!(
+            (drift.meaning.setting.as_str(), drift.meaning.title.as_str()),
+            (SECTION_STATE, "Section guardian.policies")
+        );
+        assert_eq!((drift.meaning.severity, drift.meaning.direction), (Severity::High, Unknown));
     }
 }

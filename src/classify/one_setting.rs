@@ -61,7 +61,9 @@ pub fn with_their_other_paths(catalogue: &Catalogue, drifts: &[Finding], chosen:
 /// Whether two drifts are one setting at two paths. Members of a set are one if they are the same member.
 fn is_same(drift: &Finding, other: &Finding, elsewhere: &BTreeSet<Pointer>) -> bool {
     let (one, two) = (&drift.change, &other.change);
-    if (&drift.setting, one.is_member) != (&other.setting, two.is_member) || !elsewhere.contains(&two.path) {
+    if (&drift.meaning.setting, one.is_member) != (&other.meaning.setting, two.is_member)
+        || !elsewhere.contains(&two.path)
+    {
         return false;
     }
     let is_value_same = (&one.before, &one.after) == (&two.before, &two.after);

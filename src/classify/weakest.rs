@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{Catalogue, ChangeContext, Finding, Setting, Weaker, WeakerRule, Zero, classify_in};
+use super::{Catalogue, ChangeContext, Finding, Setting, Weaker, WeakerRule, Zero, finding::classify_in};
 use crate::diff::{Change, ChangeKind};
 use crate::model::{Direction, Pointer, Severity};
 use crate::sections::Table;
@@ -20,19 +20,23 @@ pub fn weakest<'a, I: Iterator<Item = (&'a str, &'a Value)>>(
         collect(catalogue, &Pointer::of_section(section), value, &mut changes);
     }
     let plain: Vec<Change> = changes.iter().map(|(_, change)| change.clone()).collect();
-    let change_context = ChangeContext::new(table, [], values(), &plain, &[]);
+    let context = ChangeContext::new(table, [], values(), &plain, []);
     let mut drifts: Vec<Finding> = changes
         .into_iter()
         .map(|(severity, change)| {
             // From nothing to nothing would be of no weight as a change.
-            let drift = classify_in(catalogue, &change_context, change);
-            Finding { direction: Direction::Weaker, severity, ..drift }
+            let mut finding = classify_in(catalogue, &context, change);
+            (finding.meaning.direction, finding.meaning.severity) = (Direction::Weaker, severity);
+            finding
         })
         .collect();
-    drifts.sort_by(|one, other| other.severity.cmp(&one.severity).then_with(|| one.title.cmp(&other.title)));
+    drifts.sort_by(|one, other| {
+        other.meaning.severity.cmp(&one.meaning.severity).then_with(|| one.meaning.title.cmp(&other.meaning.title))
+    });
     // One setting has several paths.
     drifts.dedup_by(|one, other| {
-        (&one.setting, &one.title, &one.change.after) == (&other.setting, &other.title, &other.change.after)
+        (&one.meaning.setting, &one.meaning.title, &one.change.after)
+            == (&other.meaning.setting, &other.meaning.title, &other.change.after)
     });
     drifts
 }

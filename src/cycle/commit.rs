@@ -9,21 +9,20 @@ use super::report::{self, Report};
 use super::{Monitor, ReadResult, next_due};
 use crate::alerting::{self, Notifications, Origin, announce, record_transitions, tell, worst_of};
 use crate::baseline::{BaselineSummary, Comparison, Evaluation, evaluate};
-use crate::classify::{ChangeContext, classify_in, elsewhere};
+use crate::classify::elsewhere;
 use crate::clock::written;
 use crate::config::NotRead;
-use crate::diff::Change;
 use crate::incident::{
     self, Drift, DriftStep, Ending, NotificationLog, SectionIncident, SectionKind, SectionStep, Silence, Status,
     Transition, advance, advance_sections, decide, section_kinds,
 };
 use crate::message::{SectionEntry, SectionStatus};
 use crate::model::{Digest, Pointer, State};
-use crate::sections::{Section, Table};
+use crate::sections::Section;
 use crate::snapshot::Reading;
 use crate::store::cycles::{self, Cycle};
 use crate::store::instances::InstanceRow;
-use crate::store::{StoreError, Transaction, drifts, events, instances, news};
+use crate::store::{StoreError, Transaction, events, instances, news};
 use crate::trust::Untrusted;
 use crate::trust_files::TrustFiles;
 
@@ -65,15 +64,10 @@ pub(super) fn commit(
         tell(tx, &monitor.config, Some(id), &[notice], None, cycle.at)?;
     }
     let mut told = Notifications::default();
-    let remembered: Vec<Change> = match &evaluation {
-        Evaluation::Compared(_) => drifts::known(tx, row)?.into_values().map(|drift| drift.change).collect(),
-        // Rows that cannot be read are a reason not to compare.
-        _ => Vec::new(),
-    };
+    let findings = evaluation.findings(&monitor.catalogue);
     let origin = Origin {
         config: &monitor.config,
-        catalogue: &monitor.catalogue,
-        change_context: evaluation.change_context(&read.snapshot, &remembered),
+        findings: &findings,
         instance: id,
         // Without an answer of the vendor the snapshot falls back to what the configuration calls it.
         resource: evaluation.baseline().map_or(&read.snapshot.resource, |baseline| &baseline.approved.subject.resource),
@@ -84,7 +78,7 @@ pub(super) fn commit(
         told.notices = alerting::of_approval_ends(tx, id, &compared.baseline.approved, cycle.at)?;
         let asked = tx.history()?.silences_of(id, cycle.at);
         let silences: Vec<Silence> = asked.iter().map(|told| told.silence.clone()).collect();
-        told.transitions = record_drifts(tx, row, monitor, compared, &origin.change_context, &silences, cycle.at)?;
+        told.transitions = record_drifts(tx, row, monitor, compared, &silences, cycle.at)?;
         told.notices.extend(alerting::of_silence_ends(tx, row, &origin, &asked)?);
         told.sections = record_sections(tx, row, monitor, read, compared, cycle.at)?;
     }
@@ -138,14 +132,13 @@ fn record_drifts(
     tx: &Transaction<'_>,
     row: InstanceRow,
     monitor: &Monitor,
-    compared: &Comparison,
-    change_context: &ChangeContext,
+    compared: &Comparison<'_>,
     silences: &[Silence],
     at: DateTime<Utc>,
 ) -> Result<Vec<Transition>, StoreError> {
     let id = &monitor.instance.id;
-    let known = compared.concluded(id, drifts::known(tx, row)?);
-    let mut steps = advance(id, &known, &compared.changes, &compared.sections, &Ending::Reverted, at);
+    let (known, findings) = (&compared.known, &compared.findings);
+    let mut steps = advance(id, known, findings, &compared.sections, &Ending::Reverted, at);
     let notification_logs = if known.is_empty() { BTreeMap::new() } else { events::notification_logs(tx, id)? };
     // One that went back and forth and is over is told of when it has been over for a while.
     let is_quiet = |drift: &Drift| notification_logs.get(drift.id.as_str()).is_some_and(NotificationLog::is_flapping);
@@ -155,23 +148,22 @@ fn record_drifts(
     let is_read = |drift: &Drift| compared.sees(&drift.change.path);
     steps.extend(
         over.filter(|(_, drift)| is_read(drift) && is_quiet(drift))
-            .map(|(named, drift)| Transition::new(DriftStep::Unchanged, named.clone(), drift.clone())),
+            .map(|(named, drift)| Transition::new(DriftStep::Unchanged, named.clone(), drift.clone(), findings)),
     );
     let (interval, none) = (monitor.instance.schedule.cron.interval(at), NotificationLog::default());
-    for Transition { step, drift, notification: told, muting, worst, .. } in &mut steps {
+    for Transition { step, drift, finding, notification: told, muting, worst, .. } in &mut steps {
         if matches!(step, DriftStep::Opened | DriftStep::Reopened) {
             // This cycle is not recorded yet, so the newest reading is the last one without the difference.
             drift.last_good = cycles::last_reading_of(tx, row, drift.change.section())?;
         }
         let log = notification_logs.get(drift.id.as_str()).unwrap_or(&none);
-        let meaning = classify_in(&monitor.catalogue, change_context, drift.change.clone());
         if !matches!(step, DriftStep::Opened | DriftStep::Reopened) {
-            *worst = worst_of(&monitor.catalogue, change_context, log, &drift.change);
+            *worst = worst_of(findings, log, &drift.change);
         }
         let others = if silences.is_empty() { BTreeSet::new() } else { elsewhere(&monitor.catalogue, &drift.change) };
         let paths: Vec<&Pointer> = [&drift.change.path].into_iter().chain(&others).collect();
-        *muting = incident::silence::muting(silences, id, &paths, &meaning.setting, *step, at);
-        *told = decide(log, step, drift, muting.severity(meaning.severity).max(*worst), interval, at);
+        *muting = incident::silence::muting(silences, id, &paths, &finding.meaning.setting, *step, at);
+        *told = decide(log, step, drift, muting.severity(finding.meaning.severity).max(*worst), interval, at);
         *told = incident::silence::mute(*told, *step, log, muting);
     }
     record_transitions(tx, row, id, at, steps)
@@ -182,13 +174,13 @@ fn record_sections(
     row: InstanceRow,
     monitor: &Monitor,
     read: &ReadResult,
-    compared: &Comparison,
+    compared: &Comparison<'_>,
     at: DateTime<Utc>,
 ) -> Result<Vec<SectionEntry>, StoreError> {
     let id = &monitor.instance.id;
     let known = news::known(tx, row)?;
     // A dead credential is one thing to tell, not one for each section that is read with it.
-    let table = Table::of(id.provider);
+    let table = monitor.instance.table();
     let is_excused = |section: &&Section| read.refused.contains_key(&section.api);
     let excused: BTreeSet<String> =
         table.sections().iter().filter(is_excused).map(|section| section.name.clone()).collect();
@@ -274,7 +266,7 @@ fn record_sections(
 
 /// Whether the instance still has the credential that is called so.
 fn is_configured(monitor: &Monitor, credential: &str) -> bool {
-    let sections = Table::of(monitor.instance.id.provider).sections();
+    let sections = monitor.instance.table().sections();
     let mut of_it = sections.iter().filter(|section| section.api.credential() == credential);
     of_it.any(|section| !matches!(monitor.instance.reads(section), Err(NotRead::NoCredential(_))))
 }

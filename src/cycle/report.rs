@@ -8,9 +8,8 @@ use serde::{Serialize, Serializer};
 
 use super::{Monitor, ReadFailure, ReadResult};
 use crate::baseline::{BaselineSummary, Evaluation};
-use crate::classify::{Finding, classify_in};
+use crate::classify::Finding;
 use crate::clock::{serialize_written, written};
-use crate::diff::Change;
 use crate::exit::Exit;
 use crate::incident::{self, SectionKind, Status, section_kind};
 use crate::model::{Digest, DriftId, InstanceId, Severity, State, Verdict};
@@ -120,7 +119,7 @@ impl Report {
     pub fn at_stake(&self) -> Severity {
         let is_open = |section: &&SectionReport| section.unbaselined || section.blind && section.state == State::Value;
         let of_sections = self.sections.iter().filter(is_open).map(|_| Severity::Critical);
-        self.drifts.iter().map(|drift| drift.drift.severity).chain(of_sections).max().unwrap_or(Severity::Info)
+        self.drifts.iter().map(|drift| drift.drift.meaning.severity).chain(of_sections).max().unwrap_or(Severity::Info)
     }
 }
 
@@ -154,7 +153,7 @@ pub(super) fn build(
     tx: &Transaction<'_>,
     monitor: &Monitor,
     read: &ReadResult,
-    evaluation: &Evaluation,
+    evaluation: &Evaluation<'_>,
     cycle: &Cycle,
 ) -> Result<Report, StoreError> {
     let snapshot = &read.snapshot;
@@ -164,25 +163,25 @@ pub(super) fn build(
     let known = row.map(|row| drifts::known(tx, row)).transpose()?.unwrap_or_default();
     let known_sections = row.map(|row| news::known(tx, row)).transpose()?.unwrap_or_default();
 
-    let remembered: Vec<Change> = known.values().map(|drift| drift.change.clone()).collect();
-    let change_context = evaluation.change_context(snapshot, &remembered);
+    let findings = evaluation.findings(&monitor.catalogue);
     let mut reported: Vec<DriftReport> = Vec::new();
-    for change in evaluation.changes() {
+    for finding in findings.all() {
+        let change = &finding.change;
         let open =
             known.get(&incident::fingerprint(&snapshot.instance, change)).filter(|drift| drift.status == Status::Open);
         reported.push(DriftReport {
             id: open.map(|drift| drift.id.clone()),
             section: change.section().to_owned(),
             first_seen: open.map_or(cycle.at, |drift| drift.first_seen),
-            drift: classify_in(&monitor.catalogue, &change_context, change.clone()),
+            drift: finding.clone(),
             status: Status::Open.as_str(),
             unseen: false,
         });
     }
     // What was open and cannot be seen now is still open, as far as anybody knows.
     if let Evaluation::Compared(compared) = evaluation {
-        let fingerprint = |change| incident::fingerprint(&snapshot.instance, change);
-        let seen: BTreeSet<Digest> = evaluation.changes().iter().map(fingerprint).collect();
+        let fingerprint = |finding: &Finding| incident::fingerprint(&snapshot.instance, &finding.change);
+        let seen: BTreeSet<Digest> = findings.all().iter().map(fingerprint).collect();
         let is_hidden = |drift: &&incident::Drift| {
             let section = drift.change.section();
             let is_expected = compared.expected.contains_key(section);
@@ -196,14 +195,14 @@ pub(super) fn build(
                 id: Some(drift.id.clone()),
                 section: drift.change.section().to_owned(),
                 first_seen: drift.first_seen,
-                drift: classify_in(&monitor.catalogue, &change_context, drift.change.clone()),
+                drift: findings.of(&drift.change).into_owned(),
                 status: Status::Open.as_str(),
                 unseen: true,
             });
         }
     }
     reported.sort_by(|one, other| {
-        let by_weight = other.drift.severity.cmp(&one.drift.severity);
+        let by_weight = other.drift.meaning.severity.cmp(&one.drift.meaning.severity);
         by_weight.then_with(|| one.drift.change.path.cmp(&other.drift.change.path))
     });
 
@@ -265,7 +264,7 @@ pub(super) fn build(
 }
 
 fn verdict(
-    evaluation: &Evaluation,
+    evaluation: &Evaluation<'_>,
     is_unreadable: bool,
     drifts: &[DriftReport],
     sections: &[SectionReport],

@@ -1,6 +1,6 @@
 //! One difference at one path.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::canonical::is_same;
@@ -24,7 +24,7 @@ word!(
 ///
 /// A member added to or removed from a set has the path of the set. An object or subtree that appears or vanishes
 /// whole is one change at its root.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Change {
     /// Where; the first token is the section.
     pub path: Pointer,

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{Alert, Entry, EntryStatus, Notice, NoticeKind, Window};
+use crate::classify::Meaning;
 use crate::model::DriftId;
 
 /// One entry per setting and kind of news, most severe first. Each of `entries` may be about a part of a setting.
@@ -10,14 +11,16 @@ pub fn grouped(entries: impl IntoIterator<Item = Entry>) -> Vec<Entry> {
     let mut groups: Vec<Entry> = Vec::new();
     for entry in entries {
         let is_same = |other: &&mut Entry| {
-            let is_of_it = other.setting == entry.setting && other.topic == entry.topic && other.title == entry.title;
+            let is_of_it = other.meaning.setting == entry.meaning.setting
+                && other.topic == entry.topic
+                && other.meaning.title == entry.meaning.title;
             other.news == entry.news && is_of_it
         };
         match groups.iter_mut().find(is_same) {
             Some(group) => {
-                group.severity = group.severity.max(entry.severity);
-                if entry.direction.is_worse_than(group.direction) {
-                    (group.direction, group.why) = (entry.direction, entry.why);
+                group.meaning.severity = group.meaning.severity.max(entry.meaning.severity);
+                if entry.meaning.direction.is_worse_than(group.meaning.direction) {
+                    (group.meaning.direction, group.meaning.why) = (entry.meaning.direction, entry.meaning.why);
                 }
                 group.first_seen = group.first_seen.min(entry.first_seen);
                 group.closed_at = group.closed_at.max(entry.closed_at);
@@ -36,11 +39,11 @@ pub fn grouped(entries: impl IntoIterator<Item = Entry>) -> Vec<Entry> {
     }
     // The first one gives its name to all, at the end the same as at the beginning.
     for group in &mut groups {
-        group.changes.sort_by(|one, other| one.path.cmp(&other.path));
+        group.changes.sort_by(|one, other| one.change.path.cmp(&other.change.path));
     }
     groups.sort_by(|one, other| {
-        let by_weight = other.severity.cmp(&one.severity);
-        by_weight.then_with(|| one.news.cmp(&other.news)).then_with(|| one.title.cmp(&other.title))
+        let by_weight = other.meaning.severity.cmp(&one.meaning.severity);
+        by_weight.then_with(|| one.news.cmp(&other.news)).then_with(|| one.meaning.title.cmp(&other.meaning.title))
     });
     groups
 }
@@ -107,10 +110,11 @@ fn as_one(story: &[Entry]) -> Option<Entry> {
         _ => EntryStatus::StillOpen,
     };
     // What is over was as severe as it ever was, and what is open is as severe as it is.
-    let worst = story.iter().map(|entry| entry.severity).max().unwrap_or(last.severity);
-    let severity = if news.is_over() { worst } else { last.severity };
+    let worst = story.iter().map(|entry| entry.meaning.severity).max().unwrap_or(last.meaning.severity);
+    let severity = if news.is_over() { worst } else { last.meaning.severity };
     let unannounced = story.iter().find_map(|entry| entry.unannounced.clone());
-    Some(Entry { news, severity, unannounced, ..last.clone() })
+    let meaning = Meaning { severity, ..last.meaning.clone() };
+    Some(Entry { news, meaning, unannounced, ..last.clone() })
 }
 
 #[cfg(test)]
@@ -123,7 +127,7 @@ mod tests {
         let model = samples::drift();
         let entries = news.iter().map(|(number, news)| {
             let mut entry = model.entries[0].clone();
-            entry.title = format!("setting {number}");
+            entry.meaning.title = format!("setting {number}");
             entry.news = *news;
             entry.changes.truncate(1);
             entry.changes[0].id = DriftId::from_text(format!("drf_{number}"));
@@ -169,7 +173,7 @@ mod tests {
         let alerts = vec![alert(&[(1, EntryStatus::Opened), (2, EntryStatus::Opened)]), last];
         let folded = fold(alerts).unwrap();
         let told: Vec<(&str, EntryStatus)> =
-            folded.entries.iter().map(|entry| (entry.title.as_str(), entry.news)).collect();
+            folded.entries.iter().map(|entry| (entry.meaning.title.as_str(), entry.news)).collect();
         assert_eq!(
             told,
             [
@@ -186,7 +190,8 @@ mod tests {
         let one = |path: &str| {
             let mut entry = samples::drift().entries[0].clone();
             entry.changes.truncate(1);
-            (entry.changes[0].path, entry.changes[0].id) = (path.parse().unwrap(), DriftId::from_text(path.to_owned()));
+            (entry.changes[0].change.path, entry.changes[0].id) =
+                (path.parse().unwrap(), DriftId::from_text(path.to_owned()));
             entry
         };
         for order in [["/a/x", "/b/x"], ["/b/x", "/a/x"]] {
@@ -201,7 +206,7 @@ mod tests {
         use Direction::{Neutral, Stronger, Unknown, Weaker};
         let one = |direction: Direction| {
             let mut entry = samples::drift().entries[0].clone();
-            (entry.direction, entry.why) = (direction, direction.to_string());
+            (entry.meaning.direction, entry.meaning.why) = (direction, direction.to_string());
             entry
         };
         for (directions, expected) in [
@@ -211,19 +216,19 @@ mod tests {
             ([Stronger, Neutral], Neutral),
         ] {
             let groups = grouped(directions.map(one));
-            assert_eq!((groups[0].direction, groups[0].why.clone()), (expected, expected.to_string()));
+            assert_eq!((groups[0].meaning.direction, groups[0].meaning.why.clone()), (expected, expected.to_string()));
             let [part, whole] = directions.map(one);
-            assert_eq!(grouped([part.as_part_of(&whole), whole])[0].why, expected.to_string());
+            assert_eq!(grouped([part.as_part_of(&whole), whole])[0].meaning.why, expected.to_string());
         }
     }
 
     #[test]
     fn what_is_over_keeps_how_bad_it_was() {
         let mut first = alert(&[(1, EntryStatus::Opened)]);
-        first.entries[0].severity = Severity::Critical;
+        first.entries[0].meaning.severity = Severity::Critical;
         let mut end = alert(&[(1, EntryStatus::Reverted)]);
-        end.entries[0].severity = Severity::Low;
-        assert_eq!(fold(vec![first, end]).unwrap().entries[0].severity, Severity::Critical);
+        end.entries[0].meaning.severity = Severity::Low;
+        assert_eq!(fold(vec![first, end]).unwrap().entries[0].meaning.severity, Severity::Critical);
     }
 
     #[test]

@@ -84,7 +84,7 @@ pub(super) fn events(alert: &Alert) -> Value {
 
 /// What tells one setting from another. Alerts that were kept by an older version know the title alone.
 fn topic_of(entry: &Entry) -> &str {
-    if entry.topic.is_empty() { &entry.title } else { &entry.topic }
+    if entry.topic.is_empty() { &entry.meaning.title } else { &entry.topic }
 }
 
 /// One key for everything that is not seen for one cause; a credential is a cause of its own.
@@ -106,13 +106,15 @@ fn rank(trigger: &Value) -> usize {
 }
 
 fn drift(alert: &Alert, entry: &Entry, key: &str) -> Value {
-    let way = match entry.direction {
+    let way = match entry.meaning.direction {
         Direction::Weaker => "weaker",
         Direction::Stronger => "stronger",
         Direction::Neutral | Direction::Unknown => "changed",
     };
-    let summary = format!("{} {way}", display_safe_sentence(&entry.title));
-    let line = |change: &EntryChange| line(change.kind, &change.before, &change.after, entry.unit).to_string();
+    let summary = format!("{} {way}", display_safe_sentence(&entry.meaning.title));
+    let line = |change: &EntryChange| {
+        line(change.change.kind, &change.change.before, &change.change.after, entry.meaning.unit).to_string()
+    };
     let each = |of: &dyn Fn(&EntryChange) -> String| {
         let mut all: Vec<String> = Vec::new();
         for one in entry.changes.iter().map(of) {
@@ -125,15 +127,15 @@ fn drift(alert: &Alert, entry: &Entry, key: &str) -> Value {
     let first = entry.changes.first().map(|change| &change.id);
     let details = json!({
         "change": each(&line),
-        "path": each(&|change| display_safe(&change.path.to_string())),
-        "why": detail(&entry.why),
-        "where": entry.dashboard.as_deref().map(detail),
-        "audit_event": entry.event.as_deref().map(detail),
+        "path": each(&|change| display_safe(&change.change.path.to_string())),
+        "why": detail(&entry.meaning.why),
+        "where": entry.meaning.dashboard.as_deref().map(detail),
+        "audit_event": entry.meaning.event.as_deref().map(detail),
         "first_seen": written(entry.first_seen),
         "drift": first,
         "next": first.map(|id| format!("authdrift show {}", display_safe(id.as_str()))),
     });
-    trigger(alert, key, &summary, entry.severity, "drift", details)
+    trigger(alert, key, &summary, entry.meaning.severity, "drift", details)
 }
 
 /// Sections or a credential that are not seen for one cause.

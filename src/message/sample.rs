@@ -4,7 +4,8 @@ use chrono::TimeDelta;
 use serde_json::json;
 
 use super::{Alert, Entry, EntryChange, EntryStatus, SectionEntry, SectionStatus, Window};
-use crate::diff::ChangeKind;
+use crate::classify::Meaning;
+use crate::diff::{Change, ChangeKind};
 use crate::model::{Category, Direction, DriftId, Pointer, Severity, State, Unit};
 
 /// What the sample tells.
@@ -38,16 +39,18 @@ pub fn sample(frame: Alert, kind: SampleKind) -> Alert {
     let news = if kind == SampleKind::Reverted { EntryStatus::Reverted } else { EntryStatus::Opened };
     let entry = |number: u32, setting: &str, title: &str, category, severity, unit, before, after| Entry {
         news,
-        setting: setting.to_owned(),
+        meaning: Meaning {
+            setting: setting.to_owned(),
+            title: title.to_owned(),
+            why: "This is a sample of the reason why a setting matters.".to_owned(),
+            category,
+            severity,
+            direction: Direction::Weaker,
+            unit,
+            dashboard: Some("Dashboard > Sample".to_owned()),
+            event: Some("sample.updated".to_owned()),
+        },
         topic: setting.to_owned(),
-        title: title.to_owned(),
-        why: "This is a sample of the reason why a setting matters.".to_owned(),
-        dashboard: Some("Dashboard > Sample".to_owned()),
-        event: Some("sample.updated".to_owned()),
-        category,
-        severity,
-        direction: Direction::Weaker,
-        unit,
         last_good: Some(last_good),
         first_seen: alert.at,
         closed_at: news.is_over().then_some(alert.at),
@@ -59,10 +62,13 @@ pub fn sample(frame: Alert, kind: SampleKind) -> Alert {
         approved_by: Vec::new(),
         changes: vec![EntryChange {
             id: DriftId::from_text(format!("drf_{number:032}")),
-            path: Pointer::of_section("sample").child(setting),
-            kind: ChangeKind::Changed,
-            before,
-            after,
+            change: Change {
+                path: Pointer::of_section("sample").child(setting),
+                kind: ChangeKind::Changed,
+                before,
+                after,
+                is_member: false,
+            },
         }],
     };
     let entries = vec![

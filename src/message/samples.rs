@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
 use super::*;
+use crate::diff::ChangeKind;
 use crate::model::{Category, Digest, Direction, Severity, State, Unit};
 
 /// Text that tries to run, to colour, to break the line, to turn it around, to call everybody, to link and to compute.
@@ -19,22 +20,27 @@ fn id(number: u32) -> DriftId {
 }
 
 fn one_change(number: u32, path: &str, kind: ChangeKind, before: Value, after: Value) -> EntryChange {
-    EntryChange { id: id(number), path: path.parse().unwrap(), kind, before, after }
+    EntryChange {
+        id: id(number),
+        change: Change { path: path.parse().unwrap(), kind, before, after, is_member: false },
+    }
 }
 
 fn entry(title: &str, severity: Severity, changes: Vec<EntryChange>) -> Entry {
     Entry {
         news: EntryStatus::Opened,
-        setting: "sample".to_owned(),
+        meaning: Meaning {
+            setting: "sample".to_owned(),
+            title: title.to_owned(),
+            why: "Nobody has said yet why this matters.".to_owned(),
+            category: Category::Mfa,
+            severity,
+            direction: Direction::Weaker,
+            unit: None,
+            dashboard: None,
+            event: None,
+        },
         topic: title.to_owned(),
-        title: title.to_owned(),
-        why: "Nobody has said yet why this matters.".to_owned(),
-        dashboard: None,
-        event: None,
-        category: Category::Mfa,
-        severity,
-        direction: Direction::Weaker,
-        unit: None,
         last_good: Some(at("2026-11-22T03:55:02Z")),
         first_seen: at("2026-11-22T04:00:02Z"),
         closed_at: None,
@@ -105,11 +111,11 @@ pub(super) fn drift() -> Alert {
             ),
         ],
     );
-    mfa.why =
+    mfa.meaning.why =
         "New users can finish signing up without a second factor, and existing ones are no longer sent to set one up."
             .to_owned();
-    mfa.dashboard = Some("Clerk Dashboard > Configure > Multi-factor".to_owned());
-    mfa.event = Some("instance.user_settings.updated".to_owned());
+    mfa.meaning.dashboard = Some("Clerk Dashboard > Configure > Multi-factor".to_owned());
+    mfa.meaning.event = Some("instance.user_settings.updated".to_owned());
 
     let mut timeout = entry(
         "Session inactivity timeout",
@@ -122,10 +128,10 @@ pub(super) fn drift() -> Alert {
             json!(86400),
         )],
     );
-    timeout.why = "A stolen session stays usable for as long as nobody signs out.".to_owned();
-    timeout.dashboard = Some("Clerk Dashboard > Configure > Sessions".to_owned());
-    timeout.event = Some("instance.session_settings.updated".to_owned());
-    timeout.unit = Some(Unit::Seconds);
+    timeout.meaning.why = "A stolen session stays usable for as long as nobody signs out.".to_owned();
+    timeout.meaning.dashboard = Some("Clerk Dashboard > Configure > Sessions".to_owned());
+    timeout.meaning.event = Some("instance.session_settings.updated".to_owned());
+    timeout.meaning.unit = Some(Unit::Seconds);
     timeout.news = EntryStatus::Changed;
     timeout.first_seen = at("2026-11-20T09:15:02Z");
 
@@ -150,10 +156,10 @@ pub(super) fn drift() -> Alert {
             ),
         ],
     );
-    origins.why = "A page at this origin can talk to the sessions of your users.".to_owned();
+    origins.meaning.why = "A page at this origin can talk to the sessions of your users.".to_owned();
     origins.news = EntryStatus::Reopened;
     origins.reopened = 2;
-    origins.event = Some("instance.updated".to_owned());
+    origins.meaning.event = Some("instance.updated".to_owned());
 
     let mut alert = bare("clerk:prod", "ins_2fKq0W9xYb7Lr5TnVd8sPzMh3Ja");
     alert.baseline = Some(ApprovedBaseline {
@@ -189,7 +195,7 @@ pub(super) fn all_clear() -> Alert {
     for entry in &mut alert.entries {
         entry.news = EntryStatus::Reverted;
         entry.closed_at = Some(at("2026-11-22T05:10:02Z"));
-        if entry.unit.is_some() {
+        if entry.meaning.unit.is_some() {
             entry.news = EntryStatus::Approved;
             entry.approved_by = vec!["alice@example.test".to_owned()];
             entry.approved_until = Some(at("2026-11-29T12:00:00Z"));
@@ -331,15 +337,15 @@ pub(super) fn hostile() -> Alert {
     alert.resource = EVIL.to_owned();
     alert.host = EVIL.to_owned();
     for entry in &mut alert.entries {
-        entry.title = format!("JWT template {EVIL}");
-        entry.why = EVIL.to_owned();
-        entry.dashboard = Some(EVIL.to_owned());
-        entry.event = Some(EVIL.to_owned());
+        entry.meaning.title = format!("JWT template {EVIL}");
+        entry.meaning.why = EVIL.to_owned();
+        entry.meaning.dashboard = Some(EVIL.to_owned());
+        entry.meaning.event = Some(EVIL.to_owned());
         for change in &mut entry.changes {
-            change.path = change.path.child(EVIL);
-            change.kind = ChangeKind::Changed;
-            change.before = json!(EVIL);
-            change.after = json!({ EVIL: [EVIL] });
+            change.change.path = change.change.path.child(EVIL);
+            change.change.kind = ChangeKind::Changed;
+            change.change.before = json!(EVIL);
+            change.change.after = json!({ EVIL: [EVIL] });
         }
     }
     if let Some(baseline) = &mut alert.baseline {
@@ -362,10 +368,10 @@ pub(super) fn enormous() -> Alert {
     let template = alert.entries.pop().unwrap();
     for number in 0..60 {
         let mut entry = template.clone();
-        entry.title = format!("Client {number} {}", if number % 3 == 0 { &long } else { "" });
+        entry.meaning.title = format!("Client {number} {}", if number % 3 == 0 { &long } else { "" });
         for change in &mut entry.changes {
-            change.path = change.path.child(&long);
-            change.after = json!(long);
+            change.change.path = change.change.path.child(&long);
+            change.change.after = json!(long);
         }
         entry.changes = entry.changes.iter().cycle().take(30).cloned().collect();
         alert.entries.push(entry);

@@ -33,7 +33,7 @@ fn news(alert: &Alert) -> (String, String) {
     }
     let mut drifted = alert.entries.iter().filter(|entry| !entry.news.is_over());
     if let Some(worst) = drifted.next() {
-        let way = match (worst.news, worst.direction) {
+        let way = match (worst.news, worst.meaning.direction) {
             (EntryStatus::Flapping, _) => "changes back and forth",
             (EntryStatus::StillOpen, Direction::Weaker) => "still weaker",
             (EntryStatus::StillOpen, _) => "still different",
@@ -52,7 +52,7 @@ fn news(alert: &Alert) -> (String, String) {
         } else if blind > 0 {
             rest.push_str(&format!(", {} unreadable", counted(blind, "section")));
         }
-        return (worst.title.clone(), rest);
+        return (worst.meaning.title.clone(), rest);
     }
     if let Some(refused) = refused {
         return (format!("the {} is refused", refused.section), ", nothing it reads is watched".to_owned());
@@ -87,7 +87,7 @@ fn news(alert: &Alert) -> (String, String) {
             0 => String::new(),
             n => format!(", and {n} more over"),
         };
-        return (first.title.clone(), format!(" {end}{more}{still_open}"));
+        return (first.meaning.title.clone(), format!(" {end}{more}{still_open}"));
     }
     if let Some(accepted) = alert.sections.iter().find(|section| section.news == SectionStatus::Accepted) {
         return (format!("the {} is accepted again", accepted.section), still_open);
@@ -170,7 +170,7 @@ mod tests {
         let mut alert = samples::drift();
         alert.entries.truncate(1);
         alert.sections.clear();
-        alert.entries[0].title = "Allowed callback URLs (Büro 東京)".to_owned();
+        alert.entries[0].meaning.title = "Allowed callback URLs (Büro 東京)".to_owned();
         let expected = "[authdrift] CRITICAL clerk:prod: Allowed callback URLs (Büro 東京) weaker";
         assert_eq!(subject(&alert), expected);
     }

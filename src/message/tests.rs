@@ -173,7 +173,7 @@ fn a_setting_at_several_paths_is_one_alert_of_pagerduty_until_all_of_it_is_over(
     assert_eq!(keys(mfa(EntryStatus::Reverted, 0), "resolve"), began);
     // The name of the thing may change meanwhile.
     let mut renamed = mfa(EntryStatus::Approved, 0);
-    renamed.entries[0].title = "MFA (new name)".to_owned();
+    renamed.entries[0].meaning.title = "MFA (new name)".to_owned();
     assert_eq!(keys(renamed, "resolve"), began);
     let many: Vec<Entry> = (0..60)
         .map(|number| Entry { topic: format!("setting {number}"), ..samples::drift().entries.remove(0) })

@@ -199,7 +199,7 @@ mod tests {
     #[test]
     fn wide_letters_keep_to_the_columns() {
         let mut alert = samples::drift();
-        alert.entries[0].title = "MFA 設定 ".repeat(12);
+        alert.entries[0].meaning.title = "MFA 設定 ".repeat(12);
         let text = render(&alert).unwrap();
         let title = text.lines().find(|line| line.contains("設定")).unwrap();
         assert_eq!((title.width(), title.ends_with("WEAKER")), (WIDTH, true), "{title}");

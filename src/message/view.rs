@@ -166,10 +166,10 @@ fn block(entry: &Entry, window: Option<Window>) -> Block {
         fact("Window", format!("outside the announced changes \"{}\"", display_safe(announced)));
     }
     if !entry.news.is_over() {
-        if let Some(place) = &entry.dashboard {
+        if let Some(place) = &entry.meaning.dashboard {
             fact("Where", display_safe_sentence(place));
         }
-        if let Some(event) = &entry.event {
+        if let Some(event) = &entry.meaning.event {
             fact("Event", display_safe(event));
         }
     }
@@ -177,22 +177,22 @@ fn block(entry: &Entry, window: Option<Window>) -> Block {
         fact("Drift", display_safe(change.id.as_str()));
     }
     let (label, outcome) = match entry.news {
-        EntryStatus::Reverted => ("REVERTED", was(entry.severity)),
-        EntryStatus::Approved => ("APPROVED", was(entry.severity)),
-        EntryStatus::Passed => ("CAME AND WENT", was(entry.severity)),
+        EntryStatus::Reverted => ("REVERTED", was(entry.meaning.severity)),
+        EntryStatus::Approved => ("APPROVED", was(entry.meaning.severity)),
+        EntryStatus::Passed => ("CAME AND WENT", was(entry.meaning.severity)),
         EntryStatus::Opened
         | EntryStatus::Reopened
         | EntryStatus::Changed
         | EntryStatus::StillOpen
-        | EntryStatus::Flapping => (label_of(entry.severity), way(entry.direction)),
+        | EntryStatus::Flapping => (label_of(entry.meaning.severity), way(entry.meaning.direction)),
     };
     Block {
         label,
-        title: display_safe_sentence(&entry.title),
+        title: display_safe_sentence(&entry.meaning.title),
         outcome,
         groups: groups(entry, shown),
         more_changes: entry.changes.len().saturating_sub(MOST_CHANGES),
-        why: if entry.news.is_over() { String::new() } else { display_safe_sentence(&entry.why) },
+        why: if entry.news.is_over() { String::new() } else { display_safe_sentence(&entry.meaning.why) },
         facts,
     }
 }
@@ -226,10 +226,10 @@ fn history(entry: &Entry) -> Option<String> {
 fn groups<'a>(entry: &Entry, changes: impl Iterator<Item = &'a EntryChange>) -> Vec<Group> {
     let mut at_path: Vec<(String, Vec<Line>)> = Vec::new();
     for change in changes {
-        let path = display_safe(&change.path.to_string());
+        let path = display_safe(&change.change.path.to_string());
         let line = match entry.news {
-            EntryStatus::Reverted => way_back(change, entry.unit),
-            _ => values::line(change.kind, &change.before, &change.after, entry.unit),
+            EntryStatus::Reverted => way_back(change, entry.meaning.unit),
+            _ => values::line(change.change.kind, &change.change.before, &change.change.after, entry.meaning.unit),
         };
         match at_path.iter_mut().find(|(known, _)| *known == path) {
             Some((_, lines)) => lines.push(line),
@@ -247,15 +247,15 @@ fn groups<'a>(entry: &Entry, changes: impl Iterator<Item = &'a EntryChange>) -> 
 }
 
 fn way_back(change: &EntryChange, unit: Option<Unit>) -> Line {
-    let approved = values::summary(&change.before, unit);
-    match change.kind {
-        ChangeKind::Added => Line::Single(format!("gone again: {}", values::summary(&change.after, unit))),
+    let approved = values::summary(&change.change.before, unit);
+    match change.change.kind {
+        ChangeKind::Added => Line::Single(format!("gone again: {}", values::summary(&change.change.after, unit))),
         ChangeKind::Removed => Line::Single(format!("there again: {approved}")),
-        ChangeKind::Changed | ChangeKind::Reordered if change.before == change.after => {
+        ChangeKind::Changed | ChangeKind::Reordered if change.change.before == change.change.after => {
             Line::Single(format!("again {approved}"))
         }
         ChangeKind::Changed | ChangeKind::Reordered => {
-            values::line(ChangeKind::Changed, &change.after, &change.before, unit)
+            values::line(ChangeKind::Changed, &change.change.after, &change.change.before, unit)
         }
     }
 }

@@ -34,7 +34,7 @@ pub(super) fn label_of(severity: Severity) -> &'static str {
 
 /// How bad it is: the worst thing that is the case now. What ended does not count.
 pub(super) fn label(alert: &Alert) -> &'static str {
-    let drifted = alert.entries.iter().filter(|entry| !entry.news.is_over()).map(|entry| entry.severity);
+    let drifted = alert.entries.iter().filter(|entry| !entry.news.is_over()).map(|entry| entry.meaning.severity);
     let blind = alert.sections.iter().map(|section| section.news).filter(|news| news.is_blindness());
     let blind = blind.map(SectionStatus::severity).max();
     let untrusted = alert.untrusted.as_ref().map(|_| Severity::Critical);
@@ -251,7 +251,7 @@ pub(super) fn who(alert: &Alert) -> Option<String> {
         Some(good) => span("from", good, "to", window.first_different),
         None => format!("before {}", moment(window.first_different)),
     };
-    let has_events = alert.entries.iter().any(|entry| !entry.news.is_over() && entry.event.is_some());
+    let has_events = alert.entries.iter().any(|entry| !entry.news.is_over() && entry.meaning.event.is_some());
     let what = if has_events { "for the events named above" } else { "for changes" };
     Some(match alert.instance.as_ref()?.provider {
         Provider::Clerk => format!(

@@ -143,7 +143,7 @@ impl InstanceGauges {
             gauges.set_count(&metrics::SECTIONS, &[&id, state.as_str()], count);
         }
         for severity in Severity::ALL {
-            let count = self.status.open.iter().filter(|drift| drift.severity == severity).count();
+            let count = self.status.open.iter().filter(|drift| drift.meaning.severity == severity).count();
             let count = u64::try_from(count).unwrap_or_default();
             gauges.set_count(&metrics::OPEN_DRIFTS, &[&id, severity.as_str()], count);
         }

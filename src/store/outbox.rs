@@ -85,7 +85,7 @@ fn written(alert: &Alert) -> Stored<String> {
         let section = alert.entries.iter().find(|entry| reads_back(&alone(entry)).is_none());
         StoreError::Unreadable {
             what: "a message".to_owned(),
-            section: section.and_then(|entry| Some(entry.changes.first()?.path.section().to_owned())),
+            section: section.and_then(|entry| Some(entry.changes.first()?.change.path.section().to_owned())),
         }
     })
 }

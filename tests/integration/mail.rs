@@ -255,7 +255,7 @@ fn drifted(title: &str) -> Message {
     let now = SystemClock.now();
     let event = HistoryMark { size: 0, head: Digest::of(b"") };
     let mut alert = sample(Alert::of_watch(Vec::new(), now, event, "test".to_owned()), SampleKind::Drift);
-    alert.entries[0].title = title.to_owned();
+    alert.entries[0].meaning.title = title.to_owned();
     Message::new("security", alert, now)
 }
 
@@ -338,7 +338,7 @@ async fn who_took_a_mail_does_not_get_it_again_while_others_are_tried_again() {
             ..Alert::of_watch(Vec::new(), now, event, "test".to_owned())
         };
         let mut alert = sample(frame, kind);
-        alert.entries.iter_mut().for_each(|entry| entry.severity = Severity::Critical);
+        alert.entries.iter_mut().for_each(|entry| entry.meaning.severity = Severity::Critical);
         Message::new("security", alert, now)
     };
     let recipients = || -> Vec<String> {

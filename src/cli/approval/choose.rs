@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 
 use crate::approval::ApprovalScope;
-use crate::approval::propose::Pending;
+use crate::approval::Pending;
 use crate::classify::{Catalogue, Finding, with_their_other_paths};
 use crate::cli::approval::shown::choice_at;
 use crate::cli::output::{count, terminal_width};
@@ -26,7 +26,7 @@ pub(in crate::cli) fn ask(
     let drifts = pending.drifts(catalogue);
     let unbaselined = pending.unbaselined();
     let unread = pending.unread();
-    let is_whole = pending.baseline.is_none() || pending.shortage().is_some();
+    let is_whole = pending.baseline.is_none() || pending.insufficient().is_some();
     if is_whole || (drifts.is_empty() && unbaselined.is_empty() && unread.is_empty()) {
         // A first baseline has nothing to choose from: it is the snapshot or nothing.
         if !is_terminal {
@@ -86,13 +86,17 @@ fn entries(catalogue: &Catalogue, drifts: &[Finding]) -> Vec<BTreeSet<usize>> {
     }
     let mut worst: BTreeMap<&str, Severity> = BTreeMap::new();
     for drift in drifts {
-        let worst = worst.entry(&drift.setting).or_insert(drift.severity);
-        *worst = drift.severity.max(*worst);
+        let worst = worst.entry(&drift.meaning.setting).or_insert(drift.meaning.severity);
+        *worst = drift.meaning.severity.max(*worst);
     }
     entries.sort_by_cached_key(|entry| {
         let first = entry.first().and_then(|place| drifts.get(*place));
-        let group = first.and_then(|drift| worst.get(drift.setting.as_str()).copied());
-        (Reverse(group), first.map(|drift| drift.setting.clone()), Reverse(first.map(|drift| drift.severity)))
+        let group = first.and_then(|drift| worst.get(drift.meaning.setting.as_str()).copied());
+        (
+            Reverse(group),
+            first.map(|drift| drift.meaning.setting.clone()),
+            Reverse(first.map(|drift| drift.meaning.severity)),
+        )
     });
     entries
 }
@@ -106,8 +110,8 @@ fn item(entry: &BTreeSet<usize>, drifts: &[Finding]) -> Option<String> {
 fn explain(entries: &[BTreeSet<usize>], drifts: &[Finding], out: &mut dyn Write) -> Result<(), CliError> {
     let mut told = BTreeSet::new();
     for drift in entries.iter().filter_map(|entry| drifts.get(*entry.first()?)) {
-        if told.insert((&drift.title, &drift.why)) {
-            let words = format!("{}: {}", drift.title, drift.why);
+        if told.insert((&drift.meaning.title, &drift.meaning.why)) {
+            let words = format!("{}: {}", drift.meaning.title, drift.meaning.why);
             let lines = match terminal_width() {
                 Some(width) => textwrap::fill(&words, textwrap::Options::new(width).subsequent_indent("  ")),
                 None => words,

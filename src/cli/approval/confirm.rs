@@ -40,7 +40,9 @@ pub(super) fn to_weaker(
     accepted: bool,
 ) -> Result<bool, CliError> {
     let is_grave = |drift: &&Finding| {
-        drift.setting != NOT_WATCHED && drift.direction == Direction::Weaker && drift.severity >= Severity::High
+        drift.meaning.setting != NOT_WATCHED
+            && drift.meaning.direction == Direction::Weaker
+            && drift.meaning.severity >= Severity::High
     };
     let mut weaker: Vec<String> = drifts.iter().filter(is_grave).map(|drift| format!("  {}", choice(drift))).collect();
     // Which way that goes cannot be told: the value that counted before is not in the proposal.

@@ -43,8 +43,8 @@ impl Shown<'_> {
             left_out += left;
             let text = [vec![words(drift)], lines].concat().join("\n");
             columns.row(
-                severity_style(drift.severity),
-                [drift.severity.as_str(), drift.direction.as_str(), &drift.title, &text],
+                severity_style(drift.meaning.severity),
+                [drift.meaning.severity.as_str(), drift.meaning.direction.as_str(), &drift.meaning.title, &text],
             );
         }
         columns.write(out)?;
@@ -79,10 +79,10 @@ impl Shown<'_> {
             return Ok(());
         }
         writeln!(out, "{} at the weakest value:", count(weakest.len(), "setting"))?;
-        let grave = weakest.iter().filter(|drift| drift.severity >= Severity::High).count();
+        let grave = weakest.iter().filter(|drift| drift.meaning.severity >= Severity::High).count();
         let shown = if self.is_full { weakest.len() } else { grave.min(MOST_WEAKEST) };
         for drift in weakest.iter().take(shown) {
-            let style = severity_style(drift.severity);
+            let style = severity_style(drift.meaning.severity);
             writeln!(out, "  {style}{}{style:#}", at_its_weakest(drift))?;
         }
         if weakest.len() > shown {
@@ -205,7 +205,7 @@ fn leaves<'a>(path: &Pointer, value: &'a Value) -> Vec<(Pointer, &'a Value)> {
 
 fn words(drift: &Finding) -> String {
     let change = &drift.change;
-    values::change(change.kind, &change.before, &change.after, drift.unit)
+    values::change(change.kind, &change.before, &change.after, drift.meaning.unit)
 }
 
 /// One drift in one line.
@@ -216,12 +216,17 @@ pub(crate) fn choice(drift: &Finding) -> String {
 /// One drift in one line, with the number of its paths before the values: the end of a long line is cut off.
 pub(crate) fn choice_at(drift: &Finding, paths: usize) -> String {
     let paths = if paths > 1 { format!(" ({paths} paths)") } else { String::new() };
-    format!("{} {}: {}{paths}  {}", drift.severity, drift.direction, drift.title, words(drift))
+    format!("{} {}: {}{paths}  {}", drift.meaning.severity, drift.meaning.direction, drift.meaning.title, words(drift))
 }
 
 /// One setting at its weakest value, in one line.
 pub(crate) fn at_its_weakest(drift: &Finding) -> String {
-    format!("{}: {}  {}", drift.severity, drift.title, values::show(&drift.change.after, drift.unit))
+    format!(
+        "{}: {}  {}",
+        drift.meaning.severity,
+        drift.meaning.title,
+        values::show(&drift.change.after, drift.meaning.unit)
+    )
 }
 
 #[cfg(test)]

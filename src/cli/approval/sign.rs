@@ -175,7 +175,7 @@ fn next(proposal: &Proposal, drifts: &[Finding], trust: Option<&TrustFiles>, fil
     };
     let statements: Vec<SignedStatement> = proposal.statements.iter().cloned().map(Into::into).collect();
     let have = trust::approvals(&proposal.subject, &statements, &policy).map_or(0, |approved| approved.approvals.len());
-    let worst = drifts.iter().map(|drift| drift.severity).max().unwrap_or(Severity::Info);
+    let worst = drifts.iter().map(|drift| drift.meaning.severity).max().unwrap_or(Severity::Info);
     let is_compared = proposal.previous.is_some();
     let need = if is_compared { policy.rules.need(worst) } else { policy.rules.most() };
     if have < need {

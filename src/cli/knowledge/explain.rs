@@ -183,18 +183,18 @@ impl Explanation {
         let drift = classify(catalogue, some_change(catalogue, path));
         if let Some(setting) = catalogue.setting_at(path) {
             let path = Some(path.clone());
-            return Self { path, kept, title: drift.title, ..Self::of_setting(provider, setting) };
+            return Self { path, kept, title: drift.meaning.title, ..Self::of_setting(provider, setting) };
         }
         let below = below(provider, catalogue, path);
         let did_you_mean = if below == 0 { closest_path(provider, catalogue, path) } else { None };
         Self {
             provider,
             path: Some(path.clone()),
-            setting: drift.setting,
-            title: drift.title,
-            why: drift.why,
-            category: drift.category,
-            severity: drift.severity,
+            setting: drift.meaning.setting,
+            title: drift.meaning.title,
+            why: drift.meaning.why,
+            category: drift.meaning.category,
+            severity: drift.meaning.severity,
             weaker: None,
             strength: None,
             unit: None,

@@ -199,14 +199,14 @@ pub(in crate::cli) fn print_report(
     for (drift, more) in grouped(&report.drifts) {
         let meaning = &drift.drift;
         let change = &meaning.change;
-        let words = values::change(change.kind, &change.before, &change.after, meaning.unit);
+        let words = values::change(change.kind, &change.before, &change.after, meaning.meaning.unit);
         let words = if drift.unseen { format!("{words}  (last seen; unreadable now)") } else { words };
         let more = if more > 0 { format!("{words}  (+{})", count(more, "path")) } else { words };
-        let title = if meaning.title == last_title { "" } else { meaning.title.as_str() };
-        last_title = &meaning.title;
+        let title = if meaning.meaning.title == last_title { "" } else { meaning.meaning.title.as_str() };
+        last_title = &meaning.meaning.title;
         columns.row(
-            severity_style(meaning.severity),
-            [meaning.severity.as_str(), meaning.direction.as_str(), title, &more],
+            severity_style(meaning.meaning.severity),
+            [meaning.meaning.severity.as_str(), meaning.meaning.direction.as_str(), title, &more],
         );
     }
     for ((word, story), names) in unseen(report) {
@@ -260,7 +260,8 @@ fn grouped(drifts: &[DriftReport]) -> Vec<(&DriftReport, usize)> {
         let (meaning, change) = (&drift.drift, &drift.drift.change);
         let is_same = |(line, _): &&mut (&DriftReport, usize)| {
             let (other, seen) = (&line.drift, &line.drift.change);
-            (&other.setting, &other.title, other.direction) == (&meaning.setting, &meaning.title, meaning.direction)
+            (&other.meaning.setting, &other.meaning.title, other.meaning.direction)
+                == (&meaning.meaning.setting, &meaning.meaning.title, meaning.meaning.direction)
                 && (seen.kind, &seen.before, &seen.after) == (change.kind, &change.before, &change.after)
         };
         match lines.iter_mut().find(is_same) {

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use serde_json::json;
 
-use crate::approval::propose::Pending;
+use crate::approval::Pending;
 use crate::baseline::{approved_side, expected, unknown};
 use crate::cli::CliError;
 use crate::cli::context::Context;
@@ -106,10 +106,14 @@ impl RunCommand for DiffOptions {
             return Ok(exit);
         }
         for drift in &drifts {
-            let style = severity_style(drift.severity);
+            let style = severity_style(drift.meaning.severity);
             let change = &drift.change;
-            writeln!(out, "{style}{} {}{style:#}  {}", drift.severity, drift.direction, drift.title)?;
-            writeln!(out, "  {}", values::change(change.kind, &change.before, &change.after, drift.unit))?;
+            writeln!(
+                out,
+                "{style}{} {}{style:#}  {}",
+                drift.meaning.severity, drift.meaning.direction, drift.meaning.title
+            )?;
+            writeln!(out, "  {}", values::change(change.kind, &change.before, &change.after, drift.meaning.unit))?;
             writeln!(out, "  {}", display_safe(&change.path.to_string()))?;
         }
         writeln!(out)?;

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::classify::{Finding, classify, classify_in, elsewhere};
+use crate::classify::{Finding, classify, elsewhere};
 use crate::cli::CliError;
 use crate::cli::context::Context;
 use crate::cli::did_you_mean::did_you_mean;
@@ -96,8 +96,8 @@ fn classified(context: &Context, store: &Store, id: &InstanceId, known: &Drift) 
         return Ok(classify(catalogue, known.change.clone()));
     };
     let (trust, now) = (TrustFiles::read(&context.config.approval), context.clock.now());
-    let loaded = store.read(|tx| InstanceStatus::load_with_context(tx, instance, catalogue, &trust, now));
-    loaded.map(|(_, among)| classify_in(catalogue, &among, known.change.clone()))
+    let loaded = store.read(|tx| InstanceStatus::load_with_findings(tx, instance, catalogue, &trust, now));
+    loaded.map(|(_, findings)| findings.of(&known.change).into_owned())
 }
 
 /// When the newest approval of what is at `path` ends, if it was given for a time.
@@ -149,13 +149,13 @@ fn explain(
     approval: &ApprovalConfig,
     out: &mut dyn Write,
 ) -> Result<(), CliError> {
-    let style = severity_style(drift.severity);
+    let style = severity_style(drift.meaning.severity);
     let change = &drift.change;
-    writeln!(out, "{BOLD}{}{BOLD:#}", drift.title)?;
-    writeln!(out, "{style}{}{style:#}, {}, {instance}", drift.severity, drift.direction)?;
+    writeln!(out, "{BOLD}{}{BOLD:#}", drift.meaning.title)?;
+    writeln!(out, "{style}{}{style:#}, {}, {instance}", drift.meaning.severity, drift.meaning.direction)?;
     writeln!(out)?;
-    writeln!(out, "  {}", values::change(change.kind, &change.before, &change.after, drift.unit))?;
-    writeln!(out, "  {}", drift.why)?;
+    writeln!(out, "  {}", values::change(change.kind, &change.before, &change.after, drift.meaning.unit))?;
+    writeln!(out, "  {}", drift.meaning.why)?;
     writeln!(out)?;
     let window = match known.last_good {
         Some(last_good) => format!("after {}, first seen {}", written(last_good), written(known.first_seen)),
@@ -164,8 +164,10 @@ fn explain(
     let mut rows =
         vec![("Status", status.to_owned()), ("When", window), ("Path", display_safe(&change.path.to_string()))];
     rows.extend(others.iter().map(|path| ("Also at", display_safe(&path.to_string()))));
-    rows.extend(drift.dashboard.clone().map(|place| ("Where", place)));
-    rows.extend(drift.event.clone().map(|event| ("Who", format!("look for {event} in the vendor's log in that time"))));
+    rows.extend(drift.meaning.dashboard.clone().map(|place| ("Where", place)));
+    rows.extend(
+        drift.meaning.event.clone().map(|event| ("Who", format!("look for {event} in the vendor's log in that time"))),
+    );
     if known.reopened > 0 {
         rows.push(("Before", format!("it had ended and came back, {} so far", times(known.reopened))));
     }
@@ -175,7 +177,7 @@ fn explain(
     if known.status == Status::Open {
         writeln!(out)?;
         writeln!(out, "  Not you?   `authdrift diff {instance} --format revert` shows the way back.")?;
-        writeln!(out, "  Intended?  `{} --only {}`", approval.command(instance, drift.severity), known.id)?;
+        writeln!(out, "  Intended?  `{} --only {}`", approval.command(instance, drift.meaning.severity), known.id)?;
         if !others.is_empty() {
             writeln!(out, "             takes in the other paths of the setting.")?;
         }

@@ -55,7 +55,7 @@ fn of_instance(instance: &Instance, line: &InstanceLine) -> Value {
     let open: Map<String, Value> = Severity::ALL
         .iter()
         .map(|severity| {
-            let count = status.open.iter().filter(|drift| drift.severity == *severity).count();
+            let count = status.open.iter().filter(|drift| drift.meaning.severity == *severity).count();
             (severity.to_string(), json!(count))
         })
         .collect();

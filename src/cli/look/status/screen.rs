@@ -154,7 +154,7 @@ fn advice(id: &str, line: &InstanceLine, now: DateTime<Utc>) -> (String, String)
 fn open(open: &[Finding]) -> String {
     let mut words = Vec::new();
     for severity in Severity::ALL.iter().rev() {
-        let count = open.iter().filter(|drift| drift.severity == *severity).count();
+        let count = open.iter().filter(|drift| drift.meaning.severity == *severity).count();
         if count > 0 {
             words.push(format!("{count} {severity}"));
         }
