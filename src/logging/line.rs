@@ -84,7 +84,7 @@ impl LogLine {
         format!("{}\n", Value::Object(object))
     }
 
-    fn keep(&mut self, field: &Field, value: Value) {
+    fn insert(&mut self, field: &Field, value: Value) {
         match field.name() {
             "message" => self.message = plain(&value),
             "event" => self.event = Some(plain(&value)),
@@ -92,34 +92,34 @@ impl LogLine {
         }
     }
 
-    fn keep_text(&mut self, field: &Field, text: &str) {
-        self.keep(field, Value::String(display_safe_to(text, LONGEST)));
+    fn insert_text(&mut self, field: &Field, text: &str) {
+        self.insert(field, Value::String(display_safe_to(text, LONGEST)));
     }
 }
 
 impl Visit for LogLine {
     fn record_f64(&mut self, field: &Field, value: f64) {
-        self.keep(field, value.into());
+        self.insert(field, value.into());
     }
 
     fn record_i64(&mut self, field: &Field, value: i64) {
-        self.keep(field, value.into());
+        self.insert(field, value.into());
     }
 
     fn record_u64(&mut self, field: &Field, value: u64) {
-        self.keep(field, value.into());
+        self.insert(field, value.into());
     }
 
     fn record_bool(&mut self, field: &Field, value: bool) {
-        self.keep(field, value.into());
+        self.insert(field, value.into());
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.keep_text(field, value);
+        self.insert_text(field, value);
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.keep_text(field, &format!("{value:?}"));
+        self.insert_text(field, &format!("{value:?}"));
     }
 }
 
