@@ -49,7 +49,7 @@ use url::Url;
 
 use crate::model::{Category, InstanceId, Severity};
 use crate::schedule::Cron;
-use crate::sections::Depth;
+use crate::sections::{Depth, Table};
 use crate::trust::Rules;
 
 /// A configuration that passed every check.
@@ -131,6 +131,13 @@ pub struct Instance {
     pub source: Source,
     /// Through which proxy.
     pub proxy: Proxy,
+}
+
+impl Instance {
+    /// The sections of its vendor.
+    pub fn table(&self) -> &'static Table {
+        Table::of(self.id.provider)
+    }
 }
 
 /// What of an instance is read.
@@ -254,7 +261,7 @@ pub enum Auth0Credential {
         /// `kid` of the registered credential, if it has one.
         key_id: Option<String>,
     },
-    /// A Management API token somebody made.
+    /// A Management API token made by hand.
     Token(SecretRef),
 }
 
@@ -406,7 +413,7 @@ impl fmt::Debug for HookUrl {
     }
 }
 
-/// A chat's webhook, or where signs of life go: whoever knows the address can write there, so it is the secret.
+/// The URL of a chat webhook or heartbeat. Everyone with the URL can write there, so it is a secret.
 #[derive(Debug, Clone)]
 pub struct SecretUrl {
     /// https, or http on loopback.

@@ -22,7 +22,7 @@ use crate::config::{Config, Instance};
 use crate::incident;
 use crate::model::{Digest, InstanceId, Resource, State};
 use crate::provider::{Fetched, LeftOut, Limits, Progress, ReadError, Reader, RequestRecord, Wanted};
-use crate::sections::{Api, Table};
+use crate::sections::Api;
 use crate::snapshot::{Reading, Snapshot};
 use crate::store::{self, Store, StoreError};
 use crate::telemetry::{Observable, Reread};
@@ -42,7 +42,7 @@ pub struct Monitor {
     on_step: OnStep,
 }
 
-/// Told what a cycle is doing.
+/// Is called with the step of a cycle.
 type OnStep = Box<dyn Fn(&InstanceId, CycleStep) + Send + Sync>;
 
 /// What a cycle is doing.
@@ -169,7 +169,7 @@ impl Monitor {
         let reread = self.reread_implausible(&mut read, &trust).await;
         read.or_unusable(reread)?;
 
-        // What is new or over is read again before anybody hears of it: vendors' reads are eventually consistent, and a
+        // A drift that begins or ends is read again before it is reported: vendors' reads are eventually consistent, and a
         // change that is half applied should be reported once and whole.
         let new = self.store.read(|tx| Ok(moving_sections(&self.instance, &self.evaluation(tx, &read, &trust)?)));
         let new = read.or_unusable(new)?;
@@ -234,7 +234,7 @@ impl Monitor {
         free: Option<u64>,
     ) -> Result<Report, StoreError> {
         match mode {
-            // Somebody may have been let in, and have approved, while the cycle read and waited.
+            // A signer may have been added, and may have approved, while the cycle read and waited.
             RunMode::Commit => self.store.write(|tx| {
                 let trust = TrustFiles::read_now(&self.config.approval)?;
                 commit::commit(tx, self, read, &trust, cycle.clone(), free)
@@ -302,7 +302,7 @@ impl Monitor {
     /// The sections of which a reading is at hand that is young enough.
     fn cached(&self) -> BTreeSet<String> {
         let now = self.clock.now();
-        let table = Table::of(self.instance.id.provider);
+        let table = self.instance.table();
         let cached = self.cached.lock().unwrap_or_else(PoisonError::into_inner);
         let is_young = |name: &str, at: DateTime<Utc>| {
             let every = table.section(name).and_then(|section| section.every);
@@ -316,7 +316,7 @@ impl Monitor {
     fn cache(&self, snapshot: &Snapshot) {
         let now = self.clock.now();
         let young = self.cached();
-        let table = Table::of(self.instance.id.provider);
+        let table = self.instance.table();
         let mut cached = self.cached.lock().unwrap_or_else(PoisonError::into_inner);
         for (name, reading) in &snapshot.sections {
             let is_slow = table.section(name).is_some_and(|section| section.every.is_some());
@@ -343,7 +343,7 @@ impl Monitor {
     /// From foreign values to canonical documents, and one snapshot.
     fn assemble(&self, fetched: Fetched) -> ReadResult {
         let redaction = Redaction { key: self.store.fingerprint_key().clone(), keep_code: self.instance.keep_code };
-        let table = Table::of(self.instance.id.provider);
+        let table = self.instance.table();
         let mut snapshot = self.empty_snapshot();
         snapshot.resource = fetched.resource.primary().unwrap_or_default().to_owned();
         snapshot.identifiers = fetched.resource;

@@ -7,13 +7,12 @@ use crate::incident::SectionKind;
 use crate::model::{Digest, State};
 use crate::plausibility;
 use crate::provider::Wanted;
-use crate::sections::Table;
 use crate::snapshot::Reading;
 use crate::store::{self, StoreError, cycles, documents, instances, news};
 use crate::telemetry::{Observable, Reread};
 use crate::trust_files::TrustFiles;
 
-/// Cycles for which a section is held back at most. Whoever changes something in each of them cannot hide the rest.
+/// Cycles for which a section is held back at most, so that a change in each of them cannot hide the rest for ever.
 const MOST_CYCLES: u32 = 3;
 
 /// Why each doubtful section is hard to believe, and what was read of it.
@@ -45,7 +44,7 @@ impl Monitor {
             Ok(baseline) => baseline.as_ref().is_some_and(|baseline| {
                 baseline.approved.subject.sections.get(section).is_some_and(|mark| mark.state.is_comparable())
             }),
-            // Nobody knows.
+            // Without a trusted baseline every section may be held.
             Err(_) => true,
         };
         let implausible = self.implausible(read)?;
@@ -58,11 +57,10 @@ impl Monitor {
         Ok(())
     }
 
-    /// The sections that are hard to believe for somebody who knows the readings before. One that is kept and cannot be read
-    /// is compared with nothing.
+    /// The sections that are implausible after the readings before. A stored document that cannot be read is not compared.
     fn implausible(&self, read: &mut ReadResult) -> Result<Implausible, StoreError> {
         let ReadResult { snapshot, left_out, unusable, .. } = read;
-        let table = Table::of(self.instance.id.provider);
+        let table = self.instance.table();
         self.store.read(|tx| {
             let (mut implausible, mut of_implausible) = (Implausible::new(), Implausible::new());
             let Some(row) = instances::find(tx, &self.instance.id)? else { return Ok(implausible) };
@@ -92,7 +90,7 @@ impl Monitor {
                     implausible.insert(name.clone(), (reason, Some(document.digest().clone())));
                 }
             }
-            // What was read for the objects of a list is worth as much as the list.
+            // If a list is suspect, so are the sections read per item of it.
             for section in table.sections().iter().filter(|section| !implausible.contains_key(&section.name)) {
                 let reading = snapshot.sections.get(&section.name).filter(|reading| reading.state().is_comparable());
                 let Some(reading) = reading.filter(|reading| latest.get(&section.name) != Some(&reading.mark())) else {
