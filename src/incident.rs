@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 pub use silence::{Matcher, Muting, Silence};
 
 use crate::canonical;
-use crate::classify::{Finding, Findings};
+use crate::classify::{Finding, FindingSet};
 use crate::diff::{Change, ChangeKind};
 use crate::model::{Digest, DriftId, InstanceId, Severity, word};
 
@@ -109,7 +109,7 @@ pub struct Transition {
 
 impl Transition {
     /// A step that is told if it is one.
-    pub fn new(step: DriftStep, fingerprint: Digest, drift: Drift, findings: &Findings<'_>) -> Self {
+    pub fn new(step: DriftStep, fingerprint: Digest, drift: Drift, findings: &FindingSet<'_>) -> Self {
         let finding = findings.of(&drift.change).into_owned();
         let notification = if step == DriftStep::Unchanged { Notification::Nothing } else { Notification::Step };
         Self { step, fingerprint, drift, finding, notification, muting: Muting::None, worst: Severity::Info }
@@ -123,7 +123,7 @@ impl Transition {
 pub fn advance(
     instance: &InstanceId,
     known: &BTreeMap<Digest, Drift>,
-    findings: &Findings<'_>,
+    findings: &FindingSet<'_>,
     compared: &BTreeSet<String>,
     ending: &Ending,
     now: DateTime<Utc>,
@@ -206,8 +206,8 @@ mod tests {
 
     static CATALOGUE: LazyLock<Catalogue> = LazyLock::new(|| Catalogue::of(Provider::Clerk, None).unwrap());
 
-    fn found(changes: &[Change]) -> Findings<'static> {
-        Findings::new(&CATALOGUE, ChangeContext::default(), changes.to_vec())
+    fn found(changes: &[Change]) -> FindingSet<'static> {
+        FindingSet::new(&CATALOGUE, ChangeContext::default(), changes.to_vec())
     }
 
     fn instance() -> InstanceId {

@@ -11,6 +11,7 @@ pub mod fold;
 mod format;
 pub mod html;
 pub mod json;
+mod notice;
 mod pagerduty;
 pub mod sample;
 #[cfg(test)]
@@ -26,12 +27,13 @@ mod view;
 mod words;
 
 pub use format::{Body, Format};
+pub use notice::{Notice, NoticeKind};
 pub use words::listed;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::classify::Meaning;
+use crate::classify::ChangeMeaning;
 use crate::diff::Change;
 use crate::model::{Category, DriftId, HistoryMark, InstanceId, MessageId, Severity, State, display_safe};
 
@@ -170,7 +172,7 @@ pub struct Entry {
     pub news: EntryStatus,
     /// What it means.
     #[serde(flatten)]
-    pub meaning: Meaning,
+    pub meaning: ChangeMeaning,
     /// Which setting of which object: the same in every alert about it.
     #[serde(default)]
     pub topic: String,
@@ -212,9 +214,9 @@ impl Entry {
     pub fn as_part_of(self, whole: &Self) -> Self {
         let also =
             if self.meaning.category == whole.meaning.category { Vec::new() } else { vec![self.meaning.category] };
-        let Meaning { why: own, severity, direction, .. } = self.meaning;
+        let ChangeMeaning { why: own, severity, direction, .. } = self.meaning;
         let why = if direction.is_worse_than(whole.meaning.direction) { own } else { whole.meaning.why.clone() };
-        let meaning = Meaning { why, severity, direction, ..whole.meaning.clone() };
+        let meaning = ChangeMeaning { why, severity, direction, ..whole.meaning.clone() };
         Self { meaning, topic: whole.topic.clone(), also, ..self }
     }
 }
@@ -307,154 +309,6 @@ impl SectionStatus {
     }
 }
 
-/// News about the watch itself and not about a setting.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Notice {
-    /// What happened.
-    pub kind: NoticeKind,
-    /// To what: a receiver, a file, a path. Empty where the kind says it all.
-    pub subject: String,
-    /// How, in one sentence.
-    pub text: String,
-}
-
-impl Notice {
-    /// About the database at `path`, with the bytes that are free there, and an error if there was one.
-    pub fn of_storage(kind: NoticeKind, path: &str, free: Option<u64>, reason: &str) -> Self {
-        let mut text = path.to_owned();
-        if let Some(free) = free {
-            text.push_str(&format!(": {} MiB are free there", free >> 20));
-        }
-        if !reason.is_empty() {
-            text.push_str(&format!("; {reason}"));
-        }
-        Self { kind, subject: String::new(), text }
-    }
-}
-
-/// What happened to the watch itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum NoticeKind {
-    /// The files that say who may approve changed.
-    TrustChanged,
-    /// The clock of this machine went back.
-    ClockSetBack,
-    /// The database cannot be used: nothing is watched.
-    StorageFailed,
-    /// The disk is so full that snapshots are not kept any more.
-    StorageFull,
-    /// The disk is nearly full.
-    StorageLow,
-    /// An instance was not read for three intervals.
-    Unread,
-    /// A reminder: something of the instance is still not seen.
-    StillUnseen,
-    /// A receiver does not take messages, and some were given up.
-    ReceiverFailed,
-    /// Messages were given up for a receiver that takes others.
-    Missed,
-    /// What was approved for a time will be a drift again soon.
-    ApprovalEnding,
-    /// A new baseline was approved, and no drift ended with it.
-    Approved,
-    /// Somebody asked for quiet about something.
-    Silenced,
-    /// Somebody announced changes.
-    WindowOpened,
-    /// A silence ended; what it kept quiet.
-    SilenceEnded,
-    /// The time for announced changes is over; what changed, and what is still different.
-    WindowEnded,
-    /// How everything is, as somebody wants to hear it regularly.
-    Digest,
-    /// There is room on the disk again.
-    StorageRecovered,
-    /// The instance is read again.
-    ReadAgain,
-    /// The receiver takes messages again.
-    ReceiverRecovered,
-}
-
-impl NoticeKind {
-    /// Every one, the worst first.
-    pub const ALL: [Self; 19] = [
-        Self::TrustChanged,
-        Self::ClockSetBack,
-        Self::StorageFailed,
-        Self::StorageFull,
-        Self::StorageLow,
-        Self::Unread,
-        Self::StillUnseen,
-        Self::ReceiverFailed,
-        Self::Missed,
-        Self::ApprovalEnding,
-        Self::Approved,
-        Self::Silenced,
-        Self::WindowOpened,
-        Self::SilenceEnded,
-        Self::WindowEnded,
-        Self::Digest,
-        Self::StorageRecovered,
-        Self::ReadAgain,
-        Self::ReceiverRecovered,
-    ];
-
-    /// How much it matters.
-    pub fn severity(self) -> Severity {
-        match self {
-            Self::StorageFailed | Self::StorageFull => Severity::Critical,
-            Self::TrustChanged
-            | Self::ClockSetBack
-            | Self::StorageLow
-            | Self::Unread
-            | Self::StillUnseen
-            | Self::ReceiverFailed
-            | Self::Missed => Severity::High,
-            Self::ApprovalEnding => Severity::Medium,
-            Self::Approved
-            | Self::Silenced
-            | Self::WindowOpened
-            | Self::SilenceEnded
-            | Self::WindowEnded
-            | Self::Digest
-            | Self::StorageRecovered
-            | Self::ReadAgain
-            | Self::ReceiverRecovered => Severity::Info,
-        }
-    }
-
-    /// Whether it ends some trouble.
-    pub fn is_end(self) -> bool {
-        matches!(self, Self::StorageRecovered | Self::ReadAgain | Self::ReceiverRecovered)
-    }
-
-    /// The event that a receiver can filter by.
-    pub fn event_type(self) -> &'static str {
-        match self {
-            Self::TrustChanged => "trust.changed",
-            Self::ClockSetBack => "clock.set_back",
-            Self::StorageFailed => "storage.failed",
-            Self::StorageFull => "storage.full",
-            Self::StorageLow => "storage.low",
-            Self::Unread => "instance.unread",
-            Self::StillUnseen => "instance.still_unseen",
-            Self::ReceiverFailed => "receiver.failed",
-            Self::Missed => "receiver.missed",
-            Self::ApprovalEnding => "approval.ending",
-            Self::Approved => "baseline.approved",
-            Self::Silenced => "silence.added",
-            Self::WindowOpened => "window.opened",
-            Self::SilenceEnded => "silence.ended",
-            Self::WindowEnded => "window.ended",
-            Self::Digest => "digest",
-            Self::StorageRecovered => "storage.recovered",
-            Self::ReadAgain => "instance.read_again",
-            Self::ReceiverRecovered => "receiver.recovered",
-        }
-    }
-}
-
 fn one() -> usize {
     1
 }
@@ -504,6 +358,16 @@ impl Alert {
             .unwrap_or(Severity::Info)
     }
 
+    /// Whether it says nothing.
+    pub fn is_empty(&self) -> bool {
+        self.is_only_notices() && self.notices.is_empty()
+    }
+
+    fn is_only_notices(&self) -> bool {
+        let is_trust_unchanged = self.untrusted.is_none() && !self.trusted_again;
+        is_trust_unchanged && self.entries.is_empty() && self.sections.is_empty()
+    }
+
     /// Whether something in it was never told before.
     pub fn is_beginning(&self) -> bool {
         let is_blind = |section: &SectionEntry| section.news.is_blindness();
@@ -514,8 +378,7 @@ impl Alert {
 
     /// Whether it says nothing but news of that kind.
     pub fn is_only(&self, kind: NoticeKind) -> bool {
-        let is_rest_empty = self.untrusted.is_none() && self.entries.is_empty() && self.sections.is_empty();
-        let is_said = is_rest_empty && !self.trusted_again && !self.notices.is_empty();
+        let is_said = self.is_only_notices() && !self.notices.is_empty();
         is_said && self.notices.iter().all(|notice| notice.kind == kind)
     }
 

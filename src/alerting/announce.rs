@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use super::Notifications;
 use super::cause::causes;
 use crate::baseline::BaselineSummary;
-use crate::classify::{Findings, Meaning};
+use crate::classify::{ChangeMeaning, FindingSet};
 use crate::config::{Config, Filter, Receiver};
 use crate::host::hostname;
 use crate::incident::{Drift, DriftStep, Muting, Notification, NotificationLog, SectionKind, Status, Transition};
@@ -27,7 +27,7 @@ pub struct Origin<'a> {
     /// Who is told.
     pub config: &'a Config,
     /// What was found.
-    pub findings: &'a Findings<'a>,
+    pub findings: &'a FindingSet<'a>,
     /// About what.
     pub instance: &'a InstanceId,
     /// The vendor's identity of it.
@@ -51,27 +51,21 @@ pub fn announce(
     let open = drifts::count_open(tx, row)?;
     let mut entries = entries(origin, &told.transitions);
     count_still_open(tx, row, origin, &mut entries)?;
-    let is_news = !entries.is_empty()
-        || !told.sections.is_empty()
-        || !told.notices.is_empty()
-        || told.untrusted.is_some()
-        || told.trusted_again;
-    if is_news {
-        let approvers_needed = approvers_needed(tx, row, origin, &told.sections)?;
-        let alert = Alert {
-            instance: Some(origin.instance.clone()),
-            resource: origin.resource.to_owned(),
-            baseline: origin.baseline.as_ref().map(approved_baseline),
-            untrusted: told.untrusted,
-            trusted_again: told.trusted_again,
-            window: window(&told.transitions),
-            entries,
-            sections: told.sections,
-            notices: told.notices,
-            open,
-            approvers_needed,
-            ..about_nothing(tx, origin.at)?
-        };
+    let mut alert = Alert {
+        instance: Some(origin.instance.clone()),
+        resource: origin.resource.to_owned(),
+        baseline: origin.baseline.as_ref().map(approved_baseline),
+        untrusted: told.untrusted,
+        trusted_again: told.trusted_again,
+        window: window(&told.transitions),
+        entries,
+        sections: told.sections,
+        notices: told.notices,
+        open,
+        ..about_nothing(tx, origin.at)?
+    };
+    if !alert.is_empty() {
+        alert.approvers_needed = approvers_needed(tx, row, origin, &alert.sections)?;
         for receiver in &origin.config.receivers {
             if let Some(alert) = share(&alert, receiver, &origin.config.receivers) {
                 post(tx, row, receiver, alert, origin.at)?;
@@ -204,12 +198,7 @@ fn share(alert: &Alert, receiver: &Receiver, receivers: &[Receiver]) -> Option<A
         wanted.notices.clear();
         (wanted.untrusted, wanted.trusted_again) = (None, false);
     }
-    let is_something = !wanted.entries.is_empty()
-        || !wanted.sections.is_empty()
-        || !wanted.notices.is_empty()
-        || wanted.untrusted.is_some()
-        || wanted.trusted_again;
-    is_something.then_some(wanted)
+    (!wanted.is_empty()).then_some(wanted)
 }
 
 /// What is about the program itself matters to everybody.
@@ -272,7 +261,7 @@ fn entry(news: EntryStatus, transition: &Transition, until: Option<DateTime<Utc>
     let severity = transition.muting.severity(finding.meaning.severity).max(transition.worst);
     Entry {
         news,
-        meaning: Meaning { severity, ..finding.meaning.clone() },
+        meaning: ChangeMeaning { severity, ..finding.meaning.clone() },
         topic: finding.topic.clone(),
         also: Vec::new(),
         last_good: known.last_good,

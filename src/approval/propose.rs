@@ -10,7 +10,7 @@ use super::proposal::SignedText;
 use super::{ApprovalError, Proposal};
 use crate::baseline::{approved_side, base, change_context};
 use crate::canonical::{Document, forget_mended, is_same, to_bytes};
-use crate::classify::{Catalogue, Finding, Findings, with_their_other_paths};
+use crate::classify::{Catalogue, Finding, FindingSet, with_their_other_paths};
 use crate::diff::compare::{Side, compare_all_to_approve};
 use crate::diff::{Change, ChangeKind, compare};
 use crate::incident::fingerprint;
@@ -183,7 +183,7 @@ impl Pending {
     pub fn drifts(&self, catalogue: &Catalogue) -> Vec<Finding> {
         let Some(baseline) = &self.baseline else { return Vec::new() };
         let context = change_context(baseline, &self.snapshot, &self.changes, []);
-        Findings::new(catalogue, context, self.changes.clone()).into_vec()
+        FindingSet::new(catalogue, context, self.changes.clone()).into_vec()
     }
 
     /// The sections that cannot be read and of which the baseline says nothing yet, with the reason: to approve them is to

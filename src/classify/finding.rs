@@ -39,12 +39,12 @@ pub struct Finding {
     pub topic: String,
     /// What it means.
     #[serde(flatten)]
-    pub meaning: Meaning,
+    pub meaning: ChangeMeaning,
 }
 
 /// What a difference of a setting means to a person.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Meaning {
+pub struct ChangeMeaning {
     /// The id of the catalogue's entry, or [`UNCLASSIFIED`] or [`SECTION_STATE`].
     pub setting: String,
     /// What a person calls it, with the names of the objects it is about. Safe to show.
@@ -120,7 +120,7 @@ fn means_nothing(change: &Change) -> bool {
 /// One field that the vendor gave to every object at once is one line, whatever it is called.
 fn new_field(field: &Pointer, change: Change) -> Finding {
     let Finding { change, meaning, .. } = unclassified(change);
-    let meaning = Meaning {
+    let meaning = ChangeMeaning {
         setting: NEW_FIELD.to_owned(),
         title: format!("New field of the vendor: {}", display_safe(&field.to_string())),
         why: "Every object of the section has it at once, so the vendor added it and nobody changed a setting."
@@ -137,7 +137,7 @@ fn described(setting: &Setting, named: (String, String), direction: Direction, c
         ChangeKind::Reordered => (setting.severity.min(Severity::Low), Direction::Neutral),
         _ => (setting.severity, direction),
     };
-    let meaning = Meaning {
+    let meaning = ChangeMeaning {
         setting: setting.id.clone(),
         title,
         why: if direction == Direction::Stronger { STRICTER.to_owned() } else { setting.why.clone() },
@@ -153,7 +153,7 @@ fn described(setting: &Setting, named: (String, String), direction: Direction, c
 
 fn unclassified(change: Change) -> Finding {
     let is_reordered = change.kind == ChangeKind::Reordered;
-    let meaning = Meaning {
+    let meaning = ChangeMeaning {
         setting: UNCLASSIFIED.to_owned(),
         title: display_safe(&change.path.to_string()),
         why: "Nobody has described this setting yet, so look at both values.".to_owned(),
@@ -172,7 +172,7 @@ fn unwatched(change: Change) -> Finding {
     let place = display_safe(&change.path.to_string());
     let any_more = if change.before.is_null() { "" } else { " any more" };
     let finding = unclassified(change);
-    let meaning = Meaning {
+    let meaning = ChangeMeaning {
         setting: NOT_WATCHED.to_owned(),
         title: format!("Not watched{any_more}: {place}"),
         why: "The object cannot be read. Whatever becomes of it goes unnoticed until it can be read again.".to_owned(),
@@ -197,7 +197,7 @@ fn unseen(catalogue: &Catalogue, change: Change) -> Finding {
 }
 
 fn section_state(change: Change) -> Finding {
-    let meaning = Meaning {
+    let meaning = ChangeMeaning {
         setting: SECTION_STATE.to_owned(),
         title: format!("Section {}", display_safe(change.section())),
         why: "A whole group of settings was switched on or off, or moved in or out of the plan.".to_owned(),

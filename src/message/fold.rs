@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{Alert, Entry, EntryStatus, Notice, NoticeKind, Window};
-use crate::classify::Meaning;
+use crate::classify::ChangeMeaning;
 use crate::model::DriftId;
 
 /// One entry per setting and kind of news, most severe first. Each of `entries` may be about a part of a setting.
@@ -113,7 +113,7 @@ fn as_one(story: &[Entry]) -> Option<Entry> {
     let worst = story.iter().map(|entry| entry.meaning.severity).max().unwrap_or(last.meaning.severity);
     let severity = if news.is_over() { worst } else { last.meaning.severity };
     let unannounced = story.iter().find_map(|entry| entry.unannounced.clone());
-    let meaning = Meaning { severity, ..last.meaning.clone() };
+    let meaning = ChangeMeaning { severity, ..last.meaning.clone() };
     Some(Entry { news, meaning, unannounced, ..last.clone() })
 }
 

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::card::cut;
 use super::values::line;
-use super::{Alert, Entry, EntryChange, EntryStatus, Notice, NoticeKind, SectionEntry, SectionStatus, words};
+use super::{Alert, Entry, EntryChange, EntryStatus, Notice, SectionEntry, SectionStatus, words};
 use crate::clock::written;
 use crate::model::{Digest, Direction, Severity, display_safe, display_safe_sentence};
 
@@ -57,7 +57,7 @@ pub(super) fn events(alert: &Alert) -> Value {
     }
     triggers.extend(causes.iter().map(|(key, sections)| blind(alert, sections, key)));
     for news in &alert.notices {
-        let Some(topic) = topic(news) else { continue };
+        let Some(topic) = news.kind.row().pager_topic else { continue };
         let text = Digest::of(news.text.as_bytes());
         let about = match topic {
             "storage" => "",
@@ -166,33 +166,9 @@ fn blind(alert: &Alert, sections: &[&SectionEntry], key: &str) -> Value {
 }
 
 fn notice(alert: &Alert, news: &Notice, topic: &str, key: &str) -> Value {
-    let summary = words::notice_clause(news);
-    let (_, advice) = words::notice(news.kind);
-    let details = json!({ "text": detail(&news.text), "subject": detail(&news.subject), "next": advice });
-    trigger(alert, key, &summary, news.kind.severity(), topic, details)
-}
-
-/// What a notice is about, where somebody may have to get up for it; its end has the same.
-fn topic(notice: &Notice) -> Option<&'static str> {
-    match notice.kind {
-        NoticeKind::TrustChanged => Some("trust"),
-        NoticeKind::ClockSetBack => Some("clock"),
-        NoticeKind::StorageFailed | NoticeKind::StorageFull | NoticeKind::StorageLow | NoticeKind::StorageRecovered => {
-            Some("storage")
-        }
-        NoticeKind::Unread | NoticeKind::ReadAgain => Some("unread"),
-        NoticeKind::ReceiverFailed | NoticeKind::ReceiverRecovered => Some("receiver"),
-        NoticeKind::ApprovalEnding => Some("approval"),
-        NoticeKind::Approved
-        | NoticeKind::Silenced
-        | NoticeKind::SilenceEnded
-        | NoticeKind::WindowOpened
-        | NoticeKind::WindowEnded
-        | NoticeKind::Digest => None,
-        // The alert it reminds of is still there.
-        NoticeKind::StillUnseen => None,
-        NoticeKind::Missed => Some("missed"),
-    }
+    let details =
+        json!({ "text": detail(&news.text), "subject": detail(&news.subject), "next": news.kind.row().advice });
+    trigger(alert, key, &news.clause(), news.kind.severity(), topic, details)
 }
 
 fn trigger(alert: &Alert, key: &str, what: &str, severity: Severity, class: &str, details: Value) -> Value {

@@ -1,6 +1,6 @@
 //! The subject line of a mail.
 
-use super::words::{count_of, counted, label, notice_clause, people};
+use super::words::{count_of, counted, label, people};
 use super::{Alert, EntryStatus, SectionStatus};
 use crate::model::{Direction, display_safe};
 
@@ -64,7 +64,7 @@ fn news(alert: &Alert) -> (String, String) {
         return (format!("cannot read {}", counted(blind, "section")), String::new());
     }
     if let Some(notice) = alert.notices.iter().filter(|notice| !notice.kind.is_end()).min_by_key(|notice| notice.kind) {
-        return (notice_clause(notice), String::new());
+        return (notice.clause(), String::new());
     }
     let still_open = if alert.open > 0 { format!(", {} still open", alert.open) } else { String::new() };
     if alert.trusted_again {
@@ -104,7 +104,7 @@ fn news(alert: &Alert) -> (String, String) {
         return (format!("the {} is not configured any more", removed.section), still_open);
     }
     if let Some(notice) = alert.notices.first() {
-        return (notice_clause(notice), still_open);
+        return (notice.clause(), still_open);
     }
     let unbaselined = count_of(alert, SectionStatus::Unbaselined);
     (format!("{} not in the approved state yet", counted(unbaselined, "section")), String::new())
