@@ -1,4 +1,4 @@
-//! What a change means to a person: the catalogue, and how it is applied.
+//! Classification of changes by the catalogue: setting, category, severity and direction.
 
 pub mod catalogue;
 mod context;

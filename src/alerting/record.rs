@@ -11,7 +11,7 @@ use crate::model::{InstanceId, Severity};
 use crate::store::instances::InstanceRow;
 use crate::store::{StoreError, Transaction, drifts, events, silences};
 
-/// How severe `change` was at its worst since it began, as people heard of it.
+/// The worst reported severity of the drift of `change` since it opened.
 pub fn worst_of(findings: &FindingSet<'_>, log: &NotificationLog, change: &Change) -> Severity {
     let (values, is_unexpected) = log.since_it_began();
     let of = |value: &Value| findings.of(&Change { after: value.clone(), ..change.clone() }).meaning.severity;

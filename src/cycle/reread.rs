@@ -1,4 +1,4 @@
-//! What looks like a reader's fault is read again at once, and held back if it stays.
+//! Rereads implausible sections at once, and holds them back if they stay implausible.
 
 use std::collections::BTreeMap;
 
@@ -13,16 +13,16 @@ use crate::store::{self, StoreError, cycles, documents, instances, news};
 use crate::telemetry::{Observable, Reread};
 use crate::trust_files::TrustFiles;
 
-/// Cycles for which a section is held back at most. Whoever changes something in each of them cannot hide the rest.
+/// Cycles for which a section is held back at most, so that a change in every cycle cannot hide the rest for good.
 const MOST_CYCLES: u32 = 3;
 
-/// Why each doubtful section is hard to believe, and what was read of it.
+/// The reason why each section is implausible, and the digest of its reading.
 type Implausible = BTreeMap<String, (String, Option<Digest>)>;
 
 impl Monitor {
-    /// Reads what is hard to believe a second time. What still is becomes [`State::Suspect`], unless the cycle before
-    /// read the very same: then it is what the vendor says. What no baseline holds is read again, and believed: nothing
-    /// is concluded from it.
+    /// Reads implausible sections a second time. One that stays implausible becomes [`State::Suspect`], unless the cycle before
+    /// read the identical value: then the vendor says so. A section that no baseline holds is accepted after the second
+    /// reading, because it is compared with nothing.
     pub(super) async fn reread_implausible(&self, read: &mut ReadResult, trust: &TrustFiles) -> Result<(), StoreError> {
         let implausible = self.implausible(read)?;
         if implausible.is_empty() {
@@ -45,7 +45,7 @@ impl Monitor {
             Ok(baseline) => baseline.as_ref().is_some_and(|baseline| {
                 baseline.approved.subject.sections.get(section).is_some_and(|mark| mark.state.is_comparable())
             }),
-            // Nobody knows.
+            // Without a verified baseline, hold it back.
             Err(_) => true,
         };
         let implausible = self.implausible(read)?;
@@ -58,8 +58,8 @@ impl Monitor {
         Ok(())
     }
 
-    /// The sections that are hard to believe for somebody who knows the readings before. One that is kept and cannot be read
-    /// is compared with nothing.
+    /// The sections that are implausible after the readings before. A section whose last document cannot be loaded is compared
+    /// with nothing.
     fn implausible(&self, read: &mut ReadResult) -> Result<Implausible, StoreError> {
         let ReadResult { snapshot, left_out, unusable, .. } = read;
         let table = Table::of(self.instance.id.provider);
@@ -92,7 +92,7 @@ impl Monitor {
                     implausible.insert(name.clone(), (reason, Some(document.digest().clone())));
                 }
             }
-            // What was read for the objects of a list is worth as much as the list.
+            // If a list is implausible, so are the sections that are read for each of its objects.
             for section in table.sections().iter().filter(|section| !implausible.contains_key(&section.name)) {
                 let reading = snapshot.sections.get(&section.name).filter(|reading| reading.state().is_comparable());
                 let Some(reading) = reading.filter(|reading| latest.get(&section.name) != Some(&reading.mark())) else {

@@ -1,4 +1,4 @@
-//! Several alerts about one instance as one: after an outage nobody should read the same story in ten mails.
+//! Coalesces alerts about one instance that waited for a receiver, so that an outage does not end in ten similar mails.
 
 use std::collections::BTreeMap;
 
@@ -95,7 +95,7 @@ fn is_digest(notice: &Notice) -> bool {
     notice.kind == NoticeKind::Digest
 }
 
-/// What several entries about one drift say together.
+/// One entry for several consecutive ones of one drift.
 fn as_one(story: &[Entry]) -> Option<Entry> {
     let (first, last) = (story.first()?, story.last()?);
     let began_here = matches!(first.news, EntryStatus::Opened | EntryStatus::Reopened | EntryStatus::Passed);
@@ -109,7 +109,7 @@ fn as_one(story: &[Entry]) -> Option<Entry> {
         _ if has(EntryStatus::Changed) => EntryStatus::Changed,
         _ => EntryStatus::StillOpen,
     };
-    // What is over was as severe as it ever was, and what is open is as severe as it is.
+    // An ended drift keeps its worst severity; an open one has the severity of its current value.
     let worst = story.iter().map(|entry| entry.meaning.severity).max().unwrap_or(last.meaning.severity);
     let severity = if news.is_over() { worst } else { last.meaning.severity };
     let unannounced = story.iter().find_map(|entry| entry.unannounced.clone());

@@ -1,15 +1,15 @@
-//! Notices: what happened to the watch itself. Each kind is one row of the table below.
+//! Notices about the service itself. Each kind is one row of the table below.
 
 use serde::{Deserialize, Serialize};
 
 use crate::model::{Severity, display_safe};
 
-/// What happened to the watch itself and not to a setting.
+/// A notice about the service itself, not about a setting.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Notice {
-    /// What happened.
+    /// The kind.
     pub kind: NoticeKind,
-    /// To what: a receiver, a file, a path. Empty where the kind says it all.
+    /// The receiver, file or path that it is about. Empty where the kind says enough.
     pub subject: String,
     /// How, in one sentence.
     pub text: String,
@@ -34,23 +34,23 @@ impl Notice {
     }
 }
 
-/// What is known of a kind of notice.
+/// Everything about one kind of notice.
 #[derive(Debug)]
 pub(super) struct NoticeRow {
     /// The event that a receiver can filter by.
     pub(super) event_type: &'static str,
-    /// What the event says.
+    /// The meaning of the event.
     pub(super) meaning: &'static str,
     pub(super) severity: Severity,
     /// Whether it ends some trouble.
     pub(super) is_end: bool,
-    /// What the alert of PagerDuty is keyed by; a notice that ends trouble has the same as the one that began it. Without one
-    /// nobody is paged.
+    /// The part of PagerDuty's `dedup_key`. A notice that ends trouble has the topic of the one that began it. A kind without
+    /// a topic is not sent.
     pub(super) pager_topic: Option<&'static str>,
     pub(super) title: &'static str,
     /// The notice in the middle of a sentence, with `{subject}` in the place of its subject.
     pub(super) clause: &'static str,
-    /// What it means, or what to do about it.
+    /// Its meaning, or the next step.
     pub(super) advice: &'static str,
 }
 
@@ -62,7 +62,7 @@ macro_rules! notice_kinds {
         clause: $clause:literal;
         advice: $advice:literal;
     })+) => {
-        /// What happened to the watch itself, the worst first.
+        /// The kinds of notices, the worst first.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
         #[serde(rename_all = "snake_case")]
         pub enum NoticeKind {

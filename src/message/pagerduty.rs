@@ -18,7 +18,7 @@ const SUMMARY: usize = 1_024;
 /// Characters of one detail.
 const DETAIL: usize = 1_000;
 
-/// The events, without the routing key: what ended, and then what began, the worst first.
+/// The events without the routing key: resolves, then triggers, the worst first.
 pub(super) fn events(alert: &Alert) -> Value {
     let (mut triggers, mut resolves) = (Vec::new(), Vec::new());
     if let Some(reason) = &alert.untrusted {
@@ -74,7 +74,7 @@ pub(super) fn events(alert: &Alert) -> Value {
     triggers.sort_by_key(rank);
     let key_of = |event: &Value| event.get("dedup_key").and_then(Value::as_str).map(str::to_owned);
     let going_on: BTreeSet<String> = triggers.iter().filter_map(key_of).collect();
-    // What goes on in other parts, or began again, is not over.
+    // An alert that another part of this message triggers is not resolved.
     let over = resolves.iter().filter(|key| !going_on.contains(*key)).map(|key| resolve(key));
     // Of several pieces of news about one thing, the worst is sent.
     let mut seen = BTreeSet::new();
@@ -94,7 +94,7 @@ fn cause_key(alert: &Alert, section: &SectionEntry) -> String {
             key(alert, &["credential", &section.section])
         }
         (_, Some(cause)) => key(alert, &["blind", cause.as_str()]),
-        // What began before causes were kept has a key for each section.
+        // Alerts of versions without causes have one key per section.
         (_, None) => key(alert, &["section", &section.section]),
     }
 }
@@ -173,7 +173,7 @@ fn notice(alert: &Alert, news: &Notice, topic: &str, key: &str) -> Value {
 
 fn trigger(alert: &Alert, key: &str, what: &str, severity: Severity, class: &str, details: Value) -> Value {
     let (sample, severity) = match alert.sample {
-        // Nobody is to be woken by a try.
+        // A sample is never urgent.
         true => ("SAMPLE ", Severity::Info),
         false => ("", severity),
     };

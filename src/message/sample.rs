@@ -1,4 +1,4 @@
-//! What a receiver gets when somebody tries it out. It is marked as a sample in every rendering.
+//! The sample alert for trying out a receiver. Every rendering marks it as a sample.
 
 use chrono::TimeDelta;
 use serde_json::json;
@@ -8,7 +8,7 @@ use crate::classify::ChangeMeaning;
 use crate::diff::{Change, ChangeKind};
 use crate::model::{Category, Direction, DriftId, Pointer, Severity, State, Unit};
 
-/// What the sample tells.
+/// The kind of sample.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SampleKind {
     /// Two settings drifted.

@@ -17,7 +17,7 @@ pub fn subject(alert: &Alert) -> String {
     let sample = if alert.sample { "SAMPLE " } else { "" };
     let start = format!("[authdrift] {sample}{} {}: ", label(alert), plain(&alert.about()));
     let (what, rest) = news(alert);
-    // What was left out must stay readable, so a long name gives way to it.
+    // The count of the rest must stay readable, so a long name is cut first.
     let rest = plain(&rest);
     let room = LONGEST.saturating_sub(start.chars().count()).saturating_sub(rest.chars().count());
     cut(&format!("{start}{}{rest}", cut(&plain(&what), room)), LONGEST)

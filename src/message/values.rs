@@ -94,7 +94,7 @@ pub fn line(kind: ChangeKind, before: &Value, after: &Value, unit: Option<Unit>)
     }
 }
 
-/// What a value is, in short: the telling fields of an object first, its other fields counted.
+/// A short form of a value: the identifying fields of an object first, its other fields counted.
 pub fn summary(value: &Value, unit: Option<Unit>) -> String {
     let Value::Object(fields) = value else {
         return show(value, unit);
@@ -170,7 +170,7 @@ fn sides(before: &Value, after: &Value, unit: Option<Unit>) -> (String, String) 
     (whole(before), whole(after))
 }
 
-/// What a section that is not a document is said to be.
+/// The words for a section without a document.
 fn section_state(value: &Value) -> Option<&'static str> {
     let fields = value.as_object().filter(|fields| fields.len() == 1)?;
     match fields.get("state")?.as_str()? {

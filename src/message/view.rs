@@ -1,4 +1,4 @@
-//! What a reader is told, in order, as text that is safe to show: the one source of the text part and of the page.
+//! The parts of an alert in order, as text that is safe to show: the one source of the text part and of the HTML part.
 //!
 //! Nothing foreign gets past this file without [`display_safe`]; the renderings only lay it out. It also keeps the
 //! size in bounds: at most 50 entries, ten places of each, and what fits in a mail that Gmail does not clip.
@@ -68,12 +68,12 @@ pub(super) struct SectionGroup {
     pub(super) more: usize,
 }
 
-/// News about the watch itself.
+/// A notice.
 pub(super) struct NoticeBlock {
     pub(super) label: &'static str,
     pub(super) title: String,
     pub(super) text: String,
-    /// What it means, or what to do.
+    /// Its meaning, or the next step.
     pub(super) note: &'static str,
 }
 
@@ -320,7 +320,7 @@ fn section_group(alert: &Alert, kind: SectionStatus, budget: &mut Budget) -> Opt
     (!group.rows.is_empty() || group.more > 0).then_some(group)
 }
 
-/// What is left of the size of a page.
+/// The bytes that are left of the size of a message.
 struct Budget(usize);
 
 impl Budget {

@@ -32,7 +32,7 @@ pub(super) fn label_of(severity: Severity) -> &'static str {
     }
 }
 
-/// How bad it is: the worst thing that is the case now. What ended does not count.
+/// The label of the worst severity that is current. Ended drifts and notices do not count.
 pub(super) fn label(alert: &Alert) -> &'static str {
     let drifted = alert.entries.iter().filter(|entry| !entry.news.is_over()).map(|entry| entry.meaning.severity);
     let blind = alert.sections.iter().map(|section| section.news).filter(|news| news.is_blindness());
@@ -110,7 +110,7 @@ pub(super) fn headline(alert: &Alert) -> String {
         let mut notices = alert.notices.iter().filter(|notice| notice.kind == kind);
         let Some(first) = notices.next() else { continue };
         clauses.push(match notices.count() {
-            // The first one says which digest it is, the others are what it is made of.
+            // The first notice of a digest names it, the others are its lines.
             _ if kind == NoticeKind::Digest => first.clause(),
             0 => first.clause(),
             more => format!("{}, and {more} more", first.clause()),
@@ -265,7 +265,7 @@ pub(super) fn who(alert: &Alert) -> Option<String> {
     })
 }
 
-/// What the reader can do, as commands that can be copied.
+/// The next steps, as commands that can be copied.
 pub(super) fn steps(alert: &Alert) -> Vec<NextStep> {
     let mut steps = Vec::new();
     let mut step = |question, command, effect| steps.push(NextStep { question, command, effect });
@@ -353,7 +353,7 @@ pub(super) fn section_story(section: &SectionEntry, at: DateTime<Utc>) -> String
     }
 }
 
-/// What is the case with a section or credential that is not seen.
+/// The trouble of a section or credential that cannot be read.
 pub(super) fn trouble(section: &SectionEntry) -> &'static str {
     match (section.news, section.state) {
         (SectionStatus::Suspect, _) => "not believed",
