@@ -3,15 +3,20 @@
 //! A proposal is one self-contained file: what is to be approved, the documents it names, what would change, and the
 //! statements signed so far. Whoever carries it need not be trusted: everything is checked again on import.
 
+mod compose;
 pub mod import;
+mod pending;
 pub mod proposal;
 pub mod propose;
+mod scope;
 pub mod sign;
 pub mod signed_log;
 
 pub use import::{Imported, import};
+pub use pending::Pending;
 pub use proposal::Proposal;
-pub use propose::{ApprovalScope, ChangeSelector, Validity, propose};
+pub use propose::{Validity, propose};
+pub use scope::{ApprovalScope, ChangeSelector};
 pub use sign::{SigningKey, sign};
 pub use signed_log::SignedLog;
 

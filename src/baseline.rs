@@ -5,8 +5,8 @@ mod impact;
 mod summary;
 
 pub use evaluate::{
-    Comparison, Evaluation, approved_side, base, change_context, concluded, evaluate, expected, sound_baseline,
-    unknown, verified_baseline,
+    Comparison, Evaluation, approved_side, base, change_context, concluded, evaluate, expected, unknown,
+    verified_baseline, verified_ignoring_rollback,
 };
 pub use impact::DocumentImpact;
 pub use summary::BaselineSummary;

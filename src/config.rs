@@ -49,7 +49,7 @@ use url::Url;
 
 use crate::model::{Category, InstanceId, Severity};
 use crate::schedule::Cron;
-use crate::sections::Depth;
+use crate::sections::{Depth, Table};
 use crate::trust::Rules;
 
 /// A configuration that passed every check.
@@ -131,6 +131,13 @@ pub struct Instance {
     pub source: Source,
     /// Through which proxy.
     pub proxy: Proxy,
+}
+
+impl Instance {
+    /// The sections of its vendor.
+    pub fn table(&self) -> &'static Table {
+        Table::of(self.id.provider)
+    }
 }
 
 /// What of an instance is read.

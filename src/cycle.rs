@@ -22,7 +22,7 @@ use crate::config::{Config, Instance};
 use crate::incident;
 use crate::model::{Digest, InstanceId, Resource, State};
 use crate::provider::{Fetched, LeftOut, Limits, Progress, ReadError, Reader, RequestRecord, Wanted};
-use crate::sections::{Api, Table};
+use crate::sections::Api;
 use crate::snapshot::{Reading, Snapshot};
 use crate::store::{self, Store, StoreError};
 use crate::telemetry::{Observable, Reread};
@@ -302,7 +302,7 @@ impl Monitor {
     /// The sections of which a reading is at hand that is young enough.
     fn cached(&self) -> BTreeSet<String> {
         let now = self.clock.now();
-        let table = Table::of(self.instance.id.provider);
+        let table = self.instance.table();
         let cached = self.cached.lock().unwrap_or_else(PoisonError::into_inner);
         let is_young = |name: &str, at: DateTime<Utc>| {
             let every = table.section(name).and_then(|section| section.every);
@@ -316,7 +316,7 @@ impl Monitor {
     fn cache(&self, snapshot: &Snapshot) {
         let now = self.clock.now();
         let young = self.cached();
-        let table = Table::of(self.instance.id.provider);
+        let table = self.instance.table();
         let mut cached = self.cached.lock().unwrap_or_else(PoisonError::into_inner);
         for (name, reading) in &snapshot.sections {
             let is_slow = table.section(name).is_some_and(|section| section.every.is_some());
@@ -343,7 +343,7 @@ impl Monitor {
     /// From foreign values to canonical documents, and one snapshot.
     fn assemble(&self, fetched: Fetched) -> ReadResult {
         let redaction = Redaction { key: self.store.fingerprint_key().clone(), keep_code: self.instance.keep_code };
-        let table = Table::of(self.instance.id.provider);
+        let table = self.instance.table();
         let mut snapshot = self.empty_snapshot();
         snapshot.resource = fetched.resource.primary().unwrap_or_default().to_owned();
         snapshot.identifiers = fetched.resource;

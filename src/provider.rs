@@ -6,11 +6,16 @@
 mod addresses;
 mod auth0;
 mod clerk;
+mod client;
 mod concurrency;
 mod echo;
 mod http;
+mod limits;
 mod pages;
+mod paging;
+mod rate_headers;
 mod rate_limit;
+mod shape;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -24,7 +29,8 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use url::Url;
 
-pub use http::{Http, Limits};
+pub use http::Http;
+pub use limits::Limits;
 
 use crate::canonical::without_secrets;
 use crate::config::{Instance, Source};
@@ -207,7 +213,7 @@ impl Reader {
     /// # Errors
     /// The HTTP client cannot be made.
     pub fn new(instance: &Instance, limits: Limits) -> Result<Self, ReadError> {
-        let table = Table::of(instance.id.provider);
+        let table = instance.table();
         let (vendor, rate) = match &instance.source {
             Source::Clerk(source) => (VendorReader::Clerk(clerk::ClerkReader::new(source.clone())), None),
             Source::Auth0(source) => (VendorReader::Auth0(auth0::Auth0Reader::new(source.clone())), source.rate),

@@ -147,7 +147,13 @@ const FENCES: &[(Of, Only, &str)] = &[
     (Package("zstd"), In(&["store/documents.rs"]), "documents are digested before they are compressed"),
     (
         Package("reqwest"),
-        In(&["provider/http.rs", "receiver/post.rs", "connect/proxy.rs"]),
+        In(&[
+            "provider/client.rs",
+            "provider/http.rs",
+            "provider/rate_headers.rs",
+            "receiver/post.rs",
+            "connect/proxy.rs",
+        ]),
         "two clients, both with every limit set and with one way to find a proxy",
     ),
     (Package("jsonwebtoken"), In(&["provider/auth0.rs"]), "one place makes assertions"),

@@ -6,11 +6,10 @@ use std::path::{Path, PathBuf};
 use chrono::{DateTime, Utc};
 use serde_json::json;
 
-use super::propose::Pending;
-use super::{ApprovalError, Proposal};
+use super::{ApprovalError, Pending, Proposal};
 use crate::alerting::{Notifications, Origin, announce, record_transitions, worst_of};
 use crate::baseline::{
-    BaselineSummary, DocumentImpact, approved_side, change_context, concluded, sound_baseline, unknown,
+    BaselineSummary, DocumentImpact, approved_side, change_context, concluded, unknown, verified_ignoring_rollback,
 };
 use crate::classify::{Catalogue, FindingSet};
 use crate::config::Config;
@@ -105,7 +104,7 @@ pub fn import(
     let is_newest = links.last().is_some_and(|link| link.identity == identity);
     let is_stored = statements.iter().all(|signed| stored.contains(signed));
     if links.iter().any(|link| link.identity == identity) && (is_stored || !is_newest) {
-        return Err(pending.shortage().cloned().map_or(already, ApprovalError::Untrusted));
+        return Err(pending.insufficient().cloned().map_or(already, ApprovalError::Untrusted));
     }
     let recorded = |size| events::recorded_at(tx, size).ok().flatten();
     let times = EventTimes { now, recorded: &recorded };
@@ -158,7 +157,7 @@ pub fn import(
     events::append(tx, now, events::APPROVED, Some(instance), data)?;
 
     // As any later cycle will see it: verified from the stored rows.
-    let baseline = sound_baseline(tx, &pending.snapshot, trust, catalogue, now)??
+    let baseline = verified_ignoring_rollback(tx, &pending.snapshot, trust, catalogue, now)??
         .ok_or_else(|| StoreError::Damaged("the baseline that was just written is not there".to_owned()))?;
     let report = BaselineSummary::of(&baseline);
     let table = Table::of(instance.provider);

@@ -183,8 +183,8 @@ impl Proposal {
         let bad = |reason| ApprovalError::BadBase { sequence: previous.sequence, reason };
         let statements: Vec<SignedStatement> = self.previous_statements.iter().cloned().map(Into::into).collect();
         let approved = trust::approvals(previous, &statements, policy).map_err(bad)?;
-        match approved.shortage {
-            Some(shortage) => Err(bad(shortage)),
+        match approved.insufficient {
+            Some(insufficient) => Err(bad(insufficient)),
             None => Ok(approved.approvals.into_iter().map(|approval| approval.approver).collect()),
         }
     }

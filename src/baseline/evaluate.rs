@@ -150,7 +150,7 @@ pub fn verified_baseline(
     // An older copy is sound in itself, and so is every baseline in it.
     match high_water::compare(tx, &snapshot.instance)? {
         Err(rolled_back) => Ok(Err(Untrusted::RolledBack { reason: rolled_back.to_string() })),
-        Ok(()) => sound_baseline(tx, snapshot, trust, catalogue, now),
+        Ok(()) => verified_ignoring_rollback(tx, snapshot, trust, catalogue, now),
     }
 }
 
@@ -158,14 +158,14 @@ pub fn verified_baseline(
 ///
 /// # Errors
 /// The database cannot be read.
-pub fn sound_baseline(
+pub fn verified_ignoring_rollback(
     tx: &Transaction<'_>,
     snapshot: &Snapshot,
     trust: &TrustFiles,
     catalogue: &Catalogue,
     now: DateTime<Utc>,
 ) -> Result<Result<Option<Verified<Baseline>>, Untrusted>, StoreError> {
-    verified(tx, snapshot, trust, catalogue, now, trust::baseline)
+    verify(tx, snapshot, trust, catalogue, now, trust::baseline)
 }
 
 /// What a new baseline of the snapshot's instance may be put on: as [`verified_baseline`], also if it has too few
@@ -180,75 +180,67 @@ pub fn base(
     catalogue: &Catalogue,
     now: DateTime<Utc>,
 ) -> Result<Result<Option<Baseline>, Untrusted>, StoreError> {
-    verified(tx, snapshot, trust, catalogue, now, trust::base)
+    verify(tx, snapshot, trust, catalogue, now, trust::base)
 }
 
-type Verify<T> = fn(&InstanceId, &Evidence<'_>, &Policy<'_>) -> Result<Option<T>, Untrusted>;
+type Verifier<T> = fn(&InstanceId, &Evidence<'_>, &Policy<'_>) -> Result<Option<T>, Untrusted>;
 
-fn verified<T>(
+fn verify<T>(
     tx: &Transaction<'_>,
     snapshot: &Snapshot,
     trust: &TrustFiles,
     catalogue: &Catalogue,
     now: DateTime<Utc>,
-    verify: Verify<T>,
+    verifier: Verifier<T>,
 ) -> Result<Result<Option<T>, Untrusted>, StoreError> {
-    match verified_with(tx, snapshot, trust, catalogue, now, verify) {
+    let verified = || -> Result<Result<Option<T>, Untrusted>, StoreError> {
+        let instance = &snapshot.instance;
+        let statements = match instances::find(tx, instance)? {
+            Some(row) => baselines::statements(tx, row)?,
+            None => Vec::new(),
+        };
+        // Whoever can edit the history can hide that something was approved, so every event of it counts every time.
+        let walk = match tx.history() {
+            Ok(walk) => walk,
+            Err(StoreError::History(reason)) => return Ok(Err(Untrusted::StoreTampered { reason })),
+            Err(error) => return Err(error),
+        };
+        let approved_sequence = walk.approved.get(instance).copied().unwrap_or_default();
+        if statements.is_empty() && approved_sequence == 0 {
+            return Ok(Ok(None));
+        }
+        let policy = match trust.policy() {
+            Ok(policy) => policy,
+            Err(untrusted) => return Ok(Err(untrusted)),
+        };
+        // A document or event that cannot be read is as good as missing; verification says which.
+        let evidence = Evidence {
+            statements: &statements,
+            documents: &|digest: &Digest| documents::bytes(tx, digest).ok().flatten(),
+            history: &|size| events::head_at(tx, size).ok().flatten(),
+            vouched: &|digest| walk.vouched.get(instance)?.get(digest).copied(),
+            approved_sequence,
+            resource: &snapshot.identifiers,
+            impact: &DocumentImpact { catalogue, document: &|digest| documents::load(tx, digest).ok() },
+            // What ended stays ended when the clock is set back.
+            now: walk.latest_at().map_or(now, |latest| latest.max(now)),
+        };
+        let verified = verifier(instance, &evidence, &policy);
+        // Something planted in the database is a reason by itself, but what it was planted for says more.
+        match (verified, check_schema(tx)) {
+            (Ok(_), Err(StoreError::Schema(reason))) => Ok(Err(Untrusted::StoreTampered { reason })),
+            (Ok(_), Err(error)) => Err(error),
+            (Ok(verified), Ok(())) => Ok(match contradiction(tx, instance, &walk)? {
+                Some(reason) => Err(Untrusted::StoreTampered { reason }),
+                None => Ok(verified),
+            }),
+            (Err(untrusted), _) => Ok(Err(untrusted)),
+        }
+    };
+    match verified() {
         // One row that cannot be read costs the comparison, and no cycle.
         Err(StoreError::Damaged(reason)) => Ok(Err(Untrusted::StoreTampered { reason })),
         outcome => outcome,
-    }
-}
-
-fn verified_with<T>(
-    tx: &Transaction<'_>,
-    snapshot: &Snapshot,
-    trust: &TrustFiles,
-    catalogue: &Catalogue,
-    now: DateTime<Utc>,
-    verify: Verify<T>,
-) -> Result<Result<Option<T>, Untrusted>, StoreError> {
-    let instance = &snapshot.instance;
-    let statements = match instances::find(tx, instance)? {
-        Some(row) => baselines::statements(tx, row)?,
-        None => Vec::new(),
-    };
-    // Whoever can edit the history can hide that something was approved, so every event of it counts every time.
-    let walk = match tx.history() {
-        Ok(walk) => walk,
-        Err(StoreError::History(reason)) => return Ok(Err(Untrusted::StoreTampered { reason })),
-        Err(error) => return Err(error),
-    };
-    let approved_sequence = walk.approved.get(instance).copied().unwrap_or_default();
-    if statements.is_empty() && approved_sequence == 0 {
-        return Ok(Ok(None));
-    }
-    let policy = match trust.policy() {
-        Ok(policy) => policy,
-        Err(untrusted) => return Ok(Err(untrusted)),
-    };
-    // A document or event that cannot be read is as good as missing; verification says which.
-    let evidence = Evidence {
-        statements: &statements,
-        documents: &|digest: &Digest| documents::bytes(tx, digest).ok().flatten(),
-        history: &|size| events::head_at(tx, size).ok().flatten(),
-        vouched: &|digest| walk.vouched.get(instance)?.get(digest).copied(),
-        approved_sequence,
-        resource: &snapshot.identifiers,
-        stakes: &DocumentImpact { catalogue, document: &|digest| documents::load(tx, digest).ok() },
-        // What ended stays ended when the clock is set back.
-        now: walk.latest_at().map_or(now, |latest| latest.max(now)),
-    };
-    let verified = verify(instance, &evidence, &policy);
-    // Something planted in the database is a reason by itself, but what it was planted for says more.
-    match (verified, check_schema(tx)) {
-        (Ok(_), Err(StoreError::Schema(reason))) => Ok(Err(Untrusted::StoreTampered { reason })),
-        (Ok(_), Err(error)) => Err(error),
-        (Ok(verified), Ok(())) => Ok(match contradiction(tx, instance, &walk)? {
-            Some(reason) => Err(Untrusted::StoreTampered { reason }),
-            None => Ok(verified),
-        }),
-        (Err(untrusted), _) => Ok(Err(untrusted)),
     }
 }
 

@@ -18,7 +18,7 @@ use crate::incident::{
 };
 use crate::message::{SectionEntry, SectionStatus};
 use crate::model::{Digest, Pointer, State};
-use crate::sections::{Section, Table};
+use crate::sections::Section;
 use crate::snapshot::Reading;
 use crate::store::cycles::{self, Cycle};
 use crate::store::instances::InstanceRow;
@@ -180,7 +180,7 @@ fn record_sections(
     let id = &monitor.instance.id;
     let known = news::known(tx, row)?;
     // A dead credential is one thing to tell, not one for each section that is read with it.
-    let table = Table::of(id.provider);
+    let table = monitor.instance.table();
     let is_excused = |section: &&Section| read.refused.contains_key(&section.api);
     let excused: BTreeSet<String> =
         table.sections().iter().filter(is_excused).map(|section| section.name.clone()).collect();
@@ -266,7 +266,7 @@ fn record_sections(
 
 /// Whether the instance still has the credential that is called so.
 fn is_configured(monitor: &Monitor, credential: &str) -> bool {
-    let sections = Table::of(monitor.instance.id.provider).sections();
+    let sections = monitor.instance.table().sections();
     let mut of_it = sections.iter().filter(|section| section.api.credential() == credential);
     of_it.any(|section| !matches!(monitor.instance.reads(section), Err(NotRead::NoCredential(_))))
 }

@@ -7,7 +7,6 @@ use crate::incident::SectionKind;
 use crate::model::{Digest, State};
 use crate::plausibility;
 use crate::provider::Wanted;
-use crate::sections::Table;
 use crate::snapshot::Reading;
 use crate::store::{self, StoreError, cycles, documents, instances, news};
 use crate::telemetry::{Observable, Reread};
@@ -62,7 +61,7 @@ impl Monitor {
     /// with nothing.
     fn implausible(&self, read: &mut ReadResult) -> Result<Implausible, StoreError> {
         let ReadResult { snapshot, left_out, unusable, .. } = read;
-        let table = Table::of(self.instance.id.provider);
+        let table = self.instance.table();
         self.store.read(|tx| {
             let (mut implausible, mut of_implausible) = (Implausible::new(), Implausible::new());
             let Some(row) = instances::find(tx, &self.instance.id)? else { return Ok(implausible) };

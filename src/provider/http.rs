@@ -4,14 +4,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use reqwest::header::{HeaderMap, RETRY_AFTER};
-use reqwest::{Client, Response, StatusCode, redirect};
+use reqwest::{Response, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 use url::Url;
 
+use super::client::{HttpClient, reason};
 use super::concurrency::{InstanceSlots, ReadingPermit, SHARED_SLOTS, SharedSlots};
+use super::limits::{Limits, Stopwatch};
+use super::rate_headers::{asked_pause, quota};
 use super::rate_limit::{RateLimiter, Turn};
 use super::{ReadError, RequestRecord};
 use crate::backoff::jittered;
@@ -20,62 +22,6 @@ use crate::config::{self, Instance, Rate};
 use crate::connect::Proxy;
 use crate::model::Provider;
 use crate::telemetry::{Observable, RequestAnswered};
-
-/// Bounds of one request and of its repetition.
-#[derive(Debug, Clone)]
-pub struct Limits {
-    /// To connect.
-    pub connect: Duration,
-    /// To connect, send and get the answer's headers.
-    pub headers: Duration,
-    /// For everything, body included.
-    pub total: Duration,
-    /// For one object or list, all its pages, pauses and repetitions, but not the time it waits for its turn.
-    pub address: Duration,
-    /// For all sections together, and longer by a second for each request, or by what a chosen pace takes for it: a large
-    /// tenant takes its time.
-    pub reading: Duration,
-    /// Bytes of a body after decompression.
-    pub body: usize,
-    /// Bytes of all bodies of a reading, after decompression.
-    pub bodies: usize,
-    /// What the values of a reading may take in memory.
-    pub memory: usize,
-    /// What the objects of one list may take of that, all pages together.
-    pub list: usize,
-    /// What one object, or one answer that is no list of objects, may take of that.
-    pub object: usize,
-    /// Tries when the vendor fails (5xx or no connection).
-    pub tries: u32,
-    /// Tries when the vendor says that it is too busy for us (429).
-    pub busy_tries: u32,
-    /// First pause between tries; doubles.
-    pub pause: Duration,
-    /// The longest pause. Where the vendor asks for a longer one, it is not asked again in this reading.
-    pub longest_pause: Duration,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            connect: Duration::from_secs(5),
-            headers: Duration::from_secs(10),
-            total: Duration::from_secs(30),
-            address: Duration::from_secs(90),
-            reading: Duration::from_secs(300),
-            // A tenant with 3,500 applications has 9 MB, which take 56 MB: docs/performance.md has the figures.
-            body: 10 << 20,
-            bodies: 20 << 20,
-            memory: 60 << 20,
-            list: 48 << 20,
-            object: 8 << 20,
-            tries: 3,
-            busy_tries: 5,
-            pause: Duration::from_millis(500),
-            longest_pause: Duration::from_secs(60),
-        }
-    }
-}
 
 /// The largest body of an answer that refuses something, and of the one with a token.
 const LARGEST_REFUSAL: usize = 1 << 20;
@@ -98,31 +44,6 @@ pub(super) struct VendorResponse {
 
 /// A token or key, where one is needed.
 pub(super) type Bearer = Option<SecretString>;
-
-/// The time one object or list has taken. Its own deadline: waiting for a turn does not count, so nobody pays for another.
-pub(super) struct Stopwatch {
-    limit: Duration,
-    spent: AtomicU64,
-}
-
-impl Stopwatch {
-    pub(super) fn new(limit: Duration) -> Self {
-        Self { limit, spent: AtomicU64::new(0) }
-    }
-
-    fn left(&self) -> Duration {
-        self.limit.saturating_sub(Duration::from_millis(self.spent.load(Ordering::Relaxed)))
-    }
-
-    /// Runs `work` on the watch; none when the time is over.
-    async fn time<T>(&self, work: impl Future<Output = T>) -> Option<T> {
-        let start = Instant::now();
-        let outcome = tokio::time::timeout(self.left(), work).await.ok();
-        let spent = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.spent.fetch_add(spent, Ordering::Relaxed);
-        outcome
-    }
-}
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
@@ -168,54 +89,6 @@ struct Tries {
     busy: u32,
 }
 
-/// How long a connection may rest: within a reading nobody rests for so long, and the next one is minutes away.
-const REST: Duration = Duration::from_secs(10);
-
-/// How long a client is lent to others that ask for one: all instances of a configuration get theirs within seconds.
-const LENT: Duration = Duration::from_secs(10);
-
-/// A client that others may share.
-struct Shared {
-    since: Instant,
-    limits: (Duration, Duration),
-    proxy: Option<Proxy>,
-    client: Client,
-}
-
-static SHARED: Mutex<Option<Shared>> = Mutex::new(None);
-
-/// A client with these limits and this proxy. Each has its own copy of what this machine trusts, read from its files, so those that are made
-/// at about the same time are one.
-fn shared_client(limits: &Limits, proxy: Option<Proxy>) -> Result<Client, ReadError> {
-    let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
-    let of = (limits.connect, limits.total);
-    let is_alike = |shared: &&Shared| shared.limits == of && shared.proxy == proxy && shared.since.elapsed() < LENT;
-    if let Some(shared) = shared.as_ref().filter(is_alike) {
-        return Ok(shared.client.clone());
-    }
-    let builder = Client::builder()
-        .user_agent(concat!("authdrift/", env!("CARGO_PKG_VERSION"), " (+read-only settings monitor)"))
-        .redirect(redirect::Policy::none())
-        .connect_timeout(limits.connect)
-        .timeout(limits.total)
-        .pool_idle_timeout(REST)
-        .no_proxy();
-    let builder = match &proxy {
-        Some(proxy) => builder.proxy(proxy.for_requests()),
-        None => builder,
-    };
-    let client = builder.build().map_err(|error| ReadError::Client(reason(&error)))?;
-    *shared = Some(Shared { since: Instant::now(), limits: of, proxy, client: client.clone() });
-    Ok(client)
-}
-
-/// What requests go over.
-#[derive(Clone)]
-struct HttpClient {
-    client: Client,
-    proxy: Option<Proxy>,
-}
-
 /// Sends GET requests, and the one POST that fetches a token.
 pub struct Http {
     vendor: Provider,
@@ -252,7 +125,7 @@ impl Http {
         concurrency: usize,
         rate: Option<Rate>,
     ) -> Result<Self, ReadError> {
-        let client = HttpClient { client: shared_client(&limits, None)?, proxy: None };
+        let client = HttpClient::new(&limits, None)?;
         let pace = RateLimiter::new(rate, limits.longest_pause);
         Ok(Self {
             vendor,
@@ -276,7 +149,7 @@ impl Http {
     pub(super) fn begin(&self) -> Result<ReadingPermit<'_>, ReadError> {
         let proxy = Proxy::find(&self.configured)?;
         if self.current_client().proxy != proxy {
-            let client = HttpClient { client: shared_client(&self.limits, proxy.clone())?, proxy };
+            let client = HttpClient::new(&self.limits, proxy)?;
             *self.client.lock().unwrap_or_else(PoisonError::into_inner) = client;
         }
         self.pace.begin();
@@ -482,7 +355,7 @@ impl Http {
         };
         let status = response.status();
         let asked_pause = asked_pause(status, response.headers());
-        self.pace.observe(family, budget(status, response.headers(), asked_pause), Instant::now());
+        self.pace.observe(family, quota(status, response.headers(), asked_pause), Instant::now());
         let text = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
         let content_type = text("content-type").unwrap_or_default();
         let content_type = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
@@ -519,54 +392,6 @@ impl Http {
 /// https anywhere, http on loopback.
 fn is_allowed(url: &Url) -> bool {
     url.scheme() == "https" || (url.scheme() == "http" && crate::config::is_loopback(url))
-}
-
-/// How many requests are left of how many, and in what time more are added, if the answer says so. After a refusal none
-/// is left until the time is over that the vendor asked for.
-fn budget(status: StatusCode, headers: &HeaderMap, asked_pause: Option<Duration>) -> Option<(u64, u64, Duration)> {
-    let number = |name: &str| headers.get(name)?.to_str().ok()?.trim().parse::<u64>().ok();
-    let limit = number("x-ratelimit-limit");
-    match asked_pause {
-        Some(pause) if status == StatusCode::TOO_MANY_REQUESTS => Some((limit.unwrap_or(1), 0, pause)),
-        _ => Some((limit?, number("x-ratelimit-remaining")?, until_reset(headers)?)),
-    }
-}
-
-/// The time to Auth0's `x-ratelimit-reset` (Unix seconds), read against the answer's own `Date` so that this machine's
-/// clock does not matter.
-fn until_reset(headers: &HeaderMap) -> Option<Duration> {
-    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    let date = text("date").and_then(|text| httpdate::parse_http_date(text).ok())?;
-    let reset: u64 = text("x-ratelimit-reset")?.trim().parse().ok()?;
-    let now = date.duration_since(std::time::UNIX_EPOCH).ok()?.as_secs();
-    // Both are whole seconds: one more makes sure that the reset has come.
-    Some(Duration::from_secs(reset.saturating_sub(now).saturating_add(1)))
-}
-
-/// How long the vendor asks us to wait: `Retry-After` first, then `x-ratelimit-reset`.
-fn asked_pause(status: StatusCode, headers: &HeaderMap) -> Option<Duration> {
-    if status != StatusCode::TOO_MANY_REQUESTS && status != StatusCode::SERVICE_UNAVAILABLE {
-        return None;
-    }
-    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    let Some(retry_after) = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()) else {
-        return until_reset(headers);
-    };
-    if let Ok(seconds) = retry_after.trim().parse() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let until = httpdate::parse_http_date(retry_after).ok()?;
-    until.duration_since(httpdate::parse_http_date(text("date")?).ok()?).ok()
-}
-
-/// The innermost cause, without the address: an address may hold what should not be logged.
-fn reason(error: &reqwest::Error) -> String {
-    let mut cause: &dyn std::error::Error = error;
-    while let Some(source) = cause.source() {
-        cause = source;
-    }
-    let text = cause.to_string();
-    crate::model::display_safe(text.split(" for url").next().unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -630,26 +455,6 @@ mod tests {
         tokio::select! {
             _ = waiting => panic!("it does not keep its pace"),
             fast = tokio::time::timeout(Duration::from_secs(30), quick) => assert!(fast.is_ok(), "it waits for the slow one"),
-        }
-    }
-
-    #[test]
-    fn the_vendors_wish_is_read_from_either_header() {
-        let headers = |pairs: &[(&'static str, &'static str)]| {
-            pairs.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect::<HeaderMap>()
-        };
-        let date = ("date", "Thu, 01 Jan 1970 00:01:40 GMT");
-        let table = [
-            (429, headers(&[("retry-after", "7"), ("x-ratelimit-reset", "999")]), Some(7)),
-            (429, headers(&[date, ("x-ratelimit-reset", "103")]), Some(4)),
-            (429, headers(&[date, ("retry-after", "Thu, 01 Jan 1970 00:01:45 GMT")]), Some(5)),
-            (429, headers(&[("x-ratelimit-reset", "103")]), None),
-            (429, headers(&[date, ("x-ratelimit-reset", "18446744073709551615")]), Some(u64::MAX - 99)),
-            (200, headers(&[("retry-after", "7")]), None),
-        ];
-        for (status, headers, expected) in table {
-            let pause = asked_pause(StatusCode::from_u16(status).unwrap(), &headers);
-            assert_eq!(pause.map(|pause| pause.as_secs()), expected, "{headers:?}");
         }
     }
 }

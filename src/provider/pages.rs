@@ -6,10 +6,12 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 use tokio::task::JoinSet;
-use url::Url;
 
 use super::addresses::{Address, Addresses};
-use super::http::{Http, Limits, RequestError, Stopwatch, VendorResponse};
+use super::http::{Http, RequestError, VendorResponse};
+use super::limits::{Limits, Stopwatch};
+use super::paging::{ListPage, check_complete, count, page_query, page_size, unwrap, with_query};
+use super::shape::{check_shape, root, unexpected};
 use super::{ReadSession, RequestRecord, SectionRefusal, quoted};
 use crate::canonical::{self, MemoryBudget, Numbered, weight};
 use crate::model::{Digest, State};
@@ -91,13 +93,6 @@ impl AddressError {
 fn of_object(keys: &[String], refusal: SectionRefusal) -> SectionRefusal {
     let reason = format!("of '{}': {}", keys.join(" "), refusal.reason);
     SectionRefusal { reason: crate::model::display_safe(&reason), ..refusal }
-}
-
-/// One page of a list.
-struct ListPage {
-    items: Vec<Value>,
-    total: Option<usize>,
-    next: Option<String>,
 }
 
 impl SectionReader {
@@ -212,7 +207,7 @@ impl SectionReader {
             Some(_) => Value::Array(self.items(address, allowance).await?),
             None => self.get(address, 0, &[], allowance).await?,
         };
-        self.check_shape(&value)?;
+        check_shape(self.section, &value)?;
         self.check_size(&value)?;
         Ok(value)
     }
@@ -232,9 +227,9 @@ impl SectionReader {
         let mut cursors: Vec<String> = Vec::new();
         let mut first_total = None;
         for page in 0..MOST_PAGES {
-            let query = self.page_query(page, items.len(), cursors.last());
+            let query = page_query(self.section, page, items.len(), cursors.last());
             let answer = self.get(address, page, &query, allowance).await?;
-            let ListPage { items: mut found, total, next } = self.unwrap(answer)?;
+            let ListPage { items: mut found, total, next } = unwrap(self.section, answer)?;
             let found_here = found.len();
             items.append(&mut found);
             if let (Some(first), Some(total)) = (*first_total.get_or_insert(total), total)
@@ -249,19 +244,19 @@ impl SectionReader {
                     Some(total) => items.len() >= total || found_here == 0,
                     // Auth0 leaves the total out of an empty list only.
                     None if self.section.paging == Paging::Page && found_here > 0 => {
-                        return Err(self.unexpected("it does not say how many items there are").into());
+                        return Err(unexpected(self.section, "it does not say how many items there are").into());
                     }
                     // Without a total only a page that is not full ends the list.
-                    None => found_here < self.page_size(),
+                    None => found_here < page_size(self.section),
                 },
             };
             if is_last {
-                self.check_complete(&items, total, page + 1)?;
+                check_complete(self.section, &items, total, page + 1).map_err(PageError::Moved)?;
                 return Ok(items);
             }
             if let Some(next) = next {
                 if next.len() > LONGEST_CURSOR {
-                    return Err(self.unexpected("its cursor is too long").into());
+                    return Err(unexpected(self.section, "its cursor is too long").into());
                 }
                 if cursors.contains(&next) {
                     return Err(PageError::Moved("the vendor gave the same cursor twice".to_owned()));
@@ -270,87 +265,6 @@ impl SectionReader {
             }
         }
         Err(SectionRefusal::unreachable(format!("the list has more than {MOST_PAGES} pages")).into())
-    }
-
-    /// As many items as the vendor counts, and none twice: a list that moves while it is paged shows an item on two pages
-    /// and hides another.
-    fn check_complete(&self, items: &[Value], total: Option<usize>, pages: usize) -> Result<(), PageError> {
-        if let Some(total) = total.filter(|total| *total != items.len()) {
-            let read = items.len();
-            let reason = format!("the list is not complete: the vendor counts {total}, {read} were read");
-            return Err(PageError::Moved(reason));
-        }
-        // An ordered list has no key, and may have ids.
-        let ids = self.section.requires.iter().find(|field| *field == "id").map(std::slice::from_ref);
-        let Some(fields) = self.section.key_at(&self.root()).or(ids) else { return Ok(()) };
-        let has_names = self.section.key_at(&self.root()).is_some();
-        let mut known: BTreeMap<Vec<&str>, &Value> = BTreeMap::new();
-        for item in items {
-            let identity: Vec<&str> =
-                fields.iter().filter_map(|field| item.pointer(&format!("/{field}"))?.as_str()).collect();
-            if identity.is_empty() {
-                continue;
-            }
-            let name = crate::model::display_safe(&identity.join(" "));
-            // Two objects of one name are the vendor's; one object twice on several pages is a list that moved.
-            let is_moved = |other: &Value| !has_names || pages > 1 && other.get("id") == item.get("id");
-            if known.insert(identity, item).is_some_and(is_moved) {
-                return Err(PageError::Moved(format!("two items have the {} '{name}'", fields.join(" and "))));
-            }
-        }
-        Ok(())
-    }
-
-    /// Where the items of the section are in it.
-    fn root(&self) -> Vec<String> {
-        vec!["*".to_owned(); self.section.each.len()]
-    }
-
-    fn page_size(&self) -> usize {
-        match self.section.paging {
-            Paging::Offset => 500,
-            Paging::None | Paging::Page | Paging::Checkpoint => 100,
-        }
-    }
-
-    fn page_query(&self, page: usize, offset: usize, cursor: Option<&String>) -> Vec<(&'static str, String)> {
-        let size = self.page_size().to_string();
-        match self.section.paging {
-            Paging::None => Vec::new(),
-            Paging::Offset => vec![("limit", size), ("offset", offset.to_string())],
-            Paging::Page => {
-                vec![("page", page.to_string()), ("per_page", size), ("include_totals", "true".to_owned())]
-            }
-            Paging::Checkpoint => {
-                let mut query = vec![("take", size)];
-                if let Some(cursor) = cursor {
-                    query.push(("from", cursor.clone()));
-                }
-                query
-            }
-        }
-    }
-
-    /// Items, total and cursor of one page, whether it comes in an envelope or bare.
-    fn unwrap(&self, answer: Value) -> Result<ListPage, SectionRefusal> {
-        let mut envelope = match answer {
-            // A bare list says neither how many there are nor where the next page is.
-            Value::Array(_) if matches!(self.section.paging, Paging::Checkpoint | Paging::Page) => {
-                return Err(self.unexpected("it is a bare list, of which nobody knows whether it is complete"));
-            }
-            Value::Array(items) => return Ok(ListPage { items, total: None, next: None }),
-            Value::Object(envelope) => envelope,
-            other => return Err(self.unexpected(&format!("it is {}", kind_of(&other)))),
-        };
-        let name = self.section.items.as_deref().unwrap_or_default();
-        let Some(Value::Array(items)) = envelope.remove(name) else {
-            return Err(self.unexpected(&format!("there is no list '{name}'")));
-        };
-        let total = ["total", "total_count"].iter().find_map(|name| envelope.get(*name));
-        let total = total.and_then(Value::as_u64).and_then(|total| usize::try_from(total).ok());
-        let next = envelope.get("next").and_then(Value::as_str).filter(|next| !next.is_empty()).map(str::to_owned);
-        let next = next.filter(|_| self.section.paging == Paging::Checkpoint);
-        Ok(ListPage { items, total, next })
     }
 
     /// One answer, with one new token if the vendor wants one.
@@ -409,18 +323,12 @@ impl SectionReader {
                 page,
                 status: Some(answer.status),
                 date: answer.date,
-                items: value.as_ref().ok().and_then(|value| self.count(value)),
+                items: value.as_ref().ok().and_then(|value| count(self.section, value)),
                 digest: Some(Digest::of(&answer.body)),
                 error: None,
             });
             return value;
         }
-    }
-
-    /// How many items a page has; none for an answer that is no list.
-    fn count(&self, value: &Value) -> Option<usize> {
-        let list = self.section.items.as_ref().and_then(|items| value.get(items)).unwrap_or(value);
-        list.as_array().map(Vec::len)
     }
 
     fn parse(&self, answer: &VendorResponse, room: &MemoryBudget) -> Result<Value, SectionRefusal> {
@@ -434,7 +342,8 @@ impl SectionReader {
         let taken = room.taken();
         let value = canonical::parse_within(numbered.bytes(), room).or_else(|error| {
             // Of a list whose items have names a few may be odd: they are unknown then, and the others are read.
-            if self.section.shape != Shape::List || self.section.key_at(&self.root()).is_none() || room.is_over() {
+            if self.section.shape != Shape::List || self.section.key_at(&root(self.section)).is_none() || room.is_over()
+            {
                 return Err(error);
             }
             room.give_back_to(taken);
@@ -481,63 +390,6 @@ impl SectionReader {
         }
         refusal
     }
-
-    /// An answer of another kind than the section has is no reading of it.
-    fn check_shape(&self, value: &Value) -> Result<(), SectionRefusal> {
-        match (self.section.shape, value) {
-            (Shape::Object, Value::Object(_)) => self.check_fields(value, "the answer"),
-            (Shape::List, Value::Array(items)) => {
-                let mut troubles = items.iter().map(|item| match item.is_object() {
-                    true => self.check_fields(item, "an item"),
-                    false => Err(self.unexpected(&format!("an item is {}", kind_of(item)))),
-                });
-                let trouble = troubles.by_ref().find(Result::is_err);
-                // Of a list whose items have names a few may be odd: they are unknown then, and the others are read.
-                let has_names = self.section.key_at(&self.root()).is_some();
-                match trouble {
-                    Some(trouble) if !has_names || items.iter().all(|item| self.section.missing_in(item).is_some()) => {
-                        trouble
-                    }
-                    _ => Ok(()),
-                }
-            }
-            (Shape::Set, Value::Array(items)) => match items.iter().find(|item| item.is_object() || item.is_array()) {
-                Some(item) => Err(self.unexpected(&format!("a member is {}", kind_of(item)))),
-                None => Ok(()),
-            },
-            (_, other) => Err(self.unexpected(&format!("it is {}", kind_of(other)))),
-        }
-    }
-
-    fn check_fields(&self, object: &Value, what: &str) -> Result<(), SectionRefusal> {
-        if let Some(field) = self.section.requires.iter().find(|field| object.get(field.as_str()).is_none()) {
-            return Err(self.unexpected(&format!("{what} has no '{field}'")));
-        }
-        match &self.section.scoped_field {
-            Some(scoped) if object.get(&scoped.field).is_none() => {
-                let reason = format!("{what} has no '{}': the credential needs {}", scoped.field, scoped.scope);
-                Err(SectionRefusal::of(State::NotPermitted, reason))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    fn unexpected(&self, what: &str) -> SectionRefusal {
-        SectionRefusal::unreachable(format!("not an answer of section {}: {what}", self.section.name))
-    }
-}
-
-fn with_query(url: &Url, section: &Section, page: &[(&'static str, String)]) -> Url {
-    // What the row fixes is fixed: some lists have a smaller page than the others.
-    let paging = page.iter().filter(|(name, _)| !section.query.contains_key(*name));
-    let paging = paging.map(|(name, value)| (*name, value.as_str()));
-    let fixed = section.query.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-    let mut pairs = fixed.chain(paging).peekable();
-    let mut url = url.clone();
-    if pairs.peek().is_some() {
-        url.query_pairs_mut().extend_pairs(pairs);
-    }
-    url
 }
 
 /// Puts `value` at `keys`, one object within the other.
@@ -551,16 +403,5 @@ fn insert(objects: &mut Map<String, Value>, keys: &[String], value: Value) {
                 insert(inner, rest, value);
             }
         }
-    }
-}
-
-fn kind_of(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "a boolean",
-        Value::Number(_) => "a number",
-        Value::String(_) => "a text",
-        Value::Array(_) => "a list",
-        Value::Object(_) => "an object",
     }
 }

@@ -65,7 +65,7 @@ pub struct Approved {
     /// By whom, one per person, the earliest first. If they are enough, those who count; else everybody who signed.
     pub approvals: Vec<Approval>,
     /// Why that is not enough today: by the rules, or because the vendor has another instance under this name.
-    pub shortage: Option<Untrusted>,
+    pub insufficient: Option<Untrusted>,
 }
 
 /// The newest baseline and its documents.
@@ -121,7 +121,7 @@ pub struct Evidence<'a> {
     /// The identity that the vendor gives now.
     pub resource: &'a Resource,
     /// What the baselines change.
-    pub stakes: &'a dyn Impact,
+    pub impact: &'a dyn Impact,
     /// Our time: what was approved for a time may be over.
     pub now: DateTime<Utc>,
 }
@@ -147,14 +147,14 @@ pub fn baseline(
     policy: &Policy<'_>,
 ) -> Result<Option<Verified<Baseline>>, Untrusted> {
     let Some(baseline) = base(instance, evidence, policy)? else { return Ok(None) };
-    match &baseline.approved.shortage {
-        Some(shortage) => Err(shortage.clone()),
+    match &baseline.approved.insufficient {
+        Some(insufficient) => Err(insufficient.clone()),
         None => Ok(Some(Verified(baseline))),
     }
 }
 
 /// Verifies the baseline that a new one of `instance` may be put on. Nothing may be compared with it: perhaps too few
-/// people approved it, or it was for another resource, see [`Approved::shortage`].
+/// people approved it, or it was for another resource, see [`Approved::insufficient`].
 ///
 /// # Errors
 /// One [`Untrusted`] per kind of attack; all of [`chain`], and those on the history and documents.
@@ -166,7 +166,7 @@ pub fn base(
     if let Some(approved) = vouched::newest(instance, evidence, policy) {
         return on_today(approved, BTreeMap::new(), evidence).map(Some);
     }
-    let mut links = chain(instance, evidence.statements, policy, evidence.stakes)?;
+    let mut links = chain(instance, evidence.statements, policy, evidence.impact)?;
     let held = links.last().map_or(0, |link| link.subject.sequence);
     let approved = evidence.approved_sequence;
     if held < approved {
@@ -192,7 +192,7 @@ fn on_today(
 ) -> Result<Baseline, Untrusted> {
     if !evidence.resource.may_be(&approved.subject.resource) {
         // What was approved stands for nothing here. Who recreated the instance on purpose begins anew on top of it.
-        approved.shortage = Some(Untrusted::OtherResource {
+        approved.insufficient = Some(Untrusted::OtherResource {
             approved: approved.subject.resource.clone(),
             found: evidence.resource.known.join(", "),
         });
@@ -202,7 +202,7 @@ fn on_today(
 }
 
 /// Verifies all baselines of `instance`, from the first to the last. Whether the newest one has enough approvers is in
-/// its [`Approved::shortage`].
+/// its [`Approved::insufficient`].
 ///
 /// # Errors
 /// The first thing that is wrong: signature, signer, time, instance, sequence or link.
@@ -251,8 +251,8 @@ pub fn accept(
         opened.extend(stored.remove(&newest.subject.sequence).unwrap_or_default());
     }
     let accepted = link(&links, opened, policy, impact)?;
-    match accepted.shortage {
-        Some(shortage) => Err(shortage),
+    match accepted.insufficient {
+        Some(insufficient) => Err(insufficient),
         None => Ok(accepted),
     }
 }

@@ -273,7 +273,7 @@ fn program_holds(sandbox: &Sandbox, folder: &Path) -> bool {
         let bytes = fs::read(folder.join("documents").join(format!("{name}.json")));
         bytes.is_ok_and(|bytes| Document::from_canonical(bytes, digest).is_ok())
     };
-    links.last().is_some_and(|newest| newest.shortage.is_none())
+    links.last().is_some_and(|newest| newest.insufficient.is_none())
         && marks.filter_map(|mark| mark.digest.as_ref()).all(is_there)
 }
 

@@ -30,7 +30,7 @@ fn native(signed: &SignedStatement, signers: &str, revoked: &[u8]) -> Option<boo
     let rules = Rules::default();
     let policy = Policy { signers: &signers, revoked: &revoked, rules: &rules };
     let links = chain(&instance(), std::slice::from_ref(signed), &policy, &Nothing);
-    Some(links.is_ok_and(|links| links[0].shortage.is_none()))
+    Some(links.is_ok_and(|links| links[0].insufficient.is_none()))
 }
 
 /// A key of alice's: made by `ssh-keygen`, or in software.

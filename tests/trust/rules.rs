@@ -27,14 +27,14 @@ fn a_raised_threshold_is_asked_of_the_newest_baseline() {
     assert_eq!(world.baseline().unwrap_err().code(), "too-few-approvers");
     // Nothing may be compared with it, but a new one may be put on it.
     let base = world.base().unwrap().unwrap();
-    assert_eq!(base.approved.shortage.unwrap().code(), "too-few-approvers");
+    assert_eq!(base.approved.insufficient.unwrap().code(), "too-few-approvers");
 
     let next = subject_after(world.subjects.last());
     let alone = world.signed(&next, "alice", "alice");
     assert_eq!(world.accept(std::slice::from_ref(&alone), WHEN).unwrap_err().code(), "too-few-approvers");
     world.import(&next, vec![alone, world.signed(&next, "bob", "bob")]);
     assert!(world.baseline().unwrap().is_some());
-    let is_short: Vec<bool> = world.chain().unwrap().iter().map(|link| link.shortage.is_some()).collect();
+    let is_short: Vec<bool> = world.chain().unwrap().iter().map(|link| link.insufficient.is_some()).collect();
     assert_eq!(is_short, [true, true, true, false]);
 }
 
@@ -141,7 +141,7 @@ fn an_instance_that_was_recreated_begins_anew_on_top_of_the_old_chain() {
     let Some(mut world) = World::new() else { return skipped() };
     world.resource = Resource::new(["ins_2"]);
     assert_eq!(world.baseline().unwrap_err().code(), "other-resource");
-    assert_eq!(world.base().unwrap().unwrap().approved.shortage.unwrap().code(), "other-resource");
+    assert_eq!(world.base().unwrap().unwrap().approved.insufficient.unwrap().code(), "other-resource");
     let mut next = subject_after(world.subjects.last());
     next.resource = "ins_2".to_owned();
     next.snapshot = digest_of(&next.instance, &next.resource, &next.sections);

@@ -149,7 +149,7 @@ impl World {
             vouched: &|digest| self.vouched.get(digest).copied(),
             approved_sequence: self.approved_sequence,
             resource: &self.resource,
-            stakes: self,
+            impact: self,
             now: "2026-11-22T00:00:00Z".parse().unwrap(),
         })
     }

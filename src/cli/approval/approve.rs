@@ -10,7 +10,7 @@ use super::confirm::{self, ConsentOptions};
 use super::import::{accept, accepted, finish};
 use super::selection::{What, named_selection, say_what_comes_along, warn_of_rollback};
 use super::shown::Shown;
-use crate::approval::propose::Pending;
+use crate::approval::Pending;
 use crate::approval::{self, ApprovalError, SignedLog, SigningKey};
 use crate::cli::command::RunCommand;
 use crate::cli::context::Context;

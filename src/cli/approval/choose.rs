@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 
 use crate::approval::ApprovalScope;
-use crate::approval::propose::Pending;
+use crate::approval::Pending;
 use crate::classify::{Catalogue, Finding, with_their_other_paths};
 use crate::cli::approval::shown::choice_at;
 use crate::cli::output::{count, terminal_width};
@@ -26,7 +26,7 @@ pub(in crate::cli) fn ask(
     let drifts = pending.drifts(catalogue);
     let unbaselined = pending.unbaselined();
     let unread = pending.unread();
-    let is_whole = pending.baseline.is_none() || pending.shortage().is_some();
+    let is_whole = pending.baseline.is_none() || pending.insufficient().is_some();
     if is_whole || (drifts.is_empty() && unbaselined.is_empty() && unread.is_empty()) {
         // A first baseline has nothing to choose from: it is the snapshot or nothing.
         if !is_terminal {

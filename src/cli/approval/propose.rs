@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::selection::{What, named_selection, say_what_comes_along, warn_of_rollback};
-use crate::approval::propose::Pending;
+use crate::approval::Pending;
 use crate::approval::{self, ApprovalScope, Proposal};
 use crate::cli::after_commit::AfterCommit;
 use crate::cli::command::RunCommand;

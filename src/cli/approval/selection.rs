@@ -4,7 +4,7 @@ use std::io::Write;
 
 use clap::Args;
 
-use crate::approval::propose::Pending;
+use crate::approval::Pending;
 use crate::approval::{ApprovalScope, ChangeSelector};
 use crate::classify::Catalogue;
 use crate::cli::CliError;

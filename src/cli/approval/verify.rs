@@ -173,8 +173,8 @@ fn print(instance: &Instance, result: &Result<Vec<Approved>, Untrusted>, out: &m
             writeln!(out, "{}: {} verified", instance.id, count(chain.len(), "baseline"))?;
             for approved in chain {
                 // Rules can become stricter, and keys be revoked, after a baseline was approved.
-                if let Some(shortage) = &approved.shortage {
-                    writeln!(out, "  {}  would not be enough today: {shortage}", approved.subject.sequence)?;
+                if let Some(insufficient) = &approved.insufficient {
+                    writeln!(out, "  {}  would not be enough today: {insufficient}", approved.subject.sequence)?;
                 }
                 for approval in &approved.approvals {
                     writeln!(
@@ -205,7 +205,7 @@ fn as_json(instance: &Instance, result: &Result<Vec<Approved>, Untrusted>) -> Va
                     json!({
                         "sequence": approved.subject.sequence, "identity": approved.identity,
                         "snapshot": approved.subject.snapshot, "approvals": approved.approvals,
-                        "shortage": approved.shortage.as_ref().map(Untrusted::code),
+                        "shortage": approved.insufficient.as_ref().map(Untrusted::code),
                     })
                 })
                 .collect();

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use serde_json::json;
 
-use crate::approval::propose::Pending;
+use crate::approval::Pending;
 use crate::baseline::{approved_side, expected, unknown};
 use crate::cli::CliError;
 use crate::cli::context::Context;

@@ -41,7 +41,7 @@ pub(super) fn link(
     if subject.previous != previous {
         return Err(Untrusted::BrokenLink { sequence: expected, expected: previous, found: subject.previous });
     }
-    let base = links.iter().rev().find(|link| link.shortage.is_none()).map(|link| &link.subject);
+    let base = links.iter().rev().find(|link| link.insufficient.is_none()).map(|link| &link.subject);
     Ok(count(base, subject, opened, policy, impact))
 }
 
@@ -78,9 +78,9 @@ pub(super) fn count(
     // Where all severities need the same, or enough people approved anything, nothing has to be compared.
     let need = if have >= most || rules.least() == most { most } else { rules.need(impact.severity(base, &subject)) };
     let too_few = Untrusted::TooFewApprovers { sequence, have, need };
-    let shortage = (have < need).then(|| refused.unwrap_or(too_few));
-    let people = if shortage.is_some() { all } else { counted };
-    Approved { identity: subject.identity(), subject, approvals: people.by_time(), shortage }
+    let insufficient = (have < need).then(|| refused.unwrap_or(too_few));
+    let people = if insufficient.is_some() { all } else { counted };
+    Approved { identity: subject.identity(), subject, approvals: people.by_time(), insufficient }
 }
 
 /// One approval for each person, the earliest: one person counts once, however many statements, keys or names it has.

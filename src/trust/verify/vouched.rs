@@ -111,8 +111,8 @@ pub(super) fn newest(instance: &InstanceId, evidence: &Evidence<'_>, policy: &Po
         return None;
     }
     let base = base(&older, policy, evidence)?;
-    let approved = count(base.as_ref(), subject, opened, policy, evidence.stakes);
-    approved.shortage.is_none().then_some(approved)
+    let approved = count(base.as_ref(), subject, opened, policy, evidence.impact);
+    approved.insufficient.is_none().then_some(approved)
 }
 
 /// Reads a statement without believing it.
@@ -180,7 +180,7 @@ fn is_sound(signed: &SignedStatement, digest: &Digest, read: &Older, evidence: &
 /// The newest of the older baselines that enough people approved, by the rules of today; none is an answer, too. Nothing if
 /// that takes a comparison.
 fn base(older: &Links<'_>, policy: &Policy<'_>, evidence: &Evidence<'_>) -> Option<Option<Subject>> {
-    if evidence.stakes.knows_authors() {
+    if evidence.impact.knows_authors() {
         return None;
     }
     for link in older.values().rev() {

@@ -1,0 +1,80 @@
+//! The HTTP client of a reading.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use reqwest::{Client, redirect};
+use tokio::time::Instant;
+
+use super::ReadError;
+use super::limits::Limits;
+use crate::connect::Proxy;
+use crate::model::display_safe;
+
+/// What requests go over.
+#[derive(Clone)]
+pub(super) struct HttpClient {
+    pub(super) client: Client,
+    pub(super) proxy: Option<Proxy>,
+}
+
+/// How long a connection may rest: within a reading nobody rests for so long, and the next one is minutes away.
+const REST: Duration = Duration::from_secs(10);
+
+/// How long a client is lent to others that ask for one: all instances of a configuration get theirs within seconds.
+const LENT: Duration = Duration::from_secs(10);
+
+/// A client that others may share.
+struct Shared {
+    since: Instant,
+    limits: (Duration, Duration),
+    proxy: Option<Proxy>,
+    client: Client,
+}
+
+static SHARED: Mutex<Option<Shared>> = Mutex::new(None);
+
+/// A client with these limits and this proxy. Each has its own copy of what this machine trusts, read from its files, so those that are made
+/// at about the same time are one.
+fn shared(limits: &Limits, proxy: Option<Proxy>) -> Result<Client, ReadError> {
+    let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+    let of = (limits.connect, limits.total);
+    let is_alike = |shared: &&Shared| shared.limits == of && shared.proxy == proxy && shared.since.elapsed() < LENT;
+    if let Some(shared) = shared.as_ref().filter(is_alike) {
+        return Ok(shared.client.clone());
+    }
+    let builder = Client::builder()
+        .user_agent(concat!("authdrift/", env!("CARGO_PKG_VERSION"), " (+read-only settings monitor)"))
+        .redirect(redirect::Policy::none())
+        .connect_timeout(limits.connect)
+        .timeout(limits.total)
+        .pool_idle_timeout(REST)
+        .no_proxy();
+    let builder = match &proxy {
+        Some(proxy) => builder.proxy(proxy.for_requests()),
+        None => builder,
+    };
+    let client = builder.build().map_err(|error| ReadError::Client(reason(&error)))?;
+    *shared = Some(Shared { since: Instant::now(), limits: of, proxy, client: client.clone() });
+    Ok(client)
+}
+
+/// The innermost cause, without the address: an address may hold what should not be logged.
+pub(super) fn reason(error: &reqwest::Error) -> String {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    let text = cause.to_string();
+    display_safe(text.split(" for url").next().unwrap_or_default())
+}
+
+impl HttpClient {
+    /// A client with these limits and this proxy.
+    ///
+    /// # Errors
+    /// There is no trust store on this machine.
+    pub(super) fn new(limits: &Limits, proxy: Option<Proxy>) -> Result<Self, ReadError> {
+        Ok(Self { client: shared(limits, proxy.clone())?, proxy })
+    }
+}
