@@ -4,7 +4,7 @@
 //! the keyboard, and what is printed is what the commands print.
 
 mod attacker;
-mod stage;
+mod sandbox;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -19,16 +19,16 @@ use crate::cli::{self, CliError, RunCommand};
 use crate::exit::Exit;
 use crate::simulator::webhook::Signature;
 use crate::simulator::{clerk, smtp::Mail};
-use stage::Stage;
+use sandbox::Sandbox;
 
 impl RunCommand for DemoOptions {
     async fn run(&self, _config: Option<&Path>, out: &mut dyn Write) -> Result<Exit, CliError> {
         let folder = new_folder(self.folder.as_deref())?;
-        let stage = Stage::set(&folder).await?;
-        let mut story = Story { stage, out, chapter: 0, mails: 0, webhooks: 0 };
-        story.tell().await?;
-        story.keep_everything()?;
-        story.say_goodbye()?;
+        let sandbox = Sandbox::set(&folder).await?;
+        let mut script = Script { sandbox, out, chapter: 0, mails: 0, webhooks: 0 };
+        script.play().await?;
+        script.save_messages()?;
+        script.say_goodbye()?;
         Ok(Exit::Ok)
     }
 }
@@ -45,20 +45,20 @@ fn new_folder(named: Option<&Path>) -> Result<PathBuf, CliError> {
     if folder.read_dir().is_ok_and(|mut entries| entries.next().is_some()) {
         return Err(failed("it is not empty".to_owned()));
     }
-    stage::make_private_folder(&folder).map_err(|error| failed(error.to_string()))?;
+    sandbox::make_private_folder(&folder).map_err(|error| failed(error.to_string()))?;
     Ok(folder)
 }
 
-struct Story<'a> {
-    stage: Stage,
+struct Script<'a> {
+    sandbox: Sandbox,
     out: &'a mut dyn Write,
     chapter: usize,
     mails: usize,
     webhooks: usize,
 }
 
-impl Story<'_> {
-    async fn tell(&mut self) -> Result<(), CliError> {
+impl Script<'_> {
+    async fn play(&mut self) -> Result<(), CliError> {
         writeln!(self.out, "{BOLD}authdrift demo{BOLD:#}")?;
         self.say(
             "Lantern Books signs its readers in with Clerk and its staff with Auth0. Both vendors, a mail server and a \
@@ -77,7 +77,7 @@ impl Story<'_> {
              is where you would be asked what to approve; the demo asks nothing.",
         )?;
         for instance in ["clerk:shop", "auth0:staff"] {
-            let key = self.stage.key.display().to_string();
+            let key = self.sandbox.key.display().to_string();
             let words = ["approve", instance, "--all", "--reason", "First review, CHG-1", "--key", &key];
             self.command(&words, Exit::Ok).await?;
         }
@@ -106,22 +106,22 @@ impl Story<'_> {
         self.say(
             "Somebody with write access to the database edits the approved state, to make the drift look approved:",
         )?;
-        let original = attacker::edit_baseline(&self.stage.database, "clerk:shop")?;
+        let original = attacker::edit_baseline(&self.sandbox.database, "clerk:shop")?;
         self.command(&["check", "clerk:shop"], Exit::Untrusted).await?;
         self.say("The signature does not fit, so nothing is compared, and everybody is told. The edit is undone:")?;
-        attacker::undo(&self.stage.database, &original)?;
+        attacker::undo(&self.sandbox.database, &original)?;
         self.command(&["verify"], Exit::Ok).await?;
 
         self.title("The way back")?;
         self.say("The settings are put back, and the key may read everything again.")?;
-        self.stage.clerk.load(clerk::lantern_books());
-        self.stage.clerk.heal_all();
+        self.sandbox.clerk.load(clerk::lantern_books());
+        self.sandbox.clerk.heal_all();
         self.command(&["check"], Exit::Ok).await?;
         self.show_closing_mail().await
     }
 
     fn friday_evening(&self) {
-        let vendor = &self.stage.clerk;
+        let vendor = &self.sandbox.clerk;
         vendor.edit(&clerk::Clerk::config_path(), |config| {
             put(config, "/auth_multi_factor/required_for_sign_up", json!(false));
             put(config, "/session_settings/inactivity_timeout/enabled", json!(false));
@@ -157,7 +157,7 @@ impl Story<'_> {
             self.say("The mail, as the server received it:")?;
             self.show_mail(mail)?;
         }
-        let deliveries = self.stage.webhook.wait_for(self.webhooks + 1, stage::PATIENCE).await;
+        let deliveries = self.sandbox.webhook.wait_for(self.webhooks + 1, sandbox::PATIENCE).await;
         let Some(delivery) = deliveries.as_ref().and_then(|deliveries| deliveries.last()) else {
             return Err(failed("the webhook did not arrive"));
         };
@@ -186,7 +186,7 @@ impl Story<'_> {
 
     /// The mails that came since the last call, at least `least`.
     async fn new_mails(&mut self, least: usize) -> Result<Vec<Mail>, CliError> {
-        let mails = self.stage.smtp.wait_for(self.mails + least, stage::PATIENCE).await;
+        let mails = self.sandbox.smtp.wait_for(self.mails + least, sandbox::PATIENCE).await;
         let mails = mails.ok_or_else(|| failed("a mail did not arrive"))?;
         let new = mails.get(self.mails..).unwrap_or_default().to_vec();
         self.mails = mails.len();
@@ -225,12 +225,12 @@ impl Story<'_> {
 
     /// Runs a command as a person would, and makes sure that it ends as the story says.
     async fn command(&mut self, words: &[&str], expected: Exit) -> Result<(), CliError> {
-        let shown: Vec<String> = words.iter().map(|word| stage::quoted(word, &self.stage.folder)).collect();
+        let shown: Vec<String> = words.iter().map(|word| sandbox::quoted(word, &self.sandbox.folder)).collect();
         writeln!(self.out, "{DIM}${DIM:#} {BOLD}authdrift {}{BOLD:#}", shown.join(" "))?;
         self.out.flush()?;
-        let config = self.stage.config.display().to_string();
+        let config = self.sandbox.config.display().to_string();
         // What is signed here is nothing for the person's own memory of what they signed.
-        let memory = self.stage.folder.join("signed.json").display().to_string();
+        let memory = self.sandbox.folder.join("signed.json").display().to_string();
         let memory = if words.first() == Some(&"approve") { &["--memory", &memory][..] } else { &[] };
         let line =
             ["authdrift", "--config", &config].into_iter().chain(words.iter().copied()).chain(memory.iter().copied());
@@ -251,19 +251,19 @@ impl Story<'_> {
     }
 
     /// Leaves mails and webhooks as files.
-    fn keep_everything(&self) -> Result<(), CliError> {
-        for (number, mail) in self.stage.smtp.mails().iter().enumerate() {
-            self.stage.keep("mails", &format!("{}.eml", number + 1), &mail.raw)?;
-            self.stage.keep("mails", &format!("{}.html", number + 1), mail.html().unwrap_or_default().as_bytes())?;
+    fn save_messages(&self) -> Result<(), CliError> {
+        for (number, mail) in self.sandbox.smtp.mails().iter().enumerate() {
+            self.sandbox.save("mails", &format!("{}.eml", number + 1), &mail.raw)?;
+            self.sandbox.save("mails", &format!("{}.html", number + 1), mail.html().unwrap_or_default().as_bytes())?;
         }
-        for (number, delivery) in self.stage.webhook.deliveries().iter().enumerate() {
-            self.stage.keep("webhooks", &format!("{}.json", number + 1), &delivery.request.body)?;
+        for (number, delivery) in self.sandbox.webhook.deliveries().iter().enumerate() {
+            self.sandbox.save("webhooks", &format!("{}.json", number + 1), &delivery.request.body)?;
         }
         Ok(())
     }
 
     fn say_goodbye(&mut self) -> Result<(), CliError> {
-        let folder = self.stage.folder.display().to_string();
+        let folder = self.sandbox.folder.display().to_string();
         writeln!(self.out)?;
         writeln!(self.out, "{BOLD}Look around{BOLD:#}")?;
         writeln!(self.out, "Everything is in {folder}")?;

@@ -16,7 +16,7 @@ use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 pub use journal::{Journal, SOCKET};
-use line::Line;
+use line::LogLine;
 
 use crate::clock::{Clock, SystemClock};
 
@@ -89,7 +89,7 @@ where
     W: Send,
 {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-        let line = Line::of(event, SystemClock.now());
+        let line = LogLine::of(event, SystemClock.now());
         let text = match &self.style {
             Style::Text { has_colour } => line.text(*has_colour),
             Style::Prefixed => line.prefixed(),

@@ -10,7 +10,7 @@ command_group! {
     AlertsCommand {
         #[command(subcommand)]
         Silence(silence::SilenceCommand),
-        #[command(subcommand)]
+        #[command(subcommand, hide = true)]
         Window(silence::WindowCommand),
         #[command(subcommand)]
         Receivers(receivers::ReceiversCommand),

@@ -9,11 +9,11 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 
 use super::CliError;
-use super::error::AS_ANOTHER;
+use super::error::RUN_AS_HINT;
 use crate::classify::Catalogue;
 use crate::clock::{Clock, SystemClock};
 use crate::config::{self, Config, Instance, Sources};
-use crate::connect::Proxy;
+use crate::connect::ActiveProxy;
 use crate::cycle::Monitor;
 use crate::exit::Exit;
 use crate::model::Provider;
@@ -40,7 +40,7 @@ impl Catalogues {
                 read.map_err(|error| {
                     let message = format!("cannot read catalogue '{}': {error}", path.display());
                     CliError::new(Exit::Configuration, message).with_help(match error.kind() {
-                        ErrorKind::PermissionDenied => AS_ANOTHER,
+                        ErrorKind::PermissionDenied => RUN_AS_HINT,
                         _ => "`file` in [catalogue] names it",
                     })
                 })
@@ -192,7 +192,7 @@ fn proxy_of_environment(config: &Config) -> Result<(), CliError> {
     if config.proxy != config::Proxy::Environment {
         return Ok(());
     }
-    Proxy::find(&config.proxy).map(|_| ()).map_err(|error| {
+    ActiveProxy::find(&config.proxy).map(|_| ()).map_err(|error| {
         let help = "correct the variable or unset it; `proxy` in [network] of the configuration counts before it";
         CliError::new(Exit::Configuration, error).with_help(help)
     })
@@ -286,7 +286,7 @@ fn read_text(path: &Path) -> io::Result<String> {
 fn unreadable(file: &Path, error: &io::Error) -> CliError {
     let message = format!("cannot read the configuration '{}': {error}", file.display());
     CliError::new(Exit::Configuration, message).with_help(match error.kind() {
-        ErrorKind::PermissionDenied => AS_ANOTHER,
+        ErrorKind::PermissionDenied => RUN_AS_HINT,
         ErrorKind::NotFound => NEW_CONFIG,
         _ => "name another file with --config, or try `authdrift demo`",
     })
@@ -359,7 +359,7 @@ mod tests {
             assert!(help.contains(said), "{kind}: {help}");
             let error = StoreError::File { action: "open", path: path.to_owned(), source: kind.into() };
             let help = CliError::from(error).help;
-            assert_eq!(help.is_some_and(|help| help == AS_ANOTHER), kind == ErrorKind::PermissionDenied, "{kind}");
+            assert_eq!(help.is_some_and(|help| help == RUN_AS_HINT), kind == ErrorKind::PermissionDenied, "{kind}");
         }
     }
 }

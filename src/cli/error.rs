@@ -7,6 +7,7 @@ use crate::approval::ApprovalError;
 use crate::config::NoInstance;
 use crate::daemon::DaemonError;
 use crate::exit::Exit;
+use crate::model::display_safe;
 use crate::monitoring::CannotListen;
 use crate::provider::ReadError;
 use crate::receiver::BadReceiver;
@@ -44,6 +45,12 @@ impl CliError {
     pub fn with_help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
         self
+    }
+
+    /// More than one thing has an id that begins with `id`.
+    pub(super) fn ambiguous_id(id: &str) -> Self {
+        let message = format!("'{}' is the beginning of several", display_safe(id));
+        Self::new(Exit::Usage, message).with_code("ambiguous-name").with_help("type more of it")
     }
 
     /// The same with the name of the database.
@@ -109,7 +116,7 @@ impl From<StoreError> for CliError {
 }
 
 /// What to do where somebody else may do it.
-pub(crate) const AS_ANOTHER: &str =
+pub(crate) const RUN_AS_HINT: &str =
     "run it as root or as the user that watches, for the service: sudo -u authdrift authdrift …";
 
 /// What to do about a database that holds what this program did not write.
@@ -123,7 +130,7 @@ const READ_ONLY: &str = "mount it for writing, or name another `path` in [store]
 pub(crate) fn help_with(error: &StoreError) -> Option<&'static str> {
     match error {
         StoreError::File { source, .. } if source.kind() == io::ErrorKind::ReadOnlyFilesystem => Some(READ_ONLY),
-        _ if error.is_denied() => Some(AS_ANOTHER),
+        _ if error.is_denied() => Some(RUN_AS_HINT),
         StoreError::Foreign(_) => {
             Some("`path` in [store] names it; if it was authdrift's, restore a backup: docs/operations.md")
         }

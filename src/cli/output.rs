@@ -14,12 +14,12 @@ use super::CliError;
 use crate::model::Verdict;
 use crate::model::{Severity, json_safe};
 
-/// Writes a value as JSON that a terminal can show.
+/// Writes a value as JSON that a terminal can show, and a line break.
 ///
 /// # Errors
 /// The stream is gone.
-pub fn json(out: &mut dyn Write, value: &impl Serialize) -> Result<(), CliError> {
-    out.write_all(json_safe(&serde_json::to_string_pretty(value)?).as_bytes())?;
+pub fn write_json(out: &mut dyn Write, value: &impl Serialize) -> Result<(), CliError> {
+    writeln!(out, "{}", json_safe(&serde_json::to_string_pretty(value)?))?;
     Ok(())
 }
 

@@ -5,7 +5,7 @@ use std::os::unix::fs::MetadataExt;
 use crate::host::hostname;
 
 /// Who proposes: the user and the machine, which is all that is known about them.
-pub(crate) fn proposer() -> String {
+pub(crate) fn current_user() -> String {
     let named = ["SUDO_USER", "USER", "LOGNAME"].iter().filter_map(|name| std::env::var(name).ok());
     let user = named.into_iter().find(|name| !name.is_empty()).or_else(user_of_process);
     format!("{}@{}", user.unwrap_or_else(|| "unknown".to_owned()), hostname())

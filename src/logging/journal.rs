@@ -1,6 +1,6 @@
 //! The native protocol of systemd's journal: a datagram with one field on each line.
 //!
-//! <https://systemd.io/JOURNAL_NATIVE_PROTOCOL/>. No text of a [`Line`] has a line break, so the short form of a field is
+//! <https://systemd.io/JOURNAL_NATIVE_PROTOCOL/>. No text of a [`LogLine`] has a line break, so the short form of a field is
 //! always enough, and no line is so long that it would need a file of its own.
 
 use std::fmt::Write as _;
@@ -11,7 +11,7 @@ use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::line::{Line, plain};
+use super::line::{LogLine, plain};
 use crate::telemetry::message_id;
 
 /// Where the journal listens.
@@ -42,12 +42,12 @@ impl Journal {
     }
 
     /// Sends `line`. By the path each time: the journal may have been started anew.
-    pub(super) fn send(&self, line: &Line) -> io::Result<()> {
+    pub(super) fn send(&self, line: &LogLine) -> io::Result<()> {
         self.socket.send_to(datagram(line).as_bytes(), &self.path).map(drop)
     }
 }
 
-fn datagram(line: &Line) -> String {
+fn datagram(line: &LogLine) -> String {
     let mut text = format!("MESSAGE={}\nPRIORITY={}\nSYSLOG_IDENTIFIER=authdrift\n", line.words(), line.priority());
     if let Some(event) = &line.event {
         let _ = write!(text, "MESSAGE_ID={}\nAUTHDRIFT_EVENT={event}\n", message_id(event));

@@ -14,7 +14,7 @@ const LONGEST: usize = 2_000;
 
 /// What happened, with every text safe to show.
 #[derive(Debug)]
-pub(super) struct Line {
+pub(super) struct LogLine {
     at: DateTime<Utc>,
     level: Level,
     /// What it is called, if it has a name.
@@ -24,7 +24,7 @@ pub(super) struct Line {
     pub(super) fields: Vec<(&'static str, Value)>,
 }
 
-impl Line {
+impl LogLine {
     pub(super) fn of(event: &Event<'_>, at: DateTime<Utc>) -> Self {
         let mut line =
             Self { at, level: *event.metadata().level(), event: None, message: String::new(), fields: Vec::new() };
@@ -84,7 +84,7 @@ impl Line {
         format!("{}\n", Value::Object(object))
     }
 
-    fn keep(&mut self, field: &Field, value: Value) {
+    fn insert(&mut self, field: &Field, value: Value) {
         match field.name() {
             "message" => self.message = plain(&value),
             "event" => self.event = Some(plain(&value)),
@@ -92,34 +92,34 @@ impl Line {
         }
     }
 
-    fn keep_text(&mut self, field: &Field, text: &str) {
-        self.keep(field, Value::String(display_safe_to(text, LONGEST)));
+    fn insert_text(&mut self, field: &Field, text: &str) {
+        self.insert(field, Value::String(display_safe_to(text, LONGEST)));
     }
 }
 
-impl Visit for Line {
+impl Visit for LogLine {
     fn record_f64(&mut self, field: &Field, value: f64) {
-        self.keep(field, value.into());
+        self.insert(field, value.into());
     }
 
     fn record_i64(&mut self, field: &Field, value: i64) {
-        self.keep(field, value.into());
+        self.insert(field, value.into());
     }
 
     fn record_u64(&mut self, field: &Field, value: u64) {
-        self.keep(field, value.into());
+        self.insert(field, value.into());
     }
 
     fn record_bool(&mut self, field: &Field, value: bool) {
-        self.keep(field, value.into());
+        self.insert(field, value.into());
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.keep_text(field, value);
+        self.insert_text(field, value);
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.keep_text(field, &format!("{value:?}"));
+        self.insert_text(field, &format!("{value:?}"));
     }
 }
 

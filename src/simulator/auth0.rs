@@ -18,7 +18,7 @@ use super::fault::Fault;
 use super::locked;
 use super::vendor::{Answer, Documents, Request, Vendor};
 use crate::clock::{Clock, SystemClock};
-use token::{Tokens, Validity};
+use token::{TokenValidity, Tokens};
 
 /// The canonical domain of [`Auth0::lantern_books`].
 pub const DOMAIN: &str = "lantern-books.auth0.example";
@@ -227,9 +227,9 @@ fn limits(now: i64, bucket: Option<&mut Bucket>) -> (bool, Vec<(&'static str, i6
 
 fn api(request: &Request, documents: &Documents, tenant: &mut Tenant) -> Answer {
     match request.bearer().map(|token| tenant.tokens.check(token, request.unix)) {
-        Some(Validity::Valid) => {}
-        Some(Validity::Unknown) => return error(401, "", "Invalid token"),
-        Some(Validity::Expired) => {
+        Some(TokenValidity::Valid) => {}
+        Some(TokenValidity::Unknown) => return error(401, "", "Invalid token"),
+        Some(TokenValidity::Expired) => {
             return error(401, "", "Expired token received for JSON Web Token validation");
         }
         None => return error(401, "", "Missing authentication"),

@@ -83,7 +83,7 @@ pub enum Stage {
 }
 
 #[derive(Debug, Clone)]
-enum Trouble {
+enum SmtpFault {
     /// Say this and go on.
     Refuse(u16, String),
     /// Say nothing more.
@@ -104,12 +104,12 @@ pub enum Manner {
 }
 
 #[derive(Debug)]
-struct Core {
+struct SmtpState {
     manner: Mutex<Manner>,
     greeted_as: Mutex<Vec<String>>,
     mails: Mutex<Vec<Mail>>,
     arrived: watch::Sender<usize>,
-    script: Mutex<VecDeque<(Stage, Trouble)>>,
+    script: Mutex<VecDeque<(Stage, SmtpFault)>>,
     login: Mutex<Option<(String, String)>>,
     stop: CancellationToken,
 }
@@ -117,7 +117,7 @@ struct Core {
 /// A running mail server. Clones share it; the last one dropped ends it.
 #[derive(Debug, Clone)]
 pub struct Smtp {
-    core: Arc<Core>,
+    core: Arc<SmtpState>,
     address: SocketAddr,
     _last: Arc<DropGuard>,
 }
@@ -131,7 +131,7 @@ impl Smtp {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let address = listener.local_addr()?;
         let stop = CancellationToken::new();
-        let core = Arc::new(Core {
+        let core = Arc::new(SmtpState {
             manner: Mutex::new(Manner::Usual),
             greeted_as: Mutex::default(),
             mails: Mutex::default(),
@@ -176,19 +176,19 @@ impl Smtp {
 
     /// Answers the next `times` commands of that stage with this code and text.
     pub fn refuse(&self, stage: Stage, code: u16, text: &str, times: usize) {
-        let one = (stage, Trouble::Refuse(code, text.to_owned()));
+        let one = (stage, SmtpFault::Refuse(code, text.to_owned()));
         locked(&self.core.script).extend(std::iter::repeat_n(one, times));
     }
 
     /// Says nothing more, the next time that stage is reached.
     pub fn hang(&self, stage: Stage) {
-        locked(&self.core.script).push_back((stage, Trouble::Hang));
+        locked(&self.core.script).push_back((stage, SmtpFault::Hang));
     }
 
     /// Cuts the connection instead of answering, the next time that stage is reached. At [`Stage::Data`] the mail
     /// is kept: the sender cannot know, and has to send it again.
     pub fn cut(&self, stage: Stage) {
-        locked(&self.core.script).push_back((stage, Trouble::Cut));
+        locked(&self.core.script).push_back((stage, SmtpFault::Cut));
     }
 
     /// Forgets what is left of the script.
@@ -212,7 +212,7 @@ impl Smtp {
     }
 }
 
-async fn accept(listener: TcpListener, core: Arc<Core>) {
+async fn accept(listener: TcpListener, core: Arc<SmtpState>) {
     loop {
         tokio::select! {
             () = core.stop.cancelled() => return,
@@ -234,17 +234,17 @@ async fn accept(listener: TcpListener, core: Arc<Core>) {
 /// One connection, from greeting to QUIT.
 struct Conversation<'a> {
     stream: BufReader<TcpStream>,
-    core: &'a Core,
+    core: &'a SmtpState,
     known: bool,
     from: Option<String>,
     to: Vec<String>,
 }
 
 /// Whether the conversation goes on.
-type Step = io::Result<bool>;
+type SmtpStep = io::Result<bool>;
 
 impl<'a> Conversation<'a> {
-    fn new(stream: TcpStream, core: &'a Core) -> Self {
+    fn new(stream: TcpStream, core: &'a SmtpState) -> Self {
         let known = locked(&core.login).is_none();
         Self { stream: BufReader::new(stream), core, known, from: None, to: Vec::new() }
     }
@@ -264,7 +264,7 @@ impl<'a> Conversation<'a> {
         self.stream.shutdown().await
     }
 
-    async fn command(&mut self, line: &str) -> Step {
+    async fn command(&mut self, line: &str) -> SmtpStep {
         let (verb, rest) = line.split_once(' ').unwrap_or((line, ""));
         match verb.to_ascii_uppercase().as_str() {
             "EHLO" => {
@@ -289,7 +289,7 @@ impl<'a> Conversation<'a> {
         }
     }
 
-    async fn hello(&mut self) -> Step {
+    async fn hello(&mut self) -> SmtpStep {
         self.reset();
         if locked(&self.core.login).is_some() {
             self.say("250-simulator.example\r\n250-AUTH PLAIN LOGIN").await?;
@@ -299,7 +299,7 @@ impl<'a> Conversation<'a> {
         self.say(&format!("250-SIZE {MAX_MAIL}\r\n250-ENHANCEDSTATUSCODES\r\n250 8BITMIME")).await
     }
 
-    async fn auth(&mut self, rest: &str) -> Step {
+    async fn auth(&mut self, rest: &str) -> SmtpStep {
         let Some(wanted) = locked(&self.core.login).clone() else {
             return self.say("503 5.5.1 No login needed").await;
         };
@@ -333,7 +333,7 @@ impl<'a> Conversation<'a> {
         Ok(self.line().await?.unwrap_or_default().trim_end().to_owned())
     }
 
-    async fn mail(&mut self, rest: &str) -> Step {
+    async fn mail(&mut self, rest: &str) -> SmtpStep {
         if !self.known {
             return self.say("530 5.7.0 Authentication required").await;
         }
@@ -346,7 +346,7 @@ impl<'a> Conversation<'a> {
         self.say("250 2.1.0 Ok").await
     }
 
-    async fn rcpt(&mut self, rest: &str) -> Step {
+    async fn rcpt(&mut self, rest: &str) -> SmtpStep {
         if self.from.is_none() {
             return self.say("503 5.5.1 MAIL first").await;
         }
@@ -358,7 +358,7 @@ impl<'a> Conversation<'a> {
         self.say("250 2.1.5 Ok").await
     }
 
-    async fn data(&mut self) -> Step {
+    async fn data(&mut self) -> SmtpStep {
         if self.to.is_empty() {
             return self.say("503 5.5.1 RCPT first").await;
         }
@@ -381,7 +381,7 @@ impl<'a> Conversation<'a> {
             return self.say("552 5.3.4 Message too big").await;
         }
         let trouble = self.trouble(Stage::Data);
-        if matches!(trouble, None | Some(Trouble::Cut)) {
+        if matches!(trouble, None | Some(SmtpFault::Cut)) {
             let mut mails = locked(&self.core.mails);
             mails.push(Mail { from, to, raw });
             self.core.arrived.send_replace(mails.len());
@@ -398,21 +398,21 @@ impl<'a> Conversation<'a> {
     }
 
     /// The next entry of the script, when it is for this stage.
-    fn trouble(&self, stage: Stage) -> Option<Trouble> {
+    fn trouble(&self, stage: Stage) -> Option<SmtpFault> {
         let mut script = locked(&self.core.script);
         let place = script.iter().position(|(at, _)| *at == stage)?;
         script.remove(place).map(|(_, trouble)| trouble)
     }
 
-    async fn suffer(&mut self, trouble: Trouble) -> Step {
+    async fn suffer(&mut self, trouble: SmtpFault) -> SmtpStep {
         match trouble {
-            Trouble::Refuse(code, text) => self.say(&format!("{code} {text}")).await,
-            Trouble::Hang => std::future::pending().await,
-            Trouble::Cut => Ok(false),
+            SmtpFault::Refuse(code, text) => self.say(&format!("{code} {text}")).await,
+            SmtpFault::Hang => std::future::pending().await,
+            SmtpFault::Cut => Ok(false),
         }
     }
 
-    async fn say(&mut self, line: &str) -> Step {
+    async fn say(&mut self, line: &str) -> SmtpStep {
         let reply = match *locked(&self.core.manner) {
             Manner::Usual => format!("{line}\r\n"),
             // The extensions and the questions of a login are no mere text.

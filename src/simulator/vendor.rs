@@ -125,10 +125,10 @@ impl From<Answer> for Response {
 }
 
 /// What the simulated vendor would answer on a good day.
-type Api = dyn Fn(&Request, &mut Documents) -> Answer + Send + Sync;
+type Handler = dyn Fn(&Request, &mut Documents) -> Answer + Send + Sync;
 
-struct Core {
-    api: Box<Api>,
+struct VendorState {
+    api: Box<Handler>,
     clock: Arc<dyn Clock>,
     documents: Mutex<Documents>,
     faults: Mutex<Faults>,
@@ -142,7 +142,7 @@ struct Core {
 /// A running HTTP simulator. Clones share the server; the last one dropped ends it.
 #[derive(Clone)]
 pub struct Vendor {
-    core: Arc<Core>,
+    core: Arc<VendorState>,
     address: SocketAddr,
     stop: CancellationToken,
     _last: Arc<DropGuard>,
@@ -159,7 +159,7 @@ impl Vendor {
     ) -> std::io::Result<Self> {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let address = listener.local_addr()?;
-        let core = Arc::new(Core {
+        let core = Arc::new(VendorState {
             api: Box::new(api),
             clock,
             documents: Mutex::default(),
@@ -299,10 +299,10 @@ impl std::fmt::Debug for Vendor {
 }
 
 /// Counts a request as open until it is answered or given up.
-struct InFlight(Arc<Core>);
+struct InFlight(Arc<VendorState>);
 
 impl InFlight {
-    fn enter(core: &Arc<Core>) -> Self {
+    fn enter(core: &Arc<VendorState>) -> Self {
         let now = core.in_flight.fetch_add(1, Ordering::SeqCst) + 1;
         core.most_in_flight.fetch_max(now, Ordering::SeqCst);
         Self(Arc::clone(core))
@@ -315,7 +315,7 @@ impl Drop for InFlight {
     }
 }
 
-async fn serve(State(core): State<Arc<Core>>, incoming: axum::extract::Request) -> Response {
+async fn serve(State(core): State<Arc<VendorState>>, incoming: axum::extract::Request) -> Response {
     let _open = InFlight::enter(&core);
     let (parts, body) = incoming.into_parts();
     let Ok(body) = axum::body::to_bytes(body, MAX_BODY).await else {

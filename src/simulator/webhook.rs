@@ -36,14 +36,14 @@ pub enum Signature {
 
 /// One recorded attempt.
 #[derive(Debug, Clone)]
-pub struct Delivery {
+pub struct ReceivedDelivery {
     /// The request: headers, body, time.
     pub request: Request,
     /// What the receiver thinks of its signature, at the time of arrival.
     pub signature: Signature,
 }
 
-impl Delivery {
+impl ReceivedDelivery {
     /// The `webhook-id`, the same on every attempt for a message.
     pub fn id(&self) -> Option<&str> {
         self.request.header("webhook-id")
@@ -103,13 +103,13 @@ impl Webhook {
     }
 
     /// Everything that came, in order.
-    pub fn deliveries(&self) -> Vec<Delivery> {
-        let judge = |request: Request| Delivery { signature: check(&self.key, &request), request };
+    pub fn deliveries(&self) -> Vec<ReceivedDelivery> {
+        let judge = |request: Request| ReceivedDelivery { signature: check(&self.key, &request), request };
         self.vendor.requests().into_iter().map(judge).collect()
     }
 
     /// Waits for `count` deliveries; `None` when `timeout` comes first.
-    pub async fn wait_for(&self, count: usize, timeout: Duration) -> Option<Vec<Delivery>> {
+    pub async fn wait_for(&self, count: usize, timeout: Duration) -> Option<Vec<ReceivedDelivery>> {
         self.vendor.wait_for_requests(count, timeout).await.then(|| self.deliveries())
     }
 }

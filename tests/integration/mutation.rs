@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use authdrift::cli::approval::verify::{Found, examine};
+use authdrift::cli::approval::verify::{Examination, examine};
 use authdrift::cli::context::Context;
 use authdrift::clock::{Clock, SystemClock};
 use authdrift::simulator::fault::Fault;
@@ -90,7 +90,7 @@ struct Subject {
     before: String,
 }
 
-fn approved(found: &Found<'_>) -> String {
+fn approved(found: &Examination<'_>) -> String {
     format!("{:?} {:?}", found.results.iter().map(|(_, result)| result).collect::<Vec<_>>(), found.history.is_ok())
 }
 
@@ -110,7 +110,7 @@ impl Subject {
         subject
     }
 
-    fn examine(&self, tx: &Transaction<'_>) -> Result<Found<'_>, StoreError> {
+    fn examine(&self, tx: &Transaction<'_>) -> Result<Examination<'_>, StoreError> {
         let instances: Vec<_> = self.context.config.instances.iter().collect();
         examine(tx, &self.context, &self.store, &instances, &self.trust)
     }

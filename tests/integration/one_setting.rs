@@ -79,7 +79,7 @@ async fn the_list_to_tick_has_settings_and_no_halves_of_them() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_announced_or_silenced_at_one_path_is_so_at_every_path() {
     for path in ["/platform.config/**", "/frontend.environment/user_settings/password_settings"] {
-        for command in [&["window", "open", "prod"][..], &["silence", "add"]] {
+        for command in [&["silence", "add", "--window", "prod"][..], &["silence", "add"]] {
             let sandbox = approved().await;
             let quiet = [command, &["--match", path, "--until", "2h", "--reason", "CHG-7"]].concat();
             sandbox.run(&quiet).await.expect(0);

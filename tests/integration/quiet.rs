@@ -122,8 +122,9 @@ async fn what_came_and_went_in_a_silence_is_said_at_its_end_and_an_end_that_peop
 #[tokio::test(flavor = "multi_thread")]
 async fn an_announced_change_is_quiet_and_any_other_louder() {
     let sandbox = Sandbox::clerk_approved().await;
-    let open = ["window", "open", "prod", "--match", "/jwt_templates/**", "--until", "1h", "--reason", "CHG-7"];
-    sandbox.run(&open).await.expect(0);
+    let add =
+        ["silence", "add", "--window", "prod", "--match", "/jwt_templates/**", "--until", "1h", "--reason", "CHG-7"];
+    sandbox.run(&add).await.expect(0);
     sandbox.set_lifetime(3600);
     // Nobody has described this field, so it is medium on any other day.
     sandbox.clerk.edit("/v1/instance", |instance| instance["brand_new"] = json!("value"));
@@ -136,9 +137,12 @@ async fn an_announced_change_is_quiet_and_any_other_louder() {
     let mail = sandbox.smtp.mails().last().unwrap().text().unwrap();
     assert!(mail.contains("outside the announced changes \"CHG-7\""), "{mail}");
 
-    let id = sandbox.run(&["window", "list", "--json"]).await.json()["windows"][0]["id"].as_str().unwrap().to_owned();
-    sandbox.run(&["silence", "expire", &id]).await.expect(2);
-    sandbox.run(&["window", "close", &id]).await.expect(0);
+    let listed = sandbox.run(&["silence", "list", "--window", "--json"]).await.json();
+    assert_eq!(listed, sandbox.run(&["window", "list", "--json"]).await.json());
+    assert_eq!(sandbox.run(&["silence", "list", "--json"]).await.json(), json!({ "silences": [] }));
+    let id = listed["windows"][0]["id"].as_str().unwrap().to_owned();
+    sandbox.run(&["silence", "expire", &id]).await.expect(0).saying(&["changed in the window"]);
+    sandbox.run(&["window", "close", &id]).await.expect(0).saying(&["is over"]);
     sandbox.check_one("prod", 10).await;
     let notice = sandbox.notice("window_ended");
     for phrase in [
@@ -173,8 +177,10 @@ async fn what_cannot_be_meant_is_refused() {
         let ran = sandbox.run(&[&["silence", "add"][..], arguments].concat()).await.expect(2);
         assert!(ran.err.contains(phrase), "{phrase} is not in: {}", ran.err);
     }
-    let window = ["window", "open", "prod", "--match", "clerk:prod", "--until", "1h", "--reason", "x"];
-    assert!(sandbox.run(&window).await.expect(2).err.contains("a window is about one already"));
+    for begin in [&["silence", "add", "--window", "prod"][..], &["window", "open", "prod"]] {
+        let window = [begin, &["--match", "clerk:prod", "--until", "1h", "--reason", "x"]].concat();
+        assert!(sandbox.run(&window).await.expect(2).err.contains("a window is about one already"));
+    }
     assert_eq!(sandbox.events("silence.added"), 0);
     assert!(sandbox.webhook.deliveries().is_empty());
 }

@@ -31,7 +31,7 @@ fn every_page_of_the_manual_is_shown_without_a_warning() {
     let folder = tempfile::tempdir().unwrap();
     let said = authdrift(&["man", &folder.path().display().to_string()]);
     let pages: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
-    assert!(said.starts_with(&format!("Wrote {} pages", pages.len())) && pages.len() > 40, "{said}");
+    assert!(said.starts_with(&format!("Wrote {} pages", pages.len())) && pages.len() >= 39, "{said}");
     if !has("man", "reading the manual") {
         return;
     }

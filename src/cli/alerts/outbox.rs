@@ -13,8 +13,8 @@ use crate::cli::after_commit::AfterCommit;
 use crate::cli::alerts::receivers;
 use crate::cli::context::Context;
 use crate::cli::did_you_mean::did_you_mean;
-use crate::cli::output::{BOLD, Columns, PLAIN, count, time};
-use crate::cli::user::proposer;
+use crate::cli::output::{BOLD, Columns, PLAIN, count, time, write_json};
+use crate::cli::user::current_user;
 use crate::clock::written;
 use crate::delivery::Delivery;
 use crate::exit::Exit;
@@ -133,8 +133,7 @@ fn list(context: &Context, options: &OutboxListOptions, out: &mut dyn Write) -> 
     let messages = context.store_to_read()?.read(|tx| backlog::list(tx, options.all))?;
     if options.json {
         let messages: Vec<Value> = messages.iter().map(as_json).collect();
-        crate::cli::output::json(&mut *out, &json!({ "messages": messages }))?;
-        writeln!(out)?;
+        write_json(out, &json!({ "messages": messages }))?;
         return Ok(Exit::Ok);
     }
     if messages.is_empty() {
@@ -195,8 +194,7 @@ fn show(context: &Context, options: &OutboxShowOptions, out: &mut dyn Write) -> 
         if let Some(fields) = value.as_object_mut() {
             fields.insert("alert".to_owned(), serde_json::to_value(kept.alert.as_ref().ok())?);
         }
-        crate::cli::output::json(&mut *out, &value)?;
-        writeln!(out)?;
+        write_json(out, &value)?;
         return Ok(Exit::Ok);
     }
     let now = context.clock.now();
@@ -243,7 +241,7 @@ async fn retry(context: &Context, options: &OutboxRetryOptions, out: &mut dyn Wr
     let now = context.clock.now();
     let store = context.existing_store()?;
     let delivery = Delivery::new(&store, &context.clock, &context.config.receivers)?;
-    let by = options.name.clone().unwrap_or_else(proposer);
+    let by = options.name.clone().unwrap_or_else(current_user);
     if let Some(name) = &options.receiver {
         receivers::find(context, name)?;
     }
@@ -305,7 +303,7 @@ fn drop_one(context: &Context, options: &OutboxDropOptions, out: &mut dyn Write)
     if reason.is_empty() {
         return Err(CliError::new(Exit::Usage, "it needs a reason: say why with --reason"));
     }
-    let by = options.name.clone().unwrap_or_else(proposer);
+    let by = options.name.clone().unwrap_or_else(current_user);
     let store = context.existing_store()?;
     let id = store.write(|tx| -> Result<_, CliError> {
         let kept = one(tx, &options.id)?;
@@ -359,9 +357,6 @@ fn one(tx: &Transaction<'_>, id: &str) -> Result<Kept, CliError> {
             let error = CliError::new(Exit::Usage, message).with_code("unknown-message");
             Err(error.with_help("`authdrift outbox list --all` lists them"))
         }
-        (Some(_), Some(_)) => {
-            let message = format!("'{}' is the beginning of several", display_safe(id));
-            Err(CliError::new(Exit::Usage, message).with_code("ambiguous-name").with_help("type more of it"))
-        }
+        (Some(_), Some(_)) => Err(CliError::ambiguous_id(id)),
     }
 }

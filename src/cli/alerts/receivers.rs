@@ -12,7 +12,7 @@ use crate::cli::after_commit::AfterCommit;
 use crate::cli::command::RunCommand;
 use crate::cli::context::Context;
 use crate::cli::did_you_mean::did_you_mean;
-use crate::cli::output::{BOLD, Columns, PLAIN, time};
+use crate::cli::output::{BOLD, Columns, PLAIN, time, write_json};
 use crate::clock::written;
 use crate::config::{Filter, Receiver, ReceiverKind};
 use crate::delivery::target;
@@ -104,7 +104,7 @@ pub(crate) struct ReceiversEnableOptions {
 }
 
 /// How one receiver stands.
-struct Line<'a> {
+struct ReceiverLine<'a> {
     receiver: &'a Receiver,
     state: ReceiverState,
     health: Health,
@@ -137,13 +137,12 @@ fn list(context: &Context, options: &ReceiversListOptions, out: &mut dyn Write) 
             })?,
             None => Default::default(),
         };
-        lines.push(Line { receiver, state, health, keys: public_keys(&receiver.kind) });
+        lines.push(ReceiverLine { receiver, state, health, keys: public_keys(&receiver.kind) });
     }
     let now = context.clock.now();
     if options.json {
         let rows: Vec<Value> = lines.iter().map(|line| as_json(line, now)).collect();
-        crate::cli::output::json(&mut *out, &json!({ "receivers": rows }))?;
-        writeln!(out)?;
+        write_json(out, &json!({ "receivers": rows }))?;
         return Ok(Exit::Ok);
     }
     if lines.is_empty() {
@@ -319,7 +318,7 @@ fn public_keys(kind: &ReceiverKind) -> Vec<Result<String, String>> {
     hook.secrets.iter().filter_map(|reference| key(reference).transpose()).collect()
 }
 
-fn as_json(line: &Line<'_>, now: DateTime<Utc>) -> Value {
+fn as_json(line: &ReceiverLine<'_>, now: DateTime<Utc>) -> Value {
     let filter = &line.receiver.filter;
     let keys: Vec<&String> = line.keys.iter().filter_map(|key| key.as_ref().ok()).collect();
     let mut value = json!({

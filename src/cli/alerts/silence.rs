@@ -1,6 +1,7 @@
-//! `authdrift silence` and `authdrift window`: one thing with two names.
+//! `authdrift silence`: muted drifts and change windows. `authdrift window` is the older name of the latter.
 
 use crate::cli::command::RunCommand;
+use chrono::{DateTime, Utc};
 use clap::{Args, Subcommand};
 use std::io::Write;
 use std::path::Path;
@@ -13,81 +14,82 @@ use crate::cli::CliError;
 use crate::cli::after_commit::AfterCommit;
 use crate::cli::context::Context;
 use crate::cli::did_you_mean::did_you_mean;
-use crate::cli::output::{BOLD, Columns, PLAIN, time};
+use crate::cli::output::{BOLD, Columns, PLAIN, time, write_json};
 use crate::cli::until;
-use crate::cli::user::proposer;
+use crate::cli::user::current_user;
 use crate::clock::written;
 use crate::delivery::Delivery;
 use crate::exit::Exit;
 use crate::incident::silence::LONGEST;
 use crate::incident::{Matcher, Silence};
-use crate::model::{InstanceId, Provider, SilenceId, display_safe};
+use crate::model::{Provider, SilenceId, display_safe};
 use crate::sections::Table;
 use crate::store::{Store, StoreError, silences};
 
-/// Mute drifts for a time
+/// Mute drifts for a time, or announce a change window
 #[derive(Debug, Subcommand)]
 #[command(after_help = "\
-A silence is about notification and nothing else: drifts are recorded, and `status` and `check` show \
-them as always. What cannot be read, cannot be trusted or is about the watch itself is never kept \
-quiet. Everybody is told that a silence begins, by whom and why, and at its end what it kept quiet; \
-what is still open then is told.
+A silence mutes notifications and nothing else: drifts are recorded, and `status` and `check` show them. Blind sections, \
+untrusted baselines and alerts about the watch itself are never muted. Receivers are told when a silence begins, by whom and \
+why, and at its end which drifts it muted; those that are still open are then sent.
+
+A change window is a silence of one instance, with --window, that also raises what nobody announced: while it is open, a \
+drift of the instance that no --match fits is sent at once, marked as not announced, and is at least high. At the end one \
+message lists the announced changes, the others, and those that are still different, with the command that approves them.
 
 Examples:
   authdrift silence add --match '/jwt_templates/*' --until 2h --reason CHG-7
+  authdrift silence add --window prod --match '/roles/**' --until 2h --reason CHG-8
   authdrift silence list
   authdrift silence expire sil_0198…")]
 pub(crate) enum SilenceCommand {
-    /// Keep drifts quiet until a time, at most 7 days away
+    /// Mute drifts until a time, at most 7 days away
     Add(SilenceAddOptions),
-    /// List what is kept quiet
-    List(QuietListOptions),
-    /// End a silence now
-    Expire(QuietEndOptions),
+    /// List silences, or change windows
+    List(SilenceListOptions),
+    /// End a silence or a change window now
+    Expire(SilenceExpireOptions),
 }
 
-/// Announce a change window
+/// The older names of the commands for change windows
 #[derive(Debug, Subcommand)]
 #[command(after_help = "\
-While the window is open, a drift of the instance that fits a --match is expected: recorded, and told \
-at the end. One that does not fit is told at once, says that it was not announced, and is at least \
-high. At the end one message says what changed, what was not announced, and what is still different \
-and should now be approved, with the command.
-
 Examples:
   authdrift window open prod --match '/jwt_templates/**' --until 2h --reason CHG-7
   authdrift window list
   authdrift window close sil_0198…")]
 pub(crate) enum WindowCommand {
-    /// Announce changes until a time, at most 7 days away
+    /// Announce changes, as `silence add --window`
     Open(WindowOpenOptions),
-    /// List what is announced
-    List(QuietListOptions),
-    /// Close a window now
-    Close(QuietEndOptions),
+    /// List change windows, as `silence list --window`
+    #[command(after_help = "Example:\n  authdrift window list --all")]
+    List(SilenceListOptions),
+    /// End a change window now, as `silence expire`
+    #[command(after_help = "Example:\n  authdrift window close sil_0198…")]
+    Close(SilenceExpireOptions),
 }
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Each --match is a path ('*' stands for one step, '**' for any number; what lies under it is meant \
-too), the id of a setting, or an instance. Of each kind any has to fit, and of every kind that is \
-given one.
+Each --match is a path ('*' is one step, '**' any number of steps; everything below the path is included), the id of a \
+setting, or an instance. A drift is muted if it fits one of each kind that is given.
 
 Examples:
   authdrift silence add --match '/jwt_templates/*' --until 2h --reason CHG-7
   authdrift silence add --match clerk:test --until 3d --reason \"load test\"
-  authdrift silence add --match prod --match session-lifetime --until 1d --reason x")]
+  authdrift silence add --match prod --match session-lifetime --until 1d --reason x
+  authdrift silence add --window prod --match '/roles/**' --until 2h --reason CHG-8")]
 pub(crate) struct SilenceAddOptions {
+    /// Announce changes of this instance: drifts of it that fit no --match are sent at once, as high or above
+    #[arg(long, value_name = "INSTANCE")]
+    window: Option<String>,
     /// What it is about
     #[command(flatten)]
-    what: QuietOptions,
+    silence: SilenceOptions,
 }
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Each --match is a path ('*' stands for one step, '**' for any number; what lies under it is meant \
-too) or the id of a setting. Of each kind any has to fit, and of every kind that is given one.
-
 Example:
   authdrift window open prod --match '/jwt_templates/**' --until 2h --reason CHG-7")]
 pub(crate) struct WindowOpenOptions {
@@ -96,32 +98,35 @@ pub(crate) struct WindowOpenOptions {
     instance: String,
     /// What was announced
     #[command(flatten)]
-    what: QuietOptions,
+    silence: SilenceOptions,
 }
 
-/// What is kept quiet, until when and why.
+/// Which drifts are muted, until when and why.
 #[derive(Debug, Args)]
-pub(crate) struct QuietOptions {
+struct SilenceOptions {
     /// A path, a setting or an instance; may be given several times
     #[arg(long = "match", value_name = "PATH|SETTING|INSTANCE", required = true)]
-    pub(crate) matchers: Vec<String>,
-    /// A date, a time (2027-01-31T12:00:00Z) or how long (2h), at most 7 days
+    matchers: Vec<String>,
+    /// A date, a time (2027-01-31T12:00:00Z) or a duration (2h), at most 7 days
     #[arg(long, value_name = "DATE")]
-    pub(crate) until: String,
-    /// Why; everybody is told
+    until: String,
+    /// Why; receivers are told
     #[arg(long, value_name = "TEXT")]
-    pub(crate) reason: String,
+    reason: String,
     /// In whose name [default: the user and the machine]
     #[arg(long = "as", value_name = "NAME")]
-    pub(crate) name: Option<String>,
+    name: Option<String>,
 }
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  authdrift silence list       what is kept quiet
-  authdrift window list --all  what was ever announced")]
-pub(crate) struct QuietListOptions {
+  authdrift silence list                 silences in force
+  authdrift silence list --window --all  every change window there ever was")]
+pub(crate) struct SilenceListOptions {
+    /// List change windows instead
+    #[arg(long)]
+    window: bool,
     /// Also those that are over
     #[arg(long)]
     all: bool,
@@ -132,10 +137,9 @@ pub(crate) struct QuietListOptions {
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Examples:
-  authdrift silence expire sil_0198…
-  authdrift window close sil_0198…")]
-pub(crate) struct QuietEndOptions {
+Example:
+  authdrift silence expire sil_0198…")]
+pub(crate) struct SilenceExpireOptions {
     /// Its id, sil_…, of which a unique beginning is enough
     #[arg(value_name = "ID")]
     id: String,
@@ -148,9 +152,9 @@ impl RunCommand for SilenceCommand {
     async fn run(&self, config: Option<&Path>, out: &mut dyn Write) -> Result<Exit, CliError> {
         let context = &Context::load(config)?;
         match self {
-            SilenceCommand::Add(options) => begin(context, &options.what, None, out).await,
-            SilenceCommand::List(options) => list(context, options, false, out),
-            SilenceCommand::Expire(options) => end(context, options, false, out),
+            Self::Add(options) => add(context, &options.silence, options.window.as_deref(), out).await,
+            Self::List(options) => list(context, options, options.window, out),
+            Self::Expire(options) => expire(context, options, out),
         }
     }
 }
@@ -159,20 +163,17 @@ impl RunCommand for WindowCommand {
     async fn run(&self, config: Option<&Path>, out: &mut dyn Write) -> Result<Exit, CliError> {
         let context = &Context::load(config)?;
         match self {
-            WindowCommand::Open(options) => {
-                let instance = context.config.instance(&options.instance)?;
-                begin(context, &options.what, Some(&instance.id), out).await
-            }
-            WindowCommand::List(options) => list(context, options, true, out),
-            WindowCommand::Close(options) => end(context, options, true, out),
+            Self::Open(options) => add(context, &options.silence, Some(&options.instance), out).await,
+            Self::List(options) => list(context, options, true, out),
+            Self::Close(options) => expire(context, options, out),
         }
     }
 }
 
-async fn begin(
+async fn add(
     context: &Context,
-    options: &QuietOptions,
-    window: Option<&InstanceId>,
+    options: &SilenceOptions,
+    window: Option<&str>,
     out: &mut dyn Write,
 ) -> Result<Exit, CliError> {
     let now = context.clock.now();
@@ -187,7 +188,9 @@ async fn begin(
     if reason.is_empty() {
         return Err(CliError::new(Exit::Usage, "it needs a reason: say why with --reason"));
     }
-    let mut matchers: Vec<Matcher> = window.cloned().map(Matcher::Instance).into_iter().collect();
+    let window = window.map(|name| context.config.instance(name)).transpose()?;
+    let mut matchers: Vec<Matcher> =
+        window.map(|instance| Matcher::Instance(instance.id.clone())).into_iter().collect();
     for text in &options.matchers {
         let matcher = matcher(context, text)?;
         if window.is_some() && matches!(matcher, Matcher::Instance(_)) {
@@ -201,7 +204,7 @@ async fn begin(
         matchers,
         from: now,
         until,
-        by: options.name.clone().unwrap_or_else(proposer),
+        by: options.name.clone().unwrap_or_else(current_user),
         reason: reason.to_owned(),
         is_window: window.is_some(),
         expired: None,
@@ -212,19 +215,14 @@ async fn begin(
     let what = if silence.is_window { "Announced" } else { "Quiet" };
     let mut after = AfterCommit::of(format!("{} is recorded", silence.id));
     after.then(writeln!(out, "{what}: {} until {} ({}).", silence.words(), written(until), silence.id));
-    let command = end_command(silence.is_window);
-    after.then(writeln!(out, "Everybody is told. To end it: authdrift {command} {}", silence.id));
+    after.then(writeln!(out, "Everybody is told. To end it: authdrift silence expire {}", silence.id));
     after.then(out.flush());
     after.then(delivery.deliver().await);
     after.then(store.finished());
     after.end(Exit::Ok)
 }
 
-fn end_command(is_window: bool) -> &'static str {
-    if is_window { "window close" } else { "silence expire" }
-}
-
-/// What somebody means; a name that can mean nothing would keep nothing quiet, and nobody would notice.
+/// Parses one `--match`. A name that fits nothing is refused: the silence would mute nothing without anybody noticing.
 fn matcher(context: &Context, text: &str) -> Result<Matcher, CliError> {
     let nothing = |what: &str, help: &str| {
         let message = format!("--match '{}' {what}", display_safe(text));
@@ -266,7 +264,12 @@ fn matcher(context: &Context, text: &str) -> Result<Matcher, CliError> {
     }
 }
 
-fn list(context: &Context, options: &QuietListOptions, is_window: bool, out: &mut dyn Write) -> Result<Exit, CliError> {
+fn list(
+    context: &Context,
+    options: &SilenceListOptions,
+    is_window: bool,
+    out: &mut dyn Write,
+) -> Result<Exit, CliError> {
     let now = context.clock.now();
     let all = context.store_to_read()?.read(|tx| silences::all(tx))?;
     let wanted = |silence: &Silence| silence.is_window == is_window && (options.all || !silence.is_over(now));
@@ -284,8 +287,7 @@ fn list(context: &Context, options: &QuietListOptions, is_window: bool, out: &mu
             })
             .collect();
         let name = if is_window { "windows" } else { "silences" };
-        crate::cli::output::json(&mut *out, &json!({ name: listed }))?;
-        writeln!(out)?;
+        write_json(out, &json!({ name: listed }))?;
         return Ok(Exit::Ok);
     }
     if listed.is_empty() {
@@ -307,17 +309,17 @@ fn list(context: &Context, options: &QuietListOptions, is_window: bool, out: &mu
     Ok(Exit::Ok)
 }
 
-fn end(context: &Context, options: &QuietEndOptions, is_window: bool, out: &mut dyn Write) -> Result<Exit, CliError> {
+fn expire(context: &Context, options: &SilenceExpireOptions, out: &mut dyn Write) -> Result<Exit, CliError> {
     let now = context.clock.now();
     let store = context.existing_store()?;
-    let silence = find(&store, &options.id, is_window)?;
+    let silence = find(&store, &options.id, now)?;
     if silence.is_over(now) {
         writeln!(out, "Nothing to do: {} is over.", silence.id)?;
         return Ok(Exit::Ok);
     }
-    let by = options.name.clone().unwrap_or_else(proposer);
+    let by = options.name.clone().unwrap_or_else(current_user);
     store.write(|tx| silences::expire(tx, &silence, &by, now))?;
-    let what = if is_window { "changed in the window" } else { "was kept quiet" };
+    let what = if silence.is_window { "changed in the window" } else { "was kept quiet" };
     let id = &silence.id;
     let mut after = AfterCommit::of(format!("{id} is ended"));
     after.then(writeln!(out, "{id} is ended. The next cycle says what {what}, and tells what is still open."));
@@ -326,22 +328,19 @@ fn end(context: &Context, options: &QuietEndOptions, is_window: bool, out: &mut 
     after.end(Exit::Ok)
 }
 
-fn find(store: &Store, id: &str, is_window: bool) -> Result<Silence, CliError> {
+/// The silence or change window of that id. A beginning is enough that is unique, at least among those in force.
+fn find(store: &Store, id: &str, now: DateTime<Utc>) -> Result<Silence, CliError> {
     let all = store.read(|tx| -> Result<_, StoreError> { silences::all(tx) })?;
-    let all: Vec<Silence> = all.into_iter().filter(|silence| silence.is_window == is_window).collect();
-    let mut fitting = all.iter().filter(|silence| silence.id.as_str().starts_with(id)).cloned();
-    match (fitting.next(), fitting.next()) {
-        (Some(silence), None) => Ok(silence),
-        (None, _) => {
-            let (what, list) = if is_window { ("window", "window list") } else { ("silence", "silence list") };
+    let fitting: Vec<&Silence> = all.iter().filter(|silence| silence.id.as_str().starts_with(id)).collect();
+    let in_force: Vec<&Silence> = fitting.iter().copied().filter(|silence| !silence.is_over(now)).collect();
+    match (&fitting[..], &in_force[..]) {
+        ([silence], _) | (_, [silence]) => Ok((*silence).clone()),
+        ([], _) => {
             let meant = did_you_mean(id, all.iter().map(|silence| silence.id.as_str()));
-            let message = format!("there is no {what} '{}'{meant}", display_safe(id));
+            let message = format!("there is no silence '{}'{meant}", display_safe(id));
             let error = CliError::new(Exit::Usage, message).with_code("unknown-silence");
-            Err(error.with_help(format!("`authdrift {list} --all` lists them")))
+            Err(error.with_help("`authdrift silence list --all` lists silences; with --window, change windows"))
         }
-        (Some(_), Some(_)) => {
-            let message = format!("'{}' is the beginning of several", display_safe(id));
-            Err(CliError::new(Exit::Usage, message).with_code("ambiguous-name").with_help("type more of it"))
-        }
+        _ => Err(CliError::ambiguous_id(id)),
     }
 }

@@ -15,7 +15,7 @@ use crate::approval::{self, ApprovalError, SignedLog, SigningKey};
 use crate::cli::command::RunCommand;
 use crate::cli::context::Context;
 use crate::cli::output::count;
-use crate::cli::user::proposer;
+use crate::cli::user::current_user;
 use crate::cli::{CliError, prompt, until};
 use crate::delivery::Delivery;
 use crate::exit::Exit;
@@ -85,7 +85,7 @@ impl RunCommand for ApproveOptions {
         say_what_comes_along(&pending, &selection, catalogue, out)?;
         let proposed = store.read(|tx| {
             let reason = Some(self.reason.clone());
-            approval::propose(tx, &pending, &selection, catalogue, &proposer(), reason, limit)
+            approval::propose(tx, &pending, &selection, catalogue, &current_user(), reason, limit)
         });
         let mut proposal = match proposed {
             Err(nothing @ ApprovalError::Nothing { .. }) => {

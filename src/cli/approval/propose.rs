@@ -12,7 +12,7 @@ use crate::cli::after_commit::AfterCommit;
 use crate::cli::command::RunCommand;
 use crate::cli::context::Context;
 use crate::cli::output::count;
-use crate::cli::user::proposer;
+use crate::cli::user::current_user;
 use crate::cli::{CliError, until};
 use crate::exit::Exit;
 use crate::trust_files::TrustFiles;
@@ -55,7 +55,7 @@ impl RunCommand for ProposeOptions {
         say_what_comes_along(&pending, &selection, catalogue, out)?;
         let proposal = store.read(|tx| {
             let reason = self.reason.clone();
-            approval::propose(tx, &pending, &selection, catalogue, &proposer(), reason, limit)
+            approval::propose(tx, &pending, &selection, catalogue, &current_user(), reason, limit)
         })?;
         // Somebody's signature may be in it already.
         if Proposal::read(&self.output).is_ok_and(|old| !old.statements.is_empty()) {

@@ -11,7 +11,7 @@ use crate::baseline::{DocumentImpact, verified_baseline};
 use crate::classify::Catalogue;
 use crate::cli::CliError;
 use crate::cli::context::Context;
-use crate::cli::output::{DIM, count};
+use crate::cli::output::{DIM, count, write_json};
 use crate::clock::{Clock, SystemClock, written};
 use crate::config::Instance;
 use crate::exit::Exit;
@@ -47,7 +47,7 @@ impl RunCommand for VerifyOptions {
         let trust = TrustFiles::read(&context.config.approval);
 
         // One state, or what the daemon writes meanwhile would not fit what was looked at before.
-        let Found { results, history, wrong } = store.read(|tx| examine(tx, context, &store, &chosen, &trust))?;
+        let Examination { results, history, wrong } = store.read(|tx| examine(tx, context, &store, &chosen, &trust))?;
         let is_sound = history.is_ok() && wrong.is_empty() && results.iter().all(|(_, result)| result.is_ok());
         if self.json {
             let instances: Vec<Value> = results.iter().map(|(instance, result)| as_json(instance, result)).collect();
@@ -55,11 +55,7 @@ impl RunCommand for VerifyOptions {
                 Ok(mark) => json!({ "verified": true, "mark": mark }),
                 Err(error) => json!({ "verified": false, "reason": error.to_string() }),
             };
-            crate::cli::output::json(
-                &mut *out,
-                &json!({ "instances": instances, "history": history, "wrong": wrong }),
-            )?;
-            writeln!(out)?;
+            write_json(out, &json!({ "instances": instances, "history": history, "wrong": wrong }))?;
         } else {
             for (instance, result) in &results {
                 print(instance, result, out)?;
@@ -80,7 +76,7 @@ impl RunCommand for VerifyOptions {
 }
 
 /// What a look at everything found.
-pub struct Found<'a> {
+pub struct Examination<'a> {
     /// The chain of every instance, or why it is not trusted.
     pub results: Vec<(&'a Instance, Result<Vec<Approved>, Untrusted>)>,
     /// Where the history stands, or where it is broken; whether something was planted.
@@ -99,7 +95,7 @@ pub fn examine<'a>(
     store: &Store,
     instances: &[&'a Instance],
     trust: &TrustFiles,
-) -> Result<Found<'a>, StoreError> {
+) -> Result<Examination<'a>, StoreError> {
     let history = match tx.whole_history().and_then(|walk| check_schema(tx).map(|()| walk.mark.clone())) {
         // A disk that cannot be read says nothing of what is on it.
         Err(error) if !error.is_damage() => return Err(error),
@@ -120,7 +116,7 @@ pub fn examine<'a>(
         Err(error) if is_damage(&error) => vec![error.to_string()],
         looked => looked?,
     };
-    Ok(Found { results, history, wrong })
+    Ok(Examination { results, history, wrong })
 }
 
 /// The whole chain of one instance, and its newest baseline with every document.

@@ -16,7 +16,7 @@ use crate::cli::context::Catalogues;
 use crate::cli::did_you_mean::did_you_mean;
 use crate::cli::knowledge::sections::needs;
 use crate::cli::knowledge::settings::{catalogues, settings_of};
-use crate::cli::output::{BOLD, Columns, PLAIN, count, severity_style, terminal_width};
+use crate::cli::output::{BOLD, Columns, PLAIN, count, severity_style, terminal_width, write_json};
 use crate::config::closest;
 use crate::diff::{Change, ChangeKind};
 use crate::exit::Exit;
@@ -55,7 +55,7 @@ struct Explanation {
     unit: Option<Unit>,
     /// Every name of the setting.
     paths: Vec<Pattern>,
-    sections: Vec<Source>,
+    sections: Vec<SettingSource>,
     /// What becomes of the value at the path before it is compared.
     kept: Vec<String>,
     dashboard: Option<String>,
@@ -69,7 +69,7 @@ struct Explanation {
 
 /// Where a setting comes from.
 #[derive(Debug, Serialize)]
-struct Source {
+struct SettingSource {
     section: String,
     endpoint: String,
     needs: String,
@@ -83,8 +83,7 @@ impl RunCommand for ExplainOptions {
             _ => of_id(&self.what, &catalogues)?,
         };
         if self.json {
-            crate::cli::output::json(&mut *out, &json!({ "explanations": found }))?;
-            writeln!(out)?;
+            write_json(out, &json!({ "explanations": found }))?;
             return Ok(Exit::Ok);
         }
         for (place, explanation) in found.iter().enumerate() {
@@ -168,7 +167,7 @@ impl Explanation {
             strength: Some(words::strength(setting)),
             unit: setting.unit,
             paths: setting.paths.clone(),
-            sections: sections.filter(has_path).map(Source::of).collect(),
+            sections: sections.filter(has_path).map(SettingSource::of).collect(),
             kept: Vec::new(),
             dashboard: setting.dashboard.clone(),
             event: setting.event.clone(),
@@ -200,7 +199,7 @@ impl Explanation {
             strength: None,
             unit: None,
             paths: Vec::new(),
-            sections: vec![Source::of(section)],
+            sections: vec![SettingSource::of(section)],
             kept,
             dashboard: None,
             event: None,
@@ -211,7 +210,7 @@ impl Explanation {
     }
 }
 
-impl Source {
+impl SettingSource {
     fn of(section: &Section) -> Self {
         Self { section: section.name.clone(), endpoint: section.path.clone(), needs: needs(section) }
     }

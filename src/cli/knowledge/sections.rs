@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::cli::CliError;
 use crate::cli::context::Context;
-use crate::cli::output::{BOLD, Columns, DIM, PLAIN, count, terminal_width};
+use crate::cli::output::{BOLD, Columns, DIM, PLAIN, count, terminal_width, write_json};
 use crate::config::{Instance, NoInstance, NotRead, closest};
 use crate::exit::Exit;
 use crate::model::{Provider, display_safe};
@@ -40,8 +40,7 @@ impl RunCommand for SectionsOptions {
         let (providers, instances) = chosen(context.as_ref(), self.of.as_deref())?;
         if self.json {
             let rows: Vec<Value> = providers.iter().flat_map(|provider| as_json(*provider, &instances)).collect();
-            crate::cli::output::json(&mut *out, &json!({ "sections": rows }))?;
-            writeln!(out)?;
+            write_json(out, &json!({ "sections": rows }))?;
             return Ok(Exit::Ok);
         }
         for provider in providers {

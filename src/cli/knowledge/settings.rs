@@ -12,7 +12,7 @@ use serde_json::json;
 use crate::classify::{Catalogue, Setting};
 use crate::cli::CliError;
 use crate::cli::context::{Catalogues, Context};
-use crate::cli::output::{BOLD, Columns, count, severity_style, terminal_width};
+use crate::cli::output::{BOLD, Columns, count, severity_style, terminal_width, write_json};
 use crate::config::closest;
 use crate::exit::Exit;
 use crate::model::{Category, Provider, Severity, display_safe};
@@ -59,7 +59,7 @@ where
 
 /// A setting of one vendor.
 #[derive(Serialize)]
-struct Found<'a> {
+struct MatchingSetting<'a> {
     provider: Provider,
     #[serde(flatten)]
     setting: &'a Setting,
@@ -69,16 +69,15 @@ impl RunCommand for SettingsOptions {
     async fn run(&self, file: Option<&Path>, out: &mut dyn Write) -> Result<Exit, CliError> {
         let catalogues = catalogues(file)?;
         let words: Vec<String> = self.words.iter().map(|word| word.to_lowercase()).collect();
-        let fits = |found: &Found<'_>| {
+        let fits = |found: &MatchingSetting<'_>| {
             self.provider.is_none_or(|provider| provider == found.provider)
                 && self.category.is_none_or(|category| category == found.setting.category)
                 && self.severity.is_none_or(|severity| severity == found.setting.severity)
                 && has_words(found.setting, &words)
         };
-        let found: Vec<Found<'_>> = all(&catalogues).filter(fits).collect();
+        let found: Vec<MatchingSetting<'_>> = all(&catalogues).filter(fits).collect();
         if self.json {
-            crate::cli::output::json(&mut *out, &json!({ "settings": found }))?;
-            writeln!(out)?;
+            write_json(out, &json!({ "settings": found }))?;
         } else if found.is_empty() {
             writeln!(out, "No setting fits.{}", did_you_mean(&words, &catalogues))?;
         } else {
@@ -107,9 +106,9 @@ pub(in crate::cli) fn settings_of(catalogue: &Catalogue, provider: Provider) -> 
     })
 }
 
-fn all(catalogues: &Catalogues) -> impl Iterator<Item = Found<'_>> {
+fn all(catalogues: &Catalogues) -> impl Iterator<Item = MatchingSetting<'_>> {
     Provider::ALL.into_iter().flat_map(|provider| {
-        settings_of(catalogues.of(provider), provider).map(move |setting| Found { provider, setting })
+        settings_of(catalogues.of(provider), provider).map(move |setting| MatchingSetting { provider, setting })
     })
 }
 
@@ -122,7 +121,7 @@ fn has_words(setting: &Setting, words: &[String]) -> bool {
     words.iter().all(|word| text.contains(word))
 }
 
-fn print(found: &[Found<'_>], words: &[String], out: &mut dyn Write) -> Result<(), CliError> {
+fn print(found: &[MatchingSetting<'_>], words: &[String], out: &mut dyn Write) -> Result<(), CliError> {
     for provider in Provider::ALL {
         let settings: Vec<&Setting> =
             found.iter().filter(|found| found.provider == provider).map(|found| found.setting).collect();

@@ -14,7 +14,7 @@ use crate::cli::CliError;
 use crate::cli::after_commit::AfterCommit;
 use crate::cli::context::Context;
 use crate::cli::output::{
-    Columns, DIM, PLAIN, count, day, severity_style, terminal_width, time, verdict_style, verdict_words,
+    Columns, DIM, PLAIN, count, day, severity_style, terminal_width, time, verdict_style, verdict_words, write_json,
 };
 use crate::cycle::report::{DriftReport, exit_of};
 use crate::cycle::{CycleStep, Report, RunMode};
@@ -101,8 +101,7 @@ impl RunCommand for CheckOptions {
 }
 
 fn print_json(reports: &[Report], out: &mut dyn Write) -> Result<(), CliError> {
-    crate::cli::output::json(out, &json!({ "instances": reports }))?;
-    writeln!(out)?;
+    write_json(out, &json!({ "instances": reports }))?;
     Ok(out.flush()?)
 }
 

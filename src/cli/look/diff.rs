@@ -12,7 +12,7 @@ use crate::approval::Pending;
 use crate::baseline::{approved_side, expected, unknown};
 use crate::cli::CliError;
 use crate::cli::context::Context;
-use crate::cli::output::{count, severity_style};
+use crate::cli::output::{count, severity_style, write_json};
 use crate::diff::patch;
 use crate::exit::Exit;
 use crate::incident::{SectionKind, section_kinds};
@@ -79,11 +79,7 @@ impl RunCommand for DiffOptions {
         };
 
         if self.json {
-            crate::cli::output::json(
-                &mut *out,
-                &json!({ "instance": instance.id, "drifts": drifts, "unread": unread }),
-            )?;
-            writeln!(out)?;
+            write_json(out, &json!({ "instance": instance.id, "drifts": drifts, "unread": unread }))?;
             return Ok(exit);
         }
         if self.format != DiffFormat::Text {
@@ -98,8 +94,7 @@ impl RunCommand for DiffOptions {
                 DiffFormat::RevertPatch => patch::patch(&read, &approved),
                 _ => patch::patch(&approved, &read),
             };
-            crate::cli::output::json(&mut *out, &patch)?;
-            writeln!(out)?;
+            write_json(out, &patch)?;
             return Ok(exit);
         }
         for section in &unread {

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::cli::CliError;
 use crate::cli::context::Context;
-use crate::cli::output::{Columns, DIM};
+use crate::cli::output::{Columns, DIM, write_json};
 use crate::exit::Exit;
 use crate::message::{listed, values};
 use crate::model::display_safe;
@@ -38,11 +38,7 @@ impl RunCommand for HistoryOptions {
         let (events, mark) = store
             .read(|tx| -> Result<_, CliError> { Ok((events::all(tx, Some(&instance.id))?, events::mark(tx)?)) })?;
         if self.json {
-            crate::cli::output::json(
-                &mut *out,
-                &json!({ "instance": instance.id, "events": events, "history": mark }),
-            )?;
-            writeln!(out)?;
+            write_json(out, &json!({ "instance": instance.id, "events": events, "history": mark }))?;
             return Ok(Exit::Ok);
         }
         if events.is_empty() {

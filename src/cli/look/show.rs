@@ -11,7 +11,7 @@ use crate::classify::{Finding, classify, elsewhere};
 use crate::cli::CliError;
 use crate::cli::context::Context;
 use crate::cli::did_you_mean::did_you_mean;
-use crate::cli::output::{BOLD, Columns, PLAIN, severity_style};
+use crate::cli::output::{BOLD, Columns, PLAIN, severity_style, write_json};
 use crate::clock::written;
 use crate::config::ApprovalConfig;
 use crate::exit::Exit;
@@ -73,8 +73,7 @@ impl RunCommand for ShowOptions {
             if let (Some(value), Some(until)) = (value.as_object_mut(), &until) {
                 value.insert("approved_until".to_owned(), json!(until));
             }
-            crate::cli::output::json(&mut *out, &value)?;
-            writeln!(out)?;
+            write_json(out, &value)?;
         } else {
             let places = elsewhere(context.catalogues.of(instance.provider), &known.change);
             let others = store.read(|tx| -> Result<_, StoreError> {
@@ -120,8 +119,7 @@ fn collection(store: &Store, options: &ShowOptions, out: &mut dyn Write) -> Resu
     };
     if options.json {
         let value = json!({ "snapshot": digest, "read_at": written(at), "requests": requests });
-        crate::cli::output::json(&mut *out, &value)?;
-        writeln!(out)?;
+        write_json(out, &value)?;
         return Ok(Exit::Ok);
     }
     writeln!(out, "Snapshot {digest}, first read at {}:", written(at))?;

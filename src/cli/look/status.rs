@@ -14,6 +14,7 @@ use chrono::{DateTime, Utc};
 use crate::cli::CliError;
 use crate::cli::alerts::receivers::health_of;
 use crate::cli::context::Context;
+use crate::cli::output::write_json;
 use crate::config::{ApprovalConfig, Instance, Receiver};
 use crate::daemon::lock::is_running;
 use crate::exit::Exit;
@@ -39,13 +40,13 @@ pub(crate) struct StatusOptions {
 }
 
 /// How everything stands.
-struct Overview<'a> {
+struct StatusReport<'a> {
     now: DateTime<Utc>,
     approval: &'a ApprovalConfig,
     /// Nothing when nobody may say.
     is_running: Option<bool>,
     database: Database<'a>,
-    lines: Vec<(&'a Instance, Line)>,
+    lines: Vec<(&'a Instance, InstanceLine)>,
     receivers: Vec<(&'a Receiver, ReceiverState, Health)>,
     /// Those in force.
     silences: Vec<Silence>,
@@ -63,7 +64,7 @@ struct Database<'a> {
 }
 
 /// One instance.
-struct Line {
+struct InstanceLine {
     status: InstanceStatus,
     next: Option<DateTime<Utc>>,
 }
@@ -72,18 +73,17 @@ impl RunCommand for StatusOptions {
     async fn run(&self, config: Option<&Path>, out: &mut dyn Write) -> Result<Exit, CliError> {
         let context = &Context::load(config)?;
         let store = context.store_to_read()?;
-        let overview = look(context, &store)?;
+        let report = load(context, &store)?;
         if self.json {
-            crate::cli::output::json(&mut *out, &json::of(&overview))?;
-            writeln!(out)?;
+            write_json(out, &json::of(&report))?;
         } else {
-            screen::draw(&overview, out)?;
+            screen::draw(&report, out)?;
         }
         Ok(Exit::Ok)
     }
 }
 
-fn look<'a>(context: &'a Context, store: &Store) -> Result<Overview<'a>, CliError> {
+fn load<'a>(context: &'a Context, store: &Store) -> Result<StatusReport<'a>, CliError> {
     let (config, now) = (&context.config, context.clock.now());
     let trust = TrustFiles::read(&config.approval);
     let mut lines = Vec::new();
@@ -102,7 +102,7 @@ fn look<'a>(context: &'a Context, store: &Store) -> Result<Overview<'a>, CliErro
         Err(error) => return Err(error.into()),
     };
     let path = config.store.as_path();
-    Ok(Overview {
+    Ok(StatusReport {
         now,
         approval: &config.approval,
         is_running: is_running(path).ok(),
@@ -115,9 +115,14 @@ fn look<'a>(context: &'a Context, store: &Store) -> Result<Overview<'a>, CliErro
     })
 }
 
-fn line(tx: &Transaction<'_>, context: &Context, instance: &Instance, trust: &TrustFiles) -> Result<Line, StoreError> {
+fn line(
+    tx: &Transaction<'_>,
+    context: &Context,
+    instance: &Instance,
+    trust: &TrustFiles,
+) -> Result<InstanceLine, StoreError> {
     let catalogue = context.catalogues.of(instance.id.provider);
     let status = InstanceStatus::load(tx, instance, catalogue, trust, context.clock.now())?;
     let next = instances::find(tx, &instance.id)?.map_or(Ok(None), |row| instances::next_due(tx, row))?;
-    Ok(Line { status, next })
+    Ok(InstanceLine { status, next })
 }

@@ -27,7 +27,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::{ALLOWED_SIGNERS, Instance};
 use crate::exit::Exit;
 pub use finding::Check;
-use finding::{Finding, Report};
+use finding::{CheckResult, DoctorReport};
 
 /// Check the whole set-up, or make a new fingerprint key
 #[derive(Debug, Args)]
@@ -69,7 +69,7 @@ impl RunCommand for DoctorOptions {
             return new_key::replace(&Context::load(file)?, out);
         }
         let (path, context, errors) = Context::salvage(file);
-        let mut report = Report::new(SystemClock.now());
+        let mut report = DoctorReport::new(SystemClock.now());
         configuration(path.as_deref(), context.as_ref(), &errors, &mut report);
         let Some(context) = context.map(Arc::new) else {
             if let Some(path) = &path {
@@ -77,17 +77,17 @@ impl RunCommand for DoctorOptions {
             }
             let why = "it takes a configuration that can be read";
             for group in ["approvers", "database", "watch", "instances", "receivers"] {
-                report.add(group, [Finding::skipped(Check::Configuration, group, why)]);
+                report.add(group, [CheckResult::skipped(Check::Configuration, group, why)]);
             }
             return report.write(self.json, out);
         };
         let chosen: Vec<Instance> = context.instances(&self.instances)?.into_iter().cloned().collect();
 
         let mut groups = vec![
-            ("files".to_owned(), files::look(&context)),
-            ("approvers".to_owned(), signers::look(&context)),
-            ("database".to_owned(), database::look(&context)),
-            ("watch".to_owned(), watch::look(&context, &chosen)),
+            ("files".to_owned(), files::check(&context)),
+            ("approvers".to_owned(), signers::check(&context)),
+            ("database".to_owned(), database::check(&context)),
+            ("watch".to_owned(), watch::check(&context, &chosen)),
         ];
         groups.extend(outside(&context, &chosen, self.send).await?);
         let is_whole = errors.is_empty();
@@ -105,14 +105,14 @@ async fn outside(
     context: &Arc<Context>,
     instances: &[Instance],
     send: bool,
-) -> Result<Vec<(String, Vec<Finding>)>, CliError> {
+) -> Result<Vec<(String, Vec<CheckResult>)>, CliError> {
     let mut looks = JoinSet::new();
     // Drawn on a terminal only, and gone when there is something to print.
     let progress = MultiProgress::new();
     for (place, instance) in instances.iter().enumerate() {
         let (context, instance) = (Arc::clone(context), instance.clone());
         let line = progress.add(ProgressBar::new_spinner());
-        looks.spawn(async move { (place, instance.id.to_string(), vendor::look(&context, &instance, &line).await) });
+        looks.spawn(async move { (place, instance.id.to_string(), vendor::check(&context, &instance, &line).await) });
     }
     let place = instances.len();
     for (index, receiver) in context.config.receivers.iter().enumerate() {
@@ -120,7 +120,7 @@ async fn outside(
         let line = progress.add(ProgressBar::new_spinner());
         line.set_message(format!("{}: being reached", receiver.name));
         looks.spawn(async move {
-            let found = receivers::look(&context, &receiver, send).await;
+            let found = receivers::check(&context, &receiver, send).await;
             line.finish_and_clear();
             (place + index, format!("receiver {}", receiver.name), found)
         });
@@ -138,14 +138,20 @@ async fn outside(
 }
 
 /// What came of reading the configuration.
-fn configuration(path: Option<&Path>, context: Option<&Context>, errors: &[CliError], report: &mut Report) {
+fn configuration(path: Option<&Path>, context: Option<&Context>, errors: &[CliError], report: &mut DoctorReport) {
     let name = path.map_or("configuration".to_owned(), |path| path.display().to_string());
-    let mut findings: Vec<Finding> = errors
+    let mut findings: Vec<CheckResult> = errors
         .iter()
         .map(|error| {
             let help =
                 error.help.clone().unwrap_or_else(|| "fix it there; `authdrift config check` shows it".to_owned());
-            Finding::failure(Check::Configuration, &name, error.message.trim_start_matches("error: "), help, error.exit)
+            CheckResult::failure(
+                Check::Configuration,
+                &name,
+                error.message.trim_start_matches("error: "),
+                help,
+                error.exit,
+            )
         })
         .collect();
     if let Some(context) = context {
@@ -157,17 +163,17 @@ fn configuration(path: Option<&Path>, context: Option<&Context>, errors: &[CliEr
                 crate::cli::output::count(instances, "instance"),
                 crate::cli::output::count(receivers, "receiver")
             );
-            findings.push(Finding::ok(Check::Configuration, &name, why));
+            findings.push(CheckResult::ok(Check::Configuration, &name, why));
         }
-        let mut routes: Vec<Finding> = Vec::new();
+        let mut routes: Vec<CheckResult> = Vec::new();
         for warning in config.unrouted() {
             let help = "mark a receiver with `default = true` to let it have them";
-            routes.push(Finding::warning(Check::Routes, "receivers", warning, help));
+            routes.push(CheckResult::warning(Check::Routes, "receivers", warning, help));
         }
         if config.receivers.is_empty() {
             let why = "no receiver is configured: nobody is told of anything";
             let help = "add one; config.example.toml shows every kind";
-            routes.push(Finding::warning(Check::Routes, "receivers", why, help));
+            routes.push(CheckResult::warning(Check::Routes, "receivers", why, help));
         }
         match errors.is_empty() {
             true => findings.extend(routes),
@@ -178,7 +184,7 @@ fn configuration(path: Option<&Path>, context: Option<&Context>, errors: &[CliEr
 }
 
 /// What may be said only because a part of the configuration that cannot be read is not there, or has its default.
-fn or_in_doubt(finding: Finding, context: &Context) -> Finding {
+fn or_in_doubt(finding: CheckResult, context: &Context) -> CheckResult {
     let config = &context.config;
     let is_signers_default = config.approval.allowed_signers == Path::new(ALLOWED_SIGNERS);
     let is_store_default = usual_stores().contains(&config.store) && !config.store.exists();

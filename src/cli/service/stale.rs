@@ -54,14 +54,14 @@ const REMIND: TimeDelta = TimeDelta::hours(24);
 impl RunCommand for StaleOptions {
     async fn run(&self, config: Option<&Path>, out: &mut dyn Write) -> Result<Exit, CliError> {
         let context = &Context::load(config)?;
-        let mut found = look(context, self);
+        let mut found = inspect(context, self);
         let note = Note::of(context);
         let now = context.clock.now();
         let is_told = note.told()?.is_some_and(|told| told <= now && now < told + REMIND);
         if found.trouble.is_some() && self.tell && !is_told {
             // A machine that just woke up has its cycles before it.
             tokio::time::sleep(self.again_after.into()).await;
-            found = look(context, self);
+            found = inspect(context, self);
         }
         for id in &found.new {
             writeln!(out, "{id} is not watched yet: `authdrift reload`")?;
@@ -71,15 +71,15 @@ impl RunCommand for StaleOptions {
             writeln!(out, "Every {others}instance was looked at in time.")?;
             if self.tell && note.told()?.is_some() {
                 let text = "the service works again".to_owned();
-                tell(context, Notice { kind: NoticeKind::ReadAgain, subject: String::new(), text }, out).await?;
+                notify(context, Notice { kind: NoticeKind::ReadAgain, subject: String::new(), text }, out).await?;
                 note.remove()?;
             }
             return Ok(Exit::Ok);
         };
         writeln!(out, "{reason}.")?;
         if self.tell && !is_told {
-            tell(context, Notice { kind: NoticeKind::Unread, subject: String::new(), text: reason }, out).await?;
-            note.keep(now)?;
+            notify(context, Notice { kind: NoticeKind::Unread, subject: String::new(), text: reason }, out).await?;
+            note.write(now)?;
         }
         Ok(Exit::Unavailable)
     }
@@ -87,14 +87,14 @@ impl RunCommand for StaleOptions {
 
 /// What came of a look.
 #[derive(Default)]
-struct Found {
+struct StaleInstances {
     /// What is wrong, if something is.
     trouble: Option<String>,
     /// Never looked at, while others are: the daemon does not know them yet.
     new: Vec<InstanceId>,
 }
 
-fn look(context: &Context, options: &StaleOptions) -> Found {
+fn inspect(context: &Context, options: &StaleOptions) -> StaleInstances {
     let config = &context.config;
     let now = context.clock.now();
     let last_cycles = || -> Result<Vec<Option<DateTime<Utc>>>, StoreError> {
@@ -114,7 +114,7 @@ fn look(context: &Context, options: &StaleOptions) -> Found {
             let error = CliError::from(error);
             let help = error.help.map(|help| format!("; {help}")).unwrap_or_default();
             let trouble = format!("Whether anything is watched is not known: {}{help}", error.message);
-            return Found { trouble: Some(trouble), ..Found::default() };
+            return StaleInstances { trouble: Some(trouble), ..StaleInstances::default() };
         }
     };
     let (mut late, mut new) = (Vec::new(), Vec::new());
@@ -133,7 +133,7 @@ fn look(context: &Context, options: &StaleOptions) -> Found {
         late.extend(new.drain(..).map(|id| format!("{id} was last looked at: never")));
     }
     if late.is_empty() {
-        return Found { trouble: None, new };
+        return StaleInstances { trouble: None, new };
     }
     let is_all = late.len() == all;
     let begin = match late.len() {
@@ -153,7 +153,7 @@ fn look(context: &Context, options: &StaleOptions) -> Found {
         all => format!(" and {} more", all - 3),
     };
     let first = late.get(..3).unwrap_or(&late).join(", ");
-    Found { trouble: Some(format!("{begin}: {daemon}; {first}{more}")), new }
+    StaleInstances { trouble: Some(format!("{begin}: {daemon}; {first}{more}")), new }
 }
 
 fn is_late(instance: &Instance, last: DateTime<Utc>, options: &StaleOptions, now: DateTime<Utc>) -> bool {
@@ -164,7 +164,7 @@ fn is_late(instance: &Instance, last: DateTime<Utc>, options: &StaleOptions, now
 }
 
 /// Tells every receiver, past the daemon and past its outbox.
-async fn tell(context: &Context, news: Notice, out: &mut dyn Write) -> Result<(), CliError> {
+async fn notify(context: &Context, news: Notice, out: &mut dyn Write) -> Result<(), CliError> {
     let all = context.config.receivers.len();
     if all == 0 {
         return Err(CliError::new(Exit::Io, "nobody can be told: the configuration has no receiver"));
@@ -195,7 +195,7 @@ impl Note {
         }
     }
 
-    fn keep(&self, now: DateTime<Utc>) -> Result<(), CliError> {
+    fn write(&self, now: DateTime<Utc>) -> Result<(), CliError> {
         fs::write(&self.0, written(now)).map_err(|error| self.failed("write", &error))
     }
 

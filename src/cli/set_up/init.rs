@@ -27,7 +27,7 @@ pub(in crate::cli) use answers::TRIAL;
 use answers::{Answers, Approver};
 use draft::Draft;
 pub(in crate::cli) use folder::quoted;
-use folder::{Folder, Kind, Staged};
+use folder::{Folder, FolderKind, Staged};
 
 /// Write a first configuration and the list of approvers
 #[derive(Debug, Args)]
@@ -177,7 +177,7 @@ fn next_steps(folder: &Folder, answers: &Answers, context: &Context, out: &mut d
     let first: Vec<&InstanceId> = context.config.instances.iter().map(|instance| &instance.id).collect();
     let mut steps: Vec<(String, String)> = Vec::new();
     let mut step = |what: &str, command: String| steps.push((what.to_owned(), command));
-    if folder.kind == Kind::System {
+    if folder.kind == FolderKind::System {
         let (etc, config) = (folder::quoted(&folder.path), folder::quoted(&folder.file(folder::CONFIG)));
         step("the service may read it", format!("chgrp authdrift {config}"));
         // One that the configuration names already, or the first that may follow.
@@ -225,18 +225,18 @@ fn next_steps(folder: &Folder, answers: &Answers, context: &Context, out: &mut d
 
 #[cfg(test)]
 mod tests {
-    use super::answers::Clerk;
+    use super::answers::ClerkAnswers;
     use super::*;
 
     #[test]
     fn a_service_gets_its_secrets_and_somebody_who_notices_when_it_is_dead() {
-        let folder = Folder { path: PathBuf::from("/etc/authdrift"), kind: Kind::System };
+        let folder = Folder { path: PathBuf::from("/etc/authdrift"), kind: FolderKind::System };
         let (name, publishable_key) = ("prod".to_owned(), "pk_test_Y2xlcmsuZXhhbXBsZS5jb20k".to_owned());
         let text =
             format!("[store]\npath = \"/db\"\n[[clerk]]\nname = \"{name}\"\npublishable_key = \"{publishable_key}\"\n");
         let context = Context::of_text(folder.file("config.toml"), &text).unwrap();
         let approver = Approver { principal: "a@example.com".to_owned(), key: None, file: None };
-        let answers = Answers { clerk: Some(Clerk { name, publishable_key }), auth0: None, approver };
+        let answers = Answers { clerk: Some(ClerkAnswers { name, publishable_key }), auth0: None, approver };
         let mut out = Vec::new();
         next_steps(&folder, &answers, &context, &mut out).unwrap();
         let text = String::from_utf8(out).unwrap();

@@ -8,7 +8,7 @@ use super::super::vendor::{Answer, Request};
 
 /// How a list is paged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Style {
+pub(super) enum PageStyle {
     Offset,
     Checkpoint,
     /// Offset, or checkpoint when asked with `take`.
@@ -18,35 +18,35 @@ pub(super) enum Style {
 }
 
 /// The lists: last part of the path, key of the wrapper, style. Any other array is served whole.
-const LISTS: &[(&str, &str, Style)] = &[
-    ("clients", "clients", Style::Offset),
-    ("resource-servers", "resource_servers", Style::Offset),
-    ("roles", "roles", Style::Offset),
-    ("permissions", "permissions", Style::Offset),
-    ("rules", "rules", Style::Offset),
-    ("hooks", "hooks", Style::Offset),
-    ("network-acls", "network_acls", Style::Offset),
-    ("self-service-profiles", "self_service_profiles", Style::Offset),
-    ("flows", "flows", Style::Offset),
-    ("forms", "forms", Style::Offset),
-    ("encryption", "keys", Style::Offset),
-    ("rendering", "configs", Style::Offset),
-    ("client-grants", "client_grants", Style::Both),
-    ("connections", "connections", Style::Both),
-    ("organizations", "organizations", Style::Both),
-    ("custom-domains", "custom_domains", Style::Both),
-    ("event-streams", "eventStreams", Style::Checkpoint),
-    ("token-exchange-profiles", "token_exchange_profiles", Style::Checkpoint),
-    ("rate-limit-policies", "rate_limit_policies", Style::Checkpoint),
-    ("connection-profiles", "connection_profiles", Style::Checkpoint),
-    ("user-attribute-profiles", "user_attribute_profiles", Style::Checkpoint),
-    ("connections-scim-configurations", "scim_configurations", Style::Checkpoint),
-    ("connections-directory-provisionings", "directory_provisionings", Style::Checkpoint),
-    ("discovery-domains", "domains", Style::Checkpoint),
-    ("groups", "groups", Style::Checkpoint),
-    ("actions", "actions", Style::Actions),
-    ("modules", "modules", Style::Actions),
-    ("bindings", "bindings", Style::Actions),
+const LISTS: &[(&str, &str, PageStyle)] = &[
+    ("clients", "clients", PageStyle::Offset),
+    ("resource-servers", "resource_servers", PageStyle::Offset),
+    ("roles", "roles", PageStyle::Offset),
+    ("permissions", "permissions", PageStyle::Offset),
+    ("rules", "rules", PageStyle::Offset),
+    ("hooks", "hooks", PageStyle::Offset),
+    ("network-acls", "network_acls", PageStyle::Offset),
+    ("self-service-profiles", "self_service_profiles", PageStyle::Offset),
+    ("flows", "flows", PageStyle::Offset),
+    ("forms", "forms", PageStyle::Offset),
+    ("encryption", "keys", PageStyle::Offset),
+    ("rendering", "configs", PageStyle::Offset),
+    ("client-grants", "client_grants", PageStyle::Both),
+    ("connections", "connections", PageStyle::Both),
+    ("organizations", "organizations", PageStyle::Both),
+    ("custom-domains", "custom_domains", PageStyle::Both),
+    ("event-streams", "eventStreams", PageStyle::Checkpoint),
+    ("token-exchange-profiles", "token_exchange_profiles", PageStyle::Checkpoint),
+    ("rate-limit-policies", "rate_limit_policies", PageStyle::Checkpoint),
+    ("connection-profiles", "connection_profiles", PageStyle::Checkpoint),
+    ("user-attribute-profiles", "user_attribute_profiles", PageStyle::Checkpoint),
+    ("connections-scim-configurations", "scim_configurations", PageStyle::Checkpoint),
+    ("connections-directory-provisionings", "directory_provisionings", PageStyle::Checkpoint),
+    ("discovery-domains", "domains", PageStyle::Checkpoint),
+    ("groups", "groups", PageStyle::Checkpoint),
+    ("actions", "actions", PageStyle::Actions),
+    ("modules", "modules", PageStyle::Actions),
+    ("bindings", "bindings", PageStyle::Actions),
 ];
 
 /// The requested part of a document.
@@ -59,19 +59,19 @@ pub(super) fn serve(request: &Request, document: &Value, max_page_size: usize) -
     let items: Vec<&Value> = items.iter().filter(|item| is_wanted(request, item)).collect();
     let checkpoint = request.parameter("take").is_some() || request.parameter("from").is_some();
     match (style, checkpoint) {
-        (Style::Offset | Style::Actions, true) => Err("'Additional properties not allowed: take'".to_owned()),
-        (Style::Offset | Style::Both, false) => offset_page(request, name, &items, max_page_size),
-        (Style::Actions, false) => actions_page(request, name, &items, max_page_size),
-        (Style::Checkpoint, _) | (Style::Both, true) => checkpoint_page(request, name, &items, max_page_size),
+        (PageStyle::Offset | PageStyle::Actions, true) => Err("'Additional properties not allowed: take'".to_owned()),
+        (PageStyle::Offset | PageStyle::Both, false) => offset_page(request, name, &items, max_page_size),
+        (PageStyle::Actions, false) => actions_page(request, name, &items, max_page_size),
+        (PageStyle::Checkpoint, _) | (PageStyle::Both, true) => checkpoint_page(request, name, &items, max_page_size),
     }
 }
 
 /// `connections/{id}/clients` is a checkpoint list, unlike `clients`.
-pub(super) fn list(path: &str) -> Option<(&'static str, Style)> {
+pub(super) fn list(path: &str) -> Option<(&'static str, PageStyle)> {
     let (parent, last) = path.rsplit_once('/')?;
     let (_, name, style) = LISTS.iter().find(|(segment, ..)| *segment == last)?;
     let nested = parent != "/api/v2" && last == "clients";
-    Some((name, if nested { Style::Checkpoint } else { *style }))
+    Some((name, if nested { PageStyle::Checkpoint } else { *style }))
 }
 
 fn is_wanted(request: &Request, item: &Value) -> bool {

@@ -31,7 +31,7 @@ impl Default for Tokens {
 
 /// What a token is worth.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Validity {
+pub(super) enum TokenValidity {
     Valid,
     Expired,
     Unknown,
@@ -52,11 +52,11 @@ impl Tokens {
         token
     }
 
-    pub(super) fn check(&self, token: &str, now: i64) -> Validity {
+    pub(super) fn check(&self, token: &str, now: i64) -> TokenValidity {
         match self.given.get(token) {
-            Some(expires) if now < *expires => Validity::Valid,
-            Some(_) => Validity::Expired,
-            None => Validity::Unknown,
+            Some(expires) if now < *expires => TokenValidity::Valid,
+            Some(_) => TokenValidity::Expired,
+            None => TokenValidity::Unknown,
         }
     }
 

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Line, Overview};
+use super::{InstanceLine, StatusReport};
 use crate::cli::alerts::receivers::health_json;
 use crate::clock::written;
 use crate::config::{Instance, Receiver};
@@ -11,8 +11,8 @@ use crate::store::outbox::ReceiverState;
 use crate::store::overview::{Waiting, in_all};
 use crate::store::receivers::Health;
 
-pub(super) fn of(overview: &Overview<'_>) -> Value {
-    let Overview { now, approval: _, is_running, database, lines, receivers, silences, outbox, history } = overview;
+pub(super) fn of(report: &StatusReport<'_>) -> Value {
+    let StatusReport { now, approval: _, is_running, database, lines, receivers, silences, outbox, history } = report;
     let silences: Vec<Value> = silences
         .iter()
         .map(|silence| {
@@ -21,7 +21,7 @@ pub(super) fn of(overview: &Overview<'_>) -> Value {
         .collect();
     let mut receiver_rows = Vec::new();
     for (receiver, state, health) in receivers {
-        receiver_rows.push(of_receiver(receiver, state, health, overview));
+        receiver_rows.push(of_receiver(receiver, state, health, report));
     }
     let by_receiver: Map<String, Value> = outbox.iter().map(|(name, one)| (name.clone(), of_waiting(one))).collect();
     let mut outbox = of_waiting(&in_all(outbox.values()));
@@ -46,7 +46,7 @@ fn of_waiting(waiting: &Waiting) -> Value {
     })
 }
 
-fn of_instance(instance: &Instance, line: &Line) -> Value {
+fn of_instance(instance: &Instance, line: &InstanceLine) -> Value {
     let status = &line.status;
     let sections = status.sections.as_ref().map(|sections| {
         let (all, blind) = (sections.states.len(), sections.unread());
@@ -74,7 +74,7 @@ fn of_instance(instance: &Instance, line: &Line) -> Value {
     })
 }
 
-fn of_receiver(receiver: &Receiver, state: &ReceiverState, health: &Health, overview: &Overview<'_>) -> Value {
+fn of_receiver(receiver: &Receiver, state: &ReceiverState, health: &Health, report: &StatusReport<'_>) -> Value {
     let last = state.last_delivery.as_ref();
     let mut fields = json!({
         "receiver": receiver.name,
@@ -84,7 +84,7 @@ fn of_receiver(receiver: &Receiver, state: &ReceiverState, health: &Health, over
         "trouble": state.trouble,
     });
     if let Some(fields) = fields.as_object_mut() {
-        fields.extend(health_json(health, overview.now));
+        fields.extend(health_json(health, report.now));
     }
     fields
 }

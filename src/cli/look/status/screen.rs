@@ -4,7 +4,7 @@ use std::io::Write;
 
 use chrono::{DateTime, Utc};
 
-use super::{Line, Overview};
+use super::{InstanceLine, StatusReport};
 use crate::baseline::BaselineSummary;
 use crate::classify::Finding;
 use crate::cli::CliError;
@@ -25,26 +25,26 @@ const WIDE: usize = 110;
 /// Instances that are explained; more of them are counted.
 const MOST_EXPLAINED: usize = 10;
 
-pub(super) fn draw(overview: &Overview<'_>, out: &mut dyn Write) -> Result<(), CliError> {
-    daemon(overview, out)?;
+pub(super) fn draw(report: &StatusReport<'_>, out: &mut dyn Write) -> Result<(), CliError> {
+    daemon(report, out)?;
     writeln!(out)?;
-    instances(overview, out)?;
-    receivers(overview, out)?;
-    if !overview.silences.is_empty() {
+    instances(report, out)?;
+    receivers(report, out)?;
+    if !report.silences.is_empty() {
         writeln!(out)?;
     }
-    for silence in &overview.silences {
+    for silence in &report.silences {
         let what = if silence.is_window { "Announced" } else { "Quiet" };
-        let (until, by) = (time(silence.until, overview.now), display_safe(&silence.by));
+        let (until, by) = (time(silence.until, report.now), display_safe(&silence.by));
         writeln!(out, "{what} until {until}, by {by}: {} ({})", silence.words(), silence.id)?;
     }
     writeln!(out)?;
-    storage(overview, out)
+    storage(report, out)
 }
 
 /// Whether somebody watches, and what comes of it.
-fn daemon(overview: &Overview<'_>, out: &mut dyn Write) -> Result<(), CliError> {
-    let (style, words) = match overview.is_running {
+fn daemon(report: &StatusReport<'_>, out: &mut dyn Write) -> Result<(), CliError> {
+    let (style, words) = match report.is_running {
         Some(true) => (verdict_style(Verdict::InSync), "running"),
         Some(false) => (verdict_style(Verdict::Blind), "NOT RUNNING"),
         None => (DIM, "not seen from here"),
@@ -53,30 +53,30 @@ fn daemon(overview: &Overview<'_>, out: &mut dyn Write) -> Result<(), CliError> 
     for verdict in
         [Verdict::Untrusted, Verdict::Drift, Verdict::Error, Verdict::Blind, Verdict::NoBaseline, Verdict::InSync]
     {
-        let number = overview.lines.iter().filter(|(_, line)| line.status.verdict == verdict).count();
+        let number = report.lines.iter().filter(|(_, line)| line.status.verdict == verdict).count();
         if number > 0 {
             let style = verdict_style(verdict);
             counts.push(format!("{number} {style}{}{style:#}", verdict_words(verdict)));
         }
     }
-    let all = count(overview.lines.len(), "instance");
+    let all = count(report.lines.len(), "instance");
     writeln!(out, "Daemon {style}{words}{style:#}. {all}: {}.", counts.join(", "))?;
     Ok(())
 }
 
-fn instances(overview: &Overview<'_>, out: &mut dyn Write) -> Result<(), CliError> {
+fn instances(report: &StatusReport<'_>, out: &mut dyn Write) -> Result<(), CliError> {
     let width = terminal_width();
     let is_wide = width.is_none_or(|width| width >= WIDE);
     let mut columns = Columns::new(0).within(width);
     if is_wide {
         columns.row(BOLD, ["VERDICT", "INSTANCE", "OPEN", "SECTIONS", "LAST CYCLE", "NEXT", "BASELINE"]);
     }
-    for (instance, line) in &overview.lines {
+    for (instance, line) in &report.lines {
         let (verdict, id) = (verdict_words(line.status.verdict).to_owned(), instance.id.to_string());
         let (open, sections, baseline) =
-            (open(&line.status.open), sections(line), baseline(&line.status.baseline, overview.now));
-        let last = line.status.cycle.as_ref().map_or("never".to_owned(), |cycle| time(cycle.at, overview.now));
-        let next = next(line.next, overview);
+            (open(&line.status.open), sections(line), baseline(&line.status.baseline, report.now));
+        let last = line.status.cycle.as_ref().map_or("never".to_owned(), |cycle| time(cycle.at, report.now));
+        let next = next(line.next, report);
         if is_wide {
             let dash = |text: String| if text.is_empty() { "-".to_owned() } else { text };
             columns.row(
@@ -94,22 +94,22 @@ fn instances(overview: &Overview<'_>, out: &mut dyn Write) -> Result<(), CliErro
         columns.row(verdict_style(line.status.verdict), [verdict, id, text.join("\n")]);
     }
     columns.write(out)?;
-    what_now(overview, out)
+    what_now(report, out)
 }
 
 /// Why an instance is not as it should be, and the command that goes on from there.
-fn what_now(overview: &Overview<'_>, out: &mut dyn Write) -> Result<(), CliError> {
+fn what_now(report: &StatusReport<'_>, out: &mut dyn Write) -> Result<(), CliError> {
     let mut columns = Columns::new(2).within(terminal_width());
-    let unwell = overview.lines.iter().filter(|(_, line)| line.status.verdict != Verdict::InSync);
+    let unwell = report.lines.iter().filter(|(_, line)| line.status.verdict != Verdict::InSync);
     let all = unwell.clone().count();
     for (instance, line) in unwell.take(MOST_EXPLAINED) {
         let id = instance.id.to_string();
         let (why, command) = match (line.status.verdict, &line.status.sections) {
             (Verdict::NoBaseline, Some(_)) => {
                 let why = "nothing is approved, so nothing is compared".to_owned();
-                (why, overview.approval.command_for_all(&instance.id))
+                (why, report.approval.command_for_all(&instance.id))
             }
-            _ => advice(&id, line, overview.now),
+            _ => advice(&id, line, report.now),
         };
         columns.row(PLAIN, [id, format!("{why}\n{command}")]);
     }
@@ -123,7 +123,7 @@ fn what_now(overview: &Overview<'_>, out: &mut dyn Write) -> Result<(), CliError
     Ok(())
 }
 
-fn advice(id: &str, line: &Line, now: DateTime<Utc>) -> (String, String) {
+fn advice(id: &str, line: &InstanceLine, now: DateTime<Utc>) -> (String, String) {
     let last = line.status.cycle.as_ref().map_or("never".to_owned(), |cycle| time(cycle.at, now));
     match (line.status.verdict, &line.status.sections) {
         (Verdict::InSync, _) => (String::new(), String::new()),
@@ -163,7 +163,7 @@ fn open(open: &[Finding]) -> String {
 }
 
 /// `38 of 40, 2 blind`; nothing when it was never read.
-fn sections(line: &Line) -> String {
+fn sections(line: &InstanceLine) -> String {
     let Some(sections) = &line.status.sections else { return String::new() };
     let (all, blind) = (sections.states.len(), sections.unread().len());
     match blind {
@@ -191,25 +191,25 @@ fn baseline(baseline: &Result<Option<BaselineSummary>, Untrusted>, now: DateTime
     }
 }
 
-fn next(next: Option<DateTime<Utc>>, overview: &Overview<'_>) -> String {
+fn next(next: Option<DateTime<Utc>>, report: &StatusReport<'_>) -> String {
     match next {
         None => "-".to_owned(),
-        Some(next) if next > overview.now => time(next, overview.now),
-        Some(_) if overview.is_running == Some(true) => "now".to_owned(),
-        Some(next) => format!("due {}", time(next, overview.now)),
+        Some(next) if next > report.now => time(next, report.now),
+        Some(_) if report.is_running == Some(true) => "now".to_owned(),
+        Some(next) => format!("due {}", time(next, report.now)),
     }
 }
 
-fn receivers(overview: &Overview<'_>, out: &mut dyn Write) -> Result<(), CliError> {
+fn receivers(report: &StatusReport<'_>, out: &mut dyn Write) -> Result<(), CliError> {
     writeln!(out)?;
-    if overview.receivers.is_empty() {
+    if report.receivers.is_empty() {
         writeln!(out, "No receiver is configured: nobody is told.")?;
         return Ok(());
     }
-    let now = overview.now;
+    let now = report.now;
     let mut columns = Columns::new(0).within(terminal_width());
     columns.row(BOLD, ["RECEIVER", "STATE", "WAITING", "GIVEN UP", "LAST DELIVERY"]);
-    for (receiver, state, health) in &overview.receivers {
+    for (receiver, state, health) in &report.receivers {
         let mut last = match &state.last_delivery {
             Some((at, answer)) => format!("{} {}", time(*at, now), display_safe(answer)),
             None => "never".to_owned(),
@@ -236,14 +236,14 @@ fn receiver_style(health: &Health, now: DateTime<Utc>) -> anstyle::Style {
 }
 
 /// What waits, and where everything is kept.
-fn storage(overview: &Overview<'_>, out: &mut dyn Write) -> Result<(), CliError> {
+fn storage(report: &StatusReport<'_>, out: &mut dyn Write) -> Result<(), CliError> {
     let mib = |bytes: u64| format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20));
     let in_words = |waiting: &Waiting| {
         let waits = match (waiting.count, waiting.oldest) {
             (0, _) | (_, None) => "nothing waits".to_owned(),
             (count, Some(oldest)) => {
                 let verb = if count == 1 { "waits" } else { "wait" };
-                format!("{count} {verb}, the oldest since {}", time(oldest, overview.now))
+                format!("{count} {verb}, the oldest since {}", time(oldest, report.now))
             }
         };
         match waiting.given_up {
@@ -251,16 +251,16 @@ fn storage(overview: &Overview<'_>, out: &mut dyn Write) -> Result<(), CliError>
             many => format!("{waits}, {many} given up: `authdrift outbox list`"),
         }
     };
-    let free = overview.database.free;
+    let free = report.database.free;
     let style = match free.map(Space::of) {
         Some(Space::Full) => severity_style(Severity::Critical),
         Some(Space::Low) => severity_style(Severity::Medium),
         Some(Space::Ample) | None => PLAIN,
     };
     let free = free.map(|free| format!(", {style}{} MiB free{style:#}", free >> 20)).unwrap_or_default();
-    writeln!(out, "Outbox    {}", in_words(&in_all(overview.outbox.values())))?;
-    let is_configured = |name: &String| overview.receivers.iter().any(|(receiver, ..)| receiver.name == *name);
-    for (name, waiting) in overview.outbox.iter().filter(|(name, _)| !is_configured(name)) {
+    writeln!(out, "Outbox    {}", in_words(&in_all(report.outbox.values())))?;
+    let is_configured = |name: &String| report.receivers.iter().any(|(receiver, ..)| receiver.name == *name);
+    for (name, waiting) in report.outbox.iter().filter(|(name, _)| !is_configured(name)) {
         writeln!(
             out,
             "          for '{}', which is not configured any more: {}",
@@ -268,8 +268,8 @@ fn storage(overview: &Overview<'_>, out: &mut dyn Write) -> Result<(), CliError>
             in_words(waiting)
         )?;
     }
-    writeln!(out, "Database  {}, {}{free}", overview.database.path.display(), mib(overview.database.size))?;
-    match &overview.history {
+    writeln!(out, "Database  {}, {}{free}", report.database.path.display(), mib(report.database.size))?;
+    match &report.history {
         Some(mark) => writeln!(out, "History   {} events, head {}", mark.size, mark.head.short())?,
         None => writeln!(out, "History   empty")?,
     }

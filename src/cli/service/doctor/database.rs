@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::finding::{Check, Finding};
+use super::finding::{Check, CheckResult};
 use crate::cli::context::Context;
 use crate::cli::error::help_with;
 use crate::cli::output::{count, day};
@@ -17,7 +17,7 @@ use crate::trust_files::TrustFiles;
 const LOOKED_AT_WHOLE: u64 = 256 << 20;
 
 /// Looks, and writes nothing.
-pub(super) fn look(context: &Context) -> Vec<Finding> {
+pub(super) fn check(context: &Context) -> Vec<CheckResult> {
     let path = &context.config.store;
     let name = path.display();
     let mut findings = vec![disk(path)];
@@ -29,12 +29,12 @@ pub(super) fn look(context: &Context) -> Vec<Finding> {
         }
     };
     findings.push(match key {
-        Ok(()) => Finding::ok(Check::FingerprintKey, path.with_extension("key").display(), "is the one that fits"),
+        Ok(()) => CheckResult::ok(Check::FingerprintKey, path.with_extension("key").display(), "is the one that fits"),
         Err(error) => {
             let help =
                 "put authdrift.key of your backup there; only if there is none: authdrift doctor --new-fingerprint-key";
             let on = path.with_extension("key");
-            Finding::failure(Check::FingerprintKey, on.display(), error, help, Exit::Io)
+            CheckResult::failure(Check::FingerprintKey, on.display(), error, help, Exit::Io)
         }
     });
     let is_small = store.size() <= LOOKED_AT_WHOLE;
@@ -44,22 +44,22 @@ pub(super) fn look(context: &Context) -> Vec<Finding> {
     findings.push(match pages {
         Ok(()) => {
             let why = format!("every page can be read, {indexes}, and the schema is this program's");
-            Finding::ok(Check::Database, name, why)
+            CheckResult::ok(Check::Database, name, why)
         }
         Err(error) => {
             let help = "keep the file and look at it with `authdrift verify`; docs/operations.md says how to restore";
             let exit = if matches!(error, StoreError::Schema(_)) { Exit::Untrusted } else { Exit::Io };
-            Finding::failure(Check::Database, path.display(), error, help, exit)
+            CheckResult::failure(Check::Database, path.display(), error, help, exit)
         }
     });
     findings.push(match store.read(|tx| tx.whole_history()) {
         Ok(walk) => {
             let size = walk.mark.as_ref().map_or(0, |mark| usize::try_from(mark.size).unwrap_or(usize::MAX));
-            Finding::ok(Check::History, "history", format!("{} in one unbroken chain", count(size, "event")))
+            CheckResult::ok(Check::History, "history", format!("{} in one unbroken chain", count(size, "event")))
         }
         Err(error) => {
             let help = "`authdrift verify` says more; restore a backup (docs/operations.md)";
-            Finding::failure(Check::History, "history", error, help, Exit::Untrusted)
+            CheckResult::failure(Check::History, "history", error, help, Exit::Untrusted)
         }
     });
     let trust = TrustFiles::read(&context.config.approval);
@@ -67,85 +67,85 @@ pub(super) fn look(context: &Context) -> Vec<Finding> {
     findings
 }
 
-fn unopened(error: &StoreError, path: &Path) -> Finding {
+fn unopened(error: &StoreError, path: &Path) -> CheckResult {
     let name = path.display();
     match error {
         StoreError::Missing(_) if let Err(denied) = path.try_exists() => {
             let why = format!("cannot be looked for: {denied}");
             let help = help_with(error).unwrap_or("`path` in [store] names it");
-            Finding::failure(Check::Database, name, why, help, Exit::Io)
+            CheckResult::failure(Check::Database, name, why, help, Exit::Io)
         }
         StoreError::Missing(_) if path.with_extension("high-water").exists() => {
             let why = "it is gone, and its high-water file is still there: what was approved went with it";
             let help = "restore a backup (docs/operations.md); move the high-water file away only to start over";
-            Finding::failure(Check::Database, name, why, help, Exit::Untrusted)
+            CheckResult::failure(Check::Database, name, why, help, Exit::Untrusted)
         }
         StoreError::Missing(_) => {
             let why = "there is none yet: `authdrift check` or the daemon makes it";
-            Finding::skipped(Check::Database, name, why)
+            CheckResult::skipped(Check::Database, name, why)
         }
         StoreError::Older { .. } => {
-            Finding::warning(Check::Database, name, error, "start the daemon, or run `authdrift check`")
+            CheckResult::warning(Check::Database, name, error, "start the daemon, or run `authdrift check`")
         }
         StoreError::Newer { .. } => {
             let help = "use the newer program, or restore a backup that is older than the upgrade";
-            Finding::failure(Check::Database, name, error, help, Exit::Configuration)
+            CheckResult::failure(Check::Database, name, error, help, Exit::Configuration)
         }
         error => {
             let help = help_with(error).unwrap_or("docs/operations.md says how to restore a backup");
-            Finding::failure(Check::Database, name, error, help, Exit::Io)
+            CheckResult::failure(Check::Database, name, error, help, Exit::Io)
         }
     }
 }
 
 /// The room where the database is, or will be.
-fn disk(path: &Path) -> Finding {
+fn disk(path: &Path) -> CheckResult {
     let place = path.ancestors().find(|place| !place.as_os_str().is_empty() && place.exists());
     let place = place.unwrap_or(Path::new("."));
     let on = place.display();
     let free = match space::free_at(place) {
         Ok(free) => free,
-        Err(error) => return Finding::skipped(Check::Disk, on, error),
+        Err(error) => return CheckResult::skipped(Check::Disk, on, error),
     };
     let mib = |bytes: u64| format!("{} MiB", bytes >> 20);
     match Space::of(free) {
-        Space::Ample => Finding::ok(Check::Disk, on, format!("{} are free", mib(free))),
+        Space::Ample => CheckResult::ok(Check::Disk, on, format!("{} are free", mib(free))),
         Space::Low => {
             let why = format!("{} are free; below {} people are told", mib(free), mib(space::LOW));
-            Finding::warning(Check::Disk, on, why, "free some space there")
+            CheckResult::warning(Check::Disk, on, why, "free some space there")
         }
         Space::Full => {
             let why = format!("{} are free; below {} no snapshot is kept", mib(free), mib(space::FULL));
-            Finding::failure(Check::Disk, on, why, "free some space there now", Exit::Io)
+            CheckResult::failure(Check::Disk, on, why, "free some space there now", Exit::Io)
         }
     }
 }
 
 /// What was approved of `instance`, verified as before every comparison.
-fn baseline(context: &Context, store: &Store, instance: &Instance, trust: &TrustFiles) -> Finding {
+fn baseline(context: &Context, store: &Store, instance: &Instance, trust: &TrustFiles) -> CheckResult {
     let (id, now) = (&instance.id, context.clock.now());
     let catalogue = context.catalogues.of(id.provider);
     let status = match store.read(|tx| InstanceStatus::load(tx, instance, catalogue, trust, now)) {
         Ok(status) => status,
         Err(error) => {
             let help = "keep the file, and see docs/operations.md for restoring a backup";
-            return Finding::failure(Check::Baseline, id, error, help, Exit::Io);
+            return CheckResult::failure(Check::Baseline, id, error, help, Exit::Io);
         }
     };
     match status.baseline {
         Ok(Some(baseline)) => {
             let who = baseline.approvers.join(", ");
             let why = format!("{} of {}, by {who}, verified", baseline.sequence, day(baseline.approved_at, now));
-            Finding::ok(Check::Baseline, id, why)
+            CheckResult::ok(Check::Baseline, id, why)
         }
-        Ok(None) if status.sections.is_none() => Finding::skipped(Check::Baseline, id, "it was never read"),
+        Ok(None) if status.sections.is_none() => CheckResult::skipped(Check::Baseline, id, "it was never read"),
         Ok(None) => {
             let help = format!("look at it and approve: {}", context.config.approval.command_for_all(id));
-            Finding::warning(Check::Baseline, id, "none yet: nothing is compared, and no drift is reported", help)
+            CheckResult::warning(Check::Baseline, id, "none yet: nothing is compared, and no drift is reported", help)
         }
         Err(untrusted) => {
             let help = format!("nothing is compared until this is cleared up: authdrift verify {id}; docs/baseline.md");
-            Finding::failure(Check::Baseline, id, untrusted, help, Exit::Untrusted)
+            CheckResult::failure(Check::Baseline, id, untrusted, help, Exit::Untrusted)
         }
     }
 }

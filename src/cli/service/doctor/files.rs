@@ -5,7 +5,7 @@ use std::fs::{self, Metadata};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use super::finding::{Check, Finding};
+use super::finding::{Check, CheckResult};
 use crate::cli::context::Context;
 use crate::exit::Exit;
 
@@ -15,27 +15,27 @@ const OTHERS: u32 = 0o077;
 const MODE: u32 = 0o7777;
 
 /// The files of the configuration and of the approvers.
-pub(super) fn look(context: &Context) -> Vec<Finding> {
+pub(super) fn check(context: &Context) -> Vec<CheckResult> {
     let approval = &context.config.approval;
     let mut paths = vec![context.file.clone(), approval.allowed_signers.clone()];
     paths.extend(approval.revoked_keys.clone());
     paths.extend(context.config.catalogue.clone());
     let mut seen = BTreeSet::new();
-    let mut findings: Vec<Finding> = paths.iter().flat_map(|path| of_policy(path, &mut seen)).collect();
+    let mut findings: Vec<CheckResult> = paths.iter().flat_map(|path| of_policy(path, &mut seen)).collect();
     findings.extend(of_service(&context.config.store, &paths));
     findings.extend(of_database(&context.config.store, &mut seen));
     findings
 }
 
 /// A configuration that could not be read further.
-pub(super) fn of_configuration(path: &Path) -> Vec<Finding> {
+pub(super) fn of_configuration(path: &Path) -> Vec<CheckResult> {
     of_policy(path, &mut BTreeSet::new())
 }
 
 /// A file whose writers decide who approves, and its folder: who may write that can put another file in its place.
 ///
 /// Several files can lie in one folder, which is `seen` once.
-fn of_policy(path: &Path, seen: &mut BTreeSet<PathBuf>) -> Vec<Finding> {
+fn of_policy(path: &Path, seen: &mut BTreeSet<PathBuf>) -> Vec<CheckResult> {
     let found = match fs::metadata(path) {
         Ok(found) if found.is_file() => found,
         // Whoever reads it says so.
@@ -54,13 +54,13 @@ fn of_policy(path: &Path, seen: &mut BTreeSet<PathBuf>) -> Vec<Finding> {
     findings
 }
 
-fn writers(path: &Path, found: &Metadata, what: &str) -> Finding {
+fn writers(path: &Path, found: &Metadata, what: &str) -> CheckResult {
     let (name, mode) = (path.display(), found.mode() & MODE);
     if is_written_by_others(found) {
         let why = format!("mode {mode:04o} lets others than its owner write it: {what}");
-        return Finding::failure(Check::File, name, why, format!("chmod go-w {}", quoted(path)), Exit::Io);
+        return CheckResult::failure(Check::File, name, why, format!("chmod go-w {}", quoted(path)), Exit::Io);
     }
-    Finding::ok(Check::File, name, format!("mode {mode:04o}, only {} writes it", user(found.uid())))
+    CheckResult::ok(Check::File, name, format!("mode {mode:04o}, only {} writes it", user(found.uid())))
 }
 
 fn is_written_by_others(found: &Metadata) -> bool {
@@ -70,7 +70,7 @@ fn is_written_by_others(found: &Metadata) -> bool {
 }
 
 /// Whether the user that authdrift runs as could change who approves.
-fn of_service(store: &Path, paths: &[PathBuf]) -> Option<Finding> {
+fn of_service(store: &Path, paths: &[PathBuf]) -> Option<CheckResult> {
     // The database belongs to whoever watches.
     let service = fs::metadata(store).or_else(|_| fs::metadata("/proc/self")).ok()?.uid();
     let owned: Vec<String> = paths
@@ -84,11 +84,11 @@ fn of_service(store: &Path, paths: &[PathBuf]) -> Option<Finding> {
     }
     let why = format!("belongs to {}, the user that watches: it could change who approves", user(service));
     let help = "where that matters, as for a service: chown root, and let the service's group read";
-    Some(Finding::warning(Check::File, owned.join(", "), why, help))
+    Some(CheckResult::warning(Check::File, owned.join(", "), why, help))
 }
 
 /// The database and what lies beside it: nobody else may read them.
-fn of_database(store: &Path, seen: &mut BTreeSet<PathBuf>) -> Vec<Finding> {
+fn of_database(store: &Path, seen: &mut BTreeSet<PathBuf>) -> Vec<CheckResult> {
     let mut findings = Vec::new();
     let mut owner = None;
     for path in [store.to_owned(), store.with_extension("key")] {
@@ -97,13 +97,19 @@ fn of_database(store: &Path, seen: &mut BTreeSet<PathBuf>) -> Vec<Finding> {
         let is_same = *owner.get_or_insert(found.uid()) == found.uid();
         if mode & OTHERS != 0 {
             let why = format!("mode {mode:04o} lets others read or write it");
-            findings.push(Finding::failure(Check::File, name, why, format!("chmod 600 {}", quoted(&path)), Exit::Io));
+            findings.push(CheckResult::failure(
+                Check::File,
+                name,
+                why,
+                format!("chmod 600 {}", quoted(&path)),
+                Exit::Io,
+            ));
         } else if !is_same {
             let why = format!("belongs to {}, and the database to somebody else", user(found.uid()));
             let help = format!("chown --reference={} {}", quoted(store), quoted(&path));
-            findings.push(Finding::failure(Check::File, name, why, help, Exit::Io));
+            findings.push(CheckResult::failure(Check::File, name, why, help, Exit::Io));
         } else {
-            findings.push(Finding::ok(Check::File, name, format!("mode {mode:04o}, of {}", user(found.uid()))));
+            findings.push(CheckResult::ok(Check::File, name, format!("mode {mode:04o}, of {}", user(found.uid()))));
         }
     }
     if let Some((folder, found)) = store.parent().and_then(|folder| Some((folder, fs::metadata(folder).ok()?)))

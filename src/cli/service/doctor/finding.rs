@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
 use crate::cli::CliError;
-use crate::cli::output::{BOLD, Columns, DIM, count, terminal_width};
+use crate::cli::output::{BOLD, Columns, DIM, count, terminal_width, write_json};
 use crate::clock::written;
 use crate::exit::Exit;
 use crate::model::{display_safe, display_safe_sentence, word};
@@ -97,7 +97,7 @@ impl Status {
 
 /// One thing that was looked at.
 #[derive(Debug)]
-pub(super) struct Finding {
+pub(super) struct CheckResult {
     check: Check,
     on: String,
     status: Status,
@@ -107,7 +107,7 @@ pub(super) struct Finding {
     is_detail: bool,
 }
 
-impl Finding {
+impl CheckResult {
     fn new(check: Check, on: impl ToString, status: Status, why: impl ToString) -> Self {
         let (on, why) = (on.to_string(), why.to_string());
         Self { check, on, status, why, help: None, exit: None, is_detail: false }
@@ -173,25 +173,25 @@ impl Finding {
 }
 
 /// Everything that was found, in groups.
-pub(super) struct Report {
+pub(super) struct DoctorReport {
     at: DateTime<Utc>,
-    groups: Vec<(String, Vec<Finding>)>,
+    groups: Vec<(String, Vec<CheckResult>)>,
 }
 
 /// The worst first, as `--help` says.
 const WORST_FIRST: [Exit; 6] =
     [Exit::Untrusted, Exit::Configuration, Exit::Credentials, Exit::Io, Exit::Unavailable, Exit::Internal];
 
-impl Report {
+impl DoctorReport {
     pub(super) fn new(at: DateTime<Utc>) -> Self {
         Self { at, groups: Vec::new() }
     }
 
-    pub(super) fn add(&mut self, group: &str, findings: impl IntoIterator<Item = Finding>) {
+    pub(super) fn add(&mut self, group: &str, findings: impl IntoIterator<Item = CheckResult>) {
         self.groups.push((group.to_owned(), findings.into_iter().collect()));
     }
 
-    fn findings(&self) -> impl Iterator<Item = (&str, &Finding)> {
+    fn findings(&self) -> impl Iterator<Item = (&str, &CheckResult)> {
         self.groups.iter().flat_map(|(group, findings)| findings.iter().map(move |finding| (group.as_str(), finding)))
     }
 
@@ -209,8 +209,7 @@ impl Report {
     pub(super) fn write(&self, as_json: bool, out: &mut dyn Write) -> Result<Exit, CliError> {
         let exit = self.exit();
         if as_json {
-            crate::cli::output::json(&mut *out, &self.as_json(exit))?;
-            writeln!(out)?;
+            write_json(out, &self.as_json(exit))?;
             return Ok(exit);
         }
         let mut groups = self.groups.iter().filter(|(_, findings)| !findings.is_empty()).peekable();
@@ -279,9 +278,9 @@ mod tests {
     #[test]
     fn the_worst_failure_decides_and_a_warning_never_does() {
         let exit = |exits: &[Exit]| {
-            let mut report = Report::new(DateTime::default());
-            report.add("a", [Finding::warning(Check::Disk, "x", "y", "z"), Finding::ok(Check::Disk, "x", "y")]);
-            report.add("b", exits.iter().map(|exit| Finding::failure(Check::Disk, "x", "y", "z", *exit)));
+            let mut report = DoctorReport::new(DateTime::default());
+            report.add("a", [CheckResult::warning(Check::Disk, "x", "y", "z"), CheckResult::ok(Check::Disk, "x", "y")]);
+            report.add("b", exits.iter().map(|exit| CheckResult::failure(Check::Disk, "x", "y", "z", *exit)));
             report.exit()
         };
         assert_eq!(exit(&[]), Exit::Ok);
@@ -293,8 +292,8 @@ mod tests {
 
     #[test]
     fn words_of_others_cannot_move_the_cursor() {
-        let mut report = Report::new(DateTime::default());
-        report.add("a", [Finding::warning(Check::Mail, "x", "220 \u{1b}[2J", "wait")]);
+        let mut report = DoctorReport::new(DateTime::default());
+        report.add("a", [CheckResult::warning(Check::Mail, "x", "220 \u{1b}[2J", "wait")]);
         let mut out = anstream::StripStream::new(Vec::new());
         report.write(false, &mut out).unwrap();
         let text = String::from_utf8(out.into_inner()).unwrap();

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::cli::CliError;
 use crate::cli::after_commit::AfterCommit;
 use crate::cli::context::Context;
-use crate::cli::user::proposer;
+use crate::cli::user::current_user;
 use crate::daemon::DaemonError;
 use crate::daemon::lock::Lock;
 use crate::exit::Exit;
@@ -28,7 +28,7 @@ pub(super) fn replace(context: &Context, out: &mut dyn Write) -> Result<Exit, Cl
         ),
         error => error.into(),
     })?;
-    let (kept, finished) = Store::replace_key(path, &proposer()).map_err(|error| match error {
+    let (kept, finished) = Store::replace_key(path, &current_user()).map_err(|error| match error {
         error @ StoreError::KeyFits(_) => CliError::new(Exit::Usage, error),
         error => error.into(),
     })?;

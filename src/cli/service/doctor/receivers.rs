@@ -1,6 +1,6 @@
 //! Who is told: can everybody be reached, and would they take a message?
 
-use super::finding::{Check, Finding};
+use super::finding::{Check, CheckResult};
 use super::{secret, vendor};
 use crate::cli::alerts::receivers::send_sample;
 use crate::cli::context::Context;
@@ -13,8 +13,8 @@ use crate::receiver::{Attempt, Sender, signature};
 use crate::secrets;
 
 /// Looks at one receiver. With `send` it gets a sample.
-pub(super) async fn look(context: &Context, receiver: &Receiver, send: bool) -> Vec<Finding> {
-    let secret::Secrets { mut findings, are_there } = secret::look(&receiver.secrets(), context);
+pub(super) async fn check(context: &Context, receiver: &Receiver, send: bool) -> Vec<CheckResult> {
+    let secret::Secrets { mut findings, are_there } = secret::check(&receiver.secrets(), context);
     let host = match host(receiver).await {
         Ok(host) => host,
         Err(finding) => {
@@ -26,14 +26,14 @@ pub(super) async fn look(context: &Context, receiver: &Receiver, send: bool) -> 
     findings.extend(host);
     if !are_there || !is_reached {
         let why = if are_there { "not tried, because it cannot be reached" } else { "not tried without its secret" };
-        findings.push(Finding::skipped(Check::Receiver, &receiver.name, why));
+        findings.push(CheckResult::skipped(Check::Receiver, &receiver.name, why));
         return findings;
     }
     let sender = match Sender::new(receiver) {
         Ok(sender) => sender,
         Err(error) => {
             let help = "see `from` and `to` in the configuration, and the CA certificates of this system";
-            findings.push(Finding::failure(Check::Receiver, &receiver.name, error, help, Exit::Configuration));
+            findings.push(CheckResult::failure(Check::Receiver, &receiver.name, error, help, Exit::Configuration));
             return findings;
         }
     };
@@ -49,15 +49,15 @@ pub(super) async fn look(context: &Context, receiver: &Receiver, send: bool) -> 
                         (Tls::Implicit, Some(_)) => "greeted over TLS, and signed in",
                         (Tls::Starttls, Some(_)) => "greeted, STARTTLS done, and signed in",
                     };
-                    Finding::ok(Check::Mail, on, format!("{how}; nothing was sent"))
+                    CheckResult::ok(Check::Mail, on, format!("{how}; nothing was sent"))
                 }
                 Err(refused) if refused.is_login => {
                     let help = "check `username` and `password`; many relays want an application password";
-                    Finding::failure(Check::Mail, on, refused.reason, help, Exit::Credentials)
+                    CheckResult::failure(Check::Mail, on, refused.reason, help, Exit::Credentials)
                 }
                 Err(refused) => {
                     let help = "check `host`, `port` and `tls`: 465 goes with implicit, 587 with starttls";
-                    Finding::failure(Check::Mail, on, refused.reason, help, Exit::Io)
+                    CheckResult::failure(Check::Mail, on, refused.reason, help, Exit::Io)
                 }
             });
         }
@@ -70,13 +70,13 @@ pub(super) async fn look(context: &Context, receiver: &Receiver, send: bool) -> 
         findings.push(sample(context, receiver).await);
     } else {
         let why = "not sent without --send: whether messages are taken is not known";
-        findings.push(Finding::skipped(Check::Sample, &receiver.name, why));
+        findings.push(CheckResult::skipped(Check::Sample, &receiver.name, why));
     }
     findings
 }
 
 /// Whether its host can be reached; or what is wrong with a secret address.
-async fn host(receiver: &Receiver) -> Result<Option<Finding>, Finding> {
+async fn host(receiver: &Receiver) -> Result<Option<CheckResult>, CheckResult> {
     let (url, who) = match &receiver.kind {
         ReceiverKind::Email(email) => {
             let (host, is_tls) = (email.host.clone(), email.tls == Tls::Implicit);
@@ -103,32 +103,32 @@ fn who(may_be_private: bool) -> AllowedPeers {
 }
 
 /// The address that is kept at `place`; what is wrong with it never repeats it.
-fn of_secret(place: &SecretRef, name: &str) -> Result<url::Url, Finding> {
+fn of_secret(place: &SecretRef, name: &str) -> Result<url::Url, CheckResult> {
     use secrecy::ExposeSecret;
     let text = secrets::read(place).map_err(|error| error.to_string());
     text.and_then(|text| secret_url(text.expose_secret().trim())).map_err(|reason| {
         let help = "write the whole address there, as it is shown where it was made";
-        Finding::failure(Check::Receiver, name, reason, help, Exit::Configuration)
+        CheckResult::failure(Check::Receiver, name, reason, help, Exit::Configuration)
     })
 }
 
 /// A secret that cannot sign is only noticed when something is to be sent.
-fn can_sign(name: &str, place: &SecretRef) -> Option<Finding> {
+fn can_sign(name: &str, place: &SecretRef) -> Option<CheckResult> {
     let secret = secrets::read(place).map_err(|error| error.to_string());
     let signed = secret.and_then(|secret| signature(&secret, "msg", 0, b"").map_err(|error| error.to_string()));
     let help = "docs/receivers.md says what a webhook's secret looks like";
-    signed.err().map(|reason| Finding::failure(Check::Receiver, name, reason, help, Exit::Configuration))
+    signed.err().map(|reason| CheckResult::failure(Check::Receiver, name, reason, help, Exit::Configuration))
 }
 
-async fn sample(context: &Context, receiver: &Receiver) -> Finding {
+async fn sample(context: &Context, receiver: &Receiver) -> CheckResult {
     let name = &receiver.name;
     let help = |why: &str| format!("{why}; `authdrift receivers test {name}` tries it again");
     match send_sample(context, receiver, SampleKind::Drift).await {
-        Ok((id, Attempt::Delivered(answer))) => Finding::ok(Check::Sample, name, format!("took {id}: {answer}")),
+        Ok((id, Attempt::Delivered(answer))) => CheckResult::ok(Check::Sample, name, format!("took {id}: {answer}")),
         Ok((
             _,
             Attempt::Transient(reason, _) | Attempt::RateLimited(reason, _) | Attempt::PartiallyDelivered(reason, _),
-        )) => Finding::failure(
+        )) => CheckResult::failure(
             Check::Sample,
             name,
             reason,
@@ -136,25 +136,27 @@ async fn sample(context: &Context, receiver: &Receiver) -> Finding {
             Exit::Io,
         ),
         Ok((_, Attempt::Permanent(reason))) => {
-            Finding::failure(Check::Sample, name, reason, help("an alert would be given up"), Exit::Io)
+            CheckResult::failure(Check::Sample, name, reason, help("an alert would be given up"), Exit::Io)
         }
         Ok((_, Attempt::Disabled(reason))) => {
             let help = help("nothing would be sent any more: make a new address there");
-            Finding::failure(Check::Sample, name, reason, help, Exit::Io)
+            CheckResult::failure(Check::Sample, name, reason, help, Exit::Io)
         }
-        Err(error) => Finding::failure(Check::Sample, name, error.message, error.help.unwrap_or_default(), error.exit),
+        Err(error) => {
+            CheckResult::failure(Check::Sample, name, error.message, error.help.unwrap_or_default(), error.exit)
+        }
     }
 }
 
 /// Whether somebody elsewhere misses the watch when it falls silent.
-pub(super) async fn heartbeat(context: &Context, send: bool) -> Vec<Finding> {
+pub(super) async fn heartbeat(context: &Context, send: bool) -> Vec<CheckResult> {
     let Some(place) = &context.config.heartbeat else {
         let why = "none is configured: if this machine dies, nobody is told";
         let help = "add [heartbeat] with the address of a service that misses signs of life; docs/alerts.md";
-        return vec![Finding::warning(Check::Heartbeat, "heartbeat", why, help)];
+        return vec![CheckResult::warning(Check::Heartbeat, "heartbeat", why, help)];
     };
     let secret::Secrets { mut findings, are_there } =
-        secret::look(&[SecretUse { key: "url", place: &place.url }], context);
+        secret::check(&[SecretUse { key: "url", place: &place.url }], context);
     if !are_there {
         return findings;
     }
@@ -168,7 +170,7 @@ pub(super) async fn heartbeat(context: &Context, send: bool) -> Vec<Finding> {
     let host = Endpoint::of(&url, AllowedPeers::Public).map_or_else(String::new, |endpoint| endpoint.host);
     if !send {
         let why = format!("{host} is configured, and not asked without --send: asking is a sign of life");
-        findings.push(Finding::skipped(Check::Heartbeat, "heartbeat", why));
+        findings.push(CheckResult::skipped(Check::Heartbeat, "heartbeat", why));
         return findings;
     }
     let sent = match Heartbeat::new(place, &context.config.proxy) {
@@ -178,10 +180,10 @@ pub(super) async fn heartbeat(context: &Context, send: bool) -> Vec<Finding> {
         Err(error) => Err(error.to_string()),
     };
     findings.push(match sent {
-        Ok(()) => Finding::ok(Check::Heartbeat, "heartbeat", format!("{host} took a sign of life")),
+        Ok(()) => CheckResult::ok(Check::Heartbeat, "heartbeat", format!("{host} took a sign of life")),
         Err(reason) => {
             let help = "check the address there, and that this machine may connect to it";
-            Finding::failure(Check::Heartbeat, host, reason, help, Exit::Io)
+            CheckResult::failure(Check::Heartbeat, host, reason, help, Exit::Io)
         }
     });
     findings

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::finding::{Check, Finding};
+use super::finding::{Check, CheckResult};
 use crate::cli::context::{Context, SYSTEM_FOLDER};
 use crate::config::{Config, SecretRef, SecretUse};
 use crate::exit::Exit;
@@ -10,13 +10,13 @@ use crate::secrets::{self, SecretError, SecretFile};
 
 /// What was found of some secrets.
 pub(super) struct Secrets {
-    pub(super) findings: Vec<Finding>,
+    pub(super) findings: Vec<CheckResult>,
     /// All of them are there.
     pub(super) are_there: bool,
 }
 
 /// Looks at the places of `kept`.
-pub(super) fn look(kept: &[SecretUse<'_>], context: &Context) -> Secrets {
+pub(super) fn check(kept: &[SecretUse<'_>], context: &Context) -> Secrets {
     let mut findings = Vec::new();
     let mut are_there = true;
     for kept in kept {
@@ -24,26 +24,31 @@ pub(super) fn look(kept: &[SecretUse<'_>], context: &Context) -> Secrets {
         let on = format!("{key} in {place}");
         let found = secrets::inspect(place).and_then(|found| secrets::read_use(kept).map(|_| found));
         findings.push(match found {
-            Ok(SecretFile::Private) => Finding::ok(Check::Secret, on, "is there, and private"),
+            Ok(SecretFile::Private) => CheckResult::ok(Check::Secret, on, "is there, and private"),
             Ok(SecretFile::Open { mode }) => {
                 let help = match place {
                     SecretRef::File(path) => format!("chmod 600 {}", super::files::quoted(path)),
                     SecretRef::Credential(_) | SecretRef::Env(_) => "make it private".to_owned(),
                 };
-                Finding::warning(Check::Secret, on, format!("mode {mode:04o} lets others than its owner use it"), help)
+                CheckResult::warning(
+                    Check::Secret,
+                    on,
+                    format!("mode {mode:04o} lets others than its owner use it"),
+                    help,
+                )
             }
             // A shell has no credentials: that says nothing about the service.
             Err(SecretError::NoCredentials { .. }) => {
                 are_there = false;
                 let why = "systemd gives credentials to the service only, and this is not the service";
-                Finding::skipped(Check::Secret, on, why).with_help(as_the_service(&context.file, &context.config))
+                CheckResult::skipped(Check::Secret, on, why).with_help(as_the_service(&context.file, &context.config))
             }
             Err(error) => {
                 are_there = false;
                 let source = std::error::Error::source(&error).map(|source| format!(": {source}"));
                 let why = format!("{error}{}", source.unwrap_or_default());
                 let help = format!("`{key}` in the configuration says where it is looked for");
-                Finding::failure(Check::Secret, on, why, help, Exit::Configuration)
+                CheckResult::failure(Check::Secret, on, why, help, Exit::Configuration)
             }
         });
     }

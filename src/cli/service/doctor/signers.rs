@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use chrono::TimeDelta;
 
-use super::finding::{Check, Finding};
+use super::finding::{Check, CheckResult};
 use crate::cli::context::Context;
 use crate::cli::output::{count, day};
 use crate::cli::set_up::init::TRIAL;
@@ -17,7 +17,7 @@ use crate::trust_files::TrustFiles;
 const SOON: TimeDelta = TimeDelta::days(30);
 
 /// Reads the files as every comparison does.
-pub(super) fn look(context: &Context) -> Vec<Finding> {
+pub(super) fn check(context: &Context) -> Vec<CheckResult> {
     let (now, approval) = (context.clock.now(), &context.config.approval);
     let name = approval.allowed_signers.display();
     let trust = TrustFiles::read(approval);
@@ -25,7 +25,7 @@ pub(super) fn look(context: &Context) -> Vec<Finding> {
         Ok(policy) => policy,
         Err(error) => {
             let help = "nobody's signature counts until it can be read; docs/keys.md has the form";
-            return vec![Finding::failure(Check::Signers, name, error, help, Exit::Configuration)];
+            return vec![CheckResult::failure(Check::Signers, name, error, help, Exit::Configuration)];
         }
     };
     let mut findings = Vec::new();
@@ -44,7 +44,7 @@ pub(super) fn look(context: &Context) -> Vec<Finding> {
             valid_before.filter(|end| *end < now).map(|end| format!("ended {}", day(end, now)))
         };
         if let Some(no) = no {
-            findings.push(Finding::ok(Check::Signers, on, format!("may not approve now: it {no}")));
+            findings.push(CheckResult::ok(Check::Signers, on, format!("may not approve now: it {no}")));
             continue;
         }
         let person = principals.first().map_or("", |first| policy.signers.person_of(first));
@@ -53,11 +53,11 @@ pub(super) fn look(context: &Context) -> Vec<Finding> {
         if principals.iter().any(|name| name == TRIAL) {
             let why = "may approve, and is a key for trying out, without a passphrase";
             let help = format!("put the line of your own key in its place in {name} before this counts; docs/keys.md");
-            findings.push(Finding::warning(Check::Signers, on, why, help));
+            findings.push(CheckResult::warning(Check::Signers, on, why, help));
             continue;
         }
         let until = valid_before.map_or("without an end".to_owned(), |end| format!("until {}", day(end, now)));
-        findings.push(Finding::ok(Check::Signers, on, format!("may approve, {until}")));
+        findings.push(CheckResult::ok(Check::Signers, on, format!("may approve, {until}")));
     }
     // A person with another key that goes on has nothing to do.
     for person in &people {
@@ -65,14 +65,14 @@ pub(super) fn look(context: &Context) -> Vec<Finding> {
         if end < now + SOON {
             let why = format!("can approve for {} more, until {}", days(end - now), day(end, now));
             let help = format!("add a line with a later valid-before to {name}; docs/keys.md, Rotation");
-            findings.push(Finding::warning(Check::SignerExpiry, display_safe(person), why, help));
+            findings.push(CheckResult::warning(Check::SignerExpiry, display_safe(person), why, help));
         }
     }
     findings.push(threshold(people.len(), policy.rules.least(), policy.rules.most(), &name.to_string()));
     findings
 }
 
-fn threshold(people: usize, least: usize, most: usize, name: &str) -> Finding {
+fn threshold(people: usize, least: usize, most: usize, name: &str) -> CheckResult {
     let can = match people {
         0 => "nobody can approve".to_owned(),
         1 => "1 person can approve".to_owned(),
@@ -82,15 +82,15 @@ fn threshold(people: usize, least: usize, most: usize, name: &str) -> Finding {
         let needed = if people < least { "every approval takes" } else { "what is most severe takes" };
         let why = format!("{can}, and {needed} {most}");
         let help = format!("add more people to {name}, or ask for fewer in [approval]; docs/keys.md");
-        return Finding::failure(Check::Threshold, "approvers", why, help, Exit::Configuration);
+        return CheckResult::failure(Check::Threshold, "approvers", why, help, Exit::Configuration);
     }
     let why =
         if least == most { format!("{can}, it takes {most}") } else { format!("{can}, it takes {least} to {most}") };
     if people == 1 {
         let help = "have a second key for each person, or a second person: a lost key then stops nothing";
-        return Finding::warning(Check::Threshold, "approvers", why, help);
+        return CheckResult::warning(Check::Threshold, "approvers", why, help);
     }
-    Finding::ok(Check::Threshold, "approvers", why)
+    CheckResult::ok(Check::Threshold, "approvers", why)
 }
 
 fn days(left: TimeDelta) -> String {

@@ -6,12 +6,12 @@ use chrono::{DateTime, TimeDelta, Utc};
 use indicatif::ProgressBar;
 use url::Url;
 
-use super::finding::{Check, Finding};
+use super::finding::{Check, CheckResult};
 use super::secret;
 use crate::cli::context::Context;
 use crate::cli::output::count;
 use crate::config::{self, Instance, NotRead, Source, refused};
-use crate::connect::{AllowedPeers, Endpoint, Proxy};
+use crate::connect::{ActiveProxy, AllowedPeers, Endpoint};
 use crate::exit::Exit;
 use crate::model::{Provider, State};
 use crate::provider::{Fetched, Limits, ReadError, Reader, Wanted};
@@ -25,11 +25,11 @@ const CLOCK_FAILURE: TimeDelta = TimeDelta::minutes(10);
 const MOST_NAMES: usize = 6;
 
 /// Looks at `instance`; `line` says how far it is.
-pub(super) async fn look(context: &Context, instance: &Instance, line: &ProgressBar) -> Vec<Finding> {
+pub(super) async fn check(context: &Context, instance: &Instance, line: &ProgressBar) -> Vec<CheckResult> {
     let id = &instance.id;
     line.set_message(format!("{id}: being reached"));
     line.tick();
-    let secret::Secrets { mut findings, are_there } = secret::look(&instance.secrets(), context);
+    let secret::Secrets { mut findings, are_there } = secret::check(&instance.secrets(), context);
     let mut is_reached = false;
     for url in hosts(&instance.source) {
         let Some(finding) = host(url, AllowedPeers::Anybody, &instance.proxy, Exit::Unavailable).await else {
@@ -39,7 +39,7 @@ pub(super) async fn look(context: &Context, instance: &Instance, line: &Progress
         findings.push(finding);
     }
     findings.extend(not_read(instance));
-    let skipped = |why| Finding::skipped(Check::Credential, "sections", why);
+    let skipped = |why| CheckResult::skipped(Check::Credential, "sections", why);
     if !are_there {
         findings.push(skipped("not read without its credentials"));
     } else if !is_reached {
@@ -88,24 +88,24 @@ fn hosts(source: &Source) -> Vec<&Url> {
 }
 
 /// Name, connection and certificate of the host of `url`, or of the proxy that stands before it.
-pub(super) async fn host(url: &Url, who: AllowedPeers, proxy: &config::Proxy, exit: Exit) -> Option<Finding> {
+pub(super) async fn host(url: &Url, who: AllowedPeers, proxy: &config::Proxy, exit: Exit) -> Option<CheckResult> {
     let host = Endpoint::of(url, who)?;
     let on = format!("{}:{}", host.host, host.port);
-    let proxy = match Proxy::find(proxy) {
+    let proxy = match ActiveProxy::find(proxy) {
         Ok(proxy) => proxy.filter(|proxy| proxy.is_for(url)),
-        Err(error) => return Some(Finding::failure(Check::Host, on, error, PROXY, Exit::Configuration)),
+        Err(error) => return Some(CheckResult::failure(Check::Host, on, error, PROXY, Exit::Configuration)),
     };
     let Some(proxy) = proxy else { return Some(endpoint(&host, exit).await) };
     if let Some(reason) = refused(url, who != AllowedPeers::Public).filter(|_| who != AllowedPeers::Anybody) {
-        return Some(Finding::failure(Check::Host, on, reason, ALLOW, exit));
+        return Some(CheckResult::failure(Check::Host, on, reason, ALLOW, exit));
     }
     let reached = Endpoint::of(&proxy.address(), AllowedPeers::Anybody)?.reach().await;
     Some(match reached {
         Ok(addresses) => {
-            Finding::ok(Check::Host, on, format!("asked through the proxy {proxy} ({addresses}), connected"))
+            CheckResult::ok(Check::Host, on, format!("asked through the proxy {proxy} ({addresses}), connected"))
         }
         Err(error) => {
-            Finding::failure(Check::Host, on, format!("asked through the proxy {proxy}: {error}"), PROXY, exit)
+            CheckResult::failure(Check::Host, on, format!("asked through the proxy {proxy}: {error}"), PROXY, exit)
         }
     })
 }
@@ -118,14 +118,14 @@ const PROXY: &str =
 const ALLOW: &str = "set `allow_private = true` there, if it is yours";
 
 /// Name, connection and certificate of what is asked directly.
-pub(super) async fn endpoint(endpoint: &Endpoint, exit: Exit) -> Finding {
+pub(super) async fn endpoint(endpoint: &Endpoint, exit: Exit) -> CheckResult {
     use crate::connect::ConnectError;
     let on = format!("{}:{}", endpoint.host, endpoint.port);
     match endpoint.reach().await {
         Ok(addresses) if endpoint.is_tls => {
-            Finding::ok(Check::Host, on, format!("{addresses}, connected, its certificate is trusted"))
+            CheckResult::ok(Check::Host, on, format!("{addresses}, connected, its certificate is trusted"))
         }
-        Ok(addresses) => Finding::ok(Check::Host, on, format!("{addresses}, connected")),
+        Ok(addresses) => CheckResult::ok(Check::Host, on, format!("{addresses}, connected")),
         Err(error) => {
             let help = match &error {
                 ConnectError::Name(_) => "check the name in the configuration, and /etc/resolv.conf",
@@ -140,13 +140,13 @@ pub(super) async fn endpoint(endpoint: &Endpoint, exit: Exit) -> Finding {
                 }
                 ConnectError::Tls { .. } => "check host and port: is it this service that listens there?",
             };
-            Finding::failure(Check::Host, on, error, help, exit)
+            CheckResult::failure(Check::Host, on, error, help, exit)
         }
     }
 }
 
 /// Nothing was read because of something on this machine.
-fn unreadable(error: &ReadError) -> Finding {
+fn unreadable(error: &ReadError) -> CheckResult {
     let (help, exit) = match error {
         ReadError::Secret(_) | ReadError::BadSecret(_) => {
             ("write the credential there as the vendor shows it", Exit::Configuration)
@@ -157,11 +157,11 @@ fn unreadable(error: &ReadError) -> Finding {
         }
         ReadError::Client(_) => ("install the CA certificates of this system (ca-certificates)", Exit::Internal),
     };
-    Finding::failure(Check::Credential, "sections", error, help, exit)
+    CheckResult::failure(Check::Credential, "sections", error, help, exit)
 }
 
 /// What the configuration does not read, and with which credential it could.
-fn not_read(instance: &Instance) -> Vec<Finding> {
+fn not_read(instance: &Instance) -> Vec<CheckResult> {
     let mut missing: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     let mut chosen: Vec<&str> = Vec::new();
     for section in Table::of(instance.id.provider).sections() {
@@ -171,7 +171,7 @@ fn not_read(instance: &Instance) -> Vec<Finding> {
             Ok(()) | Err(NotRead::TooDeep | NotRead::OtherVendor) => {}
         }
     }
-    let mut findings: Vec<Finding> = missing
+    let mut findings: Vec<CheckResult> = missing
         .into_iter()
         .map(|(key, names)| {
             let why = format!("{} not read without it: {}", are(names.len()), some(&names));
@@ -179,18 +179,18 @@ fn not_read(instance: &Instance) -> Vec<Finding> {
                 "`{key}` in the configuration would open them; `authdrift sections {}` lists them",
                 instance.id
             );
-            Finding::skipped(Check::Section, format!("no {key}"), why).with_help(help)
+            CheckResult::skipped(Check::Section, format!("no {key}"), why).with_help(help)
         })
         .collect();
     if !chosen.is_empty() {
         let why = format!("{} not read, because it names them: {}", are(chosen.len()), some(&chosen));
-        findings.push(Finding::skipped(Check::Section, "leave_out", why));
+        findings.push(CheckResult::skipped(Check::Section, "leave_out", why));
     }
     findings
 }
 
 /// What the vendor makes of the credentials.
-fn credentials(instance: &Instance, fetched: &Fetched) -> Vec<Finding> {
+fn credentials(instance: &Instance, fetched: &Fetched) -> Vec<CheckResult> {
     let mut findings = Vec::new();
     for (api, reason) in &fetched.refused {
         let help = match instance.id.provider {
@@ -200,17 +200,17 @@ fn credentials(instance: &Instance, fetched: &Fetched) -> Vec<Finding> {
                  APIs > Auth0 Management API)"
             }
         };
-        findings.push(Finding::failure(Check::Credential, api.credential(), reason, help, Exit::Credentials));
+        findings.push(CheckResult::failure(Check::Credential, api.credential(), reason, help, Exit::Credentials));
     }
     if let Some(mismatch) = &fetched.mismatch {
         let help = "take both keys from the same page of the dashboard";
-        findings.push(Finding::failure(Check::Credential, "keys", mismatch, help, Exit::Configuration));
+        findings.push(CheckResult::failure(Check::Credential, "keys", mismatch, help, Exit::Configuration));
     }
     findings
 }
 
 /// What can be read, and what not, and why.
-fn sections(instance: &Instance, fetched: &Fetched) -> Vec<Finding> {
+fn sections(instance: &Instance, fetched: &Fetched) -> Vec<CheckResult> {
     let table = Table::of(instance.id.provider);
     let mut details = Vec::new();
     let (mut read, mut without) = (0, 0);
@@ -221,7 +221,7 @@ fn sections(instance: &Instance, fetched: &Fetched) -> Vec<Finding> {
         let refusal = match outcome {
             Ok(_) => {
                 read += 1;
-                details.push(Finding::ok(Check::Section, name, "can be read").in_detail());
+                details.push(CheckResult::ok(Check::Section, name, "can be read").in_detail());
                 continue;
             }
             Err(refusal) => refusal,
@@ -231,12 +231,12 @@ fn sections(instance: &Instance, fetched: &Fetched) -> Vec<Finding> {
             State::Value | State::Off | State::NotOnPlan => {
                 without += 1;
                 let why = if reason.is_empty() { state.to_string() } else { format!("{state}: {reason}") };
-                details.push(Finding::ok(Check::Section, name, why).in_detail());
+                details.push(CheckResult::ok(Check::Section, name, why).in_detail());
             }
             State::NotPermitted => {
                 forbidden.entry(&section.scope).or_insert_with(|| (Vec::new(), reason)).0.push(name);
                 let help = format!("it takes {}", crate::cli::knowledge::sections::needs(section));
-                let detail = Finding::failure(Check::Section, name, reason, help, Exit::Credentials);
+                let detail = CheckResult::failure(Check::Section, name, reason, help, Exit::Credentials);
                 details.push(detail.in_detail());
             }
             State::Unreachable | State::Suspect => {
@@ -245,7 +245,7 @@ fn sections(instance: &Instance, fetched: &Fetched) -> Vec<Finding> {
                     unreachable.entry(reason).or_default().push(name);
                 }
                 let exit = if is_told { Exit::Credentials } else { Exit::Unavailable };
-                details.push(Finding::failure(Check::Section, name, reason, "", exit).in_detail());
+                details.push(CheckResult::failure(Check::Section, name, reason, "", exit).in_detail());
             }
         }
     }
@@ -256,20 +256,20 @@ fn sections(instance: &Instance, fetched: &Fetched) -> Vec<Finding> {
     }
     let mut findings = Vec::new();
     if read + without == all && all > 0 {
-        findings.push(Finding::ok(Check::Credential, "sections", why));
+        findings.push(CheckResult::ok(Check::Credential, "sections", why));
     } else {
         let help = "what cannot be read is not watched; what follows says why";
-        findings.push(Finding::warning(Check::Credential, "sections", why, help));
+        findings.push(CheckResult::warning(Check::Credential, "sections", why, help));
     }
     for (scope, (names, reason)) in forbidden {
         let names: Vec<&str> = names.into_iter().collect();
         let why = format!("missing, so {} not be read: {} ({reason})", can(names.len()), some(&names));
-        findings.push(Finding::failure(Check::Permission, scope, why, grant(instance, scope), Exit::Credentials));
+        findings.push(CheckResult::failure(Check::Permission, scope, why, grant(instance, scope), Exit::Credentials));
     }
     for (reason, names) in unreachable {
         let why = format!("{} not be read: {reason}", can(names.len()));
         let help = "try again later; if it stays so, see docs/coverage.md, or name them in `leave_out`";
-        findings.push(Finding::failure(Check::Section, some(&names), why, help, Exit::Unavailable));
+        findings.push(CheckResult::failure(Check::Section, some(&names), why, help, Exit::Unavailable));
     }
     findings.extend(details);
     findings
@@ -285,21 +285,21 @@ fn grant(instance: &Instance, scope: &str) -> String {
 }
 
 /// What the credential may beyond what it takes, and what it may not although nothing asked for it yet.
-fn rights(instance: &Instance, fetched: &Fetched) -> Vec<Finding> {
+fn rights(instance: &Instance, fetched: &Fetched) -> Vec<CheckResult> {
     let table = Table::of(instance.id.provider);
     if instance.id.provider == Provider::Clerk {
         let Source::Clerk(clerk) = &instance.source else { return Vec::new() };
         if clerk.secret_key.is_none() && clerk.platform.is_none() {
-            return vec![Finding::ok(Check::Rights, "publishable key", "it is public, and opens nothing else")];
+            return vec![CheckResult::ok(Check::Rights, "publishable key", "it is public, and opens nothing else")];
         }
         let why =
             "whoever has it can change the instance: Clerk has no keys that only read, and this program only reads";
-        return vec![Finding::ok(Check::Rights, "Clerk's keys", why)];
+        return vec![CheckResult::ok(Check::Rights, "Clerk's keys", why)];
     }
     let Some(granted) = &fetched.granted else {
         if fetched.refused.is_empty() {
             let why = "the token does not say what it may";
-            return vec![Finding::skipped(Check::Rights, "token", why)];
+            return vec![CheckResult::skipped(Check::Rights, "token", why)];
         }
         return Vec::new();
     };
@@ -319,7 +319,7 @@ fn rights(instance: &Instance, fetched: &Fetched) -> Vec<Finding> {
     if !missing.is_empty() {
         let why = "not granted; nothing asked for it today, and sections go blind when something does";
         let help = "grant it to the application (Applications > APIs > Auth0 Management API)";
-        findings.push(Finding::warning(Check::Permission, missing.join(", "), why, help));
+        findings.push(CheckResult::warning(Check::Permission, missing.join(", "), why, help));
     }
     let more: Vec<&str> = granted.difference(&known).map(String::as_str).collect();
     let (writing, reading): (Vec<&str>, Vec<&str>) = more.into_iter().partition(|scope| !scope.starts_with("read:"));
@@ -332,39 +332,39 @@ fn rights(instance: &Instance, fetched: &Fetched) -> Vec<Finding> {
     ] {
         if !scopes.is_empty() {
             let help = "take it from the application (Applications > APIs > Auth0 Management API)";
-            findings.push(Finding::warning(Check::Rights, scopes.join(", "), why, help));
+            findings.push(CheckResult::warning(Check::Rights, scopes.join(", "), why, help));
         }
     }
     if findings.is_empty() {
-        findings.push(Finding::ok(Check::Rights, "token", "it may read what it has to, and nothing else"));
+        findings.push(CheckResult::ok(Check::Rights, "token", "it may read what it has to, and nothing else"));
     }
     findings
 }
 
 /// The time of this machine against the vendor's newest answer, which came between `start` and `end`.
-fn clock(fetched: &Fetched, start: DateTime<Utc>, end: DateTime<Utc>) -> Finding {
+fn clock(fetched: &Fetched, start: DateTime<Utc>, end: DateTime<Utc>) -> CheckResult {
     let dates = fetched.collection.iter().filter_map(|note| note.date.as_deref());
     // The newest: a cache may repeat an old one.
     let Some(newest) = dates.filter_map(|date| DateTime::parse_from_rfc2822(date).ok()).max() else {
-        return Finding::skipped(Check::Clock, "clock", "no answer of the vendor says what time it is");
+        return CheckResult::skipped(Check::Clock, "clock", "no answer of the vendor says what time it is");
     };
     compare_clocks(newest.to_utc(), start, end)
 }
 
 /// What is certain about the difference, however long the answers took.
-fn compare_clocks(theirs: DateTime<Utc>, start: DateTime<Utc>, end: DateTime<Utc>) -> Finding {
+fn compare_clocks(theirs: DateTime<Utc>, start: DateTime<Utc>, end: DateTime<Utc>) -> CheckResult {
     let (ahead, behind) = (start - theirs, theirs - end);
     let (difference, which) = if ahead > behind { (ahead, "ahead of") } else { (behind, "behind") };
     if difference <= CLOCK_WARNING {
-        return Finding::ok(Check::Clock, "clock", "as the vendor's, to the minute");
+        return CheckResult::ok(Check::Clock, "clock", "as the vendor's, to the minute");
     }
     let spoken = humantime::format_duration(difference.to_std().unwrap_or_default());
     let why = format!("this machine is at least {spoken} {which} the vendor's time");
     let help = "start time synchronisation (timedatectl set-ntp true): approvals and tokens are held against the clock";
     if difference > CLOCK_FAILURE {
-        return Finding::failure(Check::Clock, "clock", why, help, Exit::Configuration);
+        return CheckResult::failure(Check::Clock, "clock", why, help, Exit::Configuration);
     }
-    Finding::warning(Check::Clock, "clock", why, help)
+    CheckResult::warning(Check::Clock, "clock", why, help)
 }
 
 /// The first few names.

@@ -1,8 +1,8 @@
 //! Whether something watches, and when it last did.
 
-use super::finding::{Check, Finding};
+use super::finding::{Check, CheckResult};
 use crate::cli::context::Context;
-use crate::cli::error::AS_ANOTHER;
+use crate::cli::error::RUN_AS_HINT;
 use crate::cli::output::time;
 use crate::config::Instance;
 use crate::daemon::lock::is_running;
@@ -13,22 +13,24 @@ use crate::store::Store;
 use crate::trust_files::TrustFiles;
 
 /// Looks at the daemon, and at the last cycle of each of `chosen`.
-pub(super) fn look(context: &Context, chosen: &[Instance]) -> Vec<Finding> {
+pub(super) fn check(context: &Context, chosen: &[Instance]) -> Vec<CheckResult> {
     let path = &context.config.store;
     let start = "start it: systemctl start authdrift, or `authdrift run`";
     let running = is_running(path);
     let daemon = match &running {
-        Ok(true) => Finding::ok(Check::Daemon, "daemon", "is running"),
-        Ok(false) => Finding::warning(Check::Daemon, "daemon", "is not running: nothing is read on schedule", start),
+        Ok(true) => CheckResult::ok(Check::Daemon, "daemon", "is running"),
+        Ok(false) => {
+            CheckResult::warning(Check::Daemon, "daemon", "is not running: nothing is read on schedule", start)
+        }
         Err(error) => {
             let why = format!("cannot be seen from here: {error}");
-            Finding::skipped(Check::Daemon, "daemon", why).with_help(AS_ANOTHER)
+            CheckResult::skipped(Check::Daemon, "daemon", why).with_help(RUN_AS_HINT)
         }
     };
     let mut findings = vec![daemon];
     let Ok((store, _)) = Store::open_to_look(path) else {
         let why = "it takes a database that can be opened";
-        findings.extend(chosen.iter().map(|instance| Finding::skipped(Check::LastCycle, &instance.id, why)));
+        findings.extend(chosen.iter().map(|instance| CheckResult::skipped(Check::LastCycle, &instance.id, why)));
         return findings;
     };
     let is_running = matches!(running, Ok(true));
@@ -36,30 +38,30 @@ pub(super) fn look(context: &Context, chosen: &[Instance]) -> Vec<Finding> {
     findings
 }
 
-fn last_cycle(context: &Context, store: &Store, instance: &Instance, is_running: bool) -> Finding {
+fn last_cycle(context: &Context, store: &Store, instance: &Instance, is_running: bool) -> CheckResult {
     let (id, now) = (&instance.id, context.clock.now());
     let (catalogue, trust) = (context.catalogues.of(id.provider), TrustFiles::read(&context.config.approval));
     let status = match store.read(|tx| InstanceStatus::load(tx, instance, catalogue, &trust, now)) {
         Ok(status) => status,
-        Err(error) => return Finding::failure(Check::LastCycle, id, error, "see docs/operations.md", Exit::Io),
+        Err(error) => return CheckResult::failure(Check::LastCycle, id, error, "see docs/operations.md", Exit::Io),
     };
     let Some(cycle) = &status.cycle else {
         let why = "it was never read";
-        return Finding::warning(Check::LastCycle, id, why, "start the daemon, or run `authdrift check`");
+        return CheckResult::warning(Check::LastCycle, id, why, "start the daemon, or run `authdrift check`");
     };
     let spoken = format!("last cycle {}, {}", time(cycle.at, now), status.verdict.words());
     let read = status.sections.as_ref().map(|sections| sections.read_at);
     let Some(read) = read else {
         let help = "what is said of its hosts and credentials below says why";
-        return Finding::failure(Check::LastCycle, id, format!("{spoken}; never read"), help, Exit::Unavailable);
+        return CheckResult::failure(Check::LastCycle, id, format!("{spoken}; never read"), help, Exit::Unavailable);
     };
     if !instance.schedule.is_late(read, now) {
         if !matches!(status.verdict, Verdict::Untrusted | Verdict::Error) {
-            return Finding::ok(Check::LastCycle, id, spoken);
+            return CheckResult::ok(Check::LastCycle, id, spoken);
         }
         let why = format!("{spoken}; last read {}", time(read, now));
         let help = "what failed above or below says why; if nothing did, the next cycle is better";
-        return Finding::warning(Check::LastCycle, id, why, help);
+        return CheckResult::warning(Check::LastCycle, id, why, help);
     }
     let why = format!(
         "{spoken}; not read since {}, and its schedule is {}",
@@ -68,7 +70,7 @@ fn last_cycle(context: &Context, store: &Store, instance: &Instance, is_running:
     );
     if is_running {
         let help = "the daemon is running and does not get through; what follows says why, and so does its log";
-        return Finding::failure(Check::LastCycle, id, why, help, Exit::Unavailable);
+        return CheckResult::failure(Check::LastCycle, id, why, help, Exit::Unavailable);
     }
-    Finding::warning(Check::LastCycle, id, why, "start the daemon")
+    CheckResult::warning(Check::LastCycle, id, why, "start the daemon")
 }

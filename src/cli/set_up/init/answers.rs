@@ -19,19 +19,19 @@ const VALIDITY: Days = Days::new(365);
 /// Everything that only a person can say.
 #[derive(Debug)]
 pub(super) struct Answers {
-    pub(super) clerk: Option<Clerk>,
-    pub(super) auth0: Option<Auth0>,
+    pub(super) clerk: Option<ClerkAnswers>,
+    pub(super) auth0: Option<Auth0Answers>,
     pub(super) approver: Approver,
 }
 
 #[derive(Debug)]
-pub(super) struct Clerk {
+pub(super) struct ClerkAnswers {
     pub(super) name: String,
     pub(super) publishable_key: String,
 }
 
 #[derive(Debug)]
-pub(super) struct Auth0 {
+pub(super) struct Auth0Answers {
     pub(super) name: String,
     pub(super) domain: String,
     pub(super) client_id: String,
@@ -80,15 +80,15 @@ impl Approver {
     }
 }
 
-fn clerk(options: &InitOptions) -> Result<Clerk, CliError> {
+fn clerk(options: &InitOptions) -> Result<ClerkAnswers, CliError> {
     let name = name(options.clerk.as_ref(), "--clerk")?;
     let question = "Clerk Dashboard > Configure > API keys; it is not a secret.\nPublishable key";
     let check = |key: &str| PublishableKey::decode(key).map(drop).map_err(|error| format!("it {error}"));
     let publishable_key = given_or_asked(options.publishable_key.as_ref(), "--publishable-key", question, None, check)?;
-    Ok(Clerk { name, publishable_key })
+    Ok(ClerkAnswers { name, publishable_key })
 }
 
-fn auth0(options: &InitOptions) -> Result<Auth0, CliError> {
+fn auth0(options: &InitOptions) -> Result<Auth0Answers, CliError> {
     let name = name(options.auth0.as_ref(), "--auth0")?;
     let question = "The tenant's own domain, like acme.eu.auth0.com, not a custom one.\nDomain";
     let check = |domain: &str| {
@@ -104,7 +104,7 @@ fn auth0(options: &InitOptions) -> Result<Auth0, CliError> {
         _ => Err("it is not a client ID; a client secret is never written here".to_owned()),
     };
     let client_id = given_or_asked(options.client_id.as_ref(), "--client-id", question, None, check)?;
-    Ok(Auth0 { name, domain, client_id })
+    Ok(Auth0Answers { name, domain, client_id })
 }
 
 /// The last day on which a key that is listed today may approve.

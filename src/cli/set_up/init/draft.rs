@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use chrono::NaiveDate;
 
 use super::answers::{Answers, valid_until};
-use super::folder::{Folder, Kind, SIGNERS, TRIAL_KEY};
+use super::folder::{Folder, FolderKind, SIGNERS, TRIAL_KEY};
 use super::public_key::PublicLine;
 use crate::model::Provider;
 use crate::trust::statement::NAMESPACE;
@@ -82,11 +82,11 @@ impl Draft<'_> {
     }
 
     fn general(&self, text: &mut String) {
-        let system = self.folder.kind == Kind::System;
+        let system = self.folder.kind == FolderKind::System;
         let (is_on, database) = match self.folder.kind {
-            Kind::System => (On, "/var/lib/authdrift/authdrift.db"),
-            Kind::Own => (Off, "authdrift.db"),
-            Kind::Whole => (On, "authdrift.db"),
+            FolderKind::System => (On, "/var/lib/authdrift/authdrift.db"),
+            FolderKind::Own => (Off, "authdrift.db"),
+            FolderKind::Whole => (On, "authdrift.db"),
         };
         let beside = |name: &str| if system { self.folder.file(name).display().to_string() } else { name.to_owned() };
         table(text, "[store]", On);
@@ -145,7 +145,7 @@ impl Draft<'_> {
     }
 
     fn secret(&self, name: &str) -> String {
-        let place = if self.folder.kind == Kind::System { "credential" } else { "file" };
+        let place = if self.folder.kind == FolderKind::System { "credential" } else { "file" };
         format!("{{ {place} = {} }}", string(name))
     }
 }
@@ -212,7 +212,7 @@ fn read_example() -> Vec<Words> {
 mod tests {
     use std::path::Path;
 
-    use super::super::answers::{Approver, Auth0};
+    use super::super::answers::{Approver, Auth0Answers};
     use super::*;
     use crate::config::{self, Auth0Credential, SecretRef, Source, Sources};
 
@@ -242,7 +242,7 @@ mod tests {
         let key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIEWcOr7Aei1lLuTjnVpEJtFE8ZLMNfnPqSVyJ7BCI1Sg";
         let public = PublicLine::read(key).unwrap();
         let approver = Approver { principal: "alice@example.com".to_owned(), key: Some(public.clone()), file: None };
-        let auth0 = Auth0 {
+        let auth0 = Auth0Answers {
             name: "acme".to_owned(),
             domain: "acme.eu.auth0.com".to_owned(),
             client_id: "aBcDeFgHiJkLmNoP".to_owned(),
@@ -251,14 +251,14 @@ mod tests {
         let credential = || SecretRef::Credential("auth0-acme".to_owned());
         let file = |path: &str| SecretRef::File(path.into());
         for (path, kind, database, secret) in [
-            ("/etc/authdrift", Kind::System, "/var/lib/authdrift/authdrift.db", credential()),
+            ("/etc/authdrift", FolderKind::System, "/var/lib/authdrift/authdrift.db", credential()),
             (
                 "/h/.config/authdrift",
-                Kind::Own,
+                FolderKind::Own,
                 "/h/state/authdrift/authdrift.db",
                 file("/h/.config/authdrift/auth0-acme"),
             ),
-            ("/h/try", Kind::Whole, "/h/try/authdrift.db", file("/h/try/auth0-acme")),
+            ("/h/try", FolderKind::Whole, "/h/try/authdrift.db", file("/h/try/auth0-acme")),
         ] {
             let folder = Folder { path: path.into(), kind };
             let today = "2026-11-22".parse().unwrap();

@@ -16,7 +16,7 @@ pub(super) const TRIAL_PUBLIC: &str = "trial_key.pub";
 
 /// Whose configuration it is, which decides where database and secrets are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum FolderKind {
     /// The service's: `/etc/authdrift`, with the database in `/var/lib` and secrets as systemd credentials.
     System,
     /// The user's own, with the database in their state folder.
@@ -29,7 +29,7 @@ pub(super) enum Kind {
 #[derive(Debug)]
 pub(super) struct Folder {
     pub(super) path: PathBuf,
-    pub(super) kind: Kind,
+    pub(super) kind: FolderKind,
 }
 
 impl Folder {
@@ -44,9 +44,9 @@ impl Folder {
         })?;
         let path = std::path::absolute(&path).unwrap_or(path);
         let kind = match &path {
-            path if *path == system => Kind::System,
-            path if Some(path) == own_folder().as_ref() => Kind::Own,
-            _ => Kind::Whole,
+            path if *path == system => FolderKind::System,
+            path if Some(path) == own_folder().as_ref() => FolderKind::Own,
+            _ => FolderKind::Whole,
         };
         Ok(Self { path, kind })
     }
@@ -87,7 +87,7 @@ impl<'a> Staged<'a> {
     pub(super) fn new(folder: &'a Folder) -> Result<Self, CliError> {
         let made_folder = !folder.path.exists();
         // The service reads its folder as its own user; what is for one person is for nobody else.
-        let mode = if folder.kind == Kind::System { 0o755 } else { 0o700 };
+        let mode = if folder.kind == FolderKind::System { 0o755 } else { 0o700 };
         let make = |mode: u32, path: &Path| fs::DirBuilder::new().recursive(true).mode(mode).create(path);
         make(mode, &folder.path).map_err(|error| failed(&folder.path, &error))?;
         let place = folder.file(&format!(".init-{}", uuid::Uuid::now_v7().simple()));
@@ -178,7 +178,7 @@ mod tests {
     #[test]
     fn a_file_that_came_meanwhile_stays_and_nothing_else_is_left() {
         let parent = tempfile::tempdir().unwrap();
-        let folder = Folder { path: parent.path().join("new"), kind: Kind::Whole };
+        let folder = Folder { path: parent.path().join("new"), kind: FolderKind::Whole };
         let mut staged = Staged::new(&folder).unwrap();
         staged.add(SIGNERS, "ours", 0o644).unwrap();
         staged.add(CONFIG, "ours", 0o640).unwrap();

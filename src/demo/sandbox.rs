@@ -1,4 +1,4 @@
-//! The stage of the demo: simulators, keys, configuration, all in one folder.
+//! The sandbox of the demo: simulators, keys, configuration, all in one folder.
 
 use std::fs;
 use std::io::{self, Write};
@@ -19,8 +19,8 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
 const WEBHOOK_SECRET: &str = "whsec_ZGVtbyBzZWNyZXQsIG5vdCBmb3IgcmVhbCB1c2U=";
 
-/// The people and machines of the story.
-pub(super) struct Stage {
+/// The people and machines of the script.
+pub(super) struct Sandbox {
     pub(super) folder: PathBuf,
     pub(super) config: PathBuf,
     pub(super) database: PathBuf,
@@ -28,11 +28,11 @@ pub(super) struct Stage {
     pub(super) clerk: Clerk,
     pub(super) smtp: Smtp,
     pub(super) webhook: Webhook,
-    // Only has to live as long as the story.
+    // Only has to live as long as the script.
     _auth0: Auth0,
 }
 
-impl Stage {
+impl Sandbox {
     pub(super) async fn set(folder: &Path) -> Result<Self, CliError> {
         let failed = |error: io::Error| CliError::new(Exit::Io, format!("cannot set up the demo: {error}"));
         let clerk = Clerk::lantern_books().await.map_err(failed)?;
@@ -67,7 +67,7 @@ impl Stage {
     }
 
     /// Leaves a file to look at.
-    pub(super) fn keep(&self, folder: &str, name: &str, content: &[u8]) -> Result<(), CliError> {
+    pub(super) fn save(&self, folder: &str, name: &str, content: &[u8]) -> Result<(), CliError> {
         let folder = self.folder.join(folder);
         let path = folder.join(name);
         make_private_folder(&folder)
