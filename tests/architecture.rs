@@ -272,6 +272,25 @@ fn files_use_each_other_in_no_circle() {
     assert!(circles.is_empty(), "\n{}\n", circles.join("\n"));
 }
 
+/// The type names that two files define, and why.
+const SHARED_NAMES: &[(&str, &str)] =
+    &[("Webhook", "a receiver in the configuration, and the server of the simulator that takes its messages")];
+
+#[test]
+fn a_type_name_means_one_thing() {
+    let mut files_of: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for file in files() {
+        for name in file.types() {
+            files_of.entry(name).or_default().push(file.path.clone());
+        }
+    }
+    files_of.retain(|_, files| files.len() > 1);
+    for (name, why) in SHARED_NAMES {
+        assert!(files_of.remove(*name).is_some(), "{name} ({why}) is defined once: take it off the list");
+    }
+    assert!(files_of.is_empty(), "defined more than once: {files_of:#?}");
+}
+
 #[test]
 fn lib_rs_lists_the_same_layers() {
     let lib = fs::read_to_string(source_folder().join("lib.rs")).unwrap();

@@ -14,9 +14,9 @@ use crate::telemetry::{CycleEnded, CycleHealth, Delivered, HISTORY, OBSERVABLES,
 const HOSTILE: &str = "x\" verdict=in_sync\nPRIORITY=0\r\n\u{1b}[2J\u{202e}<0>\u{0}";
 
 #[derive(Clone, Default)]
-struct Kept(Arc<Mutex<Vec<u8>>>);
+struct KeptLines(Arc<Mutex<Vec<u8>>>);
 
-impl Write for Kept {
+impl Write for KeptLines {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.0.lock().unwrap().extend_from_slice(bytes);
         Ok(bytes.len())
@@ -29,7 +29,7 @@ impl Write for Kept {
 
 /// What is written while `work` runs.
 fn written(style: Style, work: impl FnOnce()) -> String {
-    let kept = Kept::default();
+    let kept = KeptLines::default();
     let lines = tracing_subscriber::registry().with(Lines::new(style, kept.clone()));
     tracing::subscriber::with_default(lines, work);
     let bytes = kept.0.lock().unwrap().clone();

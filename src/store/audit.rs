@@ -15,7 +15,7 @@ use super::cycles::Cycle;
 use super::events;
 use super::events::since;
 use super::history::History;
-use super::history_state::{LastGood, State};
+use super::history_state::{HistoryState, LastGood};
 use super::instances::InstanceRow;
 use super::outgoing::{CLAIM_BELIEVED, ToldMessage};
 use super::{Store, Stored, Transaction, cycles, documents, drifts, from_millis, instances, news, outbox, to_millis};
@@ -260,7 +260,7 @@ fn snapshots(
     Ok(())
 }
 
-fn each_instance(tx: &Transaction<'_>, told: &State, wrong: &mut Findings) -> Stored<()> {
+fn each_instance(tx: &Transaction<'_>, told: &HistoryState, wrong: &mut Findings) -> Stored<()> {
     let mut query = tx.prepare("SELECT name FROM instances ORDER BY name")?;
     let names: Vec<String> = query.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
     let mut known = BTreeSet::new();
@@ -280,7 +280,13 @@ fn each_instance(tx: &Transaction<'_>, told: &State, wrong: &mut Findings) -> St
     Ok(())
 }
 
-fn told_of(tx: &Transaction<'_>, id: &InstanceId, row: InstanceRow, told: &State, wrong: &mut Findings) -> Stored<()> {
+fn told_of(
+    tx: &Transaction<'_>,
+    id: &InstanceId,
+    row: InstanceRow,
+    told: &HistoryState,
+    wrong: &mut Findings,
+) -> Stored<()> {
     compare_drifts(id, &drifts::known(tx, row)?, told, wrong);
     compare_sections(id, &news::known(tx, row)?, told, wrong);
     Ok(())
@@ -291,7 +297,7 @@ fn cycles_of(
     tx: &Transaction<'_>,
     id: &InstanceId,
     row: InstanceRow,
-    told: &State,
+    told: &HistoryState,
     wrong: &mut Findings,
 ) -> Stored<()> {
     match cycles::latest(tx, row)? {
@@ -313,7 +319,7 @@ fn contradicts(
     tx: &Transaction<'_>,
     id: &InstanceId,
     row: InstanceRow,
-    told: &State,
+    told: &HistoryState,
     latest: &Cycle,
 ) -> Stored<Option<String>> {
     let verdict = display_safe(&latest.verdict);
@@ -346,14 +352,19 @@ fn contradicts(
 }
 
 /// Instances that the history speaks of and that are not `known`.
-fn missing(told: &State, known: &BTreeSet<InstanceId>, asked: impl Fn(&InstanceId) -> bool, wrong: &mut Findings) {
+fn missing(
+    told: &HistoryState,
+    known: &BTreeSet<InstanceId>,
+    asked: impl Fn(&InstanceId) -> bool,
+    wrong: &mut Findings,
+) {
     let spoken_of: BTreeSet<&InstanceId> = told.drifts.keys().chain(told.sections.keys()).collect();
     for id in spoken_of.into_iter().filter(|id| asked(id) && !known.contains(*id)) {
         wrong.push(format!("the history speaks of {id}, and it is not there"));
     }
 }
 
-fn compare_drifts(id: &InstanceId, known: &BTreeMap<Digest, Drift>, told: &State, wrong: &mut Findings) {
+fn compare_drifts(id: &InstanceId, known: &BTreeMap<Digest, Drift>, told: &HistoryState, wrong: &mut Findings) {
     let none = BTreeMap::new();
     let told = told.drifts.get(id).unwrap_or(&none);
     let mut seen = BTreeSet::new();
@@ -373,7 +384,7 @@ fn compare_drifts(id: &InstanceId, known: &BTreeMap<Digest, Drift>, told: &State
         }
         let is_last_good = match &last.last_good {
             LastGood::Untold => true,
-            LastGood::State(told) => *told == json!(drift.last_good.map(written)),
+            LastGood::Told(told) => *told == json!(drift.last_good.map(written)),
         };
         let is_as_told = drift.status == last.status
             && Digest::of(&to_bytes(&expected)) == last.content
@@ -396,7 +407,7 @@ fn compare_drifts(id: &InstanceId, known: &BTreeMap<Digest, Drift>, told: &State
 fn compare_sections(
     id: &InstanceId,
     known: &BTreeMap<String, crate::incident::SectionIncident>,
-    told: &State,
+    told: &HistoryState,
     wrong: &mut Findings,
 ) {
     let none = BTreeMap::new();
@@ -429,7 +440,7 @@ fn compare_sections(
 
 /// What is wrong with messages, and the instance that each history tells it is about. Unless it looks at `everything`, it looks
 /// at what can keep people from hearing: it is looked at before comparisons. No index is asked.
-fn messages(tx: &Transaction<'_>, told: &State, everything: bool) -> Stored<Vec<(Option<InstanceId>, String)>> {
+fn messages(tx: &Transaction<'_>, told: &HistoryState, everything: bool) -> Stored<Vec<(Option<InstanceId>, String)>> {
     let mut query = tx.prepare_cached(
         "SELECT id, state, instance, alert, next_at, attempts, first_at, passed, done_at, rowid, claimed_to
          FROM outbox NOT INDEXED",

@@ -11,7 +11,7 @@ use serde_json::json;
 use super::events::{self, Event};
 use super::history;
 use super::outbox::{MESSAGE, keep, message_of, mirror, row_of};
-use super::outgoing::{State, ToldMessage};
+use super::outgoing::{MessageState, ToldMessage};
 use super::{Stored, Transaction, from_millis};
 use crate::message::fold::fold;
 use crate::message::subject::subject;
@@ -31,7 +31,7 @@ const HELD_UP: TimeDelta = TimeDelta::minutes(10);
 
 /// A message, and what became of it.
 #[derive(Debug, Clone)]
-pub struct Kept {
+pub struct QueuedMessage {
     /// Its name, the same for every try.
     pub id: MessageId,
     /// The receiver's name.
@@ -61,8 +61,8 @@ pub struct Kept {
 const COLUMNS: &str = "id, receiver, alert, instance, subject, created_at, attempts, state, next_at, claimed_to, \
                        last_outcome, done_at";
 
-fn kept(row: &Row<'_>) -> Stored<Kept> {
-    Ok(Kept {
+fn kept(row: &Row<'_>) -> Stored<QueuedMessage> {
+    Ok(QueuedMessage {
         id: MessageId::from_text(row.get::<_, String>(0)?),
         receiver: row.get(1)?,
         alert: serde_json::from_str(&row.get::<_, String>(2)?).map_err(|error| error.to_string()),
@@ -82,7 +82,7 @@ fn kept(row: &Row<'_>) -> Stored<Kept> {
 ///
 /// # Errors
 /// The database cannot be read.
-pub fn list(tx: &Transaction<'_>, all: bool) -> Stored<Vec<Kept>> {
+pub fn list(tx: &Transaction<'_>, all: bool) -> Stored<Vec<QueuedMessage>> {
     let mut query = tx.prepare_cached(&format!(
         "SELECT {COLUMNS} FROM outbox WHERE ?1 OR state IN ('waiting', 'dead') ORDER BY rowid"
     ))?;
@@ -98,7 +98,7 @@ pub fn list(tx: &Transaction<'_>, all: bool) -> Stored<Vec<Kept>> {
 ///
 /// # Errors
 /// The database cannot be read.
-pub fn find(tx: &Transaction<'_>, id: &str) -> Stored<Vec<Kept>> {
+pub fn find(tx: &Transaction<'_>, id: &str) -> Stored<Vec<QueuedMessage>> {
     let mut query = tx.prepare_cached(&format!(
         "SELECT {COLUMNS} FROM outbox WHERE substr(id, 1, length(?1)) = ?1 ORDER BY id LIMIT 10"
     ))?;
@@ -149,7 +149,7 @@ pub fn missed(tx: &Transaction<'_>, receiver: &str) -> Stored<Vec<Missed>> {
 ///
 /// # Errors
 /// The database cannot be written.
-pub fn retry(tx: &Transaction<'_>, kept: &Kept, by: &str, now: DateTime<Utc>) -> Stored<()> {
+pub fn retry(tx: &Transaction<'_>, kept: &QueuedMessage, by: &str, now: DateTime<Utc>) -> Stored<()> {
     let data = json!({ "message": kept.id, "receiver": kept.receiver, "by": by });
     events::append(tx, now, "delivery.retried", kept.instance.as_ref(), data)?;
     mirror(tx, kept.id.as_str(), None)
@@ -159,7 +159,7 @@ pub fn retry(tx: &Transaction<'_>, kept: &Kept, by: &str, now: DateTime<Utc>) ->
 ///
 /// # Errors
 /// The database cannot be written.
-pub fn give_up(tx: &Transaction<'_>, kept: &Kept, by: &str, reason: &str, now: DateTime<Utc>) -> Stored<()> {
+pub fn give_up(tx: &Transaction<'_>, kept: &QueuedMessage, by: &str, reason: &str, now: DateTime<Utc>) -> Stored<()> {
     let data = json!({ "message": kept.id, "receiver": kept.receiver, "by": by, "reason": reason });
     events::append(tx, now, "delivery.dropped", kept.instance.as_ref(), data)?;
     mirror(tx, kept.id.as_str(), Some(&format!("dropped by {by}: {reason}")))
@@ -321,7 +321,7 @@ pub fn prune(tx: &Transaction<'_>, now: DateTime<Utc>) -> Stored<()> {
     let ids: Vec<String> = {
         let walk = tx.history()?;
         let is_old = |message: &ToldMessage| {
-            let keep = if message.state == State::Dead { KEEP_DEAD } else { KEEP_DELIVERED };
+            let keep = if message.state == MessageState::Dead { KEEP_DEAD } else { KEEP_DELIVERED };
             !message.is_waiting() && message.done_at.is_some_and(|done| done + keep < now)
         };
         let messages = walk.state.outgoing.messages.iter();

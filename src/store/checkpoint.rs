@@ -33,12 +33,12 @@ const WHOLE_AGAIN: TimeDelta = TimeDelta::days(1);
 /// A checkpoint that only a program with the fingerprint key can have made.
 pub(super) struct Checkpoint {
     pub(super) walk: History,
-    pub(super) about: About,
+    pub(super) about: CheckpointMark,
 }
 
 /// What is known of a checkpoint beside what it holds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct About {
+pub(super) struct CheckpointMark {
     /// Events that it covers.
     pub(super) size: u64,
     /// Bytes of its row.
@@ -47,7 +47,7 @@ pub(super) struct About {
     pub(super) whole_at: DateTime<Utc>,
 }
 
-impl About {
+impl CheckpointMark {
     /// Whether the history has to be walked from the first event again. A time that is still to come was set by a clock that
     /// was wrong.
     pub(super) fn is_stale(&self, now: DateTime<Utc>) -> bool {
@@ -111,7 +111,9 @@ pub(super) fn find(tx: &Transaction<'_>, key: &FingerprintKey) -> Stored<Found> 
     let stands =
         |walk: &History| walk.mark.as_ref().is_some_and(|mark| mark.size == size && mark.head.as_str() == head);
     Ok(match state.filter(|(_, walk)| stands(walk)) {
-        Some((whole_at, walk)) => Found::Sound(Box::new(Checkpoint { walk, about: About { size, bytes, whole_at } })),
+        Some((whole_at, walk)) => {
+            Found::Sound(Box::new(Checkpoint { walk, about: CheckpointMark { size, bytes, whole_at } }))
+        }
         // Whatever could be written and cannot be read: the walk from the first event finds the same.
         None => Found::OfAnotherFormat,
     })
@@ -123,11 +125,11 @@ pub(super) fn keep(
     key: &FingerprintKey,
     walk: &History,
     whole_at: DateTime<Utc>,
-) -> Stored<About> {
-    let Some(HistoryMark { size, head }) = &walk.mark else { return Ok(About::default()) };
+) -> Stored<CheckpointMark> {
+    let Some(HistoryMark { size, head }) = &walk.mark else { return Ok(CheckpointMark::default()) };
     let json = serde_json::to_vec(&(whole_at, walk)).map_err(|error| StoreError::Damaged(error.to_string()))?;
     let state = documents::pack(&json)?;
-    let about = About { size: *size, bytes: u64::try_from(state.len()).unwrap_or(u64::MAX), whole_at };
+    let about = CheckpointMark { size: *size, bytes: u64::try_from(state.len()).unwrap_or(u64::MAX), whole_at };
     let size = i64::try_from(*size).unwrap_or(i64::MAX);
     let mac = key.authenticate(PURPOSE, &parts(FORMAT, &size.to_be_bytes(), head.as_str(), &state));
     tx.prepare_cached(

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::events::{APPROVED, Event};
-use super::history_state::State;
+use super::history_state::HistoryState;
 use super::silences::ToldSilence;
 use super::{StoreError, Stored};
 use crate::incident::{NotificationLog, Silence};
@@ -90,7 +90,7 @@ pub struct History {
     /// the history said so first.
     pub vouched: BTreeMap<InstanceId, BTreeMap<Digest, u64>>,
     /// What it says that the tables should hold.
-    pub(super) state: State,
+    pub(super) state: HistoryState,
     /// When the last event was recorded.
     last_sound: String,
 }

@@ -26,7 +26,7 @@ const HOURS: usize = 1_000;
 /// Everything as the events left it. Whatever is added here has to be forgotten when no decision needs it any more: it is
 /// written into every checkpoint of the history.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub(super) struct State {
+pub(super) struct HistoryState {
     /// Drifts by instance and id.
     pub(super) drifts: BTreeMap<InstanceId, BTreeMap<String, ToldDrift>>,
     /// What people were told of each drift, by instance and id.
@@ -45,14 +45,14 @@ pub(super) struct State {
     pub(super) reminders: BTreeMap<InstanceId, Vec<(u64, String)>>,
     /// The newest event of each kind, by instance and by what else it is about.
     #[serde(serialize_with = "events_of", deserialize_with = "by_what_they_are_about")]
-    newest: BTreeMap<About, Event>,
+    newest: BTreeMap<EventTopic, Event>,
     /// When the first and the last event were recorded in each hour, and in each day before these hours.
     hours: Spans,
     days: Spans,
 }
 
 /// Instance, kind, and what else an event is about.
-type About = (Option<InstanceId>, String, String);
+type EventTopic = (Option<InstanceId>, String, String);
 
 /// The first and the last time in each hour or day since 1970.
 type Spans = BTreeMap<i64, Span>;
@@ -66,17 +66,17 @@ struct Span {
 }
 
 /// Keys of JSON are texts, and these follow from the events.
-fn events_of<S: Serializer>(newest: &BTreeMap<About, Event>, serializer: S) -> Result<S::Ok, S::Error> {
+fn events_of<S: Serializer>(newest: &BTreeMap<EventTopic, Event>, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_seq(newest.values())
 }
 
-fn by_what_they_are_about<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<About, Event>, D::Error> {
+fn by_what_they_are_about<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<EventTopic, Event>, D::Error> {
     let events = Vec::<Event>::deserialize(deserializer)?;
     Ok(events.into_iter().map(|event| (about(&event), event)).collect())
 }
 
 /// What the newest event is kept by.
-fn about(event: &Event) -> About {
+fn about(event: &Event) -> EventTopic {
     let names: &[&str] = if event.kind == "storage.unusable" { &["reason"] } else { &["receiver", "path"] };
     let about = names.iter().find_map(|name| event.data.get(*name)?.as_str());
     (event.instance.clone(), event.kind.clone(), about.unwrap_or_default().to_owned())
@@ -111,7 +111,7 @@ pub(super) enum LastGood {
     /// Earlier versions did not tell it.
     Untold,
     /// As the event has it.
-    State(Value),
+    Told(Value),
 }
 
 impl ToldDrift {
@@ -128,14 +128,14 @@ impl ToldDrift {
         let last_good = data.as_object_mut().and_then(|fields| fields.remove("last_good"));
         let (opened, last_good) = match before.filter(|_| !is_opened) {
             Some(before) => (before.opened, before.last_good),
-            None => (event.at.clone(), last_good.map_or(LastGood::Untold, LastGood::State)),
+            None => (event.at.clone(), last_good.map_or(LastGood::Untold, LastGood::Told)),
         };
         let content = Digest::of(&to_bytes(&data));
         Self { seq: event.seq, at: event.at.clone(), status, content, reopened, opened, last_good }
     }
 }
 
-impl State {
+impl HistoryState {
     /// Takes the next event into account.
     pub(super) fn take(&mut self, event: &Event) {
         let text = |name: &str| event.data.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
@@ -238,7 +238,7 @@ mod tests {
     #[test]
     fn times_are_remembered_to_the_hour_and_of_long_ago_to_the_day() {
         let begin: DateTime<Utc> = "2026-01-01T00:30:00Z".parse().unwrap();
-        let mut told = State::default();
+        let mut told = HistoryState::default();
         let days = 100;
         for hour in 0..days * 24 {
             let at = (begin + TimeDelta::hours(hour)).to_rfc3339();

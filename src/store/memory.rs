@@ -6,7 +6,7 @@ use std::sync::{Arc, PoisonError};
 use chrono::{DateTime, Utc};
 use rusqlite::{Connection, TransactionBehavior};
 
-use super::checkpoint::{self, About, Found};
+use super::checkpoint::{self, CheckpointMark, Found};
 use super::events;
 use super::history::{self, History};
 use super::{StoreError, Stored, Transaction};
@@ -33,7 +33,7 @@ pub(super) struct Memory {
     version: i64,
     walk: Arc<History>,
     /// The newest checkpoint that can be used.
-    kept: Option<About>,
+    kept: Option<CheckpointMark>,
     /// When the walk began at the first event, or the one did that the checkpoint comes from.
     whole_at: DateTime<Utc>,
     /// It was this walk, and what it found is what the checkpoint says.

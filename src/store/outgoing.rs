@@ -55,7 +55,7 @@ pub(super) struct ToldMessage {
     #[serde(default, skip_serializing_if = "is_default")]
     is_urgent: bool,
     /// The state of its row in the outbox.
-    pub(super) state: State,
+    pub(super) state: MessageState,
     /// When it was queued.
     #[serde(with = "ts_nanoseconds")]
     pub(super) queued_at: DateTime<Utc>,
@@ -91,14 +91,14 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 
 /// How far a message is, as its row in the outbox has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) enum State {
+pub(super) enum MessageState {
     Waiting,
     Delivered,
     Dead,
     Folded,
 }
 
-impl State {
+impl MessageState {
     pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::Waiting => "waiting",
@@ -116,7 +116,7 @@ impl ToldMessage {
     }
 
     pub(super) fn is_waiting(&self) -> bool {
-        self.state == State::Waiting
+        self.state == MessageState::Waiting
     }
 
     /// Whether nothing of it can have arrived: it was never tried.
@@ -194,7 +194,7 @@ impl Outgoing {
                 self.took(text("receiver"), self.is_back(id, text("receiver")), at);
                 self.answered(event, at);
                 self.count_try(id);
-                self.ended(id, State::Delivered, at);
+                self.ended(id, MessageState::Delivered, at);
                 if let Some(receiver) = self.receivers.get_mut(text("receiver")) {
                     receiver.given_up.clear();
                 }
@@ -208,7 +208,7 @@ impl Outgoing {
                 self.gave_up(event, at);
             }
             "delivery.dropped" => self.gave_up(event, at),
-            "delivery.folded" => self.ended(id, State::Folded, at),
+            "delivery.folded" => self.ended(id, MessageState::Folded, at),
             "delivery.refused" => {
                 if let Some(message) = self.messages.get_mut(id) {
                     message.is_refused = true;
@@ -327,12 +327,12 @@ impl Outgoing {
         for message in self.messages.values() {
             let waiting = found.entry(message.receiver.clone()).or_default();
             match message.state {
-                State::Waiting => {
+                MessageState::Waiting => {
                     waiting.count += 1;
                     waiting.oldest = waiting.oldest.into_iter().chain([message.queued_at]).min();
                 }
-                State::Dead => waiting.given_up += 1,
-                State::Delivered | State::Folded => {}
+                MessageState::Dead => waiting.given_up += 1,
+                MessageState::Delivered | MessageState::Folded => {}
             }
         }
         found
@@ -342,7 +342,7 @@ impl Outgoing {
     pub(super) fn given_up_since(&self, receiver: &str, seq: u64) -> Vec<&str> {
         let mut found: Vec<(u64, &str)> = Vec::new();
         for (id, message) in self.messages.iter().filter(|(_, message)| message.receiver == receiver) {
-            let given_up = message.given_up.filter(|given_up| *given_up > seq && message.state == State::Dead);
+            let given_up = message.given_up.filter(|given_up| *given_up > seq && message.state == MessageState::Dead);
             found.extend(given_up.map(|given_up| (given_up, id.as_str())));
         }
         found.sort();
@@ -358,7 +358,7 @@ impl Outgoing {
             instance: event.instance.clone(),
             content: text("content"),
             is_urgent: event.data.get("urgent").and_then(Value::as_bool).unwrap_or_default(),
-            state: State::Waiting,
+            state: MessageState::Waiting,
             queued_at: at,
             due: at,
             attempts: 0,
@@ -438,7 +438,7 @@ impl Outgoing {
             receiver.given_up.insert(id.to_owned(), first_at);
             receiver.reason = text("reason").to_owned();
         }
-        self.ended(id, State::Dead, at);
+        self.ended(id, MessageState::Dead, at);
     }
 
     fn count_try(&mut self, id: &str) {
@@ -447,7 +447,7 @@ impl Outgoing {
         }
     }
 
-    fn ended(&mut self, id: &str, state: State, at: DateTime<Utc>) {
+    fn ended(&mut self, id: &str, state: MessageState, at: DateTime<Utc>) {
         let Some(message) = self.messages.get_mut(id) else { return };
         (message.state, message.done_at) = (state, Some(at));
         if let Some(waiting) = self.waiting.get_mut(&message.receiver) {
@@ -457,7 +457,7 @@ impl Outgoing {
 
     fn retried(&mut self, id: &str, at: DateTime<Utc>) {
         let Some(message) = self.messages.get_mut(id) else { return };
-        (message.state, message.due, message.done_at) = (State::Waiting, at, None);
+        (message.state, message.due, message.done_at) = (MessageState::Waiting, at, None);
         (message.attempts, message.first_at, message.is_passed) = (0, None, false);
         message.is_refused = false;
         message.reason.clear();

@@ -35,6 +35,13 @@ impl File {
         names.filter(|name| name != "lib").collect()
     }
 
+    /// The names of the types that the file defines.
+    pub(crate) fn types(&self) -> Vec<String> {
+        let defined =
+            self.tokens.windows(2).filter(|two| matches!(two[0].as_str(), "struct" | "enum" | "trait" | "union"));
+        defined.map(|two| two[1].clone()).filter(|name| name.chars().next().is_some_and(char::is_uppercase)).collect()
+    }
+
     /// Every name that a `use` brings in.
     pub(crate) fn imports(&self) -> Vec<Import> {
         let tokens = &self.tokens;

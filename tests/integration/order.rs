@@ -39,7 +39,7 @@ fn tries_of_refused(hook: &Vendor) -> usize {
 
 impl Line {
     /// The messages: states, tries and the last answers, in the order they were made.
-    fn kept(&self) -> Vec<backlog::Kept> {
+    fn kept(&self) -> Vec<backlog::QueuedMessage> {
         self.store.read(|tx| backlog::list(tx, true)).unwrap()
     }
 

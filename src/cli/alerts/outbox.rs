@@ -20,7 +20,7 @@ use crate::delivery::Delivery;
 use crate::exit::Exit;
 use crate::message::text;
 use crate::model::display_safe;
-use crate::store::backlog::{self, Kept};
+use crate::store::backlog::{self, QueuedMessage};
 use crate::store::{StoreError, Transaction};
 
 /// Show, retry or drop messages that wait or were given up
@@ -178,7 +178,7 @@ fn state_words(state: &str) -> &'static str {
     }
 }
 
-fn as_json(kept: &Kept) -> Value {
+fn as_json(kept: &QueuedMessage) -> Value {
     json!({
         "id": kept.id, "receiver": kept.receiver, "instance": kept.instance, "state": kept.state,
         "attempts": kept.attempts, "subject": kept.subject, "created_at": written(kept.created_at),
@@ -224,7 +224,7 @@ fn show(context: &Context, options: &OutboxShowOptions, out: &mut dyn Write) -> 
     Ok(Exit::Ok)
 }
 
-fn state_line(kept: &Kept, now: DateTime<Utc>) -> String {
+fn state_line(kept: &QueuedMessage, now: DateTime<Utc>) -> String {
     let tries = match kept.attempts {
         0 => "never tried".to_owned(),
         1 => "tried once".to_owned(),
@@ -319,7 +319,7 @@ fn drop_one(context: &Context, options: &OutboxDropOptions, out: &mut dyn Write)
 }
 
 /// Whether anything can be done about a message.
-fn check_open(kept: &Kept, now: DateTime<Utc>) -> Result<(), CliError> {
+fn check_open(kept: &QueuedMessage, now: DateTime<Utc>) -> Result<(), CliError> {
     let id = display_safe(kept.id.as_str());
     if !matches!(kept.state.as_str(), "waiting" | "dead") {
         let message = format!("{id} is {}: there is nothing to do about it", state_words(&kept.state));
@@ -333,7 +333,7 @@ fn check_open(kept: &Kept, now: DateTime<Utc>) -> Result<(), CliError> {
 }
 
 /// A message to a receiver that is gone or was given another name can only be dropped.
-fn check_receiver(context: &Context, kept: &Kept) -> Result<(), CliError> {
+fn check_receiver(context: &Context, kept: &QueuedMessage) -> Result<(), CliError> {
     let name = &kept.receiver;
     if context.config.receivers.iter().any(|receiver| receiver.name == *name) {
         return Ok(());
@@ -345,8 +345,8 @@ fn check_receiver(context: &Context, kept: &Kept) -> Result<(), CliError> {
 }
 
 /// The message of that id, of which a unique beginning is enough.
-fn one(tx: &Transaction<'_>, id: &str) -> Result<Kept, CliError> {
-    let found: Result<Vec<Kept>, StoreError> = backlog::find(tx, id);
+fn one(tx: &Transaction<'_>, id: &str) -> Result<QueuedMessage, CliError> {
+    let found: Result<Vec<QueuedMessage>, StoreError> = backlog::find(tx, id);
     let mut found = found?.into_iter();
     match (found.next(), found.next()) {
         (Some(kept), None) => Ok(kept),

