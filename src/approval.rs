@@ -1,7 +1,7 @@
 //! From a snapshot to a baseline: propose, sign, import.
 //!
 //! A proposal is one self-contained file: what is to be approved, the documents it names, what would change, and the
-//! statements signed so far. Whoever carries it need not be trusted: everything is checked again on import.
+//! statements signed so far. The carrier need not be trusted: everything is checked again on import.
 
 mod compose;
 pub mod import;
@@ -140,7 +140,7 @@ pub enum ApprovalError {
     /// There is no folder to remember in.
     #[error("nowhere to remember what was signed: neither XDG_STATE_HOME nor HOME names a folder")]
     NoMemory,
-    /// Nobody has signed.
+    /// It has no signature.
     #[error("'{0}' holds no signature: run `authdrift sign {0} --key KEY` first")]
     Unsigned(PathBuf),
     /// No key was given and none could be found.
@@ -157,16 +157,16 @@ pub enum ApprovalError {
         /// Why.
         reason: String,
     },
-    /// The key belongs to nobody who may approve.
+    /// The key is of no allowed signer.
     #[error("the key {0} is of nobody in the list of allowed signers")]
     NoPrincipal(String),
-    /// The key belongs to several.
+    /// The key is of several principals.
     #[error("the key is of several principals ({0}): say which with --as")]
     ManyPrincipals(String),
-    /// `--as` names somebody else.
+    /// `--as` names another principal.
     #[error("the key is not of '{}' but of {owners}", display_safe(.named))]
     NotThatPrincipal {
-        /// Who was named.
+        /// The principal that was named.
         named: String,
         /// Whose it is.
         owners: String,

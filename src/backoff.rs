@@ -24,13 +24,13 @@ pub fn give_up_after() -> TimeDelta {
     TimeDelta::seconds(DELIVERY_PAUSES.iter().sum::<u64>().cast_signed())
 }
 
-/// What of a receiver's wish is granted.
+/// The wait that a receiver asks for, up to [`MAX_RETRY_AFTER`].
 pub fn capped(asked: Duration) -> TimeDelta {
     TimeDelta::from_std(asked).unwrap_or(MAX_RETRY_AFTER).min(MAX_RETRY_AFTER)
 }
 
-/// How long to wait after the `attempts`-th failed delivery, or nothing when it is time to give up. A receiver's own
-/// wish counts when it is longer.
+/// How long to wait after the `attempts`-th failed delivery, or nothing when it is time to give up. A longer `Retry-After`
+/// counts instead.
 pub fn next_delivery(attempts: u32, asked: Option<Duration>) -> Option<Duration> {
     let index = usize::try_from(attempts.saturating_sub(1)).ok()?;
     let pause = jittered(Duration::from_secs(*DELIVERY_PAUSES.get(index)?), 1);

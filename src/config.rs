@@ -261,7 +261,7 @@ pub enum Auth0Credential {
         /// `kid` of the registered credential, if it has one.
         key_id: Option<String>,
     },
-    /// A Management API token somebody made.
+    /// A Management API token made by hand.
     Token(SecretRef),
 }
 
@@ -413,7 +413,7 @@ impl fmt::Debug for HookUrl {
     }
 }
 
-/// A chat's webhook, or where signs of life go: whoever knows the address can write there, so it is the secret.
+/// The URL of a chat webhook or heartbeat. Everyone with the URL can write there, so it is a secret.
 #[derive(Debug, Clone)]
 pub struct SecretUrl {
     /// https, or http on loopback.

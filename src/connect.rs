@@ -1,5 +1,5 @@
-//! Whether a host can be reached: its name, a connection, its certificate. Nothing is said over the connection but the TLS
-//! handshake, so it can be tried on anybody.
+//! Checks that a host can be reached: its name, a connection, its certificate. Nothing is sent but the TLS handshake, so every
+//! host can be checked.
 
 mod proxy;
 
@@ -17,18 +17,18 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use url::{Host, Url};
 
-pub use proxy::{BadProxy, Proxy};
+pub use proxy::{ActiveProxy, BadProxy};
 
 use crate::config::allowed;
 use crate::model::display_safe;
 
-/// What each of the steps may take.
+/// The timeout of each step.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// How long an address is tried alone before the next one is tried beside it.
 const HEAD_START: Duration = Duration::from_millis(250);
 
-/// Where to knock.
+/// The host and port of a connection.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Endpoint {
     /// A name or an address.
@@ -37,22 +37,22 @@ pub struct Endpoint {
     pub port: u16,
     /// TLS from the first byte.
     pub is_tls: bool,
-    /// Who may stand behind it.
+    /// Which addresses are allowed.
     pub who: AllowedPeers,
 }
 
-/// Who may stand behind a door.
+/// Which addresses a connection may go to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum AllowedPeers {
-    /// Whoever the configuration names: vendors and mail relays.
+    /// Every address: vendors and mail relays.
     Anybody,
-    /// Not somebody of the private network, as for what is sent to receivers.
+    /// No private address, as for receivers.
     Public,
-    /// Also somebody of the private network, but nobody that is never meant.
+    /// Private addresses too, but no forbidden one.
     Private,
 }
 
-/// How far it went.
+/// The step that failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ConnectError {
     /// The name has no address.
@@ -61,7 +61,7 @@ pub enum ConnectError {
     /// Nothing would be sent to any of its addresses.
     #[error("{0}")]
     Forbidden(String),
-    /// Nobody opens.
+    /// No connection can be made.
     #[error("{addresses} cannot be connected to: {reason}")]
     Connection {
         /// What the name stands for.
@@ -69,7 +69,7 @@ pub enum ConnectError {
         /// Why.
         reason: String,
     },
-    /// Somebody opens, and is not who was looked for.
+    /// The certificate is not valid for the host.
     #[error("{addresses} answers, and {reason}")]
     Certificate {
         /// What the name stands for.
@@ -77,7 +77,7 @@ pub enum ConnectError {
         /// What is the matter with the certificate.
         reason: String,
     },
-    /// Somebody opens who speaks no TLS that this program speaks.
+    /// The TLS handshake fails.
     #[error("{addresses} answers, and no TLS connection can be made: {reason}")]
     Tls {
         /// What the name stands for.

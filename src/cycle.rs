@@ -42,7 +42,7 @@ pub struct Monitor {
     on_step: OnStep,
 }
 
-/// Told what a cycle is doing.
+/// Is called with the step of a cycle.
 type OnStep = Box<dyn Fn(&InstanceId, CycleStep) + Send + Sync>;
 
 /// What a cycle is doing.
@@ -169,7 +169,7 @@ impl Monitor {
         let reread = self.reread_implausible(&mut read, &trust).await;
         read.or_unusable(reread)?;
 
-        // What is new or over is read again before anybody hears of it: vendors' reads are eventually consistent, and a
+        // A drift that begins or ends is read again before it is reported: vendors' reads are eventually consistent, and a
         // change that is half applied should be reported once and whole.
         let new = self.store.read(|tx| Ok(moving_sections(&self.instance, &self.evaluation(tx, &read, &trust)?)));
         let new = read.or_unusable(new)?;
@@ -234,7 +234,7 @@ impl Monitor {
         free: Option<u64>,
     ) -> Result<Report, StoreError> {
         match mode {
-            // Somebody may have been let in, and have approved, while the cycle read and waited.
+            // A signer may have been added, and may have approved, while the cycle read and waited.
             RunMode::Commit => self.store.write(|tx| {
                 let trust = TrustFiles::read_now(&self.config.approval)?;
                 commit::commit(tx, self, read, &trust, cycle.clone(), free)

@@ -1,7 +1,7 @@
 //! The service: start in order, tick, stop in order.
 //!
-//! The scheduler is only the metronome: it says that a second has passed. What is due is decided from what is stored,
-//! so a tick that comes late, twice or not at all changes nothing but latency.
+//! The scheduler only sends a tick every second. What is due is decided from the database, so a tick that comes late, twice
+//! or not at all changes only the latency.
 
 mod checks;
 mod clock_jump;
@@ -86,7 +86,7 @@ const BEGUN_AT_ONCE: usize = 50;
 /// How often it is looked after digests and after what waits.
 const UPKEEP_EVERY: TimeDelta = TimeDelta::minutes(1);
 
-/// What the daemon watches and whom it tells, for those who ask how that is going. A reload publishes it anew.
+/// The instances and receivers of the running configuration, for the monitoring endpoints. A reload publishes it anew.
 #[derive(Clone)]
 pub struct LiveConfig {
     /// How each instance stands.
@@ -116,7 +116,7 @@ pub struct Daemon {
     tracker: TaskTracker,
     stop: CancellationToken,
     lock: Lock,
-    /// The metronome's, unless somebody else beats time too.
+    /// The channel of ticks, if a test sends them too.
     ticks: Option<(mpsc::Sender<()>, mpsc::Receiver<()>)>,
 }
 
@@ -183,7 +183,7 @@ impl Daemon {
         self.stop.clone()
     }
 
-    /// Beats time beside the metronome: where a clock is moved by hand, nobody has to wait for the next second.
+    /// Sends ticks beside the scheduler: a test that moves the clock does not have to wait for the next second.
     pub fn tick_sender(&mut self) -> mpsc::Sender<()> {
         let (ticks, ticking) = mpsc::channel(1);
         self.ticks = Some((ticks.clone(), ticking));

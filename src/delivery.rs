@@ -26,7 +26,7 @@ use crate::telemetry::{Delivered, DeliveryFailed, DeliveryGivenUp, Observable};
 /// the message to the next one after this time, with the same id.
 const HOLD: Duration = Duration::from_secs(60);
 
-/// All receivers. Each has a line of its own, so that none waits for another.
+/// All receivers. Each has a worker of its own, so that none waits for another.
 pub struct Delivery {
     workers: Vec<Arc<Worker>>,
     notifier: Arc<DirectNotifier>,
@@ -34,12 +34,12 @@ pub struct Delivery {
     clock: Arc<dyn Clock>,
 }
 
-/// The way to one receiver.
+/// Delivers to one receiver.
 pub struct Worker {
     name: String,
     target: Digest,
     sender: Arc<Sender>,
-    /// Tells all receivers what must not wait in the outbox.
+    /// Sends what must not wait in the outbox, to all receivers.
     notifier: Arc<DirectNotifier>,
     store: Store,
     clock: Arc<dyn Clock>,
@@ -66,7 +66,7 @@ impl Delivery {
         Ok(Self { workers, notifier, store: store.clone(), clock: Arc::clone(clock) })
     }
 
-    /// The ways to the receivers, in the order of the configuration.
+    /// One worker for each receiver, in the order of the configuration.
     pub fn workers(&self) -> &[Arc<Worker>] {
         &self.workers
     }
@@ -140,7 +140,7 @@ impl Worker {
         Ok(())
     }
 
-    /// Tells every receiver that a message was not sent, unless people know already that something is wrong there.
+    /// Notifies every receiver that a message failed its check and was not sent, unless the instance is already reported as untrusted.
     async fn report_tampering(&self, instance: Option<InstanceId>, reason: String) -> Result<(), StoreError> {
         let is_known = |tx: &Transaction<'_>| match &instance {
             Some(instance) => events::untrusted(tx, instance).map(|code| code.is_some()),
@@ -207,7 +207,7 @@ fn outcome(message: &Message, attempt: &Attempt, trials: Trials, now: DateTime<U
         Attempt::Delivered(answer) => Outcome::Delivered(answer.clone()),
         Attempt::Permanent(reason) | Attempt::Disabled(reason) => Outcome::Dead(reason.clone()),
         Attempt::RateLimited(reason, asked) => held(reason, *asked),
-        // Who asks for time and takes others meanwhile asks because of this message.
+        // A receiver that accepts other messages meanwhile asks for time because of this one.
         Attempt::Transient(reason, Some(asked)) if !trials.is_passed => held(reason, *asked),
         Attempt::Transient(reason, asked) => again(reason, *asked, Outcome::Again),
         Attempt::PartiallyDelivered(reason, _) => again(reason, None, Outcome::Partly),

@@ -62,7 +62,7 @@ impl MonitoringState {
         Self { watched, store, clock, began, newest: Mutex::default() }
     }
 
-    /// What the database says, as of a few seconds ago at most. Everybody who asks meanwhile waits for the same answer.
+    /// The figures of the database, a few seconds old at most. Concurrent requests wait for the same answer.
     async fn overview(self: &Arc<Self>) -> Arc<OverviewResult> {
         let mut newest = self.newest.lock().await;
         if let Some((at, answer)) = &*newest

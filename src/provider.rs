@@ -50,8 +50,8 @@ pub struct Fetched {
     pub sections: BTreeMap<String, Result<Value, SectionRefusal>>,
     /// The vendor's identities of the instance, as far as they are known.
     pub resource: Resource,
-    /// The keys seem to be of two instances: the hosts they lead to differ. Whether that is so, or the instance got another
-    /// domain, only somebody who knows the instance can tell.
+    /// The keys seem to be of two instances: the hosts they lead to differ. It may also be
+    /// that the instance got another domain.
     pub mismatch: Option<ReadError>,
     /// Objects that another section lists and that were refused as if they were not there, by section: their keys.
     pub left_out: LeftOut,
@@ -272,7 +272,7 @@ impl Reader {
                 (section.name.as_str(), outcome)
             });
         }
-        // Whoever could still listen would keep a second copy of every section that others depend on.
+        // A receiver that is kept would hold a second copy of every parent section.
         drop(receivers);
 
         let mut outcomes: BTreeMap<&str, ParentOutcome> = BTreeMap::new();
@@ -372,7 +372,7 @@ struct CredentialState {
     refusal: Option<SectionRefusal>,
 }
 
-/// Addresses that refuse a credential before nobody else is asked. One alone may be out of order.
+/// Refusals by different addresses after which a credential is not tried any more. One address alone may be out of order.
 const ENOUGH_REFUSALS: usize = 2;
 
 impl CredentialState {
@@ -427,7 +427,7 @@ impl ReadSession {
         self.credentials().entry(api).or_default().is_accepted = true;
     }
 
-    /// Why nobody has to be asked for anything of `api` any more, if that is known.
+    /// Why no more requests to `api` are needed, if its credential is known to be dead.
     fn refused(&self, api: Api) -> Option<SectionRefusal> {
         let credentials = self.credentials();
         let credential =

@@ -24,13 +24,13 @@ pub enum Attempt {
     Delivered(String),
     /// It may work later: why not now, and how long the receiver asks us to wait.
     Transient(String, Option<Duration>),
-    /// The receiver gets too many messages, whatever this one says: its words, and how long it is to be left alone.
+    /// The receiver gets too many messages: its words, and how long to wait.
     RateLimited(String, Duration),
-    /// Some of those it is for have it, and the others may get it later: why not now, and whether anybody took it in this try.
+    /// Some recipients have it, and the others may get it later: why not now, and whether one accepted it in this try.
     PartiallyDelivered(String, bool),
     /// It will never work: why.
     Permanent(String),
-    /// The receiver wants nothing any more: its words.
+    /// The receiver takes no messages any more (410): its words.
     Disabled(String),
 }
 

@@ -140,7 +140,7 @@ pub fn is_due(cron: &Cron, now: DateTime<Utc>, next_due: Option<DateTime<Utc>>, 
 /// Whether what comes regularly is due: it never came, or its time has come since it last did. However many times passed, it
 /// comes once.
 pub fn is_time_again(cron: &Cron, last: Option<DateTime<Utc>>, now: DateTime<Utc>) -> bool {
-    // What is further ahead was dated by a clock that was wrong, and nobody waits for that time to come.
+    // A due time further ahead was written by a wrong clock, so it is ignored.
     let last = last.filter(|last| *last <= now + TimeDelta::hours(1));
     last.is_none_or(|last| cron.next_after(last).is_some_and(|next| next <= now))
 }
@@ -178,7 +178,7 @@ mod tests {
             (daily, Some("2026-11-22T06:59:59Z"), "2026-11-22T07:00:00Z", true),
             (daily, Some("2026-11-22T07:00:00Z"), "2026-11-22T07:00:01Z", false),
             (daily, Some("2026-11-19T07:00:00Z"), "2026-11-22T12:00:00Z", true),
-            // A clock that was corrected a little makes nothing due; for a time far ahead nobody waits.
+            // A small correction of the clock makes nothing due; a due time far ahead is ignored.
             (daily, Some("2026-11-22T07:00:00Z"), "2026-11-22T06:30:00Z", false),
             (daily, Some("2030-11-22T07:00:00Z"), "2026-11-20T12:00:00Z", true),
             (weekly, Some("2026-11-16T07:00:00Z"), "2026-11-22T12:00:00Z", false),

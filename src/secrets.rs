@@ -190,7 +190,7 @@ pub fn inspect(reference: &SecretRef) -> Result<SecretFile, SecretError> {
         Err(source) => Err(SecretError::Unreadable { path: place, source }),
         Ok(found) if !found.is_file() => Err(SecretError::NotAFile { path: place }),
         Ok(found) if found.len() == 0 => Err(SecretError::Empty { place }),
-        // Who may read credentials is the business of systemd, whose files are the group's, too.
+        // systemd sets the mode of credentials; its files are readable by the group, too.
         Ok(found) if matches!(reference, SecretRef::File(_)) && found.mode() & OTHERS != 0 => {
             Ok(SecretFile::Open { mode: found.mode() & 0o777 })
         }
@@ -240,7 +240,7 @@ fn credential_path(name: &str, directory: Option<OsString>) -> Result<PathBuf, S
 fn read_file(path: &Path, warns: bool, lines: LineCount) -> Result<SecretString, SecretError> {
     let place = display_safe(&path.to_string_lossy());
     let unreadable = |source| SecretError::Unreadable { path: place.clone(), source };
-    // Before it is opened, which waits for whoever writes into a pipe.
+    // Checked before it is opened, because opening a pipe waits for a writer.
     if !std::fs::metadata(path).map_err(unreadable)?.is_file() {
         return Err(SecretError::NotAFile { path: place });
     }

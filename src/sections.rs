@@ -241,7 +241,7 @@ struct RefusalRule {
 
 /// What a refusal means for a section.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Meaning {
+pub struct RefusalMeaning {
     /// The state of the section.
     pub state: State,
     /// The credential is dead: nothing else can be read with it either.
@@ -396,15 +396,15 @@ impl Table {
 
     /// What a refusal of `section` with this status, error code and message means. What the table does not know says nothing
     /// about the section.
-    pub fn meaning_of(&self, section: &Section, status: u16, code: &str, message: &str) -> Meaning {
+    pub fn meaning_of(&self, section: &Section, status: u16, code: &str, message: &str) -> RefusalMeaning {
         let fits = |refusal: &&RefusalRule| {
             refusal.status == status
                 && refusal.code.as_ref().is_none_or(|wanted| wanted == code)
                 && refusal.message.as_ref().is_none_or(|pattern| pattern.is_match(message))
         };
         let known = section.refusals.iter().chain(&self.refusals).find(fits);
-        let nothing = Meaning { state: State::Unreachable, is_credential: false, is_of_object: false };
-        known.map_or(nothing, |refusal| Meaning {
+        let nothing = RefusalMeaning { state: State::Unreachable, is_credential: false, is_of_object: false };
+        known.map_or(nothing, |refusal| RefusalMeaning {
             state: refusal.state,
             is_credential: refusal.credential,
             is_of_object: refusal.object,

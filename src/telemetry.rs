@@ -28,7 +28,7 @@ pub use watching::{CycleEnded, CycleFailed, CycleHealth, RequestAnswered, Reread
 
 use crate::model::Digest;
 
-/// Something that happens while the program runs and that somebody may want to know.
+/// Something that happens while the program runs, with a log line and metrics.
 pub trait Observable {
     /// Its name in the journal and in JSON lines. Never changes.
     const NAME: &'static str;

@@ -1,4 +1,4 @@
-//! Who may say what the settings should be, and whether they said it.
+//! Which people may approve settings, and the verification of their signatures.
 //!
 //! Approvers sign statements with their own SSH keys. [`verify`] checks them at every load, natively, and is the
 //! only module that can make a [`Verified`] baseline; nothing else can be compared with. Whatever is wrong is an

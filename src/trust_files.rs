@@ -67,7 +67,7 @@ impl TrustFiles {
     }
 
     /// Why this process could not open one of them, if the reason is its own and nothing of the file's: then nothing is known
-    /// of who may approve, and nobody lost the right.
+    /// of the signers, and none lost the right.
     pub fn unopened(&self) -> Option<&BadTrustFile> {
         self.content.as_ref().err().filter(|bad| bad.is_passing)
     }
@@ -75,7 +75,7 @@ impl TrustFiles {
     /// The policy they state.
     ///
     /// # Errors
-    /// A file cannot be read or is malformed: then nobody's signature counts.
+    /// A file cannot be read or is malformed: then no signature counts.
     pub fn policy(&self) -> Result<Policy<'_>, Untrusted> {
         match &self.content {
             Ok(content) => Ok(Policy { signers: &content.signers, revoked: &content.revoked, rules: &content.rules }),

@@ -51,7 +51,7 @@ pub(super) fn compose(
                 forget_mended(&mut value, read);
                 add(section, state, Some(Document::new(&value)));
             }
-            // A section that nobody asked to hold, or to leave unwatched, is not slipped in.
+            // A section is only added, with or without a value, when it was selected.
             (None, Some(_)) if old.is_some() && !new_sections.contains(section) => {
                 if let Some(mark) = old_marks.get(section) {
                     add(section, mark.state, None);

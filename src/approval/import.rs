@@ -117,7 +117,7 @@ pub fn import(
         return Err(ApprovalError::Altered);
     }
 
-    // `propose` never drops a section, so whoever made this one wants something not to be looked at any more.
+    // `propose` never drops a section, so this proposal was made to hide one.
     let before = pending.predecessor().map(|baseline| baseline.approved.subject.clone());
     let lost: Vec<&str> = before
         .as_ref()
@@ -141,7 +141,7 @@ pub fn import(
     }
     let approvers: BTreeSet<&str> = accepted.approvals.iter().map(|approval| approval.approver.as_str()).collect();
     let reason = accepted.approvals.last().map(|approval| approval.reason.as_str());
-    // Whoever signs the next baseline signs that these were verified: then only the newest has to be verified every time.
+    // The signature of the next baseline covers this event, so only the newest baseline has to be verified every time.
     let known = tx.history()?;
     let known = known.vouched.get(instance);
     let verified: Vec<Digest> = baselines::statements(tx, row)?.iter().map(SignedStatement::digest).collect();

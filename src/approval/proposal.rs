@@ -40,7 +40,7 @@ pub struct Proposal {
     /// Left out if there is none, or if not enough people approved it: then all of it is to be approved.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous: Option<Subject>,
-    /// Who approved that: whoever signs is shown changes of what was approved, not of what somebody says was.
+    /// Its approvals: the signer is shown changes against a baseline that is verified, not against a claimed one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub previous_statements: Vec<SignedText>,
     /// What would change, for people who open the file. Not signed and not believed: see [`Proposal::drifts`].
@@ -54,7 +54,7 @@ pub struct Proposal {
     pub reason: Option<String>,
     /// Every document that either subject names, by digest.
     pub documents: BTreeMap<Digest, Value>,
-    /// Who signed so far.
+    /// The signatures so far.
     #[serde(default)]
     pub statements: Vec<SignedText>,
 }
@@ -84,7 +84,7 @@ impl SignedText {
 }
 
 impl Proposal {
-    /// A proposal nobody has signed yet. `previous` comes with its signatures.
+    /// A proposal without a signature. `previous` comes with its signatures.
     pub fn new(
         subject: Subject,
         previous: Option<(Subject, Vec<SignedText>)>,
@@ -150,7 +150,7 @@ impl Proposal {
         self.previous.as_ref().map_or_else(Vec::new, |previous| self.section_changes_since(previous))
     }
 
-    /// The same, since another subject than the one in the file, which nobody signed.
+    /// The same, since another subject than the one in the file, which is not signed.
     pub fn section_changes_since<'a>(&'a self, previous: &'a Subject) -> Vec<(&'a str, Option<State>, Option<State>)> {
         let names: BTreeSet<&String> = previous.sections.keys().chain(self.subject.sections.keys()).collect();
         let state = |subject: &Subject, section: &String| subject.sections.get(section).map(|mark| mark.state);
@@ -174,7 +174,7 @@ impl Proposal {
         self.previous.as_ref().map_or_else(Vec::new, |previous| self.subject.prolonged(previous, &value))
     }
 
-    /// Who approved what the changes are shown against; nobody if they are shown against nothing.
+    /// The approvals of the baseline that the changes are shown against; none if there is no such baseline.
     ///
     /// # Errors
     /// Not enough people did, or their signatures are wrong: the list of changes would hide what nobody approved.

@@ -21,7 +21,7 @@ pub struct SigningKey {
     pub key: PathBuf,
     /// In whose name.
     pub principal: String,
-    /// The file that `key` names, if it was only made to name a key of the agent; gone when nobody needs it.
+    /// The file that `key` names, if it was only made to name a key of the agent; removed on drop.
     lent: Option<Arc<tempfile::TempPath>>,
 }
 
@@ -29,7 +29,7 @@ impl SigningKey {
     /// Finds out in whose name a key signs. Without a list of signers `named` has to say it; with one, it has to be right.
     ///
     /// # Errors
-    /// The key cannot be read, or is of nobody, of several, or of somebody else.
+    /// The key cannot be read, or is of no signer, of several, or of another one.
     pub fn of_key(key: &Path, signers: Option<&AllowedSigners>, named: Option<&str>) -> Result<Self, ApprovalError> {
         let public = public_key(key)?;
         let principal = match (signers, named) {

@@ -1,7 +1,7 @@
-//! What was signed on this machine, remembered apart from everything that a proposal brings along.
+//! The log of what was signed on this machine, kept apart from everything that a proposal brings along.
 //!
 //! A proposal that is older than one that was signed, or another one in the same place, is consistent in itself. Only
-//! the approver's own machine can tell: whoever holds the database can put back an older copy of it and ask again.
+//! the approver's own machine can tell: an attacker with the database can put back an older copy of it and ask again.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -20,7 +20,7 @@ use crate::whole_file::{WholeFile, open_in_place};
 
 const TYPE: &str = "authdrift/signed/v1";
 
-/// The file that remembers.
+/// The file of the log.
 #[derive(Debug, Clone)]
 pub struct SignedLog {
     path: PathBuf,
@@ -249,7 +249,7 @@ mod tests {
         assert!(matches!(memory.record(&older, false), Err(ApprovalError::Behind { .. })));
         memory.check(&Subject { resource: "another".to_owned(), ..older.clone() }).unwrap();
         memory.check(&Subject { instance: "auth0:other".parse().unwrap(), ..older.clone() }).unwrap();
-        // Somebody said that it is to be so.
+        // With `replace` it may go back.
         memory.record(&older, true).unwrap();
         memory.check(&older).unwrap();
 

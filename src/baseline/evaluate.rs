@@ -128,7 +128,7 @@ pub fn evaluate<'a>(
     Ok(Evaluation::Compared(Comparison { baseline, findings, known, sections, unknown, expected }))
 }
 
-/// What the baseline holds of the sections that the configuration selects. A section that somebody chose not to read is
+/// What the baseline holds of the sections that the configuration selects. A section that the configuration leaves out is
 /// not blind.
 pub fn expected(provider: Provider, selection: &Selection, approved: &Manifest) -> Manifest {
     let table = Table::of(provider);
@@ -147,7 +147,7 @@ pub fn verified_baseline(
     catalogue: &Catalogue,
     now: DateTime<Utc>,
 ) -> Result<Result<Option<Verified<Baseline>>, Untrusted>, StoreError> {
-    // An older copy is sound in itself, and so is every baseline in it.
+    // A restored old copy verifies on its own, so compare it with the high-water mark first.
     match high_water::compare(tx, &snapshot.instance)? {
         Err(rolled_back) => Ok(Err(Untrusted::RolledBack { reason: rolled_back.to_string() })),
         Ok(()) => verified_ignoring_rollback(tx, snapshot, trust, catalogue, now),
@@ -199,7 +199,7 @@ fn verify<T>(
             Some(row) => baselines::statements(tx, row)?,
             None => Vec::new(),
         };
-        // Whoever can edit the history can hide that something was approved, so every event of it counts every time.
+        // An edited history could hide an approval, so all of it is verified every time.
         let walk = match tx.history() {
             Ok(walk) => walk,
             Err(StoreError::History(reason)) => return Ok(Err(Untrusted::StoreTampered { reason })),
@@ -213,7 +213,7 @@ fn verify<T>(
             Ok(policy) => policy,
             Err(untrusted) => return Ok(Err(untrusted)),
         };
-        // A document or event that cannot be read is as good as missing; verification says which.
+        // A document or event that cannot be read counts as missing; verification names it.
         let evidence = Evidence {
             statements: &statements,
             documents: &|digest: &Digest| documents::bytes(tx, digest).ok().flatten(),
@@ -222,11 +222,11 @@ fn verify<T>(
             approved_sequence,
             resource: &snapshot.identifiers,
             impact: &DocumentImpact { catalogue, document: &|digest| documents::load(tx, digest).ok() },
-            // What ended stays ended when the clock is set back.
+            // An approval that ended stays ended when the clock is set back.
             now: walk.latest_at().map_or(now, |latest| latest.max(now)),
         };
         let verified = verifier(instance, &evidence, &policy);
-        // Something planted in the database is a reason by itself, but what it was planted for says more.
+        // A planted trigger or table is a reason by itself, but a failed verification says more.
         match (verified, check_schema(tx)) {
             (Ok(_), Err(StoreError::Schema(reason))) => Ok(Err(Untrusted::StoreTampered { reason })),
             (Ok(_), Err(error)) => Err(error),

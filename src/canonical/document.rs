@@ -54,7 +54,7 @@ impl Document {
         self.0.value.get_or_init(|| serde_json::from_slice(&self.0.bytes).unwrap_or_default())
     }
 
-    /// The value, read anew and kept nowhere: for whoever needs it once.
+    /// The value, parsed anew and not cached, for a single use.
     pub fn read(&self) -> Value {
         serde_json::from_slice(&self.0.bytes).unwrap_or_default()
     }
@@ -65,7 +65,7 @@ impl Document {
         serde_json::from_slice(&self.0.bytes).ok()
     }
 
-    /// The same without the value, which is read anew when somebody asks: for whoever keeps it for long.
+    /// The same document without its parsed value, which is parsed again when needed: for documents that are kept long.
     #[must_use]
     pub fn without_value(&self) -> Self {
         Self::of(self.0.bytes.clone(), self.0.digest.clone())

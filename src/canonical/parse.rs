@@ -33,7 +33,7 @@ impl Unusable {
         Self(crate::model::display_safe(&reason.to_string()))
     }
 
-    /// What is wrong with it, for whoever reads something else than an answer.
+    /// What is wrong with it, for input that is no response.
     pub fn reason(&self) -> &str {
         &self.0
     }
@@ -61,7 +61,7 @@ pub fn parse_within(bytes: &[u8], room: &MemoryBudget) -> Result<Value, Unusable
     read(bytes, Weigh { room, levels: MOST_LEVELS, most: MOST_LEVELS, path: LONGEST_PATH })
 }
 
-/// Reads a file that this program wrote, or somebody else in its form.
+/// Reads a file of this program, or one in its form.
 ///
 /// # Errors
 /// As [`parse_within`], but a few more levels are read.

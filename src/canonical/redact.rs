@@ -46,7 +46,7 @@ impl FingerprintKey {
         format!("hidden-{}", print.get(..16).unwrap_or(&print))
     }
 
-    /// A code over `parts` that only somebody with the key can make. Each purpose has a key of its own, so that what is made
+    /// A MAC over `parts`. Each purpose has a key of its own, so that what is made
     /// for one is of no use for another, and no fingerprint is one.
     pub fn authenticate(&self, purpose: &str, parts: &[&[u8]]) -> Vec<u8> {
         self.over(purpose, parts).finalize().into_bytes().to_vec()

@@ -13,7 +13,7 @@ use super::error::RUN_AS_HINT;
 use crate::classify::Catalogue;
 use crate::clock::{Clock, SystemClock};
 use crate::config::{self, Config, Instance, Sources};
-use crate::connect::Proxy;
+use crate::connect::ActiveProxy;
 use crate::cycle::Monitor;
 use crate::exit::Exit;
 use crate::model::Provider;
@@ -192,7 +192,7 @@ fn proxy_of_environment(config: &Config) -> Result<(), CliError> {
     if config.proxy != config::Proxy::Environment {
         return Ok(());
     }
-    Proxy::find(&config.proxy).map(|_| ()).map_err(|error| {
+    ActiveProxy::find(&config.proxy).map(|_| ()).map_err(|error| {
         let help = "correct the variable or unset it; `proxy` in [network] of the configuration counts before it";
         CliError::new(Exit::Configuration, error).with_help(help)
     })

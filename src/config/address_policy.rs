@@ -4,14 +4,14 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use url::{Host, Url};
 
-/// How far an address is, and so who may stand behind it.
+/// The class of an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum AddressClass {
     /// Anywhere on the internet.
     Public,
     /// In a private network, or on this machine.
     Private,
-    /// One neighbour, many at once or nobody: among them the addresses at which clouds hand out a machine's credentials.
+    /// Link-local, multicast or unspecified, and the metadata addresses of clouds, which hand out a machine's credentials.
     Forbidden,
 }
 

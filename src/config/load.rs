@@ -20,7 +20,7 @@ pub fn parse(sources: &Sources<'_>) -> Result<Config, Problems> {
     parse_into(ProblemList::new(), sources)
 }
 
-/// As [`parse`], and beside the problems whatever could be read all the same: for whoever looks for everything that is wrong.
+/// As [`parse`], and beside the problems whatever could be read all the same: for `authdrift doctor`.
 pub fn salvage(sources: &Sources<'_>) -> (Option<Config>, Option<Problems>) {
     let findings = ProblemList::new();
     let config = read_into(&findings, sources);

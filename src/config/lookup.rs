@@ -1,4 +1,4 @@
-//! Finds an instance by the name somebody typed: `clerk:prod`, or `prod` when only one vendor has it.
+//! Finds an instance by the name on the command line: `clerk:prod`, or `prod` when only one vendor has it.
 
 use super::suggest::closest;
 use super::{Config, Instance};

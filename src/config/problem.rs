@@ -1,7 +1,7 @@
 //! What is wrong with a configuration, all of it, each with its place.
 //!
 //! A problem keeps only the one source line it shows, cut where a secret could follow, so that neither `Display` nor
-//! `Debug` of [`Problems`] can repeat what somebody wrote inline by mistake.
+//! `Debug` of [`Problems`] can repeat a secret that was written inline by mistake.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -41,7 +41,7 @@ pub struct Problem {
 enum Show {
     /// All of it, unless it looks as if it held a secret.
     Line,
-    /// The same, judged more strictly: nobody knows what the text was meant to be.
+    /// The same, judged more strictly: the purpose of the text is unknown.
     UnreadableLine,
     /// Up to the end of the marked place.
     UpToPlace,
@@ -179,7 +179,7 @@ impl fmt::Display for Problems {
 
 impl std::error::Error for Problems {}
 
-/// Collects problems while a file is read.
+/// The problems that were found while a file is read.
 pub(super) struct ProblemList {
     problems: RefCell<Vec<Problem>>,
     /// Keys that were asked for, and whether one was there: what the example file is compared with.

@@ -6,10 +6,10 @@ use crate::sections::{Api, Section};
 /// Why a section is not read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NotRead {
-    /// Somebody chose not to read it.
+    /// `leave_out` names it.
     #[error("'leave_out' names it")]
     LeftOut,
-    /// Somebody chose not to read so much.
+    /// `depth` excludes it.
     #[error("it is read only with depth = \"everything\"")]
     TooDeep,
     /// The key that would name the credential is not in the instance's table.

@@ -56,7 +56,7 @@ pub(super) fn read(
     receivers
 }
 
-/// Whether it gets what nobody takes. Two would be two answers to one question.
+/// Whether it is the default receiver. Only one may be.
 fn is_default(table: &mut TomlReader<'_>, default: &mut Option<String>, name: Option<&str>) -> bool {
     let Some(given) = table.boolean("default").filter(|given| given.value) else { return false };
     if let Some(other) = default {

@@ -1,4 +1,4 @@
-//! What of the instances no receiver hears of.
+//! Alerts that no receiver takes.
 
 use super::{Config, Filter};
 use crate::model::{Category, InstanceId, Severity};

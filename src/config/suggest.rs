@@ -1,6 +1,6 @@
 //! "Did you mean": the known word that is most like a mistyped one.
 
-/// Longer words are not compared: nobody mistypes so much, and the comparison takes time.
+/// Longer words are not compared, because the comparison takes time.
 const LONGEST: usize = 100;
 
 /// The candidate most like `word`, if one is so similar that it may be meant.

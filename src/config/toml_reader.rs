@@ -298,7 +298,7 @@ impl<'a> TomlReader<'a> {
                 continue;
             }
             let of = if self.name.is_empty() { String::new() } else { format!(" in {}", self.name) };
-            // The value of a key nobody knows could be anything, also a secret; the key itself too.
+            // The value of an unknown key could be a secret, and so could the key itself.
             let (message, hides) = if super::problem::looks_like_secret(key.get_ref()) {
                 (format!("unknown key{of}"), true)
             } else {

@@ -16,7 +16,7 @@ pub const ALLOWED_SIGNERS: &str = "/etc/authdrift/allowed_signers";
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// How long what nobody needs is kept unless the configuration says otherwise.
+/// The default retention of documents that nothing needs.
 const KEEP: Duration = DAY.saturating_mul(400);
 
 /// The shortest and the longest time for that.
@@ -45,7 +45,7 @@ fn heartbeat(file: &mut TomlReader<'_>) -> Option<SecretUrl> {
     place
 }
 
-/// Where the database is, and how long it keeps what nobody needs.
+/// The path of the database, and the retention of documents that nothing needs.
 fn store(file: &mut TomlReader<'_>, sources: &Sources<'_>) -> (Option<PathBuf>, Duration) {
     let mut keep = KEEP;
     if let Some(mut section) = file.table("store") {

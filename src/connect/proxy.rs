@@ -18,7 +18,7 @@ const EXCEPT: [&str; 2] = ["NO_PROXY", "no_proxy"];
 
 /// A proxy that is asked to connect (`CONNECT`). Its user name and password are not shown.
 #[derive(Clone)]
-pub struct Proxy {
+pub struct ActiveProxy {
     url: Url,
     except: String,
     matcher: std::sync::Arc<Matcher>,
@@ -29,7 +29,7 @@ pub struct Proxy {
 #[error("{0}")]
 pub struct BadProxy(String);
 
-impl Proxy {
+impl ActiveProxy {
     /// The proxy that is `configured` or that the environment names, if any. A secret address is read.
     ///
     /// # Errors
@@ -101,19 +101,19 @@ impl Proxy {
     }
 }
 
-impl PartialEq for Proxy {
+impl PartialEq for ActiveProxy {
     fn eq(&self, other: &Self) -> bool {
         (&self.url, &self.except) == (&other.url, &other.except)
     }
 }
 
-impl fmt::Display for Proxy {
+impl fmt::Display for ActiveProxy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.address().as_str().trim_end_matches('/'))
     }
 }
 
-impl fmt::Debug for Proxy {
+impl fmt::Debug for ActiveProxy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Proxy({self})")
     }
@@ -124,9 +124,9 @@ mod tests {
     use super::*;
     use crate::config::{Proxy as Configured, SecretRef};
 
-    fn found(configured: &Configured, variables: &[(&str, &str)]) -> Result<Option<Proxy>, BadProxy> {
+    fn found(configured: &Configured, variables: &[(&str, &str)]) -> Result<Option<ActiveProxy>, BadProxy> {
         let value = |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).into());
-        Proxy::find_with(configured, value)
+        ActiveProxy::find_with(configured, value)
     }
 
     #[test]

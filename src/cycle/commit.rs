@@ -140,11 +140,11 @@ fn record_drifts(
     let (known, findings) = (&compared.known, &compared.findings);
     let mut steps = advance(id, known, findings, &compared.sections, &Ending::Reverted, at);
     let notification_logs = if known.is_empty() { BTreeMap::new() } else { events::notification_logs(tx, id)? };
-    // One that went back and forth and is over is told of when it has been over for a while.
+    // Report the end of a flapping drift only after it has been closed for a while.
     let is_quiet = |drift: &Drift| notification_logs.get(drift.id.as_str()).is_some_and(NotificationLog::is_flapping);
     let moved: BTreeSet<Digest> = steps.iter().map(|step| step.fingerprint.clone()).collect();
     let over = known.iter().filter(|(named, drift)| drift.status != Status::Open && !moved.contains(*named));
-    // Of what cannot be read nobody knows that it stays as it was.
+    // A drift in a place that cannot be read may not have stayed as it was.
     let is_read = |drift: &Drift| compared.sees(&drift.change.path);
     steps.extend(
         over.filter(|(_, drift)| is_read(drift) && is_quiet(drift))
@@ -179,7 +179,7 @@ fn record_sections(
 ) -> Result<Vec<SectionEntry>, StoreError> {
     let id = &monitor.instance.id;
     let known = news::known(tx, row)?;
-    // A dead credential is one thing to tell, not one for each section that is read with it.
+    // A dead credential is one notification, not one for each section that is read with it.
     let table = monitor.instance.table();
     let is_excused = |section: &&Section| read.refused.contains_key(&section.api);
     let excused: BTreeSet<String> =
@@ -231,7 +231,7 @@ fn record_sections(
                 news::forget(tx, row, &section)?;
                 let is_left_out =
                     table.section(&section).is_some_and(|row| monitor.instance.selection.has(row).is_err());
-                // It could not be read, and now it can, or somebody chose not to watch it.
+                // The section can be read again, or the configuration or a baseline leaves it out.
                 let is_seen = !is_left_out && reading.is_some_and(|reading| reading.state().is_comparable());
                 let (kind, what, change, reason) = match incident.kind {
                     SectionKind::Blind | SectionKind::Suspect if is_seen => {

@@ -178,7 +178,7 @@ pub(super) fn build(
             unseen: false,
         });
     }
-    // What was open and cannot be seen now is still open, as far as anybody knows.
+    // A drift in a place that cannot be read now is still open.
     if let Evaluation::Compared(compared) = evaluation {
         let fingerprint = |finding: &Finding| incident::fingerprint(&snapshot.instance, &finding.change);
         let seen: BTreeSet<Digest> = findings.all().iter().map(fingerprint).collect();

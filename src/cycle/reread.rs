@@ -12,7 +12,7 @@ use crate::store::{self, StoreError, cycles, documents, instances, news};
 use crate::telemetry::{Observable, Reread};
 use crate::trust_files::TrustFiles;
 
-/// Cycles for which a section is held back at most. Whoever changes something in each of them cannot hide the rest.
+/// Cycles for which a section is held back at most, so that a change in each of them cannot hide the rest for ever.
 const MOST_CYCLES: u32 = 3;
 
 /// Why each doubtful section is hard to believe, and what was read of it.
@@ -44,7 +44,7 @@ impl Monitor {
             Ok(baseline) => baseline.as_ref().is_some_and(|baseline| {
                 baseline.approved.subject.sections.get(section).is_some_and(|mark| mark.state.is_comparable())
             }),
-            // Nobody knows.
+            // Without a trusted baseline every section may be held.
             Err(_) => true,
         };
         let implausible = self.implausible(read)?;
@@ -57,8 +57,7 @@ impl Monitor {
         Ok(())
     }
 
-    /// The sections that are hard to believe for somebody who knows the readings before. One that is kept and cannot be read
-    /// is compared with nothing.
+    /// The sections that are implausible after the readings before. A stored document that cannot be read is not compared.
     fn implausible(&self, read: &mut ReadResult) -> Result<Implausible, StoreError> {
         let ReadResult { snapshot, left_out, unusable, .. } = read;
         let table = self.instance.table();
@@ -91,7 +90,7 @@ impl Monitor {
                     implausible.insert(name.clone(), (reason, Some(document.digest().clone())));
                 }
             }
-            // What was read for the objects of a list is worth as much as the list.
+            // If a list is suspect, so are the sections read per item of it.
             for section in table.sections().iter().filter(|section| !implausible.contains_key(&section.name)) {
                 let reading = snapshot.sections.get(&section.name).filter(|reading| reading.state().is_comparable());
                 let Some(reading) = reading.filter(|reading| latest.get(&section.name) != Some(&reading.mark())) else {

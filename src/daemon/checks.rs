@@ -1,4 +1,4 @@
-//! The whole database file is looked at once a day, beside everything else: that takes minutes when it is large.
+//! The whole database file is checked once a day, in the background: that takes minutes when it is large.
 
 use std::future::pending;
 
@@ -57,7 +57,7 @@ impl DatabaseChecks {
         outcome.unwrap_or_else(|error| Err(StoreError::Damaged(format!("internal: {error}"))))
     }
 
-    /// Nobody waits for it any more.
+    /// Stops the check that is under way.
     pub(super) fn cancel(&self) {
         if let Some(running) = &self.under_way {
             (running.stop)();
@@ -66,8 +66,7 @@ impl DatabaseChecks {
 }
 
 impl Daemon {
-    /// The whole file was looked at. One that is damaged is never written to again: whoever starts the daemon anew is told
-    /// at once.
+    /// Records the outcome of the check. A damaged file is never written to again, and the next start reports it at once.
     pub(super) async fn on_check_outcome(&self, outcome: Result<(), StoreError>) -> Result<(), DaemonError> {
         let recorded = match outcome {
             Err(error @ StoreError::Damaged(_)) => return Err(self.shut_down(error).await),

@@ -18,7 +18,7 @@ use crate::telemetry::{Chore, ChoreFailed, DatabaseUnusable, DiskFull, NobodyTol
 /// How often people are told that the disk is full, or that the history does not verify.
 const EVERY: TimeDelta = TimeDelta::hours(1);
 
-/// Tells people about the database without writing to it.
+/// Notifies the receivers of database failures, without writing to the database.
 pub(super) struct DatabaseAlert {
     notifier: Arc<DirectNotifier>,
     clock: Arc<dyn Clock>,
@@ -53,7 +53,7 @@ impl DatabaseAlert {
         })
     }
 
-    /// Remembers when people were told, by the one before it.
+    /// Takes over when the last notifications were sent.
     pub(super) fn inherit(&mut self, before: &Self) {
         for (own, before) in [
             (&self.told, &before.told),
@@ -137,7 +137,7 @@ impl DatabaseAlert {
 }
 
 impl Daemon {
-    /// Decides what an error of the store means: to go on, to tell people and go on, or to end.
+    /// Handles an error of the store: goes on, notifies the receivers and goes on, or stops the daemon.
     pub(super) async fn on_store_error(&self, error: StoreError) -> Result<(), DaemonError> {
         let error = self.resources.store.explained(error);
         match DatabaseAlert::fault(&self.resources.store, &error) {
@@ -165,7 +165,7 @@ impl Daemon {
         }
     }
 
-    /// Tells people that nothing is watched any more. The file is left as it is, and nothing more is written.
+    /// Notifies the receivers that nothing is monitored any more, and stops. Nothing more is written to the file.
     pub(super) async fn shut_down(&self, error: StoreError) -> DaemonError {
         DatabaseUnusable { error: &error }.observe();
         self.stop.cancel();
@@ -176,8 +176,7 @@ impl Daemon {
         error.into()
     }
 
-    /// What became of something that was done last: an ordinary end stays one, unless whoever starts the daemon anew has to
-    /// know.
+    /// Handles the outcome of the last writes: a failed one changes the end of the daemon only if the database is broken.
     pub(super) async fn ended_with(&self, outcome: Result<(), StoreError>) -> Result<(), DaemonError> {
         let Err(error) = outcome else { return Ok(()) };
         ChoreFailed { chore: Chore::End, error: &error }.observe();
@@ -188,10 +187,10 @@ impl Daemon {
     }
 }
 
-/// Tells people that a daemon could not start because of its database: nobody would notice the silence.
+/// Notifies the receivers that a daemon could not start because of its database.
 pub async fn tell_failed_start(config: &Config, clock: &Arc<dyn Clock>, error: &DaemonError) {
     let DaemonError::Store(error) = error else { return };
-    // A database of a newer program is left alone by whoever went back to this one, and sees it.
+    // After a downgrade the operator sees the error, so no message is needed.
     if matches!(error, StoreError::Newer { .. }) {
         return;
     }

@@ -1,5 +1,5 @@
 //! The file beside the database that says that a daemon works on it, which process that is, and what came of the last
-//! reload: the one who asked for it reads the answer there.
+//! reload: `authdrift reload` reads the answer there.
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Read, Seek, Write};
@@ -14,7 +14,7 @@ use crate::model::Digest;
 use crate::telemetry::{ConfigurationDoubt, Observable};
 use crate::whole_file;
 
-/// Somebody may be looking whether a daemon is there, for an instant: that must not keep one from starting.
+/// Pauses between tries: a command that checks for a daemon holds the lock for an instant.
 const PATIENCE: [Duration; 3] = [Duration::from_millis(20), Duration::from_millis(50), Duration::from_millis(100)];
 
 /// The lock, for as long as the process lives.
@@ -45,12 +45,12 @@ pub struct ReloadAnswer {
     pub digest: Option<Digest>,
 }
 
-/// Who works on a database.
+/// The daemon that works on a database, if there is one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LockHolder {
     /// No daemon.
     None,
-    /// One that has not said who it is, yet or at all.
+    /// One whose state cannot be read, or is not written yet.
     Unknown,
     /// This one.
     Daemon(DaemonState),
@@ -82,7 +82,7 @@ impl Lock {
         Ok(lock)
     }
 
-    /// Leaves the answer to a reload for whoever asked for it.
+    /// Writes the answer to a reload into the lock file.
     pub(super) fn answer(&mut self, answer: ReloadAnswer) {
         self.state.reloads += 1;
         self.state.answer = Some(answer);
@@ -103,7 +103,7 @@ impl Lock {
     }
 }
 
-/// Who works on the database at `store`.
+/// Finds the daemon that works on the database at `store`.
 ///
 /// # Errors
 /// The lock file cannot be read.
@@ -113,7 +113,7 @@ pub fn holder(store: &Path) -> io::Result<LockHolder> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(LockHolder::None),
         Err(error) => return Err(error),
     };
-    // What the file says counts only while somebody holds it: a process that is gone leaves its number behind.
+    // The content counts only while the lock is held: a process that ended leaves its number behind.
     match file.try_lock_shared() {
         Ok(()) => return Ok(LockHolder::None),
         Err(TryLockError::WouldBlock) => {}
@@ -132,7 +132,7 @@ pub fn holder(store: &Path) -> io::Result<LockHolder> {
 /// The locks of this machine cannot be seen.
 ///
 /// # Security
-/// Whoever may write to the lock file could put any process there, and let root send it a signal (T4).
+/// A user who may write to the lock file could put any process there, and root would send it a signal (T4).
 pub fn is_held_by(pid: u32, store: &Path) -> io::Result<bool> {
     let inode = fs::metadata(path_of(store))?.ino();
     let is_there = |text: &str| text.lines().any(|line| is_lock_of(line, pid, inode));
@@ -205,7 +205,7 @@ mod tests {
         assert_eq!(holder(&store).unwrap(), said(2, Some(short)));
         assert!(matches!(Lock::take(&store), Err(DaemonError::AlreadyRunning(_))));
         assert!(is_held_by(std::process::id(), &store).unwrap());
-        // Who only has it open does not hold it.
+        // A process that only has it open does not hold it.
         let other = std::process::Command::new("sleep").arg("60").stdin(File::open(path_of(&store)).unwrap()).spawn();
         let mut other = other.unwrap();
         assert!(!is_held_by(other.id(), &store).unwrap());

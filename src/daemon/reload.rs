@@ -59,7 +59,7 @@ enum ReloadRefusal {
 }
 
 impl Daemon {
-    /// Takes another configuration, or says why not: in the log, in the history, to systemd and to whoever asked.
+    /// Loads another configuration, or reports why not: in the log, in the history, to systemd and in the lock file.
     pub(super) async fn reload(&mut self, tasks: &mut Tasks) -> Result<(), DaemonError> {
         self.systemd.reloading();
         let (digest, outcome) = match &self.source {
@@ -110,7 +110,7 @@ impl Daemon {
                 answer.text.clone()
             }
         };
-        // Whoever asked may look at the status next, so it is told first.
+        // `authdrift reload` may ask systemd for the status next, so systemd is notified first.
         self.systemd.reloaded(&status);
         self.lock.answer(answer);
         Ok(())

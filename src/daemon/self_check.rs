@@ -1,5 +1,5 @@
-//! Whether the watch does its work, asked of what is recorded and not of those who should have recorded it: people are
-//! told of instances that are not read and of receivers that take nothing, and a service elsewhere gets signs of life.
+//! The self-check of the daemon, from what is recorded: it notifies the receivers of instances that are not read and of
+//! receivers that fail, and sends heartbeats to an outside service.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -25,12 +25,12 @@ use crate::telemetry::{ConfigurationDoubt, HeartbeatFailed, HeartbeatTaken, Obse
 
 /// Time between two looks, and so between two signs of life.
 const EVERY: TimeDelta = TimeDelta::seconds(60);
-/// How long a receiver may take nothing before the others are told.
+/// How long a receiver may fail before the others are notified.
 const PATIENCE: TimeDelta = TimeDelta::hours(1);
 /// Pauses before a sign of life is tried again; the next one comes with the next cycle.
 const AGAIN: [Duration; 2] = [Duration::from_secs(2), Duration::from_secs(10)];
 
-/// Looks after the watch.
+/// Checks that instances are read and receivers take messages.
 pub(super) struct SelfCheck {
     config: Arc<Config>,
     statuses: Arc<Statuses>,
@@ -74,7 +74,7 @@ impl SelfCheck {
         (self.checked, self.beat_for) = (before.checked, before.beat_for);
     }
 
-    /// Looks, if it is time to, and tells whoever has to know.
+    /// Runs the check if it is due, and notifies the receivers.
     ///
     /// # Errors
     /// The database cannot be read or written; the service elsewhere is told of that too.
@@ -135,7 +135,7 @@ async fn send(heartbeat: Arc<Heartbeat>, beat: HeartbeatSignal, status: String, 
     }
 }
 
-/// What keeps the watch from doing its work.
+/// A reason why monitoring does not work.
 struct HealthProblem {
     subject: CheckSubject,
     text: String,
@@ -228,8 +228,7 @@ fn unread(
 ) -> Result<Option<String>, StoreError> {
     let row = instances::find(tx, &instance.id)?;
     let read = row.map_or(Ok(None), |row| cycles::last_reading(tx, row))?;
-    // What was not running could not read.
-    // Nor could what is told of a time to come, by a clock that was ahead.
+    // Count from the daemon's start, and ignore readings dated in the future.
     let since = read.filter(|read| *read <= now).map_or(began, |read| read.max(began)).min(now);
     if !instance.schedule.is_late(since, now) {
         return Ok(None);
@@ -266,7 +265,7 @@ fn newest_cycle(
     Ok(newest)
 }
 
-/// What is to be said of somebody, and the messages that never arrived if it is about those.
+/// The notices about one instance or receiver, and the messages that it never got.
 struct HealthNotice {
     subject: CheckSubject,
     notices: Vec<(NoticeKind, String)>,
@@ -327,7 +326,7 @@ fn notify(
             events::append(tx, now, kind.event_type(), instance, data)?;
             told.push(Notice { kind, subject: receiver.unwrap_or_default().to_owned(), text });
         }
-        // Who takes nothing need not be told so; that it does again, it sees. What it never got, it does not see.
+        // A receiver is not notified of its own failure or recovery, only of the messages that it never got.
         tell(tx, config, instance, &told, receiver, now)?;
         told.retain(|notice| notice.kind == NoticeKind::Missed);
         let itself = config.receivers.iter().find(|one| receiver == Some(one.name.as_str()));
@@ -338,8 +337,7 @@ fn notify(
     Ok(())
 }
 
-/// A few lines for people who look at the signs of life. The head of the history stands there, where it cannot be changed
-/// any more.
+/// The body of a heartbeat, for people. It holds the head of the history, which cannot be changed there any more.
 fn status_text(tx: &Transaction<'_>, statuses: &Statuses, now: DateTime<Utc>) -> Result<String, StoreError> {
     let mut lines = vec![format!("authdrift {} at {}", env!("CARGO_PKG_VERSION"), written(now))];
     if let Some(mark) = events::mark(tx)? {

@@ -1,4 +1,4 @@
-//! What the daemon is told by signals.
+//! The signals of the daemon.
 
 use tokio::signal::unix::{self, SignalKind, signal};
 
@@ -11,7 +11,7 @@ pub(super) struct Signals {
     hangup: unix::Signal,
 }
 
-/// What somebody wants of the daemon.
+/// What a signal asks the daemon to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Signal {
     /// To finish what is under way, and end.
@@ -31,7 +31,7 @@ impl Signals {
         })
     }
 
-    /// The next wish; whoever wants it to stop comes first.
+    /// The next signal; stop comes before reload.
     pub(super) async fn next(&mut self) -> Signal {
         tokio::select! {
             biased;

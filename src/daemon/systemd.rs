@@ -1,4 +1,4 @@
-//! What systemd is told. Without it nobody listens, and nothing happens.
+//! Notifications to systemd. Without `NOTIFY_SOCKET` nothing is sent.
 
 use std::ffi::OsStr;
 use std::io;

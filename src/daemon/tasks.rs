@@ -17,7 +17,7 @@ use crate::model::{InstanceId, Verdict};
 use crate::store::StoreError;
 use crate::telemetry::{Chore, ChoreFailed, CycleEnded, CycleFailed, CycleHealth, Observable};
 
-/// How long an instance rests after a cycle that could not be recorded: a full disk should not mean one every second.
+/// The pause after a cycle that could not be recorded: a full disk should not mean one every second.
 const REST: TimeDelta = TimeDelta::seconds(30);
 
 /// Everything that is under way, or was. It outlives the configuration that it was begun with.
@@ -100,7 +100,7 @@ pub(super) async fn cycle(
         }
         Err(error) => {
             CycleFailed { instance: &monitor.instance().id, error: &error }.observe();
-            // At the end nobody listens any more.
+            // At shutdown the channel is closed.
             let _ = failures.send(error);
             false
         }

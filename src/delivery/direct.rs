@@ -12,7 +12,7 @@ use crate::model::{Digest, HistoryMark, InstanceId};
 use crate::receiver::{Attempt, BadReceiver, Sender};
 use crate::telemetry::{Observable, ToldDirectly};
 
-/// What is told without the outbox.
+/// What is sent without the outbox.
 #[derive(Debug, Clone)]
 pub enum DirectMessage {
     /// News about the database as a file.
@@ -28,7 +28,7 @@ impl DirectMessage {
     }
 }
 
-/// Tells every receiver at once, and once: what it does not take is lost.
+/// Sends to every receiver at once, without retries.
 pub struct DirectNotifier {
     receivers: Vec<(String, Arc<Sender>)>,
 }
@@ -51,7 +51,7 @@ impl DirectNotifier {
         self.receivers.iter().map(|(_, sender)| Arc::clone(sender))
     }
 
-    /// Tells everybody, all at the same time, and waits for their answers. Answers how many took it.
+    /// Sends to all receivers at the same time, waits for their responses, and returns how many accepted it.
     pub async fn notify(self: Arc<Self>, news: DirectMessage, event: HistoryMark, now: DateTime<Utc>) -> usize {
         let mut tries = JoinSet::new();
         for at in 0..self.receivers.len() {

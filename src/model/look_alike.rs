@@ -78,7 +78,7 @@ fn mark_word(word: &[char], marks: &mut [bool]) {
     }
 }
 
-/// Punctuation and other signs that look like ASCII, where nobody would write them.
+/// Punctuation and other signs that look like ASCII, where they do not belong.
 fn is_odd_sign(character: char, neighbours: [Option<char>; 2]) -> bool {
     if character.is_ascii() || !looks_like_ascii(character) {
         return false;

@@ -42,10 +42,10 @@ const HEAD_FIELDS: usize = 64;
 /// After an error that is not one connection's, such as too many open files.
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// Who may use the socket: the daemon's user and group.
+/// The mode of the socket: the daemon's user and group may use it.
 const SOCKET_MODE: u32 = 0o660;
 
-/// Why nobody can ask.
+/// The address or socket cannot be listened on.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot listen at '{place}', where [monitoring] says to answer: {reason}")]
 pub struct CannotListen {
@@ -53,7 +53,7 @@ pub struct CannotListen {
     reason: String,
 }
 
-/// A place where somebody may ask.
+/// A server that listens.
 #[derive(Debug)]
 pub struct Server {
     listener: Listener,
@@ -79,10 +79,10 @@ impl Drop for Socket {
 }
 
 impl Server {
-    /// Begins to listen. Whoever connects waits until [`Server::serve`].
+    /// Begins to listen. Connections wait until [`Server::serve`].
     ///
     /// # Errors
-    /// Somebody else listens there, or it is not allowed.
+    /// Another process listens there, or it is not allowed.
     pub fn bind(listen: &Listen) -> Result<Self, CannotListen> {
         let mut socket = None;
         let listener = match listen {

@@ -43,7 +43,7 @@ struct InstanceGauges {
 }
 
 impl MonitoringOverview {
-    /// Asks. Each instance by itself, so that nobody who writes waits for all of them.
+    /// Loads the figures. Each instance is read in a transaction of its own, so that writers do not wait for all of them.
     pub(super) fn ask(
         store: &Store,
         watched: &LiveConfig,
@@ -58,7 +58,7 @@ impl MonitoringOverview {
         let (history, mut outbox) = store.read(|tx| -> Result<_, StoreError> {
             Ok((events::mark(tx)?.map_or(0, |mark| mark.size), overview::outbox(tx)?))
         })?;
-        // Only what is configured: a name in the database may be anybody's.
+        // Only configured receivers: the database may hold any name.
         let mut known = BTreeMap::new();
         for receiver in &watched.receivers {
             known.insert(receiver.clone(), outbox.remove(receiver).unwrap_or_default());

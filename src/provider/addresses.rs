@@ -55,7 +55,7 @@ pub(super) fn addresses(
     if let Some(when) = &section.when {
         let objects = objects(parents, &when.of)?;
         if !objects.iter().any(|object| has(object, &when.fields)) {
-            // Of an object that does not say what it is nobody knows whether something has to be read for it.
+            // An object without the field may or may not need a reading, so the section is unknown.
             if let Some(name) = objects.iter().find_map(|object| does_not_say(object, &when.fields)) {
                 let of = &when.of;
                 let reason =

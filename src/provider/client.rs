@@ -8,17 +8,17 @@ use tokio::time::Instant;
 
 use super::ReadError;
 use super::limits::Limits;
-use crate::connect::Proxy;
+use crate::connect::ActiveProxy;
 use crate::model::display_safe;
 
 /// What requests go over.
 #[derive(Clone)]
 pub(super) struct HttpClient {
     pub(super) client: Client,
-    pub(super) proxy: Option<Proxy>,
+    pub(super) proxy: Option<ActiveProxy>,
 }
 
-/// How long a connection may rest: within a reading nobody rests for so long, and the next one is minutes away.
+/// Idle timeout of pooled connections. Requests within a reading come faster; the next reading is minutes later.
 const REST: Duration = Duration::from_secs(10);
 
 /// How long a client is lent to others that ask for one: all instances of a configuration get theirs within seconds.
@@ -28,15 +28,15 @@ const LENT: Duration = Duration::from_secs(10);
 struct Shared {
     since: Instant,
     limits: (Duration, Duration),
-    proxy: Option<Proxy>,
+    proxy: Option<ActiveProxy>,
     client: Client,
 }
 
 static SHARED: Mutex<Option<Shared>> = Mutex::new(None);
 
-/// A client with these limits and this proxy. Each has its own copy of what this machine trusts, read from its files, so those that are made
-/// at about the same time are one.
-fn shared(limits: &Limits, proxy: Option<Proxy>) -> Result<Client, ReadError> {
+/// A client with these limits and this proxy. Each loads the trust store of the machine, so clients that are made at about the
+/// same time are shared.
+fn shared(limits: &Limits, proxy: Option<ActiveProxy>) -> Result<Client, ReadError> {
     let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
     let of = (limits.connect, limits.total);
     let is_alike = |shared: &&Shared| shared.limits == of && shared.proxy == proxy && shared.since.elapsed() < LENT;
@@ -74,7 +74,7 @@ impl HttpClient {
     ///
     /// # Errors
     /// There is no trust store on this machine.
-    pub(super) fn new(limits: &Limits, proxy: Option<Proxy>) -> Result<Self, ReadError> {
+    pub(super) fn new(limits: &Limits, proxy: Option<ActiveProxy>) -> Result<Self, ReadError> {
         Ok(Self { client: shared(limits, proxy.clone())?, proxy })
     }
 }

@@ -1,5 +1,5 @@
-//! How much the whole process reads at once, whatever the number of instances: each request is a connection, and a process
-//! may have so many open files; each reading keeps its documents until its end, and a process may have so much memory.
+//! Bounds of concurrency for the whole process, whatever the number of instances: each request is a connection, which takes
+//! an open file, and each reading keeps its documents in memory until its end.
 //!
 //! A vendor that takes connections and never answers holds each of them until the time-out. So places are kept apart by
 //! what the last request of an instance met, and whoever is answered never waits for whoever is not.
@@ -10,13 +10,13 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{MutexGuard, Semaphore, SemaphorePermit};
 
-/// Places of the process.
+/// Slots of the process.
 pub(super) struct SharedSlots {
-    /// For whole readings that are answered.
+    /// For whole readings whose vendor answers.
     readings: Semaphore,
-    /// For the first request of those of whom nobody knows.
+    /// For probe requests of instances whose vendor has not answered yet.
     unknown: Semaphore,
-    /// For requests where nobody answers.
+    /// For requests to vendors that do not answer.
     silent: Semaphore,
 }
 
@@ -41,11 +41,11 @@ enum LastOutcome {
     Unknown,
     /// An answer, whatever it was.
     Answered,
-    /// Nobody.
+    /// No answer.
     Unanswered,
 }
 
-/// One instance among those that want places.
+/// The slots of one instance.
 pub(super) struct InstanceSlots {
     shared: &'static SharedSlots,
     last_outcome: AtomicU8,
@@ -68,7 +68,7 @@ struct WaitGuard<'a>(&'a InstanceSlots);
 /// One reading, until it is dropped.
 pub(super) struct ReadingPermit<'a>(&'a InstanceSlots);
 
-/// Leave to send one request, until it is dropped.
+/// Permission to send one request, until it is dropped.
 pub(super) struct RequestPermit<'a> {
     _slot: Option<SemaphorePermit<'static>>,
     _turn: Option<MutexGuard<'a, ()>>,
@@ -85,7 +85,7 @@ impl InstanceSlots {
         }
     }
 
-    /// A reading begins: one that ended in silence says nothing of this one.
+    /// Begins a reading. That the one before ended without an answer says nothing of this one.
     pub(super) fn begin(&self) -> ReadingPermit<'_> {
         if self.last_outcome() == LastOutcome::Unanswered {
             self.last_outcome.store(LastOutcome::Unknown as u8, Ordering::Relaxed);
@@ -107,11 +107,11 @@ impl InstanceSlots {
         WaitGuard(self)
     }
 
-    /// Waits for a place. While nobody knows whether anybody answers, one request is sent and the others of the instance
-    /// wait for what comes of it: so all those who are new wait for each other's first request at most.
+    /// Waits for a slot. Until the vendor has answered once, one probe request per instance is sent and the others queue behind
+    /// it.
     pub(super) async fn acquire(&self) -> RequestPermit<'_> {
         let turn = self.turn.lock().await;
-        // The places are never closed.
+        // The semaphores are never closed.
         match self.last_outcome() {
             LastOutcome::Unknown => {
                 let _waiting = self.wait();
@@ -128,7 +128,7 @@ impl InstanceSlots {
         }
     }
 
-    /// Waits until this reading may be one of those that are answered. What is kept by it is little until then.
+    /// Waits for the slot of a whole reading. A reading holds little memory until then.
     async fn acquire_reading(&self) {
         let is_in = self.reading.lock().unwrap_or_else(PoisonError::into_inner).is_some();
         if !is_in {
@@ -143,13 +143,12 @@ impl InstanceSlots {
         }
     }
 
-    /// Gives the place to another reading until this one has something to send: one that waits for its own pace keeps nobody
-    /// else waiting.
+    /// Releases the slot to another reading until this one has something to send again.
     pub(super) fn release_reading(&self) {
         *self.reading.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
-    /// What the request met that had the place.
+    /// Records whether the request was answered.
     pub(super) fn record_outcome(&self, is_answered: bool) {
         let last_outcome = if is_answered { LastOutcome::Answered } else { LastOutcome::Unanswered };
         self.last_outcome.store(last_outcome as u8, Ordering::Relaxed);

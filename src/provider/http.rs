@@ -19,7 +19,7 @@ use super::{ReadError, RequestRecord};
 use crate::backoff::jittered;
 use crate::canonical::{MemoryBudget, OverBudget};
 use crate::config::{self, Instance, Rate};
-use crate::connect::Proxy;
+use crate::connect::ActiveProxy;
 use crate::model::Provider;
 use crate::telemetry::{Observable, RequestAnswered};
 
@@ -76,10 +76,10 @@ fn last_trouble(outcome: &Result<VendorResponse, RequestError>) -> String {
     }
 }
 
-/// A pause that is waited out whatever the longest one is.
+/// A pause up to this is always waited out, even if `longest_pause` is shorter.
 const WORTH_A_WAIT: Duration = Duration::from_secs(1);
 
-/// A wait for the own pace in which another reading may have the place.
+/// A wait for the own rate limit from which on the slot is released to another reading.
 const WORTH_A_REST: Duration = Duration::from_millis(500);
 
 /// How often one request was tried again.
@@ -142,12 +142,12 @@ impl Http {
         })
     }
 
-    /// A reading begins, through the proxy that is there now.
+    /// Begins a reading, through the proxy that is configured now.
     ///
     /// # Errors
     /// The proxy cannot be used.
     pub(super) fn begin(&self) -> Result<ReadingPermit<'_>, ReadError> {
-        let proxy = Proxy::find(&self.configured)?;
+        let proxy = ActiveProxy::find(&self.configured)?;
         if self.current_client().proxy != proxy {
             let client = HttpClient::new(&self.limits, proxy)?;
             *self.client.lock().unwrap_or_else(PoisonError::into_inner) = client;
@@ -200,7 +200,7 @@ impl Http {
         let (mut tries, mut trouble) = (Tries::default(), String::new());
         loop {
             let turn = self.turn(&family).await?;
-            // Whoever waited may know better by now.
+            // The credential may have been refused or renewed during the wait.
             let Some(bearer) = bearer().await else { return Err(RequestError::Unwanted) };
             let mut request = self.current_client().client.get(url.clone()).header("accept", "application/json");
             if let Some(bearer) = &bearer {
@@ -219,7 +219,7 @@ impl Http {
             if let Ok(answer) = &mut outcome {
                 answer.sent = bearer;
             }
-            // Whoever waits to try again must not keep the others from trying.
+            // A request that waits for its retry gives its turn to the others.
             drop(turn);
             self.rest();
             let Some(pause) = self.pause(&outcome, asked_pause, &mut tries) else { return outcome };
@@ -273,7 +273,7 @@ impl Http {
         }
     }
 
-    /// Lets another reading have the place of this one, if nothing of it is under way and its own pace lets it wait.
+    /// Releases the slot of this reading while none of its requests is under way and its own rate limit makes it wait.
     fn rest(&self) {
         let is_idle = self.permits.available_permits() == self.concurrency;
         if is_idle && self.pace.ahead(Instant::now()) >= WORTH_A_REST {
@@ -281,8 +281,7 @@ impl Http {
         }
     }
 
-    /// Waits until a request of `family` may go. Whoever has to wait for the vendor keeps nobody else from asking for
-    /// something else meanwhile.
+    /// Waits until a request of `family` may be sent. A family that waits for its rate limit does not block the others.
     async fn turn(&self, family: &str) -> Result<Option<SemaphorePermit<'_>>, RequestError> {
         loop {
             let permit = self.permits.acquire().await.ok();

@@ -61,7 +61,7 @@ impl Default for Limits {
     }
 }
 
-/// The time one object or list has taken. Its own deadline: waiting for a turn does not count, so nobody pays for another.
+/// The time that one object or list has taken, against its own deadline. Waiting for a turn does not count.
 pub(super) struct Stopwatch {
     limit: Duration,
     spent: AtomicU64,

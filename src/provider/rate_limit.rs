@@ -1,6 +1,6 @@
-//! How fast requests may go: the pace somebody chose, and what the vendor says is left.
+//! The rate limit of requests: the configured rate, and the rest of the quota that the vendor reports.
 //!
-//! The bucket belongs to the customer's own production code as well, so the last quarter of it is left alone.
+//! The customer's own production code shares the quota, so the last quarter of it is left unused.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -10,10 +10,10 @@ use tokio::time::Instant;
 
 use crate::config::Rate;
 
-/// Nobody is believed who wants to be left alone for longer.
+/// Longest rate-limit reset that is honoured.
 const LONGEST_RESET: Duration = Duration::from_secs(24 * 3_600);
 
-/// A wait that the vendor asks for and that counts as a pause.
+/// Requested waits from this length on count as pauses.
 const PAUSE: Duration = Duration::from_secs(10);
 
 /// What comes of asking for a turn.
@@ -54,10 +54,10 @@ struct LimiterState {
     learned: Option<Rate>,
 }
 
-/// The pace of somebody who was told that all of it is too much.
+/// The rate after the vendor reported that its global limit was reached.
 const SLOWEST: Rate = Rate { burst: 1, per_second: 1.0 };
 
-/// Holds requests back.
+/// Delays requests.
 pub(super) struct RateLimiter {
     rate: Option<Rate>,
     /// No single wait is longer, whatever the vendor says.
@@ -104,7 +104,7 @@ impl RateLimiter {
         let pauses = state.pauses.get(family).copied().unwrap_or_default();
         if let Some(budget) = state.budgets.get_mut(family) {
             if now >= budget.resets_at {
-                // Something was added, nobody knows how much: one request goes and its answer will tell.
+                // The quota was refilled by an unknown amount: one request is sent, and its response reports the rest.
                 budget.remaining = budget.reserve() + 1;
                 budget.resets_at = now + Duration::from_secs(1);
             }
@@ -127,16 +127,16 @@ impl RateLimiter {
         Turn::Go
     }
 
-    /// Hears that it was not one family but everything that was too much, and when to go on. Whoever chose no pace keeps the
-    /// slowest from then on: so small an allowance is a free tenant's.
+    /// Records that the global limit was reached, and how long to wait. Without a configured rate the slowest one is kept from
+    /// then on: only a free tenant has so small a quota.
     pub(super) fn observe_global(&self, wait: Duration, now: Instant) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.learned = Some(SLOWEST);
         state.due = Some(now + wait.min(self.longest));
     }
 
-    /// Hears from an answer how many requests of `family` are left of how many, and in what time more are added. An answer
-    /// that says nothing ends what a refusal has begun.
+    /// Records the quota of `family` from a response: the limit, the rest, and the time until it is refilled. A response without
+    /// these headers ends the pause that a refusal began.
     pub(super) fn observe(&self, family: &str, budget: Option<(u64, u64, Duration)>, now: Instant) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         match budget {

@@ -38,7 +38,7 @@ impl Heartbeat {
         Ok(Self { place: place.clone(), post })
     }
 
-    /// Sends one sign of life; `status` is for whoever looks at it there.
+    /// Sends one heartbeat; `status` is its body, for people.
     ///
     /// # Errors
     /// Why it did not arrive. The address is a secret, so it is not in it.

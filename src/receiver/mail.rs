@@ -188,7 +188,7 @@ impl Mailer {
             ("X-Authdrift-Event", alert.event.size.to_string()),
             ("X-Authdrift-History", alert.event.head.to_string()),
         ];
-        // That something is over hurries nobody, however bad it was.
+        // The end of an incident is not urgent, whatever its severity was.
         if alert.severity() == Severity::Critical && !alert.is_all_clear() {
             headers.push(("Importance", "high".to_owned()));
         }
@@ -355,8 +355,8 @@ fn greeting_name(configured: Option<&str>, hostname: &str, own: IpAddr) -> Strin
     }
 }
 
-/// What became of a mail to several people: tried again while anyone may still get it, delivered when somebody has it, given up
-/// only when nobody ever will. `is_heard` says that somebody took it in this try.
+/// The outcome of a mail to several recipients: retried while one of them may still get it, delivered when one of them has it,
+/// given up only when none ever will. `is_heard` says that a recipient accepted it in this try.
 fn all_recipients(attempts: Vec<(&Mailbox, Attempt)>, is_heard: bool) -> Attempt {
     let (mut delivered, mut later) = (None, None);
     let mut refused = Vec::new();

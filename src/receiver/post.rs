@@ -14,16 +14,16 @@ use url::{Url, form_urlencoded};
 
 use super::Attempt;
 use crate::config::{self, allowed, refused};
-use crate::connect::Proxy;
+use crate::connect::ActiveProxy;
 use crate::model::display_safe;
 
 /// Connect, send and answer within this time.
 const TIMEOUT: Duration = Duration::from_secs(15);
 /// All addresses of a name share this time, so that one that swallows packets leaves some to the next.
 const CONNECT: Duration = Duration::from_secs(10);
-/// How long to leave a receiver alone that gets too many messages and does not say.
+/// The pause after a 429 without `Retry-After`.
 pub(super) const SLOW_DOWN: Duration = Duration::from_secs(60);
-/// What is read of an answer: it may have no end.
+/// Bytes of a response body that are read.
 const MOST_READ: usize = 16 << 10;
 
 /// A client of receivers.
@@ -37,10 +37,10 @@ pub(super) struct Post {
 #[derive(Clone)]
 struct PostClient {
     client: Client,
-    proxy: Option<Proxy>,
+    proxy: Option<ActiveProxy>,
 }
 
-/// What came back.
+/// The response of a receiver.
 pub(super) struct ReceiverResponse {
     pub(super) status: u16,
     /// The status with its name: `503 Service Unavailable`.
@@ -63,7 +63,7 @@ impl Post {
 
     /// What there is now: a proxy whose address is a secret may have another one by now.
     fn client(&self) -> Result<PostClient, String> {
-        let proxy = Proxy::find(&self.configured).map_err(|error| error.to_string())?;
+        let proxy = ActiveProxy::find(&self.configured).map_err(|error| error.to_string())?;
         let mut client = self.client.lock().unwrap_or_else(PoisonError::into_inner);
         if client.proxy != proxy {
             *client = PostClient::new(self.may_be_private, proxy)?;
@@ -89,7 +89,7 @@ impl Post {
         }
         let PostClient { client, proxy } = self.client()?;
         let through = proxy.as_ref().filter(|proxy| proxy.is_for(url));
-        // The resolver takes every address of the proxy, whoever asks for it.
+        // The resolver allows every address of the proxy, also as the host of a receiver.
         if through.is_none() && proxy.as_ref().is_some_and(|proxy| proxy.is_host(url.host_str().unwrap_or_default())) {
             return Err("nothing was sent: this is the host of the proxy, and 'no_proxy' has it".to_owned());
         }
@@ -105,14 +105,14 @@ impl Post {
             _ => reason(error),
         })?;
         let (status, wait) = (response.status(), retry_after(&response, now));
-        // Who took the message can say no more that matters, and may never stop saying it.
+        // The body of a 2xx response is not read: it is unused and may be endless.
         let body = if status.is_success() { String::new() } else { beginning(&mut response).await };
         Ok(ReceiverResponse { status: status.as_u16(), words: words(status), wait, body })
     }
 }
 
 impl PostClient {
-    fn new(may_be_private: bool, proxy: Option<Proxy>) -> Result<Self, String> {
+    fn new(may_be_private: bool, proxy: Option<ActiveProxy>) -> Result<Self, String> {
         let builder = builder(Arc::new(AddressFilter { may_be_private, proxy: proxy.clone() }));
         let builder = match &proxy {
             Some(proxy) => builder.proxy(proxy.for_requests()),
@@ -139,7 +139,7 @@ fn builder(resolver: Arc<impl Resolve + 'static>) -> ClientBuilder {
 /// resolves the names of receivers itself: only what is written as an address can be judged then.
 struct AddressFilter {
     may_be_private: bool,
-    proxy: Option<Proxy>,
+    proxy: Option<ActiveProxy>,
 }
 
 impl Resolve for AddressFilter {

@@ -63,7 +63,7 @@ impl Statuses {
         self.within(tx, instance, trust, now, &mut 1)
     }
 
-    /// The same for those who ask often: once `loads` is used up, the status that was loaded last is good enough.
+    /// The same for frequent callers: once `loads` is used up, the status that was loaded last is returned.
     ///
     /// # Errors
     /// The database cannot be read.

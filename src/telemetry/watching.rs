@@ -73,7 +73,7 @@ impl Observable for CycleFailed<'_> {
     }
 }
 
-/// Sections are read a second time before anybody believes them.
+/// Sections are read a second time before their differences count.
 #[derive(Debug, Clone, Copy)]
 pub struct Reread<'a> {
     /// The instance.

@@ -46,7 +46,7 @@ pub struct Policy<'a> {
     pub rules: &'a Rules,
 }
 
-/// What is at stake in going from one baseline to another. Asked where it decides, because it means a comparison.
+/// The impact of a new baseline. Computed only where it decides, because it takes a comparison.
 pub trait Impact {
     /// The most severe of the changes that `subject` approves beyond `base`. Without a base, or if any change cannot be
     /// told, it is [`Severity::Critical`].
@@ -55,7 +55,7 @@ pub trait Impact {
     /// The principals of whom a vendor's log says that they made one of these changes: nobody approves their own.
     fn authors(&self, base: Option<&Subject>, subject: &Subject) -> BTreeSet<String>;
 
-    /// Whether [`Impact::authors`] may answer anybody. If not, nobody has to be asked who approved what before.
+    /// Whether [`Impact::authors`] can be non-empty. If not, earlier approvers do not matter.
     fn knows_authors(&self) -> bool {
         true
     }

@@ -22,7 +22,7 @@ pub const KEY_TYPES: [&str; 5] =
 
 const RSA: &str = "ssh-rsa";
 
-/// The lengths of RSA keys in bits: shorter ones are weak, and longer ones nobody verifies.
+/// The lengths of RSA keys in bits: shorter ones are weak, and longer ones are not supported.
 const RSA_BITS: std::ops::RangeInclusive<usize> = 3072..=8192;
 
 /// The public half of an SSH key, of one of [`KEY_TYPES`]. Comments do not count.
@@ -141,7 +141,7 @@ pub enum BadSignature {
     DoesNotMatch,
 }
 
-/// A good signature: who made it, and whether somebody was there.
+/// A good signature: its key, and whether the key was touched.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Signed {
     /// The key that signed.
@@ -196,7 +196,7 @@ pub fn verify(armoured: &str, namespace: &str, message: &[u8]) -> Result<Signed,
     Ok(Signed { key, is_touched })
 }
 
-/// What a signature says of itself, believed by nobody: for one that was verified before.
+/// What an unverified signature claims: for one that was verified before.
 pub(super) fn claimed(armoured: &str) -> Option<Signed> {
     let blob = unarmour(armoured)?;
     let fields = SignatureBlob::read(&blob)?;

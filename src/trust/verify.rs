@@ -191,7 +191,7 @@ fn on_today(
     evidence: &Evidence<'_>,
 ) -> Result<Baseline, Untrusted> {
     if !evidence.resource.may_be(&approved.subject.resource) {
-        // What was approved stands for nothing here. Who recreated the instance on purpose begins anew on top of it.
+        // Nothing of another instance is approved for this one. After a recreation on purpose a new baseline is approved on top.
         approved.insufficient = Some(Untrusted::OtherResource {
             approved: approved.subject.resource.clone(),
             found: evidence.resource.known.join(", "),
@@ -257,8 +257,8 @@ pub fn accept(
     }
 }
 
-/// Who approved `subject`, for somebody who has these statements and not the chain. What it changed is not known, so
-/// the fewest that could do have to be enough.
+/// The approvals of `subject` by these statements, without the chain. Its changes are not known, so the smallest number of
+/// approvers that the rules allow has to be enough.
 ///
 /// # Errors
 /// A statement is wrong by itself, or of another subject.

@@ -141,9 +141,9 @@ fn proxy(config: &Config) -> Option<String> {
         Proxy::None => None,
         Proxy::Named { at: ProxyAddress::Secret(place), .. } => Some(format!("whose address is in {place}")),
         Proxy::Named { at: ProxyAddress::Written(_), .. } => {
-            Some(connect::Proxy::find(&config.proxy).ok()??.to_string())
+            Some(connect::ActiveProxy::find(&config.proxy).ok()??.to_string())
         }
-        Proxy::Environment => Some(format!("{} of the environment", connect::Proxy::find(&config.proxy).ok()??)),
+        Proxy::Environment => Some(format!("{} of the environment", connect::ActiveProxy::find(&config.proxy).ok()??)),
     }
 }
 

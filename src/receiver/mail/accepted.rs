@@ -1,4 +1,4 @@
-//! Who has a mail already, so that a relay that refuses one recipient for now does not bring it to the others again.
+//! The recipients that have a mail already, so that a retry for one recipient does not send it to the others again.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};

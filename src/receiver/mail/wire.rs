@@ -84,8 +84,7 @@ impl Bounded {
     /// Asks for TLS, greeting the relay as `hello`.
     ///
     /// # Security
-    /// What somebody in between says along with the answer to STARTTLS must not be taken for what the relay says after
-    /// the handshake, so that ends the conversation.
+    /// Data that arrives together with the reply to STARTTLS was injected before the handshake, so it ends the conversation.
     pub(super) async fn starttls(&mut self, hello: &str) -> Result<(), NoTls> {
         self.reply().await?;
         let offered = self.ask(&format!("EHLO {hello}")).await?;

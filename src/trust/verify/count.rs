@@ -1,4 +1,4 @@
-//! Who counts for a baseline, and whether they are enough.
+//! The approvers that count for a baseline, and whether they are enough.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -11,7 +11,7 @@ use super::secret;
 use crate::cli::context::Context;
 use crate::cli::output::count;
 use crate::config::{self, Instance, NotRead, Source, refused};
-use crate::connect::{AllowedPeers, Endpoint, Proxy};
+use crate::connect::{ActiveProxy, AllowedPeers, Endpoint};
 use crate::exit::Exit;
 use crate::model::{Provider, State};
 use crate::provider::{Fetched, Limits, ReadError, Reader, Wanted};
@@ -91,7 +91,7 @@ fn hosts(source: &Source) -> Vec<&Url> {
 pub(super) async fn host(url: &Url, who: AllowedPeers, proxy: &config::Proxy, exit: Exit) -> Option<CheckResult> {
     let host = Endpoint::of(url, who)?;
     let on = format!("{}:{}", host.host, host.port);
-    let proxy = match Proxy::find(proxy) {
+    let proxy = match ActiveProxy::find(proxy) {
         Ok(proxy) => proxy.filter(|proxy| proxy.is_for(url)),
         Err(error) => return Some(CheckResult::failure(Check::Host, on, error, PROXY, Exit::Configuration)),
     };
