@@ -1,4 +1,4 @@
-//! From what changed to rows of the outbox: which receiver hears of it, with which words, and when it is said again.
+//! From transitions to rows of the outbox: routing to receivers, reminders, digests and notices.
 
 mod announce;
 mod cause;
@@ -20,7 +20,7 @@ pub use silences::{begin as begin_silence, of_ends as of_silence_ends};
 use crate::incident::Transition;
 use crate::message::{Notice, SectionEntry};
 
-/// Everything about one instance that people are to be told of.
+/// Everything to report about one instance after one cycle or approval.
 #[derive(Debug, Default)]
 pub struct Notifications {
     /// Drifts that took a step.

@@ -1,16 +1,16 @@
-//! What a change means to a person: the catalogue, and how it is applied.
+//! Classification of changes by the catalogue: setting, category, severity and direction.
 
 pub mod catalogue;
 mod context;
 mod direction;
 pub mod finding;
-mod findings;
+mod finding_set;
 mod one_setting;
 mod weakest;
 
 pub use catalogue::{Catalogue, Setting, Weaker, WeakerRule, Zero};
 pub use context::ChangeContext;
-pub use finding::{Finding, Meaning, NEW_FIELD, NOT_WATCHED, SECTION_STATE, UNCLASSIFIED, classify};
-pub use findings::Findings;
+pub use finding::{ChangeMeaning, Finding, NEW_FIELD, NOT_WATCHED, SECTION_STATE, UNCLASSIFIED, classify};
+pub use finding_set::FindingSet;
 pub use one_setting::{elsewhere, with_their_other_paths};
 pub use weakest::weakest;

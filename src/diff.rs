@@ -1,4 +1,4 @@
-//! What differs between a baseline and a snapshot.
+//! The differences between a baseline and a snapshot.
 
 mod bounds;
 pub mod change;

@@ -18,11 +18,11 @@ use serde_json::{Value, json};
 pub use silence::{Matcher, Muting, Silence};
 
 use crate::canonical;
-use crate::classify::{Finding, Findings};
+use crate::classify::{Finding, FindingSet};
 use crate::diff::{Change, ChangeKind};
 use crate::model::{Digest, DriftId, InstanceId, Severity, word};
 
-/// What tells one drift from another: the instance, the path, and for a set the member.
+/// The identity of a drift: the instance, the path, and for a set the member.
 pub fn fingerprint(instance: &InstanceId, change: &Change) -> Digest {
     let member = change.is_member.then_some(match change.kind {
         ChangeKind::Removed => &change.before,
@@ -54,7 +54,7 @@ pub struct Drift {
     pub status: Status,
     /// First seen, this time.
     pub first_seen: DateTime<Utc>,
-    /// The last reading of the section before that, if there was one; whoever records the drift looks it up.
+    /// The last reading of the section before that, if there was one. It is looked up when the drift is recorded.
     pub last_good: Option<DateTime<Utc>>,
     /// When it ended.
     pub closed_at: Option<DateTime<Utc>>,
@@ -73,7 +73,7 @@ pub enum Ending {
     Approved(Vec<String>),
 }
 
-/// What one cycle means for one drift.
+/// The step that a drift takes in one cycle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum DriftStep {
     /// First seen.
@@ -97,33 +97,33 @@ pub struct Transition {
     pub fingerprint: Digest,
     /// The drift after the step.
     pub drift: Drift,
-    /// What its change means.
+    /// The classified change.
     pub finding: Finding,
-    /// What people are told of it.
+    /// The notification about it.
     pub notification: Notification,
-    /// Whether somebody asked for quiet about it, or announced something else.
+    /// Whether a silence mutes it, or a change window escalates it.
     pub muting: Muting,
-    /// The worst it was since it began: who heard of that hears of the rest.
+    /// Its worst severity since it opened. A receiver that got that one gets the rest too.
     pub worst: Severity,
 }
 
 impl Transition {
-    /// A step that is told if it is one.
-    pub fn new(step: DriftStep, fingerprint: Digest, drift: Drift, findings: &Findings<'_>) -> Self {
+    /// A transition with a notification for every step but [`DriftStep::Unchanged`].
+    pub fn new(step: DriftStep, fingerprint: Digest, drift: Drift, findings: &FindingSet<'_>) -> Self {
         let finding = findings.of(&drift.change).into_owned();
         let notification = if step == DriftStep::Unchanged { Notification::Nothing } else { Notification::Step };
         Self { step, fingerprint, drift, finding, notification, muting: Muting::None, worst: Severity::Info }
     }
 }
 
-/// What a reading means for the drifts of an instance.
+/// The transitions of the drifts of an instance after a reading.
 ///
 /// `known` holds every remembered drift by fingerprint, `findings` every difference now, `compared` the sections that
 /// could be compared. An open drift of another section keeps its status: nothing is known about it.
 pub fn advance(
     instance: &InstanceId,
     known: &BTreeMap<Digest, Drift>,
-    findings: &Findings<'_>,
+    findings: &FindingSet<'_>,
     compared: &BTreeSet<String>,
     ending: &Ending,
     now: DateTime<Utc>,
@@ -206,8 +206,8 @@ mod tests {
 
     static CATALOGUE: LazyLock<Catalogue> = LazyLock::new(|| Catalogue::of(Provider::Clerk, None).unwrap());
 
-    fn found(changes: &[Change]) -> Findings<'static> {
-        Findings::new(&CATALOGUE, ChangeContext::default(), changes.to_vec())
+    fn found(changes: &[Change]) -> FindingSet<'static> {
+        FindingSet::new(&CATALOGUE, ChangeContext::default(), changes.to_vec())
     }
 
     fn instance() -> InstanceId {

@@ -8,7 +8,7 @@
 //! snapshot         -> Snapshot            documents and the state of every section
 //! trust::verify    -> Verified<Baseline>  only this function can make one
 //! diff             -> Vec<Change>         what differs
-//! classify         -> Findings            every change once, with what it means to a person
+//! classify         -> FindingSet          every change once, with what it means to a person
 //! incident         -> Vec<Transition>     which finding opened, changed or ended a drift
 //! alerting         -> Vec<Message>        which receiver hears of it, in which words
 //! store            one transaction: snapshot, drifts, events, outbox

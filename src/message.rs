@@ -11,6 +11,7 @@ pub mod fold;
 mod format;
 pub mod html;
 pub mod json;
+mod notice;
 mod pagerduty;
 pub mod sample;
 #[cfg(test)]
@@ -26,23 +27,24 @@ mod view;
 mod words;
 
 pub use format::{Body, Format};
+pub use notice::{Notice, NoticeKind};
 pub use words::listed;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::classify::Meaning;
+use crate::classify::ChangeMeaning;
 use crate::diff::Change;
 use crate::model::{Category, DriftId, HistoryMark, InstanceId, MessageId, Severity, State, display_safe};
 
-/// What one receiver is told about one cycle of one instance.
+/// An alert about one cycle of one instance, for one receiver.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Alert {
     /// The instance; none if it is about the program itself.
     pub instance: Option<InstanceId>,
     /// The vendor's own identity of it (`ins_…`, tenant domain).
     pub resource: String,
-    /// True for a sample that somebody asked for: nothing of it happened.
+    /// Whether it is a sample on request. Nothing in a sample happened.
     #[serde(default)]
     pub sample: bool,
     /// When the cycle ended.
@@ -55,7 +57,7 @@ pub struct Alert {
     pub trusted_again: bool,
     /// The last reading of the instance without the new differences, and the first with them.
     pub window: Option<Window>,
-    /// What changed its status in this cycle, most severe first; one entry per setting and status.
+    /// Drifts that changed status in this cycle, most severe first; one entry per setting and status.
     pub entries: Vec<Entry>,
     /// Sections that cannot be read, or can be read again.
     pub sections: Vec<SectionEntry>,
@@ -82,13 +84,13 @@ pub struct Message {
     pub id: MessageId,
     /// The receiver's name in the configuration.
     pub receiver: String,
-    /// What it says.
+    /// The alert.
     pub alert: Alert,
     /// The message it follows up.
     pub thread: Option<MessageId>,
     /// Its subject.
     pub subject: String,
-    /// What is sent, unless it is mail; the same on every try.
+    /// The body, the same on every try. Mail has none: it is rendered when it is sent.
     pub body: Option<Body>,
     /// When it was made.
     pub created_at: DateTime<Utc>,
@@ -121,7 +123,7 @@ pub struct ApprovedBaseline {
     pub approved_at: DateTime<Utc>,
     /// Distinct principals.
     pub approvers: Vec<String>,
-    /// What the last approver gave as the reason.
+    /// The reason of the last approver.
     pub reason: String,
 }
 
@@ -134,7 +136,7 @@ pub struct Window {
     pub first_different: DateTime<Utc>,
 }
 
-/// What happened to a setting's drift in this cycle.
+/// The status of a drift in an alert.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EntryStatus {
@@ -144,11 +146,11 @@ pub enum EntryStatus {
     Reopened,
     /// It was open and moved to yet another value.
     Changed,
-    /// A reminder: it is open, as was told before.
+    /// A reminder of a drift that is open since an earlier alert.
     StillOpen,
-    /// It begins and ends again and again; the same again is not told until it stays as it is.
+    /// It opens and ends again and again. Only new values are reported until it is stable.
     Flapping,
-    /// It began and ended while this receiver could not be told.
+    /// It opened and ended while messages to this receiver waited.
     Passed,
     /// It is back at the approved value.
     Reverted,
@@ -166,15 +168,15 @@ impl EntryStatus {
 /// One setting in an alert: one click in a dashboard, however many paths it moved.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Entry {
-    /// What happened.
+    /// The status.
     pub news: EntryStatus,
     /// What it means.
     #[serde(flatten)]
-    pub meaning: Meaning,
+    pub meaning: ChangeMeaning,
     /// Which setting of which object: the same in every alert about it.
     #[serde(default)]
     pub topic: String,
-    /// Categories of what follows from it, where they are others.
+    /// Other categories, of differences that follow from it.
     #[serde(default)]
     pub also: Vec<Category>,
     /// The last reading without it; absent when there was none.
@@ -195,7 +197,7 @@ pub struct Entry {
     /// When the approval ends and it is a drift again, if it was approved for a time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approved_until: Option<DateTime<Utc>>,
-    /// What was announced while this happened, and this is not: it is more severe for that.
+    /// The announcement of the change window that was open and does not fit this drift, which raises the severity.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unannounced: Option<String>,
     /// Every path that moved.
@@ -203,18 +205,18 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// Whether a receiver of these categories wants to hear it.
+    /// Whether a receiver of these categories gets it.
     pub fn is_of(&self, categories: &[Category]) -> bool {
         categories.contains(&self.meaning.category) || self.also.iter().any(|also| categories.contains(also))
     }
 
-    /// The same, told under the title of `whole`, from which it follows.
+    /// The same under the title of `whole`, from which it follows.
     pub fn as_part_of(self, whole: &Self) -> Self {
         let also =
             if self.meaning.category == whole.meaning.category { Vec::new() } else { vec![self.meaning.category] };
-        let Meaning { why: own, severity, direction, .. } = self.meaning;
+        let ChangeMeaning { why: own, severity, direction, .. } = self.meaning;
         let why = if direction.is_worse_than(whole.meaning.direction) { own } else { whole.meaning.why.clone() };
-        let meaning = Meaning { why, severity, direction, ..whole.meaning.clone() };
+        let meaning = ChangeMeaning { why, severity, direction, ..whole.meaning.clone() };
         Self { meaning, topic: whole.topic.clone(), also, ..self }
     }
 }
@@ -232,9 +234,9 @@ pub struct EntryChange {
 /// A section that became unreadable, readable again, or known for the first time; or a credential that died or lives again.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SectionEntry {
-    /// The section, or what the credential is called.
+    /// The name of the section or of the credential.
     pub section: String,
-    /// What happened.
+    /// The status.
     pub news: SectionStatus,
     /// Its state now.
     pub state: State,
@@ -245,7 +247,7 @@ pub struct SectionEntry {
     /// When it ended: the first reading that saw it again, or that was not asked for it any more. Absent while it goes on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<DateTime<Utc>>,
-    /// What the section was when its blindness was told first: a vendor that is down and a missing permission are two.
+    /// The state of the section in the first alert about it: an outage and a missing permission are two causes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cause: Option<State>,
     /// Sections that are still not seen for the same cause after this, for an end.
@@ -253,13 +255,13 @@ pub struct SectionEntry {
     pub still_unseen: usize,
 }
 
-/// What happened to a section.
+/// The status of a section or credential in an alert.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SectionStatus {
     /// The vendor does not accept the credential, so nothing that is read with it is known.
     Refused,
-    /// What was read looks like a reader's fault. If the next reading says the same, it is believed.
+    /// The reading is implausible. An identical next reading is accepted.
     Suspect,
     /// It cannot be read, and the baseline holds it or does not name it at all.
     Blind,
@@ -271,7 +273,7 @@ pub enum SectionStatus {
     LeftOut,
     /// The credential was refused and is not configured any more.
     Removed,
-    /// The baseline does not hold it: nothing to compare with until somebody approves it.
+    /// The baseline does not hold it, so it is compared with nothing until it is approved.
     Unbaselined,
 }
 
@@ -288,7 +290,7 @@ impl SectionStatus {
         Self::Unbaselined,
     ];
 
-    /// How much it matters: what is not seen could be anything.
+    /// The severity. A section that cannot be read may hide any change.
     pub fn severity(self) -> Severity {
         match self {
             Self::Refused | Self::Suspect | Self::Blind => Severity::High,
@@ -304,154 +306,6 @@ impl SectionStatus {
     /// Whether it ends such a time.
     pub fn is_end(self) -> bool {
         matches!(self, Self::SeeingAgain | Self::Accepted | Self::LeftOut | Self::Removed)
-    }
-}
-
-/// News about the watch itself and not about a setting.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Notice {
-    /// What happened.
-    pub kind: NoticeKind,
-    /// To what: a receiver, a file, a path. Empty where the kind says it all.
-    pub subject: String,
-    /// How, in one sentence.
-    pub text: String,
-}
-
-impl Notice {
-    /// About the database at `path`, with the bytes that are free there, and an error if there was one.
-    pub fn of_storage(kind: NoticeKind, path: &str, free: Option<u64>, reason: &str) -> Self {
-        let mut text = path.to_owned();
-        if let Some(free) = free {
-            text.push_str(&format!(": {} MiB are free there", free >> 20));
-        }
-        if !reason.is_empty() {
-            text.push_str(&format!("; {reason}"));
-        }
-        Self { kind, subject: String::new(), text }
-    }
-}
-
-/// What happened to the watch itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum NoticeKind {
-    /// The files that say who may approve changed.
-    TrustChanged,
-    /// The clock of this machine went back.
-    ClockSetBack,
-    /// The database cannot be used: nothing is watched.
-    StorageFailed,
-    /// The disk is so full that snapshots are not kept any more.
-    StorageFull,
-    /// The disk is nearly full.
-    StorageLow,
-    /// An instance was not read for three intervals.
-    Unread,
-    /// A reminder: something of the instance is still not seen.
-    StillUnseen,
-    /// A receiver does not take messages, and some were given up.
-    ReceiverFailed,
-    /// Messages were given up for a receiver that takes others.
-    Missed,
-    /// What was approved for a time will be a drift again soon.
-    ApprovalEnding,
-    /// A new baseline was approved, and no drift ended with it.
-    Approved,
-    /// Somebody asked for quiet about something.
-    Silenced,
-    /// Somebody announced changes.
-    WindowOpened,
-    /// A silence ended; what it kept quiet.
-    SilenceEnded,
-    /// The time for announced changes is over; what changed, and what is still different.
-    WindowEnded,
-    /// How everything is, as somebody wants to hear it regularly.
-    Digest,
-    /// There is room on the disk again.
-    StorageRecovered,
-    /// The instance is read again.
-    ReadAgain,
-    /// The receiver takes messages again.
-    ReceiverRecovered,
-}
-
-impl NoticeKind {
-    /// Every one, the worst first.
-    pub const ALL: [Self; 19] = [
-        Self::TrustChanged,
-        Self::ClockSetBack,
-        Self::StorageFailed,
-        Self::StorageFull,
-        Self::StorageLow,
-        Self::Unread,
-        Self::StillUnseen,
-        Self::ReceiverFailed,
-        Self::Missed,
-        Self::ApprovalEnding,
-        Self::Approved,
-        Self::Silenced,
-        Self::WindowOpened,
-        Self::SilenceEnded,
-        Self::WindowEnded,
-        Self::Digest,
-        Self::StorageRecovered,
-        Self::ReadAgain,
-        Self::ReceiverRecovered,
-    ];
-
-    /// How much it matters.
-    pub fn severity(self) -> Severity {
-        match self {
-            Self::StorageFailed | Self::StorageFull => Severity::Critical,
-            Self::TrustChanged
-            | Self::ClockSetBack
-            | Self::StorageLow
-            | Self::Unread
-            | Self::StillUnseen
-            | Self::ReceiverFailed
-            | Self::Missed => Severity::High,
-            Self::ApprovalEnding => Severity::Medium,
-            Self::Approved
-            | Self::Silenced
-            | Self::WindowOpened
-            | Self::SilenceEnded
-            | Self::WindowEnded
-            | Self::Digest
-            | Self::StorageRecovered
-            | Self::ReadAgain
-            | Self::ReceiverRecovered => Severity::Info,
-        }
-    }
-
-    /// Whether it ends some trouble.
-    pub fn is_end(self) -> bool {
-        matches!(self, Self::StorageRecovered | Self::ReadAgain | Self::ReceiverRecovered)
-    }
-
-    /// The event that a receiver can filter by.
-    pub fn event_type(self) -> &'static str {
-        match self {
-            Self::TrustChanged => "trust.changed",
-            Self::ClockSetBack => "clock.set_back",
-            Self::StorageFailed => "storage.failed",
-            Self::StorageFull => "storage.full",
-            Self::StorageLow => "storage.low",
-            Self::Unread => "instance.unread",
-            Self::StillUnseen => "instance.still_unseen",
-            Self::ReceiverFailed => "receiver.failed",
-            Self::Missed => "receiver.missed",
-            Self::ApprovalEnding => "approval.ending",
-            Self::Approved => "baseline.approved",
-            Self::Silenced => "silence.added",
-            Self::WindowOpened => "window.opened",
-            Self::SilenceEnded => "silence.ended",
-            Self::WindowEnded => "window.ended",
-            Self::Digest => "digest",
-            Self::StorageRecovered => "storage.recovered",
-            Self::ReadAgain => "instance.read_again",
-            Self::ReceiverRecovered => "receiver.recovered",
-        }
     }
 }
 
@@ -482,7 +336,7 @@ impl Alert {
         }
     }
 
-    /// What it is about: the instance, or the program on this machine.
+    /// The subject of the alert: the instance, or the program on this machine.
     pub fn about(&self) -> String {
         match &self.instance {
             Some(instance) => instance.to_string(),
@@ -504,7 +358,17 @@ impl Alert {
             .unwrap_or(Severity::Info)
     }
 
-    /// Whether something in it was never told before.
+    /// Whether it has no content.
+    pub fn is_empty(&self) -> bool {
+        self.is_only_notices() && self.notices.is_empty()
+    }
+
+    fn is_only_notices(&self) -> bool {
+        let is_trust_unchanged = self.untrusted.is_none() && !self.trusted_again;
+        is_trust_unchanged && self.entries.is_empty() && self.sections.is_empty()
+    }
+
+    /// Whether it reports something for the first time.
     pub fn is_beginning(&self) -> bool {
         let is_blind = |section: &SectionEntry| section.news.is_blindness();
         self.untrusted.is_some()
@@ -514,8 +378,7 @@ impl Alert {
 
     /// Whether it says nothing but news of that kind.
     pub fn is_only(&self, kind: NoticeKind) -> bool {
-        let is_rest_empty = self.untrusted.is_none() && self.entries.is_empty() && self.sections.is_empty();
-        let is_said = is_rest_empty && !self.trusted_again && !self.notices.is_empty();
+        let is_said = self.is_only_notices() && !self.notices.is_empty();
         is_said && self.notices.iter().all(|notice| notice.kind == kind)
     }
 

@@ -1,8 +1,7 @@
-//! Whether what was read looks like a reader's fault: so much is gone at once that a broken answer is likelier than
-//! somebody's doing.
+//! Plausibility of a reading: so much can be gone at once that a broken answer is likelier than a change.
 //!
-//! A reading that looks so is read again at once, and held back if it stays. It is believed when the next cycle reads
-//! the very same: then it is what the vendor says, and reported as any other change.
+//! An implausible section is read again at once, and held back if it stays implausible. It is accepted when the next cycle
+//! reads the identical value, and reported as any other change.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,7 +18,7 @@ const MANY: usize = 3;
 /// How deep within an object its fields are looked at.
 const DEPTH: usize = 3;
 
-/// Why `after` is hard to believe, for somebody who saw `before`; both are documents of `section`. The objects of a list are
+/// Why `after` is implausible after `before`; both are documents of `section`. The objects of a list are
 /// read one by one.
 pub fn implausible(section: &Section, before: &Document, after: &Document) -> Option<String> {
     // Nothing is gone of what is unknown.
@@ -96,7 +95,7 @@ pub fn refused(before: &Value, left_out: &BTreeSet<Vec<String>>) -> Option<Strin
     })
 }
 
-/// Why a section with sub-resources is hard to believe of which everything is gone in one of them or in all.
+/// Why a section with sub-resources is implausible: everything is gone in one of them, or in all.
 fn emptied(section: &Section, before: &Value, after: &Value) -> Option<String> {
     if section.each.is_empty() {
         return None;
@@ -123,7 +122,7 @@ fn parts<'a>(section: &Section, value: &'a Value) -> BTreeMap<String, &'a Value>
     level(value, section.each.len().max(1) + usize::from(!is_flat))
 }
 
-/// What is so deep in a value, by name.
+/// The values at `depth` in a value, by name.
 fn level(value: &Value, depth: usize) -> BTreeMap<String, &Value> {
     let mut level = vec![(String::new(), value)];
     for _ in 0..depth {

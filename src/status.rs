@@ -11,7 +11,7 @@ pub use cache::Statuses;
 use chrono::{DateTime, Utc};
 
 use crate::baseline::{BaselineSummary, Evaluation, evaluate};
-use crate::classify::{Catalogue, Finding, Findings};
+use crate::classify::{Catalogue, Finding, FindingSet};
 use crate::config::Instance;
 use crate::incident::{SectionKind, Status, section_kinds};
 use crate::model::{InstanceId, State, Verdict};
@@ -85,9 +85,9 @@ impl InstanceStatus {
         catalogue: &'a Catalogue,
         trust: &TrustFiles,
         now: DateTime<Utc>,
-    ) -> Result<(Self, Findings<'a>), StoreError> {
+    ) -> Result<(Self, FindingSet<'a>), StoreError> {
         let id = &instance.id;
-        let alone = |status| (status, Findings::none(catalogue));
+        let alone = |status| (status, FindingSet::none(catalogue));
         let Some(row) = instances::find(tx, id)? else { return Self::never_read(tx, id, None).map(alone) };
         let cycle = overview::last_cycle(tx, row, now)?;
         let (snapshot, read_at) = match cycles::latest_snapshot(tx, row, id) {

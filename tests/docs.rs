@@ -108,7 +108,7 @@ fn every_check_of_doctor_is_explained_in_the_order_of_its_words() {
 #[test]
 fn the_events_and_the_pauses_of_receivers_are_listed() {
     let mut table = "| `type` | What happened |\n|---|---|\n".to_owned();
-    for (name, meaning) in EVENT_TYPES {
+    for (name, meaning) in EVENT_TYPES.iter() {
         writeln!(table, "| `{name}` | {meaning} |").unwrap();
     }
     check_generated("docs/receivers.md", "events", &table);

@@ -1,4 +1,4 @@
-//! From steps to messages: one per receiver, with what that receiver wants to hear, one entry per setting.
+//! From transitions to messages: one per receiver, with the entries that pass its filter, one entry per setting.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use super::Notifications;
 use super::cause::causes;
 use crate::baseline::BaselineSummary;
-use crate::classify::{Findings, Meaning};
+use crate::classify::{ChangeMeaning, FindingSet};
 use crate::config::{Config, Filter, Receiver};
 use crate::host::hostname;
 use crate::incident::{Drift, DriftStep, Muting, Notification, NotificationLog, SectionKind, Status, Transition};
@@ -22,19 +22,19 @@ use crate::store::instances::InstanceRow;
 use crate::store::outbox;
 use crate::store::{StoreError, Transaction, drifts, events, news};
 
-/// What every message of one commit has in common.
+/// The common part of every message of one commit.
 pub struct Origin<'a> {
-    /// Who is told.
+    /// The configuration, with the receivers.
     pub config: &'a Config,
-    /// What was found.
-    pub findings: &'a Findings<'a>,
-    /// About what.
+    /// The classified changes.
+    pub findings: &'a FindingSet<'a>,
+    /// The instance.
     pub instance: &'a InstanceId,
     /// The vendor's identity of it.
     pub resource: &'a str,
     /// When.
     pub at: DateTime<Utc>,
-    /// What was approved.
+    /// The baseline.
     pub baseline: Option<BaselineSummary>,
 }
 
@@ -51,34 +51,28 @@ pub fn announce(
     let open = drifts::count_open(tx, row)?;
     let mut entries = entries(origin, &told.transitions);
     count_still_open(tx, row, origin, &mut entries)?;
-    let is_news = !entries.is_empty()
-        || !told.sections.is_empty()
-        || !told.notices.is_empty()
-        || told.untrusted.is_some()
-        || told.trusted_again;
-    if is_news {
-        let approvers_needed = approvers_needed(tx, row, origin, &told.sections)?;
-        let alert = Alert {
-            instance: Some(origin.instance.clone()),
-            resource: origin.resource.to_owned(),
-            baseline: origin.baseline.as_ref().map(approved_baseline),
-            untrusted: told.untrusted,
-            trusted_again: told.trusted_again,
-            window: window(&told.transitions),
-            entries,
-            sections: told.sections,
-            notices: told.notices,
-            open,
-            approvers_needed,
-            ..about_nothing(tx, origin.at)?
-        };
+    let mut alert = Alert {
+        instance: Some(origin.instance.clone()),
+        resource: origin.resource.to_owned(),
+        baseline: origin.baseline.as_ref().map(approved_baseline),
+        untrusted: told.untrusted,
+        trusted_again: told.trusted_again,
+        window: window(&told.transitions),
+        entries,
+        sections: told.sections,
+        notices: told.notices,
+        open,
+        ..about_nothing(tx, origin.at)?
+    };
+    if !alert.is_empty() {
+        alert.approvers_needed = approvers_needed(tx, row, origin, &alert.sections)?;
         for receiver in &origin.config.receivers {
             if let Some(alert) = share(&alert, receiver, &origin.config.receivers) {
                 post(tx, row, receiver, alert, origin.at)?;
             }
         }
     }
-    // A story goes on as long as something is open, blind or untrusted.
+    // Threads go on while anything is open, blind or untrusted.
     let is_blind = match news::known(tx, row) {
         Ok(known) => known.values().any(|section| section.kind != SectionKind::Unbaselined && section.is_told),
         Err(StoreError::Damaged(_)) => true,
@@ -111,7 +105,7 @@ pub fn tell(
     Ok(())
 }
 
-/// Puts one message about the program itself into the outbox, for one receiver, whatever else that wants to hear.
+/// Puts one message about the program itself into the outbox, for one receiver, whatever its filter.
 ///
 /// # Errors
 /// The database cannot be written.
@@ -124,7 +118,7 @@ pub fn tell_one(
     keep(tx, receiver, Alert { notices, ..about_nothing(tx, at)? }, at)
 }
 
-/// How many people it takes to approve everything that is open. A section that is new to the baseline may hold anything.
+/// The number of approvers that everything open needs. A section that is new to the baseline may hold anything.
 fn approvers_needed(
     tx: &Transaction<'_>,
     row: InstanceRow,
@@ -145,7 +139,7 @@ fn keep(tx: &Transaction<'_>, receiver: &Receiver, alert: Alert, at: DateTime<Ut
     outbox::keep(tx, &with_body(receiver, Message::new(&receiver.name, alert, at)))
 }
 
-/// The message with what is to be sent, so that every try sends the same.
+/// The message with its body, so that every try sends the same bytes.
 fn with_body(receiver: &Receiver, message: Message) -> Message {
     Message { body: receiver::body(&receiver.kind, &message), ..message }
 }
@@ -164,8 +158,8 @@ fn post(
     alert: Alert,
     at: DateTime<Utc>,
 ) -> Result<(), StoreError> {
-    // What begins, and news that is worse than the story it would follow, begins a story of its own: nobody should find a
-    // change under the subject of another one.
+    // A new incident, or one that is more severe than the thread, begins a thread of its own: a change is not to be found
+    // under the subject of another one.
     let thread = outbox::thread(tx, row, &receiver.name)?;
     let thread =
         thread.filter(|thread| !alert.is_beginning() && (alert.is_all_clear() || alert.severity() <= thread.severity));
@@ -182,7 +176,7 @@ fn post(
     Ok(())
 }
 
-/// The part of `alert` that `receiver` wants to hear, if there is any. The default receiver also gets what nobody takes.
+/// The part of `alert` that passes the filter of `receiver`, if any. The default receiver also gets unrouted parts.
 fn share(alert: &Alert, receiver: &Receiver, receivers: &[Receiver]) -> Option<Alert> {
     let wants = |takes: &dyn Fn(&Filter) -> bool| {
         let of = |one: &Receiver| takes_instance(alert, &one.filter) && takes(&one.filter);
@@ -195,7 +189,7 @@ fn share(alert: &Alert, receiver: &Receiver, receivers: &[Receiver]) -> Option<A
                 && filter.categories.as_ref().is_none_or(|categories| entry.is_of(categories))
         })
     });
-    // Blindness and its end are told to everybody: no receiver should take silence for safety.
+    // Blindness and its end go to every receiver, so that a missing alert is never mistaken for safety.
     wanted.sections.retain(|section| {
         let is_new = section.news == SectionStatus::Unbaselined;
         wants(&|filter| !is_new || filter.min_severity == Severity::Info)
@@ -204,21 +198,16 @@ fn share(alert: &Alert, receiver: &Receiver, receivers: &[Receiver]) -> Option<A
         wanted.notices.clear();
         (wanted.untrusted, wanted.trusted_again) = (None, false);
     }
-    let is_something = !wanted.entries.is_empty()
-        || !wanted.sections.is_empty()
-        || !wanted.notices.is_empty()
-        || wanted.untrusted.is_some()
-        || wanted.trusted_again;
-    is_something.then_some(wanted)
+    (!wanted.is_empty()).then_some(wanted)
 }
 
-/// What is about the program itself matters to everybody.
+/// An alert about the program itself passes every filter.
 fn takes_instance(alert: &Alert, filter: &Filter) -> bool {
     let instances = filter.instances.as_ref().zip(alert.instance.as_ref());
     instances.is_none_or(|(instances, instance)| instances.contains(instance))
 }
 
-/// One entry per setting and kind of news, most severe first. What only follows from another difference stands with it.
+/// One entry per setting and status, most severe first. A difference that follows from another one is part of its entry.
 fn entries(origin: &Origin<'_>, transitions: &[Transition]) -> Vec<Entry> {
     let (mut changes, mut entries) = (Vec::new(), Vec::new());
     for transition in transitions {
@@ -237,7 +226,7 @@ fn entries(origin: &Origin<'_>, transitions: &[Transition]) -> Vec<Entry> {
     grouped(joined)
 }
 
-/// Fills in how many differences of the same setting people still have open after each end.
+/// Fills in how many reported differences of the same setting are still open after each end.
 fn count_still_open(
     tx: &Transaction<'_>,
     row: InstanceRow,
@@ -252,7 +241,7 @@ fn count_still_open(
         if open.is_empty() { BTreeMap::new() } else { events::notification_logs(tx, origin.instance)? };
     let mut topics: BTreeMap<String, usize> = BTreeMap::new();
     for drift in open {
-        // What was kept quiet began no story that could go on.
+        // A muted drift was never reported, so it does not count as open.
         if !notification_logs.get(drift.id.as_str()).is_some_and(NotificationLog::is_untold) {
             *topics.entry(origin.findings.of(&drift.change).topic.clone()).or_default() += 1;
         }
@@ -272,7 +261,7 @@ fn entry(news: EntryStatus, transition: &Transition, until: Option<DateTime<Utc>
     let severity = transition.muting.severity(finding.meaning.severity).max(transition.worst);
     Entry {
         news,
-        meaning: Meaning { severity, ..finding.meaning.clone() },
+        meaning: ChangeMeaning { severity, ..finding.meaning.clone() },
         topic: finding.topic.clone(),
         also: Vec::new(),
         last_good: known.last_good,

@@ -1,7 +1,7 @@
-//! What one click moved: differences that only follow from another one.
+//! Differences that only follow from another one, such as those of one click.
 //!
 //! Deleting a connection also takes away what is read for each connection, and switching a factor on brings the sections
-//! that are read only while it is on. A person did one thing, and is told of one.
+//! that are read only while it is on. Such a change is one entry.
 
 use crate::diff::Change;
 use crate::sections::{Section, Table};

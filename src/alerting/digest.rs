@@ -1,4 +1,4 @@
-//! Digests: one message at times about everything that a receiver hears of.
+//! Digests: one scheduled message about every instance of a receiver.
 
 use std::collections::BTreeMap;
 
@@ -36,8 +36,7 @@ pub fn send_due_digests(
     Ok(())
 }
 
-/// One message about everything this receiver hears of. Its number is one more than that of the one before, so that whoever
-/// reads them all sees when one is missing.
+/// Puts one digest into the outbox. Digests are numbered without gaps, so that a missing one shows.
 fn send_digest(
     tx: &Transaction<'_>,
     receiver: &Receiver,

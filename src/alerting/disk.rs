@@ -11,7 +11,7 @@ use crate::store::{StoreError, Transaction};
 /// Notes how much room is left, tells everybody once when it is little and when it is enough again, and answers whether
 /// a snapshot may be kept.
 ///
-/// That it is full is not told from here: the outbox may be the next thing that finds no room.
+/// A full disk is not reported here, because the outbox may find no room either.
 ///
 /// # Errors
 /// The database cannot be written.

@@ -14,7 +14,7 @@ use crate::store::{StoreError, Transaction};
 use crate::trust::Approved;
 use crate::trust_files::TrustFiles;
 
-/// How long before its end people hear that an approval ends: a working day, or a quarter of the time it was given for.
+/// An approval that ends is announced this long before: a working day, or a quarter of its time.
 const ENDING: TimeDelta = TimeDelta::hours(24);
 
 /// Notes in the history which files say who may approve; if they are not the ones of before, everybody is to hear it.
@@ -65,7 +65,7 @@ pub fn tell_of_jump(
     tell(tx, config, None, &[Notice { kind: NoticeKind::ClockSetBack, subject: String::new(), text }], None, now)
 }
 
-/// What is in the database and cannot be used: told when it is met, and once a day after that.
+/// A notice about unusable rows of the database: when they are met, and once a day after that.
 pub fn of_damage(
     tx: &Transaction<'_>,
     instance: &InstanceId,
@@ -90,7 +90,7 @@ fn short(digest: Option<&Value>) -> String {
     digest.map_or("not readable".to_owned(), |digest| digest.short().to_owned())
 }
 
-/// What was approved for a time that is nearly over, each told once.
+/// A notice for each approval that ends soon, once.
 pub fn of_approval_ends(
     tx: &Transaction<'_>,
     instance: &InstanceId,

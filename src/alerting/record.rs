@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
-use crate::classify::Findings;
+use crate::classify::FindingSet;
 use crate::clock::written;
 use crate::diff::Change;
 use crate::incident::{self, DriftStep, Muting, Notification, NotificationLog, Transition};
@@ -11,8 +11,8 @@ use crate::model::{InstanceId, Severity};
 use crate::store::instances::InstanceRow;
 use crate::store::{StoreError, Transaction, drifts, events, silences};
 
-/// How severe `change` was at its worst since it began, as people heard of it.
-pub fn worst_of(findings: &Findings<'_>, log: &NotificationLog, change: &Change) -> Severity {
+/// The worst reported severity of the drift of `change` since it opened.
+pub fn worst_of(findings: &FindingSet<'_>, log: &NotificationLog, change: &Change) -> Severity {
     let (values, is_unexpected) = log.since_it_began();
     let of = |value: &Value| findings.of(&Change { after: value.clone(), ..change.clone() }).meaning.severity;
     let announced = if is_unexpected { incident::silence::UNANNOUNCED_SEVERITY } else { Severity::Info };

@@ -1,4 +1,4 @@
-//! Silences and change windows: how they begin, how they are ended, and what is said when they are over.
+//! The beginning and the end of silences and change windows, with their notices.
 
 use super::{Origin, tell};
 use crate::clock::written;
@@ -13,7 +13,7 @@ use crate::store::{StoreError, Transaction, drifts};
 /// Drifts named in one sentence before the rest is counted.
 const MOST_NAMED: usize = 10;
 
-/// Begins a silence, and tells everybody: whoever has a shell here could want not to be heard.
+/// Begins a silence and notifies every receiver, because an attacker with a shell could begin one.
 ///
 /// # Errors
 /// The database cannot be written.
@@ -31,7 +31,7 @@ pub fn begin(tx: &Transaction<'_>, config: &Config, silence: &Silence) -> Result
     tell(tx, config, None, &[Notice { kind, subject: String::new(), text }], None, silence.from)
 }
 
-/// What to say at the end of every silence that is over and was not said yet for this instance.
+/// A notice for every silence that is over and was not reported as over yet for this instance.
 ///
 /// # Errors
 /// The database cannot be read or written.
@@ -81,14 +81,14 @@ pub fn of_ends(
     Ok(notices)
 }
 
-/// What happened while a silence was in force.
+/// The drifts of a silence or change window.
 #[derive(Debug, Default)]
 struct End {
     /// Kept quiet, and still open.
     open: Vec<String>,
     /// Kept quiet, and over.
     over: Vec<String>,
-    /// Not what was announced.
+    /// Not announced.
     unexpected: Vec<String>,
     /// The drifts that are still open.
     different: Vec<String>,

@@ -11,7 +11,7 @@ use crate::alerting::{Notifications, Origin, announce, record_transitions, worst
 use crate::baseline::{
     BaselineSummary, DocumentImpact, approved_side, change_context, concluded, unknown, verified_ignoring_rollback,
 };
-use crate::classify::{Catalogue, Findings};
+use crate::classify::{Catalogue, FindingSet};
 use crate::config::Config;
 use crate::diff::{compare, compare::comparable};
 use crate::incident::{Ending, advance};
@@ -166,7 +166,7 @@ pub fn import(
     let known = concluded(&unknown(&baseline, &pending.snapshot), instance, &changes, drifts::known(tx, row)?);
     let remembered = known.values().map(|drift| &drift.change);
     let context = change_context(&baseline, &pending.snapshot, &pending.changes, remembered);
-    let findings = Findings::new(catalogue, context, changes);
+    let findings = FindingSet::new(catalogue, context, changes);
     let ending = Ending::Approved(report.approvers.clone());
     let mut steps = advance(instance, &known, &findings, &sections, &ending, now);
     let notification_logs = events::notification_logs(tx, instance)?;

@@ -9,7 +9,7 @@ use super::ApprovalError;
 use super::proposal::SignedText;
 use super::scope::{ApprovalScope, ChangeSelector};
 use crate::baseline::{approved_side, base, change_context};
-use crate::classify::{Catalogue, Finding, Findings, with_their_other_paths};
+use crate::classify::{Catalogue, Finding, FindingSet, with_their_other_paths};
 use crate::diff::compare::compare_all_to_approve;
 use crate::diff::{Change, compare};
 use crate::incident::fingerprint;
@@ -135,7 +135,7 @@ impl Pending {
     pub fn drifts(&self, catalogue: &Catalogue) -> Vec<Finding> {
         let Some(baseline) = &self.baseline else { return Vec::new() };
         let context = change_context(baseline, &self.snapshot, &self.changes, []);
-        Findings::new(catalogue, context, self.changes.clone()).into_vec()
+        FindingSet::new(catalogue, context, self.changes.clone()).into_vec()
     }
 
     /// The sections that cannot be read and of which the baseline says nothing yet, with the reason: to approve them is to

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::ApprovalError;
 use crate::canonical::{self, Document, MemoryBudget};
-use crate::classify::{Catalogue, ChangeContext, Finding, Findings, weakest};
+use crate::classify::{Catalogue, ChangeContext, Finding, FindingSet, weakest};
 use crate::diff::compare::{Side, compare_to_approve};
 use crate::model::{Digest, Pointer, State, display_safe};
 use crate::sections::Table;
@@ -134,7 +134,7 @@ impl Proposal {
             compare_to_approve(table, section, before, after, &mut changes);
         }
         let context = ChangeContext::new(table, self.values(previous), self.values(&self.subject), &changes, []);
-        Findings::new(catalogue, context, changes).into_vec()
+        FindingSet::new(catalogue, context, changes).into_vec()
     }
 
     /// The value of every section that `subject` names one of.

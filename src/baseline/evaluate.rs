@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, Utc};
 
 use super::DocumentImpact;
-use crate::classify::{Catalogue, ChangeContext, Findings};
+use crate::classify::{Catalogue, ChangeContext, FindingSet};
 use crate::config::Selection;
 use crate::diff::{Change, compare, compare::Side};
 use crate::incident::{Drift, fingerprint};
@@ -37,7 +37,7 @@ pub struct Comparison<'a> {
     /// The approved state.
     pub baseline: Verified<Baseline>,
     /// Every difference, classified.
-    pub findings: Findings<'a>,
+    pub findings: FindingSet<'a>,
     /// The recorded drifts of which this comparison says something. The others go on as they are.
     pub known: BTreeMap<Digest, Drift>,
     /// The sections that could be compared.
@@ -82,10 +82,10 @@ pub fn concluded(
 
 impl<'a> Evaluation<'a> {
     /// Every difference, classified; none unless something was compared.
-    pub fn findings(&self, catalogue: &'a Catalogue) -> Cow<'_, Findings<'a>> {
+    pub fn findings(&self, catalogue: &'a Catalogue) -> Cow<'_, FindingSet<'a>> {
         match self {
             Self::Compared(compared) => Cow::Borrowed(&compared.findings),
-            _ => Cow::Owned(Findings::none(catalogue)),
+            _ => Cow::Owned(FindingSet::none(catalogue)),
         }
     }
 
@@ -124,7 +124,7 @@ pub fn evaluate<'a>(
     let known = row.map(|row| drifts::known(tx, row)).transpose()?.unwrap_or_default();
     let context = change_context(&baseline, snapshot, &changes, known.values().map(|drift| &drift.change));
     let known = concluded(&unknown, &snapshot.instance, &changes, known);
-    let findings = Findings::new(catalogue, context, changes);
+    let findings = FindingSet::new(catalogue, context, changes);
     Ok(Evaluation::Compared(Comparison { baseline, findings, known, sections, unknown, expected }))
 }
 

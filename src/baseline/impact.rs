@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::canonical::Document;
-use crate::classify::{Catalogue, ChangeContext, Finding, Findings};
+use crate::classify::{Catalogue, ChangeContext, Finding, FindingSet};
 use crate::diff::compare::{Side, compare_to_approve};
 use crate::model::{Digest, Pointer, Severity, State};
 use crate::sections::Table;
@@ -64,7 +64,7 @@ impl DocumentImpact<'_> {
             compare_to_approve(table, section, side(old), side(new), &mut changes);
         }
         let context = ChangeContext::new(table, values(&before), values(&after), &changes, []);
-        Some(Findings::new(self.catalogue, context, changes).into_vec())
+        Some(FindingSet::new(self.catalogue, context, changes).into_vec())
     }
 
     fn prolonged<'s>(&self, base: &'s Subject, subject: &Subject) -> Vec<(&'s Pointer, Expiry)> {

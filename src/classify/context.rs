@@ -1,4 +1,4 @@
-//! What is known beside a change: the names behind opaque ids, and which fields are new everywhere.
+//! The context of a change: the names behind opaque ids, and the fields that are new in every object.
 
 use std::borrow::Borrow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,13 +9,13 @@ use crate::diff::{Change, ChangeKind};
 use crate::model::Pointer;
 use crate::sections::{Section, Shape, Table};
 
-/// Objects with the same new field from which on it is the vendor's doing and nobody's change.
+/// A field that is new in all objects counts as added by the vendor if there are at least this many.
 const MANY: usize = 3;
 
 /// Characters of a name.
 const LONGEST_NAME: usize = 1_000;
 
-/// What is known about an instance beside one change of it. The default knows nothing.
+/// The context in which changes of an instance are classified. The default is empty.
 #[derive(Debug, Clone, Default)]
 pub struct ChangeContext {
     names: BTreeMap<String, String>,

@@ -1,4 +1,4 @@
-//! A change, and what it means to a person.
+//! A change with its classification.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -22,36 +22,36 @@ pub const NOT_WATCHED: &str = "not-watched";
 /// The setting of a drift in the state of a whole section.
 pub const SECTION_STATE: &str = "section-state";
 
-/// Why a stricter value matters; the catalogue says only what a weaker one makes possible.
+/// The explanation of a stricter value. The catalogue explains weaker values only.
 const STRICTER: &str = "Stricter than approved; users may be locked out or prompted.";
 
-/// A change and what it means.
+/// A change with its classification.
 ///
 /// One setting can have several paths, and some settings have several values under one title (the endpoints of a
 /// connection): drifts are the same to a person when setting, title, `before` and `after` are the same.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Finding {
-    /// What differs.
+    /// The change.
     #[serde(flatten)]
     pub change: Change,
     /// Which setting of which object it is: the same for every path of it, whatever the object is called meanwhile.
     #[serde(skip)]
     pub topic: String,
-    /// What it means.
+    /// Its meaning.
     #[serde(flatten)]
-    pub meaning: Meaning,
+    pub meaning: ChangeMeaning,
 }
 
-/// What a difference of a setting means to a person.
+/// The meaning of a changed setting.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Meaning {
+pub struct ChangeMeaning {
     /// The id of the catalogue's entry, or [`UNCLASSIFIED`] or [`SECTION_STATE`].
     pub setting: String,
-    /// What a person calls it, with the names of the objects it is about. Safe to show.
+    /// The title, with the names of the objects. Safe to show.
     pub title: String,
     /// One sentence: what a weaker value makes possible, or that this one is stricter.
     pub why: String,
-    /// What part of sign-in it belongs to.
+    /// The part of sign-in that it belongs to.
     pub category: Category,
     /// How much it matters.
     pub severity: Severity,
@@ -65,12 +65,12 @@ pub struct Meaning {
     pub event: Option<String>,
 }
 
-/// Judges `change` by the catalogue, with nothing known beside it.
+/// Classifies `change` by the catalogue, without context.
 pub fn classify(catalogue: &Catalogue, change: Change) -> Finding {
     classify_in(catalogue, &ChangeContext::default(), change)
 }
 
-/// Judges `change` by the catalogue. Never fails: what nobody has described is a medium drift of its own.
+/// Classifies `change` by the catalogue. A change of an undescribed setting is `unclassified`, medium.
 pub(super) fn classify_in(catalogue: &Catalogue, change_context: &ChangeContext, change: Change) -> Finding {
     if is_section_state(&change) {
         return section_state(change);
@@ -120,7 +120,7 @@ fn means_nothing(change: &Change) -> bool {
 /// One field that the vendor gave to every object at once is one line, whatever it is called.
 fn new_field(field: &Pointer, change: Change) -> Finding {
     let Finding { change, meaning, .. } = unclassified(change);
-    let meaning = Meaning {
+    let meaning = ChangeMeaning {
         setting: NEW_FIELD.to_owned(),
         title: format!("New field of the vendor: {}", display_safe(&field.to_string())),
         why: "Every object of the section has it at once, so the vendor added it and nobody changed a setting."
@@ -137,7 +137,7 @@ fn described(setting: &Setting, named: (String, String), direction: Direction, c
         ChangeKind::Reordered => (setting.severity.min(Severity::Low), Direction::Neutral),
         _ => (setting.severity, direction),
     };
-    let meaning = Meaning {
+    let meaning = ChangeMeaning {
         setting: setting.id.clone(),
         title,
         why: if direction == Direction::Stronger { STRICTER.to_owned() } else { setting.why.clone() },
@@ -153,7 +153,7 @@ fn described(setting: &Setting, named: (String, String), direction: Direction, c
 
 fn unclassified(change: Change) -> Finding {
     let is_reordered = change.kind == ChangeKind::Reordered;
-    let meaning = Meaning {
+    let meaning = ChangeMeaning {
         setting: UNCLASSIFIED.to_owned(),
         title: display_safe(&change.path.to_string()),
         why: "Nobody has described this setting yet, so look at both values.".to_owned(),
@@ -172,7 +172,7 @@ fn unwatched(change: Change) -> Finding {
     let place = display_safe(&change.path.to_string());
     let any_more = if change.before.is_null() { "" } else { " any more" };
     let finding = unclassified(change);
-    let meaning = Meaning {
+    let meaning = ChangeMeaning {
         setting: NOT_WATCHED.to_owned(),
         title: format!("Not watched{any_more}: {place}"),
         why: "The object cannot be read. Whatever becomes of it goes unnoticed until it can be read again.".to_owned(),
@@ -197,7 +197,7 @@ fn unseen(catalogue: &Catalogue, change: Change) -> Finding {
 }
 
 fn section_state(change: Change) -> Finding {
-    let meaning = Meaning {
+    let meaning = ChangeMeaning {
         setting: SECTION_STATE.to_owned(),
         title: format!("Section {}", display_safe(change.section())),
         why: "A whole group of settings was switched on or off, or moved in or out of the plan.".to_owned(),
@@ -251,7 +251,7 @@ fn names(pattern: &Pattern, change_context: &ChangeContext, path: &Pointer) -> V
 
 /// Of an object that came or went whole: the leaf under it that matters most, with its setting.
 ///
-/// None when there is nothing under it, or when a leaf that nobody has described matters more than the described.
+/// None without leaves, or if an undescribed leaf is more severe than the described ones.
 fn most_severe_leaf<'a>(catalogue: &'a Catalogue, change: &Change) -> Option<(&'a Setting, Pointer)> {
     let mut leaves = Vec::new();
     for value in [&change.before, &change.after] {

@@ -1,4 +1,4 @@
-//! One setting, several paths: what one click in a dashboard changes in the answers of several APIs.
+//! Settings with several paths: one click in a dashboard changes the answers of several APIs.
 
 use std::collections::BTreeSet;
 
@@ -42,8 +42,8 @@ fn add_other_paths(catalogue: &Catalogue, path: &Pointer, depth: usize, places: 
     places.extend(moved.filter_map(|place| place.without_common_end(path, depth)));
 }
 
-/// `chosen` places in the list of `drifts`, with those that are the same setting at another path: nobody can approve half a
-/// click.
+/// `chosen` places in the list of `drifts`, with those that are the same setting at another path, so that an approval never
+/// takes in half a setting.
 pub fn with_their_other_paths(catalogue: &Catalogue, drifts: &[Finding], chosen: &BTreeSet<usize>) -> BTreeSet<usize> {
     let mut whole = chosen.clone();
     let mut waiting: Vec<usize> = chosen.iter().copied().collect();

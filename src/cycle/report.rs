@@ -1,4 +1,4 @@
-//! What a cycle found, as it is printed: one list that terminal, JSON and exit code are made from.
+//! The report of a cycle: the one source of terminal output, JSON and exit code.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use crate::snapshot::Reading;
 use crate::store::cycles::Cycle;
 use crate::store::{StoreError, Transaction, drifts, instances, news};
 
-/// What a cycle of one instance found.
+/// The report of one cycle of one instance.
 #[derive(Debug, Serialize)]
 pub struct Report {
     /// The instance.
@@ -35,9 +35,9 @@ pub struct Report {
     /// Why, for `untrusted` and `error`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<Reason>,
-    /// What it was compared with.
+    /// The baseline.
     pub baseline: Option<BaselineSummary>,
-    /// What was read.
+    /// The snapshot.
     pub snapshot: SnapshotReport,
     /// Requests sent.
     pub requests: u64,
@@ -48,12 +48,12 @@ pub struct Report {
     /// Why nothing could be read.
     #[serde(skip)]
     pub failure: Option<ReadFailure>,
-    /// What is in the database and cannot be used, so that something was not compared with it.
+    /// Why rows of the database cannot be used, so that something was not compared.
     #[serde(skip)]
     pub unusable: Option<String>,
 }
 
-/// Why a verdict is what it is.
+/// The reason of a verdict.
 #[derive(Debug, Clone, Serialize)]
 pub struct Reason {
     /// Stable, for programs.
@@ -100,7 +100,7 @@ pub struct DriftReport {
     pub id: Option<DriftId>,
     /// The section.
     pub section: String,
-    /// The change and what it means.
+    /// The classified change.
     #[serde(flatten)]
     pub drift: Finding,
     /// `open`
@@ -114,8 +114,8 @@ pub struct DriftReport {
 }
 
 impl Report {
-    /// The most severe of what an approval of everything approves. A section that is new to the baseline may hold anything, and
-    /// so may an object that is approved as not watched.
+    /// The highest severity that an approval of everything open takes in. A section that is new to the baseline may hold
+    /// anything, and so may an object that is approved as not watched.
     pub fn at_stake(&self) -> Severity {
         let is_open = |section: &&SectionReport| section.unbaselined || section.blind && section.state == State::Value;
         let of_sections = self.sections.iter().filter(is_open).map(|_| Severity::Critical);

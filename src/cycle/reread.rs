@@ -1,4 +1,4 @@
-//! What looks like a reader's fault is read again at once, and held back if it stays.
+//! Rereads implausible sections at once, and holds them back if they stay implausible.
 
 use std::collections::BTreeMap;
 
@@ -15,13 +15,13 @@ use crate::trust_files::TrustFiles;
 /// Cycles for which a section is held back at most, so that a change in each of them cannot hide the rest for ever.
 const MOST_CYCLES: u32 = 3;
 
-/// Why each doubtful section is hard to believe, and what was read of it.
+/// The reason why each section is implausible, and the digest of its reading.
 type Implausible = BTreeMap<String, (String, Option<Digest>)>;
 
 impl Monitor {
-    /// Reads what is hard to believe a second time. What still is becomes [`State::Suspect`], unless the cycle before
-    /// read the very same: then it is what the vendor says. What no baseline holds is read again, and believed: nothing
-    /// is concluded from it.
+    /// Reads implausible sections a second time. One that stays implausible becomes [`State::Suspect`], unless the cycle before
+    /// read the identical value: then the vendor says so. A section that no baseline holds is accepted after the second
+    /// reading, because it is compared with nothing.
     pub(super) async fn reread_implausible(&self, read: &mut ReadResult, trust: &TrustFiles) -> Result<(), StoreError> {
         let implausible = self.implausible(read)?;
         if implausible.is_empty() {

@@ -1,7 +1,7 @@
 //! How much one comparison may find. Each change is kept several times, in tables, history and messages, and people read a
 //! few: values that are too large are represented by digest and size, and a section with too many changes is one change.
 //!
-//! Whoever sees the digest and not the value has to think the worst of it, see `classify`.
+//! A digest in the place of a value is classified by the worst setting that the value may hold, see `classify`.
 
 use std::collections::BTreeMap;
 

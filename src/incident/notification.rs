@@ -1,4 +1,4 @@
-//! What people were told of a drift, and what they are told next.
+//! The notification log of a drift, and the decision about its next notification.
 //!
 //! An open drift is told once and then in reminders, further and further apart. One that begins and ends again and again is
 //! told as such, and then only with values that are new and in reminders until it stays as it is. Nothing of this keeps
@@ -22,27 +22,27 @@ const FLAPPING_WITHIN: i32 = 6;
 /// Intervals without a turn after which it is told again.
 const STABLE_AFTER: i32 = 3;
 /// How far ahead of us something may have happened: cycles side by side end in any order. What is further ahead was dated
-/// by a clock that was wrong, and nobody waits for that time to come.
+/// by a wrong clock and delays no notification.
 const AHEAD: TimeDelta = TimeDelta::hours(1);
 
-/// What people were told of one drift, as far as the next word depends on it.
+/// The notifications about one drift, as far as the next one depends on them.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NotificationLog {
-    /// When they last heard of it.
+    /// The time of the last notification.
     told_at: Option<DateTime<Utc>>,
-    /// How often they were reminded since it last moved, or since they were told that it goes back and forth.
+    /// The reminders since its last step, or since it was reported as flapping.
     reminders: usize,
     /// The last times it began, moved or went back, and the value that was about.
     turns: VecDeque<(DateTime<Utc>, Value)>,
-    /// They were told that it goes back and forth.
+    /// Whether it was reported as flapping.
     is_flapping: bool,
-    /// What it did last, while it is open.
+    /// Its last step, while it is open.
     last: Option<DriftStep>,
-    /// What it did while it was kept quiet, and nobody heard of.
+    /// The first step that a silence kept from being reported.
     untold: Option<DriftStep>,
     /// The values it had since it began last.
     values: Vec<Value>,
-    /// It moved outside of what was announced.
+    /// Whether it changed outside an announced change.
     is_unexpected: bool,
 }
 
@@ -148,7 +148,7 @@ pub fn decide(
     let is_due = log.told_at.is_some_and(|told_at| is_reminder_due(severity, log.reminders, told_at, now));
     let is_known = || log.turns.iter().any(|(_, after)| *after == drift.change.after);
     match step {
-        // Somebody decided about it: that is said whatever went before.
+        // An approval is always reported.
         DriftStep::Ended if drift.status == Status::Approved => Notification::Step,
         DriftStep::Unchanged if !log.is_flapping => {
             if is_due {
@@ -180,7 +180,7 @@ pub fn decide(
     }
 }
 
-/// Whether the next reminder is due, when people last heard at `told_at` and were reminded of it `reminders` times.
+/// Whether the next reminder is due, `reminders` reminders and the last notification, at `told_at`, having been sent.
 pub fn is_reminder_due(severity: Severity, reminders: usize, told_at: DateTime<Utc>, now: DateTime<Utc>) -> bool {
     is_over(told_at, pause(severity, reminders), now)
 }
@@ -231,8 +231,7 @@ mod tests {
         }
     }
 
-    /// Lives through steps at minutes, each with the value then, and answers what was told, keeping the log as the
-    /// history would.
+    /// Plays steps at minutes, each with its value, and answers the notifications, keeping the log as the history would.
     fn lived_with_values(severity: Severity, steps: &[(i64, DriftStep, i64)]) -> Vec<Notification> {
         let mut log = NotificationLog::default();
         let mut told = Vec::new();

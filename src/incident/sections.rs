@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use crate::model::{Digest, Pointer, State, word};
 use crate::snapshot::{Manifest, Reading, Snapshot};
 
-/// What is remembered about a section that is blind, suspect or unknown to the baseline, or about a credential.
+/// An incident of a section that is blind, suspect or not in the baseline, or of a refused credential.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SectionIncident {
     /// Which of the two.
@@ -16,11 +16,11 @@ pub struct SectionIncident {
     pub since: DateTime<Utc>,
     /// Cycles in a row.
     pub cycles: u32,
-    /// Somebody was told.
+    /// Whether it was reported.
     pub is_told: bool,
-    /// What was read and not believed.
+    /// The digest of the implausible reading.
     pub suspected: Option<Digest>,
-    /// What the section was when somebody was told first: a vendor that is down and a missing permission are two causes.
+    /// The state of the section when it was reported first: an outage and a missing permission are two causes.
     pub cause: Option<State>,
 }
 
@@ -29,7 +29,7 @@ word!(
     SectionKind {
         /// It cannot be read, and the baseline holds it or does not name it at all.
         Blind = "blind",
-        /// The baseline holds it and what was read is not believed.
+        /// The baseline holds it and its reading is implausible.
         Suspect = "suspect",
         /// It can be read and the baseline does not hold it.
         Unbaselined = "unbaselined",
@@ -39,32 +39,32 @@ word!(
 );
 
 impl SectionKind {
-    /// Whether what is in a section is not seen.
+    /// Whether the content of a section is unknown.
     pub fn is_section_unseen(self) -> bool {
         matches!(self, Self::Blind | Self::Suspect)
     }
 
-    /// Cycles in a row before people are told: one failed read is noise, everything else is said plainly.
+    /// Consecutive cycles before it is reported: one failed reading is noise, everything else is reported at once.
     fn tell_after(self) -> u32 {
         if self == Self::Blind { 2 } else { 1 }
     }
 }
 
-/// What one cycle means for one section.
+/// The step that a section takes in one cycle.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SectionStep {
-    /// To be told now.
+    /// Report it now.
     Tell(SectionIncident),
     /// To be remembered.
     Remember(SectionIncident),
-    /// Over; told if its beginning was.
+    /// It ended, which is reported if its beginning was.
     Over(SectionIncident),
 }
 
-/// What is wrong with the sections of an instance right now, compared with what the baseline holds.
+/// The kinds of trouble of the sections of an instance now, against the sections that the baseline holds.
 ///
 /// `unknown` are the places of objects that cannot be used and that nobody approved as not watched. A section in `excused`
-/// cannot be read for a reason that is told by itself.
+/// cannot be read for a reason that is reported by itself.
 pub fn section_kinds(
     baseline: &Manifest,
     snapshot: &Snapshot,
@@ -76,7 +76,7 @@ pub fn section_kinds(
     asked.filter_map(|section| Some((section.clone(), section_kind(baseline, snapshot, unknown, section)?))).collect()
 }
 
-/// What that means for what is `known` of sections and credentials. What is known of one in `excused` stays as it is.
+/// The steps from the `known` incidents of sections and credentials to these kinds. Incidents of `excused` sections stay.
 pub fn advance_sections(
     known: &BTreeMap<String, SectionIncident>,
     current: &BTreeMap<String, SectionKind>,
@@ -91,7 +91,7 @@ pub fn advance_sections(
         let cycles = before.map_or(0, |incident| incident.cycles) + 1;
         let since = before.map_or(now, |incident| incident.since);
         let was_told = before.is_some_and(|incident| incident.is_told);
-        // Who was told of other trouble there is not left with that: what was not believed and now cannot be read at all.
+        // If the section was reported as suspect and becomes blind, report that at once instead of after two cycles.
         let is_other = known.get(name).is_some_and(|known| known.is_told && known.kind == SectionKind::Suspect);
         let is_time = cycles >= kind.tell_after() || (is_other && before.is_none());
         let cause = known.get(name).and_then(|incident| incident.cause);

@@ -1,9 +1,9 @@
-//! What is kept quiet for a time, and what was announced.
+//! Silences and change windows.
 //!
-//! A silence keeps people from hearing of drifts that it fits; nothing of it keeps anything out of the record. A change
-//! window is a silence for one instance that somebody announced: what it fits is expected, and what it does not fit is
-//! told louder than usual while it is open. Only drifts are ever kept quiet: what cannot be seen, cannot be trusted or
-//! is about the watch itself is always told.
+//! A silence mutes the notifications of drifts that it matches; they are recorded all the same. A change window is a silence
+//! for the announced changes of one instance: drifts that it matches are muted, and every other drift of the instance is
+//! escalated while the window is open. Only drifts are ever muted: blindness, an untrusted baseline and notices are always
+//! reported.
 
 use std::fmt;
 use std::str::FromStr;
@@ -17,13 +17,13 @@ use crate::model::{InstanceId, Pattern, Pointer, Severity, SilenceId, display_sa
 /// The longest that anything is kept quiet. Longer would need a signature, like an approval.
 pub const LONGEST: TimeDelta = TimeDelta::days(7);
 
-/// The least severity of a drift that nobody announced while a change window was open.
+/// The least severity of an unannounced drift while a change window is open.
 pub const UNANNOUNCED_SEVERITY: Severity = Severity::High;
 
-/// What a silence is about.
+/// A matcher of a silence.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Matcher {
-    /// Every path the pattern describes, and what lies under it.
+    /// Every path that the pattern matches, and every path under it.
     Path(Pattern),
     /// A setting of the catalogue, by its id.
     Setting(String),
@@ -60,24 +60,24 @@ impl fmt::Display for Matcher {
     }
 }
 
-/// Somebody asked for quiet, or announced changes.
+/// A silence or a change window.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Silence {
     /// Its name.
     pub id: SilenceId,
-    /// What it is about: one of the paths, one of the settings and one of the instances, where any are given.
+    /// It matches one of the paths, one of the settings and one of the instances, where any are given.
     pub matchers: Vec<Matcher>,
     /// When it began.
     pub from: DateTime<Utc>,
     /// When it ends by itself.
     pub until: DateTime<Utc>,
-    /// Who asked for it.
+    /// Its creator.
     pub by: String,
     /// Why.
     pub reason: String,
-    /// It is a change window: of its instance, everything else is told louder.
+    /// Whether it is a change window, which escalates every other drift of its instance.
     pub is_window: bool,
-    /// When somebody ended it before its time, and who.
+    /// When it was ended before its time, and by whom.
     pub expired: Option<(DateTime<Utc>, String)>,
 }
 
@@ -87,7 +87,7 @@ impl Silence {
         self.from <= at && !self.is_over(at)
     }
 
-    /// Whether its time is over, or somebody ended it.
+    /// Whether its time is over, or it was ended.
     pub fn is_over(&self, at: DateTime<Utc>) -> bool {
         self.until <= at || self.expired.is_some()
     }
@@ -106,7 +106,7 @@ impl Silence {
         })
     }
 
-    /// Whether a drift is what it is about. A setting can be at several `paths`: one that fits is enough.
+    /// Whether it matches a drift. A setting can have several `paths`: one that matches is enough.
     pub fn fits(&self, instance: &InstanceId, paths: &[&Pointer], setting: &str) -> bool {
         let (mut places, mut settings) = (None, None);
         for matcher in &self.matchers {
@@ -125,7 +125,7 @@ impl Silence {
         self.is_about(instance) && places.unwrap_or(true) && settings.unwrap_or(true)
     }
 
-    /// What it is about, in words.
+    /// Its matchers, in words.
     pub fn words(&self) -> String {
         self.matchers.iter().map(|matcher| display_safe(&matcher.to_string())).collect::<Vec<_>>().join(", ")
     }
@@ -158,7 +158,7 @@ impl Muting {
     }
 }
 
-/// How a drift that took `step` is to be told now. `paths` are all paths of its setting.
+/// How silences alter the notification of a drift that took `step`. `paths` are all paths of its setting.
 pub fn muting(
     silences: &[Silence],
     instance: &InstanceId,
@@ -171,7 +171,7 @@ pub fn muting(
     if let Some(silence) = active().find(|silence| silence.fits(instance, paths, setting)) {
         return Muting::Silenced(silence.id.clone());
     }
-    // What went on before, and what goes back, is nothing that somebody did outside of what was announced.
+    // A drift that was open before, or that ends, is no unannounced change.
     let is_new = matches!(step, DriftStep::Opened | DriftStep::Reopened | DriftStep::Changed);
     match active().find(|silence| is_new && silence.is_window && silence.is_about(instance)) {
         Some(window) => Muting::Escalated { window: window.id.clone(), reason: window.reason.clone() },
@@ -179,10 +179,10 @@ pub fn muting(
     }
 }
 
-/// What people hear of a drift, that they would be told `notification` of if nobody had asked for quiet.
+/// The notification of a drift after muting; without any silence it would be `notification`.
 ///
-/// The end of what people know of is told all the same, and an end of which nobody knows the beginning is not. What an open
-/// drift did while it was kept quiet is told as soon as no silence is about it any more.
+/// The end of a reported drift is reported all the same, and the end of a muted drift is not. A muted step of an open drift is
+/// reported as soon as no silence matches it any more.
 pub fn mute(notification: Notification, step: DriftStep, log: &NotificationLog, muting: &Muting) -> Notification {
     let is_quiet = matches!(muting, Muting::Silenced(_));
     match (step, log.untold()) {

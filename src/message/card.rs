@@ -142,7 +142,7 @@ pub(super) fn without_backticks(text: &str) -> String {
     text.replace('`', "'")
 }
 
-/// What tells that something is left out, with where to find it.
+/// The note that something is left out, with the command that shows it.
 pub(super) fn more_words(more: usize) -> String {
     format!("and {more} more: authdrift status")
 }

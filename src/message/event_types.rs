@@ -1,9 +1,18 @@
 //! The events that a receiver can filter by. These names never change; new ones may come.
 
+use std::sync::LazyLock;
+
 use super::{Alert, EntryStatus, NoticeKind, SectionStatus};
 
 /// Every event and what it says, the most important first: an alert with several kinds of news carries the first of them.
-pub const EVENT_TYPES: &[(&str, &str)] = &[
+/// Those of notices are in the table of their kinds.
+pub static EVENT_TYPES: LazyLock<Vec<(&str, &str)>> = LazyLock::new(|| {
+    let notices = |is_end| NoticeKind::ALL.map(NoticeKind::row).into_iter().filter(move |row| row.is_end == is_end);
+    let events = |is_end| notices(is_end).map(|row| (row.event_type, row.meaning));
+    BEGINNINGS.into_iter().chain(events(false)).chain(ENDS).chain(events(true)).collect()
+});
+
+const BEGINNINGS: [(&str, &str); 7] = [
     ("baseline.untrusted", "the approved state cannot be trusted, so nothing is compared"),
     ("drift.opened", "a setting drifted, drifted again, or moved on to yet another value"),
     ("credential.refused", "the vendor refuses a credential; nothing that is read with it is watched"),
@@ -11,22 +20,9 @@ pub const EVENT_TYPES: &[(&str, &str)] = &[
     ("section.blind", "a section of the approved state cannot be read"),
     ("drift.flapping", "a setting goes back and forth; only new values and reminders are told until it stays as it is"),
     ("drift.still_open", "a reminder: a setting still differs"),
-    ("trust.changed", "the files that say who may approve changed"),
-    ("clock.set_back", "the clock of the machine was set back"),
-    ("storage.failed", "the database cannot be used: nothing is watched"),
-    ("storage.full", "the disk is full: snapshots are not kept"),
-    ("storage.low", "the disk is nearly full"),
-    ("instance.unread", "an instance was not read for three intervals"),
-    ("instance.still_unseen", "a reminder: something of an instance is still not seen"),
-    ("receiver.failed", "another receiver does not take messages"),
-    ("receiver.missed", "messages were given up for a receiver that takes others; it is told too"),
-    ("approval.ending", "what was approved for a time is a drift again soon"),
-    ("baseline.approved", "a new baseline was approved, and no drift that this receiver hears of ended with it"),
-    ("silence.added", "somebody asked for quiet about something: who, why and until when"),
-    ("window.opened", "somebody announced changes: who, why and until when"),
-    ("silence.ended", "a silence ended, and what it kept quiet"),
-    ("window.ended", "an announced change window ended, and what changed in it"),
-    ("digest", "how everything is, as a regular message"),
+];
+
+const ENDS: [(&str, &str); 7] = [
     ("baseline.trusted", "the approved state can be trusted again"),
     ("drift.closed", "drifts ended: reverted, approved, or over before they could be told"),
     ("credential.accepted", "the vendor accepts a credential again"),
@@ -34,9 +30,6 @@ pub const EVENT_TYPES: &[(&str, &str)] = &[
     ("section.left_out", "a section that could not be read is not watched any more"),
     ("credential.removed", "a credential that was refused is not configured any more"),
     ("section.unbaselined", "a section is not in the approved state yet"),
-    ("storage.recovered", "there is room on the disk again"),
-    ("instance.read_again", "an instance is read again"),
-    ("receiver.recovered", "another receiver takes messages again"),
 ];
 
 /// The event that `alert` is.

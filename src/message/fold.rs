@@ -1,9 +1,9 @@
-//! Several alerts about one instance as one: after an outage nobody should read the same story in ten mails.
+//! Coalesces alerts about one instance that waited for a receiver, so that an outage does not end in ten similar mails.
 
 use std::collections::BTreeMap;
 
 use super::{Alert, Entry, EntryStatus, Notice, NoticeKind, Window};
-use crate::classify::Meaning;
+use crate::classify::ChangeMeaning;
 use crate::model::DriftId;
 
 /// One entry per setting and kind of news, most severe first. Each of `entries` may be about a part of a setting.
@@ -95,7 +95,7 @@ fn is_digest(notice: &Notice) -> bool {
     notice.kind == NoticeKind::Digest
 }
 
-/// What several entries about one drift say together.
+/// One entry for several consecutive ones of one drift.
 fn as_one(story: &[Entry]) -> Option<Entry> {
     let (first, last) = (story.first()?, story.last()?);
     let began_here = matches!(first.news, EntryStatus::Opened | EntryStatus::Reopened | EntryStatus::Passed);
@@ -109,11 +109,11 @@ fn as_one(story: &[Entry]) -> Option<Entry> {
         _ if has(EntryStatus::Changed) => EntryStatus::Changed,
         _ => EntryStatus::StillOpen,
     };
-    // What is over was as severe as it ever was, and what is open is as severe as it is.
+    // An ended drift keeps its worst severity; an open one has the severity of its current value.
     let worst = story.iter().map(|entry| entry.meaning.severity).max().unwrap_or(last.meaning.severity);
     let severity = if news.is_over() { worst } else { last.meaning.severity };
     let unannounced = story.iter().find_map(|entry| entry.unannounced.clone());
-    let meaning = Meaning { severity, ..last.meaning.clone() };
+    let meaning = ChangeMeaning { severity, ..last.meaning.clone() };
     Some(Entry { news, meaning, unannounced, ..last.clone() })
 }
 

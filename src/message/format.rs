@@ -26,7 +26,7 @@ word!(
     }
 );
 
-/// What goes to a receiver, byte for byte, on every try. No secret is in it.
+/// The body of a message, identical on every try. It holds no secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Body {
     /// How it is written.

@@ -6,12 +6,12 @@
 use askama::Template;
 
 use super::Alert;
-use super::values::Line;
+use super::values::ValueLine;
 use super::view::{Block, Group, View};
 
 #[derive(Template)]
 #[template(path = "alert.html")]
-struct Page {
+struct HtmlPage {
     view: View,
 }
 
@@ -23,10 +23,10 @@ struct Page {
 /// # Security
 /// Everything foreign is shown by `display_safe` and escaped by the template; no address in it is a link (T9).
 pub fn render(alert: &Alert) -> Result<String, askama::Error> {
-    Page { view: View::of(alert) }.render()
+    HtmlPage { view: View::of(alert) }.render()
 }
 
-impl Page {
+impl HtmlPage {
     /// What drifted and what is over, with the number of entries left out of each.
     fn lists(&self) -> [(&[Block], usize); 2] {
         [(&self.view.drifted, self.view.more_drifted), (&self.view.over, self.view.more_over)]
@@ -59,7 +59,7 @@ impl Page {
 mod tests {
     use super::super::{samples, text};
     use super::*;
-    use crate::message::values::Line;
+    use crate::message::values::ValueLine;
 
     fn escaped(text: &str) -> String {
         let mut page = String::new();
@@ -85,8 +85,8 @@ mod tests {
                     pieces.extend(group.paths.clone());
                     for line in &group.lines {
                         match line {
-                            Line::Step { before, after } => pieces.extend([before.clone(), after.clone()]),
-                            Line::Single(text) => pieces.push(text.clone()),
+                            ValueLine::Step { before, after } => pieces.extend([before.clone(), after.clone()]),
+                            ValueLine::Single(text) => pieces.push(text.clone()),
                         }
                     }
                 }

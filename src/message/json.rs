@@ -80,7 +80,7 @@ fn shrink(data: &mut Map<String, Value>, room: usize) -> Result<(), serde_json::
         cut_texts(value);
     }
     let mut room = room.saturating_sub(3 * COUNTS + serde_json::to_vec(data)?.len());
-    // What is not seen and what the watch says of itself come first: nobody should hide them behind many small changes.
+    // Sections and notices come first, so that many small changes cannot push them out.
     for (name, count, items) in [("sections", "sections_omitted", sections), ("notices", "notices_omitted", notices)] {
         let mut kept = Vec::new();
         let mut omitted = 0;

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::card::cut;
 use super::values::line;
-use super::{Alert, Entry, EntryChange, EntryStatus, Notice, NoticeKind, SectionEntry, SectionStatus, words};
+use super::{Alert, Entry, EntryChange, EntryStatus, Notice, SectionEntry, SectionStatus, words};
 use crate::clock::written;
 use crate::model::{Digest, Direction, Severity, display_safe, display_safe_sentence};
 
@@ -18,7 +18,7 @@ const SUMMARY: usize = 1_024;
 /// Characters of one detail.
 const DETAIL: usize = 1_000;
 
-/// The events, without the routing key: what ended, and then what began, the worst first.
+/// The events without the routing key: resolves, then triggers, the worst first.
 pub(super) fn events(alert: &Alert) -> Value {
     let (mut triggers, mut resolves) = (Vec::new(), Vec::new());
     if let Some(reason) = &alert.untrusted {
@@ -57,7 +57,7 @@ pub(super) fn events(alert: &Alert) -> Value {
     }
     triggers.extend(causes.iter().map(|(key, sections)| blind(alert, sections, key)));
     for news in &alert.notices {
-        let Some(topic) = topic(news) else { continue };
+        let Some(topic) = news.kind.row().pager_topic else { continue };
         let text = Digest::of(news.text.as_bytes());
         let about = match topic {
             "storage" => "",
@@ -74,7 +74,7 @@ pub(super) fn events(alert: &Alert) -> Value {
     triggers.sort_by_key(rank);
     let key_of = |event: &Value| event.get("dedup_key").and_then(Value::as_str).map(str::to_owned);
     let going_on: BTreeSet<String> = triggers.iter().filter_map(key_of).collect();
-    // What goes on in other parts, or began again, is not over.
+    // An alert that another part of this message triggers is not resolved.
     let over = resolves.iter().filter(|key| !going_on.contains(*key)).map(|key| resolve(key));
     // Of several pieces of news about one thing, the worst is sent.
     let mut seen = BTreeSet::new();
@@ -94,7 +94,7 @@ fn cause_key(alert: &Alert, section: &SectionEntry) -> String {
             key(alert, &["credential", &section.section])
         }
         (_, Some(cause)) => key(alert, &["blind", cause.as_str()]),
-        // What began before causes were kept has a key for each section.
+        // Alerts of versions without causes have one key per section.
         (_, None) => key(alert, &["section", &section.section]),
     }
 }
@@ -166,38 +166,14 @@ fn blind(alert: &Alert, sections: &[&SectionEntry], key: &str) -> Value {
 }
 
 fn notice(alert: &Alert, news: &Notice, topic: &str, key: &str) -> Value {
-    let summary = words::notice_clause(news);
-    let (_, advice) = words::notice(news.kind);
-    let details = json!({ "text": detail(&news.text), "subject": detail(&news.subject), "next": advice });
-    trigger(alert, key, &summary, news.kind.severity(), topic, details)
-}
-
-/// What a notice is about, where somebody may have to get up for it; its end has the same.
-fn topic(notice: &Notice) -> Option<&'static str> {
-    match notice.kind {
-        NoticeKind::TrustChanged => Some("trust"),
-        NoticeKind::ClockSetBack => Some("clock"),
-        NoticeKind::StorageFailed | NoticeKind::StorageFull | NoticeKind::StorageLow | NoticeKind::StorageRecovered => {
-            Some("storage")
-        }
-        NoticeKind::Unread | NoticeKind::ReadAgain => Some("unread"),
-        NoticeKind::ReceiverFailed | NoticeKind::ReceiverRecovered => Some("receiver"),
-        NoticeKind::ApprovalEnding => Some("approval"),
-        NoticeKind::Approved
-        | NoticeKind::Silenced
-        | NoticeKind::SilenceEnded
-        | NoticeKind::WindowOpened
-        | NoticeKind::WindowEnded
-        | NoticeKind::Digest => None,
-        // The alert it reminds of is still there.
-        NoticeKind::StillUnseen => None,
-        NoticeKind::Missed => Some("missed"),
-    }
+    let details =
+        json!({ "text": detail(&news.text), "subject": detail(&news.subject), "next": news.kind.row().advice });
+    trigger(alert, key, &news.clause(), news.kind.severity(), topic, details)
 }
 
 fn trigger(alert: &Alert, key: &str, what: &str, severity: Severity, class: &str, details: Value) -> Value {
     let (sample, severity) = match alert.sample {
-        // Nobody is to be woken by a try.
+        // A sample is never urgent.
         true => ("SAMPLE ", Severity::Info),
         false => ("", severity),
     };

@@ -1,14 +1,14 @@
-//! What a receiver gets when somebody tries it out. It is marked as a sample in every rendering.
+//! The sample alert for trying out a receiver. Every rendering marks it as a sample.
 
 use chrono::TimeDelta;
 use serde_json::json;
 
 use super::{Alert, Entry, EntryChange, EntryStatus, SectionEntry, SectionStatus, Window};
-use crate::classify::Meaning;
+use crate::classify::ChangeMeaning;
 use crate::diff::{Change, ChangeKind};
 use crate::model::{Category, Direction, DriftId, Pointer, Severity, State, Unit};
 
-/// What the sample tells.
+/// The kind of sample.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SampleKind {
     /// Two settings drifted.
@@ -39,7 +39,7 @@ pub fn sample(frame: Alert, kind: SampleKind) -> Alert {
     let news = if kind == SampleKind::Reverted { EntryStatus::Reverted } else { EntryStatus::Opened };
     let entry = |number: u32, setting: &str, title: &str, category, severity, unit, before, after| Entry {
         news,
-        meaning: Meaning {
+        meaning: ChangeMeaning {
             setting: setting.to_owned(),
             title: title.to_owned(),
             why: "This is a sample of the reason why a setting matters.".to_owned(),

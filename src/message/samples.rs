@@ -29,7 +29,7 @@ fn one_change(number: u32, path: &str, kind: ChangeKind, before: Value, after: V
 fn entry(title: &str, severity: Severity, changes: Vec<EntryChange>) -> Entry {
     Entry {
         news: EntryStatus::Opened,
-        meaning: Meaning {
+        meaning: ChangeMeaning {
             setting: "sample".to_owned(),
             title: title.to_owned(),
             why: "Nobody has said yet why this matters.".to_owned(),

@@ -1,6 +1,6 @@
 //! The subject line of a mail.
 
-use super::words::{count_of, counted, label, notice_clause, people};
+use super::words::{count_of, counted, label, people};
 use super::{Alert, EntryStatus, SectionStatus};
 use crate::model::{Direction, display_safe};
 
@@ -17,7 +17,7 @@ pub fn subject(alert: &Alert) -> String {
     let sample = if alert.sample { "SAMPLE " } else { "" };
     let start = format!("[authdrift] {sample}{} {}: ", label(alert), plain(&alert.about()));
     let (what, rest) = news(alert);
-    // What was left out must stay readable, so a long name gives way to it.
+    // The count of the rest must stay readable, so a long name is cut first.
     let rest = plain(&rest);
     let room = LONGEST.saturating_sub(start.chars().count()).saturating_sub(rest.chars().count());
     cut(&format!("{start}{}{rest}", cut(&plain(&what), room)), LONGEST)
@@ -64,7 +64,7 @@ fn news(alert: &Alert) -> (String, String) {
         return (format!("cannot read {}", counted(blind, "section")), String::new());
     }
     if let Some(notice) = alert.notices.iter().filter(|notice| !notice.kind.is_end()).min_by_key(|notice| notice.kind) {
-        return (notice_clause(notice), String::new());
+        return (notice.clause(), String::new());
     }
     let still_open = if alert.open > 0 { format!(", {} still open", alert.open) } else { String::new() };
     if alert.trusted_again {
@@ -104,7 +104,7 @@ fn news(alert: &Alert) -> (String, String) {
         return (format!("the {} is not configured any more", removed.section), still_open);
     }
     if let Some(notice) = alert.notices.first() {
-        return (notice_clause(notice), still_open);
+        return (notice.clause(), still_open);
     }
     let unbaselined = count_of(alert, SectionStatus::Unbaselined);
     (format!("{} not in the approved state yet", counted(unbaselined, "section")), String::new())

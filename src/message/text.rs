@@ -6,7 +6,7 @@ use askama::Template;
 use unicode_width::UnicodeWidthStr;
 
 use super::Alert;
-use super::values::Line;
+use super::values::ValueLine;
 use super::view::{Block, Group, NoticeBlock, SectionGroup, SectionRow, View};
 use super::words::NextStep;
 
@@ -21,7 +21,7 @@ const STEP_COLUMN: usize = 18;
 
 #[derive(Template)]
 #[template(path = "alert.txt")]
-struct Page {
+struct TextPage {
     view: View,
 }
 
@@ -33,10 +33,10 @@ struct Page {
 /// # Security
 /// Everything foreign is shown by `display_safe`: no control character reaches a terminal or forges a line (T9).
 pub fn render(alert: &Alert) -> Result<String, askama::Error> {
-    Page { view: View::of(alert) }.render()
+    TextPage { view: View::of(alert) }.render()
 }
 
-impl Page {
+impl TextPage {
     /// The severity and the sentence about everything, like the title of an entry.
     fn headline(&self) -> String {
         hanging(&labelled(self.view.label, TITLE_COLUMN), &self.view.headline, TITLE_COLUMN)
@@ -58,10 +58,10 @@ impl Page {
     }
 
     /// A change, on two lines when one is too short.
-    fn change(&self, line: &Line) -> String {
+    fn change(&self, line: &ValueLine) -> String {
         let text = format!("  {line}");
         match line {
-            Line::Step { before, after } if text.width() > WIDTH => format!("  {before}\n  -> {after}"),
+            ValueLine::Step { before, after } if text.width() > WIDTH => format!("  {before}\n  -> {after}"),
             _ => text,
         }
     }

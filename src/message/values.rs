@@ -28,7 +28,7 @@ const TELLING: [&str; 7] = ["name", "display_name", "friendly_name", "type", "ap
 
 /// One change on one line.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Line {
+pub enum ValueLine {
     /// From one value to another.
     Step {
         /// The approved value.
@@ -40,7 +40,7 @@ pub enum Line {
     Single(String),
 }
 
-impl fmt::Display for Line {
+impl fmt::Display for ValueLine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Step { before, after } => write!(f, "{before} -> {after}"),
@@ -73,28 +73,28 @@ pub fn change(kind: ChangeKind, before: &Value, after: &Value, unit: Option<Unit
 }
 
 /// A change on one line, with its two sides apart.
-pub fn line(kind: ChangeKind, before: &Value, after: &Value, unit: Option<Unit>) -> Line {
+pub fn line(kind: ChangeKind, before: &Value, after: &Value, unit: Option<Unit>) -> ValueLine {
     match kind {
-        ChangeKind::Added => Line::Single(match after {
+        ChangeKind::Added => ValueLine::Single(match after {
             Value::String(_) => format!("+ {}", show(after, unit)),
             _ => format!("added: {}", summary(after, unit)),
         }),
-        ChangeKind::Removed => Line::Single(match before {
+        ChangeKind::Removed => ValueLine::Single(match before {
             Value::String(_) => format!("- {}", show(before, unit)),
             _ => format!("removed: {}", summary(before, unit)),
         }),
         ChangeKind::Reordered => {
             let (before, after) = sides(before, after, unit);
-            Line::Single(format!("other order: {before} -> {after}"))
+            ValueLine::Single(format!("other order: {before} -> {after}"))
         }
         ChangeKind::Changed => {
             let (before, after) = sides(before, after, unit);
-            Line::Step { before, after }
+            ValueLine::Step { before, after }
         }
     }
 }
 
-/// What a value is, in short: the telling fields of an object first, its other fields counted.
+/// A short form of a value: the identifying fields of an object first, its other fields counted.
 pub fn summary(value: &Value, unit: Option<Unit>) -> String {
     let Value::Object(fields) = value else {
         return show(value, unit);
@@ -170,7 +170,7 @@ fn sides(before: &Value, after: &Value, unit: Option<Unit>) -> (String, String) 
     (whole(before), whole(after))
 }
 
-/// What a section that is not a document is said to be.
+/// The words for a section without a document.
 fn section_state(value: &Value) -> Option<&'static str> {
     let fields = value.as_object().filter(|fields| fields.len() == 1)?;
     match fields.get("state")?.as_str()? {
@@ -400,7 +400,7 @@ mod tests {
             (json!({"fingerprint": "hmac-sha256:0011223344"}), json!({"fingerprint": "hmac-sha256:0011223355"})),
         ];
         for (before, after) in table {
-            let Line::Step { before, after } = line(ChangeKind::Changed, &before, &after, None) else {
+            let ValueLine::Step { before, after } = line(ChangeKind::Changed, &before, &after, None) else {
                 panic!("a step");
             };
             assert_ne!(before, after);

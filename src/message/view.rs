@@ -1,9 +1,9 @@
-//! What a reader is told, in order, as text that is safe to show: the one source of the text part and of the page.
+//! The parts of an alert in order, as text that is safe to show: the one source of the text part and of the HTML part.
 //!
 //! Nothing foreign gets past this file without [`display_safe`]; the renderings only lay it out. It also keeps the
 //! size in bounds: at most 50 entries, ten places of each, and what fits in a mail that Gmail does not clip.
 
-use super::values::{self, Line};
+use super::values::{self, ValueLine};
 use super::words::{self, Fact, NextStep, label_of, moment};
 use super::{Alert, Entry, EntryChange, EntryStatus, Notice, SectionStatus, Window};
 use crate::diff::ChangeKind;
@@ -55,7 +55,7 @@ pub(super) struct Block {
 
 /// Changes that were made at the same places.
 pub(super) struct Group {
-    pub(super) lines: Vec<Line>,
+    pub(super) lines: Vec<ValueLine>,
     pub(super) paths: Vec<String>,
 }
 
@@ -68,12 +68,12 @@ pub(super) struct SectionGroup {
     pub(super) more: usize,
 }
 
-/// News about the watch itself.
+/// A notice.
 pub(super) struct NoticeBlock {
     pub(super) label: &'static str,
     pub(super) title: String,
     pub(super) text: String,
-    /// What it means, or what to do.
+    /// Its meaning, or the next step.
     pub(super) note: &'static str,
 }
 
@@ -224,7 +224,7 @@ fn history(entry: &Entry) -> Option<String> {
 
 /// Puts changes that read the same, at several paths, and several changes at the same path, together.
 fn groups<'a>(entry: &Entry, changes: impl Iterator<Item = &'a EntryChange>) -> Vec<Group> {
-    let mut at_path: Vec<(String, Vec<Line>)> = Vec::new();
+    let mut at_path: Vec<(String, Vec<ValueLine>)> = Vec::new();
     for change in changes {
         let path = display_safe(&change.change.path.to_string());
         let line = match entry.news {
@@ -246,13 +246,13 @@ fn groups<'a>(entry: &Entry, changes: impl Iterator<Item = &'a EntryChange>) -> 
     groups
 }
 
-fn way_back(change: &EntryChange, unit: Option<Unit>) -> Line {
+fn way_back(change: &EntryChange, unit: Option<Unit>) -> ValueLine {
     let approved = values::summary(&change.change.before, unit);
     match change.change.kind {
-        ChangeKind::Added => Line::Single(format!("gone again: {}", values::summary(&change.change.after, unit))),
-        ChangeKind::Removed => Line::Single(format!("there again: {approved}")),
+        ChangeKind::Added => ValueLine::Single(format!("gone again: {}", values::summary(&change.change.after, unit))),
+        ChangeKind::Removed => ValueLine::Single(format!("there again: {approved}")),
         ChangeKind::Changed | ChangeKind::Reordered if change.change.before == change.change.after => {
-            Line::Single(format!("again {approved}"))
+            ValueLine::Single(format!("again {approved}"))
         }
         ChangeKind::Changed | ChangeKind::Reordered => {
             values::line(ChangeKind::Changed, &change.change.after, &change.change.before, unit)
@@ -261,12 +261,11 @@ fn way_back(change: &EntryChange, unit: Option<Unit>) -> Line {
 }
 
 fn notice_block(notice: &Notice) -> NoticeBlock {
-    let severity = label_of(notice.kind.severity());
-    let label = if notice.kind.is_end() { "RESOLVED" } else { severity };
-    let (title, note) = words::notice(notice.kind);
+    let row = notice.kind.row();
+    let label = if row.is_end { "RESOLVED" } else { label_of(row.severity) };
     let subject = display_safe(&notice.subject);
-    let title = if subject.is_empty() { title.to_owned() } else { format!("{title}: {subject}") };
-    NoticeBlock { label, title, text: display_safe_sentence(&notice.text), note }
+    let title = if subject.is_empty() { row.title.to_owned() } else { format!("{}: {subject}", row.title) };
+    NoticeBlock { label, title, text: display_safe_sentence(&notice.text), note: row.advice }
 }
 
 fn section_group(alert: &Alert, kind: SectionStatus, budget: &mut Budget) -> Option<SectionGroup> {
@@ -321,7 +320,7 @@ fn section_group(alert: &Alert, kind: SectionStatus, budget: &mut Budget) -> Opt
     (!group.rows.is_empty() || group.more > 0).then_some(group)
 }
 
-/// What is left of the size of a page.
+/// The bytes that are left of the size of a message.
 struct Budget(usize);
 
 impl Budget {

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
-use super::{Alert, Entry, EntryStatus, Notice, NoticeKind, SectionEntry, SectionStatus, Window};
+use super::{Alert, Entry, EntryStatus, NoticeKind, SectionEntry, SectionStatus, Window};
 use crate::model::{Provider, Severity, State, display_safe, display_safe_sentence};
 
 /// Names listed before the rest is counted.
@@ -32,7 +32,7 @@ pub(super) fn label_of(severity: Severity) -> &'static str {
     }
 }
 
-/// How bad it is: the worst thing that is the case now. What ended does not count.
+/// The label of the worst severity that is current. Ended drifts and notices do not count.
 pub(super) fn label(alert: &Alert) -> &'static str {
     let drifted = alert.entries.iter().filter(|entry| !entry.news.is_over()).map(|entry| entry.meaning.severity);
     let blind = alert.sections.iter().map(|section| section.news).filter(|news| news.is_blindness());
@@ -110,10 +110,10 @@ pub(super) fn headline(alert: &Alert) -> String {
         let mut notices = alert.notices.iter().filter(|notice| notice.kind == kind);
         let Some(first) = notices.next() else { continue };
         clauses.push(match notices.count() {
-            // The first one says which digest it is, the others are what it is made of.
-            _ if kind == NoticeKind::Digest => notice_clause(first),
-            0 => notice_clause(first),
-            more => format!("{}, and {more} more", notice_clause(first)),
+            // The first notice of a digest names it, the others are its lines.
+            _ if kind == NoticeKind::Digest => first.clause(),
+            0 => first.clause(),
+            more => format!("{}, and {more} more", first.clause()),
         });
     }
     if clauses.is_empty() {
@@ -265,7 +265,7 @@ pub(super) fn who(alert: &Alert) -> Option<String> {
     })
 }
 
-/// What the reader can do, as commands that can be copied.
+/// The next steps, as commands that can be copied.
 pub(super) fn steps(alert: &Alert) -> Vec<NextStep> {
     let mut steps = Vec::new();
     let mut step = |question, command, effect| steps.push(NextStep { question, command, effect });
@@ -317,91 +317,6 @@ pub(super) fn steps(alert: &Alert) -> Vec<NextStep> {
     steps
 }
 
-/// What a notice is called, and what it means or what to do about it.
-pub(super) fn notice(kind: NoticeKind) -> (&'static str, &'static str) {
-    match kind {
-        NoticeKind::TrustChanged => (
-            "Who may approve has changed",
-            "If none of you did that, treat the machine as compromised: this file decides whose signature counts.",
-        ),
-        NoticeKind::ClockSetBack => (
-            "The clock was set back",
-            "Approvals that had ended stay ended. If none of you set it, treat the machine as compromised; if the clock was \
-             wrong before, approve again what ended too early.",
-        ),
-        NoticeKind::StorageFailed => (
-            "Database not usable",
-            "Nothing is watched. Look at it with `authdrift verify`, which changes nothing, and keep the file; if it is damaged, restore a backup.",
-        ),
-        NoticeKind::StorageFull => {
-            ("Disk full", "Snapshots are not kept, and soon nothing is. Make room there; the daemon goes on by itself.")
-        }
-        NoticeKind::StorageLow => ("Disk nearly full", "Make room before readings cannot be kept any more."),
-        NoticeKind::Unread => (
-            "Not read for a long time",
-            "A change made there now would not be noticed. Look at the log of the service.",
-        ),
-        NoticeKind::StillUnseen => {
-            ("Reminder: still not seen", "A change made there is not noticed. `authdrift status` says what to do.")
-        }
-        NoticeKind::ReceiverFailed => (
-            "Receiver does not take messages",
-            "Its alerts reach nobody there. They are kept: `authdrift outbox list` shows them, `outbox retry` sends them again.",
-        ),
-        NoticeKind::Missed => (
-            "Messages that did not arrive",
-            "Whoever reads there does not know what they said: `authdrift outbox list` shows them, `outbox retry` sends them again.",
-        ),
-        NoticeKind::ApprovalEnding => (
-            "Approved for a time that ends soon",
-            "After it, this is a drift again. Change it back, or approve it again.",
-        ),
-        NoticeKind::Approved => ("New baseline", "Everything is compared with it from now on."),
-        NoticeKind::Silenced => (
-            "Silence begins",
-            "It is recorded as always, and reported when the silence ends. If none of you asked for that, end it: `authdrift \
-             silence expire`.",
-        ),
-        NoticeKind::WindowOpened => (
-            "Changes announced",
-            "Announced changes are reported when the window ends; any other change of this instance alerts at once, as high \
-             or higher. If none of you announced it, end it: `authdrift window close`.",
-        ),
-        NoticeKind::SilenceEnded => ("Silence ended", "From now on this alerts again."),
-        NoticeKind::WindowEnded => ("Change window ended", "From now on everything alerts as usual."),
-        NoticeKind::Digest => ("How it stands", ""),
-        NoticeKind::StorageRecovered => ("Room on the disk again", "Everything is recorded as before."),
-        NoticeKind::ReadAgain => ("Read again", "Everything is compared as before."),
-        NoticeKind::ReceiverRecovered => ("Receiver takes messages again", ""),
-    }
-}
-
-/// A notice in the middle of a sentence.
-pub(super) fn notice_clause(notice: &Notice) -> String {
-    let subject = display_safe(&notice.subject);
-    match notice.kind {
-        NoticeKind::TrustChanged => "who may approve has changed".to_owned(),
-        NoticeKind::ClockSetBack => "the clock was set back".to_owned(),
-        NoticeKind::StorageFailed => "the database cannot be used, nothing is watched".to_owned(),
-        NoticeKind::StorageFull => "the disk is full, snapshots are not kept".to_owned(),
-        NoticeKind::StorageLow => "the disk is nearly full".to_owned(),
-        NoticeKind::Unread => "it was not read for a long time".to_owned(),
-        NoticeKind::StillUnseen => "reminder: something is still not seen".to_owned(),
-        NoticeKind::ReceiverFailed => format!("receiver '{subject}' does not take messages"),
-        NoticeKind::Missed => format!("receiver '{subject}' never got some messages"),
-        NoticeKind::ApprovalEnding => "what was approved for a time is a drift again soon".to_owned(),
-        NoticeKind::Approved => "a new baseline was approved".to_owned(),
-        NoticeKind::Silenced => "somebody asked for quiet".to_owned(),
-        NoticeKind::WindowOpened => "changes were announced".to_owned(),
-        NoticeKind::SilenceEnded => "a silence ended".to_owned(),
-        NoticeKind::WindowEnded => "the time for announced changes is over".to_owned(),
-        NoticeKind::Digest => subject,
-        NoticeKind::StorageRecovered => "there is room on the disk again".to_owned(),
-        NoticeKind::ReadAgain => "it is read again".to_owned(),
-        NoticeKind::ReceiverRecovered => format!("receiver '{subject}' takes messages again"),
-    }
-}
-
 /// Where in the history this is, and who says it.
 pub(super) fn footer(alert: &Alert) -> String {
     format!(
@@ -438,7 +353,7 @@ pub(super) fn section_story(section: &SectionEntry, at: DateTime<Utc>) -> String
     }
 }
 
-/// What is the case with a section or credential that is not seen.
+/// The trouble of a section or credential that cannot be read.
 pub(super) fn trouble(section: &SectionEntry) -> &'static str {
     match (section.news, section.state) {
         (SectionStatus::Suspect, _) => "not believed",

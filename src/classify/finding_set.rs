@@ -10,14 +10,14 @@ use crate::model::Pointer;
 
 /// Every change of a comparison with what it means, in the order of the changes.
 #[derive(Debug, Clone)]
-pub struct Findings<'a> {
+pub struct FindingSet<'a> {
     catalogue: &'a Catalogue,
     context: ChangeContext,
     findings: Vec<Finding>,
     at_path: BTreeMap<Pointer, Vec<usize>>,
 }
 
-impl<'a> Findings<'a> {
+impl<'a> FindingSet<'a> {
     /// Classifies `changes` in their `context`.
     pub fn new(catalogue: &'a Catalogue, context: ChangeContext, changes: Vec<Change>) -> Self {
         let mut at_path: BTreeMap<Pointer, Vec<usize>> = BTreeMap::new();
