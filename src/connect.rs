@@ -226,6 +226,11 @@ fn in_words(found: &[SocketAddr]) -> String {
     words.join(", ")
 }
 
+/// The innermost cause of an error.
+pub fn innermost_cause<'e>(error: &'e (dyn std::error::Error + 'static)) -> &'e (dyn std::error::Error + 'static) {
+    std::iter::successors(Some(error), |error| error.source()).last().unwrap_or(error)
+}
+
 /// An address that swallows packets: a listener whose queue is full and is never emptied.
 #[cfg(test)]
 pub(crate) struct BlackHole {

@@ -142,20 +142,6 @@ impl Pattern {
     pub fn is_in(&self, section: &str) -> bool {
         self.tokens.first().is_some_and(|wanted| wanted == "**" || fits(wanted, section))
     }
-
-    /// The tokens of `pointer` that stand where the pattern has a single `*`: the names of the things it is about.
-    /// Empty when the pattern has `**` or does not match.
-    pub fn names<'a>(&self, pointer: &'a Pointer) -> Vec<&'a str> {
-        if self.tokens.len() != pointer.0.len() || !self.matches(&pointer.0) {
-            return Vec::new();
-        }
-        self.tokens
-            .iter()
-            .zip(&pointer.0)
-            .filter(|(wanted, _)| *wanted == "*")
-            .map(|(_, token)| token.as_str())
-            .collect()
-    }
 }
 
 fn matches<T: AsRef<str>>(pattern: &[String], tokens: &[T]) -> bool {
@@ -262,13 +248,5 @@ mod tests {
         for (pattern, section, expected) in table {
             assert_eq!(pattern.parse::<Pattern>().unwrap().is_in(section), expected, "{pattern} {section}");
         }
-    }
-
-    #[test]
-    fn a_pattern_names_what_its_stars_stand_for() {
-        let pattern: Pattern = "/jwt_templates/*/claims/*".parse().unwrap();
-        let pointer: Pointer = "/jwt_templates/supabase/claims/email".parse().unwrap();
-        assert_eq!(pattern.names(&pointer), ["supabase", "email"]);
-        assert!(pattern.names(&"/x".parse().unwrap()).is_empty());
     }
 }

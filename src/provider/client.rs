@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::ReadError;
 use super::limits::Limits;
-use crate::connect::ActiveProxy;
+use crate::connect::{ActiveProxy, innermost_cause};
 use crate::model::display_safe;
 
 /// What requests go over.
@@ -61,11 +61,7 @@ fn shared(limits: &Limits, proxy: Option<ActiveProxy>) -> Result<Client, ReadErr
 
 /// The innermost cause, without the address: an address may hold what should not be logged.
 pub(super) fn reason(error: &reqwest::Error) -> String {
-    let mut cause: &dyn std::error::Error = error;
-    while let Some(source) = cause.source() {
-        cause = source;
-    }
-    let text = cause.to_string();
+    let text = innermost_cause(error).to_string();
     display_safe(text.split(" for url").next().unwrap_or_default())
 }
 

@@ -14,7 +14,7 @@ use url::{Url, form_urlencoded};
 
 use super::Attempt;
 use crate::config::{self, allowed, refused};
-use crate::connect::ActiveProxy;
+use crate::connect::{ActiveProxy, innermost_cause};
 use crate::model::display_safe;
 
 /// Connect, send and answer within this time.
@@ -239,11 +239,7 @@ fn reason(error: reqwest::Error) -> String {
     if error.is_timeout() {
         return format!("no answer within {} s", TIMEOUT.as_secs());
     }
-    let mut cause: &dyn std::error::Error = &error;
-    while let Some(source) = cause.source() {
-        cause = source;
-    }
-    display_safe(&cause.to_string())
+    display_safe(&innermost_cause(&error).to_string())
 }
 
 #[cfg(test)]
