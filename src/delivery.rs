@@ -19,7 +19,7 @@ use crate::message::Message;
 use crate::model::{Digest, InstanceId};
 use crate::receiver::{Attempt, BadReceiver, Sender};
 use crate::store::outbox::{self, Claimed, Outcome, Trials, Tried};
-use crate::store::{Store, StoreError, Transaction, backlog, events, receivers};
+use crate::store::{Store, StoreError, Transaction, backlog, events, history, receivers};
 use crate::telemetry::{Delivered, DeliveryFailed, DeliveryGivenUp, Observable};
 
 /// How long a claimed message belongs to one process: longer than any try takes. A process that dies in between leaves
@@ -143,8 +143,8 @@ impl Worker {
     /// Notifies every receiver that a message failed its check and was not sent, unless the instance is already reported as untrusted.
     async fn report_tampering(&self, instance: Option<InstanceId>, reason: String) -> Result<(), StoreError> {
         let is_known = |tx: &Transaction<'_>| match &instance {
-            Some(instance) => events::untrusted(tx, instance).map(|code| code.is_some()),
-            None => events::is_any_untrusted(tx),
+            Some(instance) => history::untrusted(tx, instance).map(|code| code.is_some()),
+            None => history::is_any_untrusted(tx),
         };
         let (is_known, mark) = self.store.read(|tx| Ok::<_, StoreError>((is_known(tx)?, events::mark(tx)?)))?;
         if let (false, Some(mark)) = (is_known, mark) {
@@ -176,7 +176,9 @@ impl Worker {
             until: asked.map(|asked| now + capped(asked)),
         };
         self.store.write(|tx| {
-            outbox::record(tx, &message.id, &self.target, &tried, now)?;
+            if outbox::record(tx, &message.id, &self.target, &tried, now)? {
+                backlog::fold_after_outage(tx, receiver, now)?;
+            }
             match attempt {
                 Attempt::Disabled(reason) => receivers::disable(tx, receiver, &self.target, reason, now),
                 _ => Ok(()),

@@ -15,6 +15,8 @@ pub mod documents;
 pub mod drifts;
 pub mod events;
 pub mod high_water;
+pub mod history;
+mod history_state;
 pub mod instances;
 mod memory;
 pub mod news;
@@ -27,7 +29,6 @@ pub mod retention;
 mod schema;
 pub mod silences;
 pub mod space;
-mod told;
 
 use std::io;
 use std::path::{Path, PathBuf};

@@ -13,7 +13,7 @@ use crate::model::{Severity, display_safe};
 use crate::schedule::is_time_again;
 use crate::status::{InstanceStatus, Statuses};
 use crate::store::events::{self, Event};
-use crate::store::{StoreError, Transaction};
+use crate::store::{StoreError, Transaction, history};
 
 /// Puts the digests that are due into the outbox.
 ///
@@ -28,7 +28,7 @@ pub fn send_due_digests(
     for receiver in &config.receivers {
         let Some(cron) = &receiver.digest else { continue };
         let is_to_it = |event: &Event| event.data.get("receiver").and_then(Value::as_str) == Some(&receiver.name);
-        let last = events::newest(tx, "digest.sent", is_to_it)?;
+        let last = history::newest(tx, "digest.sent", is_to_it)?;
         if is_time_again(cron, last.as_ref().and_then(|last| last.at.parse().ok()), now) {
             send_digest(tx, receiver, statuses, last.as_ref(), now)?;
         }

@@ -10,7 +10,7 @@ use crate::message::{Notice, NoticeKind};
 use crate::model::{Digest, InstanceId};
 use crate::store::belief::{self, Jump};
 use crate::store::events::{self, Event};
-use crate::store::{StoreError, Transaction};
+use crate::store::{StoreError, Transaction, history};
 use crate::trust::Approved;
 use crate::trust_files::TrustFiles;
 
@@ -20,7 +20,7 @@ const ENDING: TimeDelta = TimeDelta::hours(24);
 /// Notes in the history which files say who may approve; if they are not the ones of before, everybody is to hear it.
 pub fn of_trust(tx: &Transaction<'_>, trust: &TrustFiles, at: DateTime<Utc>) -> Result<Option<Notice>, StoreError> {
     let now = json!({ "allowed_signers": trust.allowed_signers, "revoked_keys": trust.revoked_keys });
-    let Some(before) = events::newest(tx, "trust.", |_| true)? else {
+    let Some(before) = history::newest(tx, "trust.", |_| true)? else {
         events::append(tx, at, "trust.known", None, now)?;
         return Ok(None);
     };
@@ -77,7 +77,7 @@ pub fn of_damage(
         let told = event.at.parse::<DateTime<Utc>>();
         told.is_ok_and(|told| told <= at && at - told < TimeDelta::days(1))
     };
-    if events::newest_of(tx, instance, "storage.unusable", |event| event.data == data && is_fresh(event))?.is_some() {
+    if history::newest_of(tx, instance, "storage.unusable", |event| event.data == data && is_fresh(event))?.is_some() {
         return Ok(None);
     }
     events::append(tx, at, "storage.unusable", Some(instance), data)?;
@@ -106,7 +106,7 @@ pub fn of_approval_ends(
         }
         let data = json!({ "path": path, "until": written(end.0) });
         let is_told = |event: &Event| event.data == data;
-        if events::newest_of(tx, instance, "approval.ending", is_told)?.is_none() {
+        if history::newest_of(tx, instance, "approval.ending", is_told)?.is_none() {
             events::append(tx, at, "approval.ending", Some(instance), data.clone())?;
             let text = format!("{path} is approved until {}", written(end.0));
             notices.push(Notice { kind: NoticeKind::ApprovalEnding, subject: String::new(), text });

@@ -12,7 +12,7 @@ use crate::message::{Notice, NoticeKind, listed};
 use crate::model::{InstanceId, Severity, display_safe};
 use crate::store::events::{self, REMINDED};
 use crate::store::instances::InstanceRow;
-use crate::store::{StoreError, Transaction, news};
+use crate::store::{StoreError, Transaction, history, news};
 
 /// The reminder that is due at `at`, if one is; `untrusted` says why the baseline cannot be trusted, if it cannot.
 ///
@@ -61,7 +61,7 @@ fn last_told(
     is_untrusted: bool,
 ) -> Result<Option<(DateTime<Utc>, usize)>, StoreError> {
     let untrusted = match is_untrusted {
-        true => events::newest_of(tx, id, "baseline.", |event| event.kind == "baseline.untrusted")?,
+        true => history::newest_of(tx, id, "baseline.", |event| event.kind == "baseline.untrusted")?,
         false => None,
     };
     let first = {
@@ -70,7 +70,7 @@ fn last_told(
         first.map(|first| (first.seq, first.at.clone()))
     };
     let Some((began, at)) = first else { return Ok(None) };
-    let reminders: Vec<_> = events::reminders(tx, id)?.into_iter().filter(|(seq, _)| *seq > began).collect();
+    let reminders: Vec<_> = history::reminders(tx, id)?.into_iter().filter(|(seq, _)| *seq > began).collect();
     let last = reminders.last().map_or(&at, |(_, at)| at);
     Ok(last.parse().ok().map(|at| (at, reminders.len())))
 }

@@ -18,7 +18,7 @@ use crate::incident::{Ending, advance};
 use crate::message::{Notice, NoticeKind, listed};
 use crate::model::{Digest, InstanceId, State, display_safe, display_safe_sentence};
 use crate::sections::Table;
-use crate::store::{StoreError, Transaction, baselines, documents, drifts, events, instances};
+use crate::store::{StoreError, Transaction, baselines, documents, drifts, events, history, instances};
 use crate::trust::sshsig::rewrap;
 use crate::trust::{EventTimes, SignedStatement, accept, chain};
 use crate::trust_files::TrustFiles;
@@ -169,7 +169,7 @@ pub fn import(
     let findings = FindingSet::new(catalogue, context, changes);
     let ending = Ending::Approved(report.approvers.clone());
     let mut steps = advance(instance, &known, &findings, &sections, &ending, now);
-    let notification_logs = events::notification_logs(tx, instance)?;
+    let notification_logs = history::notification_logs(tx, instance)?;
     for step in &mut steps {
         if let Some(log) = notification_logs.get(step.drift.id.as_str()) {
             step.worst = worst_of(&findings, log, &step.drift.change);

@@ -20,7 +20,7 @@ use crate::receiver::BadReceiver;
 use crate::receiver::heartbeat::{Heartbeat, HeartbeatSignal};
 use crate::status::Statuses;
 use crate::store::events::{self, Event};
-use crate::store::{self, Store, StoreError, Transaction, backlog, cycles, instances, outbox};
+use crate::store::{self, Store, StoreError, Transaction, backlog, cycles, history, instances, outbox};
 use crate::telemetry::{ConfigurationDoubt, HeartbeatFailed, HeartbeatTaken, Observable};
 
 /// Time between two looks, and so between two signs of life.
@@ -177,10 +177,10 @@ impl CheckSubject {
         let group = trouble.split_once('.').map_or(trouble, |(group, _)| group);
         let group = format!("{group}.");
         let newest = match self {
-            Self::Instance(id) => events::newest_of(tx, id, &group, is_one)?,
+            Self::Instance(id) => history::newest_of(tx, id, &group, is_one)?,
             Self::Receiver(name) => {
                 let is_to_it = |event: &Event| event.data.get("receiver").is_some_and(|receiver| receiver == name);
-                events::newest(tx, &group, |event| is_one(event) && is_to_it(event))?
+                history::newest(tx, &group, |event| is_one(event) && is_to_it(event))?
             }
         };
         Ok(newest.is_some_and(|event| event.kind == trouble))
@@ -241,7 +241,7 @@ fn unread(
 /// What people were told already that keeps the instance from being compared whole.
 fn known_trouble(tx: &Transaction<'_>, id: &InstanceId) -> Result<Option<String>, StoreError> {
     let Some(row) = instances::find(tx, id)? else { return Ok(None) };
-    if let Some(code) = events::untrusted(tx, id)? {
+    if let Some(code) = history::untrusted(tx, id)? {
         return Ok(Some(format!("the baseline cannot be trusted ({code})")));
     }
     let sections = store::news::known(tx, row)?;

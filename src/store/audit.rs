@@ -12,10 +12,12 @@ use serde_json::{Value, json};
 
 use super::checkpoint::{self, Found};
 use super::cycles::Cycle;
-use super::events::{self, Walk};
+use super::events;
+use super::events::since;
+use super::history::History;
+use super::history_state::{LastGood, State};
 use super::instances::InstanceRow;
 use super::outgoing::{CLAIM_BELIEVED, ToldMessage};
-use super::told::{LastGood, Told, since};
 use super::{Store, Stored, Transaction, cycles, documents, drifts, from_millis, instances, news, outbox, to_millis};
 use crate::canonical::{Document, FingerprintKey, to_bytes};
 use crate::clock::{Clock, SystemClock, written};
@@ -55,13 +57,13 @@ impl Store {
         let Some(documents) = noted("documents", looked, &mut wrong)? else { return Ok(wrong) };
         let none = BTreeSet::new();
         let (pruned, is_first) =
-            walk.as_ref().map_or((&none, false), |walk| (&walk.told.pruned, walk.told.is_of_first_version));
+            walk.as_ref().map_or((&none, false), |walk| (&walk.state.pruned, walk.state.is_of_first_version));
         let looked = snapshots(tx, &documents, pruned, is_first, &mut wrong);
         noted("snapshots", looked, &mut wrong)?;
         if let Some(walk) = walk {
-            let looked = each_instance(tx, &walk.told, &mut wrong);
+            let looked = each_instance(tx, &walk.state, &mut wrong);
             noted("instances", looked, &mut wrong)?;
-            let looked = messages(tx, &walk.told, true);
+            let looked = messages(tx, &walk.state, true);
             let found = noted("the outbox", looked, &mut wrong)?.unwrap_or_default();
             wrong.extend(found.into_iter().map(|(_, sentence)| sentence));
             let looked = threads(tx, &mut wrong);
@@ -76,14 +78,14 @@ impl Store {
 ///
 /// # Errors
 /// The database cannot be read.
-pub fn contradiction(tx: &Transaction<'_>, instance: &InstanceId, walk: &Walk) -> Stored<Option<String>> {
+pub fn contradiction(tx: &Transaction<'_>, instance: &InstanceId, walk: &History) -> Stored<Option<String>> {
     let mut wrong = Findings::new();
     match instances::find(tx, instance)? {
-        Some(row) => told_of(tx, instance, row, &walk.told, &mut wrong)?,
-        None => missing(&walk.told, &BTreeSet::new(), |id| id == instance, &mut wrong),
+        Some(row) => told_of(tx, instance, row, &walk.state, &mut wrong)?,
+        None => missing(&walk.state, &BTreeSet::new(), |id| id == instance, &mut wrong),
     }
     // What is about the program itself, and what nobody queued, is a reason not to trust anything.
-    let messages = tx.wrong_in_outbox(|| messages(tx, &walk.told, false))?;
+    let messages = tx.wrong_in_outbox(|| messages(tx, &walk.state, false))?;
     let concerns = |about: &Option<InstanceId>| about.as_ref().is_none_or(|about| about == instance);
     wrong.extend(messages.into_iter().filter(|(about, _)| concerns(about)).map(|(_, sentence)| sentence));
     Ok(wrong.into_iter().next())
@@ -158,7 +160,7 @@ fn checkpoint(tx: &Transaction<'_>, key: &FingerprintKey, wrong: &mut Findings) 
 }
 
 /// Statements are verified as they were signed; what is beside them orders them and dates them, and the high-water file trusts it.
-fn statements(tx: &Transaction<'_>, walk: Option<&Walk>, wrong: &mut Findings) -> Stored<()> {
+fn statements(tx: &Transaction<'_>, walk: Option<&History>, wrong: &mut Findings) -> Stored<()> {
     let mut query = tx.prepare(
         "SELECT s.sequence, s.statement, s.imported_at, i.name FROM statements s JOIN instances i ON i.id = s.instance_id
          ORDER BY s.rowid",
@@ -258,7 +260,7 @@ fn snapshots(
     Ok(())
 }
 
-fn each_instance(tx: &Transaction<'_>, told: &Told, wrong: &mut Findings) -> Stored<()> {
+fn each_instance(tx: &Transaction<'_>, told: &State, wrong: &mut Findings) -> Stored<()> {
     let mut query = tx.prepare("SELECT name FROM instances ORDER BY name")?;
     let names: Vec<String> = query.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
     let mut known = BTreeSet::new();
@@ -278,14 +280,20 @@ fn each_instance(tx: &Transaction<'_>, told: &Told, wrong: &mut Findings) -> Sto
     Ok(())
 }
 
-fn told_of(tx: &Transaction<'_>, id: &InstanceId, row: InstanceRow, told: &Told, wrong: &mut Findings) -> Stored<()> {
+fn told_of(tx: &Transaction<'_>, id: &InstanceId, row: InstanceRow, told: &State, wrong: &mut Findings) -> Stored<()> {
     compare_drifts(id, &drifts::known(tx, row)?, told, wrong);
     compare_sections(id, &news::known(tx, row)?, told, wrong);
     Ok(())
 }
 
 /// What was read leaves cycles.
-fn cycles_of(tx: &Transaction<'_>, id: &InstanceId, row: InstanceRow, told: &Told, wrong: &mut Findings) -> Stored<()> {
+fn cycles_of(
+    tx: &Transaction<'_>,
+    id: &InstanceId,
+    row: InstanceRow,
+    told: &State,
+    wrong: &mut Findings,
+) -> Stored<()> {
     match cycles::latest(tx, row)? {
         None => wrong.push(format!("every cycle of {id} is gone")),
         Some(latest) => wrong.extend(contradicts(tx, id, row, told, &latest)?),
@@ -305,7 +313,7 @@ fn contradicts(
     tx: &Transaction<'_>,
     id: &InstanceId,
     row: InstanceRow,
-    told: &Told,
+    told: &State,
     latest: &Cycle,
 ) -> Stored<Option<String>> {
     let verdict = display_safe(&latest.verdict);
@@ -338,14 +346,14 @@ fn contradicts(
 }
 
 /// Instances that the history speaks of and that are not `known`.
-fn missing(told: &Told, known: &BTreeSet<InstanceId>, asked: impl Fn(&InstanceId) -> bool, wrong: &mut Findings) {
+fn missing(told: &State, known: &BTreeSet<InstanceId>, asked: impl Fn(&InstanceId) -> bool, wrong: &mut Findings) {
     let spoken_of: BTreeSet<&InstanceId> = told.drifts.keys().chain(told.sections.keys()).collect();
     for id in spoken_of.into_iter().filter(|id| asked(id) && !known.contains(*id)) {
         wrong.push(format!("the history speaks of {id}, and it is not there"));
     }
 }
 
-fn compare_drifts(id: &InstanceId, known: &BTreeMap<Digest, Drift>, told: &Told, wrong: &mut Findings) {
+fn compare_drifts(id: &InstanceId, known: &BTreeMap<Digest, Drift>, told: &State, wrong: &mut Findings) {
     let none = BTreeMap::new();
     let told = told.drifts.get(id).unwrap_or(&none);
     let mut seen = BTreeSet::new();
@@ -365,7 +373,7 @@ fn compare_drifts(id: &InstanceId, known: &BTreeMap<Digest, Drift>, told: &Told,
         }
         let is_last_good = match &last.last_good {
             LastGood::Untold => true,
-            LastGood::Told(told) => *told == json!(drift.last_good.map(written)),
+            LastGood::State(told) => *told == json!(drift.last_good.map(written)),
         };
         let is_as_told = drift.status == last.status
             && Digest::of(&to_bytes(&expected)) == last.content
@@ -388,7 +396,7 @@ fn compare_drifts(id: &InstanceId, known: &BTreeMap<Digest, Drift>, told: &Told,
 fn compare_sections(
     id: &InstanceId,
     known: &BTreeMap<String, crate::incident::SectionIncident>,
-    told: &Told,
+    told: &State,
     wrong: &mut Findings,
 ) {
     let none = BTreeMap::new();
@@ -421,7 +429,7 @@ fn compare_sections(
 
 /// What is wrong with messages, and the instance that each history tells it is about. Unless it looks at `everything`, it looks
 /// at what can keep people from hearing: it is looked at before comparisons. No index is asked.
-fn messages(tx: &Transaction<'_>, told: &Told, everything: bool) -> Stored<Vec<(Option<InstanceId>, String)>> {
+fn messages(tx: &Transaction<'_>, told: &State, everything: bool) -> Stored<Vec<(Option<InstanceId>, String)>> {
     let mut query = tx.prepare_cached(
         "SELECT id, state, instance, alert, next_at, attempts, first_at, passed, done_at, rowid, claimed_to
          FROM outbox NOT INDEXED",

@@ -9,6 +9,7 @@ use rusqlite::Row;
 use serde_json::json;
 
 use super::events::{self, Event};
+use super::history;
 use super::outbox::{MESSAGE, keep, message_of, mirror, row_of};
 use super::outgoing::{State, ToldMessage};
 use super::{Stored, Transaction, from_millis};
@@ -125,9 +126,9 @@ pub struct Missed {
 /// The database cannot be read, or as [`super::Transaction::history`].
 pub fn missed(tx: &Transaction<'_>, receiver: &str) -> Stored<Vec<Missed>> {
     let is_to_it = |event: &Event| event.data.get("receiver").is_some_and(|name| name == receiver);
-    let told = events::newest(tx, NoticeKind::Missed.event_type(), is_to_it)?.map_or(0, |event| event.seq);
+    let told = history::newest(tx, NoticeKind::Missed.event_type(), is_to_it)?.map_or(0, |event| event.seq);
     let walk = tx.history()?;
-    let outgoing = &walk.told.outgoing;
+    let outgoing = &walk.state.outgoing;
     let mut missed = Vec::new();
     for id in outgoing.given_up_since(receiver, told) {
         let Some(message) = outgoing.messages.get(id) else { continue };
@@ -197,7 +198,7 @@ pub fn fold_held_up(tx: &Transaction<'_>, receiver: &str, now: DateTime<Utc>) ->
 /// # Errors
 /// The database cannot be written, or as [`super::Transaction::history`].
 pub fn bound(tx: &Transaction<'_>, receiver: &str, most: usize, now: DateTime<Utc>) -> Stored<()> {
-    let mut waiting = tx.history()?.told.outgoing.waiting_for(receiver).count();
+    let mut waiting = tx.history()?.state.outgoing.waiting_for(receiver).count();
     if waiting <= most {
         return Ok(());
     }
@@ -224,7 +225,7 @@ fn crowds(tx: &Transaction<'_>, receiver: &str) -> Stored<Vec<Crowd>> {
     let walk = tx.history()?;
     let mut crowds: BTreeMap<Option<String>, Crowd> = BTreeMap::new();
     let mut tried = Vec::new();
-    for (id, message) in walk.told.outgoing.waiting_for(receiver) {
+    for (id, message) in walk.state.outgoing.waiting_for(receiver) {
         let about = message.instance.as_ref().map(ToString::to_string);
         if !message.is_untried() {
             tried.push(about);
@@ -245,7 +246,7 @@ fn crowds(tx: &Transaction<'_>, receiver: &str) -> Stored<Vec<Crowd>> {
 /// The message `id`, if it is the one that was queued and no process ever began to send it. One that cannot be read is given
 /// up when its turn comes.
 fn unbegun(tx: &Transaction<'_>, id: &str) -> Stored<Option<Message>> {
-    let queued = tx.history()?.told.outgoing.messages.get(id).map(|message| message.content.clone());
+    let queued = tx.history()?.state.outgoing.messages.get(id).map(|message| message.content.clone());
     let Some(row) = row_of(tx, id, &queued.unwrap_or_default())? else { return Ok(None) };
     let mut query =
         tx.prepare_cached(&format!("SELECT {MESSAGE} FROM outbox NOT INDEXED WHERE rowid = ?1 AND claimed_to = 0"))?;
@@ -294,7 +295,7 @@ fn format_of(tx: &Transaction<'_>, id: &MessageId) -> Stored<Option<Format>> {
 pub fn abandon(tx: &Transaction<'_>, configured: &[&str], now: DateTime<Utc>) -> Stored<()> {
     let abandoned: Vec<(String, String, Option<InstanceId>)> = {
         let walk = tx.history()?;
-        let outgoing = &walk.told.outgoing;
+        let outgoing = &walk.state.outgoing;
         let gone = outgoing.receivers_waited_for().filter(|receiver| !configured.contains(receiver));
         let waiting = gone.flat_map(|receiver| outgoing.waiting_for(receiver));
         let old = waiting.filter(|(_, message)| message.queued_at + KEEP_DEAD < now);
@@ -323,7 +324,7 @@ pub fn prune(tx: &Transaction<'_>, now: DateTime<Utc>) -> Stored<()> {
             let keep = if message.state == State::Dead { KEEP_DEAD } else { KEEP_DELIVERED };
             !message.is_waiting() && message.done_at.is_some_and(|done| done + keep < now)
         };
-        let messages = walk.told.outgoing.messages.iter();
+        let messages = walk.state.outgoing.messages.iter();
         let old = messages.filter(|(id, message)| is_old(message) && !roots.contains(*id));
         let mut old: Vec<_> = old.map(|(id, message)| (message.done_at, id)).collect();
         old.sort();

@@ -7,14 +7,15 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use rusqlite::{ErrorCode, OptionalExtension, Transaction};
 
-use super::events::{self, Walk};
+use super::events;
+use super::history::History;
 use super::{StoreError, Stored, documents};
 use crate::canonical::FingerprintKey;
 use crate::model::HistoryMark;
 
 /// The shape of a walk, and how events make it. The number changes whenever either does: a checkpoint of another format is
 /// not used.
-const FORMAT: &str = concat!(env!("CARGO_PKG_VERSION"), " 2");
+const FORMAT: &str = concat!(env!("CARGO_PKG_VERSION"), " 3");
 
 /// What the code is for.
 const PURPOSE: &str = "history checkpoint";
@@ -31,7 +32,7 @@ const WHOLE_AGAIN: TimeDelta = TimeDelta::days(1);
 
 /// A checkpoint that only a program with the fingerprint key can have made.
 pub(super) struct Checkpoint {
-    pub(super) walk: Walk,
+    pub(super) walk: History,
     pub(super) about: About,
 }
 
@@ -106,8 +107,9 @@ pub(super) fn find(tx: &Transaction<'_>, key: &FingerprintKey) -> Stored<Found> 
     }
     let bytes = u64::try_from(state.len()).unwrap_or(u64::MAX);
     let state =
-        documents::unpack(&state).and_then(|state| serde_json::from_slice::<(DateTime<Utc>, Walk)>(&state).ok());
-    let stands = |walk: &Walk| walk.mark.as_ref().is_some_and(|mark| mark.size == size && mark.head.as_str() == head);
+        documents::unpack(&state).and_then(|state| serde_json::from_slice::<(DateTime<Utc>, History)>(&state).ok());
+    let stands =
+        |walk: &History| walk.mark.as_ref().is_some_and(|mark| mark.size == size && mark.head.as_str() == head);
     Ok(match state.filter(|(_, walk)| stands(walk)) {
         Some((whole_at, walk)) => Found::Sound(Box::new(Checkpoint { walk, about: About { size, bytes, whole_at } })),
         // Whatever could be written and cannot be read: the walk from the first event finds the same.
@@ -116,7 +118,12 @@ pub(super) fn find(tx: &Transaction<'_>, key: &FingerprintKey) -> Stored<Found> 
 }
 
 /// Puts `walk` in the place of the checkpoint.
-pub(super) fn keep(tx: &Transaction<'_>, key: &FingerprintKey, walk: &Walk, whole_at: DateTime<Utc>) -> Stored<About> {
+pub(super) fn keep(
+    tx: &Transaction<'_>,
+    key: &FingerprintKey,
+    walk: &History,
+    whole_at: DateTime<Utc>,
+) -> Stored<About> {
     let Some(HistoryMark { size, head }) = &walk.mark else { return Ok(About::default()) };
     let json = serde_json::to_vec(&(whole_at, walk)).map_err(|error| StoreError::Damaged(error.to_string()))?;
     let state = documents::pack(&json)?;

@@ -11,9 +11,7 @@ use rusqlite::{OptionalExtension, Row};
 use serde_json::{Value, json};
 
 use super::instances::InstanceRow;
-use super::{
-    StoreError, Stored, Transaction, documents, events, from_millis, read_json, retention, to_millis, write_json,
-};
+use super::{StoreError, Stored, Transaction, documents, events, from_millis, read_json, to_millis, write_json};
 use crate::model::{Digest, InstanceId, Resource};
 use crate::snapshot::{Manifest, Reading, SectionMark, Snapshot};
 
@@ -91,10 +89,10 @@ fn keep_collection(tx: &Transaction<'_>, snapshot: i64, cycle: &Cycle) -> Stored
 fn keep_again(tx: &Transaction<'_>, id: i64, snapshot: &Snapshot, cycle: &Cycle) -> Stored<()> {
     let digest = snapshot.digest();
     match tx.history() {
-        Ok(walk) if !walk.told.pruned.contains(digest.as_str()) => return Ok(()),
+        Ok(walk) if !walk.state.pruned.contains(digest.as_str()) => return Ok(()),
         Ok(_) => {
             let data = json!({ "snapshot": digest });
-            events::append(tx, cycle.at, retention::KEPT_AGAIN, Some(&snapshot.instance), data)?;
+            events::append(tx, cycle.at, events::KEPT_AGAIN, Some(&snapshot.instance), data)?;
             keep_collection(tx, id, cycle)?;
         }
         // Nobody knows what was pruned, and what is there already stays as it is.

@@ -1,19 +1,14 @@
 //! The history: append-only, each event bound to the one before.
 
-use std::collections::BTreeMap;
-
 use chrono::{DateTime, Utc};
 use rusqlite::{OptionalExtension, Transaction};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::silences::ToldSilence;
-use super::told::Told;
 use super::{StoreError, Stored};
 use crate::canonical;
 use crate::clock::written;
-use crate::incident::{NotificationLog, Silence};
-use crate::model::{Digest, HistoryMark, InstanceId, SilenceId, display_safe};
+use crate::model::{Digest, HistoryMark, InstanceId, display_safe};
 
 /// What an event is about, as the index has it.
 const INSTANCE: &str =
@@ -24,6 +19,16 @@ pub const APPROVED: &str = "baseline.approved";
 
 /// The kind of event that says that a message was put into the outbox.
 pub const QUEUED: &str = "alert.queued";
+
+/// The kinds of events that say that a receiver wants nothing any more, and that it is tried again.
+pub(super) const DISABLED: &str = "receiver.disabled";
+pub(super) const ENABLED: &str = "receiver.enabled";
+
+/// The kind of event that names snapshots whose documents went.
+pub(super) const PRUNED: &str = "store.pruned";
+
+/// The kind of event that says that the documents of such a snapshot are there again.
+pub(super) const KEPT_AGAIN: &str = "store.kept_again";
 
 /// The kind of event that keeps count of the reminders of what is not seen.
 pub const REMINDED: &str = "instance.still_unseen";
@@ -123,71 +128,6 @@ pub fn recorded_at(tx: &Transaction<'_>, size: u64) -> Stored<Option<DateTime<Ut
     Ok(at(tx, size)?.and_then(|event| event.at.parse().ok()))
 }
 
-/// The newest event that is `wanted`, of those about no instance whose kind begins with `group` (`storage.`). It is asked of
-/// the verified history, because a row or an index could be forged.
-///
-/// # Errors
-/// As [`super::Transaction::history`].
-pub fn newest(tx: &super::Transaction<'_>, group: &str, wanted: impl Fn(&Event) -> bool) -> Stored<Option<Event>> {
-    Ok(tx.history()?.told.newest(None, group, wanted).cloned())
-}
-
-/// The same, of those that are about `instance`.
-///
-/// # Errors
-/// As [`super::Transaction::history`].
-pub fn newest_of(
-    tx: &super::Transaction<'_>,
-    instance: &InstanceId,
-    group: &str,
-    wanted: impl Fn(&Event) -> bool,
-) -> Stored<Option<Event>> {
-    Ok(tx.history()?.told.newest(Some(instance), group, wanted).cloned())
-}
-
-/// Code of the reason why the baseline of `instance` cannot be trusted, if that was the last thing said of it.
-///
-/// # Errors
-/// The database cannot be read.
-pub fn untrusted(tx: &super::Transaction<'_>, instance: &InstanceId) -> Stored<Option<String>> {
-    let is_about_trust = |event: &Event| matches!(event.kind.as_str(), "baseline.untrusted" | "baseline.trusted");
-    let last = newest_of(tx, instance, "baseline.", is_about_trust)?.filter(|event| event.kind == "baseline.untrusted");
-    Ok(last.and_then(|event| Some(event.data.get("code")?.as_str()?.to_owned())))
-}
-
-/// Whether the last thing said of any baseline was that it cannot be trusted.
-///
-/// # Errors
-/// As [`super::Transaction::history`].
-pub fn is_any_untrusted(tx: &super::Transaction<'_>) -> Stored<bool> {
-    let instances: Vec<InstanceId> = tx.history()?.told.told_untrusted().cloned().collect();
-    for instance in &instances {
-        if untrusted(tx, instance)?.is_some() {
-            return Ok(true);
-        }
-    }
-    Ok(false)
-}
-
-/// What people were told of every drift of `instance`, by its id.
-///
-/// # Errors
-/// As [`super::Transaction::history`].
-pub fn notification_logs(
-    tx: &super::Transaction<'_>,
-    instance: &InstanceId,
-) -> Stored<BTreeMap<String, NotificationLog>> {
-    Ok(tx.history()?.told.notification_logs.get(instance).cloned().unwrap_or_default())
-}
-
-/// The number and the time of every reminder of what is not seen of `instance`.
-///
-/// # Errors
-/// As [`super::Transaction::history`].
-pub fn reminders(tx: &super::Transaction<'_>, instance: &InstanceId) -> Stored<Vec<(u64, String)>> {
-    Ok(tx.history()?.told.reminders.get(instance).cloned().unwrap_or_default())
-}
-
 /// Every event, or those of one instance, oldest first. Of one instance the others are not read.
 ///
 /// # Errors
@@ -223,105 +163,7 @@ pub(super) fn after(tx: &Transaction<'_>, size: u64) -> Stored<Vec<Event>> {
     Ok(events)
 }
 
-/// What a walk over the history found. A checkpoint keeps it: see `checkpoint::FORMAT` before anything here is changed.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct Walk {
-    /// Where it stands.
-    pub mark: Option<HistoryMark>,
-    /// The highest sequence of a baseline that was accepted, by instance.
-    pub approved: BTreeMap<InstanceId, u64>,
-    /// The statements that were verified when a baseline was accepted, by instance and digest: the number of events after which
-    /// the history said so first.
-    pub vouched: BTreeMap<InstanceId, BTreeMap<Digest, u64>>,
-    /// What it says that the tables should hold.
-    pub(super) told: Told,
-    /// When the last event was recorded.
-    last_sound: String,
-}
-
-impl Walk {
-    /// The silences and change windows that a comparison of `instance` at `at` has to know of, oldest first.
-    pub fn silences_of(&self, instance: &InstanceId, at: DateTime<Utc>) -> Vec<ToldSilence> {
-        self.told.silences.of(instance, at)
-    }
-
-    /// The drifts of `instance` that were kept quiet by that silence (true), or that it did not fit though it was announced
-    /// as a change window (false).
-    pub fn happened(&self, silence: &SilenceId, instance: &InstanceId) -> BTreeMap<String, bool> {
-        self.told.silences.happened(silence, instance)
-    }
-
-    /// The silences and change windows in force at `at`, oldest first.
-    pub fn active_silences(&self, at: DateTime<Utc>) -> Vec<Silence> {
-        self.told.silences.active(at)
-    }
-
-    /// When the last event was recorded that is not younger than `until`, to the hour.
-    pub fn recorded_until(&self, until: DateTime<Utc>) -> Option<DateTime<Utc>> {
-        self.told.recorded_until(until)
-    }
-
-    /// The latest time at which anything was recorded.
-    pub fn latest_at(&self) -> Option<DateTime<Utc>> {
-        self.told.recorded_until(DateTime::<Utc>::MAX_UTC)
-    }
-
-    /// How many messages wait.
-    pub fn waiting(&self) -> usize {
-        self.told.outgoing.count_waiting()
-    }
-
-    /// What people were told of sections and credentials of `instance` that are still not seen: the event of each.
-    pub fn unseen(&self, instance: &InstanceId) -> impl Iterator<Item = &Event> {
-        let sections = self.told.sections.get(instance).into_iter().flat_map(BTreeMap::values);
-        sections.filter(|event| event.kind != "section.unbaselined")
-    }
-}
-
-/// Goes on with a walk where it stands, to the event `until` or the last one.
-pub(super) fn walk_on(tx: &Transaction<'_>, walk: &mut Walk, until: u64) -> Stored<()> {
-    let mut query =
-        tx.prepare_cached("SELECT seq, body, digest FROM events WHERE seq > ?1 AND seq <= ?2 ORDER BY seq")?;
-    let number = |size: u64| i64::try_from(size).unwrap_or(i64::MAX);
-    let walked = walk.mark.as_ref().map_or(i64::MIN, |mark| number(mark.size));
-    let mut rows = query.query([walked, number(until)])?;
-    while let Some(row) = rows.next()? {
-        let seq: i64 = row.get(0)?;
-        let broken = |what: &str| {
-            StoreError::History(format!("the history is broken at event {seq}: {what}{}", since(&walk.last_sound)))
-        };
-        let body: Vec<u8> = row.get(1).map_err(|_| broken("it cannot be read"))?;
-        let digest: String = row.get(2).map_err(|_| broken("it cannot be read"))?;
-        let expected = walk.mark.as_ref().map_or(1, |mark| mark.size + 1);
-        let event: Event = serde_json::from_slice(&body).map_err(|_| broken("it cannot be read"))?;
-        let computed = Digest::of(&body);
-        if u64::try_from(seq) != Ok(expected) || event.seq != expected {
-            return Err(broken(&format!("event {expected} is missing")));
-        }
-        if computed.as_str() != digest {
-            return Err(broken("it was edited"));
-        }
-        if event.prev.as_ref() != walk.mark.as_ref().map(|mark| &mark.head) {
-            return Err(broken("it does not follow the one before"));
-        }
-        walk.told.take(&event);
-        if let (APPROVED, Some(instance)) = (event.kind.as_str(), event.instance) {
-            let sequence = event.data.get("sequence").and_then(Value::as_u64).unwrap_or_default();
-            let highest = walk.approved.entry(instance.clone()).or_default();
-            *highest = sequence.max(*highest);
-            let statements = event.data.get("statements").and_then(Value::as_array).into_iter().flatten();
-            let vouched = walk.vouched.entry(instance).or_default();
-            for digest in statements.filter_map(|digest| digest.as_str()?.parse().ok()) {
-                vouched.entry(digest).or_insert(expected);
-            }
-        }
-        walk.mark = Some(HistoryMark { size: expected, head: computed });
-        walk.last_sound = event.at;
-    }
-    Ok(())
-}
-
-/// Up to when a history is sound that is broken after an event of that time.
-fn since(last_sound: &str) -> String {
-    if last_sound.is_empty() { String::new() } else { format!("; it is sound up to {}", display_safe(last_sound)) }
+/// Where in the history to look.
+pub(super) fn since(seq: u64, at: &str) -> String {
+    format!("event {seq} of {}", display_safe(at))
 }

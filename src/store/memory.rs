@@ -7,7 +7,8 @@ use chrono::{DateTime, Utc};
 use rusqlite::{Connection, TransactionBehavior};
 
 use super::checkpoint::{self, About, Found};
-use super::events::{self, Walk};
+use super::events;
+use super::history::{self, History};
 use super::{StoreError, Stored, Transaction};
 use crate::canonical::FingerprintKey;
 use crate::clock::{Clock, SystemClock};
@@ -30,7 +31,7 @@ enum Beginning {
 pub(super) struct Memory {
     /// SQLite's number for what other connections did.
     version: i64,
-    walk: Arc<Walk>,
+    walk: Arc<History>,
     /// The newest checkpoint that can be used.
     kept: Option<About>,
     /// When the walk began at the first event, or the one did that the checkpoint comes from.
@@ -51,7 +52,7 @@ impl Memory {
     /// It begins anew whenever another connection or program wrote to the database since, and when the last event that was
     /// seen is not there any more: a transaction was rolled back. An event before the checkpoint that was edited decides
     /// nothing; it is found by the next walk from the first event (T4).
-    fn walk(&mut self, tx: &rusqlite::Transaction<'_>, key: &FingerprintKey) -> Stored<Arc<Walk>> {
+    fn walk(&mut self, tx: &rusqlite::Transaction<'_>, key: &FingerprintKey) -> Stored<Arc<History>> {
         let version: i64 = tx.query_row("PRAGMA data_version", [], |row| row.get(0))?;
         let is_there = match &self.walk.mark {
             Some(mark) => events::head_at(tx, mark.size)?.as_ref() == Some(&mark.head),
@@ -61,7 +62,7 @@ impl Memory {
             *self = Self { version, next: self.next, ..Self::default() };
         }
         let walked = if self.walk.mark.is_some() {
-            events::walk_on(tx, Arc::make_mut(&mut self.walk), u64::MAX)
+            history::walk_on(tx, Arc::make_mut(&mut self.walk), u64::MAX)
         } else {
             self.begin(tx, key)
         };
@@ -92,7 +93,7 @@ impl Memory {
         let now = SystemClock.now();
         self.kept = kept.as_ref().map(|kept| kept.about);
         (self.is_whole, self.whole_at) = (true, now);
-        let mut walk = Walk::default();
+        let mut walk = History::default();
         match kept {
             Some(kept) if self.next == Beginning::Checkpoint && !kept.about.is_stale(now) => {
                 (self.is_whole, self.whole_at) = (false, kept.about.whole_at);
@@ -100,7 +101,7 @@ impl Memory {
             }
             Some(kept) => {
                 let size = kept.about.size;
-                events::walk_on(tx, &mut walk, size)?;
+                history::walk_on(tx, &mut walk, size)?;
                 if walk != kept.walk {
                     return Err(StoreError::History(format!(
                         "the checkpoint of the history is not what its first {size} events say: somebody made it who has \
@@ -110,7 +111,7 @@ impl Memory {
             }
             None => {}
         }
-        events::walk_on(tx, &mut walk, u64::MAX)?;
+        history::walk_on(tx, &mut walk, u64::MAX)?;
         self.walk = Arc::new(walk);
         Ok(())
     }
@@ -167,7 +168,7 @@ impl Transaction<'_> {
     ///
     /// # Errors
     /// [`StoreError::History`]: an event was edited, removed, reordered or is not where it belongs; the text says which.
-    pub fn history(&self) -> Stored<Arc<Walk>> {
+    pub fn history(&self) -> Stored<Arc<History>> {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner).walk(self, self.key)
     }
 
@@ -175,7 +176,7 @@ impl Transaction<'_> {
     ///
     /// # Errors
     /// As [`Self::history`]; or the checkpoint is not what the events say.
-    pub fn whole_history(&self) -> Stored<Arc<Walk>> {
+    pub fn whole_history(&self) -> Stored<Arc<History>> {
         let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
         if !memory.is_whole {
             *memory = Memory::default();

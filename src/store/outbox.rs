@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::instances::InstanceRow;
 use super::outgoing::{LONGEST_WAIT, ToldMessage};
-use super::{StoreError, Stored, backlog, events, from_millis, read_json, to_millis, write_json};
+use super::{StoreError, Stored, events, from_millis, read_json, to_millis, write_json};
 use crate::clock;
 use crate::message::{Alert, Body, Entry, Format, Message};
 use crate::model::{Digest, InstanceId, MessageId, Severity, display_safe};
@@ -141,7 +141,7 @@ pub enum Claimed {
 /// # Errors
 /// As [`super::Transaction::history`].
 pub fn is_due(tx: &super::Transaction<'_>, receiver: &str, target: &Digest, now: DateTime<Utc>) -> Stored<bool> {
-    Ok(!tx.history()?.told.outgoing.due(receiver, target, now).is_empty())
+    Ok(!tx.history()?.state.outgoing.due(receiver, target, now).is_empty())
 }
 
 /// Takes the next message for `receiver` that is due, so that no other process tries it for `hold`.
@@ -161,7 +161,7 @@ pub fn claim(
 ) -> Stored<Claimed> {
     let hold = TimeDelta::from_std(hold).unwrap_or(LONGEST_WAIT);
     let walk = tx.history()?;
-    let outgoing = &walk.told.outgoing;
+    let outgoing = &walk.state.outgoing;
     for id in outgoing.due(receiver, target, now) {
         let Some(told) = outgoing.messages.get(id) else { continue };
         let Some(row) = row_of(tx, id, &told.content)? else { return refuse(tx, id, told, now) };
@@ -249,7 +249,8 @@ pub struct Tried<'a> {
 }
 
 /// Records how a try of the message `id` ended, unless another process had the message meanwhile: what that one said is what
-/// happened. What follows for other messages and for the receiver follows from the history.
+/// happened. What follows for other messages and for the receiver follows from the history. Answers whether the receiver took
+/// something again after an outage.
 ///
 /// # Errors
 /// The database cannot be written, or as [`super::Transaction::history`].
@@ -259,11 +260,11 @@ pub fn record(
     target: &Digest,
     tried: &Tried<'_>,
     now: DateTime<Utc>,
-) -> Stored<()> {
+) -> Stored<bool> {
     let walk = tx.history()?;
-    let told = walk.told.outgoing.messages.get(id.as_str()).filter(|told| told.is_waiting());
-    let Some(told) = told.cloned() else { return Ok(()) };
-    let is_back = tried.has_taken && walk.told.outgoing.is_back(id.as_str(), &told.receiver);
+    let told = walk.state.outgoing.messages.get(id.as_str()).filter(|told| told.is_waiting());
+    let Some(told) = told.cloned() else { return Ok(false) };
+    let is_back = tried.has_taken && walk.state.outgoing.is_back(id.as_str(), &told.receiver);
     // It must not be held while the history grows, or the whole of it would be copied.
     drop(walk);
     let mut data = json!({ "message": id, "receiver": told.receiver, "target": target });
@@ -290,15 +291,12 @@ pub fn record(
     if tried.has_taken {
         let tried: Vec<String> = {
             let walk = tx.history()?;
-            let waiting = walk.told.outgoing.waiting_for(&told.receiver);
+            let waiting = walk.state.outgoing.waiting_for(&told.receiver);
             waiting.filter(|(_, other)| other.first_at.is_some()).map(|(id, _)| id.to_owned()).collect()
         };
         tried.iter().try_for_each(|id| mirror(tx, id, None))?;
     }
-    if is_back {
-        backlog::fold_after_outage(tx, &told.receiver, now)?;
-    }
-    Ok(())
+    Ok(is_back)
 }
 
 /// Writes what the history says of the message `id` into its row, for those who look at the outbox; `words` say how the last
@@ -308,7 +306,7 @@ pub fn record(
 /// The database cannot be written, or as [`super::Transaction::history`].
 pub(super) fn mirror(tx: &super::Transaction<'_>, id: &str, words: Option<&str>) -> Stored<()> {
     let walk = tx.history()?;
-    let Some(told) = walk.told.outgoing.messages.get(id) else { return Ok(()) };
+    let Some(told) = walk.state.outgoing.messages.get(id) else { return Ok(()) };
     let Some(row) = row_of(tx, id, &told.content)? else { return Ok(()) };
     tx.prepare_cached(
         "UPDATE outbox SET state = ?2, next_at = ?3, attempts = ?4, first_at = ?5, passed = ?6, done_at = ?7,
@@ -344,7 +342,7 @@ pub struct Trials {
 /// As [`super::Transaction::history`].
 pub fn trials(tx: &super::Transaction<'_>, id: &MessageId) -> Stored<Trials> {
     let walk = tx.history()?;
-    let told = walk.told.outgoing.messages.get(id.as_str());
+    let told = walk.state.outgoing.messages.get(id.as_str());
     Ok(told.map(|told| Trials { since: told.first_at, is_passed: told.is_passed }).unwrap_or_default())
 }
 
@@ -353,7 +351,7 @@ pub fn trials(tx: &super::Transaction<'_>, id: &MessageId) -> Stored<Trials> {
 /// # Errors
 /// As [`super::Transaction::history`].
 pub fn failing(tx: &super::Transaction<'_>, receiver: &str) -> Stored<Option<Failing>> {
-    Ok(tx.history()?.told.outgoing.failing(receiver))
+    Ok(tx.history()?.state.outgoing.failing(receiver))
 }
 
 /// How `receiver` is doing.
@@ -413,7 +411,7 @@ pub fn thread(tx: &super::Transaction<'_>, instance: InstanceRow, receiver: &str
         .optional()?;
     let Some((root, name)) = kept else { return Ok(None) };
     let walk = tx.history()?;
-    let told = walk.told.outgoing.messages.get(&root).filter(|told| told.receiver == receiver);
+    let told = walk.state.outgoing.messages.get(&root).filter(|told| told.receiver == receiver);
     let told = told.filter(|told| told.instance.as_ref().is_some_and(|about| about.to_string() == name));
     let row = told.map(|told| row_of(tx, &root, &told.content)).transpose()?.flatten();
     let Some(row) = row else { return Ok(None) };

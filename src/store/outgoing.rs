@@ -11,12 +11,11 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::events::since;
 use super::events::{self, Event};
 use super::overview::Waiting;
-use super::receivers::{DISABLED, ENABLED, Health};
-use super::told::since;
 use crate::backoff::MAX_RETRY_AFTER;
-use crate::backoff::breaker::MOST_FAILURES;
+use crate::backoff::breaker::{Breaker, MOST_FAILURES};
 use crate::clock::written;
 use crate::model::{Digest, InstanceId};
 
@@ -141,13 +140,34 @@ impl ToldMessage {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct ToldReceiver {
     target: String,
-    health: Health,
+    health: ReceiverHealth,
     /// The last event about it.
     last_at: DateTime<Utc>,
     /// What was given up since it took something, and when each was tried first.
     given_up: BTreeMap<String, DateTime<Utc>>,
     /// Why the last try failed.
     reason: String,
+}
+
+/// How one receiver is doing.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReceiverHealth {
+    /// Its failures in a row.
+    pub breaker: Breaker,
+    /// Until when it asked to be left alone.
+    pub paused_until: Option<DateTime<Utc>>,
+    /// Since when it wants nothing, and what it said.
+    pub disabled: Option<(DateTime<Utc>, String)>,
+}
+
+impl ReceiverHealth {
+    /// Until when nothing is sent to it, unless it is time for a try.
+    pub fn resting_until(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        // A clock that was set back, or a row that this program never wrote, must not hold messages back for longer than
+        // anybody may ask for.
+        let paused = self.paused_until.filter(|until| now < *until && *until <= now + MAX_RETRY_AFTER);
+        self.breaker.closed_until(now).max(paused)
+    }
 }
 
 /// A receiver that does not take what is sent to it.
@@ -195,13 +215,14 @@ impl Outgoing {
                 }
             }
             "delivery.retried" => self.retried(id, at),
-            DISABLED => {
+            events::DISABLED => {
                 let receiver = self.receiver(text("receiver"), text("target"), at);
-                receiver.health = Health { disabled: Some((at, text("reason").to_owned())), ..Health::default() };
+                receiver.health =
+                    ReceiverHealth { disabled: Some((at, text("reason").to_owned())), ..ReceiverHealth::default() };
             }
-            ENABLED => {
+            events::ENABLED => {
                 if let Some(receiver) = self.receivers.get_mut(text("receiver")) {
-                    receiver.health = Health::default();
+                    receiver.health = ReceiverHealth::default();
                 }
                 self.each_waiting_for(text("receiver"), |message| message.due = message.due.min(at));
             }
@@ -216,14 +237,14 @@ impl Outgoing {
     }
 
     /// The health of `receiver` while it is configured as `target`; what happened under another configuration is over.
-    pub(super) fn health(&self, receiver: &str, target: &Digest) -> Health {
+    pub(super) fn health(&self, receiver: &str, target: &Digest) -> ReceiverHealth {
         let known = self.receivers.get(receiver).filter(|known| known.target == target.as_str());
         known.map(|known| known.health.clone()).unwrap_or_default()
     }
 
-    /// Whether anything is known of `receiver` that [`ENABLED`] would end.
+    /// Whether anything is known of `receiver` that [`events::ENABLED`] would end.
     pub(super) fn is_unwell(&self, receiver: &str) -> bool {
-        self.receivers.get(receiver).is_some_and(|known| known.health != Health::default())
+        self.receivers.get(receiver).is_some_and(|known| known.health != ReceiverHealth::default())
     }
 
     /// The messages that wait for `receiver`, oldest first.
@@ -462,7 +483,7 @@ impl Outgoing {
         receiver.last_at = at;
         // Earlier versions did not write the target.
         if !target.is_empty() && receiver.target != target {
-            (receiver.target, receiver.health) = (target.to_owned(), Health::default());
+            (receiver.target, receiver.health) = (target.to_owned(), ReceiverHealth::default());
         }
         receiver
     }

@@ -120,7 +120,7 @@ pub struct Waiting {
 /// The database cannot be read.
 pub fn outbox(tx: &super::Transaction<'_>) -> Stored<BTreeMap<String, Waiting>> {
     match tx.history() {
-        Ok(walk) => Ok(walk.told.outgoing.overview()),
+        Ok(walk) => Ok(walk.state.outgoing.overview()),
         // That the history does not verify is told by itself.
         Err(StoreError::History(_)) => Ok(BTreeMap::new()),
         Err(error) => Err(error),

@@ -2,45 +2,19 @@
 //! nothing any more. It is in no table: what the history says of the tries is all there is.
 
 use chrono::{DateTime, Utc};
-use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::outbox::mirror;
+pub use super::outgoing::ReceiverHealth;
 use super::{Stored, Transaction, backlog, events};
-use crate::backoff::MAX_RETRY_AFTER;
-use crate::backoff::breaker::Breaker;
 use crate::model::Digest;
-
-pub(super) const DISABLED: &str = "receiver.disabled";
-pub(super) const ENABLED: &str = "receiver.enabled";
-
-/// How one receiver is doing.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Health {
-    /// Its failures in a row.
-    pub breaker: Breaker,
-    /// Until when it asked to be left alone.
-    pub paused_until: Option<DateTime<Utc>>,
-    /// Since when it wants nothing, and what it said.
-    pub disabled: Option<(DateTime<Utc>, String)>,
-}
-
-impl Health {
-    /// Until when nothing is sent to it, unless it is time for a try.
-    pub fn resting_until(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
-        // A clock that was set back, or a row that this program never wrote, must not hold messages back for longer than
-        // anybody may ask for.
-        let paused = self.paused_until.filter(|until| now < *until && *until <= now + MAX_RETRY_AFTER);
-        self.breaker.closed_until(now).max(paused)
-    }
-}
 
 /// The health of `name` while it is configured as `target`; what happened under another configuration is over.
 ///
 /// # Errors
 /// As [`super::Transaction::history`].
-pub fn health(tx: &Transaction<'_>, name: &str, target: &Digest) -> Stored<Health> {
-    Ok(tx.history()?.told.outgoing.health(name, target))
+pub fn health(tx: &Transaction<'_>, name: &str, target: &Digest) -> Stored<ReceiverHealth> {
+    Ok(tx.history()?.state.outgoing.health(name, target))
 }
 
 /// Sends nothing more to `name` until it is configured otherwise or somebody says so.
@@ -49,7 +23,7 @@ pub fn health(tx: &Transaction<'_>, name: &str, target: &Digest) -> Stored<Healt
 /// The database cannot be written.
 pub fn disable(tx: &Transaction<'_>, name: &str, target: &Digest, reason: &str, now: DateTime<Utc>) -> Stored<()> {
     let data = json!({ "receiver": name, "target": target, "reason": reason });
-    events::append(tx, now, DISABLED, None, data).map(drop)
+    events::append(tx, now, events::DISABLED, None, data).map(drop)
 }
 
 /// Tries `name` again from now on: forgets that it is disabled, how often it failed and what it asked for, and folds what it
@@ -60,12 +34,12 @@ pub fn disable(tx: &Transaction<'_>, name: &str, target: &Digest, reason: &str, 
 pub fn enable(tx: &Transaction<'_>, name: &str, now: DateTime<Utc>) -> Stored<bool> {
     let (is_unwell, waiting) = {
         let walk = tx.history()?;
-        let outgoing = &walk.told.outgoing;
+        let outgoing = &walk.state.outgoing;
         let waiting = outgoing.waiting_for(name).filter(|(_, message)| message.due > now);
         (outgoing.is_unwell(name), waiting.map(|(id, _)| id.to_owned()).collect::<Vec<_>>())
     };
     if is_unwell || !waiting.is_empty() {
-        events::append(tx, now, ENABLED, None, json!({ "receiver": name }))?;
+        events::append(tx, now, events::ENABLED, None, json!({ "receiver": name }))?;
         waiting.iter().try_for_each(|id| mirror(tx, id, None))?;
     }
     if is_unwell {
@@ -78,6 +52,8 @@ pub fn enable(tx: &Transaction<'_>, name: &str, now: DateTime<Utc>) -> Stored<bo
 mod tests {
     use super::super::Store;
     use super::*;
+    use crate::backoff::MAX_RETRY_AFTER;
+    use crate::backoff::breaker::Breaker;
     use crate::message::{Alert, Message};
     use crate::model::{HistoryMark, MessageId};
     use crate::store::outbox::{self, Outcome, Tried};

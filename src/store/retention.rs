@@ -22,11 +22,6 @@ use crate::incident::Status;
 use crate::model::InstanceId;
 use crate::snapshot::Manifest;
 
-/// The kind of event that names snapshots whose documents went.
-pub(super) const PRUNED: &str = "store.pruned";
-/// The kind of event that says that the documents of such a snapshot are there again.
-pub(super) const KEPT_AGAIN: &str = "store.kept_again";
-
 /// How long each cycle is kept: a thousand instances have nearly three hundred thousand in a day.
 const EVERY_CYCLE: TimeDelta = TimeDelta::days(30);
 
@@ -109,7 +104,7 @@ impl Holders {
         let mut holders = before.unwrap_or_default();
         // A snapshot that is whole again was not counted.
         let since = events::after(tx, holders.event)?;
-        if since.iter().any(|event| event.kind == KEPT_AGAIN) {
+        if since.iter().any(|event| event.kind == events::KEPT_AGAIN) {
             holders = Self::default();
         }
         holders.event = walk.mark.as_ref().map_or(0, |mark| mark.size);
@@ -117,7 +112,7 @@ impl Holders {
         let mut rows = query.query([holders.snapshot])?;
         while let Some(row) = rows.next()? {
             holders.snapshot = row.get(0)?;
-            if !walk.told.pruned.contains(row.get_ref(1)?.as_str().unwrap_or_default()) {
+            if !walk.state.pruned.contains(row.get_ref(1)?.as_str().unwrap_or_default()) {
                 holders.count(row.get_ref(2)?.as_str().unwrap_or_default());
             }
         }
@@ -259,7 +254,7 @@ impl Retention {
         let mut kept: Vec<Kept> = Vec::new();
         while let Some(row) = rows.next()? {
             let (id, digest, at): (i64, String, Option<i64>) = (row.get(0)?, row.get(1)?, row.get(3)?);
-            if !walk.told.pruned.contains(&digest) {
+            if !walk.state.pruned.contains(&digest) {
                 kept.push(Kept { id, digest, at: at.unwrap_or(i64::MAX) });
             }
         }
@@ -323,7 +318,7 @@ impl Retention {
         let snapshots: Vec<&str> = old.iter().map(|old| old.digest.as_str()).collect();
         let before = written(from_millis(self.before));
         let data = json!({ "snapshots": snapshots, "documents": count, "before": before });
-        events::append(tx, now, PRUNED, instance, data)?;
+        events::append(tx, now, events::PRUNED, instance, data)?;
         Ok(())
     }
 }

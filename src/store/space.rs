@@ -12,6 +12,7 @@ use chrono::{DateTime, Utc};
 use serde_json::json;
 
 use super::events::{self, Event};
+use super::history;
 use super::{Store, StoreError, Stored, Transaction};
 use crate::clock::written;
 use crate::message::NoticeKind;
@@ -98,7 +99,7 @@ pub fn free_at(path: &Path) -> Stored<u64> {
 /// # Errors
 /// The database cannot be written.
 pub fn note(tx: &Transaction<'_>, at: DateTime<Utc>, free: u64) -> Stored<Option<NoticeKind>> {
-    let known = events::newest(tx, "storage.", |_| true)?.map(|event| event.kind);
+    let known = history::newest(tx, "storage.", |_| true)?.map(|event| event.kind);
     let known = known.as_deref().filter(|kind| *kind != "storage.recovered");
     let kind = match (known, Space::of(free)) {
         (Some("storage.full"), Space::Full) | (Some("storage.low"), Space::Low) | (None, Space::Ample) => {
@@ -119,7 +120,7 @@ pub fn note(tx: &Transaction<'_>, at: DateTime<Utc>, free: u64) -> Stored<Option
 /// # Errors
 /// The database cannot be written.
 pub fn note_told_full(tx: &Transaction<'_>, told: DateTime<Utc>, at: DateTime<Utc>) -> Stored<()> {
-    let newest = events::newest(tx, "storage.", |_| true)?;
+    let newest = history::newest(tx, "storage.", |_| true)?;
     let is_over = |event: &Event| {
         event.kind == "storage.recovered" && event.at.parse::<DateTime<Utc>>().is_ok_and(|over| over < told)
     };

@@ -231,7 +231,7 @@ impl Line {
         self.store.read(|tx| outbox::receiver_state(tx, receiver)).unwrap()
     }
 
-    pub fn health(&self, index: usize) -> receivers::Health {
+    pub fn health(&self, index: usize) -> receivers::ReceiverHealth {
         let receiver = &self.config.receivers[index];
         self.store.read(|tx| receivers::health(tx, &receiver.name, &target(receiver))).unwrap()
     }

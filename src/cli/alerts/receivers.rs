@@ -24,7 +24,7 @@ use crate::model::{Digest, HistoryMark, InstanceId, MessageId, Severity, display
 use crate::receiver::{Attempt, Sender, public_key};
 use crate::secrets;
 use crate::store::outbox::{self, ReceiverState};
-use crate::store::receivers::{self, Health};
+use crate::store::receivers::{self, ReceiverHealth};
 use crate::store::{Store, StoreError, events};
 
 /// Show, test and enable receivers
@@ -106,7 +106,7 @@ pub(crate) struct ReceiversEnableOptions {
 struct ReceiverLine<'a> {
     receiver: &'a Receiver,
     state: ReceiverState,
-    health: Health,
+    health: ReceiverHealth,
     /// `whpk_…`, or why a secret cannot be read here.
     keys: Vec<Result<String, String>>,
 }
@@ -294,7 +294,7 @@ fn wants(filter: &Filter) -> String {
 }
 
 /// The health of a receiver in few words.
-pub(in crate::cli) fn state_words(health: &Health, now: DateTime<Utc>) -> String {
+pub(in crate::cli) fn state_words(health: &ReceiverHealth, now: DateTime<Utc>) -> String {
     if let Some((since, _)) = &health.disabled {
         return format!("disabled {}", time(*since, now));
     }
@@ -341,7 +341,7 @@ fn as_json(line: &ReceiverLine<'_>, now: DateTime<Utc>) -> Value {
 }
 
 /// The health of a receiver as JSON.
-pub(in crate::cli) fn health_json(health: &Health, now: DateTime<Utc>) -> serde_json::Map<String, Value> {
+pub(in crate::cli) fn health_json(health: &ReceiverHealth, now: DateTime<Utc>) -> serde_json::Map<String, Value> {
     let disabled = health.disabled.as_ref();
     let mut fields = serde_json::Map::new();
     fields.insert("failures_in_a_row".to_owned(), json!(health.breaker.failures));
@@ -355,10 +355,10 @@ pub(in crate::cli) fn health_json(health: &Health, now: DateTime<Utc>) -> serde_
 ///
 /// # Errors
 /// The store cannot be read.
-pub(in crate::cli) fn health_of(store: &Store, receiver: &Receiver) -> Result<Health, StoreError> {
+pub(in crate::cli) fn health_of(store: &Store, receiver: &Receiver) -> Result<ReceiverHealth, StoreError> {
     match store.read(|tx| receivers::health(tx, &receiver.name, &target(receiver))) {
         // That the history does not verify stands beside every instance.
-        Err(StoreError::History(_)) => Ok(Health::default()),
+        Err(StoreError::History(_)) => Ok(ReceiverHealth::default()),
         health => health,
     }
 }

@@ -19,7 +19,7 @@ use crate::incident::{Drift, Status};
 use crate::message::values;
 use crate::model::{Digest, DriftId, InstanceId, Pointer, display_safe};
 use crate::status::InstanceStatus;
-use crate::store::{Store, StoreError, Transaction, cycles, drifts, events, instances};
+use crate::store::{Store, StoreError, Transaction, cycles, drifts, events, history, instances};
 use crate::trust_files::TrustFiles;
 
 /// Explain one drift, or show how a snapshot was read
@@ -102,7 +102,7 @@ fn classified(context: &Context, store: &Store, id: &InstanceId, known: &Drift) 
 
 /// When the newest approval of what is at `path` ends, if it was given for a time.
 fn approved_until(tx: &Transaction<'_>, instance: &InstanceId, path: &Pointer) -> Result<Option<String>, StoreError> {
-    let newest = events::newest_of(tx, instance, events::APPROVED, |_| true)?;
+    let newest = history::newest_of(tx, instance, events::APPROVED, |_| true)?;
     let end = newest.as_ref().and_then(|event| event.data.get("until")?.get(path.to_string())?.as_str());
     Ok(end.map(display_safe))
 }

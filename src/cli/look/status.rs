@@ -23,7 +23,7 @@ use crate::model::HistoryMark;
 use crate::status::InstanceStatus;
 use crate::store::outbox::{self, ReceiverState};
 use crate::store::overview::{self, Waiting};
-use crate::store::receivers::Health;
+use crate::store::receivers::ReceiverHealth;
 use crate::store::{Store, StoreError, Transaction, events, instances, space};
 use crate::trust_files::TrustFiles;
 
@@ -47,7 +47,7 @@ struct StatusReport<'a> {
     is_running: Option<bool>,
     database: Database<'a>,
     lines: Vec<(&'a Instance, InstanceLine)>,
-    receivers: Vec<(&'a Receiver, ReceiverState, Health)>,
+    receivers: Vec<(&'a Receiver, ReceiverState, ReceiverHealth)>,
     /// Those in force.
     silences: Vec<Silence>,
     /// By receiver, also such as are not configured any more.

@@ -8,6 +8,7 @@ use rusqlite::Connection;
 use serde_json::{Value, json};
 
 use super::super::high_water::{self, RolledBack};
+use super::super::history;
 use super::super::{Store, open};
 use super::*;
 use crate::clock::{Clock, SystemClock};
@@ -42,14 +43,14 @@ fn database(path: &Path, count: u32) -> Store {
     store
 }
 
-fn history(store: &Store) -> Stored<Arc<Walk>> {
+fn history(store: &Store) -> Stored<Arc<History>> {
     store.read(|tx| tx.history())
 }
 
 /// What the events say, whatever a checkpoint says.
-fn walked(store: &Store) -> Walk {
-    let mut walk = Walk::default();
-    store.read(|tx| events::walk_on(tx, &mut walk, u64::MAX)).unwrap();
+fn walked(store: &Store) -> History {
+    let mut walk = History::default();
+    store.read(|tx| history::walk_on(tx, &mut walk, u64::MAX)).unwrap();
     walk
 }
 
@@ -395,8 +396,8 @@ fn lived(store: &Store, parts: &[Part]) {
         .unwrap();
 }
 
-fn walked_to(store: &Store, walk: &mut Walk, until: u64) {
-    store.read(|tx| events::walk_on(tx, walk, until)).unwrap();
+fn walked_to(store: &Store, walk: &mut History, until: u64) {
+    store.read(|tx| history::walk_on(tx, walk, until)).unwrap();
 }
 
 proptest! {
@@ -409,10 +410,10 @@ proptest! {
     ) {
         let store = Store::temporary().unwrap();
         lived(&store, &parts);
-        let mut walk = Walk::default();
+        let mut walk = History::default();
         walked_to(&store, &mut walk, place.index(parts.len()) as u64 + 1);
         let written = serde_json::to_vec(&walk).unwrap();
-        let mut read: Walk = serde_json::from_slice(&written).unwrap();
+        let mut read: History = serde_json::from_slice(&written).unwrap();
         prop_assert_eq!(&read, &walk);
         prop_assert_eq!(serde_json::to_vec(&read).unwrap(), written);
         walked_to(&store, &mut read, u64::MAX);
@@ -430,7 +431,7 @@ fn another_shape_of_a_walk_is_another_format() {
     let shape = Digest::of(&state);
     assert_eq!(
         (FORMAT.rsplit(' ').next().unwrap(), &*shape.short()),
-        ("2", "sha256:d07caba34c3d"),
+        ("3", "sha256:38254ff12d1d"),
         "the walk over one history is written in another way: give FORMAT another number, and put both here"
     );
 }

@@ -9,7 +9,7 @@ use crate::config::{Instance, Receiver};
 use crate::model::Severity;
 use crate::store::outbox::ReceiverState;
 use crate::store::overview::{Waiting, in_all};
-use crate::store::receivers::Health;
+use crate::store::receivers::ReceiverHealth;
 
 pub(super) fn of(report: &StatusReport<'_>) -> Value {
     let StatusReport { now, approval: _, is_running, database, lines, receivers, silences, outbox, history } = report;
@@ -74,7 +74,12 @@ fn of_instance(instance: &Instance, line: &InstanceLine) -> Value {
     })
 }
 
-fn of_receiver(receiver: &Receiver, state: &ReceiverState, health: &Health, report: &StatusReport<'_>) -> Value {
+fn of_receiver(
+    receiver: &Receiver,
+    state: &ReceiverState,
+    health: &ReceiverHealth,
+    report: &StatusReport<'_>,
+) -> Value {
     let last = state.last_delivery.as_ref();
     let mut fields = json!({
         "receiver": receiver.name,

@@ -16,7 +16,7 @@ use crate::message::listed;
 use crate::model::{Severity, Verdict, display_safe, display_safe_sentence};
 use crate::status::SectionStates;
 use crate::store::overview::{Waiting, in_all};
-use crate::store::receivers::Health;
+use crate::store::receivers::ReceiverHealth;
 use crate::store::space::Space;
 use crate::trust::Untrusted;
 
@@ -226,7 +226,7 @@ fn receivers(report: &StatusReport<'_>, out: &mut dyn Write) -> Result<(), CliEr
     Ok(())
 }
 
-fn receiver_style(health: &Health, now: DateTime<Utc>) -> anstyle::Style {
+fn receiver_style(health: &ReceiverHealth, now: DateTime<Utc>) -> anstyle::Style {
     match (&health.disabled, health.resting_until(now), health.breaker.failures) {
         (Some(_), ..) => severity_style(Severity::Critical),
         (None, Some(_), _) => severity_style(Severity::High),

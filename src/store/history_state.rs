@@ -10,13 +10,12 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
-use super::events::{Event, REMINDED};
+use super::events::{self, Event, REMINDED};
 use super::outgoing::Outgoing;
-use super::retention;
 use super::silences::Silences;
 use crate::canonical::to_bytes;
 use crate::incident::{NotificationLog, Status};
-use crate::model::{Digest, InstanceId, display_safe};
+use crate::model::{Digest, InstanceId};
 
 /// Groups of events of which the newest of each kind is remembered, for each instance, receiver and path.
 const REMEMBERED: [&str; 7] = ["approval.", "baseline.", "digest.", "instance.", "receiver.", "storage.", "trust."];
@@ -27,7 +26,7 @@ const HOURS: usize = 1_000;
 /// Everything as the events left it. Whatever is added here has to be forgotten when no decision needs it any more: it is
 /// written into every checkpoint of the history.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub(super) struct Told {
+pub(super) struct State {
     /// Drifts by instance and id.
     pub(super) drifts: BTreeMap<InstanceId, BTreeMap<String, ToldDrift>>,
     /// What people were told of each drift, by instance and id.
@@ -112,7 +111,7 @@ pub(super) enum LastGood {
     /// Earlier versions did not tell it.
     Untold,
     /// As the event has it.
-    Told(Value),
+    State(Value),
 }
 
 impl ToldDrift {
@@ -129,14 +128,14 @@ impl ToldDrift {
         let last_good = data.as_object_mut().and_then(|fields| fields.remove("last_good"));
         let (opened, last_good) = match before.filter(|_| !is_opened) {
             Some(before) => (before.opened, before.last_good),
-            None => (event.at.clone(), last_good.map_or(LastGood::Untold, LastGood::Told)),
+            None => (event.at.clone(), last_good.map_or(LastGood::Untold, LastGood::State)),
         };
         let content = Digest::of(&to_bytes(&data));
         Self { seq: event.seq, at: event.at.clone(), status, content, reopened, opened, last_good }
     }
 }
 
-impl Told {
+impl State {
     /// Takes the next event into account.
     pub(super) fn take(&mut self, event: &Event) {
         let text = |name: &str| event.data.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
@@ -157,12 +156,12 @@ impl Told {
             self.newest.insert(about(event), event.clone());
         }
         match kind {
-            retention::PRUNED => {
+            events::PRUNED => {
                 let pruned = event.data.get("snapshots").and_then(Value::as_array).into_iter().flatten();
                 self.pruned.extend(pruned.filter_map(Value::as_str).map(str::to_owned));
             }
             "store.migrated" => self.is_of_first_version |= event.data.get("from") == Some(&Value::from(1)),
-            retention::KEPT_AGAIN => drop(self.pruned.remove(&text("snapshot"))),
+            events::KEPT_AGAIN => drop(self.pruned.remove(&text("snapshot"))),
             _ => {}
         }
         let Some(instance) = &event.instance else { return };
@@ -229,11 +228,6 @@ impl Told {
     }
 }
 
-/// Where in the history to look.
-pub(super) fn since(seq: u64, at: &str) -> String {
-    format!("event {seq} of {}", display_safe(at))
-}
-
 #[cfg(test)]
 mod tests {
     use chrono::TimeDelta;
@@ -244,7 +238,7 @@ mod tests {
     #[test]
     fn times_are_remembered_to_the_hour_and_of_long_ago_to_the_day() {
         let begin: DateTime<Utc> = "2026-01-01T00:30:00Z".parse().unwrap();
-        let mut told = Told::default();
+        let mut told = State::default();
         let days = 100;
         for hour in 0..days * 24 {
             let at = (begin + TimeDelta::hours(hour)).to_rfc3339();
