@@ -23,7 +23,7 @@ fn main() -> ExitCode {
     match run(arguments) {
         Ok(exit) => exit.into(),
         Err(error) => {
-            // Nobody is left to read it if this fails too.
+            // If this fails too, there is no other place for the error.
             let _ = error.write(&mut anstream::stderr());
             error.exit.into()
         }
@@ -36,17 +36,17 @@ fn run(arguments: Arguments) -> Result<Exit, CliError> {
         .enable_all()
         .build()
         .map_err(|error| CliError::new(Exit::Internal, format!("cannot start the runtime: {error}")))?;
-    let mut out = Patient(AutoStream::auto(std::io::stdout()));
-    let outcome = runtime.block_on(answered(arguments, &mut out));
+    let mut out = IgnoreBrokenPipe(AutoStream::auto(std::io::stdout()));
+    let outcome = runtime.block_on(run_command(arguments, &mut out));
     let flushed = out.flush();
     let exit = outcome?;
     flushed?;
     Ok(exit)
 }
 
-/// Runs a command. Ctrl-C at a question ends it as an answer would, with the terminal as it was: by itself the signal
-/// would leave it without a cursor.
-async fn answered(arguments: Arguments, out: &mut dyn Write) -> Result<Exit, CliError> {
+/// Runs a command. Ctrl-C at a question ends the command in order and restores the terminal: the default handler would leave
+/// it without a cursor.
+async fn run_command(arguments: Arguments, out: &mut dyn Write) -> Result<Exit, CliError> {
     let command = cli::run(&arguments, out);
     if !(arguments.asks() && prompt::is_terminal()) {
         return command.await;
@@ -59,11 +59,11 @@ async fn answered(arguments: Arguments, out: &mut dyn Write) -> Result<Exit, Cli
     }
 }
 
-/// An output whose reader may go when it has seen enough, as `head` does: the rest goes nowhere, and the command goes
-/// on. `check` still has to tell the receivers.
-struct Patient<W>(W);
+/// An output that ignores a broken pipe, as with `authdrift check | head`: the command goes on, because `check` still has to
+/// notify the receivers.
+struct IgnoreBrokenPipe<W>(W);
 
-impl<W: Write> Write for Patient<W> {
+impl<W: Write> Write for IgnoreBrokenPipe<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self.0.write(bytes) {
             Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(bytes.len()),

@@ -1,12 +1,12 @@
 //! What a command still does once its result is recorded.
 //!
-//! A failure then says nothing of the result. All of the rest is done, the result is printed, and the failures come after it
-//! as one warning that ends the command with 74: whoever reads "error" would do again what is done.
+//! A failure after the commit does not undo the result. The remaining steps run, the result is printed, and the failures follow
+//! as one warning with exit code 74: after an "error" a person would repeat the command.
 
 use super::CliError;
 use crate::exit::Exit;
 
-/// What is recorded, and what failed after that.
+/// The recorded result, and the failures after it.
 pub(super) struct AfterCommit {
     recorded: String,
     failures: Vec<CliError>,

@@ -1,4 +1,4 @@
-//! What can be typed.
+//! The command line: global options, the groups of commands and the page of `--help`.
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -31,7 +31,7 @@ const EXAMPLES: &str = "\
 Examples:
   authdrift demo                         the whole story, without an account
   authdrift init                         write a configuration
-  authdrift doctor                       look whether everything is set up well
+  authdrift doctor                       check the whole set-up
   authdrift check                        read everything now and compare
   authdrift approve prod --reason CHG-7  make what was read the new baseline
   authdrift show drf_0198…               explain one drift
@@ -60,7 +60,7 @@ pub struct Arguments {
     /// When to use colour
     #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
     pub color: ColorWhen,
-    /// Say more on standard error; twice for everything
+    /// Log more to standard error; twice for everything
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub verbose: u8,
     /// What to do
@@ -95,7 +95,7 @@ pub enum ColorWhen {
 }
 
 impl ColorWhen {
-    /// What is asked for among `words`: errors and help want to know it before all of them are understood.
+    /// Finds `--color` among `words`, before the command line is parsed: errors and help need it too.
     pub fn at_first_sight(words: impl IntoIterator<Item = OsString>) -> Self {
         let words: Vec<String> = words.into_iter().map(|word| word.to_string_lossy().into_owned()).collect();
         let words = words.split(|word| word == "--").next().unwrap_or_default();
@@ -201,7 +201,7 @@ mod tests {
             // clap never breaks the line that says how it is used.
             let mut lines = shown.lines().filter(|line| !line.starts_with("Usage: "));
             assert_eq!(lines.find(|line| line.chars().count() > 100), None, "`{name} --help`");
-            // clap breaks lines; whoever writes it does not, or both do.
+            // clap breaks lines. A text with its own line breaks would be broken twice.
             let (mut is_text, mut is_torn) = (false, false);
             for line in after_help(&command).lines() {
                 let is_example = line.starts_with(' ');

@@ -102,8 +102,8 @@ impl Context {
         Ok(Self { config: Arc::new(config), file, catalogues, clock, limits: Limits::default() })
     }
 
-    /// Reads as much of the configuration as can be read, for whoever looks for everything that is wrong: where it is, what
-    /// came of it, and the errors.
+    /// Reads as much of the configuration as can be read, so that `doctor` finds every error: the file, the context if there
+    /// is one, and the errors.
     pub fn salvage(file: Option<&Path>) -> (Option<PathBuf>, Option<Self>, Vec<CliError>) {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let file = match find_config(file) {

@@ -1,4 +1,4 @@
-//! What ends a command early, and which exit code each kind of error has.
+//! Errors of commands, and the exit code of each kind.
 
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
@@ -14,7 +14,7 @@ use crate::receiver::BadReceiver;
 use crate::store::StoreError;
 use crate::trust_files::BadTrustFile;
 
-/// What ends a command early: the text for people and the answer to the shell.
+/// An error of a command: the text for people and the exit code.
 #[derive(Debug)]
 pub struct CliError {
     /// The answer to the shell.
@@ -115,18 +115,18 @@ impl From<StoreError> for CliError {
     }
 }
 
-/// What to do where somebody else may do it.
+/// The hint where another user has the permission.
 pub(crate) const RUN_AS_HINT: &str =
     "run it as root or as the user that watches, for the service: sudo -u authdrift authdrift …";
 
-/// What to do about a database that holds what this program did not write.
+/// The hint for a database with content that this program did not write.
 const RESTORE: &str = "keep the file, and restore a backup: docs/operations.md";
 
-/// What to do where nobody may write.
+/// The hint for a read-only file system.
 const READ_ONLY: &str = "mount it for writing, or name another `path` in [store]; `authdrift check --no-store`, `status` and \
                          `verify` write nothing";
 
-/// What to do about a database that cannot be used, where its error does not say so.
+/// The hint for an error of the database, where its message has none.
 pub(crate) fn help_with(error: &StoreError) -> Option<&'static str> {
     match error {
         StoreError::File { source, .. } if source.kind() == io::ErrorKind::ReadOnlyFilesystem => Some(READ_ONLY),

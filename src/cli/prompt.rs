@@ -11,18 +11,18 @@ use tokio::task::JoinHandle;
 use super::CliError;
 use crate::exit::Exit;
 
-/// What stands before the reason why an answer is not taken.
+/// The prefix of the reason why an answer is refused.
 const ERROR: &str = "error: ";
 
-/// Whether there is somebody to ask.
+/// Whether questions can be asked.
 pub fn is_terminal() -> bool {
     std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
 }
 
-/// Whether Ctrl-C was pressed, for questions: those that wait for an answer hold up the thread that would hear of it.
+/// Whether Ctrl-C was pressed. A question blocks the thread that would handle the signal, so it reads this flag.
 static IS_STOPPED: AtomicBool = AtomicBool::new(false);
 
-/// Takes Ctrl-C from now on. What is answered ends when it was pressed.
+/// Handles Ctrl-C from now on. The returned task ends when it was pressed.
 ///
 /// # Errors
 /// The signal cannot be listened for.
@@ -36,7 +36,7 @@ pub fn listen_for_ctrl_c() -> Result<JoinHandle<()>, CliError> {
     }))
 }
 
-/// Asks, unless Ctrl-C was pressed before, and takes no answer if it was pressed meanwhile.
+/// Asks, unless Ctrl-C was pressed, and refuses the answer if it was pressed meanwhile.
 fn ask<T>(question: impl FnOnce() -> dialoguer::Result<T>) -> Result<T, CliError> {
     let is_stopped = || IS_STOPPED.load(Ordering::SeqCst);
     if is_stopped() {
@@ -52,7 +52,7 @@ fn ask<T>(question: impl FnOnce() -> dialoguer::Result<T>) -> Result<T, CliError
 /// The person gives up, or the terminal is gone.
 pub fn confirm(question: &str) -> Result<bool, CliError> {
     let question = explained(&Term::stderr(), question)?;
-    // Who types "y" and enter has answered one question, not two.
+    // Otherwise the enter after "y" would answer the next question.
     let prompt = Confirm::new().with_prompt(question).default(false).wait_for_newline(true);
     ask(|| prompt.interact())
 }

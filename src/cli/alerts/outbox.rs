@@ -1,16 +1,16 @@
 //! `authdrift outbox`: what waits, what was given up, and what to do about it.
 
-use crate::cli::command::RunCommand;
-use clap::{ArgGroup, Args, Subcommand};
 use std::io::Write;
 use std::path::Path;
 
 use chrono::{DateTime, Utc};
+use clap::{ArgGroup, Args, Subcommand};
 use serde_json::{Value, json};
 
 use crate::cli::CliError;
 use crate::cli::after_commit::AfterCommit;
 use crate::cli::alerts::receivers;
+use crate::cli::command::RunCommand;
 use crate::cli::context::Context;
 use crate::cli::did_you_mean::did_you_mean;
 use crate::cli::output::{BOLD, Columns, PLAIN, count, time, write_json};
@@ -26,11 +26,10 @@ use crate::store::{StoreError, Transaction};
 /// Show, retry or drop messages that wait or were given up
 #[derive(Debug, Subcommand)]
 #[command(after_help = "\
-A message waits until its receiver takes it, and is given up when the receiver refuses it for good \
-or after some three days. Both stay to be looked at; who retried or dropped one is in the history. \
-When a receiver is back after an outage and more than three messages about one instance wait that \
-were never tried, it gets one that says what they say. What was delivered is kept for 30 days, what \
-was given up for 90.
+A message waits until its receiver accepts it. It is given up when the receiver refuses it for good, \
+or after about three days. After an outage, more than three messages about one instance that were \
+never tried are sent as one message. Delivered messages are kept for 30 days, those given up for 90. \
+The history records who retried or dropped a message.
 
 Examples:
   authdrift outbox list
@@ -38,13 +37,13 @@ Examples:
   authdrift outbox retry --receiver siem
   authdrift outbox drop msg_0198… --reason \"the ticket is closed\"")]
 pub(crate) enum OutboxCommand {
-    /// List what waits and what was given up
+    /// List messages that wait or were given up
     List(OutboxListOptions),
-    /// Show a message: what it says, how often it was tried, and what came of it
+    /// Show a message: its text, its tries and their outcome
     Show(OutboxShowOptions),
-    /// Try messages again now, with all their tries before them
+    /// Try messages again now, with all tries left
     Retry(OutboxRetryOptions),
-    /// Give a message up; it stays to be looked at
+    /// Give a message up; it can still be shown
     Drop(OutboxDropOptions),
 }
 
@@ -54,7 +53,7 @@ Examples:
   authdrift outbox list
   authdrift outbox list --all --json")]
 pub(crate) struct OutboxListOptions {
-    /// Also what was delivered, or folded into another message
+    /// Also messages that were delivered, or folded into another one
     #[arg(long)]
     all: bool,
     /// Print JSON
@@ -89,10 +88,10 @@ pub(crate) struct OutboxRetryOptions {
     /// One message
     #[arg(value_name = "ID", conflicts_with_all = ["receiver", "dead"])]
     id: Option<String>,
-    /// Everything that waits for this receiver, or was given up there
+    /// All messages to this receiver that wait or were given up
     #[arg(long, value_name = "NAME")]
     receiver: Option<String>,
-    /// Only what was given up; of every receiver, unless one is named
+    /// Only messages that were given up; of all receivers, unless one is named
     #[arg(long)]
     dead: bool,
     /// In whose name [default: the user and the machine]
@@ -258,13 +257,13 @@ async fn retry(context: &Context, options: &OutboxRetryOptions, out: &mut dyn Wr
         };
         let (mut retried, mut gone) = (0, Vec::new());
         for kept in messages {
-            // What is being sent right now gets its answer first.
+            // A message that is being sent gets its answer first.
             if kept.claimed_to > now && options.id.is_none() {
                 continue;
             }
             check_open(&kept, now)?;
             match check_receiver(context, &kept) {
-                // One message that nobody can get does not keep the others.
+                // A message to a receiver that is gone does not stop the others.
                 Err(error) if options.id.is_none() => {
                     gone.push(error.message);
                     continue;

@@ -1,10 +1,10 @@
 //! `authdrift receivers`: who is told, how that goes, and whether it would work.
 
-use clap::{Args, Subcommand, ValueEnum};
 use std::io::Write;
 use std::path::Path;
 
 use chrono::{DateTime, Utc};
+use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
 use crate::cli::CliError;
@@ -35,11 +35,11 @@ Examples:
   authdrift receivers test siem
   authdrift receivers enable siem")]
 pub(crate) enum ReceiversCommand {
-    /// Show every receiver: what it wants to hear, how it is doing, what waits for it
+    /// Show every receiver: its filter, its health and the messages that wait for it
     List(ReceiversListOptions),
     /// Send a sample to one receiver and show what it answers
     Test(ReceiversTestOptions),
-    /// Try a receiver again that said it wants nothing any more, or that failed often
+    /// Enable a receiver that was disabled, or that pauses after failures
     Enable(ReceiversEnableOptions),
 }
 
@@ -61,13 +61,12 @@ Examples:
   authdrift receivers test on-call --kind reverted  ends what the first began
   authdrift receivers test siem --kind blind
 
-The sample is marked as one, is sent once, and is kept nowhere. Filters do not apply to it. Exit codes: 0 it was taken, \
-74 it was not.")]
+The sample is marked as one, sent once and not recorded. Filters do not apply to it. Exit codes: 0 accepted, 74 not.")]
 pub(crate) struct ReceiversTestOptions {
     /// The receiver's name in the configuration
     #[arg(value_name = "NAME")]
     name: String,
-    /// What the sample tells
+    /// The event that the sample reports
     #[arg(long, value_name = "KIND", default_value = "drift")]
     kind: Sample,
 }
@@ -294,7 +293,7 @@ fn wants(filter: &Filter) -> String {
     words.join("; ")
 }
 
-/// How a receiver is doing, in few words.
+/// The health of a receiver in few words.
 pub(in crate::cli) fn state_words(health: &ReceiverHealth, now: DateTime<Utc>) -> String {
     if let Some((since, _)) = &health.disabled {
         return format!("disabled {}", time(*since, now));
@@ -341,7 +340,7 @@ fn as_json(line: &ReceiverLine<'_>, now: DateTime<Utc>) -> Value {
     value
 }
 
-/// How a receiver is doing, for programs.
+/// The health of a receiver as JSON.
 pub(in crate::cli) fn health_json(health: &ReceiverHealth, now: DateTime<Utc>) -> serde_json::Map<String, Value> {
     let disabled = health.disabled.as_ref();
     let mut fields = serde_json::Map::new();

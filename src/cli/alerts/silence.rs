@@ -1,17 +1,17 @@
 //! `authdrift silence`: muted drifts and change windows. `authdrift window` is the older name of the latter.
 
-use crate::cli::command::RunCommand;
-use chrono::{DateTime, Utc};
-use clap::{Args, Subcommand};
 use std::io::Write;
 use std::path::Path;
 
+use chrono::{DateTime, Utc};
+use clap::{Args, Subcommand};
 use serde_json::json;
 
 use crate::alerting::begin_silence;
 use crate::classify::{NEW_FIELD, SECTION_STATE, UNCLASSIFIED};
 use crate::cli::CliError;
 use crate::cli::after_commit::AfterCommit;
+use crate::cli::command::RunCommand;
 use crate::cli::context::Context;
 use crate::cli::did_you_mean::did_you_mean;
 use crate::cli::output::{BOLD, Columns, PLAIN, time, write_json};

@@ -111,7 +111,7 @@ impl RunCommand for ApproveOptions {
             }
             shown.weakest(&weakest, out)?;
         }
-        // What a person was asked about on a terminal was listed before the question.
+        // On a terminal the sections were listed before the question.
         if is_named || !prompt::is_terminal() {
             shown.sections(out)?;
         }
@@ -130,7 +130,7 @@ impl RunCommand for ApproveOptions {
         confirm::to_sequence(&proposal.subject, None, !is_named)?;
         let delivery = Delivery::new(&store, &context.clock, &context.config.receivers)?;
         approval::sign(&mut proposal, &signer, &self.reason, context.clock.now())?;
-        // What was not accepted is signed nowhere, so it is only prepared that it is remembered.
+        // A baseline that is not accepted must not be in the log of signatures, so the record is only prepared here.
         let remembered = memory.prepare(&proposal.subject, self.consent.replace_signed)?;
         let imported = accept(context, &store, &proposal).map_err(|error| {
             let takes_several = matches!(error, ApprovalError::Untrusted(Untrusted::TooFewApprovers { .. }));
@@ -145,7 +145,7 @@ impl RunCommand for ApproveOptions {
     }
 }
 
-/// What is said when a person says no: it is no error, and nothing was changed.
+/// Ends the command after a "no": that is no error, and nothing was changed.
 fn nothing(out: &mut dyn Write) -> Result<Exit, CliError> {
     writeln!(out, "Nothing was approved.")?;
     Ok(Exit::Ok)

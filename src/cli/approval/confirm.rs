@@ -1,7 +1,8 @@
-//! What a person has to say yes to before something is signed.
+//! Confirmations before a signature.
+
+use std::path::PathBuf;
 
 use clap::Args;
-use std::path::PathBuf;
 
 use crate::approval::Proposal;
 use crate::classify::{Finding, NOT_WATCHED};
@@ -11,7 +12,7 @@ use crate::exit::Exit;
 use crate::model::{Direction, Severity, display_safe, display_safe_whole};
 use crate::trust::Subject;
 
-/// What a person says yes to beforehand.
+/// Confirmations that are given as options.
 #[derive(Debug, Args)]
 pub(crate) struct ConsentOptions {
     /// Also what makes sign-in weaker, with severity high or critical; on a terminal it asks
@@ -32,7 +33,7 @@ pub(crate) struct ConsentOptions {
 /// is not compared with it could weaken anything, so everything at its `weakest` value has to be meant.
 ///
 /// # Errors
-/// There is nobody to ask, or the terminal is gone. Nothing may be signed then.
+/// There is no terminal, or it is gone. Nothing may be signed then.
 pub(super) fn to_weaker(
     drifts: &[Finding],
     weakest: &[Finding],

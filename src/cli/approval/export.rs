@@ -1,14 +1,15 @@
 //! `authdrift export`: everything that was approved of an instance, as a folder that anybody can check.
 
-use crate::cli::command::RunCommand;
-use clap::Args;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use clap::Args;
+
 use crate::cli::CliError;
 use crate::cli::after_commit::AfterCommit;
+use crate::cli::command::RunCommand;
 use crate::cli::context::Context;
 use crate::cli::output::count;
 use crate::exit::Exit;
@@ -81,7 +82,7 @@ impl RunCommand for ExportOptions {
         }
         let mut numbers: Vec<u64> = Vec::new();
         for signed in &statements {
-            // What cannot be read is exported under number 0: whoever checks the folder should see it.
+            // An unreadable statement is exported under number 0, so that a check of the folder finds it.
             let sequence = Statement::parse(&signed.statement).map_or(0, |statement| statement.subject.sequence);
             let place = numbers.iter().filter(|known| **known == sequence).count() + 1;
             numbers.push(sequence);

@@ -55,16 +55,16 @@ pub(super) fn accept(context: &Context, store: &Store, proposal: &Proposal) -> R
     store.write(|tx| approval::import(tx, proposal, &context.config, &trust, catalogue, now))
 }
 
-/// What comes after a baseline was accepted, whatever becomes of it.
+/// Begins the steps after a baseline was accepted.
 pub(super) fn accepted(store: &Store, imported: &Imported) -> AfterCommit {
     let mut after =
         AfterCommit::of(format!("baseline {} of {} is accepted", imported.baseline.sequence, imported.instance));
-    // Whoever signed on top of an older copy of the database has said that it is to be so.
+    // An approval on top of an older copy of the database acknowledges that copy.
     after.then(store.acknowledge(&imported.instance));
     after
 }
 
-/// Prints what was accepted and tells the receivers.
+/// Prints the result and notifies the receivers.
 pub(super) async fn finish(
     store: &Store,
     delivery: &Delivery,

@@ -57,7 +57,7 @@ impl RunCommand for ProposeOptions {
             let reason = self.reason.clone();
             approval::propose(tx, &pending, &selection, catalogue, &current_user(), reason, limit)
         })?;
-        // Somebody's signature may be in it already.
+        // The file may hold signatures already.
         if Proposal::read(&self.output).is_ok_and(|old| !old.statements.is_empty()) {
             let message = format!("'{}' is a proposal that is signed already", self.output.display());
             return Err(CliError::new(Exit::Usage, message).with_help("name another file, or remove that one"));

@@ -11,7 +11,7 @@ use crate::cli::CliError;
 use crate::cli::output::verdict_style;
 use crate::model::{Verdict, display_safe};
 
-/// What is to be approved.
+/// The differences to approve.
 #[derive(Debug, Args)]
 pub(crate) struct What {
     /// Approve every difference
@@ -36,7 +36,7 @@ pub(super) fn named_selection(what: &What) -> Result<Option<ApprovalScope>, CliE
     Ok(Some(ApprovalScope::Only(named?)))
 }
 
-/// Names the paths that are approved without being named, because they are other paths of a setting that is.
+/// Prints the paths that are approved because they are other paths of a selected setting.
 pub(super) fn say_what_comes_along(
     pending: &Pending,
     selection: &ApprovalScope,
@@ -49,7 +49,7 @@ pub(super) fn say_what_comes_along(
     Ok(())
 }
 
-/// Nobody should acknowledge an older copy of the database without knowing it.
+/// Warns that an approval acknowledges an older copy of the database.
 pub(super) fn warn_of_rollback(pending: &Pending, out: &mut dyn Write) -> Result<(), CliError> {
     if let Some(reason) = &pending.rolled_back {
         let style = verdict_style(Verdict::Untrusted);

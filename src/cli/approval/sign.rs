@@ -1,10 +1,10 @@
 //! `authdrift sign`: one approver, on a machine of their own.
 
-use crate::cli::command::RunCommand;
-use clap::Args;
 use std::io::Write;
 use std::path::Path;
 use std::path::PathBuf;
+
+use clap::Args;
 
 use crate::approval::{self, ApprovalError, Proposal, SignedLog, SigningKey};
 use crate::classify::Finding;
@@ -12,6 +12,7 @@ use crate::cli::CliError;
 use crate::cli::after_commit::AfterCommit;
 use crate::cli::approval::confirm::{self, ConsentOptions};
 use crate::cli::approval::shown::Shown;
+use crate::cli::command::RunCommand;
 use crate::cli::context::{Catalogues, Context, find_config};
 use crate::cli::output::count;
 use crate::clock::{Clock, SystemClock};
@@ -164,7 +165,7 @@ fn safe(text: &str) -> String {
     display_safe_whole(text)
 }
 
-/// What is to be done with a proposal that was signed: import it, or sign it once more where that is known not to do.
+/// The next step for a signed proposal: import it, or sign it again if more signatures are known to be needed.
 fn next(proposal: &Proposal, drifts: &[Finding], trust: Option<&TrustFiles>, file: &Path) -> String {
     let file = file.display();
     let import = format!("authdrift import {file}");

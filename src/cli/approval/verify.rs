@@ -1,15 +1,15 @@
 //! `authdrift verify`: everything that was ever approved, and the history it stands in.
 
-use crate::cli::command::RunCommand;
-use clap::Args;
 use std::io::Write;
 use std::path::Path;
 
+use clap::Args;
 use serde_json::{Value, json};
 
 use crate::baseline::{DocumentImpact, verified_baseline};
 use crate::classify::Catalogue;
 use crate::cli::CliError;
+use crate::cli::command::RunCommand;
 use crate::cli::context::Context;
 use crate::cli::output::{DIM, count, write_json};
 use crate::clock::{Clock, SystemClock, written};

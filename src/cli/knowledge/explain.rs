@@ -2,16 +2,16 @@
 
 mod words;
 
-use crate::cli::command::RunCommand;
-use clap::Args;
 use std::io::Write;
 use std::path::Path;
 
+use clap::Args;
 use serde::Serialize;
 use serde_json::json;
 
 use crate::classify::{Catalogue, Setting, UNCLASSIFIED, Weaker, classify};
 use crate::cli::CliError;
+use crate::cli::command::RunCommand;
 use crate::cli::context::Catalogues;
 use crate::cli::did_you_mean::did_you_mean;
 use crate::cli::knowledge::sections::needs;
@@ -39,7 +39,7 @@ pub(crate) struct ExplainOptions {
     json: bool,
 }
 
-/// All there is to say about a path or a setting of one vendor.
+/// The explanation of a path or a setting of one vendor.
 #[derive(Debug, Serialize)]
 struct Explanation {
     provider: Provider,
@@ -56,14 +56,14 @@ struct Explanation {
     /// Every name of the setting.
     paths: Vec<Pattern>,
     sections: Vec<SettingSource>,
-    /// What becomes of the value at the path before it is compared.
+    /// How the value at the path is changed before it is compared.
     kept: Vec<String>,
     dashboard: Option<String>,
     event: Option<String>,
     criteria: Vec<String>,
-    /// Of a path that nobody has described: how many settings lie below it.
+    /// For a path without a catalogue entry: how many settings lie below it.
     below: usize,
-    /// Of a path that nobody has described: one that may have been meant.
+    /// For a path without a catalogue entry: the most similar known path.
     did_you_mean: Option<Pattern>,
 }
 
@@ -216,7 +216,7 @@ impl SettingSource {
     }
 }
 
-/// A change at `path` as it is reported. Of a section as a whole that nobody has described, that is one of its state.
+/// A change at `path` as it is reported; for a whole section without a catalogue entry, a change of its state.
 fn some_change(catalogue: &Catalogue, path: &Pointer) -> Change {
     let is_state = path.tokens().len() == 1 && catalogue.setting_at(path).is_none();
     // Any values will do, as long as they are some.

@@ -1,14 +1,14 @@
 //! `authdrift sections`: what can be read, and what this configuration reads of it.
 
-use crate::cli::command::RunCommand;
-use clap::Args;
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::Path;
 
+use clap::Args;
 use serde_json::{Value, json};
 
 use crate::cli::CliError;
+use crate::cli::command::RunCommand;
 use crate::cli::context::Context;
 use crate::cli::output::{BOLD, Columns, DIM, PLAIN, count, terminal_width, write_json};
 use crate::config::{Instance, NoInstance, NotRead, closest};

@@ -1,16 +1,16 @@
 //! `authdrift settings`: what the catalogue knows, searched.
 
-use crate::cli::command::RunCommand;
-use clap::Args;
-use clap::builder::{PossibleValuesParser, TypedValueParser};
 use std::io::Write;
 use std::path::Path;
 
+use clap::Args;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use serde::Serialize;
 use serde_json::json;
 
 use crate::classify::{Catalogue, Setting};
 use crate::cli::CliError;
+use crate::cli::command::RunCommand;
 use crate::cli::context::{Catalogues, Context};
 use crate::cli::output::{BOLD, Columns, count, severity_style, terminal_width, write_json};
 use crate::config::closest;

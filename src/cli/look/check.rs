@@ -1,10 +1,9 @@
 //! `authdrift check`: one cycle now.
 
-use crate::cli::command::RunCommand;
-use clap::Args;
 use std::io::Write;
 use std::path::Path;
 
+use clap::Args;
 use indicatif::{MultiProgress, ProgressBar};
 use serde_json::json;
 use textwrap::WordSplitter;
@@ -12,6 +11,7 @@ use tokio::task::JoinSet;
 
 use crate::cli::CliError;
 use crate::cli::after_commit::AfterCommit;
+use crate::cli::command::RunCommand;
 use crate::cli::context::Context;
 use crate::cli::output::{
     Columns, DIM, PLAIN, count, day, severity_style, terminal_width, time, verdict_style, verdict_words, write_json,
@@ -32,7 +32,7 @@ use crate::store::{Store, StoreError};
 Examples:
   authdrift check              all instances
   authdrift check prod --json  one, for a program
-  authdrift check --no-store   look without recording or telling anybody")]
+  authdrift check --no-store   without recording or notifying")]
 pub(crate) struct CheckOptions {
     /// Instances to read [default: all]; the prefix may be left out when the name is unique
     #[arg(value_name = "INSTANCE")]
@@ -40,7 +40,7 @@ pub(crate) struct CheckOptions {
     /// Print JSON
     #[arg(long)]
     json: bool,
-    /// Record nothing and tell nobody
+    /// Record nothing and notify nobody
     #[arg(long)]
     no_store: bool,
 }
@@ -89,7 +89,7 @@ impl RunCommand for CheckOptions {
             printed?;
             return failed.map_or_else(|| Ok(exit_of(&reports)), Err);
         }
-        // The receivers hear of it whether or not somebody reads the output.
+        // Receivers are notified even if the output cannot be written.
         after.then(printed);
         after.then(delivery.deliver().await);
         after.then(store.finished());
@@ -113,7 +113,7 @@ fn room(store: &Store) -> Result<(), CliError> {
     Err(CliError::new(Exit::Io, message).with_help("free some space there and run it again"))
 }
 
-/// Says what is going on: half a minute of silence would look like a program that hangs.
+/// Shows the progress: a program that prints nothing for half a minute seems to hang.
 fn show(line: &ProgressBar, instance: &InstanceId, step: CycleStep) {
     line.set_message(match step {
         CycleStep::Reading(progress) => {

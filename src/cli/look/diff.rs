@@ -1,16 +1,16 @@
 //! `authdrift diff`: the baseline against the newest snapshot.
 
-use crate::cli::command::RunCommand;
-use clap::{Args, ValueEnum};
 use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::Path;
 
+use clap::{Args, ValueEnum};
 use serde_json::json;
 
 use crate::approval::Pending;
 use crate::baseline::{approved_side, expected, unknown};
 use crate::cli::CliError;
+use crate::cli::command::RunCommand;
 use crate::cli::context::Context;
 use crate::cli::output::{count, severity_style, write_json};
 use crate::diff::patch;

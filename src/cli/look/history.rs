@@ -1,13 +1,13 @@
 //! `authdrift history`: what happened to an instance.
 
-use crate::cli::command::RunCommand;
-use clap::Args;
 use std::io::Write;
 use std::path::Path;
 
+use clap::Args;
 use serde_json::{Value, json};
 
 use crate::cli::CliError;
+use crate::cli::command::RunCommand;
 use crate::cli::context::Context;
 use crate::cli::output::{Columns, DIM, write_json};
 use crate::exit::Exit;

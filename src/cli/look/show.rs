@@ -1,14 +1,14 @@
 //! `authdrift show`: one drift, explained; or how a snapshot was read.
 
-use crate::cli::command::RunCommand;
-use clap::Args;
 use std::io::Write;
 use std::path::Path;
 
+use clap::Args;
 use serde_json::{Value, json};
 
 use crate::classify::{Finding, classify, elsewhere};
 use crate::cli::CliError;
+use crate::cli::command::RunCommand;
 use crate::cli::context::Context;
 use crate::cli::did_you_mean::did_you_mean;
 use crate::cli::output::{BOLD, Columns, PLAIN, severity_style, write_json};

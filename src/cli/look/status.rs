@@ -3,16 +3,16 @@
 mod json;
 mod screen;
 
-use crate::cli::command::RunCommand;
-use clap::Args;
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::Path;
 
 use chrono::{DateTime, Utc};
+use clap::Args;
 
 use crate::cli::CliError;
 use crate::cli::alerts::receivers::health_of;
+use crate::cli::command::RunCommand;
 use crate::cli::context::Context;
 use crate::cli::output::write_json;
 use crate::config::{ApprovalConfig, Instance, Receiver};
@@ -43,7 +43,7 @@ pub(crate) struct StatusOptions {
 struct StatusReport<'a> {
     now: DateTime<Utc>,
     approval: &'a ApprovalConfig,
-    /// Nothing when nobody may say.
+    /// `None` when the lock cannot be read.
     is_running: Option<bool>,
     database: Database<'a>,
     lines: Vec<(&'a Instance, InstanceLine)>,

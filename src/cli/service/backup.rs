@@ -1,13 +1,14 @@
 //! `authdrift backup`: a copy of the database and its key.
 
-use crate::cli::command::RunCommand;
-use clap::Args;
 use std::io::Write;
 use std::path::Path;
 use std::path::PathBuf;
 
+use clap::Args;
+
 use crate::cli::CliError;
 use crate::cli::after_commit::AfterCommit;
+use crate::cli::command::RunCommand;
 use crate::cli::context::Context;
 use crate::exit::Exit;
 

@@ -1,6 +1,6 @@
-//! `authdrift doctor`: looks at the whole set-up and says what to do.
+//! `authdrift doctor`: checks the whole set-up and says what to do.
 //!
-//! Every check runs, whatever came of the others. Nothing is kept and nobody is told anything, unless `--send` asks for it.
+//! Every check runs, even after others failed. Nothing is recorded, and nothing is sent without `--send`.
 
 mod database;
 mod files;
@@ -12,7 +12,6 @@ mod signers;
 mod vendor;
 mod watch;
 
-use crate::cli::command::RunCommand;
 use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
@@ -22,6 +21,7 @@ use indicatif::{MultiProgress, ProgressBar};
 use tokio::task::JoinSet;
 
 use crate::cli::CliError;
+use crate::cli::command::RunCommand;
 use crate::cli::context::{Context, usual_stores};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{ALLOWED_SIGNERS, Instance};
@@ -35,27 +35,27 @@ use finding::{CheckResult, DoctorReport};
 Examples:
   authdrift doctor         everything
   authdrift doctor prod    of the instances only this one
-  authdrift doctor --send  also a sample to every receiver, and a sign of life
+  authdrift doctor --send  also a sample to every receiver, and a heartbeat
   authdrift doctor --json  for a program; docs/doctor.md has the form
 
-It reads the vendors as `check` does, and keeps nothing. Mail relays are greeted and signed in to, \
-webhooks are connected to; without --send nothing is sent to anybody.
+It reads the vendors as `check` does, and records nothing. It connects to webhooks and signs in to mail \
+relays; without --send no message is sent.
 
 Exit codes: 0 nothing failed, warnings or not. Else that of the worst failure, in this order: \
 12 a baseline or the history cannot be trusted, 78 configuration, 77 credentials and permissions, \
 74 file, database or receiver, 69 a vendor cannot be reached, 70 internal.
 
-After the fingerprint key was lost: --new-fingerprint-key makes another one. Every fingerprint in the \
-baselines is then of a key that is gone, so the next check reports each secret as replaced: look at \
-them, and approve.")]
+If the fingerprint key is lost, --new-fingerprint-key makes another one. The fingerprints in the \
+baselines were made with the old key, so the next check reports every secret as replaced: review \
+and approve that.")]
 pub(crate) struct DoctorOptions {
-    /// Instances to look at [default: all]; the prefix may be left out when the name is unique
+    /// Instances to check [default: all]; the prefix may be left out when the name is unique
     #[arg(value_name = "INSTANCE")]
     instances: Vec<String>,
     /// Print JSON
     #[arg(long)]
     json: bool,
-    /// Send a marked sample to every receiver, and a sign of life
+    /// Send a marked sample to every receiver, and a heartbeat
     #[arg(long)]
     send: bool,
     /// Make a new fingerprint key, because the old one is lost

@@ -1,17 +1,17 @@
-//! `authdrift reload`: tells the daemon to read its configuration anew, and what came of it.
+//! `authdrift reload`: makes the daemon read its configuration again, and prints its answer.
 
-use crate::cli::command::RunCommand;
-use clap::Args;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use clap::Args;
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use crate::cli::CliError;
 use crate::cli::after_commit::AfterCommit;
+use crate::cli::command::RunCommand;
 use crate::cli::context::{Context, find_config, read_config, usual_stores};
 use crate::daemon::lock::{DaemonState, LockHolder, holder, is_held_by, path_of};
 use crate::exit::Exit;
@@ -24,22 +24,22 @@ Examples:
   systemctl reload authdrift      the service
   authdrift --config FILE reload  a daemon that was started with the same FILE
 
-The daemon checks the file, the files and the secrets that it names, and takes all of it or nothing; this command waits for \
-its answer. What is under way goes on with the configuration it began with. Another store.path, and credentials that systemd \
-hands over, take a restart. The daemon is the process in $MAINPID, which systemd sets, or the one in the lock file beside \
+The daemon checks the file and the files and secrets that it names, and takes all of it or nothing; this command waits for \
+its answer. A cycle that runs goes on with the configuration it began with. A new store.path, and credentials from systemd, \
+need a restart. The daemon is the process in $MAINPID, which systemd sets, or the one in the lock file beside \
 the database.
 
-Exit codes: 0 reloaded, 78 refused and the one before stays, 69 no daemon is running, 74 its answer cannot be read")]
+Exit codes: 0 reloaded, 78 refused and the old one stays, 69 no daemon is running, 74 its answer cannot be read")]
 pub(crate) struct ReloadOptions;
 
 /// How long the daemon may take. systemd ends the command after 90 seconds.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// How long the daemon may take from an answer to somebody else to the own one. Without one, the file was changed after it was
-/// read here, and the answer is about that.
+/// How long the daemon may take from the answer to another `reload` to the answer to this one. Without a second answer, the
+/// file was changed after it was read here, and the first answer is about that.
 const OWN_ANSWER: Duration = Duration::from_secs(10);
 
-/// Where the answer is looked for, and how often.
+/// How often the lock file is read for the answer.
 const PAUSE: Duration = Duration::from_millis(50);
 
 impl RunCommand for ReloadOptions {
@@ -158,8 +158,8 @@ async fn answer(
         if says.reloads == before.reloads {
             continue;
         }
-        // Somebody else may have asked before, about what the file was then: then the own signal waits until that reload is
-        // over. Another signal would be one reload too many.
+        // The answer may be to another `reload`, about an older content of the file. The daemon handles the own signal after
+        // that one, so wait instead of sending a second signal.
         let is_ours = says.answer.as_ref().is_some_and(|answer| answer.digest.as_ref() == digest);
         let is_first = says.reloads == before.reloads + 1;
         if !is_ours && is_first && other_since.get_or_insert_with(Instant::now).elapsed() < OWN_ANSWER {

@@ -1,14 +1,14 @@
 //! `authdrift run`.
 
-use crate::cli::command::RunCommand;
-use clap::{Args, ValueEnum};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use clap::{Args, ValueEnum};
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::CliError;
+use crate::cli::command::RunCommand;
 use crate::cli::context::{Context, find_config, read_config};
 use crate::daemon::reload::{ConfigSource, Fresh, Loaded};
 use crate::daemon::{Daemon, tell_failed_start};
@@ -94,7 +94,7 @@ impl RunCommand for RunOptions {
     }
 }
 
-/// Reads `file` anew, just as the start did.
+/// Reads `file` again, as the start did.
 fn loader(file: PathBuf) -> impl Fn() -> Loaded + Send + Sync {
     move || {
         let text = match read_config(&file) {

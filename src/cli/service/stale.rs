@@ -1,7 +1,5 @@
-//! `authdrift stale`: whether the daemon does its work, asked of what it left behind, so that it is noticed when it is dead.
+//! `authdrift stale`: finds a dead daemon by the cycles that are missing in its database.
 
-use crate::cli::command::RunCommand;
-use clap::Args;
 use std::fs;
 use std::io::{ErrorKind, Write};
 use std::path::Path;
@@ -9,8 +7,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use clap::Args;
 
 use crate::cli::CliError;
+use crate::cli::command::RunCommand;
 use crate::cli::context::Context;
 use crate::cli::output::count;
 use crate::clock::written;
@@ -30,20 +30,20 @@ Examples:
   authdrift stale --tell       what authdrift-watch.timer runs
   authdrift stale --after 20m  whatever the schedule
 
-It looks at when each instance was last looked at, with or without success. One that was never looked at, while others \
-are, waits for `authdrift reload`, and nobody is told. With --tell every receiver hears of it at once, \
-directly and not through the outbox: when it begins, once a day while it lasts, and when it is over. When they were told is \
-kept beside the database, in a file that ends in .stale.
+An instance is late when its last cycle, successful or not, is too long ago. An instance without any cycle, while others have \
+some, waits for `authdrift reload` and is not reported. With --tell all receivers are notified directly, without the outbox: \
+when it begins, once a day while it lasts, and when it is over. The time of the last notification is in a file beside the \
+database that ends in .stale.
 
-Exit codes: 0 everything was looked at in time, 69 it was not, 74 nobody could be told")]
+Exit codes: 0 every instance is in time, 69 one is late, 74 no receiver could be notified")]
 pub(crate) struct StaleOptions {
-    /// So long after the last cycle [default: when three cycles of the schedule are missing]
+    /// How long after the last cycle an instance is late [default: three cycles of its schedule]
     #[arg(long, value_name = "TIME")]
     after: Option<humantime::Duration>,
-    /// Tell the receivers
+    /// Notify the receivers
     #[arg(long)]
     tell: bool,
-    /// Before people are told, look again after this time: a machine that just woke up has its cycles before it
+    /// Check again after this time before notifying: a machine that just woke up has not run its cycles yet
     #[arg(long, value_name = "TIME", default_value = "1m")]
     again_after: humantime::Duration,
 }
@@ -59,7 +59,7 @@ impl RunCommand for StaleOptions {
         let now = context.clock.now();
         let is_told = note.told()?.is_some_and(|told| told <= now && now < told + REMIND);
         if found.trouble.is_some() && self.tell && !is_told {
-            // A machine that just woke up has its cycles before it.
+            // A machine that just woke up has not run its cycles yet.
             tokio::time::sleep(self.again_after.into()).await;
             found = inspect(context, self);
         }
@@ -85,12 +85,12 @@ impl RunCommand for StaleOptions {
     }
 }
 
-/// What came of a look.
+/// The instances that are late, and those that are new.
 #[derive(Default)]
 struct StaleInstances {
-    /// What is wrong, if something is.
+    /// The problem in words, if there is one.
     trouble: Option<String>,
-    /// Never looked at, while others are: the daemon does not know them yet.
+    /// Never read while others are: the daemon does not know them yet.
     new: Vec<InstanceId>,
 }
 
@@ -129,7 +129,7 @@ fn inspect(context: &Context, options: &StaleOptions) -> StaleInstances {
     }
     let all = config.instances.len();
     if late.len() + new.len() == all {
-        // Nobody looks at anything, so these do not just wait for a reload.
+        // No instance is read in time, so these do not merely wait for a reload.
         late.extend(new.drain(..).map(|id| format!("{id} was last looked at: never")));
     }
     if late.is_empty() {

@@ -1,11 +1,12 @@
 //! `authdrift config check`.
 
-use crate::cli::command::RunCommand;
-use clap::Subcommand;
 use std::io::Write;
 use std::path::Path;
 
+use clap::Subcommand;
+
 use crate::cli::CliError;
+use crate::cli::command::RunCommand;
 use crate::cli::context::Context;
 use crate::cli::output::{Columns, PLAIN, count};
 use crate::config::{Auth0Credential, Config, HookUrl, Proxy, ProxyAddress, ReceiverKind, SecretUse, Source, Webhook};

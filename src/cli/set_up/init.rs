@@ -1,4 +1,4 @@
-//! `authdrift init`: a configuration and the list of who may approve, for a start.
+//! `authdrift init`: a first configuration and the list of approvers.
 //!
 //! Everything is asked and checked before anything is written, and what is there already is never touched.
 
@@ -7,7 +7,6 @@ mod draft;
 mod folder;
 pub mod public_key;
 
-use crate::cli::command::RunCommand;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -15,6 +14,7 @@ use clap::Args;
 
 use crate::cli::CliError;
 use crate::cli::after_commit::AfterCommit;
+use crate::cli::command::RunCommand;
 use crate::cli::context::Context;
 use crate::cli::output::{BOLD, DIM};
 use crate::clock::{Clock, SystemClock};
@@ -60,13 +60,13 @@ pub(crate) struct InitOptions {
     /// The machine-to-machine application that authdrift signs in as
     #[arg(long, value_name = "ID", requires = "auth0")]
     client_id: Option<String>,
-    /// The SSH public key of whoever may approve
+    /// The SSH public key of the approver
     #[arg(long, value_name = "FILE", conflicts_with = "new_key")]
     key: Option<PathBuf>,
     /// Make a key for trying out on this machine
     #[arg(long)]
     new_key: bool,
-    /// Who may approve, as alerts name them [default: the key's comment, if it is a mail address]
+    /// The name of the approver in alerts [default: the key's comment, if it is a mail address]
     #[arg(long, value_name = "PRINCIPAL")]
     approver: Option<String>,
 }
@@ -106,7 +106,7 @@ impl RunCommand for InitOptions {
         staged.add(folder::CONFIG, &config, 0o640)?;
         let written = staged.publish()?;
 
-        // The very files, by the very readers that every command uses.
+        // Read the written files with the readers that every command uses.
         let context = Context::load(Some(&folder.file(folder::CONFIG)))?;
         TrustFiles::read(&context.config.approval).signers()?;
         let mut after = AfterCommit::of(format!("the configuration is in '{}'", folder.path.display()));

@@ -42,7 +42,7 @@ pub(super) fn draw(report: &StatusReport<'_>, out: &mut dyn Write) -> Result<(),
     storage(report, out)
 }
 
-/// Whether somebody watches, and what comes of it.
+/// Whether a daemon runs, and what that means.
 fn daemon(report: &StatusReport<'_>, out: &mut dyn Write) -> Result<(), CliError> {
     let (style, words) = match report.is_running {
         Some(true) => (verdict_style(Verdict::InSync), "running"),

@@ -1,4 +1,4 @@
-//! Who may write the files that decide who approves, and who may read what is nobody else's business.
+//! Permissions of the files that decide who approves, and of the database.
 
 use std::collections::BTreeSet;
 use std::fs::{self, Metadata};
@@ -38,14 +38,14 @@ pub(super) fn of_configuration(path: &Path) -> Vec<CheckResult> {
 fn of_policy(path: &Path, seen: &mut BTreeSet<PathBuf>) -> Vec<CheckResult> {
     let found = match fs::metadata(path) {
         Ok(found) if found.is_file() => found,
-        // Whoever reads it says so.
+        // The check that reads the file reports it.
         Ok(_) | Err(_) => return Vec::new(),
     };
     let mut findings = vec![writers(path, &found, "whoever writes it decides who approves")];
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     if let Ok(found) = fs::metadata(folder)
         && is_written_by_others(&found)
-        // As in /tmp: everybody makes files there, and nobody takes those of others away.
+        // The sticky bit, as in /tmp: others cannot replace the file.
         && found.mode() & 0o1000 == 0
         && seen.insert(absolute(folder))
     {
@@ -64,14 +64,14 @@ fn writers(path: &Path, found: &Metadata, what: &str) -> CheckResult {
 }
 
 fn is_written_by_others(found: &Metadata) -> bool {
-    // A group of one's own, as root's, is nobody else.
+    // The group root holds no other user.
     let group_is_root = found.gid() == 0 && found.uid() == 0;
     found.mode() & if group_is_root { 0o002 } else { OTHERS_WRITE } != 0
 }
 
 /// Whether the user that authdrift runs as could change who approves.
 fn of_service(store: &Path, paths: &[PathBuf]) -> Option<CheckResult> {
-    // The database belongs to whoever watches.
+    // The owner of the database is the user that the service runs as.
     let service = fs::metadata(store).or_else(|_| fs::metadata("/proc/self")).ok()?.uid();
     let owned: Vec<String> = paths
         .iter()
@@ -87,7 +87,7 @@ fn of_service(store: &Path, paths: &[PathBuf]) -> Option<CheckResult> {
     Some(CheckResult::warning(Check::File, owned.join(", "), why, help))
 }
 
-/// The database and what lies beside it: nobody else may read them.
+/// The database and its key must not be readable by other users.
 fn of_database(store: &Path, seen: &mut BTreeSet<PathBuf>) -> Vec<CheckResult> {
     let mut findings = Vec::new();
     let mut owner = None;

@@ -16,13 +16,13 @@ word!(
     Check {
         /// The configuration file and the catalogue.
         Configuration = "configuration",
-        /// Whether somebody hears of everything.
+        /// Every alert has a receiver.
         Routes = "routes",
-        /// Who may write and read a file.
+        /// Permissions of a file.
         File = "file",
         /// A secret is where the configuration says.
         Secret = "secret",
-        /// Who may approve.
+        /// Approvers and their keys.
         Signers = "signers",
         /// A key that may approve ends.
         SignerExpiry = "signer-expiry",
@@ -156,7 +156,7 @@ impl CheckResult {
         self.check
     }
 
-    /// Whether somebody should do something about it.
+    /// Whether it is a warning or a failure.
     pub(super) fn is_trouble(&self) -> bool {
         matches!(self.status, Status::Warning | Status::Failure)
     }

@@ -1,4 +1,4 @@
-//! Who is told: can everybody be reached, and would they take a message?
+//! Receivers: can each be reached, and would it accept a message?
 
 use super::finding::{Check, CheckResult};
 use super::{secret, vendor};
@@ -148,7 +148,7 @@ async fn sample(context: &Context, receiver: &Receiver) -> CheckResult {
     }
 }
 
-/// Whether somebody elsewhere misses the watch when it falls silent.
+/// Whether a heartbeat service is configured and can be reached.
 pub(super) async fn heartbeat(context: &Context, send: bool) -> Vec<CheckResult> {
     let Some(place) = &context.config.heartbeat else {
         let why = "none is configured: if this machine dies, nobody is told";

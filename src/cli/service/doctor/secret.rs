@@ -1,4 +1,4 @@
-//! Secrets are where the configuration says, nobody else reads them, and what is there can be a secret.
+//! Secrets: each exists where the configuration says, is private, and has the form of a secret.
 
 use std::path::Path;
 

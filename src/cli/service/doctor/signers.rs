@@ -1,4 +1,4 @@
-//! Who may approve: enough people, with keys that count today and for a while.
+//! Approvers: there are enough, and their keys are valid today and for a while.
 
 use std::collections::BTreeSet;
 

@@ -46,7 +46,7 @@ pub(super) async fn check(context: &Context, instance: &Instance, line: &Progres
         findings.push(skipped("not read, because no host of it can be reached"));
     } else {
         let start = context.clock.now();
-        // Somebody waits.
+        // A person waits for the result.
         let limits = Limits { tries: 2, busy_tries: 3, ..context.limits.clone() };
         let read = match Reader::new(instance, limits) {
             Ok(reader) => {
@@ -351,7 +351,7 @@ fn clock(fetched: &Fetched, start: DateTime<Utc>, end: DateTime<Utc>) -> CheckRe
     compare_clocks(newest.to_utc(), start, end)
 }
 
-/// What is certain about the difference, however long the answers took.
+/// The difference that is certain, however long the answers took.
 fn compare_clocks(theirs: DateTime<Utc>, start: DateTime<Utc>, end: DateTime<Utc>) -> CheckResult {
     let (ahead, behind) = (start - theirs, theirs - end);
     let (difference, which) = if ahead > behind { (ahead, "ahead of") } else { (behind, "behind") };

@@ -1,4 +1,4 @@
-//! What is to be written: from the flags, or asked on a terminal.
+//! The answers that a configuration is made from: flags, or questions on a terminal.
 
 use std::path::PathBuf;
 
@@ -13,7 +13,7 @@ use crate::exit::Exit;
 use crate::model::display_safe;
 use crate::model::instance::is_valid_name;
 
-/// How long a key may approve before it has to be listed anew.
+/// How long a key may approve before its entry must be renewed.
 const VALIDITY: Days = Days::new(365);
 
 /// Everything that only a person can say.
@@ -46,7 +46,7 @@ pub(super) struct Approver {
     pub(super) file: Option<PathBuf>,
 }
 
-/// In whose name a key for trying out signs. Nobody's, so that no alert looks as if a person had approved.
+/// The principal of a trial key. It names no person, so that no alert looks as if a person had approved.
 pub(in crate::cli) const TRIAL: &str = "trial@localhost";
 
 impl Answers {

@@ -86,7 +86,7 @@ pub(super) struct Staged<'a> {
 impl<'a> Staged<'a> {
     pub(super) fn new(folder: &'a Folder) -> Result<Self, CliError> {
         let made_folder = !folder.path.exists();
-        // The service reads its folder as its own user; what is for one person is for nobody else.
+        // The service reads its folder as its own user. The folder of a person is private.
         let mode = if folder.kind == FolderKind::System { 0o755 } else { 0o700 };
         let make = |mode: u32, path: &Path| fs::DirBuilder::new().recursive(true).mode(mode).create(path);
         make(mode, &folder.path).map_err(|error| failed(&folder.path, &error))?;

@@ -1,4 +1,4 @@
-//! The public key of whoever may approve: read, found in `~/.ssh`, or made for trying out.
+//! The public key of the approver: read, found in `~/.ssh`, or made for a trial.
 
 use std::fs::{self, File};
 use std::io::Read;
@@ -59,7 +59,7 @@ impl PublicLine {
         Ok(Self { key, text, comment: comment.to_owned() })
     }
 
-    /// Reads a file that somebody named.
+    /// Reads the file of `--key`.
     pub(super) fn read_file(path: &Path) -> Result<Self, CliError> {
         let shown = display_safe(&path.display().to_string());
         let bad = |reason: String| CliError::new(Exit::Usage, format!("cannot use the key '{shown}': {reason}"));
