@@ -187,7 +187,7 @@ notice_kinds! {
         title: "Changes announced";
         clause: "changes were announced";
         advice: "Announced changes are reported when the window ends; any other change of this instance alerts at once, as high \
-                 or higher. If none of you announced it, end it: `authdrift window close`.";
+                 or higher. If none of you announced it, end it: `authdrift silence expire`.";
     }
     SilenceEnded {
         event: "silence.ended", "a silence ended, and what it kept quiet";
