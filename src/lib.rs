@@ -33,6 +33,7 @@ pub mod diff;
 pub mod incident;
 pub mod message;
 pub mod plausibility;
+pub mod posture;
 pub mod schedule;
 pub mod sections;
 pub mod snapshot;

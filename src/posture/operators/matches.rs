@@ -1,0 +1,119 @@
+//! `matches` and `none-match`: texts against regular expressions.
+
+use std::sync::Arc;
+
+use regex::Regex;
+use serde_json::Value;
+
+use super::super::judgement::{Gap, Judgement, UnknownReason};
+use super::super::number::Profile;
+use super::super::reader::Node;
+use super::super::source::{Scope, ValueSource};
+use super::{Condition, ConditionReader, Operator, Uses, judged};
+use crate::canonical;
+use crate::model::Pointer;
+
+#[derive(Debug)]
+struct Matches {
+    source: Arc<ValueSource>,
+    patterns: Vec<Regex>,
+}
+
+#[derive(Debug)]
+struct NoneMatch(Matches);
+
+/// `matches = [text, pattern]`.
+pub(super) fn matches<'a>(reader: &ConditionReader<'_, 'a>, node: Node<'a>) -> Option<Condition> {
+    Some(Box::new(of(reader, node)?))
+}
+
+/// `none-match = [value, patterns]`: no text at any depth of the value matches.
+pub(super) fn none_match<'a>(reader: &ConditionReader<'_, 'a>, node: Node<'a>) -> Option<Condition> {
+    Some(Box::new(NoneMatch(of(reader, node)?)))
+}
+
+fn of<'a>(reader: &ConditionReader<'_, 'a>, node: Node<'a>) -> Option<Matches> {
+    let (source, patterns) = reader.pair(node)?;
+    Some(Matches { source, patterns: reader.regexes(patterns)? })
+}
+
+impl Matches {
+    fn is_match(&self, text: &str) -> bool {
+        self.patterns.iter().any(|pattern| pattern.is_match(text))
+    }
+}
+
+impl Operator for Matches {
+    fn judge(&self, scope: &Scope<'_>) -> Judgement {
+        judged(self.source.read(scope).and_then(|known| {
+            let is_match = match known.plain()? {
+                Value::Null => false,
+                _ => self.is_match(&known.text()?),
+            };
+            Ok(Judgement::of(is_match, vec![known.observation()]))
+        }))
+    }
+
+    fn expected(&self, _: Profile) -> String {
+        let patterns: Vec<&str> = self.patterns.iter().map(Regex::as_str).collect();
+        format!("like {}", patterns.join(" or "))
+    }
+
+    fn uses(&self, base: &[String], uses: &mut Uses) {
+        uses.source(&self.source, base);
+    }
+}
+
+impl Operator for NoneMatch {
+    fn judge(&self, scope: &Scope<'_>) -> Judgement {
+        judged(self.holds(scope))
+    }
+
+    fn expected(&self, _: Profile) -> String {
+        "nothing of the kind".to_owned()
+    }
+
+    fn uses(&self, base: &[String], uses: &mut Uses) {
+        self.0.uses(base, uses);
+    }
+}
+
+impl NoneMatch {
+    fn holds(&self, scope: &Scope<'_>) -> Result<Judgement, Gap> {
+        let known = self.0.source.read(scope)?;
+        let mut texts = Vec::new();
+        let is_whole = gather(&known.value, &known.path, &mut texts);
+        let found = texts.into_iter().filter(|(_, text)| self.0.is_match(text));
+        let found: Vec<_> = found
+            .map(|(path, text)| super::super::judgement::Observation {
+                path,
+                value: Value::String(text.to_owned()),
+                ..known.observation()
+            })
+            .collect();
+        match (found.is_empty(), is_whole) {
+            (false, _) => Ok(Judgement::of(false, found)),
+            (true, true) => Ok(Judgement::of(true, vec![known.observation()])),
+            // Some text is kept as its digest only, so nobody knows what it says.
+            (true, false) => Err(known.gap(UnknownReason::DecidedInCode)),
+        }
+    }
+}
+
+/// Every text in `value`; whether all of them could be seen.
+fn gather<'v>(value: &'v Value, path: &Pointer, texts: &mut Vec<(Pointer, &'v str)>) -> bool {
+    if canonical::is_placeholder(value) {
+        return false;
+    }
+    match value {
+        Value::String(text) => {
+            texts.push((path.clone(), text));
+            true
+        }
+        Value::Array(items) => items.iter().fold(true, |is_whole, item| gather(item, path, texts) && is_whole),
+        Value::Object(fields) => fields
+            .iter()
+            .fold(true, |is_whole, (name, field)| gather(field, &path.child(name), texts) && is_whole),
+        _ => true,
+    }
+}

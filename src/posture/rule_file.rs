@@ -1,0 +1,364 @@
+//! Reads rules from TOML: the built-in ones, and later those of a user.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, LazyLock};
+
+use toml::Spanned;
+use toml::de::DeTable;
+
+use super::judgement::UnknownReason;
+use super::number::{Number, Profile};
+use super::operators::{Condition, ConditionReader};
+use super::reader::{Fields, Mistake, Mistakes, Node, items, number, text, value};
+use super::rule::{Example, Examples, Remedy, Rule, RuleKind, RuleSet, VendorCheck};
+use super::source::{ReadPath, SourceKind, ValueSource};
+use crate::model::{Category, Digest, Provider, Severity, Unit};
+
+/// The files of the program, in the order in which people see them.
+const FILES: &[(&str, &str)] = &[
+    ("numbers.toml", include_str!("../../baselines/rules/numbers.toml")),
+    ("sessions.toml", include_str!("../../baselines/rules/sessions.toml")),
+    ("second-factors.toml", include_str!("../../baselines/rules/second-factors.toml")),
+    ("passwords.toml", include_str!("../../baselines/rules/passwords.toml")),
+    ("attack-protection.toml", include_str!("../../baselines/rules/attack-protection.toml")),
+    ("sign-up.toml", include_str!("../../baselines/rules/sign-up.toml")),
+    ("urls.toml", include_str!("../../baselines/rules/urls.toml")),
+    ("applications.toml", include_str!("../../baselines/rules/applications.toml")),
+    ("tokens.toml", include_str!("../../baselines/rules/tokens.toml")),
+    ("templates.toml", include_str!("../../baselines/rules/templates.toml")),
+    ("connections.toml", include_str!("../../baselines/rules/connections.toml")),
+    ("organizations.toml", include_str!("../../baselines/rules/organizations.toml")),
+    ("instance.toml", include_str!("../../baselines/rules/instance.toml")),
+    ("people.toml", include_str!("../../baselines/rules/people.toml")),
+];
+
+impl RuleSet {
+    /// The rules of the program.
+    pub fn built_in() -> &'static Self {
+        static BUILT_IN: LazyLock<RuleSet> = LazyLock::new(|| {
+            let mut library = Library::default();
+            for (name, text) in FILES {
+                let mistakes = library.read(text);
+                assert!(mistakes.is_empty(), "internal: {}", shown(name, text, &mistakes));
+            }
+            library.into_set()
+        });
+        &BUILT_IN
+    }
+
+    /// The rules of the program with those of a user before them. A number or a rule of the same name takes the place of the
+    /// built-in one.
+    ///
+    /// # Errors
+    /// Everything that is wrong with the text.
+    pub fn with_own(text: &str) -> Result<Self, Vec<Mistake>> {
+        let mut library = Library::default();
+        // The numbers first: the own ones are used by the built-in rules too.
+        for (_, text) in FILES.iter().take(1) {
+            library.read(text);
+        }
+        let mistakes = library.read(text);
+        if !mistakes.is_empty() {
+            return Err(mistakes);
+        }
+        for (_, text) in FILES.iter().skip(1) {
+            library.read(text);
+        }
+        Ok(library.into_set())
+    }
+}
+
+/// Mistakes with the line of each.
+fn shown(name: &str, text: &str, mistakes: &[Mistake]) -> String {
+    let line = |at: usize| text.get(..at).unwrap_or_default().matches('\n').count() + 1;
+    let lines = mistakes.iter().map(|mistake| format!("{name}:{}: {}", line(mistake.span.start), mistake.message));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// What was read so far.
+#[derive(Default)]
+struct Library {
+    rules: Vec<Arc<Rule>>,
+    numbers: BTreeMap<String, Arc<Number>>,
+    lists: BTreeMap<String, Vec<String>>,
+    texts: Vec<u8>,
+}
+
+impl Library {
+    fn into_set(self) -> RuleSet {
+        RuleSet { rules: self.rules, numbers: self.numbers, digest: Digest::of(&self.texts) }
+    }
+
+    /// Reads one file; what is wrong with it.
+    fn read(&mut self, text: &str) -> Vec<Mistake> {
+        self.texts.extend_from_slice(text.as_bytes());
+        let mistakes = Mistakes::default();
+        let (table, errors) = DeTable::parse_recoverable(text);
+        for error in errors {
+            mistakes.add(error.span().unwrap_or(text.len()..text.len()), error.message());
+        }
+        self.read_table(&table, &mistakes);
+        mistakes.into_list()
+    }
+
+    fn read_table<'a>(&mut self, table: &'a Spanned<DeTable<'a>>, mistakes: &'a Mistakes) {
+        let fields = Fields::of(table.get_ref(), 0..0, mistakes);
+        for number in fields.tables("number") {
+            if let Some(number) = read_number(number) {
+                self.numbers.insert(number.name.clone(), Arc::new(number));
+            }
+        }
+        for list in fields.tables("list") {
+            let (name, texts) = (list.required("name"), list.texts("texts"));
+            list.finish();
+            self.lists.extend(name.map(|name| (name, texts)));
+        }
+        let own: BTreeSet<String> = self.rules.iter().map(|rule| rule.id.clone()).collect();
+        let mut here = BTreeSet::new();
+        for rule in fields.tables("rule") {
+            let place = rule.place.clone();
+            let Some(rule) = self.rule(rule) else { continue };
+            if !here.insert(rule.id.clone()) {
+                mistakes.add(place, format!("'{}' is there twice", rule.id));
+            } else if !own.contains(&rule.id) {
+                self.rules.push(Arc::new(rule));
+            }
+        }
+        fields.finish();
+    }
+
+    fn rule(&self, fields: Fields<'_>) -> Option<Rule> {
+        let id = fields.required("id");
+        let mistakes = fields.mistakes;
+        let is_kebab = |id: &String| id.split('-').all(|word| !word.is_empty() && word.bytes().all(is_kebab_byte));
+        if id.as_ref().is_some_and(|id| !is_kebab(id)) {
+            mistakes.add(fields.place.clone(), "the id is not in kebab case");
+        }
+        let remedy = fields.table("remedy").map(read_remedy).unwrap_or_default();
+        let unanswered = fields.word("unanswered", UnknownReason::from_word);
+        let mut checks = BTreeMap::new();
+        for (key, provider) in [("clerk", Provider::Clerk), ("auth0", Provider::Auth0)] {
+            let check = match (fields.table(key), unanswered) {
+                (Some(table), _) => self.check(table, &remedy),
+                (None, Some(reason)) => Some(without_question(reason, remedy.clone())),
+                (None, None) => None,
+            };
+            checks.extend(check.map(|check| (provider, check)));
+        }
+        let (title, why) = (fields.required("title"), fields.required("why"));
+        let severity = fields.word("severity", Severity::from_word);
+        let category = fields.word("category", Category::from_word);
+        let kind = fields.word("kind", RuleKind::from_word).unwrap_or(RuleKind::Auto);
+        let profiles = fields.words("profiles", Profile::from_word).unwrap_or_else(|| Profile::ALL.to_vec());
+        let revision = fields.value("revision").and_then(|revision| u32::try_from(revision.as_u64()?).ok());
+        let is_advice = fields.flag("advice");
+        let (criteria, references) = (fields.texts("criteria"), fields.texts("references"));
+        let (exception, peers) = (fields.text("exception").unwrap_or_default(), fields.texts("peers"));
+        if severity.is_none() || category.is_none() || revision.is_none() || checks.is_empty() {
+            let needed = "a rule has a revision, a severity, a category and a table 'clerk' or 'auth0'";
+            mistakes.add(fields.place.clone(), needed);
+        }
+        fields.finish();
+        Some(Rule {
+            id: id?,
+            revision: revision?,
+            title: title?,
+            why: why?,
+            severity: severity?,
+            category: category?,
+            kind,
+            profiles,
+            is_advice,
+            criteria,
+            references,
+            exception,
+            peers,
+            checks,
+        })
+    }
+
+    fn check<'a>(&self, fields: Fields<'a>, remedy: &Remedy) -> Option<VendorCheck> {
+        let mistakes = fields.mistakes;
+        let reads = fields.table("read");
+        let reads = reads.map(|reads| reads.entries().map(|(name, _, node)| (name, node)).collect());
+        let sources = SourceReader { reads: reads.unwrap_or_default(), done: RefCell::default(), mistakes };
+        for name in sources.reads.keys() {
+            sources.named(name);
+        }
+        let source = |node: Node<'a>| sources.source(node);
+        let reader = ConditionReader { mistakes, numbers: &self.numbers, lists: &self.lists, source: &source };
+        let one = |key| fields.get(key).and_then(|node| reader.condition(node));
+        let by_profile = |key| -> BTreeMap<Profile, Condition> {
+            let Some(table) = fields.table(key) else { return BTreeMap::new() };
+            let conditions = Profile::ALL.map(|profile| {
+                table.get(profile.as_str()).and_then(|node| Some((profile, reader.condition(node)?)))
+            });
+            table.finish();
+            conditions.into_iter().flatten().collect()
+        };
+        let per = fields.text("per").filter(|per| per != "instance");
+        let per = per.map(|per| {
+            let tokens: Vec<String> = per.parse::<crate::model::Pointer>().ok()?.tokens().to_vec();
+            Some((per.parse().ok()?, tokens))
+        });
+        if per == Some(None) {
+            mistakes.add(fields.place.clone(), "'per' is 'instance' or a pattern that begins with '/'");
+        }
+        let (per, per_tokens) = per.flatten().unzip();
+        let (choose, when, pass) = (one("where"), one("when"), one("pass"));
+        let (when_in, pass_in) = (by_profile("when-in"), by_profile("pass-in"));
+        let unanswered = fields.word("unanswered", UnknownReason::from_word);
+        let is_about_readings = fields.flag("readings");
+        if pass.is_none() && pass_in.is_empty() && unanswered.is_none() && !is_about_readings {
+            mistakes.add(fields.place.clone(), "there is no 'pass'");
+        }
+        let remedy = fields.table("remedy").map_or_else(|| remedy.clone(), read_remedy);
+        let note = fields.text("note").unwrap_or_default();
+        let examples = fields.table("example").map(read_examples).unwrap_or_default();
+        fields.finish();
+        let per_tokens = per_tokens.unwrap_or_default();
+        Some(VendorCheck {
+            per, remedy, note, unanswered, examples, per_tokens, choose, when, when_in, pass, pass_in, is_about_readings,
+        })
+    }
+}
+
+fn is_kebab_byte(byte: u8) -> bool {
+    byte.is_ascii_lowercase() || byte.is_ascii_digit()
+}
+
+/// A rule that nothing in a snapshot answers.
+fn without_question(reason: UnknownReason, remedy: Remedy) -> VendorCheck {
+    VendorCheck {
+        per: None,
+        remedy,
+        note: String::new(),
+        unanswered: Some(reason),
+        examples: Examples::default(),
+        per_tokens: Vec::new(),
+        choose: None,
+        when: None,
+        when_in: BTreeMap::new(),
+        pass: None,
+        pass_in: BTreeMap::new(),
+        is_about_readings: false,
+    }
+}
+
+fn read_number(fields: Fields<'_>) -> Option<Number> {
+    let (name, title) = (fields.required("name"), fields.required("title"));
+    let unit = fields.word("unit", Unit::from_word);
+    let noun = fields.text("noun").unwrap_or_default();
+    let values = Profile::ALL.map(|profile| Some((profile, number(fields.get(profile.as_str())?)?)));
+    let (standard, source) =
+        (fields.text("standard").unwrap_or_default(), fields.text("source").unwrap_or_default());
+    fields.finish();
+    let values = values.into_iter().flatten().collect();
+    Some(Number { name: name?, title: title?, unit, noun, values, standard, source })
+}
+
+fn read_remedy(fields: Fields<'_>) -> Remedy {
+    let dashboard = fields.text("dashboard").unwrap_or_default();
+    let request = fields.text("request").unwrap_or_default();
+    fields.finish();
+    Remedy { dashboard, request }
+}
+
+fn read_examples(fields: Fields<'_>) -> Examples {
+    let of = |key| -> Vec<Example> {
+        let Some(node) = fields.get(key) else { return Vec::new() };
+        let nodes = items(node, fields.mistakes).unwrap_or_default();
+        let examples = nodes.into_iter().filter_map(|node| Fields::of_node(node, fields.mistakes));
+        examples.map(|example| example.entries().map(|(path, _, node)| (path, value(node))).collect()).collect()
+    };
+    let examples = Examples {
+        pass: of("pass"),
+        fail: of("fail"),
+        unknown: of("unknown"),
+        not_applicable: of("not-applicable"),
+    };
+    fields.finish();
+    examples
+}
+
+/// Reads the values of one rule; one may refer to another by name.
+struct SourceReader<'a> {
+    reads: BTreeMap<String, Node<'a>>,
+    /// Nothing while a read is under way: it may not refer to itself.
+    done: RefCell<BTreeMap<String, Option<Arc<ValueSource>>>>,
+    mistakes: &'a Mistakes,
+}
+
+impl<'a> SourceReader<'a> {
+    fn named(&self, name: &str) -> Option<Arc<ValueSource>> {
+        let node = self.reads.get(name)?;
+        if let Some(known) = self.done.borrow().get(name) {
+            return known.clone();
+        }
+        self.done.borrow_mut().insert(name.to_owned(), None);
+        let source = self.source(node);
+        self.done.borrow_mut().insert(name.to_owned(), source.clone());
+        source
+    }
+
+    /// A value: the name of a read, a path, or a table.
+    fn source(&self, node: Node<'a>) -> Option<Arc<ValueSource>> {
+        if let Some(text) = node.get_ref().as_str() {
+            return match (text, self.named(text)) {
+                (_, Some(named)) => Some(named),
+                ("it", None) => Some(Arc::new(ValueSource::plain(SourceKind::It))),
+                ("{key}", None) => Some(Arc::new(ValueSource::plain(SourceKind::Key))),
+                (text, None) => {
+                    Some(Arc::new(ValueSource::plain(SourceKind::Path(self.path(node, text.trim_start_matches('.'))?))))
+                }
+            };
+        }
+        let fields = Fields::of_node(node, self.mistakes)?;
+        let from = self.kind(&fields);
+        if from.is_none() {
+            self.mistakes.add(node.span(), "expected a path, or 'path', 'first', 'switch' or 'value'");
+        }
+        let map = fields.table("map").map(|map| map.entries().map(|(word, _, node)| (word, value(node))).collect());
+        let source = ValueSource {
+            from: from?,
+            default: fields.value("default"),
+            null: fields.value("null"),
+            off: fields.value("off"),
+            map,
+            negate: fields.flag("negate"),
+            digits: fields.flag("digits"),
+            unit: fields.word("unit", Unit::from_word),
+        };
+        fields.finish();
+        Some(Arc::new(source))
+    }
+
+    fn kind(&self, fields: &Fields<'a>) -> Option<SourceKind> {
+        let (path, first, on, constant) =
+            (fields.get("path"), fields.get("first"), fields.get("switch"), fields.value("value"));
+        let cases = fields.table("cases");
+        match (path, first, on, constant) {
+            (Some(node), None, None, None) => {
+                let text = text(node, self.mistakes)?;
+                Some(SourceKind::Path(self.path(node, text.trim_start_matches('.'))?))
+            }
+            (None, Some(node), None, None) => {
+                let sources = items(node, self.mistakes)?.into_iter().map(|node| self.source(node));
+                Some(SourceKind::First(sources.collect::<Option<_>>()?))
+            }
+            (None, None, Some(on), None) => {
+                let cases = cases?.entries().map(|(word, _, node)| Some((word, self.source(node)?)));
+                let cases = cases.collect::<Option<_>>()?;
+                Some(SourceKind::Switch { on: self.source(on)?, cases })
+            }
+            (None, None, None, Some(value)) => Some(SourceKind::Constant(value)),
+            _ => None,
+        }
+    }
+
+    fn path(&self, node: Node<'a>, text: &str) -> Option<ReadPath> {
+        let path = ReadPath::parse(text, |name| self.named(name));
+        path.map_err(|message| self.mistakes.add(node.span(), message)).ok()
+    }
+}
