@@ -27,3 +27,6 @@ pub use number::{Amount, Number, Profile};
 pub use reader::Mistake;
 pub use result::{RuleResult, RuleState};
 pub use rule::{Example, Examples, Remedy, Rule, RuleKind, RuleSet, VendorCheck};
+
+#[cfg(test)]
+mod tests;

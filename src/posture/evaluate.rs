@@ -34,8 +34,7 @@ pub fn evaluate(rules: &RuleSet, snapshot: &Snapshot, input: &AuditInput) -> Vec
     let provider = snapshot.instance.provider;
     let sections = rules.sections(provider, input.profile);
     let facts = Facts::new(snapshot, &sections, input.now, input.own.clone());
-    let of_profile = || rules.rules().iter().filter(|rule| rule.is_in(input.profile));
-    let checks = || of_profile().filter_map(|rule| Some((rule, rule.check(provider)?)));
+    let checks = || rules.rules().iter().filter_map(|rule| Some((rule, rule.check_in(provider, input.profile)?)));
     let others = judge_others(rules, &facts, checks().flat_map(|(_, check)| check.uses().rules), input.profile);
     let scope = Scope::of_instance(&facts, &others, input.profile);
     let mut results: Vec<(usize, RuleResult)> = Vec::new();
@@ -182,7 +181,7 @@ impl<'a> Audit<'_, 'a> {
             object: None,
             label: None,
             state,
-            severity: self.rule.severity,
+            severity: self.check.severity.unwrap_or(self.rule.severity),
             reason: None,
             unread: None,
             paths: Vec::new(),

@@ -49,6 +49,8 @@ pub struct Rule {
     pub profiles: Vec<Profile>,
     /// It is advice: nothing depends on it.
     pub is_advice: bool,
+    /// How long the answer of a person holds at most.
+    pub within: Option<Arc<Number>>,
     /// SOC 2 criteria.
     pub criteria: Vec<String>,
     /// What the standards say.
@@ -65,6 +67,10 @@ pub struct Rule {
 pub struct VendorCheck {
     /// What one result is about: nothing for the instance, else the objects at the pattern.
     pub per: Option<Pattern>,
+    /// How much it matters there, if that differs.
+    pub severity: Option<Severity>,
+    /// The profiles that have it there, if they differ.
+    pub profiles: Option<Vec<Profile>>,
     /// Where to click and what to send.
     pub remedy: Remedy,
     /// What one should know about how this vendor does it.
@@ -113,9 +119,10 @@ impl Rule {
         self.checks.get(&provider)
     }
 
-    /// Whether the profile has it.
-    pub fn is_in(&self, profile: Profile) -> bool {
-        self.profiles.contains(&profile)
+    /// The same, if the profile has the rule there.
+    pub fn check_in(&self, provider: Provider, profile: Profile) -> Option<&VendorCheck> {
+        let check = self.check(provider)?;
+        check.profiles.as_ref().unwrap_or(&self.profiles).contains(&profile).then_some(check)
     }
 
     /// The patterns of everything it reads from that vendor.
@@ -201,8 +208,8 @@ impl RuleSet {
 
     /// The sections that the rules of a profile read from that vendor.
     pub fn sections(&self, provider: Provider, profile: Profile) -> BTreeSet<String> {
-        let rules = self.rules.iter().filter(|rule| rule.is_in(profile));
-        let uses = rules.filter_map(|rule| rule.check(provider)).flat_map(|check| check.uses().paths);
+        let checks = self.rules.iter().filter_map(|rule| rule.check_in(provider, profile));
+        let uses = checks.flat_map(|check| check.uses().paths);
         uses.filter_map(|tokens| tokens.into_iter().next()).collect()
     }
 }

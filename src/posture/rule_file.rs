@@ -153,6 +153,14 @@ impl Library {
         let profiles = fields.words("profiles", Profile::from_word).unwrap_or_else(|| Profile::ALL.to_vec());
         let revision = fields.value("revision").and_then(|revision| u32::try_from(revision.as_u64()?).ok());
         let is_advice = fields.flag("advice");
+        let within = fields.text("within");
+        let within = within.and_then(|name| {
+            let number = self.numbers.get(&name).cloned();
+            if number.is_none() {
+                mistakes.add(fields.place.clone(), format!("no number is called '{name}'"));
+            }
+            number
+        });
         let (criteria, references) = (fields.texts("criteria"), fields.texts("references"));
         let (exception, peers) = (fields.text("exception").unwrap_or_default(), fields.texts("peers"));
         if severity.is_none() || category.is_none() || revision.is_none() || checks.is_empty() {
@@ -170,6 +178,7 @@ impl Library {
             kind,
             profiles,
             is_advice,
+            within,
             criteria,
             references,
             exception,
@@ -210,6 +219,8 @@ impl Library {
         let (when_in, pass_in) = (by_profile("when-in"), by_profile("pass-in"));
         let unanswered = fields.word("unanswered", UnknownReason::from_word);
         let is_about_readings = fields.flag("readings");
+        let severity = fields.word("severity", Severity::from_word);
+        let profiles = fields.words("profiles", Profile::from_word);
         if pass.is_none() && pass_in.is_empty() && unanswered.is_none() && !is_about_readings {
             mistakes.add(fields.place.clone(), "there is no 'pass'");
         }
@@ -219,7 +230,8 @@ impl Library {
         fields.finish();
         let per_tokens = per_tokens.unwrap_or_default();
         Some(VendorCheck {
-            per, remedy, note, unanswered, examples, per_tokens, choose, when, when_in, pass, pass_in, is_about_readings,
+            per, severity, profiles, remedy, note, unanswered, examples, per_tokens, choose, when, when_in, pass, pass_in,
+            is_about_readings,
         })
     }
 }
@@ -232,6 +244,8 @@ fn is_kebab_byte(byte: u8) -> bool {
 fn without_question(reason: UnknownReason, remedy: Remedy) -> VendorCheck {
     VendorCheck {
         per: None,
+        severity: None,
+        profiles: None,
         remedy,
         note: String::new(),
         unanswered: Some(reason),
@@ -308,6 +322,7 @@ impl<'a> SourceReader<'a> {
             return match (text, self.named(text)) {
                 (_, Some(named)) => Some(named),
                 ("it", None) => Some(Arc::new(ValueSource::plain(SourceKind::It))),
+                ("{parent}", None) => Some(Arc::new(ValueSource::plain(SourceKind::Parent))),
                 ("{key}", None) => Some(Arc::new(ValueSource::plain(SourceKind::Key))),
                 (text, None) => {
                     Some(Arc::new(ValueSource::plain(SourceKind::Path(self.path(node, text.trim_start_matches('.'))?))))
@@ -328,6 +343,7 @@ impl<'a> SourceReader<'a> {
             map,
             negate: fields.flag("negate"),
             digits: fields.flag("digits"),
+            zero: fields.value("zero"),
             unit: fields.word("unit", Unit::from_word),
         };
         fields.finish();

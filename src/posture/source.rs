@@ -84,6 +84,8 @@ pub(super) struct ValueSource {
     pub(super) negate: bool,
     /// The number at the end of a text: `node22`.
     pub(super) digits: bool,
+    /// What the number 0 means, if it is not simply the smallest.
+    pub(super) zero: Option<Value>,
     /// How a number is meant.
     pub(super) unit: Option<Unit>,
 }
@@ -100,6 +102,8 @@ pub(super) enum SourceKind {
     Constant(Value),
     /// The key of the object that is judged.
     Key,
+    /// The key of what the object is in.
+    Parent,
     /// The form that `agree` looks at.
     It,
 }
@@ -186,7 +190,17 @@ pub(super) const NEVER: &str = "never";
 
 impl ValueSource {
     pub(super) fn plain(from: SourceKind) -> Self {
-        Self { from, default: None, null: None, off: None, map: None, negate: false, digits: false, unit: None }
+        Self {
+            from,
+            default: None,
+            null: None,
+            off: None,
+            map: None,
+            negate: false,
+            digits: false,
+            zero: None,
+            unit: None,
+        }
     }
 
     /// What is read in that scope, or what is not known.
@@ -227,6 +241,12 @@ impl ValueSource {
                 let value = Cow::Owned(Value::String(scope.key().to_owned()));
                 Known { value, path: scope.base().clone(), is_default: false, unit: None }
             }
+            SourceKind::Parent => {
+                let tokens = scope.base().tokens();
+                let parent = tokens.len().checked_sub(2).and_then(|at| tokens.get(at)).cloned().unwrap_or_default();
+                let value = Cow::Owned(Value::String(parent));
+                Known { value, path: scope.base().clone(), is_default: false, unit: None }
+            }
             SourceKind::It => return scope.it.clone().ok_or_else(|| scope.no_it()),
         };
         self.transform(&mut known)?;
@@ -254,6 +274,9 @@ impl ValueSource {
             let digits = text.trim_start_matches(|letter: char| !letter.is_ascii_digit());
             known.value = Cow::Owned(digits.parse::<u32>().map(Value::from).map_err(|_| ambiguous)?);
         }
+        if let Some(zero) = self.zero.as_ref().filter(|_| known.value.as_f64() == Some(0.0)) {
+            known.value = Cow::Owned(zero.clone());
+        }
         Ok(())
     }
 
@@ -269,7 +292,7 @@ impl ValueSource {
                 on.patterns(base, found);
                 cases.values().for_each(|source| source.patterns(base, found));
             }
-            SourceKind::Constant(_) | SourceKind::Key | SourceKind::It => {}
+            SourceKind::Constant(_) | SourceKind::Key | SourceKind::Parent | SourceKind::It => {}
         }
     }
 
@@ -280,7 +303,7 @@ impl ValueSource {
             SourceKind::First(sources) => sources.first().map(|source| source.name()).unwrap_or_default(),
             SourceKind::Switch { cases, .. } => cases.values().next().map(|source| source.name()).unwrap_or_default(),
             SourceKind::Constant(value) => value.to_string(),
-            SourceKind::Key => "the name".to_owned(),
+            SourceKind::Key | SourceKind::Parent => "the name".to_owned(),
             SourceKind::It => String::new(),
         }
     }

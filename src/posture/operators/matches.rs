@@ -5,7 +5,7 @@ use std::sync::Arc;
 use regex::Regex;
 use serde_json::Value;
 
-use super::super::judgement::{Gap, Judgement, UnknownReason};
+use super::super::judgement::{Gap, Judgement, Observation, UnknownReason};
 use super::super::number::Profile;
 use super::super::reader::Node;
 use super::super::source::{Scope, ValueSource};
@@ -82,11 +82,12 @@ impl NoneMatch {
     fn holds(&self, scope: &Scope<'_>) -> Result<Judgement, Gap> {
         let known = self.0.source.read(scope)?;
         let mut texts = Vec::new();
-        let is_whole = gather(&known.value, &known.path, &mut texts);
-        let found = texts.into_iter().filter(|(_, text)| self.0.is_match(text));
+        let is_whole = gather(&known.value, &known.path, false, &mut texts);
+        let found = texts.into_iter().filter(|(_, _, text)| self.0.is_match(text));
         let found: Vec<_> = found
-            .map(|(path, text)| super::super::judgement::Observation {
+            .map(|(path, is_member, text)| Observation {
                 path,
+                is_member,
                 value: Value::String(text.to_owned()),
                 ..known.observation()
             })
@@ -100,20 +101,20 @@ impl NoneMatch {
     }
 }
 
-/// Every text in `value`; whether all of them could be seen.
-fn gather<'v>(value: &'v Value, path: &Pointer, texts: &mut Vec<(Pointer, &'v str)>) -> bool {
+/// Every text in `value`, and whether it is a member of a list; whether all of them could be seen.
+fn gather<'v>(value: &'v Value, path: &Pointer, is_member: bool, texts: &mut Vec<(Pointer, bool, &'v str)>) -> bool {
     if canonical::is_placeholder(value) {
         return false;
     }
     match value {
         Value::String(text) => {
-            texts.push((path.clone(), text));
+            texts.push((path.clone(), is_member, text));
             true
         }
-        Value::Array(items) => items.iter().fold(true, |is_whole, item| gather(item, path, texts) && is_whole),
+        Value::Array(items) => items.iter().fold(true, |is_whole, item| gather(item, path, true, texts) && is_whole),
         Value::Object(fields) => fields
             .iter()
-            .fold(true, |is_whole, (name, field)| gather(field, &path.child(name), texts) && is_whole),
+            .fold(true, |is_whole, (name, field)| gather(field, &path.child(name), false, texts) && is_whole),
         _ => true,
     }
 }

@@ -1,20 +1,29 @@
 //! `contains`, `excludes`, `subset`: which members a set has.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::super::judgement::{Gap, Judgement};
+use super::super::judgement::{Gap, Judgement, UnknownReason};
 use super::super::number::Profile;
-use super::super::reader::{Node, value};
+use super::super::reader::{Fields, Node, value};
 use super::super::source::{Scope, ValueSource};
 use super::{Condition, ConditionReader, Operator, Uses, judged, list};
 
 #[derive(Debug)]
 struct Members {
     source: Arc<ValueSource>,
-    values: Vec<Value>,
+    values: MemberValues,
     want: MembersWanted,
+}
+
+/// The values that are looked for.
+#[derive(Debug)]
+enum MemberValues {
+    Fixed(Vec<Value>),
+    /// Another value says which.
+    By { source: Arc<ValueSource>, lists: BTreeMap<String, Vec<Value>> },
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -34,7 +43,7 @@ pub(super) fn contains<'a>(reader: &ConditionReader<'_, 'a>, node: Node<'a>) -> 
         Value::Array(values) => values,
         one => vec![one],
     };
-    Some(Box::new(Members { source, values, want: MembersWanted::Contains }))
+    Some(Box::new(Members { source, values: MemberValues::Fixed(values), want: MembersWanted::Contains }))
 }
 
 /// `excludes = [set, members]`.
@@ -42,28 +51,48 @@ pub(super) fn excludes<'a>(reader: &ConditionReader<'_, 'a>, node: Node<'a>) -> 
     of(reader, node, MembersWanted::Excludes)
 }
 
-/// `subset = [set, members]`.
+/// `subset = [set, members]`; `{ by = value, lists = { word = members } }` for members that depend on another value.
 pub(super) fn subset<'a>(reader: &ConditionReader<'_, 'a>, node: Node<'a>) -> Option<Condition> {
     of(reader, node, MembersWanted::Subset)
 }
 
 fn of<'a>(reader: &ConditionReader<'_, 'a>, node: Node<'a>, want: MembersWanted) -> Option<Condition> {
     let (source, members) = reader.pair(node)?;
-    Some(Box::new(Members { source, values: reader.values(members)?, want }))
+    let values = match members.get_ref().is_table() {
+        true => by(reader, members)?,
+        false => MemberValues::Fixed(reader.values(members)?),
+    };
+    Some(Box::new(Members { source, values, want }))
+}
+
+fn by<'a>(reader: &ConditionReader<'_, 'a>, node: Node<'a>) -> Option<MemberValues> {
+    let fields = Fields::of_node(node, reader.mistakes)?;
+    let source = fields.get("by").and_then(|by| reader.operand(by));
+    let lists = fields.table("lists");
+    let lists = lists.map(|lists| lists.entries().map(|(word, _, list)| Some((word, reader.values(list)?))).collect());
+    fields.finish();
+    Some(MemberValues::By { source: source?, lists: lists.flatten()? })
 }
 
 impl Members {
     fn holds(&self, scope: &Scope<'_>) -> Result<Judgement, Gap> {
         let known = self.source.read(scope)?;
         let members = known.members()?;
+        let values = match &self.values {
+            MemberValues::Fixed(values) => values,
+            MemberValues::By { source, lists } => {
+                let by = source.read(scope)?;
+                lists.get(&by.text()?).ok_or_else(|| by.gap(UnknownReason::Ambiguous))?
+            }
+        };
         let is_wrong = |member: &&Value| match self.want {
             MembersWanted::Contains => false,
-            MembersWanted::Excludes => self.values.contains(member),
-            MembersWanted::Subset => !self.values.contains(member),
+            MembersWanted::Excludes => values.contains(member),
+            MembersWanted::Subset => !values.contains(member),
         };
         let wrong: Vec<_> = members.iter().filter(is_wrong).map(|member| known.member(member)).collect();
         let is_whole =
-            !matches!(self.want, MembersWanted::Contains) || self.values.iter().all(|value| members.contains(value));
+            !matches!(self.want, MembersWanted::Contains) || values.iter().all(|value| members.contains(value));
         Ok(match wrong.is_empty() {
             true => Judgement::of(is_whole, vec![known.observation()]),
             false => Judgement::of(false, wrong),
@@ -77,14 +106,24 @@ impl Operator for Members {
     }
 
     fn expected(&self, _: Profile) -> String {
+        let values = match &self.values {
+            MemberValues::Fixed(values) => list(values, "and"),
+            MemberValues::By { source, lists } => {
+                let lists = lists.iter().map(|(word, values)| format!("{} ({word})", list(values, "and")));
+                format!("{} by {}", lists.collect::<Vec<_>>().join("; "), source.name())
+            }
+        };
         match self.want {
-            MembersWanted::Contains => format!("with {}", list(&self.values, "and")),
-            MembersWanted::Excludes => format!("without {}", list(&self.values, "and")),
-            MembersWanted::Subset => format!("nothing but {}", list(&self.values, "and")),
+            MembersWanted::Contains => format!("with {values}"),
+            MembersWanted::Excludes => format!("without {values}"),
+            MembersWanted::Subset => format!("nothing but {values}"),
         }
     }
 
     fn uses(&self, base: &[String], uses: &mut Uses) {
         uses.source(&self.source, base);
+        if let MemberValues::By { source, .. } = &self.values {
+            uses.source(source, base);
+        }
     }
 }
