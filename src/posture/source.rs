@@ -82,7 +82,7 @@ pub(super) struct ValueSource {
     pub(super) map: Option<BTreeMap<String, Value>>,
     /// A switch that says the opposite.
     pub(super) negate: bool,
-    /// The number at the end of a text: `node22`.
+    /// The first number in a text: `node22`.
     pub(super) digits: bool,
     /// What the number 0 means, if it is not simply the smallest.
     pub(super) zero: Option<Value>,
@@ -272,6 +272,7 @@ impl ValueSource {
         if self.digits {
             let text = known.text()?;
             let digits = text.trim_start_matches(|letter: char| !letter.is_ascii_digit());
+            let digits = digits.split(|letter: char| !letter.is_ascii_digit()).next().unwrap_or_default();
             known.value = Cow::Owned(digits.parse::<u32>().map(Value::from).map_err(|_| ambiguous)?);
         }
         if let Some(zero) = self.zero.as_ref().filter(|_| known.value.as_f64() == Some(0.0)) {

@@ -1,0 +1,156 @@
+//! Whatever is left out of a snapshot, no result becomes better.
+
+use authdrift::model::Pointer;
+use authdrift::posture::{Profile, RuleSet, RuleState, evaluate};
+use authdrift::sections::Table;
+use serde_json::Value;
+
+use super::support::fixtures;
+use super::{Said, input, said, snapshot, with_value};
+
+/// Fields whose absence has a meaning that the section tables do not have, and what it is.
+const OWN_DEFAULTS: &[(&str, &str)] = &[
+    ("/clients/*/jwt_configuration/alg", "HS256"),
+    ("/connections/*/options/brute_force_protection", "on"),
+    ("/connections/*/options/idpinitiated/enabled", "off"),
+    ("/connections/*/is_domain_connection", "no"),
+    ("/connections/*/options/passwordPolicy", "none, or the other form decides"),
+    ("/connections/*/options/password_complexity_options/min_length", "the level decides"),
+    ("/connections/*/options/password_history/enable", "off, or the other form decides"),
+    ("/connections/*/options/password_dictionary/enable", "off, or the other form decides"),
+    ("/connections/*/options/password_no_personal_info/enable", "off, or the other form decides"),
+    ("/connections/*/options/password_options/**", "off, or the other form decides"),
+    ("/tenants.settings/default_directory", "none"),
+    ("/tenants.settings/default_redirection_uri", "none"),
+    ("/tenants.settings/allowed_logout_urls", "none"),
+    ("/clients/*/initiate_login_uri", "none"),
+    ("/clients/*/app_type", "for one rule: not a kind that is told apart"),
+    ("/resource-servers/*/is_system", "an API of the customer"),
+    ("/client-grants/*/allow_all_scopes", "only those listed"),
+    ("/machines/*/default_token_ttl", "an hour"),
+    ("/organizations.connections/*/*/assign_membership_on_login", "no"),
+    ("/network-acls/*/rule/**", "nothing of the kind"),
+    ("/log-streams/*/filters/**", "nothing is left out"),
+    ("/enterprise_connections/*/saml_connection/**", "not SAML, or off"),
+    ("/jwt_templates/*/claims/**", "no such claim"),
+    ("/platform.config/session/claims/**", "no such claim"),
+    ("/tenants.settings/error_page/html", "no own page"),
+    ("/email-templates/*/enabled", "the object is not there at all"),
+    ("/clients.global/*/custom_login_page", "no page"),
+    ("/clients.global/*/custom_login_page_on", "on"),
+    ("/tenants.settings/flags/enable_client_connections", "here it is unknown: answers differ"),
+    ("/frontend.oauth-authorization-server/registration_endpoint", "no registration"),
+    ("/frontend.environment/display_config/*_url", "one target less"),
+    ("/platform.config/paths/*", "one target less"),
+    ("/actions.triggers.bindings/**", "nothing is bound"),
+];
+
+/// Every leaf, with its path: a list is one leaf.
+fn leaves(value: &Value, path: &Pointer, found: &mut Vec<Pointer>) {
+    match value {
+        Value::Object(fields) if !fields.is_empty() => {
+            fields.iter().for_each(|(name, field)| leaves(field, &path.child(name), found));
+        }
+        _ => found.push(path.clone()),
+    }
+}
+
+fn remove(value: &mut Value, tokens: &[String]) {
+    let Some((token, rest)) = tokens.split_first() else { return };
+    let Some(fields) = value.as_object_mut() else { return };
+    if rest.is_empty() {
+        fields.remove(token);
+    } else if let Some(field) = fields.get_mut(token) {
+        remove(field, rest);
+    }
+}
+
+fn set(value: &mut Value, tokens: &[String], to: &Value) {
+    let Some((token, rest)) = tokens.split_first() else { return value.clone_from(to) };
+    if let Some(field) = value.as_object_mut().and_then(|fields| fields.get_mut(token)) {
+        set(field, rest, to);
+    }
+}
+
+/// How good a state is.
+fn rank(state: RuleState) -> u8 {
+    match state {
+        RuleState::Fail | RuleState::Unknown => 0,
+        RuleState::NotApplicable => 1,
+        RuleState::Accepted | RuleState::Attested | RuleState::Pass => 2,
+    }
+}
+
+fn better(before: &Said, after: &Said) -> Vec<String> {
+    let is_better = |(object, now): &(&(String, Option<String>), &_)| {
+        let (now, _): &(RuleState, _) = now;
+        before.get(*object).is_some_and(|(was, _)| rank(*now) > rank(*was))
+    };
+    after.iter().filter(is_better).map(|((rule, object), (now, _))| format!("{rule} {object:?} is {now}")).collect()
+}
+
+#[test]
+fn no_result_is_better_without_a_section() {
+    for tenant in fixtures::tenants() {
+        let whole = snapshot(&tenant);
+        for profile in Profile::ALL {
+            let before = said(&evaluate(RuleSet::built_in(), &whole, &input(profile)));
+            for section in tenant.sections.keys() {
+                let mut less = whole.clone();
+                less.sections.remove(section);
+                let after = said(&evaluate(RuleSet::built_in(), &less, &input(profile)));
+                let better = better(&before, &after);
+                assert!(better.is_empty(), "{} {profile} without {section}: {better:?}", tenant.name);
+            }
+        }
+    }
+}
+
+#[test]
+fn no_result_is_better_without_a_leaf_and_what_is_absent_is_its_default() {
+    let mut problems = std::collections::BTreeSet::new();
+    for tenant in fixtures::tenants() {
+        let whole = snapshot(&tenant);
+        let table = Table::of(tenant.provider);
+        let profiles = [Profile::Banking, Profile::Consumer];
+        let before = profiles.map(|profile| said(&evaluate(RuleSet::built_in(), &whole, &input(profile))));
+        for (section, value) in whole.values() {
+            let mut found = Vec::new();
+            leaves(&value, &Pointer::of_section(section), &mut found);
+            for (place, leaf) in found.iter().filter(|leaf| leaf.tokens().len() > 1).enumerate() {
+                // What no rule reads changes nothing: of that, a sample is enough.
+                if RuleSet::built_in().rules_about(tenant.provider, leaf).is_empty() && place % 50 != 0 {
+                    continue;
+                }
+                let mut less = value.clone();
+                remove(&mut less, &leaf.tokens()[1..]);
+                let less = with_value(&whole, section, &less);
+                let is_own = OWN_DEFAULTS.iter().any(|(pattern, _)| {
+                    let pattern: authdrift::model::Pattern = pattern.parse().unwrap();
+                    pattern.matches(leaf.tokens())
+                });
+                for (profile, before) in profiles.into_iter().zip(&before) {
+                    let after = said(&evaluate(RuleSet::built_in(), &less, &input(profile)));
+                    if is_own {
+                        continue;
+                    }
+                    if let Some(default) = table.default_at(leaf) {
+                        let mut explicit = value.clone();
+                        set(&mut explicit, &leaf.tokens()[1..], default);
+                        let explicit = with_value(&whole, section, &explicit);
+                        let explicit = said(&evaluate(RuleSet::built_in(), &explicit, &input(profile)));
+                        if explicit != after {
+                            problems.insert(format!("{} {profile}: absent {leaf} is not {default}", tenant.name));
+                        }
+                        continue;
+                    }
+                    let better = better(before, &after);
+                    if !better.is_empty() {
+                        problems.insert(format!("{} {profile} without {leaf}: {better:?}", tenant.name));
+                    }
+                }
+            }
+        }
+    }
+    assert!(problems.is_empty(), "\n{}\n", problems.into_iter().collect::<Vec<_>>().join("\n"));
+}
