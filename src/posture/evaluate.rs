@@ -1,5 +1,6 @@
 //! Judges a snapshot by the rules.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -7,7 +8,7 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 
 use super::facts::{Facts, OwnFacts, Search};
-use super::judgement::{Gap, Holds, Judgement, UnknownReason};
+use super::judgement::{Gap, Holds, Judgement, Seen, UnknownReason};
 use super::number::Profile;
 use super::result::{RuleResult, RuleState};
 use super::rule::{Rule, RuleSet, VendorCheck};
@@ -39,46 +40,60 @@ pub fn evaluate(rules: &RuleSet, snapshot: &Snapshot, input: &AuditInput) -> Vec
     let scope = Scope::of_instance(&facts, &others, input.profile);
     let mut results: Vec<(usize, RuleResult)> = Vec::new();
     for (place, (rule, check)) in checks().enumerate().filter(|(_, (_, check))| !check.is_about_readings) {
-        let about = Audit { rule, check, scope: &scope, expected: check.expected(input.profile).into() };
+        let about = Audit::new(rule, check, &scope, check.expected(input.profile).into());
         results.extend(about.results().into_iter().map(|result| (place, result)));
     }
     let unread: BTreeSet<&str> = results.iter().filter_map(|(_, result)| result.unread.as_deref()).collect();
     let unread: Vec<Pointer> = unread.into_iter().map(Pointer::of_section).collect();
     for (place, (rule, check)) in checks().enumerate().filter(|(_, (_, check))| check.is_about_readings) {
-        let about = Audit { rule, check, scope: &scope, expected: "every section that a rule needs is read".into() };
+        let about = Audit::new(rule, check, &scope, "every section that a rule needs is read".into());
         let state = if unread.is_empty() { RuleState::Pass } else { RuleState::Fail };
-        results.push((place, RuleResult { paths: unread.clone(), ..about.result(state) }));
+        let observed = unread.iter().map(|path| Seen::at(path.clone(), Cow::Owned(Value::Null)).into()).collect();
+        results.push((place, RuleResult { observed, ..about.result(state) }));
     }
     results.sort_by_key(|(place, _)| *place);
     results.into_iter().map(|(_, result)| result).collect()
 }
 
-/// What the rules say that others refer to. They are about the whole instance, and refer to none that comes later.
-fn judge_others(
-    rules: &RuleSet,
-    facts: &Facts,
+/// What the rules say that others refer to. They are about the whole instance, and refer to none themselves.
+fn judge_others<'a>(
+    rules: &'a RuleSet,
+    facts: &'a Facts,
     wanted: impl Iterator<Item = String>,
     profile: Profile,
-) -> BTreeMap<String, Judgement> {
-    let wanted: BTreeSet<String> = wanted.collect();
-    let mut others = BTreeMap::new();
-    for rule in rules.rules().iter().filter(|rule| wanted.contains(&rule.id)) {
-        let pass = rule.check(facts.provider).and_then(|check| check.pass_in(profile));
-        let judgement = pass.map(|pass| pass.judge(&Scope::of_instance(facts, &others, profile)));
-        others.extend(judgement.map(|judgement| (rule.id.clone(), judgement)));
-    }
-    others
+) -> BTreeMap<String, Judgement<'a>> {
+    static NONE: BTreeMap<String, Judgement<'static>> = BTreeMap::new();
+    let scope = Scope::of_instance(facts, &NONE, profile);
+    let judge = |id: String| {
+        let pass = rules.rule(&id)?.check(facts.provider)?.pass_in(profile)?;
+        Some((id, pass.judge(&scope)))
+    };
+    wanted.collect::<BTreeSet<String>>().into_iter().filter_map(judge).collect()
 }
 
 /// One rule and one vendor.
-struct Audit<'r, 'a> {
-    rule: &'r Arc<Rule>,
-    check: &'r VendorCheck,
-    scope: &'r Scope<'a>,
+struct Audit<'a> {
+    rule: &'a Arc<Rule>,
+    check: &'a VendorCheck,
+    scope: &'a Scope<'a>,
     expected: Arc<str>,
+    /// The tokens of the list of objects, and how many levels of lists are in one another.
+    list: Arc<[String]>,
+    depth: usize,
+    /// The field by which people know an object.
+    label: Option<&'static str>,
 }
 
-impl<'a> Audit<'_, 'a> {
+impl<'a> Audit<'a> {
+    fn new(rule: &'a Arc<Rule>, check: &'a VendorCheck, scope: &'a Scope<'a>, expected: Arc<str>) -> Self {
+        let tokens = &check.per_tokens;
+        let depth = tokens.iter().filter(|token| token.contains('*')).count();
+        let list = tokens.iter().take(tokens.len() - depth).cloned().collect();
+        let row = tokens.first().and_then(|section| Table::of(scope.facts.provider).section(section));
+        let label = row.and_then(|row| row.label.as_deref());
+        Self { rule, check, scope, expected, list, depth, label }
+    }
+
     fn results(&self) -> Vec<RuleResult> {
         if let Some(reason) = self.check.unanswered {
             return vec![RuleResult { reason: Some(reason), ..self.result(RuleState::Unknown) }];
@@ -91,17 +106,16 @@ impl<'a> Audit<'_, 'a> {
 
     /// One result for each object; one for all if the list is not known or has none.
     fn per_object(&self, per: &Pattern) -> Vec<RuleResult> {
-        let (list, depth) = self.list();
-        let found = match self.scope.facts.search(&list) {
-            Ok(Search::Value(value, path)) => {
+        let found = match self.scope.facts.search(&self.list) {
+            Ok(Search::Value(value, place)) => {
                 let mut found = Vec::new();
-                objects(value, &path, depth, &mut found);
+                objects(value, &place.pointer(), self.depth, &mut found);
                 found.retain(|(path, _)| per.matches(path.tokens()) || path.last().is_empty());
                 found
             }
             Ok(Search::Off(_)) => Vec::new(),
-            Ok(Search::Absent(path)) => {
-                let gap = Gap { reason: UnknownReason::FieldAbsent, path, is_of_section: false };
+            Ok(Search::Absent(place)) => {
+                let gap = Gap { reason: UnknownReason::FieldAbsent, place, is_of_section: false };
                 return vec![self.unknown(gap, None)];
             }
             Err(gap) => return vec![self.unknown(gap, None)],
@@ -111,16 +125,9 @@ impl<'a> Audit<'_, 'a> {
         if results.is_empty() { vec![self.result(RuleState::NotApplicable)] } else { results }
     }
 
-    /// The tokens of the list of objects, and how many levels of lists are in one another.
-    fn list(&self) -> (Vec<String>, usize) {
-        let tokens = &self.check.per_tokens;
-        let depth = tokens.iter().filter(|token| token.contains('*')).count();
-        (tokens.iter().take(tokens.len() - depth).cloned().collect(), depth)
-    }
-
     fn about(&self, path: &Pointer, object: &'a Value) -> Option<RuleResult> {
         if canonical::unknown(object).is_some() {
-            let gap = Gap { reason: UnknownReason::Ambiguous, path: path.clone(), is_of_section: false };
+            let gap = Gap { reason: UnknownReason::Ambiguous, place: path.clone().into(), is_of_section: false };
             return Some(self.unknown(gap, Some((path, object))));
         }
         let scope = self.scope.about(path.clone(), object);
@@ -131,14 +138,14 @@ impl<'a> Audit<'_, 'a> {
                 Holds::Unknown(gap) => return Some(self.unknown(gap, Some((path, object)))),
             }
         }
-        if self.scope.facts.missing_scoped_field(path.section(), object) {
-            let gap = Gap { reason: UnknownReason::NotPermitted, path: path.clone(), is_of_section: false };
+        if self.scope.facts.is_cut_short(path.section(), object) {
+            let gap = Gap { reason: UnknownReason::NotPermitted, place: path.clone().into(), is_of_section: false };
             return Some(self.unknown(gap, Some((path, object))));
         }
         Some(self.judge(&scope, Some((path, object))))
     }
 
-    fn judge(&self, scope: &Scope<'_>, object: Option<(&Pointer, &Value)>) -> RuleResult {
+    fn judge(&self, scope: &Scope<'a>, object: Option<(&Pointer, &Value)>) -> RuleResult {
         let profile = scope.profile;
         match self.check.when_in(profile).map(|when| when.judge(scope).holds) {
             None | Some(Holds::Yes) => {}
@@ -152,25 +159,23 @@ impl<'a> Audit<'_, 'a> {
             Holds::Empty => RuleState::NotApplicable,
             Holds::Unknown(gap) => return self.unknown(gap, object),
         };
-        let mut paths: Vec<Pointer> = judgement.observed.iter().map(|seen| seen.path.clone()).collect();
-        paths.dedup();
-        self.named(object, RuleResult { paths, observed: judgement.observed, ..self.result(state) })
+        let observed = judgement.observed.into_iter().map(Into::into).collect();
+        self.named(object, RuleResult { observed, ..self.result(state) })
     }
 
     fn unknown(&self, gap: Gap, object: Option<(&Pointer, &Value)>) -> RuleResult {
-        let unread = gap.is_of_section.then(|| gap.path.section().to_owned());
+        let path = gap.place.pointer();
+        let unread = gap.is_of_section.then(|| path.section().to_owned());
         let unread = unread.filter(|_| gap.reason != UnknownReason::FieldAbsent);
-        let result =
-            RuleResult { reason: Some(gap.reason), unread, paths: vec![gap.path], ..self.result(RuleState::Unknown) };
+        let (reason, gap) = (Some(gap.reason), Some(path));
+        let result = RuleResult { reason, unread, gap, ..self.result(RuleState::Unknown) };
         self.named(object, result)
     }
 
     fn named(&self, object: Option<(&Pointer, &Value)>, result: RuleResult) -> RuleResult {
         let Some((path, value)) = object else { return result };
-        let (list, _) = self.list();
-        let key = path.tokens().get(list.len()..).unwrap_or_default().join("/");
-        let row = Table::of(self.scope.facts.provider).section(path.section());
-        let label = row.and_then(|row| row.label.as_ref()).and_then(|label| value.get(label)).and_then(Value::as_str);
+        let key = path.tokens().get(self.list.len()..).unwrap_or_default().join("/");
+        let label = self.label.and_then(|label| value.get(label)).and_then(Value::as_str);
         let object = Some(key).filter(|key| !key.is_empty());
         RuleResult { object, label: label.filter(|label| !label.is_empty()).map(str::to_owned), ..result }
     }
@@ -184,7 +189,7 @@ impl<'a> Audit<'_, 'a> {
             severity: self.check.severity.unwrap_or(self.rule.severity),
             reason: None,
             unread: None,
-            paths: Vec::new(),
+            gap: None,
             observed: Vec::new(),
             expected: Arc::clone(&self.expected),
             has_ended: false,

@@ -1,11 +1,12 @@
 //! What a snapshot tells the rules: the value of each section that they read, or why there is none.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
-use super::judgement::{Gap, UnknownReason};
+use super::judgement::{Gap, Place, UnknownReason};
 use crate::canonical;
 use crate::model::{Pointer, Provider, Severity, State};
 use crate::sections::{Shape, Table};
@@ -44,7 +45,8 @@ pub(super) struct Facts {
 
 #[derive(Debug)]
 enum SectionFact {
-    Value(Value),
+    /// Its value, and the field that its objects lack when a scope is missing, with their depth.
+    Value { value: Value, scoped: Option<(usize, &'static str)> },
     Off,
     Unread(UnknownReason),
 }
@@ -52,21 +54,26 @@ enum SectionFact {
 /// What there is at a path.
 #[derive(Debug)]
 pub(super) enum Search<'a> {
-    Value(&'a Value, Pointer),
+    Value(&'a Value, Place),
     /// It was read, and has no such field.
-    Absent(Pointer),
+    Absent(Place),
     /// The feature of the section is off.
-    Off(Pointer),
+    Off(Place),
 }
 
 impl Facts {
     /// Takes the sections named in `read` out of the snapshot.
     pub(super) fn new(snapshot: &Snapshot, read: &BTreeSet<String>, now: DateTime<Utc>, own: Option<OwnFacts>) -> Self {
+        let table = Table::of(snapshot.instance.provider);
+        let scoped = |section: &str| {
+            let row = table.section(section).filter(|row| row.shape == Shape::List)?;
+            row.scoped_field.as_ref().map(|scoped| (row.each.len(), scoped.field.as_str()))
+        };
         let fact = |section: &String| {
             let reading = snapshot.sections.get(section)?;
             let fact = match (UnknownReason::of_state(reading.state()), reading.document()) {
                 (Some(reason), _) => SectionFact::Unread(reason),
-                (None, Some(document)) => SectionFact::Value(document.read()),
+                (None, Some(document)) => SectionFact::Value { value: document.read(), scoped: scoped(section) },
                 (None, None) if reading.state() == State::Off => SectionFact::Off,
                 (None, None) => SectionFact::Unread(UnknownReason::Unreachable),
             };
@@ -77,28 +84,24 @@ impl Facts {
     }
 
     /// What there is at these tokens, of which the first is the section.
-    pub(super) fn search<'a>(&'a self, tokens: &[String]) -> Result<Search<'a>, Gap> {
-        let (section, rest) = tokens.split_first().map_or(("", tokens), |(section, rest)| (section.as_str(), rest));
-        let start = Pointer::of_section(section);
-        let unread = |reason| Err(Gap { reason, path: start.clone(), is_of_section: true });
+    pub(super) fn search<'a>(&'a self, tokens: &Arc<[String]>) -> Result<Search<'a>, Gap> {
+        let (section, rest) = tokens.split_first().map_or(("", &tokens[..]), |(section, rest)| (section.as_str(), rest));
+        let unread = |reason| Err(Gap { reason, place: Pointer::of_section(section).into(), is_of_section: true });
+        let place = Place::of(Arc::default(), Arc::clone(tokens));
         match self.sections.get(section) {
             None => unread(UnknownReason::NoCredential),
             Some(SectionFact::Unread(reason)) => unread(*reason),
-            Some(SectionFact::Off) => Ok(Search::Off(rest.iter().fold(start, |path, token| path.child(token)))),
-            Some(SectionFact::Value(value)) => {
-                let row = Table::of(self.provider).section(section);
-                let scoped = row.filter(|row| row.shape == Shape::List).and_then(|row| {
-                    row.scoped_field.as_ref().map(|scoped| (row.each.len(), scoped.field.as_str()))
-                });
-                descend(value, rest, start, scoped)
-            }
+            Some(SectionFact::Off) => Ok(Search::Off(place)),
+            Some(SectionFact::Value { value, scoped }) => descend(value, rest, place, *scoped),
         }
     }
 
-    /// What the answer would have, had the credential the scope for it: without this field, defaults mean nothing.
-    pub(super) fn missing_scoped_field(&self, section: &str, object: &Value) -> bool {
-        let row = Table::of(self.provider).section(section);
-        row.and_then(|row| row.scoped_field.as_ref()).is_some_and(|scoped| object.get(&scoped.field).is_none())
+    /// Whether an object of the section lacks the field that only a missing scope takes away: then defaults mean nothing.
+    pub(super) fn is_cut_short(&self, section: &str, object: &Value) -> bool {
+        match self.sections.get(section) {
+            Some(SectionFact::Value { scoped: Some((_, field)), .. }) => object.get(field).is_none(),
+            _ => false,
+        }
     }
 }
 
@@ -106,31 +109,26 @@ impl Facts {
 pub(super) fn descend<'a>(
     value: &'a Value,
     tokens: &[String],
-    start: Pointer,
+    place: Place,
     scoped: Option<(usize, &str)>,
 ) -> Result<Search<'a>, Gap> {
-    let (mut place, mut path) = (value, start);
+    let mut found = value;
     for (depth, token) in tokens.iter().enumerate() {
         // Below null there is null: the vendor says that nothing is set.
-        if place.is_null() {
-            path = tokens.iter().skip(depth).fold(path, |path, token| path.child(token));
-            return Ok(Search::Value(place, path));
+        if found.is_null() {
+            return Ok(Search::Value(found, place));
         }
-        path = path.child(token);
-        let Some(next) = place.get(token.as_str()) else {
-            path = tokens.iter().skip(depth + 1).fold(path, |path, token| path.child(token));
-            return Ok(Search::Absent(path));
-        };
+        let Some(next) = found.get(token.as_str()) else { return Ok(Search::Absent(place)) };
         if canonical::unknown(next).is_some() {
-            return Err(Gap { reason: UnknownReason::Ambiguous, path, is_of_section: false });
+            return Err(Gap { reason: UnknownReason::Ambiguous, place, is_of_section: false });
         }
         if let Some((level, field)) = scoped
             && level == depth
             && next.get(field).is_none()
         {
-            return Err(Gap { reason: UnknownReason::NotPermitted, path, is_of_section: false });
+            return Err(Gap { reason: UnknownReason::NotPermitted, place, is_of_section: false });
         }
-        place = next;
+        found = next;
     }
-    Ok(Search::Value(place, path))
+    Ok(Search::Value(found, place))
 }

@@ -1,5 +1,8 @@
 //! What a condition says: it holds, it fails, or nobody can tell. And what was looked at.
 
+use std::borrow::Cow;
+use std::sync::Arc;
+
 use serde_json::Value;
 
 use crate::model::{Pointer, State, Unit, word};
@@ -60,13 +63,64 @@ pub struct Observation {
     pub unit: Option<Unit>,
 }
 
+/// Where a value is. A pointer is only made of it for what is told: of most values nothing is.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Place {
+    base: Arc<Pointer>,
+    rest: Option<Arc<[String]>>,
+}
+
+impl Place {
+    pub(super) fn of(base: Arc<Pointer>, rest: Arc<[String]>) -> Self {
+        Self { base, rest: Some(rest) }
+    }
+
+    pub(super) fn pointer(&self) -> Pointer {
+        self.rest.iter().flat_map(|rest| rest.iter()).fold(self.base.as_ref().clone(), |path, token| path.child(token))
+    }
+}
+
+impl From<Pointer> for Place {
+    fn from(pointer: Pointer) -> Self {
+        Self { base: Arc::new(pointer), rest: None }
+    }
+}
+
 /// Something that was needed and is not known.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Gap {
     pub(super) reason: UnknownReason,
-    pub(super) path: Pointer,
+    pub(super) place: Place,
     /// The whole section could not be read.
     pub(super) is_of_section: bool,
+}
+
+/// An [`Observation`] that nobody has asked for yet.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Seen<'a> {
+    pub(super) place: Place,
+    pub(super) value: Cow<'a, Value>,
+    pub(super) is_member: bool,
+    pub(super) is_default: bool,
+    pub(super) unit: Option<Unit>,
+}
+
+impl<'a> Seen<'a> {
+    pub(super) fn at(path: Pointer, value: Cow<'a, Value>) -> Self {
+        Self { place: path.into(), value, is_member: false, is_default: false, unit: None }
+    }
+}
+
+impl From<Seen<'_>> for Observation {
+    fn from(seen: Seen<'_>) -> Self {
+        Self {
+            path: seen.place.pointer(),
+            value: seen.value.into_owned(),
+            is_member: seen.is_member,
+            is_default: seen.is_default,
+            unit: seen.unit,
+        }
+    }
 }
 
 /// What a condition says.
@@ -81,13 +135,13 @@ pub(super) enum Holds {
 
 /// What a condition says, and what it looked at to say so.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Judgement {
+pub(super) struct Judgement<'a> {
     pub(super) holds: Holds,
-    pub(super) observed: Vec<Observation>,
+    pub(super) observed: Vec<Seen<'a>>,
 }
 
-impl Judgement {
-    pub(super) fn of(holds: bool, observed: Vec<Observation>) -> Self {
+impl<'a> Judgement<'a> {
+    pub(super) fn of(holds: bool, observed: Vec<Seen<'a>>) -> Self {
         Self { holds: if holds { Holds::Yes } else { Holds::No }, observed }
     }
 
@@ -150,20 +204,20 @@ impl Judgement {
 mod tests {
     use super::*;
 
-    fn judgement(letter: char) -> Judgement {
+    fn judgement(letter: char) -> Judgement<'static> {
         match letter {
             'y' => Judgement::of(true, Vec::new()),
             'n' => Judgement::of(false, Vec::new()),
             'e' => Judgement::empty(),
             _ => Judgement::unknown(Gap {
                 reason: UnknownReason::FieldAbsent,
-                path: Pointer::default(),
+                place: Place::default(),
                 is_of_section: false,
             }),
         }
     }
 
-    fn letter(judgement: &Judgement) -> char {
+    fn letter(judgement: &Judgement<'_>) -> char {
         match judgement.holds {
             Holds::Yes => 'y',
             Holds::No => 'n',

@@ -30,7 +30,7 @@ use super::source::{Scope, ValueSource};
 /// One condition: it can be judged, described and asked what it uses.
 pub(super) trait Operator: Debug + Send + Sync {
     /// Whether it holds.
-    fn judge(&self, scope: &Scope<'_>) -> Judgement;
+    fn judge<'a>(&'a self, scope: &Scope<'a>) -> Judgement<'a>;
     /// What has to be there for it to hold, in that profile: `at most 60 minutes`.
     fn expected(&self, profile: Profile) -> String;
     /// What it uses, for any object below `base`.
@@ -206,7 +206,7 @@ impl<'a> ConditionReader<'_, 'a> {
 }
 
 /// What `judge` says of a value that was read; a value that was not makes it unknown.
-fn judged(result: Result<Judgement, Gap>) -> Judgement {
+fn judged(result: Result<Judgement<'_>, Gap>) -> Judgement<'_> {
     result.unwrap_or_else(Judgement::unknown)
 }
 

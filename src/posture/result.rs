@@ -41,9 +41,9 @@ pub struct RuleResult {
     pub reason: Option<UnknownReason>,
     /// The section that would have to be read, if it is one that could not be.
     pub unread: Option<String>,
-    /// Where it was looked, the places that decide.
-    pub paths: Vec<Pointer>,
-    /// The values in force there.
+    /// Where something is missing, if it is unknown.
+    pub gap: Option<Pointer>,
+    /// The values that decide, with their places.
     pub observed: Vec<Observation>,
     /// What should be there in this profile.
     pub expected: Arc<str>,
@@ -52,6 +52,13 @@ pub struct RuleResult {
 }
 
 impl RuleResult {
+    /// The places that decide, and the one where something is missing.
+    pub fn paths(&self) -> Vec<&Pointer> {
+        let mut paths: Vec<&Pointer> = self.observed.iter().map(|seen| &seen.path).chain(&self.gap).collect();
+        paths.dedup();
+        paths
+    }
+
     /// Whether somebody has to do something: it fails, or nobody knows.
     pub fn is_open(&self) -> bool {
         matches!(self.state, RuleState::Fail | RuleState::Unknown)

@@ -150,13 +150,17 @@ impl VendorCheck {
     /// Everything that its conditions use.
     pub(super) fn uses(&self) -> Uses {
         let mut uses = Uses::default();
+        self.add_uses(&mut uses);
+        uses
+    }
+
+    fn add_uses(&self, uses: &mut Uses) {
         let conditions = self.choose.iter().chain(&self.when).chain(self.when_in.values());
         let conditions = conditions.chain(&self.pass).chain(self.pass_in.values());
-        conditions.for_each(|condition| condition.uses(&self.per_tokens, &mut uses));
+        conditions.for_each(|condition| condition.uses(&self.per_tokens, uses));
         if !self.per_tokens.is_empty() {
             uses.paths.push(self.per_tokens.clone());
         }
-        uses
     }
 
     /// What has to be there in that profile, in words.
@@ -169,6 +173,8 @@ impl VendorCheck {
 #[derive(Debug)]
 pub struct RuleSet {
     pub(super) rules: Vec<Arc<Rule>>,
+    /// Rules that give no results and that the others may refer to.
+    pub(super) left_out: Vec<Arc<Rule>>,
     pub(super) numbers: BTreeMap<String, Arc<Number>>,
     pub(super) digest: Digest,
 }
@@ -181,7 +187,15 @@ impl RuleSet {
 
     /// The rule of that id.
     pub fn rule(&self, id: &str) -> Option<&Arc<Rule>> {
-        self.rules.iter().find(|rule| rule.id == id)
+        self.rules.iter().chain(&self.left_out).find(|rule| rule.id == id)
+    }
+
+    /// Those rules alone. They say what they say among all others.
+    #[must_use]
+    pub fn only(&self, is_wanted: impl Fn(&Rule) -> bool) -> Self {
+        let (rules, others) = self.rules.iter().cloned().partition(|rule| is_wanted(rule));
+        let left_out = self.left_out.iter().cloned().chain::<Vec<_>>(others).collect();
+        Self { rules, left_out, numbers: self.numbers.clone(), digest: self.digest.clone() }
     }
 
     /// Every number of the profiles.
@@ -208,8 +222,15 @@ impl RuleSet {
 
     /// The sections that the rules of a profile read from that vendor.
     pub fn sections(&self, provider: Provider, profile: Profile) -> BTreeSet<String> {
-        let checks = self.rules.iter().filter_map(|rule| rule.check_in(provider, profile));
-        let uses = checks.flat_map(|check| check.uses().paths);
-        uses.filter_map(|tokens| tokens.into_iter().next()).collect()
+        let mut uses = Uses::default();
+        for check in self.rules.iter().filter_map(|rule| rule.check_in(provider, profile)) {
+            check.add_uses(&mut uses);
+        }
+        for id in std::mem::take(&mut uses.rules) {
+            if let Some(check) = self.rule(&id).and_then(|rule| rule.check(provider)) {
+                check.add_uses(&mut uses);
+            }
+        }
+        uses.paths.into_iter().filter_map(|tokens| tokens.into_iter().next()).collect()
     }
 }

@@ -87,7 +87,7 @@ struct Library {
 
 impl Library {
     fn into_set(self) -> RuleSet {
-        RuleSet { rules: self.rules, numbers: self.numbers, digest: Digest::of(&self.texts) }
+        RuleSet { rules: self.rules, left_out: Vec::new(), numbers: self.numbers, digest: Digest::of(&self.texts) }
     }
 
     /// Reads one file; what is wrong with it.

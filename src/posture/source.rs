@@ -9,7 +9,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::facts::{Facts, Search, descend};
-use super::judgement::{Gap, Judgement, Observation, UnknownReason};
+use super::judgement::{Gap, Judgement, Place, Seen, UnknownReason};
 use super::number::{Amount, Profile};
 use crate::canonical;
 use crate::model::{Pointer, Unit};
@@ -21,23 +21,23 @@ pub(super) use path::ReadPath;
 pub(super) struct Scope<'a> {
     pub(super) facts: &'a Facts,
     /// What the rules say that others refer to.
-    pub(super) others: &'a BTreeMap<String, Judgement>,
+    pub(super) others: &'a BTreeMap<String, Judgement<'a>>,
     pub(super) profile: Profile,
     object: Option<&'a Value>,
-    base: Pointer,
+    base: Arc<Pointer>,
     /// The form that `agree` looks at.
     pub(super) it: Option<Known<'a>>,
 }
 
 impl<'a> Scope<'a> {
     /// The whole instance.
-    pub(super) fn of_instance(facts: &'a Facts, others: &'a BTreeMap<String, Judgement>, profile: Profile) -> Self {
-        Self { facts, others, profile, object: None, base: Pointer::default(), it: None }
+    pub(super) fn of_instance(facts: &'a Facts, others: &'a BTreeMap<String, Judgement<'a>>, profile: Profile) -> Self {
+        Self { facts, others, profile, object: None, base: Arc::default(), it: None }
     }
 
     /// The same about one object.
-    pub(super) fn about(&self, base: Pointer, object: &'a Value) -> Self {
-        Self { object: Some(object), base, it: None, ..self.clone() }
+    pub(super) fn about(&self, base: impl Into<Arc<Pointer>>, object: &'a Value) -> Self {
+        Self { object: Some(object), base: base.into(), it: None, ..self.clone() }
     }
 
     /// The same with one of several forms.
@@ -51,20 +51,23 @@ impl<'a> Scope<'a> {
     }
 
     /// Where the object is.
-    pub(super) fn base(&self) -> &Pointer {
-        &self.base
+    pub(super) fn place(&self) -> Place {
+        Place::of(Arc::clone(&self.base), Arc::default())
     }
 
-    pub(super) fn search(&self, path: &ReadPath) -> Result<Search<'a>, Gap> {
+    pub(super) fn search(&self, path: &'a ReadPath) -> Result<Search<'a>, Gap> {
         let tokens = path.resolve(self)?;
         match self.object {
-            Some(object) if !path.is_absolute() => descend(object, &tokens, self.base.clone(), None),
+            Some(object) if !path.is_absolute() => {
+                let place = Place::of(Arc::clone(&self.base), Arc::clone(&tokens));
+                descend(object, &tokens, place, None)
+            },
             _ => self.facts.search(&tokens),
         }
     }
 
     pub(super) fn no_it(&self) -> Gap {
-        Gap { reason: UnknownReason::Ambiguous, path: self.base.clone(), is_of_section: false }
+        Gap { reason: UnknownReason::Ambiguous, place: self.place(), is_of_section: false }
     }
 }
 
@@ -112,7 +115,7 @@ pub(super) enum SourceKind {
 #[derive(Debug, Clone)]
 pub(super) struct Known<'a> {
     pub(super) value: Cow<'a, Value>,
-    pub(super) path: Pointer,
+    pub(super) place: Place,
     pub(super) is_default: bool,
     pub(super) unit: Option<Unit>,
 }
@@ -127,11 +130,11 @@ impl<'a> Known<'a> {
         Err(self.gap(if is_code { UnknownReason::DecidedInCode } else { UnknownReason::Ambiguous }))
     }
 
-    pub(super) fn text(&self) -> Result<String, Gap> {
+    pub(super) fn text(&self) -> Result<Cow<'_, str>, Gap> {
         match self.plain()? {
-            Value::String(text) => Ok(text.clone()),
-            Value::Bool(flag) => Ok(flag.to_string()),
-            Value::Number(number) => Ok(number.to_string()),
+            Value::String(text) => Ok(Cow::Borrowed(text)),
+            Value::Bool(flag) => Ok(Cow::Borrowed(if *flag { "true" } else { "false" })),
+            Value::Number(number) => Ok(Cow::Owned(number.to_string())),
             _ => Err(self.gap(UnknownReason::Ambiguous)),
         }
     }
@@ -156,32 +159,20 @@ impl<'a> Known<'a> {
     }
 
     pub(super) fn gap(&self, reason: UnknownReason) -> Gap {
-        Gap { reason, path: self.path.clone(), is_of_section: false }
+        Gap { reason, place: self.place.clone(), is_of_section: false }
     }
 
-    pub(super) fn observation(&self) -> Observation {
-        Observation {
-            path: self.path.clone(),
-            value: self.value.clone().into_owned(),
-            is_member: false,
-            is_default: self.is_default,
-            unit: self.unit,
-        }
+    pub(super) fn seen(&self) -> Seen<'a> {
+        self.seen_as(self.value.clone())
     }
 
     /// One member of the set.
-    pub(super) fn member(&self, value: &Value) -> Observation {
-        Observation { value: value.clone(), is_member: true, ..self.observation_of(Value::Null) }
+    pub(super) fn member(&self, value: &Value) -> Seen<'a> {
+        Seen { is_member: true, ..self.seen_as(Cow::Owned(value.clone())) }
     }
 
-    fn observation_of(&self, value: Value) -> Observation {
-        Observation {
-            path: self.path.clone(),
-            value,
-            is_member: false,
-            is_default: self.is_default,
-            unit: self.unit,
-        }
+    fn seen_as(&self, value: Cow<'a, Value>) -> Seen<'a> {
+        Seen { place: self.place.clone(), value, is_member: false, is_default: self.is_default, unit: self.unit }
     }
 }
 
@@ -204,49 +195,42 @@ impl ValueSource {
     }
 
     /// What is read in that scope, or what is not known.
-    pub(super) fn read<'a>(&self, scope: &Scope<'a>) -> Result<Known<'a>, Gap> {
+    pub(super) fn read<'a>(&'a self, scope: &Scope<'a>) -> Result<Known<'a>, Gap> {
         let mut known = match &self.from {
             SourceKind::Path(path) => match scope.search(path)? {
-                Search::Value(Value::Null, path) if self.null.is_some() => {
-                    return Ok(self.standing(self.null.as_ref(), path, false));
+                Search::Value(Value::Null, place) if self.null.is_some() => {
+                    return Ok(self.standing(&self.null, place, false));
                 }
-                Search::Value(Value::Null, path) | Search::Absent(path) if self.default.is_some() => {
-                    return Ok(self.standing(self.default.as_ref(), path, true));
+                Search::Value(Value::Null, place) | Search::Absent(place) if self.default.is_some() => {
+                    return Ok(self.standing(&self.default, place, true));
                 }
-                Search::Off(path) if self.off.is_some() => return Ok(self.standing(self.off.as_ref(), path, false)),
-                Search::Value(value, path) => Known { value: Cow::Borrowed(value), path, is_default: false, unit: None },
-                Search::Absent(path) => {
-                    return Err(Gap { reason: UnknownReason::FieldAbsent, path, is_of_section: false });
+                Search::Off(place) if self.off.is_some() => return Ok(self.standing(&self.off, place, false)),
+                Search::Value(value, place) => {
+                    Known { value: Cow::Borrowed(value), place, is_default: false, unit: None }
                 }
-                Search::Off(path) => {
-                    return Err(Gap { reason: UnknownReason::FieldAbsent, path, is_of_section: true });
+                Search::Absent(place) => {
+                    return Err(Gap { reason: UnknownReason::FieldAbsent, place, is_of_section: false });
+                }
+                Search::Off(place) => {
+                    return Err(Gap { reason: UnknownReason::FieldAbsent, place, is_of_section: true });
                 }
             },
             SourceKind::First(sources) => match first(sources, scope) {
                 Err(gap) if gap.reason == UnknownReason::FieldAbsent && self.default.is_some() => {
-                    return Ok(self.standing(self.default.as_ref(), gap.path, true));
+                    return Ok(self.standing(&self.default, gap.place, true));
                 }
                 found => found?,
             },
             SourceKind::Switch { on, cases } => {
                 let known = on.read(scope)?;
-                let case = cases.get(&known.text()?).ok_or_else(|| known.gap(UnknownReason::Ambiguous))?;
+                let case = cases.get(known.text()?.as_ref()).ok_or_else(|| known.gap(UnknownReason::Ambiguous))?;
                 case.read(scope)?
             }
             SourceKind::Constant(value) => {
-                let path = scope.base().clone();
-                Known { value: Cow::Owned(value.clone()), path, is_default: false, unit: None }
+                Known { value: Cow::Borrowed(value), place: scope.place(), is_default: false, unit: None }
             }
-            SourceKind::Key => {
-                let value = Cow::Owned(Value::String(scope.key().to_owned()));
-                Known { value, path: scope.base().clone(), is_default: false, unit: None }
-            }
-            SourceKind::Parent => {
-                let tokens = scope.base().tokens();
-                let parent = tokens.len().checked_sub(2).and_then(|at| tokens.get(at)).cloned().unwrap_or_default();
-                let value = Cow::Owned(Value::String(parent));
-                Known { value, path: scope.base().clone(), is_default: false, unit: None }
-            }
+            SourceKind::Key => self.name_of(scope, 1),
+            SourceKind::Parent => self.name_of(scope, 2),
             SourceKind::It => return scope.it.clone().ok_or_else(|| scope.no_it()),
         };
         self.transform(&mut known)?;
@@ -254,29 +238,37 @@ impl ValueSource {
         Ok(known)
     }
 
-    /// A value that stands for an absent field, for null or for a section that is off.
-    fn standing<'a>(&self, value: Option<&Value>, path: Pointer, is_default: bool) -> Known<'a> {
-        Known { value: Cow::Owned(value.cloned().unwrap_or_default()), path, is_default, unit: self.unit }
+    /// The token of the object's path at that place, counted from the end.
+    fn name_of<'a>(&self, scope: &Scope<'a>, from_end: usize) -> Known<'a> {
+        let tokens = scope.base.tokens();
+        let name = tokens.len().checked_sub(from_end).and_then(|at| tokens.get(at)).cloned().unwrap_or_default();
+        Known { value: Cow::Owned(Value::String(name)), place: scope.place(), is_default: false, unit: None }
     }
 
-    fn transform(&self, known: &mut Known<'_>) -> Result<(), Gap> {
-        let ambiguous = known.gap(UnknownReason::Ambiguous);
+    /// A value that stands for an absent field, for null or for a section that is off.
+    fn standing<'a>(&self, value: &'a Option<Value>, place: Place, is_default: bool) -> Known<'a> {
+        let value = value.as_ref().map_or(Cow::Owned(Value::Null), Cow::Borrowed);
+        Known { value, place, is_default, unit: self.unit }
+    }
+
+    fn transform<'a>(&'a self, known: &mut Known<'a>) -> Result<(), Gap> {
         if let Some(map) = &self.map {
-            let value = map.get(&known.text()?).ok_or_else(|| ambiguous.clone())?;
-            known.value = Cow::Owned(value.clone());
+            let value = map.get(known.text()?.as_ref()).ok_or_else(|| known.gap(UnknownReason::Ambiguous))?;
+            known.value = Cow::Borrowed(value);
         }
         if self.negate {
-            let flag = known.value.as_bool().ok_or_else(|| ambiguous.clone())?;
+            let flag = known.value.as_bool().ok_or_else(|| known.gap(UnknownReason::Ambiguous))?;
             known.value = Cow::Owned(Value::Bool(!flag));
         }
         if self.digits {
             let text = known.text()?;
             let digits = text.trim_start_matches(|letter: char| !letter.is_ascii_digit());
             let digits = digits.split(|letter: char| !letter.is_ascii_digit()).next().unwrap_or_default();
-            known.value = Cow::Owned(digits.parse::<u32>().map(Value::from).map_err(|_| ambiguous)?);
+            let number = digits.parse::<u32>().map_err(|_| known.gap(UnknownReason::Ambiguous))?;
+            known.value = Cow::Owned(Value::from(number));
         }
         if let Some(zero) = self.zero.as_ref().filter(|_| known.value.as_f64() == Some(0.0)) {
-            known.value = Cow::Owned(zero.clone());
+            known.value = Cow::Borrowed(zero);
         }
         Ok(())
     }
@@ -311,7 +303,7 @@ impl ValueSource {
 }
 
 /// The first that can be read and is there. What could not be read weighs more than what is absent.
-fn first<'a>(sources: &[Arc<ValueSource>], scope: &Scope<'a>) -> Result<Known<'a>, Gap> {
+fn first<'a>(sources: &'a [Arc<ValueSource>], scope: &Scope<'a>) -> Result<Known<'a>, Gap> {
     let mut gaps: Vec<Gap> = Vec::new();
     for source in sources {
         match source.read(scope) {

@@ -47,7 +47,7 @@ fn time(known: &Known<'_>) -> Option<DateTime<Utc>> {
 }
 
 impl Distance {
-    fn holds(&self, scope: &Scope<'_>) -> Result<Judgement, Gap> {
+    fn holds<'a>(&'a self, scope: &Scope<'a>) -> Result<Judgement<'a>, Gap> {
         let known = self.source.read(scope)?;
         let time = time(&known).ok_or_else(|| known.gap(UnknownReason::Ambiguous))?;
         let limit = self.limit.amount(scope.profile).ok_or_else(|| known.gap(UnknownReason::NotConfigured))?;
@@ -55,12 +55,12 @@ impl Distance {
         #[allow(clippy::cast_precision_loss, reason = "seconds of centuries are exact")]
         let seconds = (if self.is_ahead { time - now } else { now - time }).num_seconds() as f64;
         let holds = if self.is_ahead { seconds > limit.in_base() } else { seconds <= limit.in_base() };
-        Ok(Judgement::of(holds, vec![known.observation()]))
+        Ok(Judgement::of(holds, vec![known.seen()]))
     }
 }
 
 impl Operator for Distance {
-    fn judge(&self, scope: &Scope<'_>) -> Judgement {
+    fn judge<'a>(&'a self, scope: &Scope<'a>) -> Judgement<'a> {
         judged(self.holds(scope))
     }
 

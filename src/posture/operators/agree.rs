@@ -33,13 +33,13 @@ pub(super) fn agree<'a>(reader: &ConditionReader<'_, 'a>, node: Node<'a>) -> Opt
 }
 
 impl Operator for Agree {
-    fn judge(&self, scope: &Scope<'_>) -> Judgement {
+    fn judge<'a>(&'a self, scope: &Scope<'a>) -> Judgement<'a> {
         let (mut judgements, mut first) = (Vec::new(), None);
         for form in &self.forms {
             match form.read(scope) {
                 Ok(known) => judgements.push(self.is.judge(&scope.with_it(known))),
-                Err(Gap { reason: UnknownReason::FieldAbsent, path, is_of_section: false }) => {
-                    first.get_or_insert(path);
+                Err(Gap { reason: UnknownReason::FieldAbsent, place, is_of_section: false }) => {
+                    first.get_or_insert(place);
                 }
                 Err(gap) => return Judgement::unknown(gap),
             }
@@ -48,20 +48,20 @@ impl Operator for Agree {
             return match self.absent.read(scope) {
                 Ok(mut known) => {
                     known.is_default = true;
-                    known.path = first.unwrap_or_default();
+                    known.place = first.unwrap_or_default();
                     self.is.judge(&scope.with_it(known))
                 }
                 Err(gap) => Judgement::unknown(gap),
             };
         }
-        let paths: Vec<_> = judgements.iter().flat_map(|one| one.observed.iter().map(|seen| seen.path.clone())).collect();
+        let place = judgements.iter().flat_map(|one| &one.observed).map(|seen| seen.place.clone()).next();
         let all = Judgement::all(judgements.clone());
         let any = Judgement::any(judgements);
         if all.holds == any.holds {
             return all;
         }
-        let path = paths.into_iter().next().unwrap_or_default();
-        Judgement::unknown(Gap { reason: UnknownReason::Ambiguous, path, is_of_section: false })
+        let place = place.unwrap_or_default();
+        Judgement::unknown(Gap { reason: UnknownReason::Ambiguous, place, is_of_section: false })
     }
 
     fn expected(&self, profile: Profile) -> String {

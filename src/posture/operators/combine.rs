@@ -38,7 +38,7 @@ fn joined(conditions: &[Condition], profile: Profile, word: &str) -> String {
 }
 
 impl Operator for AllOf {
-    fn judge(&self, scope: &Scope<'_>) -> Judgement {
+    fn judge<'a>(&'a self, scope: &Scope<'a>) -> Judgement<'a> {
         Judgement::all(self.0.iter().map(|condition| condition.judge(scope)))
     }
 
@@ -52,7 +52,7 @@ impl Operator for AllOf {
 }
 
 impl Operator for AnyOf {
-    fn judge(&self, scope: &Scope<'_>) -> Judgement {
+    fn judge<'a>(&'a self, scope: &Scope<'a>) -> Judgement<'a> {
         Judgement::any(self.0.iter().map(|condition| condition.judge(scope)))
     }
 
@@ -66,7 +66,7 @@ impl Operator for AnyOf {
 }
 
 impl Operator for Not {
-    fn judge(&self, scope: &Scope<'_>) -> Judgement {
+    fn judge<'a>(&'a self, scope: &Scope<'a>) -> Judgement<'a> {
         self.0.judge(scope).negated()
     }
 

@@ -52,16 +52,16 @@ fn equals<'a>(reader: &ConditionReader<'_, 'a>, node: Node<'a>, is_negated: bool
 }
 
 impl Equals {
-    fn holds(&self, scope: &Scope<'_>) -> Result<Judgement, Gap> {
+    fn holds<'a>(&'a self, scope: &Scope<'a>) -> Result<Judgement<'a>, Gap> {
         let known = self.source.read(scope)?;
         let found = known.plain()?;
-        let mut observed = vec![known.observation()];
+        let mut observed = vec![known.seen()];
         let is_equal = match &self.wanted {
             Target::Values(values) => values.iter().any(|wanted| is_same(wanted, found)),
             Target::Read(source) => {
                 let other = source.read(scope)?;
                 let is_equal = is_same(other.plain()?, found);
-                observed.push(other.observation());
+                observed.push(other.seen());
                 is_equal
             }
         };
@@ -75,7 +75,7 @@ fn is_same(one: &Value, other: &Value) -> bool {
 }
 
 impl Operator for Equals {
-    fn judge(&self, scope: &Scope<'_>) -> Judgement {
+    fn judge<'a>(&'a self, scope: &Scope<'a>) -> Judgement<'a> {
         judged(self.holds(scope))
     }
 

@@ -82,9 +82,9 @@ fn each<'v>(value: &'v Value, path: &Pointer, depth: usize, found: &mut Vec<(Poi
 }
 
 impl OfItems {
-    fn judge_item<'s>(&self, scope: &Scope<'s>, path: Pointer, item: &'s Value) -> Option<Judgement> {
+    fn judge_item<'a>(&'a self, scope: &Scope<'a>, path: Pointer, item: &'a Value) -> Option<Judgement<'a>> {
         if canonical::unknown(item).is_some() {
-            return Some(Judgement::unknown(Gap { reason: UnknownReason::Ambiguous, path, is_of_section: false }));
+            return Some(Judgement::unknown(Gap { reason: UnknownReason::Ambiguous, place: path.into(), is_of_section: false }));
         }
         let about = scope.about(path, item);
         let is = || self.is.judge(&about);
@@ -100,7 +100,7 @@ impl OfItems {
 }
 
 impl Operator for OfItems {
-    fn judge(&self, scope: &Scope<'_>) -> Judgement {
+    fn judge<'a>(&'a self, scope: &Scope<'a>) -> Judgement<'a> {
         let known = match self.of.read(scope) {
             Ok(known) => known,
             Err(gap) => return Judgement::unknown(gap),
@@ -109,18 +109,17 @@ impl Operator for OfItems {
             return Judgement::unknown(known.gap(UnknownReason::Ambiguous));
         }
         let mut found = Vec::new();
-        let list = match &known.value {
-            Cow::Borrowed(value) => value,
-            Cow::Owned(value) => value,
-        };
-        each(list, &known.path, self.depth, &mut found);
+        // What stands for a list that is not there has nothing in it.
+        if let Cow::Borrowed(list) = known.value {
+            each(list, &known.place.pointer(), self.depth, &mut found);
+        }
         let judgements = found.into_iter().filter_map(|(path, item)| self.judge_item(scope, path, item));
         let judgement = match self.want {
             ItemsWanted::Every => return Judgement::all(judgements),
             ItemsWanted::Any | ItemsWanted::None => Judgement::any(judgements),
         };
         let judgement = match judgement.holds {
-            Holds::Empty => Judgement::of(false, vec![known.observation()]),
+            Holds::Empty => Judgement::of(false, vec![known.seen()]),
             _ => judgement,
         };
         if self.want == ItemsWanted::None { judgement.negated() } else { judgement }

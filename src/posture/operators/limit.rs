@@ -31,7 +31,7 @@ fn bound<'a>(reader: &ConditionReader<'_, 'a>, node: Node<'a>, is_least: bool) -
 }
 
 impl Bound {
-    fn holds(&self, scope: &Scope<'_>) -> Result<Judgement, Gap> {
+    fn holds<'a>(&'a self, scope: &Scope<'a>) -> Result<Judgement<'a>, Gap> {
         let known = self.source.read(scope)?;
         let amount = known.amount()?;
         let limit = self.limit.amount(scope.profile).ok_or_else(|| known.gap(UnknownReason::NotConfigured))?;
@@ -40,12 +40,12 @@ impl Bound {
             None => (amount.number, limit.number),
         };
         let holds = if self.is_least { found >= limit } else { found <= limit };
-        Ok(Judgement::of(holds, vec![known.observation()]))
+        Ok(Judgement::of(holds, vec![known.seen()]))
     }
 }
 
 impl Operator for Bound {
-    fn judge(&self, scope: &Scope<'_>) -> Judgement {
+    fn judge<'a>(&'a self, scope: &Scope<'a>) -> Judgement<'a> {
         judged(self.holds(scope))
     }
 

@@ -1,17 +1,17 @@
 //! `matches` and `none-match`: texts against regular expressions.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use regex::Regex;
 use serde_json::Value;
 
-use super::super::judgement::{Gap, Judgement, Observation, UnknownReason};
+use super::super::judgement::{Gap, Judgement, Seen, UnknownReason};
 use super::super::number::Profile;
 use super::super::reader::Node;
 use super::super::source::{Scope, ValueSource};
 use super::{Condition, ConditionReader, Operator, Uses, judged};
 use crate::canonical;
-use crate::model::Pointer;
 
 #[derive(Debug)]
 struct Matches {
@@ -44,13 +44,13 @@ impl Matches {
 }
 
 impl Operator for Matches {
-    fn judge(&self, scope: &Scope<'_>) -> Judgement {
+    fn judge<'a>(&'a self, scope: &Scope<'a>) -> Judgement<'a> {
         judged(self.source.read(scope).and_then(|known| {
             let is_match = match known.plain()? {
                 Value::Null => false,
                 _ => self.is_match(&known.text()?),
             };
-            Ok(Judgement::of(is_match, vec![known.observation()]))
+            Ok(Judgement::of(is_match, vec![known.seen()]))
         }))
     }
 
@@ -65,7 +65,7 @@ impl Operator for Matches {
 }
 
 impl Operator for NoneMatch {
-    fn judge(&self, scope: &Scope<'_>) -> Judgement {
+    fn judge<'a>(&'a self, scope: &Scope<'a>) -> Judgement<'a> {
         judged(self.holds(scope))
     }
 
@@ -79,42 +79,52 @@ impl Operator for NoneMatch {
 }
 
 impl NoneMatch {
-    fn holds(&self, scope: &Scope<'_>) -> Result<Judgement, Gap> {
+    fn holds<'a>(&'a self, scope: &Scope<'a>) -> Result<Judgement<'a>, Gap> {
         let known = self.0.source.read(scope)?;
         let mut texts = Vec::new();
-        let is_whole = gather(&known.value, &known.path, false, &mut texts);
-        let found = texts.into_iter().filter(|(_, _, text)| self.0.is_match(text));
-        let found: Vec<_> = found
-            .map(|(path, is_member, text)| Observation {
-                path,
-                is_member,
-                value: Value::String(text.to_owned()),
-                ..known.observation()
-            })
-            .collect();
+        let is_whole = gather(&known.value, &mut Vec::new(), false, &mut texts);
+        texts.retain(|(_, _, text)| self.0.is_match(text));
+        let base = || known.place.pointer();
+        let seen = |(tokens, is_member, text): (Vec<String>, bool, &str)| Seen {
+            place: tokens.iter().fold(base(), |path, token| path.child(token)).into(),
+            value: Cow::Owned(Value::String(text.to_owned())),
+            is_member,
+            ..known.seen()
+        };
+        let found: Vec<Seen<'_>> = texts.into_iter().map(seen).collect();
         match (found.is_empty(), is_whole) {
             (false, _) => Ok(Judgement::of(false, found)),
-            (true, true) => Ok(Judgement::of(true, vec![known.observation()])),
+            (true, true) => Ok(Judgement::of(true, vec![known.seen()])),
             // Some text is kept as its digest only, so nobody knows what it says.
             (true, false) => Err(known.gap(UnknownReason::DecidedInCode)),
         }
     }
 }
 
-/// Every text in `value`, and whether it is a member of a list; whether all of them could be seen.
-fn gather<'v>(value: &'v Value, path: &Pointer, is_member: bool, texts: &mut Vec<(Pointer, bool, &'v str)>) -> bool {
+/// Every text in `value` with its place below, and whether it is a member of a list; whether all of them could be seen.
+fn gather<'v>(
+    value: &'v Value,
+    tokens: &mut Vec<String>,
+    is_member: bool,
+    texts: &mut Vec<(Vec<String>, bool, &'v str)>,
+) -> bool {
     if canonical::is_placeholder(value) {
         return false;
     }
     match value {
         Value::String(text) => {
-            texts.push((path.clone(), is_member, text));
+            texts.push((tokens.clone(), is_member, text));
             true
         }
-        Value::Array(items) => items.iter().fold(true, |is_whole, item| gather(item, path, true, texts) && is_whole),
-        Value::Object(fields) => fields
-            .iter()
-            .fold(true, |is_whole, (name, field)| gather(field, &path.child(name), false, texts) && is_whole),
+        Value::Array(items) => {
+            items.iter().fold(true, |is_whole, item| gather(item, tokens, true, texts) && is_whole)
+        }
+        Value::Object(fields) => fields.iter().fold(true, |is_whole, (name, field)| {
+            tokens.push(name.clone());
+            let is_seen = gather(field, tokens, false, texts);
+            tokens.pop();
+            is_seen && is_whole
+        }),
         _ => true,
     }
 }

@@ -75,14 +75,14 @@ fn by<'a>(reader: &ConditionReader<'_, 'a>, node: Node<'a>) -> Option<MemberValu
 }
 
 impl Members {
-    fn holds(&self, scope: &Scope<'_>) -> Result<Judgement, Gap> {
+    fn holds<'a>(&'a self, scope: &Scope<'a>) -> Result<Judgement<'a>, Gap> {
         let known = self.source.read(scope)?;
         let members = known.members()?;
         let values = match &self.values {
             MemberValues::Fixed(values) => values,
             MemberValues::By { source, lists } => {
                 let by = source.read(scope)?;
-                lists.get(&by.text()?).ok_or_else(|| by.gap(UnknownReason::Ambiguous))?
+                lists.get(by.text()?.as_ref()).ok_or_else(|| by.gap(UnknownReason::Ambiguous))?
             }
         };
         let is_wrong = |member: &&Value| match self.want {
@@ -94,14 +94,14 @@ impl Members {
         let is_whole =
             !matches!(self.want, MembersWanted::Contains) || values.iter().all(|value| members.contains(value));
         Ok(match wrong.is_empty() {
-            true => Judgement::of(is_whole, vec![known.observation()]),
+            true => Judgement::of(is_whole, vec![known.seen()]),
             false => Judgement::of(false, wrong),
         })
     }
 }
 
 impl Operator for Members {
-    fn judge(&self, scope: &Scope<'_>) -> Judgement {
+    fn judge<'a>(&'a self, scope: &Scope<'a>) -> Judgement<'a> {
         judged(self.holds(scope))
     }
 

@@ -14,7 +14,7 @@ use super::{Condition, ConditionReader, Limit, Operator, Uses};
 /// A rule in code.
 struct Function {
     name: &'static str,
-    judge: fn(&Scope<'_>, &[Limit]) -> Judgement,
+    judge: for<'a> fn(&Scope<'a>, &[Limit]) -> Judgement<'a>,
     /// What has to be there.
     expected: &'static str,
     /// What it reads.
@@ -61,7 +61,7 @@ impl Named {
 }
 
 impl Operator for Named {
-    fn judge(&self, scope: &Scope<'_>) -> Judgement {
+    fn judge<'a>(&'a self, scope: &Scope<'a>) -> Judgement<'a> {
         self.function().map_or_else(Judgement::empty, |function| (function.judge)(scope, &self.numbers))
     }
 

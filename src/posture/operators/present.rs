@@ -26,7 +26,7 @@ pub(super) fn empty<'a>(reader: &ConditionReader<'_, 'a>, node: Node<'a>) -> Opt
 }
 
 impl Operator for Present {
-    fn judge(&self, scope: &Scope<'_>) -> Judgement {
+    fn judge<'a>(&'a self, scope: &Scope<'a>) -> Judgement<'a> {
         judged(self.source.read(scope).map(|known| {
             let is_there = !is_nothing(&known.value);
             let holds = is_there != self.is_negated;
@@ -34,7 +34,7 @@ impl Operator for Present {
             let members = known.value.as_array().filter(|_| !holds && self.is_negated);
             let observed = match members {
                 Some(members) => members.iter().map(|member| known.member(member)).collect(),
-                None => vec![known.observation()],
+                None => vec![known.seen()],
             };
             Judgement::of(holds, observed)
         }))

@@ -15,10 +15,10 @@ pub(super) fn rule<'a>(reader: &ConditionReader<'_, 'a>, node: Node<'a>) -> Opti
 }
 
 impl Operator for RuleRef {
-    fn judge(&self, scope: &Scope<'_>) -> Judgement {
+    fn judge<'a>(&'a self, scope: &Scope<'a>) -> Judgement<'a> {
         scope.others.get(&self.0).cloned().unwrap_or_else(|| {
-            let (reason, path) = (UnknownReason::NotConfigured, scope.base().clone());
-            Judgement::unknown(Gap { reason, path, is_of_section: false })
+            let (reason, place) = (UnknownReason::NotConfigured, scope.place());
+            Judgement::unknown(Gap { reason, place, is_of_section: false })
         })
     }
 

@@ -22,12 +22,12 @@ pub(super) fn unknown_when<'a>(reader: &ConditionReader<'_, 'a>, node: Node<'a>)
 }
 
 impl Operator for UnknownWhen {
-    fn judge(&self, scope: &Scope<'_>) -> Judgement {
+    fn judge<'a>(&'a self, scope: &Scope<'a>) -> Judgement<'a> {
         let judgement = self.is.judge(scope);
         match judgement.holds {
             Holds::Yes => {
-                let path = judgement.observed.first().map(|seen| seen.path.clone()).unwrap_or_default();
-                Judgement::unknown(Gap { reason: self.reason, path, is_of_section: false })
+                let place = judgement.observed.first().map(|seen| seen.place.clone()).unwrap_or_default();
+                Judgement::unknown(Gap { reason: self.reason, place, is_of_section: false })
             }
             _ => judgement,
         }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::Value;
 use url::{Host, Url};
 
-use super::super::judgement::{Gap, Holds, Judgement, Observation, UnknownReason};
+use super::super::judgement::{Gap, Holds, Judgement, Seen, UnknownReason};
 use super::super::number::Profile;
 use super::super::reader::{Fields, Node, text};
 use super::super::source::{Scope, ValueSource};
@@ -97,7 +97,7 @@ fn is_this_machine(url: &Url) -> bool {
 }
 
 impl SafeUrls {
-    fn holds(&self, scope: &Scope<'_>) -> Result<Judgement, Gap> {
+    fn holds<'a>(&'a self, scope: &Scope<'a>) -> Result<Judgement<'a>, Gap> {
         let known = self.of.read(scope)?;
         let one;
         let (addresses, is_set) = match known.plain()? {
@@ -110,9 +110,9 @@ impl SafeUrls {
         };
         let observation = |address: &Value| match is_set {
             true => known.member(address),
-            false => known.observation(),
+            false => known.seen(),
         };
-        let (mut unsafe_ones, mut doubtful): (Vec<Observation>, Option<Gap>) = (Vec::new(), None);
+        let (mut unsafe_ones, mut doubtful): (Vec<Seen<'a>>, Option<Gap>) = (Vec::new(), None);
         for address in addresses {
             let Some(text) = address.as_str() else {
                 doubtful.get_or_insert(known.gap(UnknownReason::Ambiguous));
@@ -134,13 +134,13 @@ impl SafeUrls {
         match (unsafe_ones.is_empty(), doubtful) {
             (false, _) => Ok(Judgement::of(false, unsafe_ones)),
             (true, Some(gap)) => Err(gap),
-            (true, None) => Ok(Judgement::of(true, vec![known.observation()])),
+            (true, None) => Ok(Judgement::of(true, vec![known.seen()])),
         }
     }
 }
 
 impl Operator for SafeUrls {
-    fn judge(&self, scope: &Scope<'_>) -> Judgement {
+    fn judge<'a>(&'a self, scope: &Scope<'a>) -> Judgement<'a> {
         judged(self.holds(scope))
     }
 

@@ -7,11 +7,13 @@ use super::{Scope, ValueSource};
 use crate::model::Pointer;
 
 /// A path as a rule has it: absolute, or relative to the object that is judged. `{key}` is the key of the object, `{name}`
-/// what the read of that name found, `{name-x}` the same without the `x` it begins with.
+/// what the read of that name found, `{name|x}` the same without the `x` it begins with.
 #[derive(Debug, Clone)]
 pub(crate) struct ReadPath {
     is_absolute: bool,
     tokens: Vec<PathToken>,
+    /// All tokens, if no other value gives one.
+    fixed: Option<Arc<[String]>>,
 }
 
 #[derive(Debug, Clone)]
@@ -40,8 +42,9 @@ impl ReadPath {
                 }
             }
         };
-        let tokens = pointer.tokens().iter().map(token).collect::<Result<_, _>>()?;
-        Ok(Self { is_absolute, tokens })
+        let tokens = pointer.tokens().iter().map(token).collect::<Result<Vec<_>, _>>()?;
+        let is_fixed = tokens.iter().all(|token| matches!(token, PathToken::Name(_)));
+        Ok(Self { is_absolute, fixed: is_fixed.then(|| pointer.tokens().into()), tokens })
     }
 
     pub(crate) fn is_absolute(&self) -> bool {
@@ -49,12 +52,15 @@ impl ReadPath {
     }
 
     /// The tokens in that scope, without those of the object that a relative path begins at.
-    pub(crate) fn resolve(&self, scope: &Scope<'_>) -> Result<Vec<String>, Gap> {
-        let resolve = |token: &PathToken| {
+    pub(crate) fn resolve<'a>(&'a self, scope: &Scope<'a>) -> Result<Arc<[String]>, Gap> {
+        if let Some(fixed) = &self.fixed {
+            return Ok(Arc::clone(fixed));
+        }
+        let resolve = |token: &'a PathToken| {
             let (text, without) = match token {
                 PathToken::Name(name) => return Ok(name.clone()),
                 PathToken::Key { without } => (scope.key().to_owned(), without),
-                PathToken::Of { source, without } => (source.read(scope)?.text()?, without),
+                PathToken::Of { source, without } => (source.read(scope)?.text()?.into_owned(), without),
             };
             Ok(text.strip_prefix(without.as_str()).map_or(text.clone(), str::to_owned))
         };

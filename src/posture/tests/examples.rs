@@ -39,7 +39,7 @@ fn every_example_has_the_state_it_stands_under() {
                         rule.id,
                         wrong.state,
                         wrong.reason,
-                        wrong.paths.iter().map(ToString::to_string).collect::<Vec<_>>()
+                        wrong.paths().iter().map(ToString::to_string).collect::<Vec<_>>()
                     ));
                 } else if results.is_empty() {
                     problems.push(format!("{} {provider} {state} #{place}: no result", rule.id));

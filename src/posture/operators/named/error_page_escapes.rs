@@ -1,7 +1,9 @@
 //! The own error page of Auth0 escapes everything it shows.
 
+use std::borrow::Cow;
+
 use super::super::super::facts::Search;
-use super::super::super::judgement::{Gap, Judgement, Observation, UnknownReason};
+use super::super::super::judgement::{Gap, Judgement, Seen, UnknownReason};
 use super::super::super::source::Scope;
 use super::super::Limit;
 use super::Function;
@@ -15,18 +17,17 @@ pub(super) const FUNCTION: Function = Function {
     paths: &["/tenants.settings/error_page/html"],
 };
 
-fn judge(scope: &Scope<'_>, _: &[Limit]) -> Judgement {
-    let tokens = ["tenants.settings", "error_page", "html"].map(str::to_owned);
-    let (page, path) = match scope.facts.search(&tokens) {
-        Ok(Search::Value(page, path)) if !is_nothing(page) => (page, path),
+fn judge<'a>(scope: &Scope<'a>, _: &[Limit]) -> Judgement<'a> {
+    let tokens = ["tenants.settings", "error_page", "html"].map(str::to_owned).into();
+    let (page, place) = match scope.facts.search(&tokens) {
+        Ok(Search::Value(page, place)) if !is_nothing(page) => (page, place),
         Ok(_) => return Judgement::empty(),
         Err(gap) => return Judgement::unknown(gap),
     };
     let Some(text) = page.as_str().filter(|_| !canonical::is_placeholder(page)) else {
-        return Judgement::unknown(Gap { reason: UnknownReason::DecidedInCode, path, is_of_section: false });
+        return Judgement::unknown(Gap { reason: UnknownReason::DecidedInCode, place, is_of_section: false });
     };
-    let value = page.clone();
-    let observed = vec![Observation { path, value, is_member: false, is_default: false, unit: None }];
+    let observed = vec![Seen::at(place.pointer(), Cow::Borrowed(page))];
     Judgement::of(is_escaped(text), observed)
 }
 

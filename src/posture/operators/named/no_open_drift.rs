@@ -1,13 +1,15 @@
 //! No drift waits longer than its severity allows.
 
+use std::borrow::Cow;
+
 use serde_json::Value;
 
-use super::super::super::judgement::{Gap, Judgement, Observation, UnknownReason};
+use super::super::super::judgement::{Gap, Judgement, Place, Seen, UnknownReason};
 use super::super::super::source::Scope;
 use super::super::Limit;
 use super::Function;
 use crate::clock;
-use crate::model::{Pointer, Severity};
+use crate::model::Severity;
 
 pub(super) const FUNCTION: Function = Function {
     name: "no-open-drift",
@@ -16,12 +18,12 @@ pub(super) const FUNCTION: Function = Function {
     paths: &[],
 };
 
-fn judge(scope: &Scope<'_>, numbers: &[Limit]) -> Judgement {
+fn judge<'a>(scope: &Scope<'a>, numbers: &[Limit]) -> Judgement<'a> {
     let limits: Vec<f64> =
         numbers.iter().filter_map(|number| Some(number.amount(scope.profile)?.in_base())).collect();
     let (Some(own), [high, medium]) = (&scope.facts.own, limits.as_slice()) else {
-        let (reason, path) = (UnknownReason::NotConfigured, Pointer::default());
-        return Judgement::unknown(Gap { reason, path, is_of_section: false });
+        let (reason, place) = (UnknownReason::NotConfigured, Place::default());
+        return Judgement::unknown(Gap { reason, place, is_of_section: false });
     };
     let late = own.open_drifts.iter().filter(|drift| {
         let limit = match drift.severity {
@@ -33,14 +35,7 @@ fn judge(scope: &Scope<'_>, numbers: &[Limit]) -> Judgement {
         let seconds = (scope.facts.now - drift.first_seen).num_seconds() as f64;
         seconds > limit
     });
-    let late: Vec<Observation> = late
-        .map(|drift| Observation {
-            path: drift.path.clone(),
-            value: Value::String(clock::written(drift.first_seen)),
-            is_member: false,
-            is_default: false,
-            unit: None,
-        })
-        .collect();
+    let since = |at| Cow::Owned(Value::String(clock::written(at)));
+    let late: Vec<Seen<'_>> = late.map(|drift| Seen::at(drift.path.clone(), since(drift.first_seen))).collect();
     Judgement::of(late.is_empty(), late)
 }

@@ -1,10 +1,13 @@
 //! Where Clerk sends people lies on a domain of the instance.
 
+use std::borrow::Cow;
+use std::sync::Arc;
+
 use serde_json::Value;
 use url::Url;
 
 use super::super::super::facts::Search;
-use super::super::super::judgement::{Gap, Judgement, Observation, UnknownReason};
+use super::super::super::judgement::{Gap, Judgement, Seen, UnknownReason};
 use super::super::super::source::Scope;
 use super::super::Limit;
 use super::Function;
@@ -21,14 +24,14 @@ pub(super) const FUNCTION: Function = Function {
 const SHOWN_ONLY: [&str; 7] =
     ["privacy_policy_url", "terms_url", "help_url", "logo_url", "favicon_url", "logo_image_url", "favicon_image_url"];
 
-fn judge(scope: &Scope<'_>, _: &[Limit]) -> Judgement {
+fn judge<'a>(scope: &Scope<'a>, _: &[Limit]) -> Judgement<'a> {
     match hosts(scope) {
         Ok(judgement) => judgement,
         Err(gap) => Judgement::unknown(gap),
     }
 }
 
-fn hosts(scope: &Scope<'_>) -> Result<Judgement, Gap> {
+fn hosts<'a>(scope: &Scope<'a>) -> Result<Judgement<'a>, Gap> {
     let domains = match list(scope, &["domains"]) {
         Err(gap) => list(scope, &["platform.domains"]).map_err(|_| gap)?,
         domains => domains?,
@@ -46,22 +49,24 @@ fn hosts(scope: &Scope<'_>) -> Result<Judgement, Gap> {
             domains.iter().any(|domain| host == *domain || host.ends_with(&format!(".{domain}")))
         });
         if !is_own {
-            let (path, value) = (path.clone(), value.clone());
-            foreign.push(Observation { path, value, is_member: false, is_default: false, unit: None });
+            foreign.push(Seen::at(path.clone(), Cow::Borrowed(*value)));
         }
     }
     Ok(Judgement::of(foreign.is_empty(), foreign))
 }
 
 /// The members of the object at these tokens.
-fn list(scope: &Scope<'_>, tokens: &[&str]) -> Result<Vec<(Pointer, Value)>, Gap> {
-    let tokens: Vec<String> = tokens.iter().map(|token| (*token).to_owned()).collect();
-    let absent = |path| Gap { reason: UnknownReason::FieldAbsent, path, is_of_section: false };
+fn list<'a>(scope: &Scope<'a>, tokens: &[&str]) -> Result<Vec<(Pointer, &'a Value)>, Gap> {
+    let tokens: Arc<[String]> = tokens.iter().map(|token| (*token).to_owned()).collect();
+    let absent = |place| Gap { reason: UnknownReason::FieldAbsent, place, is_of_section: false };
     match scope.facts.search(&tokens)? {
-        Search::Value(value, path) => match value.as_object() {
-            Some(fields) => Ok(fields.iter().map(|(name, field)| (path.child(name), field.clone())).collect()),
-            None => Err(absent(path)),
+        Search::Value(value, place) => match value.as_object() {
+            Some(fields) => {
+                let path = place.pointer();
+                Ok(fields.iter().map(|(name, field)| (path.child(name), field)).collect())
+            }
+            None => Err(absent(place)),
         },
-        Search::Absent(path) | Search::Off(path) => Err(absent(path)),
+        Search::Absent(place) | Search::Off(place) => Err(absent(place)),
     }
 }
