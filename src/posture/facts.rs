@@ -6,7 +6,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
-use super::judgement::{Gap, Place, UnknownReason};
+use super::judgement::{Gap, Location, UnknownReason};
 use crate::canonical;
 use crate::model::{Pointer, Provider, Severity, State};
 use crate::sections::{Shape, Table};
@@ -54,11 +54,11 @@ enum SectionFact {
 /// What there is at a path.
 #[derive(Debug)]
 pub(super) enum Search<'a> {
-    Value(&'a Value, Place),
+    Value(&'a Value, Location),
     /// It was read, and has no such field.
-    Absent(Place),
+    Absent(Location),
     /// The feature of the section is off.
-    Off(Place),
+    Off(Location),
 }
 
 impl Facts {
@@ -87,7 +87,7 @@ impl Facts {
     pub(super) fn search<'a>(&'a self, tokens: &Arc<[String]>) -> Result<Search<'a>, Gap> {
         let (section, rest) = tokens.split_first().map_or(("", &tokens[..]), |(section, rest)| (section.as_str(), rest));
         let unread = |reason| Err(Gap { reason, place: Pointer::of_section(section).into(), is_of_section: true });
-        let place = Place::of(Arc::default(), Arc::clone(tokens));
+        let place = Location::of(Arc::default(), Arc::clone(tokens));
         match self.sections.get(section) {
             None => unread(UnknownReason::NoCredential),
             Some(SectionFact::Unread(reason)) => unread(*reason),
@@ -109,7 +109,7 @@ impl Facts {
 pub(super) fn descend<'a>(
     value: &'a Value,
     tokens: &[String],
-    place: Place,
+    place: Location,
     scoped: Option<(usize, &str)>,
 ) -> Result<Search<'a>, Gap> {
     let mut found = value;

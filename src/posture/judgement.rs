@@ -65,12 +65,12 @@ pub struct Observation {
 
 /// Where a value is. A pointer is only made of it for what is told: of most values nothing is.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) struct Place {
+pub(super) struct Location {
     base: Arc<Pointer>,
     rest: Option<Arc<[String]>>,
 }
 
-impl Place {
+impl Location {
     pub(super) fn of(base: Arc<Pointer>, rest: Arc<[String]>) -> Self {
         Self { base, rest: Some(rest) }
     }
@@ -80,7 +80,7 @@ impl Place {
     }
 }
 
-impl From<Pointer> for Place {
+impl From<Pointer> for Location {
     fn from(pointer: Pointer) -> Self {
         Self { base: Arc::new(pointer), rest: None }
     }
@@ -90,7 +90,7 @@ impl From<Pointer> for Place {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Gap {
     pub(super) reason: UnknownReason,
-    pub(super) place: Place,
+    pub(super) place: Location,
     /// The whole section could not be read.
     pub(super) is_of_section: bool,
 }
@@ -98,7 +98,7 @@ pub(super) struct Gap {
 /// An [`Observation`] that nobody has asked for yet.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Seen<'a> {
-    pub(super) place: Place,
+    pub(super) place: Location,
     pub(super) value: Cow<'a, Value>,
     pub(super) is_member: bool,
     pub(super) is_default: bool,
@@ -211,7 +211,7 @@ mod tests {
             'e' => Judgement::empty(),
             _ => Judgement::unknown(Gap {
                 reason: UnknownReason::FieldAbsent,
-                place: Place::default(),
+                place: Location::default(),
                 is_of_section: false,
             }),
         }

@@ -75,6 +75,8 @@ pub struct VendorCheck {
     pub remedy: Remedy,
     /// What one should know about how this vendor does it.
     pub note: String,
+    /// What has to be there, where the conditions would say it badly.
+    pub(super) expected: String,
     /// Why it is unknown, if nothing in a snapshot can answer.
     pub unanswered: Option<UnknownReason>,
     /// Fragments of snapshots, and what it says of them.
@@ -165,7 +167,10 @@ impl VendorCheck {
 
     /// What has to be there in that profile, in words.
     pub fn expected(&self, profile: Profile) -> String {
-        self.pass_in(profile).map(|pass| pass.expected(profile)).unwrap_or_default()
+        match self.expected.is_empty() {
+            true => self.pass_in(profile).map(|pass| pass.expected(profile)).unwrap_or_default(),
+            false => self.expected.clone(),
+        }
     }
 }
 
@@ -175,6 +180,7 @@ pub struct RuleSet {
     pub(super) rules: Vec<Arc<Rule>>,
     /// Rules that give no results and that the others may refer to.
     pub(super) left_out: Vec<Arc<Rule>>,
+    pub(super) switched_off: BTreeMap<String, String>,
     pub(super) numbers: BTreeMap<String, Arc<Number>>,
     pub(super) digest: Digest,
 }
@@ -195,7 +201,13 @@ impl RuleSet {
     pub fn only(&self, is_wanted: impl Fn(&Rule) -> bool) -> Self {
         let (rules, others) = self.rules.iter().cloned().partition(|rule| is_wanted(rule));
         let left_out = self.left_out.iter().cloned().chain::<Vec<_>>(others).collect();
-        Self { rules, left_out, numbers: self.numbers.clone(), digest: self.digest.clone() }
+        let (numbers, digest) = (self.numbers.clone(), self.digest.clone());
+        Self { rules, left_out, switched_off: self.switched_off.clone(), numbers, digest }
+    }
+
+    /// The rules that a user's file switches off, with the reason.
+    pub fn switched_off(&self) -> &BTreeMap<String, String> {
+        &self.switched_off
     }
 
     /// Every number of the profiles.

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::sync::{Arc, LazyLock};
 
 use toml::Spanned;
@@ -14,6 +15,7 @@ use super::reader::{Fields, Mistake, Mistakes, Node, items, number, text, value}
 use super::rule::{Example, Examples, Remedy, Rule, RuleKind, RuleSet, VendorCheck};
 use super::source::{ReadPath, SourceKind, ValueSource};
 use crate::model::{Category, Digest, Provider, Severity, Unit};
+use crate::sections::Table;
 
 /// The files of the program, in the order in which people see them.
 const FILES: &[(&str, &str)] = &[
@@ -47,8 +49,8 @@ impl RuleSet {
         &BUILT_IN
     }
 
-    /// The rules of the program with those of a user before them. A number or a rule of the same name takes the place of the
-    /// built-in one.
+    /// The rules of the program with those of a user before them. A rule of the same id takes the place of the built-in one,
+    /// what a number leaves out stays as it is, and a change switches a rule off or gives it another severity.
     ///
     /// # Errors
     /// Everything that is wrong with the text.
@@ -58,14 +60,16 @@ impl RuleSet {
         for (_, text) in FILES.iter().take(1) {
             library.read(text);
         }
-        let mistakes = library.read(text);
-        if !mistakes.is_empty() {
-            return Err(mistakes);
-        }
+        let mut mistakes = library.read(text);
         for (_, text) in FILES.iter().skip(1) {
             library.read(text);
         }
-        Ok(library.into_set())
+        let unknown = library.changes.iter().filter(|(id, _)| !library.rules.iter().any(|rule| rule.id == **id));
+        mistakes.extend(unknown.map(|(id, change)| Mistake {
+            span: change.span.clone(),
+            message: format!("no rule is called '{id}'"),
+        }));
+        if mistakes.is_empty() { Ok(library.into_set()) } else { Err(mistakes) }
     }
 }
 
@@ -82,12 +86,25 @@ struct Library {
     rules: Vec<Arc<Rule>>,
     numbers: BTreeMap<String, Arc<Number>>,
     lists: BTreeMap<String, Vec<String>>,
+    changes: BTreeMap<String, RuleChange>,
     texts: Vec<u8>,
+}
+
+/// What a user's file says about a built-in rule.
+struct RuleChange {
+    span: Range<usize>,
+    severity: Option<Severity>,
+    /// Why it is off, if it is.
+    off: Option<String>,
 }
 
 impl Library {
     fn into_set(self) -> RuleSet {
-        RuleSet { rules: self.rules, left_out: Vec::new(), numbers: self.numbers, digest: Digest::of(&self.texts) }
+        let off = |rule: &Arc<Rule>| self.changes.get(&rule.id).is_some_and(|change| change.off.is_some());
+        let (left_out, rules) = self.rules.iter().cloned().partition(off);
+        let reasons = self.changes.into_iter().filter_map(|(id, change)| Some((id, change.off?)));
+        let switched_off = reasons.collect();
+        RuleSet { rules, left_out, switched_off, numbers: self.numbers, digest: Digest::of(&self.texts) }
     }
 
     /// Reads one file; what is wrong with it.
@@ -105,7 +122,7 @@ impl Library {
     fn read_table<'a>(&mut self, table: &'a Spanned<DeTable<'a>>, mistakes: &'a Mistakes) {
         let fields = Fields::of(table.get_ref(), 0..0, mistakes);
         for number in fields.tables("number") {
-            if let Some(number) = read_number(number) {
+            if let Some(number) = read_number(number, &self.numbers) {
                 self.numbers.insert(number.name.clone(), Arc::new(number));
             }
         }
@@ -114,11 +131,24 @@ impl Library {
             list.finish();
             self.lists.extend(name.map(|name| (name, texts)));
         }
+        for change in fields.tables("change") {
+            let (span, id) = (change.place.clone(), change.required("rule"));
+            let (severity, off) = (change.word("severity", Severity::from_word), change.text("off"));
+            if severity.is_none() && off.is_none() {
+                mistakes.add(span.clone(), "expected 'severity', or 'off' with the reason");
+            }
+            change.finish();
+            self.changes.extend(id.map(|id| (id, RuleChange { span, severity, off })));
+        }
         let own: BTreeSet<String> = self.rules.iter().map(|rule| rule.id.clone()).collect();
         let mut here = BTreeSet::new();
         for rule in fields.tables("rule") {
             let place = rule.place.clone();
-            let Some(rule) = self.rule(rule) else { continue };
+            let Some(mut rule) = self.rule(rule) else { continue };
+            if let Some(severity) = self.changes.get(&rule.id).and_then(|change| change.severity) {
+                rule.severity = severity;
+                rule.checks.values_mut().for_each(|check| check.severity = None);
+            }
             if !here.insert(rule.id.clone()) {
                 mistakes.add(place, format!("'{}' is there twice", rule.id));
             } else if !own.contains(&rule.id) {
@@ -140,7 +170,16 @@ impl Library {
         let mut checks = BTreeMap::new();
         for (key, provider) in [("clerk", Provider::Clerk), ("auth0", Provider::Auth0)] {
             let check = match (fields.table(key), unanswered) {
-                (Some(table), _) => self.check(table, &remedy),
+                (Some(table), _) => {
+                    let place = table.place.clone();
+                    let check = self.check(table, &remedy);
+                    let paths = check.iter().flat_map(|check| check.uses().paths);
+                    let sections: BTreeSet<String> = paths.filter_map(|path| path.into_iter().next()).collect();
+                    for section in sections.iter().filter(|name| Table::of(provider).section(name).is_none()) {
+                        mistakes.add(place.clone(), format!("no section of {provider} is called '{section}'"));
+                    }
+                    check
+                }
                 (None, Some(reason)) => Some(without_question(reason, remedy.clone())),
                 (None, None) => None,
             };
@@ -226,11 +265,12 @@ impl Library {
         }
         let remedy = fields.table("remedy").map_or_else(|| remedy.clone(), read_remedy);
         let note = fields.text("note").unwrap_or_default();
+        let expected = fields.text("expected").unwrap_or_default();
         let examples = fields.table("example").map(read_examples).unwrap_or_default();
         fields.finish();
         let per_tokens = per_tokens.unwrap_or_default();
         Some(VendorCheck {
-            per, severity, profiles, remedy, note, unanswered, examples, per_tokens, choose, when, when_in, pass, pass_in,
+            per, severity, profiles, remedy, note, expected, unanswered, examples, per_tokens, choose, when, when_in, pass, pass_in,
             is_about_readings,
         })
     }
@@ -248,6 +288,7 @@ fn without_question(reason: UnknownReason, remedy: Remedy) -> VendorCheck {
         profiles: None,
         remedy,
         note: String::new(),
+        expected: String::new(),
         unanswered: Some(reason),
         examples: Examples::default(),
         per_tokens: Vec::new(),
@@ -260,16 +301,30 @@ fn without_question(reason: UnknownReason, remedy: Remedy) -> VendorCheck {
     }
 }
 
-fn read_number(fields: Fields<'_>) -> Option<Number> {
-    let (name, title) = (fields.required("name"), fields.required("title"));
-    let unit = fields.word("unit", Unit::from_word);
-    let noun = fields.text("noun").unwrap_or_default();
-    let values = Profile::ALL.map(|profile| Some((profile, number(fields.get(profile.as_str())?)?)));
-    let (standard, source) =
-        (fields.text("standard").unwrap_or_default(), fields.text("source").unwrap_or_default());
+/// A number, with what is not written from the one that there is.
+fn read_number(fields: Fields<'_>, known: &BTreeMap<String, Arc<Number>>) -> Option<Number> {
+    let name = fields.required("name")?;
+    let known = known.get(&name).map(Arc::as_ref);
+    let title = match known {
+        Some(known) => fields.text("title").or_else(|| Some(known.title.clone())),
+        None => fields.required("title"),
+    };
+    let unit = fields.word("unit", Unit::from_word).or_else(|| known.and_then(|known| known.unit));
+    let text = |key, before: fn(&Number) -> &String| {
+        fields.text(key).or_else(|| known.map(|known| before(known).clone())).unwrap_or_default()
+    };
+    let (noun, standard, source) =
+        (text("noun", |one| &one.noun), text("standard", |one| &one.standard), text("source", |one| &one.source));
+    let mut values = known.map(|known| known.values.clone()).unwrap_or_default();
+    for profile in Profile::ALL {
+        let Some(node) = fields.get(profile.as_str()) else { continue };
+        match number(node) {
+            Some(number) => _ = values.insert(profile, number),
+            None => fields.mistakes.add(node.span(), "expected a number"),
+        }
+    }
     fields.finish();
-    let values = values.into_iter().flatten().collect();
-    Some(Number { name: name?, title: title?, unit, noun, values, standard, source })
+    Some(Number { name, title: title?, unit, noun, values, standard, source })
 }
 
 fn read_remedy(fields: Fields<'_>) -> Remedy {
@@ -376,5 +431,71 @@ impl<'a> SourceReader<'a> {
     fn path(&self, node: Node<'a>, text: &str) -> Option<ReadPath> {
         let path = ReadPath::parse(text, |name| self.named(name));
         path.map_err(|message| self.mistakes.add(node.span(), message)).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OWN: &str = r#"
+[[number]]
+name = "password-length"
+saas = 20
+
+[[change]]
+rule = "passkeys-available"
+off = "no passkeys this year"
+
+[[change]]
+rule = "bot-protection"
+severity = "low"
+
+[[rule]]
+id = "our-audience"
+revision = 1
+title = "Our templates are for our services"
+why = "Another service takes the token."
+severity = "high"
+category = "jwt-templates"
+[rule.clerk]
+per = "/jwt_templates/*"
+pass = { matches = ["claims/aud", '^https://'] }
+"#;
+
+    #[test]
+    fn a_file_of_a_user_adds_rules_and_changes_numbers_severities_and_what_is_asked() {
+        let (own, built_in) = (RuleSet::with_own(OWN).unwrap(), RuleSet::built_in());
+        assert_eq!(own.rules()[0].id, "our-audience");
+        assert_eq!(own.rules().len(), built_in.rules().len());
+        let length = own.numbers().find(|number| number.name == "password-length").unwrap();
+        assert_eq!((length.values[&Profile::Saas], length.values[&Profile::Banking]), (20.0, 14.0));
+        assert_eq!(own.rule("bot-protection").unwrap().severity, Severity::Low);
+        assert!(!own.rules().iter().any(|rule| rule.id == "passkeys-available"));
+        assert_eq!(own.switched_off()["passkeys-available"], "no passkeys this year");
+        assert_ne!(own.digest(), built_in.digest());
+    }
+
+    #[test]
+    fn every_mistake_of_a_file_is_found_at_once_with_its_place() {
+        let text = "[[change]]\nrule = 'no-such-rule'\noff = 'x'\n\n[[rule]]\nid = 'Ours'\nrevision = 1\ntitle = 'T'\n\
+                    why = 'W.'\nseverity = 'awful'\ncategory = 'mfa'\nsurprise = 1\n[rule.clerk]\n\
+                    pass = { all-of = [{ eqq = ['/instance/x', 1] }, { max = ['/instance/x', 'no-number'] }] }\n\
+                    [rule.auth0]\npass = { eq = ['/no-section/x', 1] }\n";
+        let mistakes = RuleSet::with_own(text).unwrap_err();
+        let found: Vec<(&str, &str)> =
+            mistakes.iter().map(|mistake| (&text[mistake.span.clone()], mistake.message.as_str())).collect();
+        for (place, message) in [
+            ("eqq", "'eqq' is no operator"),
+            ("'no-number'", "no number is called 'no-number'"),
+            ("'awful'", "'awful' is no severity"),
+            ("surprise", "unknown key 'surprise'"),
+            ("[[rule]]", "the id is not in kebab case"),
+            ("[rule.auth0]", "no section of auth0 is called 'no-section'"),
+            ("[[change]]", "no rule is called 'no-such-rule'"),
+        ] {
+            let is_there = |(at, said): &&(&str, &str)| *at == place && said.starts_with(message);
+            assert!(found.iter().any(|one| is_there(&one)), "{place}: {message}: {found:#?}");
+        }
     }
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::facts::{Facts, Search, descend};
-use super::judgement::{Gap, Judgement, Place, Seen, UnknownReason};
+use super::judgement::{Gap, Judgement, Location, Seen, UnknownReason};
 use super::number::{Amount, Profile};
 use crate::canonical;
 use crate::model::{Pointer, Unit};
@@ -51,15 +51,15 @@ impl<'a> Scope<'a> {
     }
 
     /// Where the object is.
-    pub(super) fn place(&self) -> Place {
-        Place::of(Arc::clone(&self.base), Arc::default())
+    pub(super) fn place(&self) -> Location {
+        Location::of(Arc::clone(&self.base), Arc::default())
     }
 
     pub(super) fn search(&self, path: &'a ReadPath) -> Result<Search<'a>, Gap> {
         let tokens = path.resolve(self)?;
         match self.object {
             Some(object) if !path.is_absolute() => {
-                let place = Place::of(Arc::clone(&self.base), Arc::clone(&tokens));
+                let place = Location::of(Arc::clone(&self.base), Arc::clone(&tokens));
                 descend(object, &tokens, place, None)
             },
             _ => self.facts.search(&tokens),
@@ -115,7 +115,7 @@ pub(super) enum SourceKind {
 #[derive(Debug, Clone)]
 pub(super) struct Known<'a> {
     pub(super) value: Cow<'a, Value>,
-    pub(super) place: Place,
+    pub(super) place: Location,
     pub(super) is_default: bool,
     pub(super) unit: Option<Unit>,
 }
@@ -246,7 +246,7 @@ impl ValueSource {
     }
 
     /// A value that stands for an absent field, for null or for a section that is off.
-    fn standing<'a>(&self, value: &'a Option<Value>, place: Place, is_default: bool) -> Known<'a> {
+    fn standing<'a>(&self, value: &'a Option<Value>, place: Location, is_default: bool) -> Known<'a> {
         let value = value.as_ref().map_or(Cow::Owned(Value::Null), Cow::Borrowed);
         Known { value, place, is_default, unit: self.unit }
     }

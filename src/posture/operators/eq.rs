@@ -13,13 +13,13 @@ use super::{Condition, ConditionReader, Operator, Uses, judged, list, shown};
 #[derive(Debug)]
 struct Equals {
     source: Arc<ValueSource>,
-    wanted: Target,
+    wanted: EqualTo,
     is_negated: bool,
 }
 
 /// What a value is held against.
 #[derive(Debug)]
-enum Target {
+enum EqualTo {
     Values(Vec<Value>),
     Read(Arc<ValueSource>),
 }
@@ -37,7 +37,7 @@ pub(super) fn ne<'a>(reader: &ConditionReader<'_, 'a>, node: Node<'a>) -> Option
 /// `in = [value, others]`.
 pub(super) fn one_of<'a>(reader: &ConditionReader<'_, 'a>, node: Node<'a>) -> Option<Condition> {
     let (source, others) = reader.pair(node)?;
-    let wanted = Target::Values(reader.values(others)?);
+    let wanted = EqualTo::Values(reader.values(others)?);
     Some(Box::new(Equals { source, wanted, is_negated: false }))
 }
 
@@ -45,8 +45,8 @@ fn equals<'a>(reader: &ConditionReader<'_, 'a>, node: Node<'a>, is_negated: bool
     let (source, other) = reader.pair(node)?;
     let read = other.get_ref().as_table().and_then(|table| table.get("read"));
     let wanted = match read {
-        Some(read) => Target::Read(reader.operand(read)?),
-        None => Target::Values(vec![value(other)]),
+        Some(read) => EqualTo::Read(reader.operand(read)?),
+        None => EqualTo::Values(vec![value(other)]),
     };
     Some(Box::new(Equals { source, wanted, is_negated }))
 }
@@ -57,8 +57,8 @@ impl Equals {
         let found = known.plain()?;
         let mut observed = vec![known.seen()];
         let is_equal = match &self.wanted {
-            Target::Values(values) => values.iter().any(|wanted| is_same(wanted, found)),
-            Target::Read(source) => {
+            EqualTo::Values(values) => values.iter().any(|wanted| is_same(wanted, found)),
+            EqualTo::Read(source) => {
                 let other = source.read(scope)?;
                 let is_equal = is_same(other.plain()?, found);
                 observed.push(other.seen());
@@ -81,19 +81,19 @@ impl Operator for Equals {
 
     fn expected(&self, _: Profile) -> String {
         match &self.wanted {
-            Target::Values(values) => match (values.as_slice(), self.is_negated) {
+            EqualTo::Values(values) => match (values.as_slice(), self.is_negated) {
                 ([Value::Bool(flag)], true) => shown(&Value::Bool(!flag)),
                 (values, true) => format!("not {}", list(values, "or")),
                 (values, false) => list(values, "or"),
             },
-            Target::Read(source) if self.is_negated => format!("not the same as {}", source.name()),
-            Target::Read(source) => format!("the same as {}", source.name()),
+            EqualTo::Read(source) if self.is_negated => format!("not the same as {}", source.name()),
+            EqualTo::Read(source) => format!("the same as {}", source.name()),
         }
     }
 
     fn uses(&self, base: &[String], uses: &mut Uses) {
         uses.source(&self.source, base);
-        if let Target::Read(source) = &self.wanted {
+        if let EqualTo::Read(source) = &self.wanted {
             uses.source(source, base);
         }
     }

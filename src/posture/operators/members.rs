@@ -12,7 +12,7 @@ use super::super::source::{Scope, ValueSource};
 use super::{Condition, ConditionReader, Operator, Uses, judged, list};
 
 #[derive(Debug)]
-struct Members {
+struct Membership {
     source: Arc<ValueSource>,
     values: MemberValues,
     want: MembersWanted,
@@ -43,7 +43,7 @@ pub(super) fn contains<'a>(reader: &ConditionReader<'_, 'a>, node: Node<'a>) -> 
         Value::Array(values) => values,
         one => vec![one],
     };
-    Some(Box::new(Members { source, values: MemberValues::Fixed(values), want: MembersWanted::Contains }))
+    Some(Box::new(Membership { source, values: MemberValues::Fixed(values), want: MembersWanted::Contains }))
 }
 
 /// `excludes = [set, members]`.
@@ -62,7 +62,7 @@ fn of<'a>(reader: &ConditionReader<'_, 'a>, node: Node<'a>, want: MembersWanted)
         true => by(reader, members)?,
         false => MemberValues::Fixed(reader.values(members)?),
     };
-    Some(Box::new(Members { source, values, want }))
+    Some(Box::new(Membership { source, values, want }))
 }
 
 fn by<'a>(reader: &ConditionReader<'_, 'a>, node: Node<'a>) -> Option<MemberValues> {
@@ -74,7 +74,7 @@ fn by<'a>(reader: &ConditionReader<'_, 'a>, node: Node<'a>) -> Option<MemberValu
     Some(MemberValues::By { source: source?, lists: lists.flatten()? })
 }
 
-impl Members {
+impl Membership {
     fn holds<'a>(&'a self, scope: &Scope<'a>) -> Result<Judgement<'a>, Gap> {
         let known = self.source.read(scope)?;
         let members = known.members()?;
@@ -100,7 +100,7 @@ impl Members {
     }
 }
 
-impl Operator for Members {
+impl Operator for Membership {
     fn judge<'a>(&'a self, scope: &Scope<'a>) -> Judgement<'a> {
         judged(self.holds(scope))
     }

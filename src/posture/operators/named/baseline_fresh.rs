@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use serde_json::Value;
 
-use super::super::super::judgement::{Gap, Judgement, Place, Seen, UnknownReason};
+use super::super::super::judgement::{Gap, Judgement, Location, Seen, UnknownReason};
 use super::super::super::source::Scope;
 use super::super::Limit;
 use super::Function;
@@ -22,7 +22,7 @@ fn judge<'a>(scope: &Scope<'a>, numbers: &[Limit]) -> Judgement<'a> {
     let (Some(own), Some(limit)) =
         (&scope.facts.own, numbers.first().and_then(|number| number.amount(scope.profile)))
     else {
-        let (reason, place) = (UnknownReason::NotConfigured, Place::default());
+        let (reason, place) = (UnknownReason::NotConfigured, Location::default());
         return Judgement::unknown(Gap { reason, place, is_of_section: false });
     };
     let value = own.approved_at.map_or(Value::Null, |at| Value::String(clock::written(at)));

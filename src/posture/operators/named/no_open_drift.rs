@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use serde_json::Value;
 
-use super::super::super::judgement::{Gap, Judgement, Place, Seen, UnknownReason};
+use super::super::super::judgement::{Gap, Judgement, Location, Seen, UnknownReason};
 use super::super::super::source::Scope;
 use super::super::Limit;
 use super::Function;
@@ -22,7 +22,7 @@ fn judge<'a>(scope: &Scope<'a>, numbers: &[Limit]) -> Judgement<'a> {
     let limits: Vec<f64> =
         numbers.iter().filter_map(|number| Some(number.amount(scope.profile)?.in_base())).collect();
     let (Some(own), [high, medium]) = (&scope.facts.own, limits.as_slice()) else {
-        let (reason, place) = (UnknownReason::NotConfigured, Place::default());
+        let (reason, place) = (UnknownReason::NotConfigured, Location::default());
         return Judgement::unknown(Gap { reason, place, is_of_section: false });
     };
     let late = own.open_drifts.iter().filter(|drift| {
