@@ -18,6 +18,7 @@ mod result;
 mod rule;
 mod rule_file;
 mod source;
+mod subject;
 
 pub use apply::{Applied, Attestation, Exception, ExceptionUse, apply};
 pub use evaluate::{AuditInput, evaluate};

@@ -59,7 +59,11 @@ const NEIGHBOURS: &[(&str, &str, &str)] = &[
     ("incident", "snapshot", "follows sections over time"),
     ("plausibility", "canonical", "the objects of a document are read one by one"),
     ("plausibility", "sections", "the table says what the objects of a section are"),
-    ("posture", "canonical", "what stands for a secret, code or an unknown object decides nothing, and a value is pinned by its digest"),
+    (
+        "posture",
+        "canonical",
+        "what stands for a secret, code or an unknown object decides nothing, and a value is pinned by its digest",
+    ),
     ("posture", "sections", "the table says which field names an object, and which a scope hides"),
     ("posture", "snapshot", "rules judge a snapshot"),
     ("message", "canonical", "the digits of a large number are shown as the number"),

@@ -62,7 +62,7 @@ type Said = BTreeMap<(String, Option<String>), (RuleState, Option<UnknownReason>
 
 fn said(results: &[RuleResult]) -> Said {
     let entry = |result: &RuleResult| {
-        ((result.rule.id.clone(), result.object.clone()), (result.state, result.reason))
+        ((result.rule.id.clone(), result.object.as_deref().map(str::to_owned)), (result.state, result.reason))
     };
     results.iter().map(entry).collect()
 }
@@ -70,13 +70,13 @@ fn said(results: &[RuleResult]) -> Said {
 /// The sections that a rule reads, itself or through another rule.
 fn sections_of(rule: &str, provider: Provider) -> BTreeSet<String> {
     let rules = RuleSet::built_in();
-    let reads = |id: &str| rules.rule(id).unwrap().reads(provider);
+    let reads = |id: &str| rules.rule(id).unwrap().reads(provider).iter();
     let through = match rule {
         "mfa-required" => reads("mfa-factor-available"),
         "lockout-threshold" => reads("lockout-enabled"),
-        _ => Vec::new(),
+        _ => [].iter(),
     };
-    let patterns = reads(rule).into_iter().chain(through);
+    let patterns = reads(rule).chain(through);
     patterns.map(|pattern| pattern.to_string().parse::<Pointer>().unwrap().section().to_owned()).collect()
 }
 
@@ -90,11 +90,10 @@ fn every_tenant_is_judged_in_every_profile() {
             let again = evaluate(RuleSet::built_in(), &snapshot, &input(profile));
             assert_eq!(format!("{results:?}"), format!("{again:?}"));
             let count = |state| results.iter().filter(|result| result.state == state).count();
-            let counts: Vec<String> =
-                RuleState::ALL.iter().map(|state| format!("{} {state}", count(*state))).collect();
+            let counts: Vec<String> = RuleState::ALL.iter().map(|state| format!("{} {state}", count(*state))).collect();
             println!("{} {profile}: {}", tenant.name, counts.join(", "));
             for result in results.iter().filter(|result| result.is_open()) {
-                let object = result.label.as_ref().or(result.object.as_ref()).map_or("-", String::as_str);
+                let object = result.label.as_deref().or(result.object.as_deref()).unwrap_or("-");
                 let values: Vec<String> = result.observed.iter().map(|seen| seen.value.to_string()).collect();
                 println!(
                     "  {} {} {} {object}: {} {} (expected {})",

@@ -29,6 +29,11 @@ impl Pointer {
         Self(tokens)
     }
 
+    /// The place that these tokens lead to from here.
+    pub fn descendant(&self, tokens: &[String]) -> Self {
+        Self(self.0.iter().chain(tokens).cloned().collect())
+    }
+
     /// The unescaped tokens.
     pub fn tokens(&self) -> &[String] {
         &self.0

@@ -92,7 +92,9 @@ pub fn apply(
         RuleState::Fail => accepted(result, exceptions, &mut uses, now),
         RuleState::Unknown => attested(result, attestations, now),
         RuleState::Pass => {
-            let is_same = |exception: &Exception| exception.rule == result.rule.id && exception.object == result.object;
+            let is_same = |exception: &Exception| {
+                exception.rule == result.rule.id && exception.object.as_deref() == result.object.as_deref()
+            };
             for (_, used) in exceptions.iter().zip(&mut uses).filter(|(exception, _)| is_same(exception)) {
                 *used = ExceptionUse::NotNeeded;
             }
@@ -114,7 +116,8 @@ fn accepted(
         let pin = Exception::pin(&seen.value);
         let mut is_seen_covered = false;
         for (exception, used) in exceptions.iter().zip(uses.iter_mut()) {
-            let is_of_rule = exception.rule == result.rule.id && exception.object == result.object;
+            let is_of_rule =
+                exception.rule == result.rule.id && exception.object.as_deref() == result.object.as_deref();
             if !is_of_rule || exception.path != seen.path || exception.value != pin {
                 continue;
             }
@@ -134,10 +137,13 @@ fn accepted(
 }
 
 fn attested(mut result: RuleResult, attestations: &[Attestation], now: DateTime<Utc>) -> RuleResult {
-    let can_be_answered =
-        matches!(result.reason, Some(UnknownReason::NotAttested | UnknownReason::DecidedInCode | UnknownReason::NotConfigured));
-    let is_about =
-        |given: &&Attestation| given.rule == result.rule.id && given.object == result.object && can_be_answered;
+    let can_be_answered = matches!(
+        result.reason,
+        Some(UnknownReason::NotAttested | UnknownReason::DecidedInCode | UnknownReason::NotConfigured)
+    );
+    let is_about = |given: &&Attestation| {
+        given.rule == result.rule.id && given.object.as_deref() == result.object.as_deref() && can_be_answered
+    };
     let Some(last) = attestations.iter().filter(is_about).map(|given| given.until).max() else { return result };
     if now < last {
         result.state = RuleState::Attested;

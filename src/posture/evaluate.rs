@@ -7,15 +7,15 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
-use super::facts::{Facts, OwnFacts, Search};
+use super::facts::{Facts, OwnFacts};
 use super::judgement::{Gap, Holds, Judgement, Seen, UnknownReason};
 use super::number::Profile;
 use super::result::{RuleResult, RuleState};
 use super::rule::{Rule, RuleSet, VendorCheck};
 use super::source::Scope;
+use super::subject::{Subject, Subjects, subjects};
 use crate::canonical;
-use crate::model::{Pattern, Pointer};
-use crate::sections::Table;
+use crate::model::Pointer;
 use crate::snapshot::Snapshot;
 
 /// What rules are judged with, beside the snapshot.
@@ -38,18 +38,19 @@ pub fn evaluate(rules: &RuleSet, snapshot: &Snapshot, input: &AuditInput) -> Vec
     let checks = || rules.rules().iter().filter_map(|rule| Some((rule, rule.check_in(provider, input.profile)?)));
     let others = judge_others(rules, &facts, checks().flat_map(|(_, check)| check.uses().rules), input.profile);
     let scope = Scope::of_instance(&facts, &others, input.profile);
+    let subjects = subjects(&facts, checks().map(|(_, check)| check));
     let mut results: Vec<(usize, RuleResult)> = Vec::new();
     for (place, (rule, check)) in checks().enumerate().filter(|(_, (_, check))| !check.is_about_readings) {
-        let about = Audit::new(rule, check, &scope, check.expected(input.profile).into());
-        results.extend(about.results().into_iter().map(|result| (place, result)));
+        let audit = Audit { rule, check, scope: &scope, expected: check.expected(input.profile).into() };
+        results.extend(audit.results(&subjects).into_iter().map(|result| (place, result)));
     }
     let unread: BTreeSet<&str> = results.iter().filter_map(|(_, result)| result.unread.as_deref()).collect();
     let unread: Vec<Pointer> = unread.into_iter().map(Pointer::of_section).collect();
     for (place, (rule, check)) in checks().enumerate().filter(|(_, (_, check))| check.is_about_readings) {
-        let about = Audit::new(rule, check, &scope, "every section that a rule needs is read".into());
+        let audit = Audit { rule, check, scope: &scope, expected: "every section that a rule needs is read".into() };
         let state = if unread.is_empty() { RuleState::Pass } else { RuleState::Fail };
         let observed = unread.iter().map(|path| Seen::at(path.clone(), Cow::Owned(Value::Null)).into()).collect();
-        results.push((place, RuleResult { observed, ..about.result(state) }));
+        results.push((place, RuleResult { observed, ..audit.result(state) }));
     }
     results.sort_by_key(|(place, _)| *place);
     results.into_iter().map(|(_, result)| result).collect()
@@ -77,107 +78,67 @@ struct Audit<'a> {
     check: &'a VendorCheck,
     scope: &'a Scope<'a>,
     expected: Arc<str>,
-    /// The tokens of the list of objects, and how many levels of lists are in one another.
-    list: Arc<[String]>,
-    depth: usize,
-    /// The field by which people know an object.
-    label: Option<&'static str>,
 }
 
 impl<'a> Audit<'a> {
-    fn new(rule: &'a Arc<Rule>, check: &'a VendorCheck, scope: &'a Scope<'a>, expected: Arc<str>) -> Self {
-        let tokens = &check.per_tokens;
-        let depth = tokens.iter().filter(|token| token.contains('*')).count();
-        let list = tokens.iter().take(tokens.len() - depth).cloned().collect();
-        let row = tokens.first().and_then(|section| Table::of(scope.facts.provider).section(section));
-        let label = row.and_then(|row| row.label.as_deref());
-        Self { rule, check, scope, expected, list, depth, label }
-    }
-
-    fn results(&self) -> Vec<RuleResult> {
+    fn results(&self, subjects: &'a Subjects<'a>) -> Vec<RuleResult> {
         if let Some(reason) = self.check.unanswered {
             return vec![RuleResult { reason: Some(reason), ..self.result(RuleState::Unknown) }];
         }
-        match &self.check.per {
+        match subjects.get(self.check.per_tokens.as_slice()) {
             None => vec![self.judge(self.scope, None)],
-            Some(per) => self.per_object(per),
+            Some(Err(gap)) => vec![self.unknown(gap.clone(), None)],
+            Some(Ok(subjects)) => {
+                let results = subjects.iter().filter_map(|subject| self.about(subject));
+                let results = one_for_each_section(results.collect());
+                if results.is_empty() { vec![self.result(RuleState::NotApplicable)] } else { results }
+            }
         }
     }
 
-    /// One result for each object; one for all if the list is not known or has none.
-    fn per_object(&self, per: &Pattern) -> Vec<RuleResult> {
-        let found = match self.scope.facts.search(&self.list) {
-            Ok(Search::Value(value, place)) => {
-                let mut found = Vec::new();
-                objects(value, &place.pointer(), self.depth, &mut found);
-                found.retain(|(path, _)| per.matches(path.tokens()) || path.last().is_empty());
-                found
-            }
-            Ok(Search::Off(_)) => Vec::new(),
-            Ok(Search::Absent(place)) => {
-                let gap = Gap { reason: UnknownReason::FieldAbsent, place, is_of_section: false };
-                return vec![self.unknown(gap, None)];
-            }
-            Err(gap) => return vec![self.unknown(gap, None)],
-        };
-        let results = found.iter().filter_map(|(path, object)| self.about(path, object));
-        let results = one_for_each_section(results.collect());
-        if results.is_empty() { vec![self.result(RuleState::NotApplicable)] } else { results }
-    }
-
-    fn about(&self, path: &Pointer, object: &'a Value) -> Option<RuleResult> {
-        if canonical::unknown(object).is_some() {
-            let gap = Gap { reason: UnknownReason::Ambiguous, place: path.clone().into(), is_of_section: false };
-            return Some(self.unknown(gap, Some((path, object))));
+    fn about(&self, subject: &'a Subject<'a>) -> Option<RuleResult> {
+        let gap = |reason| Gap { reason, place: subject.path.as_ref().clone().into(), is_of_section: false };
+        if canonical::unknown(subject.value).is_some() {
+            return Some(self.unknown(gap(UnknownReason::Ambiguous), Some(subject)));
         }
-        let scope = self.scope.about(path.clone(), object);
+        let scope = self.scope.about(Arc::clone(&subject.path), subject.value);
         if let Some(choose) = &self.check.choose {
             match choose.judge(&scope).holds {
                 Holds::Yes => {}
                 Holds::No | Holds::Empty => return None,
-                Holds::Unknown(gap) => return Some(self.unknown(gap, Some((path, object)))),
+                Holds::Unknown(gap) => return Some(self.unknown(gap, Some(subject))),
             }
         }
-        if self.scope.facts.is_cut_short(path.section(), object) {
-            let gap = Gap { reason: UnknownReason::NotPermitted, place: path.clone().into(), is_of_section: false };
-            return Some(self.unknown(gap, Some((path, object))));
+        if self.scope.facts.is_cut_short(subject.path.section(), subject.value) {
+            return Some(self.unknown(gap(UnknownReason::NotPermitted), Some(subject)));
         }
-        Some(self.judge(&scope, Some((path, object))))
+        Some(self.judge(&scope, Some(subject)))
     }
 
-    fn judge(&self, scope: &Scope<'a>, object: Option<(&Pointer, &Value)>) -> RuleResult {
+    fn judge(&self, scope: &Scope<'a>, subject: Option<&Subject<'_>>) -> RuleResult {
         let profile = scope.profile;
         match self.check.when_in(profile).map(|when| when.judge(scope).holds) {
             None | Some(Holds::Yes) => {}
-            Some(Holds::No | Holds::Empty) => return self.named(object, self.result(RuleState::NotApplicable)),
-            Some(Holds::Unknown(gap)) => return self.unknown(gap, object),
+            Some(Holds::No | Holds::Empty) => return named(subject, self.result(RuleState::NotApplicable)),
+            Some(Holds::Unknown(gap)) => return self.unknown(gap, subject),
         }
         let judgement = self.check.pass_in(profile).map_or_else(Judgement::empty, |pass| pass.judge(scope));
         let state = match judgement.holds {
             Holds::Yes => RuleState::Pass,
             Holds::No => RuleState::Fail,
             Holds::Empty => RuleState::NotApplicable,
-            Holds::Unknown(gap) => return self.unknown(gap, object),
+            Holds::Unknown(gap) => return self.unknown(gap, subject),
         };
         let observed = judgement.observed.into_iter().map(Into::into).collect();
-        self.named(object, RuleResult { observed, ..self.result(state) })
+        named(subject, RuleResult { observed, ..self.result(state) })
     }
 
-    fn unknown(&self, gap: Gap, object: Option<(&Pointer, &Value)>) -> RuleResult {
+    fn unknown(&self, gap: Gap, subject: Option<&Subject<'_>>) -> RuleResult {
         let path = gap.place.pointer();
         let unread = gap.is_of_section.then(|| path.section().to_owned());
         let unread = unread.filter(|_| gap.reason != UnknownReason::FieldAbsent);
         let (reason, gap) = (Some(gap.reason), Some(path));
-        let result = RuleResult { reason, unread, gap, ..self.result(RuleState::Unknown) };
-        self.named(object, result)
-    }
-
-    fn named(&self, object: Option<(&Pointer, &Value)>, result: RuleResult) -> RuleResult {
-        let Some((path, value)) = object else { return result };
-        let key = path.tokens().get(self.list.len()..).unwrap_or_default().join("/");
-        let label = self.label.and_then(|label| value.get(label)).and_then(Value::as_str);
-        let object = Some(key).filter(|key| !key.is_empty());
-        RuleResult { object, label: label.filter(|label| !label.is_empty()).map(str::to_owned), ..result }
+        named(subject, RuleResult { reason, unread, gap, ..self.result(RuleState::Unknown) })
     }
 
     fn result(&self, state: RuleState) -> RuleResult {
@@ -197,15 +158,10 @@ impl<'a> Audit<'a> {
     }
 }
 
-/// Every object of the lists in `value`.
-fn objects<'v>(value: &'v Value, path: &Pointer, depth: usize, found: &mut Vec<(Pointer, &'v Value)>) {
-    for (name, item) in value.as_object().into_iter().flatten() {
-        let path = path.child(name);
-        if depth > 1 && canonical::unknown(item).is_none() {
-            objects(item, &path, depth - 1, found);
-        } else {
-            found.push((path, item));
-        }
+fn named(subject: Option<&Subject<'_>>, result: RuleResult) -> RuleResult {
+    match subject {
+        Some(subject) => RuleResult { object: subject.key.clone(), label: subject.label.clone(), ..result },
+        None => result,
     }
 }
 

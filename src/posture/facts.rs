@@ -46,7 +46,10 @@ pub(super) struct Facts {
 #[derive(Debug)]
 enum SectionFact {
     /// Its value, and the field that its objects lack when a scope is missing, with their depth.
-    Value { value: Value, scoped: Option<(usize, &'static str)> },
+    Value {
+        value: Value,
+        scoped: Option<(usize, &'static str)>,
+    },
     Off,
     Unread(UnknownReason),
 }
@@ -85,7 +88,8 @@ impl Facts {
 
     /// What there is at these tokens, of which the first is the section.
     pub(super) fn search<'a>(&'a self, tokens: &Arc<[String]>) -> Result<Search<'a>, Gap> {
-        let (section, rest) = tokens.split_first().map_or(("", &tokens[..]), |(section, rest)| (section.as_str(), rest));
+        let (section, rest) =
+            tokens.split_first().map_or(("", &tokens[..]), |(section, rest)| (section.as_str(), rest));
         let unread = |reason| Err(Gap { reason, place: Pointer::of_section(section).into(), is_of_section: true });
         let place = Location::of(Arc::default(), Arc::clone(tokens));
         match self.sections.get(section) {

@@ -76,7 +76,7 @@ impl Location {
     }
 
     pub(super) fn pointer(&self) -> Pointer {
-        self.rest.iter().flat_map(|rest| rest.iter()).fold(self.base.as_ref().clone(), |path, token| path.child(token))
+        self.base.descendant(self.rest.as_deref().unwrap_or_default())
     }
 }
 

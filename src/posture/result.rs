@@ -30,9 +30,9 @@ pub struct RuleResult {
     /// The rule.
     pub rule: Arc<Rule>,
     /// The key of the object in the snapshot; nothing for the instance, and for a list that could not be read.
-    pub object: Option<String>,
+    pub object: Option<Arc<str>>,
     /// What people call the object, if its key is an opaque id.
-    pub label: Option<String>,
+    pub label: Option<Arc<str>>,
     /// What it says.
     pub state: RuleState,
     /// How much it matters if it fails.

@@ -81,6 +81,8 @@ pub struct VendorCheck {
     pub unanswered: Option<UnknownReason>,
     /// Fragments of snapshots, and what it says of them.
     pub examples: Examples,
+    /// The patterns of everything that it reads.
+    pub(super) reads: Vec<Pattern>,
     pub(super) per_tokens: Vec<String>,
     pub(super) choose: Option<Condition>,
     pub(super) when: Option<Condition>,
@@ -128,10 +130,8 @@ impl Rule {
     }
 
     /// The patterns of everything it reads from that vendor.
-    pub fn reads(&self, provider: Provider) -> Vec<Pattern> {
-        let uses = self.check(provider).map(VendorCheck::uses).unwrap_or_default();
-        let texts: BTreeSet<String> = uses.paths.iter().map(|tokens| pattern_text(tokens)).collect();
-        texts.iter().filter_map(|text| text.parse().ok()).collect()
+    pub fn reads(&self, provider: Provider) -> &[Pattern] {
+        self.check(provider).map(|check| check.reads.as_slice()).unwrap_or_default()
     }
 }
 
@@ -154,6 +154,13 @@ impl VendorCheck {
         let mut uses = Uses::default();
         self.add_uses(&mut uses);
         uses
+    }
+
+    /// The same with the patterns of what its conditions read.
+    pub(super) fn with_reads(mut self) -> Self {
+        let texts: BTreeSet<String> = self.uses().paths.iter().map(|tokens| pattern_text(tokens)).collect();
+        self.reads = texts.iter().filter_map(|text| text.parse().ok()).collect();
+        self
     }
 
     fn add_uses(&self, uses: &mut Uses) {

@@ -65,10 +65,12 @@ impl RuleSet {
             library.read(text);
         }
         let unknown = library.changes.iter().filter(|(id, _)| !library.rules.iter().any(|rule| rule.id == **id));
-        mistakes.extend(unknown.map(|(id, change)| Mistake {
-            span: change.span.clone(),
-            message: format!("no rule is called '{id}'"),
-        }));
+        mistakes.extend(
+            unknown.map(|(id, change)| Mistake {
+                span: change.span.clone(),
+                message: format!("no rule is called '{id}'"),
+            }),
+        );
         if mistakes.is_empty() { Ok(library.into_set()) } else { Err(mistakes) }
     }
 }
@@ -239,9 +241,8 @@ impl Library {
         let one = |key| fields.get(key).and_then(|node| reader.condition(node));
         let by_profile = |key| -> BTreeMap<Profile, Condition> {
             let Some(table) = fields.table(key) else { return BTreeMap::new() };
-            let conditions = Profile::ALL.map(|profile| {
-                table.get(profile.as_str()).and_then(|node| Some((profile, reader.condition(node)?)))
-            });
+            let conditions = Profile::ALL
+                .map(|profile| table.get(profile.as_str()).and_then(|node| Some((profile, reader.condition(node)?))));
             table.finish();
             conditions.into_iter().flatten().collect()
         };
@@ -269,10 +270,25 @@ impl Library {
         let examples = fields.table("example").map(read_examples).unwrap_or_default();
         fields.finish();
         let per_tokens = per_tokens.unwrap_or_default();
-        Some(VendorCheck {
-            per, severity, profiles, remedy, note, expected, unanswered, examples, per_tokens, choose, when, when_in, pass, pass_in,
+        let check = VendorCheck {
+            per,
+            severity,
+            profiles,
+            remedy,
+            note,
+            expected,
+            unanswered,
+            examples,
+            reads: Vec::new(),
+            per_tokens,
+            choose,
+            when,
+            when_in,
+            pass,
+            pass_in,
             is_about_readings,
-        })
+        };
+        Some(check.with_reads())
     }
 }
 
@@ -291,6 +307,7 @@ fn without_question(reason: UnknownReason, remedy: Remedy) -> VendorCheck {
         expected: String::new(),
         unanswered: Some(reason),
         examples: Examples::default(),
+        reads: Vec::new(),
         per_tokens: Vec::new(),
         choose: None,
         when: None,
@@ -341,12 +358,8 @@ fn read_examples(fields: Fields<'_>) -> Examples {
         let examples = nodes.into_iter().filter_map(|node| Fields::of_node(node, fields.mistakes));
         examples.map(|example| example.entries().map(|(path, _, node)| (path, value(node))).collect()).collect()
     };
-    let examples = Examples {
-        pass: of("pass"),
-        fail: of("fail"),
-        unknown: of("unknown"),
-        not_applicable: of("not-applicable"),
-    };
+    let examples =
+        Examples { pass: of("pass"), fail: of("fail"), unknown: of("unknown"), not_applicable: of("not-applicable") };
     fields.finish();
     examples
 }

@@ -61,7 +61,7 @@ impl<'a> Scope<'a> {
             Some(object) if !path.is_absolute() => {
                 let place = Location::of(Arc::clone(&self.base), Arc::clone(&tokens));
                 descend(object, &tokens, place, None)
-            },
+            }
             _ => self.facts.search(&tokens),
         }
     }

@@ -10,9 +10,21 @@ use super::{input, snapshot, with_value};
 /// The rule, the place and the worse value.
 fn weakenings() -> Vec<(&'static str, &'static str, Value)> {
     vec![
-        ("session-idle-timeout", "/platform.config/session_settings/inactivity_timeout", json!({ "enabled": false, "duration_seconds": 0 })),
-        ("session-idle-timeout", "/platform.config/session_settings/inactivity_timeout/duration_seconds", json!(86_400)),
-        ("session-max-lifetime", "/platform.config/session_settings/maximum_lifetime/duration_seconds", json!(5_184_000)),
+        (
+            "session-idle-timeout",
+            "/platform.config/session_settings/inactivity_timeout",
+            json!({ "enabled": false, "duration_seconds": 0 }),
+        ),
+        (
+            "session-idle-timeout",
+            "/platform.config/session_settings/inactivity_timeout/duration_seconds",
+            json!(86_400),
+        ),
+        (
+            "session-max-lifetime",
+            "/platform.config/session_settings/maximum_lifetime/duration_seconds",
+            json!(5_184_000),
+        ),
         ("single-session", "/platform.config/session_settings/multi_session_enabled", json!(true)),
         ("reverification-on", "/frontend.environment/auth_config/reverification", json!(false)),
         ("session-token-lifetime", "/platform.config/session/lifetime", json!(3_600)),
@@ -36,38 +48,102 @@ fn weakenings() -> Vec<(&'static str, &'static str, Value)> {
         ("protect-on", "/instance.protect/checks_bypassed", json!(true)),
         ("sign-up-restricted", "/platform.config/auth_access_control/sign_up_mode", json!("public")),
         ("email-verified-at-sign-up", "/platform.config/auth_email/verify_at_sign_up", json!(false)),
-        ("disposable-email-blocked", "/platform.config/auth_access_control/block_disposable_email_domains", json!(false)),
+        (
+            "disposable-email-blocked",
+            "/platform.config/auth_access_control/block_disposable_email_domains",
+            json!(false),
+        ),
         ("email-subaddress-blocked", "/platform.config/auth_access_control/block_email_subaddresses", json!(false)),
-        ("lists-enforced-at-sign-in", "/platform.config/auth_access_control/allowlist_blocklist_enforced_on_sign_in", json!(false)),
+        (
+            "lists-enforced-at-sign-in",
+            "/platform.config/auth_access_control/allowlist_blocklist_enforced_on_sign_in",
+            json!(false),
+        ),
         ("allowed-origins-exact", "/instance/allowed_origins", json!(["http://localhost:3000"])),
-        ("redirect-urls-safe", "/redirect_urls/lanternreader:~1~1signed-in/url", json!("http://shop.lantern-books.example/")),
-        ("client-callbacks-safe", "/oauth_applications/lantern0shelf0planner/redirect_uris", json!(["https://*.lantern-books.example"])),
-        ("tenant-logout-urls-safe", "/frontend.environment/display_config/after_sign_out_all_url", json!("https://elsewhere.example/")),
+        (
+            "redirect-urls-safe",
+            "/redirect_urls/lanternreader:~1~1signed-in/url",
+            json!("http://shop.lantern-books.example/"),
+        ),
+        (
+            "client-callbacks-safe",
+            "/oauth_applications/lantern0shelf0planner/redirect_uris",
+            json!(["https://*.lantern-books.example"]),
+        ),
+        (
+            "tenant-logout-urls-safe",
+            "/frontend.environment/display_config/after_sign_out_all_url",
+            json!("https://elsewhere.example/"),
+        ),
         ("client-no-implicit-grant", "/frontend.oauth-authorization-server/grant_types_supported", json!(["implicit"])),
-        ("dynamic-registration-off", "/instance.oauth_application_settings/dynamic_oauth_client_registration", json!(true)),
-        ("client-metadata-documents-off", "/instance.oauth_application_settings/client_id_metadata_documents_only_allow_pre_registered_clients", json!(false)),
+        (
+            "dynamic-registration-off",
+            "/instance.oauth_application_settings/dynamic_oauth_client_registration",
+            json!(true),
+        ),
+        (
+            "client-metadata-documents-off",
+            "/instance.oauth_application_settings/client_id_metadata_documents_only_allow_pre_registered_clients",
+            json!(false),
+        ),
         ("oauth-app-pkce", "/oauth_applications/lantern0shelf0planner/pkce_required", json!(false)),
         ("oauth-app-consent", "/oauth_applications/lantern0shelf0planner/consent_screen_enabled", json!(false)),
         ("jwt-template-lifetime", "/jwt_templates/warehouse/lifetime", json!(3_600)),
         ("jwt-template-clock-skew", "/jwt_templates/warehouse/allowed_clock_skew", json!(300)),
         ("jwt-template-audience", "/jwt_templates/warehouse/claims", json!({ "staff": "{{user.id}}" })),
-        ("jwt-template-no-user-writable-data", "/jwt_templates/warehouse/claims/staff", json!("{{user.unsafe_metadata.staff}}")),
+        (
+            "jwt-template-no-user-writable-data",
+            "/jwt_templates/warehouse/claims/staff",
+            json!("{{user.unsafe_metadata.staff}}"),
+        ),
         ("jwt-template-no-personal-data", "/jwt_templates/warehouse/claims/staff", json!("{{user.full_name}}")),
         ("jwt-template-algorithm", "/jwt_templates/warehouse/signing_algorithm", json!("HS256")),
-        ("session-claims-no-user-writable-data", "/platform.config/session/claims", json!({ "admin": "{{user.unsafe_metadata.admin}}" })),
-        ("session-claims-no-personal-data", "/platform.config/session/claims", json!({ "mail": "{{user.primary_email_address}}" })),
+        (
+            "session-claims-no-user-writable-data",
+            "/platform.config/session/claims",
+            json!({ "admin": "{{user.unsafe_metadata.admin}}" }),
+        ),
+        (
+            "session-claims-no-personal-data",
+            "/platform.config/session/claims",
+            json!({ "mail": "{{user.primary_email_address}}" }),
+        ),
         ("own-social-credentials", "/platform.config/connection_oauth_google/client_id", json!("")),
-        ("enterprise-connection-locked", "/enterprise_connections/entconn_2vLanternBooksSso0001/disable_additional_identifications", json!(false)),
-        ("idp-initiated-off", "/enterprise_connections/entconn_2vLanternBooksSso0001/saml_connection/allow_idp_initiated", json!(true)),
-        ("saml-no-subdomains", "/enterprise_connections/entconn_2vLanternBooksSso0001/saml_connection/allow_subdomains", json!(true)),
-        ("saml-certificate-valid", "/saml_connections/samlc_2vLanternBooksSaml00001/idp_certificate_expires_at", json!(1_764_547_200_000_i64)),
+        (
+            "enterprise-connection-locked",
+            "/enterprise_connections/entconn_2vLanternBooksSso0001/disable_additional_identifications",
+            json!(false),
+        ),
+        (
+            "idp-initiated-off",
+            "/enterprise_connections/entconn_2vLanternBooksSso0001/saml_connection/allow_idp_initiated",
+            json!(true),
+        ),
+        (
+            "saml-no-subdomains",
+            "/enterprise_connections/entconn_2vLanternBooksSso0001/saml_connection/allow_subdomains",
+            json!(true),
+        ),
+        (
+            "saml-certificate-valid",
+            "/saml_connections/samlc_2vLanternBooksSaml00001/idp_certificate_expires_at",
+            json!(1_764_547_200_000_i64),
+        ),
         ("organization-default-role", "/instance.organization_settings/domains_default_role", json!("org:admin")),
-        ("role-no-system-permissions", "/organization_roles/org:member/permissions/org:sys_memberships:manage", json!({ "key": "org:sys_memberships:manage" })),
+        (
+            "role-no-system-permissions",
+            "/organization_roles/org:member/permissions/org:sys_memberships:manage",
+            json!({ "key": "org:sys_memberships:manage" }),
+        ),
         ("admin-delete-off", "/instance.organization_settings/admin_delete_enabled", json!(true)),
         ("production-instance", "/instance/environment_type", json!("development")),
         ("production-instance", "/frontend.environment/auth_config/url_based_session_syncing", json!(true)),
         ("test-mode-off", "/frontend.environment/auth_config/test_mode", json!(true)),
-        ("custom-domain-ready", "/domains/lantern-books.example/frontend_api_url", json!("https://x-y-1.clerk.accounts.dev")),
+        (
+            "custom-domain-ready",
+            "/domains/lantern-books.example/frontend_api_url",
+            json!("https://x-y-1.clerk.accounts.dev"),
+        ),
         ("security-mails-on", "/templates.email/password_changed/enabled", json!(false)),
     ]
 }
@@ -93,7 +169,8 @@ fn every_weakening_of_a_good_instance_is_found() {
     let mut problems = Vec::new();
     for (id, path, worse) in weakenings() {
         let rule = RuleSet::built_in().rule(id).unwrap_or_else(|| panic!("no rule {id}"));
-        let profile = [Profile::Saas, Profile::Banking].into_iter().find(|one| rule.check_in(Provider::Clerk, *one).is_some());
+        let profile =
+            [Profile::Saas, Profile::Banking].into_iter().find(|one| rule.check_in(Provider::Clerk, *one).is_some());
         // Banking only offers passkeys as strong.
         let profile = if id == "mfa-factor-strong" { Profile::Banking } else { profile.unwrap() };
         let only = RuleSet::built_in().only(|rule| rule.id == id);

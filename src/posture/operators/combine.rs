@@ -2,8 +2,8 @@
 
 use super::super::judgement::Judgement;
 use super::super::number::Profile;
-use super::super::source::Scope;
 use super::super::reader::Node;
+use super::super::source::Scope;
 use super::{Condition, ConditionReader, Operator, Uses};
 
 #[derive(Debug)]

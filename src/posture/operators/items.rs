@@ -84,7 +84,11 @@ fn each<'v>(value: &'v Value, path: &Pointer, depth: usize, found: &mut Vec<(Poi
 impl OfItems {
     fn judge_item<'a>(&'a self, scope: &Scope<'a>, path: Pointer, item: &'a Value) -> Option<Judgement<'a>> {
         if canonical::unknown(item).is_some() {
-            return Some(Judgement::unknown(Gap { reason: UnknownReason::Ambiguous, place: path.into(), is_of_section: false }));
+            return Some(Judgement::unknown(Gap {
+                reason: UnknownReason::Ambiguous,
+                place: path.into(),
+                is_of_section: false,
+            }));
         }
         let about = scope.about(path, item);
         let is = || self.is.judge(&about);

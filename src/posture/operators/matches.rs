@@ -86,7 +86,7 @@ impl NoneMatch {
         texts.retain(|(_, _, text)| self.0.is_match(text));
         let base = || known.place.pointer();
         let seen = |(tokens, is_member, text): (Vec<String>, bool, &str)| Seen {
-            place: tokens.iter().fold(base(), |path, token| path.child(token)).into(),
+            place: base().descendant(&tokens).into(),
             value: Cow::Owned(Value::String(text.to_owned())),
             is_member,
             ..known.seen()
@@ -116,9 +116,7 @@ fn gather<'v>(
             texts.push((tokens.clone(), is_member, text));
             true
         }
-        Value::Array(items) => {
-            items.iter().fold(true, |is_whole, item| gather(item, tokens, true, texts) && is_whole)
-        }
+        Value::Array(items) => items.iter().fold(true, |is_whole, item| gather(item, tokens, true, texts) && is_whole),
         Value::Object(fields) => fields.iter().fold(true, |is_whole, (name, field)| {
             tokens.push(name.clone());
             let is_seen = gather(field, tokens, false, texts);

@@ -23,7 +23,10 @@ struct Membership {
 enum MemberValues {
     Fixed(Vec<Value>),
     /// Another value says which.
-    By { source: Arc<ValueSource>, lists: BTreeMap<String, Vec<Value>> },
+    By {
+        source: Arc<ValueSource>,
+        lists: BTreeMap<String, Vec<Value>>,
+    },
 }
 
 #[derive(Debug, Clone, Copy)]

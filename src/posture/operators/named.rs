@@ -21,12 +21,8 @@ struct Function {
     paths: &'static [&'static str],
 }
 
-const FUNCTIONS: &[Function] = &[
-    baseline_fresh::FUNCTION,
-    error_page_escapes::FUNCTION,
-    no_open_drift::FUNCTION,
-    own_hosts::FUNCTION,
-];
+const FUNCTIONS: &[Function] =
+    &[baseline_fresh::FUNCTION, error_page_escapes::FUNCTION, no_open_drift::FUNCTION, own_hosts::FUNCTION];
 
 #[derive(Debug)]
 struct Named {

@@ -2,8 +2,8 @@
 
 use super::super::judgement::{Gap, Judgement, UnknownReason};
 use super::super::number::Profile;
-use super::super::source::Scope;
 use super::super::reader::{Node, text};
+use super::super::source::Scope;
 use super::{Condition, ConditionReader, Operator, Uses};
 
 #[derive(Debug)]

@@ -79,7 +79,11 @@ fn every_path_of_a_rule_is_in_the_catalogue() {
             });
             let is_excused = NOT_IN_THE_CATALOGUE.iter().any(|(path, _)| *path == written(&tokens));
             if is_known == is_excused {
-                problems.push(format!("{provider} {}: {}", written(&tokens), if is_known { "excused" } else { "unknown" }));
+                problems.push(format!(
+                    "{provider} {}: {}",
+                    written(&tokens),
+                    if is_known { "excused" } else { "unknown" }
+                ));
             }
         }
     }

@@ -28,9 +28,12 @@ fn exception(rule: &str, object: Option<&str>, path: &str, value: &Value, days: 
 #[test]
 fn an_exception_covers_the_value_it_pins_until_it_ends() {
     let rule = "client-callbacks-safe";
-    let clients = example("/clients/a", json!({ "app_type": "spa", "callbacks": ["http://localhost:1", "http://localhost:2"] }));
+    let clients =
+        example("/clients/a", json!({ "app_type": "spa", "callbacks": ["http://localhost:1", "http://localhost:2"] }));
     let results = results_of(rule, &snapshot(Provider::Auth0, &clients), Profile::Saas, None);
-    let pin = |port: u8, days| exception(rule, Some("a"), "/clients/a/callbacks", &json!(format!("http://localhost:{port}")), days);
+    let pin = |port: u8, days| {
+        exception(rule, Some("a"), "/clients/a/callbacks", &json!(format!("http://localhost:{port}")), days)
+    };
     let table = [
         (vec![pin(1, 1), pin(2, 1)], RuleState::Accepted, vec![ExceptionUse::InForce, ExceptionUse::InForce], false),
         (vec![pin(1, 1)], RuleState::Fail, vec![ExceptionUse::InForce], false),

@@ -11,16 +11,11 @@ use super::Function;
 use crate::clock;
 use crate::model::Pointer;
 
-pub(super) const FUNCTION: Function = Function {
-    name: "baseline-fresh",
-    judge,
-    expected: "signed by enough people, at most {} ago",
-    paths: &[],
-};
+pub(super) const FUNCTION: Function =
+    Function { name: "baseline-fresh", judge, expected: "signed by enough people, at most {} ago", paths: &[] };
 
 fn judge<'a>(scope: &Scope<'a>, numbers: &[Limit]) -> Judgement<'a> {
-    let (Some(own), Some(limit)) =
-        (&scope.facts.own, numbers.first().and_then(|number| number.amount(scope.profile)))
+    let (Some(own), Some(limit)) = (&scope.facts.own, numbers.first().and_then(|number| number.amount(scope.profile)))
     else {
         let (reason, place) = (UnknownReason::NotConfigured, Location::default());
         return Judgement::unknown(Gap { reason, place, is_of_section: false });

@@ -35,7 +35,8 @@ fn judge<'a>(scope: &Scope<'a>, _: &[Limit]) -> Judgement<'a> {
 fn is_escaped(page: &str) -> bool {
     let outputs = page.split("{{").skip(1).map(|rest| rest.split("}}").next().unwrap_or_default());
     let is_safe = |output: &str| {
-        let filters: Vec<&str> = output.split('|').skip(1).map(|filter| filter.trim().trim_end_matches('-').trim()).collect();
+        let filters: Vec<&str> =
+            output.split('|').skip(1).map(|filter| filter.trim().trim_end_matches('-').trim()).collect();
         filters.iter().any(|filter| matches!(*filter, "escape" | "escape_once" | "url_encode"))
             && !filters.contains(&"raw")
     };

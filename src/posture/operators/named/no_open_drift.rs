@@ -19,8 +19,7 @@ pub(super) const FUNCTION: Function = Function {
 };
 
 fn judge<'a>(scope: &Scope<'a>, numbers: &[Limit]) -> Judgement<'a> {
-    let limits: Vec<f64> =
-        numbers.iter().filter_map(|number| Some(number.amount(scope.profile)?.in_base())).collect();
+    let limits: Vec<f64> = numbers.iter().filter_map(|number| Some(number.amount(scope.profile)?.in_base())).collect();
     let (Some(own), [high, medium]) = (&scope.facts.own, limits.as_slice()) else {
         let (reason, place) = (UnknownReason::NotConfigured, Location::default());
         return Judgement::unknown(Gap { reason, place, is_of_section: false });

@@ -45,9 +45,8 @@ fn hosts<'a>(scope: &Scope<'a>) -> Result<Judgement<'a>, Gap> {
     for (path, value) in &targets {
         let Some(text) = value.as_str().filter(|text| !text.is_empty() && !text.starts_with('/')) else { continue };
         let host = Url::parse(text).ok().and_then(|url| url.host_str().map(str::to_ascii_lowercase));
-        let is_own = host.is_some_and(|host| {
-            domains.iter().any(|domain| host == *domain || host.ends_with(&format!(".{domain}")))
-        });
+        let is_own = host
+            .is_some_and(|host| domains.iter().any(|domain| host == *domain || host.ends_with(&format!(".{domain}"))));
         if !is_own {
             foreign.push(Seen::at(path.clone(), Cow::Borrowed(*value)));
         }
