@@ -113,12 +113,12 @@ fn accepted(
 ) -> RuleResult {
     let (mut is_covered, mut has_ended) = (!result.observed.is_empty(), false);
     for seen in &result.observed {
-        let pin = Exception::pin(&seen.value);
+        let (pin, path) = (Exception::pin(&seen.value), seen.path());
         let mut is_seen_covered = false;
         for (exception, used) in exceptions.iter().zip(uses.iter_mut()) {
             let is_of_rule =
                 exception.rule == result.rule.id && exception.object.as_deref() == result.object.as_deref();
-            if !is_of_rule || exception.path != seen.path || exception.value != pin {
+            if !is_of_rule || exception.path != path || exception.value != pin {
                 continue;
             }
             if now < exception.until {

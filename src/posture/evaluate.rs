@@ -14,7 +14,6 @@ use super::result::{RuleResult, RuleState};
 use super::rule::{Rule, RuleSet, VendorCheck};
 use super::source::Scope;
 use super::subject::{Subject, Subjects, subjects};
-use crate::canonical;
 use crate::model::Pointer;
 use crate::snapshot::Snapshot;
 
@@ -97,9 +96,12 @@ impl<'a> Audit<'a> {
     }
 
     fn about(&self, subject: &'a Subject<'a>) -> Option<RuleResult> {
-        let gap = |reason| Gap { reason, place: subject.path.as_ref().clone().into(), is_of_section: false };
-        if canonical::unknown(subject.value).is_some() {
-            return Some(self.unknown(gap(UnknownReason::Ambiguous), Some(subject)));
+        let trouble = |reason| {
+            let place = Arc::clone(&subject.path).into();
+            Some(self.unknown(Gap { reason, place, is_of_section: false }, Some(subject)))
+        };
+        if subject.trouble == Some(UnknownReason::Ambiguous) {
+            return trouble(UnknownReason::Ambiguous);
         }
         let scope = self.scope.about(Arc::clone(&subject.path), subject.value);
         if let Some(choose) = &self.check.choose {
@@ -109,8 +111,9 @@ impl<'a> Audit<'a> {
                 Holds::Unknown(gap) => return Some(self.unknown(gap, Some(subject))),
             }
         }
-        if self.scope.facts.is_cut_short(subject.path.section(), subject.value) {
-            return Some(self.unknown(gap(UnknownReason::NotPermitted), Some(subject)));
+        // Which objects are meant can be seen without the scope that shows the rest.
+        if let Some(reason) = subject.trouble {
+            return trouble(reason);
         }
         Some(self.judge(&scope, Some(subject)))
     }
@@ -134,10 +137,9 @@ impl<'a> Audit<'a> {
     }
 
     fn unknown(&self, gap: Gap, subject: Option<&Subject<'_>>) -> RuleResult {
-        let path = gap.place.pointer();
-        let unread = gap.is_of_section.then(|| path.section().to_owned());
+        let unread = gap.is_of_section.then(|| gap.place.pointer().section().to_owned());
         let unread = unread.filter(|_| gap.reason != UnknownReason::FieldAbsent);
-        let (reason, gap) = (Some(gap.reason), Some(path));
+        let (reason, gap) = (Some(gap.reason), Some(gap.place));
         named(subject, RuleResult { reason, unread, gap, ..self.result(RuleState::Unknown) })
     }
 

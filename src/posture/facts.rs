@@ -91,7 +91,7 @@ impl Facts {
         let (section, rest) =
             tokens.split_first().map_or(("", &tokens[..]), |(section, rest)| (section.as_str(), rest));
         let unread = |reason| Err(Gap { reason, place: Pointer::of_section(section).into(), is_of_section: true });
-        let place = Location::of(Arc::default(), Arc::clone(tokens));
+        let place = Location::below(None, Arc::clone(tokens));
         match self.sections.get(section) {
             None => unread(UnknownReason::NoCredential),
             Some(SectionFact::Unread(reason)) => unread(*reason),

@@ -51,8 +51,7 @@ impl UnknownReason {
 /// A value that a rule looked at.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Observation {
-    /// Where; the first token is the section.
-    pub path: Pointer,
+    place: Location,
     /// The value in force there; of a set only the member that matters.
     pub value: Value,
     /// It is one member of the set at the path.
@@ -63,26 +62,41 @@ pub struct Observation {
     pub unit: Option<Unit>,
 }
 
+impl Observation {
+    /// Where; the first token is the section.
+    pub fn path(&self) -> Pointer {
+        self.place.pointer()
+    }
+}
+
 /// Where a value is. A pointer is only made of it for what is told: of most values nothing is.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Location {
-    base: Arc<Pointer>,
+    base: Option<Arc<Pointer>>,
     rest: Option<Arc<[String]>>,
 }
 
 impl Location {
-    pub(super) fn of(base: Arc<Pointer>, rest: Arc<[String]>) -> Self {
+    /// What is below `base`, or below nothing.
+    pub(super) fn below(base: Option<Arc<Pointer>>, rest: Arc<[String]>) -> Self {
         Self { base, rest: Some(rest) }
     }
 
     pub(super) fn pointer(&self) -> Pointer {
-        self.base.descendant(self.rest.as_deref().unwrap_or_default())
+        let rest = self.rest.as_deref().unwrap_or_default();
+        self.base.as_deref().map_or_else(|| Pointer::default().descendant(rest), |base| base.descendant(rest))
     }
 }
 
 impl From<Pointer> for Location {
     fn from(pointer: Pointer) -> Self {
-        Self { base: Arc::new(pointer), rest: None }
+        Self { base: Some(Arc::new(pointer)), rest: None }
+    }
+}
+
+impl From<Arc<Pointer>> for Location {
+    fn from(base: Arc<Pointer>) -> Self {
+        Self { base: Some(base), rest: None }
     }
 }
 
@@ -114,7 +128,7 @@ impl<'a> Seen<'a> {
 impl From<Seen<'_>> for Observation {
     fn from(seen: Seen<'_>) -> Self {
         Self {
-            path: seen.place.pointer(),
+            place: seen.place,
             value: seen.value.into_owned(),
             is_member: seen.is_member,
             is_default: seen.is_default,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::judgement::{Observation, UnknownReason};
+use super::judgement::{Location, Observation, UnknownReason};
 use super::rule::Rule;
 use crate::model::{Pointer, Severity, word};
 
@@ -42,7 +42,7 @@ pub struct RuleResult {
     /// The section that would have to be read, if it is one that could not be.
     pub unread: Option<String>,
     /// Where something is missing, if it is unknown.
-    pub gap: Option<Pointer>,
+    pub(super) gap: Option<Location>,
     /// The values that decide, with their places.
     pub observed: Vec<Observation>,
     /// What should be there in this profile.
@@ -53,8 +53,9 @@ pub struct RuleResult {
 
 impl RuleResult {
     /// The places that decide, and the one where something is missing.
-    pub fn paths(&self) -> Vec<&Pointer> {
-        let mut paths: Vec<&Pointer> = self.observed.iter().map(|seen| &seen.path).chain(&self.gap).collect();
+    pub fn paths(&self) -> Vec<Pointer> {
+        let mut paths: Vec<Pointer> =
+            self.observed.iter().map(Observation::path).chain(self.gap.iter().map(Location::pointer)).collect();
         paths.dedup();
         paths
     }

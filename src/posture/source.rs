@@ -52,14 +52,14 @@ impl<'a> Scope<'a> {
 
     /// Where the object is.
     pub(super) fn place(&self) -> Location {
-        Location::of(Arc::clone(&self.base), Arc::default())
+        Location::from(Arc::clone(&self.base))
     }
 
     pub(super) fn search(&self, path: &'a ReadPath) -> Result<Search<'a>, Gap> {
         let tokens = path.resolve(self)?;
         match self.object {
             Some(object) if !path.is_absolute() => {
-                let place = Location::of(Arc::clone(&self.base), Arc::clone(&tokens));
+                let place = Location::below(Some(Arc::clone(&self.base)), Arc::clone(&tokens));
                 descend(object, &tokens, place, None)
             }
             _ => self.facts.search(&tokens),

@@ -21,6 +21,8 @@ pub(super) struct Subject<'a> {
     /// What people call it, if its key is an opaque id.
     pub(super) label: Option<Arc<str>>,
     pub(super) value: &'a Value,
+    /// Why nothing can be said of it, if that is so.
+    pub(super) trouble: Option<UnknownReason>,
 }
 
 /// The objects of each list, by the tokens of its pattern: many rules are about the same. None if its section is off.
@@ -55,7 +57,11 @@ fn of_check<'a>(facts: &'a Facts, check: &VendorCheck) -> Result<Vec<Subject<'a>
         let key = path.tokens().get(list.len()..).unwrap_or_default().join("/");
         let label = field.and_then(|field| value.get(field)).and_then(Value::as_str);
         let set = |text: &str| Some(text).filter(|text| !text.is_empty()).map(Arc::from);
-        Subject { key: set(&key), label: label.and_then(set), path: Arc::new(path), value }
+        let trouble = match canonical::unknown(value) {
+            Some(_) => Some(UnknownReason::Ambiguous),
+            None => facts.is_cut_short(path.section(), value).then_some(UnknownReason::NotPermitted),
+        };
+        Subject { key: set(&key), label: label.and_then(set), path: Arc::new(path), value, trouble }
     };
     Ok(objects.into_iter().filter(|(path, _)| is_subject(path)).map(subject).collect())
 }
