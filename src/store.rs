@@ -38,7 +38,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 pub use audit::contradiction;
 pub use backup::FullCheck;
 use chrono::{DateTime, Utc};
-use events::Event;
+use events::Record;
 use memory::Memory;
 pub use open::make_folder;
 use rusqlite::{Connection, ErrorCode, TransactionBehavior};
@@ -425,7 +425,7 @@ impl Store {
         high_water::expect_from_now_on(&transaction)?;
         transaction.commit()?;
         // Said when it is certain, and not before.
-        for Event { seq, kind, instance, data, .. } in &recorded {
+        for Record { seq, kind, instance, data, .. } in &recorded {
             Recorded { seq: *seq, kind, instance: instance.as_ref(), data }.observe();
         }
         let raised = high_water::raise(connection);

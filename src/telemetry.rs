@@ -18,7 +18,7 @@ mod watching;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-pub use history::{HISTORY, Recorded};
+pub use history::Recorded;
 pub use sending::{Delivered, DeliveryFailed, DeliveryGivenUp, HeartbeatFailed, HeartbeatTaken, ToldDirectly};
 pub use service::{
     CheckpointRefused, Chore, ChoreFailed, ConfigurationDoubt, DatabaseUnusable, DiskFull, FileTooOpen,
@@ -43,7 +43,7 @@ const fn of<T: Observable>() -> (&'static str, &'static str) {
     (T::NAME, T::MEANING)
 }
 
-/// Name and meaning of everything that is observed, beside the kinds of [`HISTORY`].
+/// Name and meaning of everything that is observed, beside [`EVENT_KINDS`](crate::history::EVENT_KINDS).
 pub const OBSERVABLES: &[(&str, &str)] = &[
     of::<CycleEnded<'_>>(),
     of::<CycleFailed<'_>>(),
@@ -91,11 +91,13 @@ mod tests {
 
     #[test]
     fn names_are_unique_and_so_are_their_ids() {
-        let names = OBSERVABLES.iter().map(|(name, _)| *name).chain(HISTORY.iter().map(|kind| kind.name));
+        let names =
+            OBSERVABLES.iter().map(|(name, _)| *name).chain(crate::history::EVENT_KINDS.iter().map(|kind| kind.name));
         let names: Vec<&str> = names.collect();
         let ids: BTreeSet<String> = names.iter().map(|name| message_id(name)).collect();
         // A delivery that ended is in both: it has one line, and is one thing.
-        let doubled = HISTORY.iter().filter(|kind| OBSERVABLES.iter().any(|(name, _)| *name == kind.name));
+        let doubled =
+            crate::history::EVENT_KINDS.iter().filter(|kind| OBSERVABLES.iter().any(|(name, _)| *name == kind.name));
         assert_eq!(ids.len(), names.len() - doubled.clone().count());
         assert!(doubled.clone().all(|kind| kind.level.is_none()), "said twice");
         assert!(ids.iter().all(|id| id.len() == 32));

@@ -1,10 +1,8 @@
 //! From signed statements to a baseline, in one transaction.
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
-use serde_json::json;
 
 use super::{ApprovalError, Pending, Proposal};
 use crate::alerting::{Notifications, Origin, announce, record_transitions, worst_of};
@@ -14,6 +12,8 @@ use crate::baseline::{
 use crate::classify::{Catalogue, FindingSet};
 use crate::config::Config;
 use crate::diff::{compare, compare::comparable};
+use crate::history::Event;
+use crate::history::data::BaselineApproval;
 use crate::incident::{Ending, advance};
 use crate::message::{Notice, NoticeKind, listed};
 use crate::model::{Digest, InstanceId, State, display_safe, display_safe_sentence};
@@ -139,22 +139,22 @@ pub fn import(
     for statement in &statements {
         baselines::keep(tx, row, sequence, statement, now)?;
     }
-    let approvers: BTreeSet<&str> = accepted.approvals.iter().map(|approval| approval.approver.as_str()).collect();
-    let reason = accepted.approvals.last().map(|approval| approval.reason.as_str());
     // The signature of the next baseline covers this event, so only the newest baseline has to be verified every time.
     let known = tx.history()?;
     let known = known.vouched.get(instance);
     let verified: Vec<Digest> = baselines::statements(tx, row)?.iter().map(SignedStatement::digest).collect();
-    let verified: Vec<&Digest> =
-        verified.iter().filter(|digest| !known.is_some_and(|known| known.contains_key(*digest))).collect();
-    let mut data = json!({
-        "sequence": sequence, "statements": verified, "identity": accepted.identity, "snapshot": accepted.subject.snapshot,
-        "approvers": approvers, "proposer": accepted.subject.proposer, "reason": reason,
-    });
-    if let Some(data) = data.as_object_mut().filter(|_| !accepted.subject.until.is_empty()) {
-        data.insert("until".to_owned(), json!(accepted.subject.until));
-    }
-    events::append(tx, now, events::APPROVED, Some(instance), data)?;
+    let is_new = |digest: &Digest| !known.is_some_and(|known| known.contains_key(digest));
+    let approved = BaselineApproval {
+        sequence,
+        statements: verified.into_iter().filter(is_new).collect(),
+        identity: accepted.identity.clone(),
+        snapshot: accepted.subject.snapshot.clone(),
+        approvers: accepted.approvals.iter().map(|approval| approval.approver.clone()).collect(),
+        proposer: accepted.subject.proposer.clone(),
+        reason: accepted.approvals.last().map(|approval| approval.reason.clone()),
+        until: accepted.subject.until.iter().map(|(path, end)| (path.clone(), end.0.into())).collect(),
+    };
+    events::append(tx, now, Some(instance), &Event::BaselineApproved(approved))?;
 
     // As any later cycle will see it: verified from the stored rows.
     let baseline = verified_ignoring_rollback(tx, &pending.snapshot, trust, catalogue, now)??

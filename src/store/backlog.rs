@@ -6,13 +6,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use rusqlite::Row;
-use serde_json::json;
 
-use super::events::{self, Event};
+use super::events::{self, Record};
 use super::history;
 use super::outbox::{MESSAGE, keep, message_of, mirror, row_of};
 use super::outgoing::{MessageState, ToldMessage};
 use super::{Stored, Transaction, from_millis};
+use crate::history::Event;
+use crate::history::data::{DroppedDelivery, FoldedDelivery, PrunedMessages, RetriedDelivery};
 use crate::message::fold::fold;
 use crate::message::subject::subject;
 use crate::message::{Alert, Body, Format, Message, NoticeKind};
@@ -125,7 +126,7 @@ pub struct Missed {
 /// # Errors
 /// The database cannot be read, or as [`super::Transaction::history`].
 pub fn missed(tx: &Transaction<'_>, receiver: &str) -> Stored<Vec<Missed>> {
-    let is_to_it = |event: &Event| event.data.get("receiver").is_some_and(|name| name == receiver);
+    let is_to_it = |event: &Record| event.data.get("receiver").is_some_and(|name| name == receiver);
     let told = history::newest(tx, NoticeKind::Missed.event_type(), is_to_it)?.map_or(0, |event| event.seq);
     let walk = tx.history()?;
     let outgoing = &walk.state.outgoing;
@@ -150,8 +151,8 @@ pub fn missed(tx: &Transaction<'_>, receiver: &str) -> Stored<Vec<Missed>> {
 /// # Errors
 /// The database cannot be written.
 pub fn retry(tx: &Transaction<'_>, kept: &QueuedMessage, by: &str, now: DateTime<Utc>) -> Stored<()> {
-    let data = json!({ "message": kept.id, "receiver": kept.receiver, "by": by });
-    events::append(tx, now, "delivery.retried", kept.instance.as_ref(), data)?;
+    let retried = RetriedDelivery { message: kept.id.clone(), receiver: kept.receiver.clone(), by: by.to_owned() };
+    events::append(tx, now, kept.instance.as_ref(), &Event::DeliveryRetried(retried))?;
     mirror(tx, kept.id.as_str(), None)
 }
 
@@ -160,9 +161,22 @@ pub fn retry(tx: &Transaction<'_>, kept: &QueuedMessage, by: &str, now: DateTime
 /// # Errors
 /// The database cannot be written.
 pub fn give_up(tx: &Transaction<'_>, kept: &QueuedMessage, by: &str, reason: &str, now: DateTime<Utc>) -> Stored<()> {
-    let data = json!({ "message": kept.id, "receiver": kept.receiver, "by": by, "reason": reason });
-    events::append(tx, now, "delivery.dropped", kept.instance.as_ref(), data)?;
-    mirror(tx, kept.id.as_str(), Some(&format!("dropped by {by}: {reason}")))
+    drop_message(tx, kept.id.clone(), &kept.receiver, kept.instance.as_ref(), by, reason, now)
+}
+
+fn drop_message(
+    tx: &Transaction<'_>,
+    message: MessageId,
+    receiver: &str,
+    instance: Option<&InstanceId>,
+    by: &str,
+    reason: &str,
+    now: DateTime<Utc>,
+) -> Stored<()> {
+    let (receiver, by, reason) = (receiver.to_owned(), by.to_owned(), reason.to_owned());
+    let dropped = DroppedDelivery { message, receiver, by, reason };
+    events::append(tx, now, instance, &Event::DeliveryDropped(dropped.clone()))?;
+    mirror(tx, dropped.message.as_str(), Some(&format!("dropped by {}: {}", dropped.by, dropped.reason)))
 }
 
 /// Folds what waits for `receiver` and was never tried, instance by instance, where it is more than a few: it is back after
@@ -271,8 +285,9 @@ fn fold_instance(tx: &Transaction<'_>, receiver: &str, crowd: &Crowd, now: DateT
     let body = format.and_then(|format| Body::of(&one, format).ok());
     keep(tx, &Message { body, ..one.clone() })?;
     for message in &messages {
-        let data = json!({ "message": message.id, "receiver": receiver, "into": one.id });
-        events::append(tx, now, "delivery.folded", message.alert.instance.as_ref(), data)?;
+        let folded =
+            FoldedDelivery { message: message.id.clone(), receiver: receiver.to_owned(), into: one.id.clone() };
+        events::append(tx, now, message.alert.instance.as_ref(), &Event::DeliveryFolded(folded))?;
         mirror(tx, message.id.as_str(), Some(&format!("part of {}", one.id)))?;
         // What follows up a message that is never sent follows up the one that is.
         tx.prepare_cached("UPDATE threads SET root = ?2, subject = ?3 WHERE root = ?1 AND receiver = ?4")?
@@ -303,9 +318,7 @@ pub fn abandon(tx: &Transaction<'_>, configured: &[&str], now: DateTime<Utc>) ->
     };
     for (id, receiver, instance) in abandoned {
         let reason = "its receiver is not configured any more";
-        let data = json!({ "message": id, "receiver": receiver, "by": "authdrift", "reason": reason });
-        events::append(tx, now, "delivery.dropped", instance.as_ref(), data)?;
-        mirror(tx, &id, Some(&format!("dropped by authdrift: {reason}")))?;
+        drop_message(tx, MessageId::from_text(id), &receiver, instance.as_ref(), "authdrift", reason, now)?;
     }
     Ok(())
 }
@@ -336,6 +349,7 @@ pub fn prune(tx: &Transaction<'_>, now: DateTime<Utc>) -> Stored<()> {
     for id in &ids {
         tx.prepare_cached("DELETE FROM outbox WHERE id = ?1")?.execute([id])?;
     }
-    events::append(tx, now, "outbox.pruned", None, json!({ "messages": ids }))?;
+    let messages = ids.into_iter().map(MessageId::from_text).collect();
+    events::append(tx, now, None, &Event::OutboxPruned(PrunedMessages { messages }))?;
     Ok(())
 }

@@ -156,6 +156,7 @@ fn check(connection: &Connection, pragma: &str) -> Stored<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::history::Event;
     use std::ffi::OsStr;
     use std::os::unix::ffi::OsStrExt;
     use std::os::unix::fs::PermissionsExt;
@@ -222,7 +223,7 @@ mod tests {
         let store = store(folder.path());
         let at = "2026-05-04T10:00:00Z".parse().unwrap();
         let other = Store::open(&folder.path().join("other.db")).unwrap();
-        store.write(|tx| events::append(tx, at, "test.done", None, serde_json::json!({}))).unwrap();
+        store.write(|tx| events::append(tx, at, None, &Event::other("test.done"))).unwrap();
         // The key and the history of another database.
         let mixed = Store { connection: other.connection, ..store };
         let to = folder.path().join("copy.db");

@@ -8,10 +8,12 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use rusqlite::{OptionalExtension, Row};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::instances::InstanceRow;
 use super::{StoreError, Stored, Transaction, documents, events, from_millis, read_json, to_millis, write_json};
+use crate::history::Event;
+use crate::history::data::RestoredSnapshot;
 use crate::model::{Digest, InstanceId, Resource};
 use crate::snapshot::{Manifest, Reading, SectionMark, Snapshot};
 
@@ -91,8 +93,8 @@ fn keep_again(tx: &Transaction<'_>, id: i64, snapshot: &Snapshot, cycle: &Cycle)
     match tx.history() {
         Ok(walk) if !walk.state.pruned.contains(digest.as_str()) => return Ok(()),
         Ok(_) => {
-            let data = json!({ "snapshot": digest });
-            events::append(tx, cycle.at, events::KEPT_AGAIN, Some(&snapshot.instance), data)?;
+            let restored = RestoredSnapshot { snapshot: digest };
+            events::append(tx, cycle.at, Some(&snapshot.instance), &Event::StoreKeptAgain(restored))?;
             keep_collection(tx, id, cycle)?;
         }
         // Nobody knows what was pruned, and what is there already stays as it is.

@@ -6,9 +6,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{StoreError, Stored};
-use crate::canonical;
 use crate::clock::written;
 use crate::model::{Digest, HistoryMark, InstanceId, display_safe};
+use crate::{canonical, history};
 
 /// What an event is about, as the index has it.
 const INSTANCE: &str =
@@ -35,7 +35,7 @@ pub const REMINDED: &str = "instance.still_unseen";
 
 /// One event, as it was written.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
-pub struct Event {
+pub struct Record {
     /// 1, 2, 3, … without gaps.
     pub seq: u64,
     /// Digest of the event before; null for the first.
@@ -57,19 +57,21 @@ pub struct Event {
 pub fn append(
     tx: &Transaction<'_>,
     at: DateTime<Utc>,
-    kind: &str,
     instance: Option<&InstanceId>,
-    data: Value,
+    event: &history::Event,
 ) -> Stored<HistoryMark> {
     let last = mark(tx)?;
     let seq = last.as_ref().map_or(0, |mark| mark.size) + 1;
+    let kind = event.kind();
+    let unreadable = || StoreError::Unreadable { what: format!("event {kind}"), section: None };
+    let data = event.data().map_err(|_| unreadable())?;
     let body = json!({
         "seq": seq, "prev": last.map(|mark| mark.head), "at": written(at), "kind": kind, "instance": instance, "data": data,
     });
     let body = canonical::to_bytes(&body);
     // One event that cannot be read makes every baseline untrusted.
-    if serde_json::from_slice::<Event>(&body).is_err() {
-        return Err(StoreError::Unreadable { what: format!("event {kind}"), section: None });
+    if serde_json::from_slice::<Record>(&body).is_err() {
+        return Err(unreadable());
     }
     let digest = Digest::of(&body);
     tx.prepare_cached("INSERT INTO events (seq, body, digest) VALUES (?1, ?2, ?3)")?.execute((
@@ -112,7 +114,7 @@ pub fn head_at(tx: &Transaction<'_>, size: u64) -> Stored<Option<Digest>> {
 ///
 /// # Errors
 /// The database cannot be read.
-pub(super) fn at(tx: &Transaction<'_>, size: u64) -> Stored<Option<Event>> {
+pub(super) fn at(tx: &Transaction<'_>, size: u64) -> Stored<Option<Record>> {
     let body: Option<Vec<u8>> = tx
         .prepare_cached("SELECT body FROM events WHERE seq = ?1")?
         .query_row([i64::try_from(size).unwrap_or(i64::MAX)], |row| row.get(0))
@@ -132,7 +134,7 @@ pub fn recorded_at(tx: &Transaction<'_>, size: u64) -> Stored<Option<DateTime<Ut
 ///
 /// # Errors
 /// The database cannot be read, or a body is not an event.
-pub fn all(tx: &Transaction<'_>, instance: Option<&InstanceId>) -> Stored<Vec<Event>> {
+pub fn all(tx: &Transaction<'_>, instance: Option<&InstanceId>) -> Stored<Vec<Record>> {
     let mut query = match instance {
         Some(_) => tx.prepare_cached(&format!("SELECT seq, body FROM events WHERE {INSTANCE} = ?1 ORDER BY seq"))?,
         None => tx.prepare_cached("SELECT seq, body FROM events WHERE ?1 IS NULL ORDER BY seq")?,
@@ -142,7 +144,7 @@ pub fn all(tx: &Transaction<'_>, instance: Option<&InstanceId>) -> Stored<Vec<Ev
     while let Some(row) = rows.next()? {
         let seq: i64 = row.get(0)?;
         let body: Vec<u8> = row.get(1)?;
-        let event: Event = serde_json::from_slice(&body)
+        let event: Record = serde_json::from_slice(&body)
             .map_err(|error| StoreError::Damaged(format!("event {seq} cannot be read: {error}")))?;
         events.push(event);
     }
@@ -153,12 +155,12 @@ pub fn all(tx: &Transaction<'_>, instance: Option<&InstanceId>) -> Stored<Vec<Ev
 ///
 /// # Errors
 /// The database cannot be read.
-pub(super) fn after(tx: &Transaction<'_>, size: u64) -> Stored<Vec<Event>> {
+pub(super) fn after(tx: &Transaction<'_>, size: u64) -> Stored<Vec<Record>> {
     let mut query = tx.prepare_cached("SELECT body FROM events WHERE seq > ?1 ORDER BY seq")?;
     let bodies = query.query_map([i64::try_from(size).unwrap_or(i64::MAX)], |row| row.get::<_, Vec<u8>>(0))?;
     let mut events = Vec::new();
     for body in bodies {
-        events.extend(serde_json::from_slice::<Event>(&body?).ok());
+        events.extend(serde_json::from_slice::<Record>(&body?).ok());
     }
     Ok(events)
 }

@@ -235,12 +235,22 @@ fn sequences(tx: &Transaction<'_>) -> Stored<BTreeMap<InstanceId, u64>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::history::Event;
     use crate::store::Store;
     use serde_json::json;
 
     fn append(store: &Store, number: u64) {
         let at = "2026-05-04T10:00:00Z".parse().unwrap();
-        store.write(|tx| events::append(tx, at, "test.done", None, json!({ "number": number }))).unwrap();
+        store
+            .write(|tx| {
+                events::append(
+                    tx,
+                    at,
+                    None,
+                    &Event::Unknown { kind: "test.done".to_owned(), data: json!({ "number": number }) },
+                )
+            })
+            .unwrap();
     }
 
     fn stands(store: &Store) -> Result<(), RolledBack> {

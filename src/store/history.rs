@@ -7,7 +7,7 @@ use rusqlite::Transaction;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::events::{APPROVED, Event};
+use super::events::{APPROVED, Record};
 use super::history_state::HistoryState;
 use super::silences::ToldSilence;
 use super::{StoreError, Stored};
@@ -19,7 +19,7 @@ use crate::model::{Digest, HistoryMark, InstanceId, SilenceId, display_safe};
 ///
 /// # Errors
 /// As [`super::Transaction::history`].
-pub fn newest(tx: &super::Transaction<'_>, group: &str, wanted: impl Fn(&Event) -> bool) -> Stored<Option<Event>> {
+pub fn newest(tx: &super::Transaction<'_>, group: &str, wanted: impl Fn(&Record) -> bool) -> Stored<Option<Record>> {
     Ok(tx.history()?.state.newest(None, group, wanted).cloned())
 }
 
@@ -31,8 +31,8 @@ pub fn newest_of(
     tx: &super::Transaction<'_>,
     instance: &InstanceId,
     group: &str,
-    wanted: impl Fn(&Event) -> bool,
-) -> Stored<Option<Event>> {
+    wanted: impl Fn(&Record) -> bool,
+) -> Stored<Option<Record>> {
     Ok(tx.history()?.state.newest(Some(instance), group, wanted).cloned())
 }
 
@@ -41,7 +41,7 @@ pub fn newest_of(
 /// # Errors
 /// The database cannot be read.
 pub fn untrusted(tx: &super::Transaction<'_>, instance: &InstanceId) -> Stored<Option<String>> {
-    let is_about_trust = |event: &Event| matches!(event.kind.as_str(), "baseline.untrusted" | "baseline.trusted");
+    let is_about_trust = |event: &Record| matches!(event.kind.as_str(), "baseline.untrusted" | "baseline.trusted");
     let last = newest_of(tx, instance, "baseline.", is_about_trust)?.filter(|event| event.kind == "baseline.untrusted");
     Ok(last.and_then(|event| Some(event.data.get("code")?.as_str()?.to_owned())))
 }
@@ -128,7 +128,7 @@ impl History {
     }
 
     /// What people were told of sections and credentials of `instance` that are still not seen: the event of each.
-    pub fn unseen(&self, instance: &InstanceId) -> impl Iterator<Item = &Event> {
+    pub fn unseen(&self, instance: &InstanceId) -> impl Iterator<Item = &Record> {
         let sections = self.state.sections.get(instance).into_iter().flat_map(BTreeMap::values);
         sections.filter(|event| event.kind != "section.unbaselined")
     }
@@ -149,7 +149,7 @@ pub(super) fn walk_on(tx: &Transaction<'_>, walk: &mut History, until: u64) -> S
         let body: Vec<u8> = row.get(1).map_err(|_| broken("it cannot be read"))?;
         let digest: String = row.get(2).map_err(|_| broken("it cannot be read"))?;
         let expected = walk.mark.as_ref().map_or(1, |mark| mark.size + 1);
-        let event: Event = serde_json::from_slice(&body).map_err(|_| broken("it cannot be read"))?;
+        let event: Record = serde_json::from_slice(&body).map_err(|_| broken("it cannot be read"))?;
         let computed = Digest::of(&body);
         if u64::try_from(seq) != Ok(expected) || event.seq != expected {
             return Err(broken(&format!("event {expected} is missing")));

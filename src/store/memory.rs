@@ -200,15 +200,14 @@ impl Transaction<'_> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::super::{Store, StoreError};
     use super::*;
     use crate::clock::{Clock, SystemClock};
+    use crate::history::Event;
 
     fn append(store: &Store) {
         let now = SystemClock.now();
-        store.write(|tx| events::append(tx, now, "a.b", None, json!({})).map(drop)).unwrap();
+        store.write(|tx| events::append(tx, now, None, &Event::other("a.b")).map(drop)).unwrap();
     }
 
     fn size(store: &Store) -> Result<u64, StoreError> {
@@ -237,7 +236,7 @@ mod tests {
         let written: Result<(), StoreError> = store.write(|tx| {
             std::fs::remove_file(&file).unwrap();
             std::fs::create_dir(&file).unwrap();
-            events::append(tx, SystemClock.now(), "c.d", None, json!({})).map(drop)
+            events::append(tx, SystemClock.now(), None, &Event::other("c.d")).map(drop)
         });
         written.unwrap();
         assert_eq!(size(&store).unwrap(), 2);
@@ -252,7 +251,7 @@ mod tests {
         let store = Store::open(&folder.path().join("a.db")).unwrap();
         append(&store);
         let undone: Result<(), StoreError> = store.write(|tx| {
-            events::append(tx, SystemClock.now(), "c.d", None, json!({}))?;
+            events::append(tx, SystemClock.now(), None, &Event::other("c.d"))?;
             assert_eq!(tx.history()?.mark.as_ref().unwrap().size, 2);
             Err(StoreError::Damaged("no".to_owned()))
         });

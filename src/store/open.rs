@@ -10,12 +10,13 @@ use std::time::Duration;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, TransactionBehavior};
 use rustix::fs::{Access, access};
-use serde_json::json;
 use url::Url;
 
 use super::{Store, StoreError, Stored, events};
 use crate::canonical::FingerprintKey;
 use crate::clock::{Clock, SystemClock};
+use crate::history::Event;
+use crate::history::data::{Migration, ReplacedKey};
 use crate::telemetry::{FileTooOpen, HighWaterBehind, Observable};
 use crate::whole_file::{self, sync_folder_of};
 
@@ -199,8 +200,8 @@ pub(super) fn replace_key(path: &Path, by: &str) -> Stored<(Option<PathBuf>, Sto
     // Before the commit: a crash in between leaves a key that does not fit, and this can be done again.
     let key = make_key(&key_path, path)?;
     transaction.execute("INSERT OR REPLACE INTO meta (name, value) VALUES ('fingerprint-key', ?1)", [key.id()])?;
-    let data = json!({ "was": expected, "is": key.id(), "by": by });
-    events::append(&transaction, SystemClock.now(), "store.key_replaced", None, data)?;
+    let replaced = ReplacedKey { was: expected, is: key.id(), by: by.to_owned() };
+    events::append(&transaction, SystemClock.now(), None, &Event::StoreKeyReplaced(replaced))?;
     // Its code was made with the old key.
     super::checkpoint::remove(&transaction)?;
     super::high_water::expect_from_now_on(&transaction)?;
@@ -345,7 +346,8 @@ pub(super) fn migrate(connection: &mut Connection, path: &Path) -> Stored<()> {
     }
     // A new file has no history that could have been told otherwise before.
     if (1..known).contains(&found) {
-        events::append(&transaction, SystemClock.now(), "store.migrated", None, json!({ "from": found, "to": known }))?;
+        let migration = Event::StoreMigrated(Migration { from: found, to: known });
+        events::append(&transaction, SystemClock.now(), None, &migration)?;
     }
     transaction.commit()?;
     Ok(())
@@ -413,6 +415,8 @@ fn file_error(action: &'static str, path: &Path, source: std::io::Error) -> Stor
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::super::schema::check_schema;
     use super::*;
 

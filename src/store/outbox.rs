@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use rusqlite::{OptionalExtension, Row, Transaction};
-use serde_json::{Value, json};
 
 use super::instances::InstanceRow;
 use super::outgoing::{LONGEST_WAIT, ToldMessage};
 use super::{StoreError, Stored, events, from_millis, read_json, to_millis, write_json};
-use crate::clock;
+use crate::history::Event;
+use crate::history::data::{DeliveryTry, DoneDelivery, FailedDelivery, GivenUpDelivery, QueuedAlert, RefusedDelivery};
 use crate::message::{Alert, Body, Entry, Format, Message};
 use crate::model::{Digest, InstanceId, MessageId, Severity, display_safe};
 use crate::telemetry::{DeliveryGivenUp, Observable};
@@ -69,11 +69,13 @@ pub fn keep(tx: &Transaction<'_>, message: &Message) -> Stored<()> {
     ))?;
     // The message is held against this digest before it is sent.
     let content = content(tx, tx.last_insert_rowid())?;
-    let mut data = json!({ "message": message.id, "receiver": message.receiver, "content": content });
-    if let Some(data) = data.as_object_mut().filter(|_| message.alert.untrusted.is_some()) {
-        data.insert("urgent".to_owned(), true.into());
-    }
-    events::append(tx, message.created_at, events::QUEUED, message.alert.instance.as_ref(), data)?;
+    let queued = QueuedAlert {
+        message: message.id.clone(),
+        receiver: message.receiver.clone(),
+        content,
+        urgent: message.alert.untrusted.is_some(),
+    };
+    events::append(tx, message.created_at, message.alert.instance.as_ref(), &Event::AlertQueued(queued))?;
     Ok(())
 }
 
@@ -180,8 +182,14 @@ pub fn claim(
             Err(error) => {
                 let reason = format!("this version of the program cannot read the message: {error}");
                 DeliveryGivenUp { receiver, delivery: &MessageId::from_text(id), error: &reason }.observe();
-                let data = json!({ "message": id, "receiver": receiver, "attempts": told.attempts, "reason": reason });
-                events::append(tx, now, "delivery.given_up", told.instance.as_ref(), data)?;
+                let this = DeliveryTry {
+                    message: MessageId::from_text(id),
+                    receiver: receiver.to_owned(),
+                    target: None,
+                    until: None,
+                };
+                let given_up = GivenUpDelivery { this, attempts: told.attempts, reason: reason.clone(), failed: None };
+                events::append(tx, now, told.instance.as_ref(), &Event::DeliveryGivenUp(given_up))?;
                 let id = id.to_owned();
                 drop(walk);
                 mirror(tx, &id, Some(&reason))?;
@@ -196,8 +204,9 @@ pub fn claim(
 fn refuse(tx: &super::Transaction<'_>, id: &str, told: &ToldMessage, now: DateTime<Utc>) -> Stored<Claimed> {
     let (id, since) = (display_safe(id), told.since());
     let reason = format!("message {id} is not the one that was queued by {since}, or was removed");
-    let data = json!({ "message": id, "receiver": told.receiver, "reason": reason });
-    events::append(tx, now, "delivery.refused", told.instance.as_ref(), data)?;
+    let refused =
+        RefusedDelivery { message: MessageId::from_text(id), receiver: told.receiver.clone(), reason: reason.clone() };
+    events::append(tx, now, told.instance.as_ref(), &Event::DeliveryRefused(refused))?;
     Ok(Claimed::Refused(told.instance.clone(), reason))
 }
 
@@ -267,26 +276,33 @@ pub fn record(
     let is_back = tried.has_taken && walk.state.outgoing.is_back(id.as_str(), &told.receiver);
     // It must not be held while the history grows, or the whole of it would be copied.
     drop(walk);
-    let mut data = json!({ "message": id, "receiver": told.receiver, "target": target });
-    let (kind, more, words) = match tried.outcome {
-        Outcome::Delivered(words) => ("delivery.done", json!({ "attempts": told.attempts + 1 }), words),
+    let this = DeliveryTry {
+        message: id.clone(),
+        receiver: told.receiver.clone(),
+        target: Some(target.clone()),
+        until: tried.until.map(Into::into),
+    };
+    let attempts = told.attempts + 1;
+    let (event, words) = match tried.outcome {
+        Outcome::Delivered(words) => (Event::DeliveryDone(DoneDelivery { this, attempts }), words),
         Outcome::Dead(words) => {
-            let more = json!({ "attempts": told.attempts + 1, "reason": words, "failed": tried.is_short });
-            ("delivery.given_up", more, words)
+            let failed = Some(tried.is_short);
+            (Event::DeliveryGivenUp(GivenUpDelivery { this, attempts, reason: words.clone(), failed }), words)
         }
         Outcome::Again(next, words) | Outcome::Partly(next, words) | Outcome::Held(next, words) => {
-            let more = json!({
-                "next": clock::written(*next), "reason": words, "failed": tried.is_short, "took": tried.has_taken,
-                "held": matches!(tried.outcome, Outcome::Held(..)), "partly": matches!(tried.outcome, Outcome::Partly(..)),
-            });
-            ("delivery.failed", more, words)
+            let failed = FailedDelivery {
+                this,
+                next: (*next).into(),
+                reason: words.clone(),
+                failed: tried.is_short,
+                took: tried.has_taken,
+                held: matches!(tried.outcome, Outcome::Held(..)),
+                partly: matches!(tried.outcome, Outcome::Partly(..)),
+            };
+            (Event::DeliveryFailed(failed), words)
         }
     };
-    if let (Some(data), Value::Object(more)) = (data.as_object_mut(), more) {
-        data.extend(more);
-        data.extend(tried.until.map(|until| ("until".to_owned(), json!(clock::written(until)))));
-    }
-    events::append(tx, now, kind, told.instance.as_ref(), data)?;
+    events::append(tx, now, told.instance.as_ref(), &event)?;
     mirror(tx, id.as_str(), Some(words))?;
     if tried.has_taken {
         let tried: Vec<String> = {

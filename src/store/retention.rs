@@ -11,13 +11,13 @@ use std::mem;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use rusqlite::OptionalExtension;
-use serde_json::json;
 
 use super::belief::is_believable;
 use super::instances::InstanceRow;
 use super::space::Space;
 use super::{Store, Stored, Transaction, drifts, events, from_millis, read_json, to_millis};
-use crate::clock::written;
+use crate::history::Event;
+use crate::history::data::{PrunedSnapshots, ThinnedCycles};
 use crate::incident::Status;
 use crate::model::InstanceId;
 use crate::snapshot::Manifest;
@@ -207,8 +207,8 @@ impl Retention {
             delete.execute([id])?;
         }
         if !gone.is_empty() {
-            let data = json!({ "cycles": gone.len(), "before": written(from_millis(self.cycles_before)) });
-            events::append(tx, now, "store.thinned", None, data)?;
+            let thinned = ThinnedCycles { cycles: gone.len(), before: from_millis(self.cycles_before).into() };
+            events::append(tx, now, None, &Event::StoreThinned(thinned))?;
         }
         if looked_at < CYCLES_AT_ONCE || !is_any_old {
             (self.is_thinned, self.runs) = (true, BTreeMap::new());
@@ -315,10 +315,9 @@ impl Retention {
         for digest in &documents {
             count += tx.prepare_cached("DELETE FROM documents WHERE digest = ?1")?.execute([digest])?;
         }
-        let snapshots: Vec<&str> = old.iter().map(|old| old.digest.as_str()).collect();
-        let before = written(from_millis(self.before));
-        let data = json!({ "snapshots": snapshots, "documents": count, "before": before });
-        events::append(tx, now, events::PRUNED, instance, data)?;
+        let snapshots = old.iter().map(|old| old.digest.clone()).collect();
+        let pruned = PrunedSnapshots { snapshots, documents: count, before: from_millis(self.before).into() };
+        events::append(tx, now, instance, &Event::StorePruned(pruned))?;
         Ok(())
     }
 }
@@ -428,7 +427,7 @@ mod tests {
             })
         };
         let (now, a_day) = (SystemClock.now(), TimeDelta::days(1));
-        store.write(|tx| events::append(tx, now - a_day, "test.done", None, json!({}))).unwrap();
+        store.write(|tx| events::append(tx, now - a_day, None, &Event::other("test.done"))).unwrap();
         let write = |sql: &str| store.write(|tx| Ok::<_, super::super::StoreError>(tx.execute_batch(sql)?)).unwrap();
         write(
             "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 200)
@@ -477,7 +476,7 @@ mod tests {
                     let at = now - TimeDelta::minutes(i64::from(every * (cycles - number)));
                     read(tx, at, if number % 72 == 0 { 1 } else { number + 100 })?;
                     if number % 72 == 0 {
-                        events::append(tx, at, "store.checked", None, json!({}))?;
+                        events::append(tx, at, None, &Event::other("test.done"))?;
                     }
                 }
                 Ok::<_, super::super::StoreError>(())

@@ -109,11 +109,10 @@ fn schema_of(connection: &Connection) -> Stored<Schema> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::super::{Store, events};
     use super::*;
     use crate::clock::{Clock, SystemClock};
+    use crate::history::Event;
 
     #[test]
     fn what_others_made_is_named_with_what_removes_it() {
@@ -121,7 +120,7 @@ mod tests {
         let path = folder.path().join("authdrift.db");
         let store = Store::open(&path).unwrap();
         let now = SystemClock.now();
-        store.write(|tx| events::append(tx, now, "test.done", None, json!({})).map(drop)).unwrap();
+        store.write(|tx| events::append(tx, now, None, &Event::other("test.done")).map(drop)).unwrap();
         let others = Connection::open(&path).unwrap();
         let check = || store.read(|tx| check_schema(tx)).map_err(|error| error.to_string());
         for (made, who) in [

@@ -9,12 +9,12 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use chrono::{DateTime, Utc};
-use serde_json::json;
 
-use super::events::{self, Event};
+use super::events::{self, Record};
 use super::history;
 use super::{Store, StoreError, Stored, Transaction};
-use crate::clock::written;
+use crate::history::Event;
+use crate::history::data::FreeSpace;
 use crate::message::NoticeKind;
 
 /// Which file it is, whatever it is called.
@@ -111,7 +111,13 @@ pub fn note(tx: &Transaction<'_>, at: DateTime<Utc>, free: u64) -> Stored<Option
         (Some("storage.low"), Space::Ample) => return Ok(None),
         (_, Space::Ample) => NoticeKind::StorageLow,
     };
-    events::append(tx, at, kind.event_type(), None, json!({ "free": free }))?;
+    let room = FreeSpace { free: Some(free), ..FreeSpace::default() };
+    let event = match kind {
+        NoticeKind::StorageFull => Event::StorageFull(room),
+        NoticeKind::StorageRecovered => Event::StorageRecovered(room),
+        _ => Event::StorageLow(room),
+    };
+    events::append(tx, at, None, &event)?;
     Ok(Some(kind))
 }
 
@@ -121,11 +127,12 @@ pub fn note(tx: &Transaction<'_>, at: DateTime<Utc>, free: u64) -> Stored<Option
 /// The database cannot be written.
 pub fn note_told_full(tx: &Transaction<'_>, told: DateTime<Utc>, at: DateTime<Utc>) -> Stored<()> {
     let newest = history::newest(tx, "storage.", |_| true)?;
-    let is_over = |event: &Event| {
+    let is_over = |event: &Record| {
         event.kind == "storage.recovered" && event.at.parse::<DateTime<Utc>>().is_ok_and(|over| over < told)
     };
     if newest.as_ref().is_none_or(is_over) {
-        events::append(tx, at, "storage.full", None, json!({ "told": written(told) }))?;
+        let room = FreeSpace { told: Some(told.into()), ..FreeSpace::default() };
+        events::append(tx, at, None, &Event::StorageFull(room))?;
     }
     Ok(())
 }

@@ -1,6 +1,9 @@
 //! What waits: looked at, tried again, given up, folded after an outage, bounded and pruned.
 
 use authdrift::clock::{Clock, SystemClock};
+use authdrift::history::Event;
+use authdrift::history::data::QueuedAlert;
+use authdrift::model::MessageId;
 use authdrift::simulator::webhook::Webhook;
 use authdrift::store::{StoreError, backlog, events, outbox};
 use chrono::{DurationRound, TimeDelta};
@@ -105,9 +108,14 @@ async fn a_message_of_a_newer_version_waits_is_given_up_and_dropped_and_nothing_
                  FROM outbox WHERE state = 'waiting'",
                 (id, alert.to_string(), now.timestamp_millis()),
             )?;
-            let data = json!({ "message": id, "receiver": "siem", "content": outbox::content(tx, tx.last_insert_rowid())? });
+            let queued = QueuedAlert {
+                message: MessageId::from_text(id),
+                receiver: "siem".to_owned(),
+                content: outbox::content(tx, tx.last_insert_rowid())?,
+                urgent: false,
+            };
             let instance = "clerk:prod".parse().unwrap();
-            events::append(tx, now, events::QUEUED, Some(&instance), data).map(drop)
+            events::append(tx, now, Some(&instance), &Event::AlertQueued(queued)).map(drop)
         })
         .unwrap();
 

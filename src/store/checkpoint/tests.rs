@@ -12,6 +12,7 @@ use super::super::history;
 use super::super::{Store, open};
 use super::*;
 use crate::clock::{Clock, SystemClock};
+use crate::history::Event;
 use crate::model::{Digest, InstanceId};
 
 const INSTANCE: &str = "clerk:prod";
@@ -21,15 +22,20 @@ fn instance() -> InstanceId {
 }
 
 /// A history in which a baseline was accepted that is not told of again, and a drift that is open.
+fn event(kind: &str, data: Value) -> Event {
+    Event::Unknown { kind: kind.to_owned(), data }
+}
+
 fn appended(store: &Store, count: u32) {
     let now = SystemClock.now();
     let approved = json!({ "sequence": 1, "statements": [Digest::of(b"statement")] });
     let opened = json!({ "drift": "drf_1", "path": "/a/b", "before": 1, "after": 2, "last_good": null });
     store
         .write(|tx| {
-            events::append(tx, now, events::APPROVED, Some(&instance()), approved)?;
-            events::append(tx, now, "drift.opened", Some(&instance()), opened)?;
-            (2..count).try_for_each(|number| events::append(tx, now, "a.b", None, json!({ "n": number })).map(drop))
+            events::append(tx, now, Some(&instance()), &event(events::APPROVED, approved))?;
+            events::append(tx, now, Some(&instance()), &event("drift.opened", opened))?;
+            (2..count)
+                .try_for_each(|number| events::append(tx, now, None, &event("a.b", json!({ "n": number }))).map(drop))
         })
         .unwrap();
 }
@@ -389,7 +395,7 @@ fn lived(store: &Store, parts: &[Part]) {
             for part in parts {
                 at += TimeDelta::minutes(i64::from(part.4));
                 let kind = kinds[part.0 % kinds.len()];
-                events::append(tx, at, kind, instances[part.1 % 3].as_ref(), data(*part, at))?;
+                events::append(tx, at, instances[part.1 % 3].as_ref(), &event(kind, data(*part, at)))?;
             }
             Ok::<_, StoreError>(())
         })
