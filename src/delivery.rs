@@ -78,7 +78,7 @@ impl Delivery {
     /// The store cannot be used; what the other receivers got is recorded all the same.
     pub async fn deliver(&self) -> Result<(), StoreError> {
         if let Err(StoreError::History(reason)) = self.store.read(|tx| tx.history().map(drop)) {
-            let mark = self.store.read(|tx| events::mark(tx)).ok().flatten();
+            let mark = self.store.read(events::mark).ok().flatten();
             Arc::clone(&self.notifier)
                 .notify(DirectMessage::of_history(&reason), mark_or_none(mark), self.clock.now())
                 .await;

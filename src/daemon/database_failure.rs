@@ -212,5 +212,5 @@ fn is_time(told: &Mutex<Option<DateTime<Utc>>>, now: DateTime<Utc>) -> bool {
 
 /// Where the history stands, as far as it can still be read.
 fn mark(store: Option<&Store>) -> HistoryMark {
-    mark_or_none(store.and_then(|store| store.read(|tx| events::mark(tx)).ok().flatten()))
+    mark_or_none(store.and_then(|store| store.read(events::mark).ok().flatten()))
 }

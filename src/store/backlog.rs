@@ -83,7 +83,7 @@ fn kept(row: &Row<'_>) -> Stored<QueuedMessage> {
 /// # Errors
 /// The database cannot be read.
 pub fn list(tx: &Transaction<'_>, all: bool) -> Stored<Vec<QueuedMessage>> {
-    let mut query = tx.prepare_cached(&format!(
+    let mut query = tx.sql.prepare_cached(&format!(
         "SELECT {COLUMNS} FROM outbox WHERE ?1 OR state IN ('waiting', 'dead') ORDER BY rowid"
     ))?;
     let mut rows = query.query([all])?;
@@ -99,7 +99,7 @@ pub fn list(tx: &Transaction<'_>, all: bool) -> Stored<Vec<QueuedMessage>> {
 /// # Errors
 /// The database cannot be read.
 pub fn find(tx: &Transaction<'_>, id: &str) -> Stored<Vec<QueuedMessage>> {
-    let mut query = tx.prepare_cached(&format!(
+    let mut query = tx.sql.prepare_cached(&format!(
         "SELECT {COLUMNS} FROM outbox WHERE substr(id, 1, length(?1)) = ?1 ORDER BY id LIMIT 10"
     ))?;
     let mut rows = query.query([id])?;
@@ -134,7 +134,7 @@ pub fn missed(tx: &Transaction<'_>, receiver: &str) -> Stored<Vec<Missed>> {
         let Some(message) = outgoing.messages.get(id) else { continue };
         let row = row_of(tx, id, &message.content)?;
         let alert = row.map(|row| -> Stored<String> {
-            let mut query = tx.prepare_cached("SELECT alert FROM outbox NOT INDEXED WHERE rowid = ?1")?;
+            let mut query = tx.sql.prepare_cached("SELECT alert FROM outbox NOT INDEXED WHERE rowid = ?1")?;
             Ok(query.query_row([row], |row| row.get(0))?)
         });
         let alert = alert.transpose()?.and_then(|alert| serde_json::from_str::<Alert>(&alert).ok());
@@ -248,8 +248,9 @@ fn crowds(tx: &Transaction<'_>, receiver: &str) -> Stored<Vec<Crowd>> {
 fn unbegun(tx: &Transaction<'_>, id: &str) -> Stored<Option<Message>> {
     let queued = tx.history()?.state.outgoing.messages.get(id).map(|message| message.content.clone());
     let Some(row) = row_of(tx, id, &queued.unwrap_or_default())? else { return Ok(None) };
-    let mut query =
-        tx.prepare_cached(&format!("SELECT {MESSAGE} FROM outbox NOT INDEXED WHERE rowid = ?1 AND claimed_to = 0"))?;
+    let mut query = tx
+        .sql
+        .prepare_cached(&format!("SELECT {MESSAGE} FROM outbox NOT INDEXED WHERE rowid = ?1 AND claimed_to = 0"))?;
     let mut rows = query.query([row])?;
     let row = rows.next()?;
     Ok(row.and_then(|row| message_of(row, 0).ok()))
@@ -275,7 +276,8 @@ fn fold_instance(tx: &Transaction<'_>, receiver: &str, crowd: &Crowd, now: DateT
         events::append(tx, now, "delivery.folded", message.alert.instance.as_ref(), data)?;
         mirror(tx, message.id.as_str(), Some(&format!("part of {}", one.id)))?;
         // What follows up a message that is never sent follows up the one that is.
-        tx.prepare_cached("UPDATE threads SET root = ?2, subject = ?3 WHERE root = ?1 AND receiver = ?4")?
+        tx.sql
+            .prepare_cached("UPDATE threads SET root = ?2, subject = ?3 WHERE root = ?1 AND receiver = ?4")?
             .execute((message.id.as_str(), one.id.as_str(), &one.subject, receiver))?;
     }
     Ok(())
@@ -284,7 +286,7 @@ fn fold_instance(tx: &Transaction<'_>, receiver: &str, crowd: &Crowd, now: DateT
 /// How the body of a message is written, if it has one.
 fn format_of(tx: &Transaction<'_>, id: &MessageId) -> Stored<Option<Format>> {
     let word: Option<String> =
-        tx.prepare_cached("SELECT format FROM outbox WHERE id = ?1")?.query_row([id.as_str()], |row| row.get(0))?;
+        tx.sql.prepare_cached("SELECT format FROM outbox WHERE id = ?1")?.query_row([id.as_str()], |row| row.get(0))?;
     Ok(word.as_deref().and_then(Format::from_word))
 }
 
@@ -316,7 +318,7 @@ pub fn abandon(tx: &Transaction<'_>, configured: &[&str], now: DateTime<Utc>) ->
 /// # Errors
 /// The database cannot be written.
 pub fn prune(tx: &Transaction<'_>, now: DateTime<Utc>) -> Stored<()> {
-    let mut roots = tx.prepare_cached("SELECT root FROM threads")?;
+    let mut roots = tx.sql.prepare_cached("SELECT root FROM threads")?;
     let roots: BTreeSet<String> = roots.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
     let ids: Vec<String> = {
         let walk = tx.history()?;
@@ -334,7 +336,7 @@ pub fn prune(tx: &Transaction<'_>, now: DateTime<Utc>) -> Stored<()> {
         return Ok(());
     }
     for id in &ids {
-        tx.prepare_cached("DELETE FROM outbox WHERE id = ?1")?.execute([id])?;
+        tx.sql.prepare_cached("DELETE FROM outbox WHERE id = ?1")?.execute([id])?;
     }
     events::append(tx, now, "outbox.pruned", None, json!({ "messages": ids }))?;
     Ok(())

@@ -137,7 +137,7 @@ mod tests {
             format!("UPDATE outbox SET alert = {missed_is}"),
             "DELETE FROM outbox".to_owned(),
         ] {
-            store.write(|tx| Ok::<_, super::super::StoreError>(tx.execute_batch(&edit)?)).unwrap();
+            store.write(|tx| Ok::<_, super::super::StoreError>(tx.sql.execute_batch(&edit)?)).unwrap();
             assert_eq!(missed(), expected, "{edit}");
         }
     }

@@ -99,13 +99,13 @@ async fn a_message_of_a_newer_version_waits_is_given_up_and_dropped_and_nothing_
     sandbox
         .store()
         .write(|tx| -> Result<(), StoreError> {
-            tx.execute(
+            tx.unguarded().execute(
                 "INSERT INTO outbox (id, receiver, instance, alert, thread, subject, created_at, state, next_at, format, body)
                  SELECT ?1, receiver, instance, ?2, thread, 'News', created_at, 'waiting', ?3, format, body
                  FROM outbox WHERE state = 'waiting'",
                 (id, alert.to_string(), now.timestamp_millis()),
             )?;
-            let data = json!({ "message": id, "receiver": "siem", "content": outbox::content(tx, tx.last_insert_rowid())? });
+            let data = json!({ "message": id, "receiver": "siem", "content": outbox::content(tx, tx.unguarded().last_insert_rowid())? });
             let instance = "clerk:prod".parse().unwrap();
             events::append(tx, now, events::QUEUED, Some(&instance), data).map(drop)
         })

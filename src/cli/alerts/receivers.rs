@@ -269,7 +269,7 @@ fn frame(context: &Context, receiver: &Receiver, now: DateTime<Utc>) -> Result<A
         None => context.config.instances.first().map(|instance| instance.id.clone()),
     };
     let mark = match context.config.store.exists() {
-        true => context.store_to_read()?.read(|tx| events::mark(tx))?,
+        true => context.store_to_read()?.read(events::mark)?,
         false => None,
     };
     let event = mark.unwrap_or_else(|| HistoryMark { size: 0, head: Digest::of(b"") });

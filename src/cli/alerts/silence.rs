@@ -271,7 +271,7 @@ fn list(
     out: &mut dyn Write,
 ) -> Result<Exit, CliError> {
     let now = context.clock.now();
-    let all = context.store_to_read()?.read(|tx| silences::all(tx))?;
+    let all = context.store_to_read()?.read(silences::all)?;
     let wanted = |silence: &Silence| silence.is_window == is_window && (options.all || !silence.is_over(now));
     let listed: Vec<&Silence> = all.iter().filter(|silence| wanted(silence)).collect();
     if options.json {

@@ -52,7 +52,7 @@ impl RunCommand for ShowOptions {
             return Err(error.with_code("ambiguous-name"));
         }
         let Some((instance, known)) = found.pop() else {
-            let ids = store.read(|tx| drifts::ids(tx))?;
+            let ids = store.read(drifts::ids)?;
             let meant = did_you_mean(&self.drift, ids.iter().map(DriftId::as_str));
             return Err(CliError::new(Exit::Usage, format!("no drift has the id '{typed}'{meant}"))
                 .with_code("unknown-drift")
