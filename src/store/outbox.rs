@@ -219,10 +219,10 @@ pub(super) fn row_of(tx: &Transaction<'_>, id: &str, queued: &str) -> Stored<Opt
 }
 
 /// What [`message_of`] reads, and until when the message is claimed.
-pub(super) const MESSAGE: &str = "id, receiver, alert, thread, subject, created_at, claimed_to, format, body";
+const MESSAGE: &str = "id, receiver, alert, thread, subject, created_at, claimed_to, format, body";
 
 /// The message in a row of [`MESSAGE`] that was tried so often.
-pub(super) fn message_of(row: &Row<'_>, attempts: u32) -> Stored<Message> {
+fn message_of(row: &Row<'_>, attempts: u32) -> Stored<Message> {
     let format = row.get::<_, Option<String>>(7)?.as_deref().and_then(Format::from_word);
     let text: Option<String> = row.get(8)?;
     Ok(Message {
@@ -235,6 +235,72 @@ pub(super) fn message_of(row: &Row<'_>, attempts: u32) -> Stored<Message> {
         created_at: from_millis(row.get(5)?),
         attempts,
     })
+}
+
+/// A message that waits.
+#[derive(Debug)]
+pub struct WaitingMessage {
+    /// Its id.
+    pub id: MessageId,
+    /// What it is about, if about one instance.
+    pub instance: Option<InstanceId>,
+    /// When it was queued.
+    pub queued_at: DateTime<Utc>,
+    /// It was never tried.
+    pub is_untried: bool,
+}
+
+/// What waits for `receiver`, oldest first.
+///
+/// # Errors
+/// As [`Transaction::history`].
+pub fn waiting_for(tx: &Transaction<'_>, receiver: &str) -> Stored<Vec<WaitingMessage>> {
+    let walk = tx.history()?;
+    let waiting = walk.state.outgoing.waiting_for(receiver).map(|(id, message)| WaitingMessage {
+        id: MessageId::from_text(id),
+        instance: message.instance.clone(),
+        queued_at: message.queued_at,
+        is_untried: message.is_untried(),
+    });
+    Ok(waiting.collect())
+}
+
+/// The messages of `ids` that are as they were queued and that no process ever began to send. One that cannot be read is
+/// given up when its turn comes.
+///
+/// # Errors
+/// The database cannot be read, or as [`Transaction::history`].
+pub fn unclaimed(tx: &Transaction<'_>, ids: &[MessageId]) -> Stored<Vec<Message>> {
+    let walk = tx.history()?;
+    let mut unclaimed = Vec::new();
+    for id in ids {
+        let queued = walk.state.outgoing.messages.get(id.as_str()).map_or("", |message| &message.content);
+        let Some(row) = row_of(tx, id.as_str(), queued)? else { continue };
+        let mut query = tx
+            .sql
+            .prepare_cached(&format!("SELECT {MESSAGE} FROM outbox NOT INDEXED WHERE rowid = ?1 AND claimed_to = 0"))?;
+        let mut rows = query.query([row])?;
+        unclaimed.extend(rows.next()?.and_then(|row| message_of(row, 0).ok()));
+    }
+    Ok(unclaimed)
+}
+
+/// Queues `one` in the place of `messages`, which say the same and are not sent any more.
+///
+/// # Errors
+/// The database cannot be written, or as [`Transaction::history`].
+pub fn replace(tx: &Transaction<'_>, messages: &[Message], one: &Message, now: DateTime<Utc>) -> Stored<()> {
+    keep(tx, one)?;
+    for message in messages {
+        let data = json!({ "message": message.id, "receiver": one.receiver, "into": one.id });
+        events::append(tx, now, "delivery.folded", message.alert.instance.as_ref(), data)?;
+        mirror(tx, message.id.as_str(), Some(&format!("part of {}", one.id)))?;
+        // What follows up a message that is never sent follows up the one that is.
+        tx.sql
+            .prepare_cached("UPDATE threads SET root = ?2, subject = ?3 WHERE root = ?1 AND receiver = ?4")?
+            .execute((message.id.as_str(), one.id.as_str(), &one.subject, &one.receiver))?;
+    }
+    Ok(())
 }
 
 /// How a try ended, and what it says of the receiver.

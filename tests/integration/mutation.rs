@@ -10,9 +10,10 @@ use std::time::Instant;
 use authdrift::cli::approval::verify::{Examination, examine};
 use authdrift::cli::context::Context;
 use authdrift::clock::{Clock, SystemClock};
+use authdrift::delivery::coalesce;
 use authdrift::simulator::fault::Fault;
 use authdrift::simulator::webhook::Webhook;
-use authdrift::store::{Store, StoreError, Transaction, backlog};
+use authdrift::store::{Store, StoreError, Transaction};
 use authdrift::trust_files::TrustFiles;
 use rusqlite::types::Value;
 use rusqlite::{Connection, params_from_iter};
@@ -261,7 +262,7 @@ async fn in_use() -> Sandbox {
         sandbox.clerk.edit("/v1/instance", |instance| instance["allowed_origins"] = json!([origin]));
         sandbox.check().await.expect(10);
     }
-    sandbox.store().write(|tx| backlog::bound(tx, "siem", 1, SystemClock.now())).unwrap();
+    sandbox.store().write(|tx| coalesce::bound(tx, "siem", 1, SystemClock.now())).unwrap();
     sandbox.store().keep_checkpoint().unwrap();
     for (what, query) in [
         ("a message that was given up", "SELECT count(*) FROM outbox WHERE state = 'dead'"),

@@ -15,7 +15,7 @@ use crate::cli::did_you_mean::did_you_mean;
 use crate::cli::output::{BOLD, Columns, PLAIN, time, write_json};
 use crate::clock::written;
 use crate::config::{Filter, Receiver, ReceiverKind};
-use crate::delivery::target;
+use crate::delivery::{self, target};
 use crate::exit::Exit;
 use crate::host::hostname;
 use crate::message::sample::{SampleKind, sample};
@@ -233,7 +233,7 @@ fn enable(context: &Context, options: &ReceiversEnableOptions, out: &mut dyn Wri
     let store = context.existing_store()?;
     let now = context.clock.now();
     let (forgotten, state) = store.write(|tx| -> Result<_, StoreError> {
-        let forgotten = receivers::enable(tx, &receiver.name, now)?;
+        let forgotten = delivery::enable(tx, &receiver.name, now)?;
         Ok((forgotten, outbox::receiver_state(tx, &receiver.name)?))
     })?;
     let was = if forgotten { "is tried again" } else { "was not disabled" };
