@@ -21,14 +21,14 @@ const HELD_UP: TimeDelta = TimeDelta::minutes(10);
 
 /// The messages about one instance that were never tried.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Group {
+struct MessageGroup {
     /// Oldest first.
     ids: Vec<MessageId>,
     /// When the oldest was queued; none if an older message about the instance waits that was tried.
     waits_since: Option<DateTime<Utc>>,
 }
 
-impl Group {
+impl MessageGroup {
     fn is_large(&self) -> bool {
         self.ids.len() > MOST_AFTER_OUTAGE
     }
@@ -47,7 +47,7 @@ pub fn after_outage(tx: &Transaction<'_>, receiver: &str, now: DateTime<Utc>) ->
 /// The same where nothing failed before: a receiver that was disabled, not configured or asked for time is sent to again.
 /// What waits behind a message that was tried waits for how that one ends.
 pub(super) fn held_up(tx: &Transaction<'_>, receiver: &str, now: DateTime<Utc>) -> Result<(), StoreError> {
-    let is_old = |group: &&Group| group.waits_since.is_some_and(|since| since <= now - HELD_UP);
+    let is_old = |group: &&MessageGroup| group.waits_since.is_some_and(|since| since <= now - HELD_UP);
     let groups = groups(outbox::waiting_for(tx, receiver)?);
     let held_up = groups.iter().filter(|group| group.is_large()).filter(is_old);
     held_up.into_iter().try_for_each(|group| coalesce(tx, receiver, group, now))
@@ -73,8 +73,8 @@ pub fn bound(tx: &Transaction<'_>, receiver: &str, most: usize, now: DateTime<Ut
 }
 
 /// What was never tried of `waiting`, the oldest first, by instance, the largest group first.
-fn groups(waiting: Vec<WaitingMessage>) -> Vec<Group> {
-    let mut groups: BTreeMap<Option<String>, Group> = BTreeMap::new();
+fn groups(waiting: Vec<WaitingMessage>) -> Vec<MessageGroup> {
+    let mut groups: BTreeMap<Option<String>, MessageGroup> = BTreeMap::new();
     let mut tried = Vec::new();
     for message in waiting {
         if !message.is_untried {
@@ -88,12 +88,12 @@ fn groups(waiting: Vec<WaitingMessage>) -> Vec<Group> {
         }
         group.ids.push(message.id);
     }
-    let mut groups: Vec<Group> = groups.into_values().collect();
+    let mut groups: Vec<MessageGroup> = groups.into_values().collect();
     groups.sort_by_key(|group| Reverse(group.ids.len()));
     groups
 }
 
-fn coalesce(tx: &Transaction<'_>, receiver: &str, group: &Group, now: DateTime<Utc>) -> Result<(), StoreError> {
+fn coalesce(tx: &Transaction<'_>, receiver: &str, group: &MessageGroup, now: DateTime<Utc>) -> Result<(), StoreError> {
     let messages = outbox::unclaimed(tx, &group.ids)?;
     match coalesced(receiver, &messages, now) {
         Some(one) => outbox::replace(tx, &messages, &one, now),
