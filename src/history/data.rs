@@ -352,7 +352,7 @@ pub struct EndedSilence {
 }
 
 /// The room on the disk became too little or enough.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct FreeSpace {
     /// Bytes that are free.
     #[serde(default, skip_serializing_if = "is_default")]

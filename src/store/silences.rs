@@ -3,12 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use rusqlite::Transaction;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::Stored;
 use super::events::{self, Record};
+use super::{Stored, Transaction};
 use crate::history::Event;
 use crate::history::data::{AddedSilence, EndedSilence, ExpiredSilence};
 use crate::incident::{Matcher, Silence};
