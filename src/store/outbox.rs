@@ -10,7 +10,7 @@ use super::instances::InstanceRow;
 use super::outgoing::{LONGEST_WAIT, ToldMessage};
 use super::{StoreError, Stored, events, from_millis, read_json, to_millis, write_json};
 use crate::clock;
-use crate::message::{Alert, Body, Entry, Format, Message};
+use crate::message::{Alert, Body, Entry, Format, Item, Message};
 use crate::model::{Digest, InstanceId, MessageId, Severity, display_safe};
 use crate::telemetry::{DeliveryGivenUp, Observable};
 
@@ -70,7 +70,7 @@ pub fn keep(tx: &Transaction<'_>, message: &Message) -> Stored<()> {
     // The message is held against this digest before it is sent.
     let content = content(tx, tx.last_insert_rowid())?;
     let mut data = json!({ "message": message.id, "receiver": message.receiver, "content": content });
-    if let Some(data) = data.as_object_mut().filter(|_| message.alert.untrusted.is_some()) {
+    if let Some(data) = data.as_object_mut().filter(|_| message.alert.untrusted().is_some()) {
         data.insert("urgent".to_owned(), true.into());
     }
     events::append(tx, message.created_at, events::QUEUED, message.alert.instance.as_ref(), data)?;
@@ -81,8 +81,8 @@ pub fn keep(tx: &Transaction<'_>, message: &Message) -> Stored<()> {
 fn written(alert: &Alert) -> Stored<String> {
     let reads_back = |alert: &Alert| serde_json::to_string(alert).ok().filter(|text| read_json::<Alert>(text).is_ok());
     reads_back(alert).ok_or_else(|| {
-        let alone = |entry: &Entry| Alert { entries: vec![entry.clone()], ..alert.clone() };
-        let section = alert.entries.iter().find(|entry| reads_back(&alone(entry)).is_none());
+        let alone = |entry: &Entry| Alert { items: vec![Item::Setting(entry.clone())], ..alert.clone() };
+        let section = alert.entries().find(|entry| reads_back(&alone(entry)).is_none());
         StoreError::Unreadable {
             what: "a message".to_owned(),
             section: section.and_then(|entry| Some(entry.changes.first()?.change.path.section().to_owned())),
