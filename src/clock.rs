@@ -50,9 +50,6 @@ pub fn written(at: DateTime<Utc>) -> String {
 }
 
 /// Serialises an instant as [`written`] writes it.
-///
-/// # Errors
-/// As the serializer.
 pub fn serialize_written<S: serde::Serializer>(at: &DateTime<Utc>, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&written(*at))
 }

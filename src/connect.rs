@@ -99,9 +99,6 @@ impl Endpoint {
     }
 
     /// Resolves the name, connects, and shakes hands; answers the addresses, in words.
-    ///
-    /// # Errors
-    /// How far it went, and why no further.
     pub async fn reach(&self) -> Result<String, ConnectError> {
         let late = || io::Error::from(io::ErrorKind::TimedOut);
         let found = timeout(PATIENCE, lookup_host((self.host.as_str(), self.port))).await;
@@ -180,9 +177,6 @@ pub async fn connect(addresses: &[SocketAddr]) -> io::Result<TcpStream> {
 }
 
 /// Trusts whom this machine trusts, as every other connection of the program does.
-///
-/// # Errors
-/// The TLS trust store is missing.
 pub fn connector() -> Result<TlsConnector, String> {
     let builder = ClientConfig::builder_with_provider(Arc::new(crypto::aws_lc_rs::default_provider()));
     let config = builder.with_safe_default_protocol_versions().and_then(BuilderVerifierExt::with_platform_verifier);

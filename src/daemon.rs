@@ -47,7 +47,7 @@ use crate::status::Statuses;
 use crate::store::retention::Retention;
 use crate::store::space::Space;
 use crate::store::{Store, StoreError, events, instances, make_folder};
-use crate::telemetry::{Chore, ChoreFailed, ConfigurationDoubt, Observable, Stopping, Ticked};
+use crate::telemetry::{Chore, ChoreFailed, ConfigurationDoubt, Observable, Stopping, record_tick};
 
 /// How long a stop waits for what is under way: longer than any delivery or sign of life takes.
 const DRAIN: Duration = Duration::from_secs(50);
@@ -297,7 +297,7 @@ impl Daemon {
             match status {
                 // Only a tick that could read the database says anything of the service.
                 Ok(status) => {
-                    Ticked { at: self.resources.clock.now() }.observe();
+                    record_tick(self.resources.clock.now());
                     self.systemd.ready_or_watchdog(status);
                 }
                 Err(error) => {

@@ -50,9 +50,6 @@ pub enum BadCron {
 
 impl Cron {
     /// Reads a five-field pattern (`*/5 * * * *`, `@daily`) and makes sure that it has a next time after `now`.
-    ///
-    /// # Errors
-    /// [`BadCron`] when the pattern is malformed or has no next time.
     pub fn parse(pattern: &str, zone: Tz, now: DateTime<Utc>) -> Result<Self, BadCron> {
         let parsed = CronParser::builder()
             .seconds(Seconds::Disallowed)

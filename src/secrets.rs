@@ -127,17 +127,11 @@ pub fn read(reference: &SecretRef) -> Result<SecretString, SecretError> {
 }
 
 /// The same, of a secret that may have several lines: a private key.
-///
-/// # Errors
-/// As [`read`].
 pub fn read_lines(reference: &SecretRef) -> Result<SecretString, SecretError> {
     read_with(reference, LineCount::Many, |name| std::env::var_os(name))
 }
 
 /// Reads a secret as what it is for needs it.
-///
-/// # Errors
-/// As [`read`].
 pub fn read_use(kept: &SecretUse<'_>) -> Result<SecretString, SecretError> {
     if kept.key == "private_key" { read_lines(kept.place) } else { read(kept.place) }
 }
@@ -163,9 +157,6 @@ pub enum SecretFile {
 }
 
 /// Looks at the place that `reference` leads to. Nothing is read.
-///
-/// # Errors
-/// As [`read`], as far as that is known without reading.
 pub fn inspect(reference: &SecretRef) -> Result<SecretFile, SecretError> {
     let path = match reference {
         SecretRef::Credential(name) => {

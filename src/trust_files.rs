@@ -73,9 +73,6 @@ impl TrustFiles {
     }
 
     /// The policy they state.
-    ///
-    /// # Errors
-    /// A file cannot be read or is malformed: then no signature counts.
     pub fn policy(&self) -> Result<Policy<'_>, Untrusted> {
         match &self.content {
             Ok(content) => Ok(Policy { signers: &content.signers, revoked: &content.revoked, rules: &content.rules }),
@@ -84,9 +81,6 @@ impl TrustFiles {
     }
 
     /// Who may sign.
-    ///
-    /// # Errors
-    /// As [`TrustFiles::policy`].
     pub fn signers(&self) -> Result<&AllowedSigners, BadTrustFile> {
         self.content.as_ref().map(|content| &content.signers).map_err(Clone::clone)
     }
@@ -110,9 +104,6 @@ fn content(
 const LARGEST: u64 = 4 << 20;
 
 /// What is in a file that a person names, of no more than 4 MiB.
-///
-/// # Errors
-/// It is larger, or cannot be read.
 pub fn read_whole(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     fs::File::open(path)?.take(LARGEST + 1).read_to_end(&mut bytes)?;

@@ -53,9 +53,6 @@ impl WholeFile {
     }
 
     /// Takes the place of what is there, on the disk before this returns.
-    ///
-    /// # Errors
-    /// The folder cannot be written, or a folder is in the place.
     pub fn take_place(self) -> io::Result<()> {
         // Nothing is left for the drop of `content` to remove.
         fs::rename(self.content.path(), &self.path)?;
@@ -73,9 +70,6 @@ impl WholeFile {
 }
 
 /// Writes the file at `path`, whole or not at all: see [`WholeFile::prepare`].
-///
-/// # Errors
-/// The folder cannot be written, or the disk is full.
 pub fn write(path: &Path, content: &[u8], like: Option<&Path>) -> io::Result<()> {
     WholeFile::prepare(path, content, like)?.take_place()
 }
@@ -110,9 +104,6 @@ pub fn open_in_place(path: &Path, like: &Path) -> io::Result<File> {
 }
 
 /// Waits until names in the folder of `path` are on the disk: a file that was synchronised can still lose its name.
-///
-/// # Errors
-/// The folder cannot be opened, or the disk fails.
 pub fn sync_folder_of(path: &Path) -> io::Result<()> {
     File::open(folder_of(path))?.sync_all()
 }

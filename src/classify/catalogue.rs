@@ -105,9 +105,6 @@ pub struct BadCatalogue {
 
 impl Catalogue {
     /// The built-in catalogue of `provider`, with the user's own entries (file name and text) before it.
-    ///
-    /// # Errors
-    /// The user's text is not a catalogue.
     pub fn of(provider: Provider, own: Option<(&str, &str)>) -> Result<Self, BadCatalogue> {
         let (name, builtin) = match provider {
             Provider::Clerk => ("baselines/clerk.toml", include_str!("../../baselines/clerk.toml")),

@@ -142,7 +142,7 @@ fn publishable_key(table: &mut TomlReader<'_>) -> Option<PublishableKey> {
         Ok(key) => Some(key),
         Err(error) => {
             let problem = Problem::at(text.span, format!("'publishable_key' {error}"));
-            table.report(if error.may_be_secret() {
+            table.report(if error.may_be_secret {
                 problem
                     .help(
                         "copy the key that begins with 'pk_'; a secret key goes into a file and 'secret_key' names it",

@@ -39,9 +39,6 @@ fn did_you_mean(meant: Option<&InstanceId>) -> String {
 
 impl Config {
     /// Finds the instance that is called `name`, with the prefix, or without it when that is unambiguous.
-    ///
-    /// # Errors
-    /// [`NoInstance`] with the most similar name, or when both vendors have it.
     pub fn instance(&self, name: &str) -> Result<&Instance, NoInstance> {
         let id = find(self.instances.iter().map(|instance| &instance.id), name)?;
         let instance = self.instances.iter().find(|instance| instance.id == *id);

@@ -29,9 +29,6 @@ pub struct Journal {
 
 impl Journal {
     /// Prepares to write to the journal that listens at `path`.
-    ///
-    /// # Errors
-    /// Nothing listens there.
     pub fn open(path: &Path) -> io::Result<Self> {
         let socket = UnixDatagram::unbound()?;
         socket.set_write_timeout(Some(PATIENCE))?;

@@ -74,7 +74,7 @@ word!(
         Code = "code",
         /// Mails, texts and pages people see.
         Messages = "messages",
-        /// Looks and texts without a bearing on security.
+        /// Looks and texts without an effect on security.
         Cosmetic = "cosmetic",
         /// No entry of the catalogue knows the path.
         Unclassified = "unclassified",
@@ -84,15 +84,11 @@ word!(
 word!(
     /// How a number is meant.
     Unit {
-        /// Milliseconds.
         Milliseconds = "milliseconds",
-        /// Seconds.
         Seconds = "seconds",
-        /// Minutes.
         Minutes = "minutes",
         /// Hours, possibly with a fraction.
         Hours = "hours",
-        /// Days.
         Days = "days",
     }
 );

@@ -156,9 +156,6 @@ fn values(each: &Each, parents: &BTreeMap<&str, ParentOutcome>) -> Result<Values
 }
 
 /// The ids of `object` that something is read for.
-///
-/// # Errors
-/// That cannot be told, or an id cannot stand in an address.
 fn ids<'a>(each: &Each, id: &Pattern, of: &str, object: &'a Value) -> Result<Vec<&'a str>, String> {
     if let Some(reason) = unusable_reason(object) {
         return Err(format!("an object of {of} cannot be used: {reason}"));

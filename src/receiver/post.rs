@@ -53,9 +53,6 @@ pub(super) struct ReceiverResponse {
 
 impl Post {
     /// Prepares to post to receivers, of which only some `may_be_private`, through the proxy that is `configured`.
-    ///
-    /// # Errors
-    /// The TLS trust store is missing.
     pub(super) fn new(may_be_private: bool, configured: &config::Proxy) -> Result<Self, String> {
         let client = Mutex::new(PostClient::new(may_be_private, None)?);
         Ok(Self { may_be_private, configured: configured.clone(), client })

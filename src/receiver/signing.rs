@@ -36,9 +36,6 @@ fn key(secret: &SecretString) -> Result<Key, BadWebhookSecret> {
 }
 
 /// One signature over `id.timestamp.body`: `v1,` and an HMAC-SHA256, or `v1a,` and an ed25519 signature.
-///
-/// # Errors
-/// The secret is malformed.
 pub fn signature(secret: &SecretString, id: &str, timestamp: i64, body: &[u8]) -> Result<String, BadWebhookSecret> {
     let start = format!("{id}.{timestamp}.");
     Ok(match key(secret)? {
@@ -56,9 +53,6 @@ pub fn signature(secret: &SecretString, id: &str, timestamp: i64, body: &[u8]) -
 }
 
 /// What a receiver of `v1a` signatures verifies with, `whpk_…`; nothing when the secret is a shared one.
-///
-/// # Errors
-/// The secret is malformed.
 pub fn public_key(secret: &SecretString) -> Result<Option<String>, BadWebhookSecret> {
     Ok(match key(secret)? {
         Key::Shared(_) => None,

@@ -73,17 +73,11 @@ pub struct Auth0 {
 
 impl Auth0 {
     /// Starts a tenant without any document: whatever is asked for was never set, or is a 404.
-    ///
-    /// # Errors
-    /// When no port can be bound.
     pub async fn empty() -> io::Result<Self> {
         Self::empty_at(Arc::new(SystemClock)).await
     }
 
     /// As [`Auth0::empty`], with its own clock.
-    ///
-    /// # Errors
-    /// When no port can be bound.
     pub async fn empty_at(clock: Arc<dyn Clock>) -> io::Result<Self> {
         let tenant = Tenant { tokens: Tokens::default(), bucket: None, max_page_size: usize::MAX };
         let tenant = Arc::new(Mutex::new(tenant));
@@ -96,9 +90,6 @@ impl Auth0 {
     }
 
     /// Starts the healthy tenant of Lantern Books, a bookshop that does not exist.
-    ///
-    /// # Errors
-    /// When no port can be bound.
     pub async fn lantern_books() -> io::Result<Self> {
         let auth0 = Self::empty().await?;
         auth0.load(lantern_books());

@@ -124,9 +124,6 @@ pub struct Smtp {
 
 impl Smtp {
     /// Starts a server on a free loopback port. Needs a Tokio runtime.
-    ///
-    /// # Errors
-    /// When no port can be bound.
     pub async fn start() -> io::Result<Self> {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let address = listener.local_addr()?;

@@ -150,9 +150,6 @@ pub struct Vendor {
 
 impl Vendor {
     /// Starts a server on a free loopback port. Needs a Tokio runtime.
-    ///
-    /// # Errors
-    /// When no port can be bound.
     pub async fn start(
         clock: Arc<dyn Clock>,
         api: impl Fn(&Request, &mut Documents) -> Answer + Send + Sync + 'static,
@@ -185,9 +182,6 @@ impl Vendor {
     }
 
     /// Starts a server that answers every known path with its document and everything else with a bare 404.
-    ///
-    /// # Errors
-    /// When no port can be bound.
     pub async fn empty() -> std::io::Result<Self> {
         Self::start(Arc::new(crate::clock::SystemClock), |request, documents| match documents.get(&request.path) {
             Some(document) => Answer::json(200, document),

@@ -64,17 +64,11 @@ pub struct Webhook {
 
 impl Webhook {
     /// Starts a receiver that knows `secret` (`whsec_…`).
-    ///
-    /// # Errors
-    /// When no port can be bound, or the secret is not `whsec_` and base64.
     pub async fn start(secret: &str) -> io::Result<Self> {
         Self::start_at(secret, Arc::new(SystemClock)).await
     }
 
     /// As [`Webhook::start`], with its own clock.
-    ///
-    /// # Errors
-    /// When no port can be bound, or the secret is not `whsec_` and base64.
     pub async fn start_at(secret: &str, clock: Arc<dyn Clock>) -> io::Result<Self> {
         let key = secret.strip_prefix("whsec_").and_then(|key| STANDARD.decode(key).ok());
         let key = key.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "not a whsec_ secret"))?;

@@ -31,9 +31,6 @@ pub struct PublicKey(Box<KeyData>);
 
 impl PublicKey {
     /// Reads `KEYTYPE BASE64 [COMMENT]`, the form of a `.pub` file.
-    ///
-    /// # Errors
-    /// The type is not one of [`KEY_TYPES`], or the data is not a key of that type.
     pub fn parse_openssh_line(line: &str) -> Result<Self, BadKey> {
         let mut words = line.split_ascii_whitespace();
         let (Some(key_type), Some(data)) = (words.next(), words.next()) else {
@@ -215,9 +212,6 @@ const RSA_SIGNATURES: [&str; 2] = ["rsa-sha2-256", "rsa-sha2-512"];
 ///
 /// [`verify`] forgives other line ends and blank lines, which editors and mail leave behind; `ssh-keygen -Y verify`
 /// does not. An auditor must be able to check what we took.
-///
-/// # Errors
-/// [`BadSignature::NotASignature`] if there is no armour.
 pub fn rewrap(armoured: &str) -> Result<String, BadSignature> {
     unarmour(armoured).map(|blob| armour(&blob)).ok_or(BadSignature::NotASignature)
 }
