@@ -441,7 +441,7 @@ fn signed_proposal(folder: &Path) -> Digest {
     };
     let identity = subject.identity();
     let catalogue = Catalogue::of(Provider::Auth0, None).unwrap();
-    let mut proposal = Proposal::new(subject, None, &documents, BTreeMap::new(), &catalogue, None);
+    let mut proposal = Proposal::new(subject, None, &documents, &catalogue);
     let signer = SigningKey::of_key(&key, None, Some("alice@example.test")).unwrap();
     sign(&mut proposal, &signer, "CHG-7 für alle", "2026-11-22T04:00:00Z".parse().unwrap()).unwrap();
     proposal.write(&folder.join("prod.json")).unwrap();

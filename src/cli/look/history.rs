@@ -1,15 +1,12 @@
 //! `authdrift history`: what happened to an instance.
 
 use std::io::Write;
-use std::path::Path;
 
 use clap::Args;
 use serde_json::{Value, json};
 
-use crate::cli::CliError;
-use crate::cli::command::RunCommand;
-use crate::cli::context::Context;
 use crate::cli::output::{Columns, DIM, write_json};
+use crate::cli::{CliError, ConfiguredCommand, Context};
 use crate::exit::Exit;
 use crate::message::{listed, values};
 use crate::model::display_safe;
@@ -30,9 +27,8 @@ pub(crate) struct HistoryOptions {
     json: bool,
 }
 
-impl RunCommand for HistoryOptions {
-    async fn run(&self, config: Option<&Path>, out: &mut dyn Write) -> Result<Exit, CliError> {
-        let context = &Context::load(config)?;
+impl ConfiguredCommand for HistoryOptions {
+    async fn run_with(&self, context: &Context, out: &mut dyn Write) -> Result<Exit, CliError> {
         let instance = context.config.instance(&self.instance)?;
         let store = context.store_to_read()?;
         let (events, mark) = store

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::finding::{Check, CheckResult};
-use crate::cli::context::Context;
+use crate::cli::Context;
 use crate::cli::error::help_with;
 use crate::cli::output::{count, day};
 use crate::config::Instance;
