@@ -131,6 +131,11 @@ const FENCES: &[(Of, Only, &str)] = &[
         "only making a key and signing start a program",
     ),
     (Package("rusqlite"), In(&["store.rs", "store/", "demo/attacker.rs"]), "all SQL is in the store"),
+    (Code(".unguarded("), In(&[]), "only tests change rows behind the store's back"),
+    (Code(".execute("), In(&["store.rs", "store/", "demo/attacker.rs"]), "all SQL is in the store"),
+    (Code(".execute_batch("), In(&["store.rs", "store/", "demo/attacker.rs"]), "all SQL is in the store"),
+    (Code(".prepare_cached("), In(&["store.rs", "store/", "demo/attacker.rs"]), "all SQL is in the store"),
+    (Code(".query_row("), In(&["store.rs", "store/", "demo/attacker.rs"]), "all SQL is in the store"),
     (
         Package("rustix"),
         In(&["store/space.rs", "store/open.rs", "cli/service/reload.rs", "cli/context.rs", "whole_file.rs"]),

@@ -1,11 +1,11 @@
 //! The history: append-only, each event bound to the one before.
 
 use chrono::{DateTime, Utc};
-use rusqlite::{OptionalExtension, Transaction};
+use rusqlite::{Connection, OptionalExtension};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{StoreError, Stored};
+use super::{StoreError, Stored, Transaction};
 use crate::canonical;
 use crate::clock::written;
 use crate::model::{Digest, HistoryMark, InstanceId, display_safe};
@@ -61,7 +61,18 @@ pub fn append(
     instance: Option<&InstanceId>,
     data: Value,
 ) -> Stored<HistoryMark> {
-    let last = mark(tx)?;
+    append_to(&tx.sql, at, kind, instance, data)
+}
+
+/// The same, while the store is being opened.
+pub(super) fn append_to(
+    sql: &Connection,
+    at: DateTime<Utc>,
+    kind: &str,
+    instance: Option<&InstanceId>,
+    data: Value,
+) -> Stored<HistoryMark> {
+    let last = mark_of(sql)?;
     let seq = last.as_ref().map_or(0, |mark| mark.size) + 1;
     let body = json!({
         "seq": seq, "prev": last.map(|mark| mark.head), "at": written(at), "kind": kind, "instance": instance, "data": data,
@@ -72,7 +83,7 @@ pub fn append(
         return Err(StoreError::Unreadable { what: format!("event {kind}"), section: None });
     }
     let digest = Digest::of(&body);
-    tx.prepare_cached("INSERT INTO events (seq, body, digest) VALUES (?1, ?2, ?3)")?.execute((
+    sql.prepare_cached("INSERT INTO events (seq, body, digest) VALUES (?1, ?2, ?3)")?.execute((
         i64::try_from(seq).unwrap_or(i64::MAX),
         body,
         digest.as_str(),
@@ -85,7 +96,11 @@ pub fn append(
 /// # Errors
 /// The database cannot be read.
 pub fn mark(tx: &Transaction<'_>) -> Stored<Option<HistoryMark>> {
-    let last: Option<(i64, String)> = tx
+    mark_of(&tx.sql)
+}
+
+pub(super) fn mark_of(sql: &Connection) -> Stored<Option<HistoryMark>> {
+    let last: Option<(i64, String)> = sql
         .prepare_cached("SELECT seq, digest FROM events ORDER BY seq DESC LIMIT 1")?
         .query_row([], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?;
@@ -101,7 +116,11 @@ pub fn mark(tx: &Transaction<'_>) -> Stored<Option<HistoryMark>> {
 /// # Errors
 /// The database cannot be read.
 pub fn head_at(tx: &Transaction<'_>, size: u64) -> Stored<Option<Digest>> {
-    let body: Option<Vec<u8>> = tx
+    head_of(&tx.sql, size)
+}
+
+pub(super) fn head_of(sql: &Connection, size: u64) -> Stored<Option<Digest>> {
+    let body: Option<Vec<u8>> = sql
         .prepare_cached("SELECT body FROM events WHERE seq = ?1")?
         .query_row([i64::try_from(size).unwrap_or(i64::MAX)], |row| row.get(0))
         .optional()?;
@@ -114,6 +133,7 @@ pub fn head_at(tx: &Transaction<'_>, size: u64) -> Stored<Option<Digest>> {
 /// The database cannot be read.
 pub(super) fn at(tx: &Transaction<'_>, size: u64) -> Stored<Option<Event>> {
     let body: Option<Vec<u8>> = tx
+        .sql
         .prepare_cached("SELECT body FROM events WHERE seq = ?1")?
         .query_row([i64::try_from(size).unwrap_or(i64::MAX)], |row| row.get(0))
         .optional()?;
@@ -134,8 +154,10 @@ pub fn recorded_at(tx: &Transaction<'_>, size: u64) -> Stored<Option<DateTime<Ut
 /// The database cannot be read, or a body is not an event.
 pub fn all(tx: &Transaction<'_>, instance: Option<&InstanceId>) -> Stored<Vec<Event>> {
     let mut query = match instance {
-        Some(_) => tx.prepare_cached(&format!("SELECT seq, body FROM events WHERE {INSTANCE} = ?1 ORDER BY seq"))?,
-        None => tx.prepare_cached("SELECT seq, body FROM events WHERE ?1 IS NULL ORDER BY seq")?,
+        Some(_) => {
+            tx.sql.prepare_cached(&format!("SELECT seq, body FROM events WHERE {INSTANCE} = ?1 ORDER BY seq"))?
+        }
+        None => tx.sql.prepare_cached("SELECT seq, body FROM events WHERE ?1 IS NULL ORDER BY seq")?,
     };
     let mut rows = query.query([instance.map(ToString::to_string)])?;
     let mut events = Vec::new();
@@ -154,7 +176,7 @@ pub fn all(tx: &Transaction<'_>, instance: Option<&InstanceId>) -> Stored<Vec<Ev
 /// # Errors
 /// The database cannot be read.
 pub(super) fn after(tx: &Transaction<'_>, size: u64) -> Stored<Vec<Event>> {
-    let mut query = tx.prepare_cached("SELECT body FROM events WHERE seq > ?1 ORDER BY seq")?;
+    let mut query = tx.sql.prepare_cached("SELECT body FROM events WHERE seq > ?1 ORDER BY seq")?;
     let bodies = query.query_map([i64::try_from(size).unwrap_or(i64::MAX)], |row| row.get::<_, Vec<u8>>(0))?;
     let mut events = Vec::new();
     for body in bodies {

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::outbox::mirror;
 pub use super::outgoing::ReceiverHealth;
-use super::{Stored, Transaction, backlog, events};
+use super::{Stored, Transaction, events};
 use crate::model::Digest;
 
 /// The health of `name` while it is configured as `target`; what happened under another configuration is over.
@@ -26,8 +26,8 @@ pub fn disable(tx: &Transaction<'_>, name: &str, target: &Digest, reason: &str, 
     events::append(tx, now, events::DISABLED, None, data).map(drop)
 }
 
-/// Tries `name` again from now on: forgets that it is disabled, how often it failed and what it asked for, and folds what it
-/// never got. Answers whether there was anything to forget.
+/// Tries `name` again from now on: forgets that it is disabled, how often it failed and what it asked for. Answers whether
+/// there was anything to forget.
 ///
 /// # Errors
 /// The database cannot be written, or as [`super::Transaction::history`].
@@ -42,9 +42,6 @@ pub fn enable(tx: &Transaction<'_>, name: &str, now: DateTime<Utc>) -> Stored<bo
         events::append(tx, now, events::ENABLED, None, json!({ "receiver": name }))?;
         waiting.iter().try_for_each(|id| mirror(tx, id, None))?;
     }
-    if is_unwell {
-        backlog::fold_after_outage(tx, name, now)?;
-    }
     Ok(is_unwell)
 }
 
@@ -56,6 +53,7 @@ mod tests {
     use crate::backoff::breaker::Breaker;
     use crate::message::{Alert, Message};
     use crate::model::{HistoryMark, MessageId};
+    use crate::store::backlog;
     use crate::store::outbox::{self, Outcome, Tried};
 
     fn at(text: &str) -> DateTime<Utc> {
@@ -137,7 +135,7 @@ mod tests {
             format!("UPDATE outbox SET alert = {missed_is}"),
             "DELETE FROM outbox".to_owned(),
         ] {
-            store.write(|tx| Ok::<_, super::super::StoreError>(tx.execute_batch(&edit)?)).unwrap();
+            store.write(|tx| Ok::<_, super::super::StoreError>(tx.sql.execute_batch(&edit)?)).unwrap();
             assert_eq!(missed(), expected, "{edit}");
         }
     }

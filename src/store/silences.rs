@@ -3,12 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use rusqlite::Transaction;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::Stored;
 use super::events::{self, Event};
+use super::{Stored, Transaction};
 use crate::clock::written;
 use crate::incident::{Matcher, Silence};
 use crate::model::{InstanceId, SilenceId};
