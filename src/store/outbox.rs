@@ -12,7 +12,7 @@ use crate::history::Event;
 use crate::history::data::{
     DeliveryTry, DoneDelivery, FailedDelivery, FoldedDelivery, GivenUpDelivery, QueuedAlert, RefusedDelivery,
 };
-use crate::message::{Alert, Body, Entry, Format, Message};
+use crate::message::{Alert, Body, Entry, Format, Item, Message};
 use crate::model::{Digest, InstanceId, MessageId, Severity, display_safe};
 use crate::telemetry::{DeliveryGivenUp, Observable};
 
@@ -75,7 +75,7 @@ pub fn keep(tx: &Transaction<'_>, message: &Message) -> Stored<()> {
         message: message.id.clone(),
         receiver: message.receiver.clone(),
         content,
-        urgent: message.alert.untrusted.is_some(),
+        urgent: message.alert.untrusted().is_some(),
     };
     events::append(tx, message.created_at, message.alert.instance.as_ref(), &Event::AlertQueued(queued))?;
     Ok(())
@@ -85,8 +85,8 @@ pub fn keep(tx: &Transaction<'_>, message: &Message) -> Stored<()> {
 fn written(alert: &Alert) -> Stored<String> {
     let reads_back = |alert: &Alert| serde_json::to_string(alert).ok().filter(|text| read_json::<Alert>(text).is_ok());
     reads_back(alert).ok_or_else(|| {
-        let alone = |entry: &Entry| Alert { entries: vec![entry.clone()], ..alert.clone() };
-        let section = alert.entries.iter().find(|entry| reads_back(&alone(entry)).is_none());
+        let alone = |entry: &Entry| Alert { items: vec![Item::Setting(entry.clone())], ..alert.clone() };
+        let section = alert.entries().find(|entry| reads_back(&alone(entry)).is_none());
         StoreError::Unreadable {
             what: "a message".to_owned(),
             section: section.and_then(|entry| Some(entry.changes.first()?.change.path.section().to_owned())),
