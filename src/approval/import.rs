@@ -17,7 +17,6 @@ use crate::diff::{compare, compare::comparable};
 use crate::incident::{Ending, advance};
 use crate::message::{Notice, NoticeKind, listed};
 use crate::model::{Digest, InstanceId, State, display_safe, display_safe_sentence};
-use crate::sections::Table;
 use crate::store::{StoreError, Transaction, baselines, documents, drifts, events, history, instances};
 use crate::trust::sshsig::rewrap;
 use crate::trust::{EventTimes, SignedStatement, accept, chain};
@@ -160,12 +159,12 @@ pub fn import(
     let baseline = verified_ignoring_rollback(tx, &pending.snapshot, trust, catalogue, now)??
         .ok_or_else(|| StoreError::Damaged("the baseline that was just written is not there".to_owned()))?;
     let report = BaselineSummary::of(&baseline);
-    let table = Table::of(instance.provider);
+    let table = catalogue.table();
     let changes = compare(table, |section| approved_side(&baseline, section), &pending.snapshot);
     let sections = comparable(&baseline.approved.subject.sections, &pending.snapshot);
     let known = concluded(&unknown(&baseline, &pending.snapshot), instance, &changes, drifts::known(tx, row)?);
     let remembered = known.values().map(|drift| &drift.change);
-    let context = change_context(&baseline, &pending.snapshot, &pending.changes, remembered);
+    let context = change_context(table, &baseline, &pending.snapshot, &pending.changes, remembered);
     let findings = FindingSet::new(catalogue, context, changes);
     let ending = Ending::Approved(report.approvers.clone());
     let mut steps = advance(instance, &known, &findings, &sections, &ending, now);

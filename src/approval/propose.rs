@@ -105,7 +105,7 @@ pub fn propose(
         None => (1, None),
     };
     let (sections, mut documents) = compose(pending, &approved, &new_sections);
-    check_rest(pending, approved.len(), &sections, &documents)?;
+    check_rest(catalogue.table(), pending, approved.len(), &sections, &documents)?;
     let until = ends(pending, &approved, &new_sections, limit)?;
     let before = pending.baseline.as_ref().filter(|_| base.is_some());
     for document in before.iter().flat_map(|baseline| baseline.documents.values()) {
@@ -130,6 +130,7 @@ pub fn propose(
 
 /// Makes sure that what is not approved is what stays different, and nothing else.
 fn check_rest(
+    table: &Table,
     pending: &Pending,
     approved: usize,
     sections: &Manifest,
@@ -144,7 +145,7 @@ fn check_rest(
         },
         None => Side::Unknown,
     };
-    let rest = compare_all_to_approve(Table::of(pending.snapshot.instance.provider), side, &pending.snapshot);
+    let rest = compare_all_to_approve(table, side, &pending.snapshot);
     if rest.len() + approved == pending.changes.len() {
         return Ok(());
     }
