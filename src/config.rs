@@ -1,4 +1,4 @@
-//! The configuration: what is watched, who may approve, who is told.
+//! The configuration: instances, approvers, receivers.
 //!
 //! [`load::parse`] turns TOML text into a checked [`Config`] or into every problem at once, each with file,
 //! line and caret. Nothing here opens a file or reads a secret: secrets stay references until they are used.
@@ -10,16 +10,13 @@ pub mod load;
 pub mod lookup;
 mod monitoring;
 mod network;
-pub mod problem;
 pub mod publishable_key;
 mod readable;
 mod receiver;
 mod routes;
-mod secret;
 mod secret_refs;
 mod selection;
 mod sources;
-mod suggest;
 #[cfg(test)]
 mod tests;
 mod times;
@@ -31,11 +28,10 @@ pub use address_policy::{allowed, refused, refused_address};
 pub use load::{parse, salvage};
 pub use lookup::NoInstance;
 pub use network::{BadProxyUrl, Proxy, ProxyAddress, proxy_url};
-pub use problem::{Problem, Problems};
 pub use readable::NotRead;
 pub use secret_refs::SecretUse;
 pub use sources::Sources;
-pub use suggest::closest;
+pub use toml_reader::{Problem, Problems, closest};
 pub use validate::ALLOWED_SIGNERS;
 
 use std::collections::BTreeSet;
@@ -63,15 +59,15 @@ pub struct Config {
     pub approval: ApprovalConfig,
     /// The user's own catalogue, read before the built-in ones.
     pub catalogue: Option<PathBuf>,
-    /// What is watched, in the order of the file; ids are unique.
+    /// The watched instances, in the order of the file; ids are unique.
     pub instances: Vec<Instance>,
-    /// Who is told, in the order of the file; names are unique.
+    /// The receivers, in the order of the file; names are unique.
     pub receivers: Vec<Receiver>,
-    /// Where the address is kept that misses the program when it says nothing.
+    /// The URL of the service that alerts when heartbeats stop.
     pub heartbeat: Option<SecretUrl>,
-    /// Where the daemon answers questions about itself; nowhere unless it is said.
+    /// The address of `/metrics`, `/healthz` and `/readyz`, if they are configured.
     pub monitoring: Option<Listen>,
-    /// Through which proxy requests go.
+    /// The proxy of requests.
     pub proxy: Proxy,
 }
 
@@ -125,11 +121,11 @@ pub struct Instance {
     pub schedule: Schedule,
     /// Keep the text of customer code in snapshots instead of its digest and size.
     pub keep_code: bool,
-    /// What of it is read.
+    /// The sections that are read.
     pub selection: Selection,
-    /// Where and with what it is read.
+    /// Addresses and credentials.
     pub source: Source,
-    /// Through which proxy.
+    /// The proxy of requests.
     pub proxy: Proxy,
 }
 
@@ -140,12 +136,12 @@ impl Instance {
     }
 }
 
-/// What of an instance is read.
+/// The sections of an instance that are read.
 #[derive(Debug, Clone, Default)]
 pub struct Selection {
     /// How much.
     pub depth: Depth,
-    /// But not these sections.
+    /// Sections that are not read.
     pub leave_out: BTreeSet<String>,
 }
 
@@ -276,16 +272,16 @@ pub enum SecretRef {
     Env(String),
 }
 
-/// One place where alerts go.
+/// A receiver of alerts.
 #[derive(Debug, Clone)]
 pub struct Receiver {
     /// Unique name.
     pub name: String,
-    /// What it wants to hear.
+    /// The alerts that it gets.
     pub filter: Filter,
-    /// It also gets what no receiver's filter takes.
+    /// It also gets the alerts that match no filter.
     pub is_default: bool,
-    /// When it wants to hear how everything stands.
+    /// When it gets a digest.
     pub digest: Option<Cron>,
     /// How it is reached.
     pub kind: ReceiverKind,
@@ -293,7 +289,7 @@ pub struct Receiver {
     pub proxy: Proxy,
 }
 
-/// What a receiver wants to hear.
+/// The alerts that a receiver gets.
 #[derive(Debug, Clone)]
 pub struct Filter {
     /// The least severity.
@@ -322,7 +318,7 @@ pub enum ReceiverKind {
 }
 
 impl ReceiverKind {
-    /// What its table is called.
+    /// The name of its table.
     pub fn as_str(&self) -> &'static str {
         match self {
             Self::Email(_) => "email",
@@ -344,7 +340,7 @@ pub struct Email {
     pub port: u16,
     /// How the connection is protected.
     pub tls: Tls,
-    /// What the relay is greeted as; the name or address of this machine when not given.
+    /// The name in EHLO; the name or address of this machine when not given.
     pub helo: Option<String>,
     /// Name and password, if the relay asks for them.
     pub login: Option<(String, SecretRef)>,

@@ -4,11 +4,10 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use super::Listen;
-use super::problem::Problem;
-use super::toml_reader::TomlReader;
+use super::toml_reader::{Problem, TomlReader};
 use crate::model::display_safe;
 
-/// What stands before the path of a socket.
+/// The prefix of the path of a socket.
 const UNIX: &str = "unix:";
 
 /// The longest path a Unix socket can have on Linux: 108 bytes with the zero at the end.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 
 use super::load::parse_into;
-use super::problem::ProblemList;
+use super::toml_reader::ProblemList;
 use super::*;
 
 const EXAMPLE: &str = include_str!("../../config.example.toml");

@@ -3,9 +3,9 @@
 use toml::Spanned;
 use toml::de::DeValue;
 
-use super::SecretRef;
-use super::problem::{Problem, looks_like_secret};
-use super::toml_reader::{At, TomlReader};
+use super::problem::looks_like_secret;
+use super::{At, Problem, TomlReader};
+use crate::config::SecretRef;
 
 const ONE_OF: &str = "{ credential = \"NAME\" }, { file = \"PATH\" } or { env = \"NAME\" }";
 
@@ -80,7 +80,7 @@ impl<'a> TomlReader<'a> {
         self.path("file").map(|path| SecretRef::File(path.value))
     }
 
-    /// Whether somebody wrote the secret where its place belongs; then it is refused.
+    /// Whether the secret itself was written in the place of a reference; then it is refused.
     fn is_secret_itself(&self, key: &str, text: &At<String>) -> bool {
         // The address of a chat's webhook is a secret too, and no path.
         let is_secret = (looks_like_secret(&text.value) && !text.value.starts_with('/')) || text.value.contains("://");

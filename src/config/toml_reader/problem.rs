@@ -1,4 +1,4 @@
-//! What is wrong with a configuration, all of it, each with its place.
+//! Problems of a configuration: all of them, each with its place.
 //!
 //! A problem keeps only the one source line it shows, cut where a secret could follow, so that neither `Display` nor
 //! `Debug` of [`Problems`] can repeat a secret that was written inline by mistake.
@@ -27,7 +27,7 @@ pub struct Problem {
     pub line: usize,
     /// The character in the line, from 1.
     pub column: usize,
-    /// What is wrong. Never contains a secret.
+    /// The message. Never contains a secret.
     pub message: String,
     /// What to do about it.
     pub help: Option<String>,
