@@ -64,7 +64,7 @@ pub enum ConnectError {
     /// No connection can be made.
     #[error("{addresses} cannot be connected to: {reason}")]
     Connection {
-        /// What the name stands for.
+        /// The addresses of the name.
         addresses: String,
         /// Why.
         reason: String,
@@ -72,15 +72,15 @@ pub enum ConnectError {
     /// The certificate is not valid for the host.
     #[error("{addresses} answers, and {reason}")]
     Certificate {
-        /// What the name stands for.
+        /// The addresses of the name.
         addresses: String,
-        /// What is the matter with the certificate.
+        /// The fault of the certificate.
         reason: String,
     },
     /// The TLS handshake fails.
     #[error("{addresses} answers, and no TLS connection can be made: {reason}")]
     Tls {
-        /// What the name stands for.
+        /// The addresses of the name.
         addresses: String,
         /// Why.
         reason: String,
@@ -176,7 +176,7 @@ pub async fn connect(addresses: &[SocketAddr]) -> io::Result<TcpStream> {
     }
 }
 
-/// Trusts whom this machine trusts, as every other connection of the program does.
+/// Trusts the authorities that this machine trusts, as every other connection of the program does.
 pub fn connector() -> Result<TlsConnector, String> {
     let builder = ClientConfig::builder_with_provider(Arc::new(crypto::aws_lc_rs::default_provider()));
     let config = builder.with_safe_default_protocol_versions().and_then(BuilderVerifierExt::with_platform_verifier);
@@ -184,7 +184,7 @@ pub fn connector() -> Result<TlsConnector, String> {
     Ok(TlsConnector::from(Arc::new(config)))
 }
 
-/// What is the matter with the certificate, if it is the certificate.
+/// The fault of the certificate, if that is the cause.
 fn certificate(error: &io::Error) -> Option<String> {
     let error = error.get_ref()?.downcast_ref::<rustls::Error>()?;
     let rustls::Error::InvalidCertificate(reason) = error else { return None };

@@ -43,7 +43,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// After so long without a tick the daemon hangs. It ticks every second; a look at the whole database takes longer.
 const HANGS_AFTER: Duration = Duration::from_secs(60);
 
-/// What the answers are made from.
+/// The state that the answers are made from.
 pub struct MonitoringState {
     watched: watch::Receiver<LiveConfig>,
     store: Store,
@@ -52,7 +52,7 @@ pub struct MonitoringState {
     newest: Mutex<Option<(Instant, Arc<OverviewResult>)>>,
 }
 
-/// What the database answered, or why it did not.
+/// The figures of the database, or the reason why there are none.
 type OverviewResult = Result<MonitoringOverview, String>;
 
 impl MonitoringState {

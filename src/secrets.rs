@@ -19,7 +19,7 @@ use crate::telemetry::{FileTooOpen, Observable};
 /// The largest secret: far more than any key, far less than harm.
 const LARGEST: u64 = 64 * 1024;
 
-/// What others than the owner may do with a file.
+/// The access that others than the owner have to a file.
 const OTHERS: u32 = 0o077;
 
 /// The directory in which systemd puts the credentials of a unit.
@@ -57,7 +57,7 @@ pub enum SecretError {
     Unreadable {
         /// The file.
         path: String,
-        /// What the system says.
+        /// The error of the system.
         #[source]
         source: io::Error,
     },

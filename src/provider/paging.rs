@@ -47,7 +47,7 @@ pub(super) fn page_query(
 }
 
 pub(super) fn with_query(url: &Url, section: &Section, page: &[(&'static str, String)]) -> Url {
-    // What the row fixes is fixed: some lists have a smaller page than the others.
+    // The row decides: some lists have a smaller page than the others.
     let paging = page.iter().filter(|(name, _)| !section.query.contains_key(*name));
     let paging = paging.map(|(name, value)| (*name, value.as_str()));
     let fixed = section.query.iter().map(|(name, value)| (name.as_str(), value.as_str()));

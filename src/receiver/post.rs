@@ -58,7 +58,7 @@ impl Post {
         Ok(Self { may_be_private, configured: configured.clone(), client })
     }
 
-    /// What there is now: a proxy whose address is a secret may have another one by now.
+    /// The client of this moment: a proxy whose address is a secret may have got another one.
     fn client(&self) -> Result<PostClient, String> {
         let proxy = ActiveProxy::find(&self.configured).map_err(|error| error.to_string())?;
         let mut client = self.client.lock().unwrap_or_else(PoisonError::into_inner);
@@ -166,7 +166,7 @@ impl ReceiverResponse {
         format!("{}: {}", self.words, display_safe(body))
     }
 
-    /// What the answer means where the receiver has no rules of its own.
+    /// The meaning of the answer for receivers without rules of their own.
     pub(super) fn attempt(self) -> Attempt {
         let words = self.words;
         match self.status {

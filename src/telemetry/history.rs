@@ -1,4 +1,4 @@
-//! What the history holds, as a line of the log: written when the transaction that recorded it is.
+//! Events of the history as lines of the log, written after the transaction that recorded them.
 
 use serde_json::Value;
 use tracing::Level;
@@ -50,7 +50,7 @@ const fn kind(name: &'static str, level: Level, meaning: &'static str) -> Histor
     HistoryKind { name, level: Some(level), meaning }
 }
 
-/// Every kind of event of the history. An error is what somebody has to act on and no other line says.
+/// Every kind of event of the history. The level is error if a person has to act on it and no other line says so.
 pub const HISTORY: &[HistoryKind] = &[
     kind("alert.queued", Level::DEBUG, "a message was put into the outbox"),
     kind("approval.ending", Level::WARN, "what was approved for a time is a drift again soon"),
@@ -141,7 +141,7 @@ const OTHER: &str = "other";
 pub struct Recorded<'a> {
     /// Its number.
     pub seq: u64,
-    /// What it is.
+    /// Its kind.
     pub kind: &'a str,
     /// About which instance, if about one.
     pub instance: Option<&'a InstanceId>,
@@ -156,7 +156,7 @@ impl Recorded<'_> {
         metrics::EVENTS.add(&[kind.map_or(OTHER, |kind| kind.name)]);
         let Some(level) = kind.map_or(Some(Level::INFO), |kind| kind.level) else { return };
         let meaning = kind.map_or("an event was recorded", |kind| kind.meaning);
-        // What was under way was cut off.
+        // Running tasks were cut off.
         let is_cut = self.flag("drained") == Some(false);
         match if is_cut { Level::WARN } else { level } {
             Level::ERROR => line!(error, self, meaning),
