@@ -23,7 +23,7 @@ pub use suggest::closest;
 use problem::looks_like_secret;
 
 use super::address::{self, UrlUse};
-use crate::model::display_safe;
+use crate::model::{counted, display_safe};
 
 /// A value with its place.
 #[derive(Debug, Clone)]
@@ -330,8 +330,7 @@ pub(super) fn span(time: Duration) -> String {
     let seconds = time.as_secs();
     let units = [("day", 86_400), ("hour", 3_600), ("minute", 60), ("second", 1)];
     let (unit, size) = units.into_iter().find(|(_, size)| seconds.is_multiple_of(*size)).unwrap_or(("second", 1));
-    let count = seconds / size;
-    format!("{count} {unit}{}", if count == 1 { "" } else { "s" })
+    counted(usize::try_from(seconds / size).unwrap_or(usize::MAX), unit)
 }
 
 fn with_article(value: &DeValue<'_>) -> &'static str {

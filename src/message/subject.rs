@@ -1,8 +1,8 @@
 //! The subject line of a mail.
 
-use super::words::{count_of, counted, label, people};
+use super::words::{count_of, label, people};
 use super::{Alert, EntryStatus, SectionStatus};
-use crate::model::{Direction, display_safe};
+use crate::model::{Direction, counted, display_safe};
 
 /// Characters of a subject; phones show the first forty, so the worst comes first.
 const LONGEST: usize = 120;

@@ -12,7 +12,7 @@ use super::Attempt;
 use super::post::Post;
 use crate::config::{PagerDuty, Proxy};
 use crate::message::{Body, Message};
-use crate::model::MessageId;
+use crate::model::{MessageId, counted};
 use crate::secrets;
 
 /// What one try may take: less than a message belongs to this process. The next try goes on where it ended.
@@ -67,7 +67,7 @@ impl Pager {
                 },
             }
         }
-        Attempt::Delivered(format!("202 Accepted, {all} {}", if all == 1 { "event" } else { "events" }))
+        Attempt::Delivered(format!("202 Accepted, {}", counted(all, "event")))
     }
 
     fn done(&self, id: &MessageId) -> usize {

@@ -13,6 +13,7 @@ use reqwest::{Client, ClientBuilder, Response, StatusCode, redirect};
 use url::{Url, form_urlencoded};
 
 use super::Attempt;
+use crate::backoff;
 use crate::config::{self, allowed, refused};
 use crate::connect::{ActiveProxy, innermost_cause};
 use crate::model::display_safe;
@@ -223,11 +224,7 @@ fn words(status: StatusCode) -> String {
 }
 
 fn retry_after(response: &Response, now: DateTime<Utc>) -> Option<Duration> {
-    let value = response.headers().get(reqwest::header::RETRY_AFTER)?.to_str().ok()?.trim();
-    match value.parse() {
-        Ok(seconds) => Some(Duration::from_secs(seconds)),
-        Err(_) => (DateTime::<Utc>::from(httpdate::parse_http_date(value).ok()?) - now).to_std().ok(),
-    }
+    backoff::retry_after(response.headers().get(reqwest::header::RETRY_AFTER)?.to_str().ok()?, Some(now))
 }
 
 /// The innermost cause: the outer ones repeat the address.
