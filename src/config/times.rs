@@ -51,12 +51,12 @@ impl ScheduleKeys {
 
     /// The time zone, or UTC.
     pub(super) fn zone(&self) -> Zone {
-        self.zone.as_ref().map_or(Zone::UTC, |zone| zone.value)
+        self.zone.as_ref().map_or_else(Zone::utc, |zone| zone.value.clone())
     }
 
     /// Fills what is missing from `defaults` and checks pattern and time zone together.
     pub(super) fn resolve(&self, defaults: &Self, reader: &TomlReader<'_>, now: DateTime<Utc>) -> Option<Schedule> {
-        let zone = self.zone.as_ref().or(defaults.zone.as_ref()).map_or(Zone::UTC, |zone| zone.value);
+        let zone = self.zone.as_ref().or(defaults.zone.as_ref()).map_or_else(Zone::utc, |zone| zone.value.clone());
         let pattern = self.cron.as_ref().or(defaults.cron.as_ref()).map_or(CRON, |cron| cron.value.as_str());
         let confirm_after = self.confirm_after.or(defaults.confirm_after).unwrap_or(CONFIRM_AFTER);
         match Cron::parse(pattern, zone, now) {
