@@ -54,6 +54,7 @@ pub enum AllowedPeers {
 
 /// The step that failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[allow(missing_docs, reason = "the texts say what the fields are")]
 pub enum ConnectError {
     /// The name has no address.
     #[error("the name cannot be resolved: {0}")]
@@ -63,28 +64,13 @@ pub enum ConnectError {
     Forbidden(String),
     /// No connection can be made.
     #[error("{addresses} cannot be connected to: {reason}")]
-    Connection {
-        /// The addresses of the name.
-        addresses: String,
-        /// Why.
-        reason: String,
-    },
+    Connection { addresses: String, reason: String },
     /// The certificate is not valid for the host.
     #[error("{addresses} answers, and {reason}")]
-    Certificate {
-        /// The addresses of the name.
-        addresses: String,
-        /// The fault of the certificate.
-        reason: String,
-    },
+    Certificate { addresses: String, reason: String },
     /// The TLS handshake fails.
     #[error("{addresses} answers, and no TLS connection can be made: {reason}")]
-    Tls {
-        /// The addresses of the name.
-        addresses: String,
-        /// Why.
-        reason: String,
-    },
+    Tls { addresses: String, reason: String },
 }
 
 impl Endpoint {
@@ -190,7 +176,7 @@ fn certificate(error: &io::Error) -> Option<String> {
     let rustls::Error::InvalidCertificate(reason) = error else { return None };
     Some(match reason {
         CertificateError::UnknownIssuer => {
-            "its certificate is signed by nobody whom this machine trusts: a proxy that reads along, or a private authority"
+            "its certificate is signed by an authority that this machine does not trust: of a proxy that intercepts TLS, or private"
                 .to_owned()
         }
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => "its certificate has expired".to_owned(),
