@@ -1,6 +1,6 @@
 //! The daemon answers questions about itself: `GET /healthz`, `/readyz` and `/metrics`, on this machine only.
 //!
-//! It reads and never writes, nobody is asked for a password, and no answer holds a secret or the value of a setting. Whoever
+//! It reads and never writes, asks for no password, and no answer holds a secret or the value of a setting. A client that
 //! asks often or slowly cannot hold up the daemon: the database is asked at most once every few seconds, and connections are
 //! few and short.
 

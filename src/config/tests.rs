@@ -190,8 +190,8 @@ fn only_this_machine_can_ask_how_the_daemon_is_doing() {
     }
     let others = |address: &str| {
         format!(
-            "6:10 'listen' has to be an address of this machine: '{address}' can be reached by others, and nobody is asked \
-             for a password"
+            "6:10 'listen' has to be an address of this machine: '{address}' can be reached by others, and no password is \
+             asked for"
         )
     };
     let no_address =

@@ -64,7 +64,7 @@ pub(super) fn unwrap(section: &Section, answer: Value) -> Result<ListPage, Secti
     let mut envelope = match answer {
         // A bare list says neither how many there are nor where the next page is.
         Value::Array(_) if matches!(section.paging, Paging::Checkpoint | Paging::Page) => {
-            return Err(unexpected(section, "it is a bare list, of which nobody knows whether it is complete"));
+            return Err(unexpected(section, "it is a bare list, which may be incomplete"));
         }
         Value::Array(items) => return Ok(ListPage { items, total: None, next: None }),
         Value::Object(envelope) => envelope,

@@ -42,7 +42,7 @@ impl Pager {
             return Attempt::Permanent("the events that were kept cannot be read".to_owned());
         };
         if events.is_empty() {
-            return Attempt::Delivered("nothing that anybody has to be called for".to_owned());
+            return Attempt::Delivered("nothing to page for".to_owned());
         }
         let began = Instant::now();
         let (all, done) = (events.len(), self.done(&message.id));

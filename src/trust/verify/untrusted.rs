@@ -34,8 +34,8 @@ macro_rules! untrusted {
 }
 
 untrusted! {
-    /// The file that says who may approve is missing, unreadable or malformed: nobody's signature counts.
-    #[error("nobody's signature can be checked: {reason}")]
+    /// The file that says who may approve is missing, unreadable or malformed: no signature counts.
+    #[error("no signature can be checked: {reason}")]
     "no-policy" NoPolicy { reason: String },
     /// The history or the schema of the database is not what the program left: something was edited, cut or planted.
     #[error("the database was tampered with: {reason}")]
@@ -146,7 +146,7 @@ untrusted! {
     "too-few-approvers" TooFewApprovers { sequence: u64, have: usize, need: usize },
     /// An approver approves their own change.
     #[error(
-        "'{}' made one of the changes that baseline {sequence} approves, as the vendor's log says; somebody else has to \
+        "'{}' made one of the changes that baseline {sequence} approves, as the vendor's log says; another person has to \
          approve it",
         display_safe(.approver)
     )]
@@ -159,7 +159,7 @@ untrusted! {
     "no-security-key" NoSecurityKey { approver: String, key: PublicKey },
     /// Touch is required, and the key was not touched: a program on the machine that it is plugged into could have signed.
     #[error(
-        "nobody touched the security key {key} of '{}' for this signature; sign again, with a key that was made without \
+        "the security key {key} of '{}' was not touched for this signature; sign again, with a key that was made without \
          'no-touch-required'",
         display_safe(.approver)
     )]
