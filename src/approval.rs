@@ -15,7 +15,7 @@ pub mod signed_log;
 pub use import::{Imported, import};
 pub use pending::Pending;
 pub use proposal::Proposal;
-pub use propose::{Validity, propose};
+pub use propose::{ApprovalRequest, propose};
 pub use scope::{ApprovalScope, ChangeSelector};
 pub use sign::{SigningKey, sign};
 pub use signed_log::SignedLog;

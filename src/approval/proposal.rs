@@ -88,9 +88,7 @@ impl Proposal {
         subject: Subject,
         previous: Option<(Subject, Vec<SignedText>)>,
         documents: &BTreeMap<Digest, Document>,
-        unread: BTreeMap<String, String>,
         catalogue: &Catalogue,
-        reason: Option<String>,
     ) -> Self {
         let values = documents.iter().map(|(digest, document)| (digest.clone(), document.value().clone()));
         let (previous, previous_statements) = previous.unzip();
@@ -100,8 +98,8 @@ impl Proposal {
             previous,
             previous_statements: previous_statements.unwrap_or_default(),
             changes: Vec::new(),
-            unread,
-            reason,
+            unread: BTreeMap::new(),
+            reason: None,
             documents: values.collect(),
             statements: Vec::new(),
         };
@@ -280,9 +278,6 @@ impl Proposal {
     }
 
     /// Reads and checks a proposal: every document is what its digest says, and none of the subject is missing.
-    ///
-    /// # Errors
-    /// The file cannot be read, is no proposal, or does not hold what it says.
     pub fn read(path: &Path) -> Result<Self, ApprovalError> {
         let failed =
             |reason: String| ApprovalError::File { action: "read the proposal", path: path.to_owned(), reason };
@@ -335,9 +330,6 @@ impl Proposal {
     }
 
     /// Writes the proposal, whole or not at all.
-    ///
-    /// # Errors
-    /// The folder cannot be written.
     pub fn write(&self, path: &Path) -> Result<(), ApprovalError> {
         let failed = |error: std::io::Error| ApprovalError::File {
             action: "write the proposal",

@@ -27,9 +27,6 @@ pub struct SigningKey {
 
 impl SigningKey {
     /// Finds out in whose name a key signs. Without a list of signers `named` has to say it; with one, it has to be right.
-    ///
-    /// # Errors
-    /// The key cannot be read, or is of no signer, of several, or of another one.
     pub fn of_key(key: &Path, signers: Option<&AllowedSigners>, named: Option<&str>) -> Result<Self, ApprovalError> {
         let public = public_key(key)?;
         let principal = match (signers, named) {
@@ -41,9 +38,6 @@ impl SigningKey {
     }
 
     /// Finds the one key of this person that may sign: by its public half in `~/.ssh`, or in the SSH agent.
-    ///
-    /// # Errors
-    /// There is none, or more than one.
     pub fn find(signers: &AllowedSigners, named: Option<&str>) -> Result<Self, ApprovalError> {
         let mut looked_at = Vec::new();
         let mut found: Vec<(PublicKey, Self)> = Vec::new();
@@ -163,9 +157,6 @@ fn public_key(key: &Path) -> Result<PublicKey, ApprovalError> {
 }
 
 /// Signs `proposal` in the signer's name and adds the statement to it.
-///
-/// # Errors
-/// `ssh-keygen` is missing, refuses the key, or the person gives up at its prompt.
 pub fn sign(
     proposal: &mut Proposal,
     signer: &SigningKey,

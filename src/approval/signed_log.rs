@@ -78,9 +78,6 @@ pub struct PreparedRecord {
 
 impl PreparedRecord {
     /// Remembers it, on the disk before this returns.
-    ///
-    /// # Errors
-    /// The file cannot be replaced.
     pub fn commit(self) -> Result<(), ApprovalError> {
         let Self { memory, file, _lock } = self;
         file.take_place().map_err(|error| memory.failed("write", error))
@@ -89,9 +86,6 @@ impl PreparedRecord {
 
 impl SignedLog {
     /// The file that is `named`, or the one in the person's own state folder.
-    ///
-    /// # Errors
-    /// None is named, and the environment names no such folder.
     pub fn open(named: Option<&Path>) -> Result<Self, ApprovalError> {
         if let Some(path) = named {
             return Ok(Self { path: path.to_owned() });
@@ -108,17 +102,11 @@ impl SignedLog {
     }
 
     /// Checks that signing `subject` does not go back.
-    ///
-    /// # Errors
-    /// It does, or the file cannot be read.
     pub fn check(&self, subject: &Subject) -> Result<(), ApprovalError> {
         self.check_in(&self.read()?, subject)
     }
 
     /// Remembers that `subject` was signed; with `replace`, also if that goes back. It is on the disk before this returns.
-    ///
-    /// # Errors
-    /// It goes back, or the file cannot be written.
     pub fn record(&self, subject: &Subject, replace: bool) -> Result<(), ApprovalError> {
         self.prepare(subject, replace)?.commit()
     }

@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::path::Path;
 
-use super::CliError;
+use super::{CliError, Context};
 use crate::exit::Exit;
 
 /// A command with its options, or a group of commands.
@@ -17,10 +17,32 @@ pub(crate) trait RunCommand {
     async fn run(&self, config: Option<&Path>, out: &mut dyn Write) -> Result<Exit, CliError>;
 }
 
+/// A command that needs a configuration.
+pub(crate) trait ConfiguredCommand {
+    /// Whether it may ask questions on a terminal.
+    fn asks(&self) -> bool {
+        false
+    }
+
+    /// Runs it and writes the result to `out`.
+    async fn run_with(&self, context: &Context, out: &mut dyn Write) -> Result<Exit, CliError>;
+}
+
+impl<T: ConfiguredCommand> RunCommand for T {
+    fn asks(&self) -> bool {
+        ConfiguredCommand::asks(self)
+    }
+
+    async fn run(&self, config: Option<&Path>, out: &mut dyn Write) -> Result<Exit, CliError> {
+        self.run_with(&Context::load(config)?, out).await
+    }
+}
+
 /// An enum of commands that runs the one that was typed. The name of a row is the name of the command.
 macro_rules! command_group {
-    ($Group:ident { $($(#[$row:meta])* $Command:ident($Options:ty),)+ }) => {
+    ($(#[$doc:meta])* $Group:ident { $($(#[$row:meta])* $Command:ident($Options:ty),)+ }) => {
         #[derive(Debug, clap::Subcommand)]
+        $(#[$doc])*
         pub(crate) enum $Group {
             $($(#[$row])* $Command($Options),)+
         }
@@ -28,7 +50,7 @@ macro_rules! command_group {
         impl $crate::cli::command::RunCommand for $Group {
             fn asks(&self) -> bool {
                 match self {
-                    $(Self::$Command(command) => command.asks(),)+
+                    $(Self::$Command(command) => $crate::cli::RunCommand::asks(command),)+
                 }
             }
 
@@ -38,7 +60,7 @@ macro_rules! command_group {
                 out: &mut dyn std::io::Write,
             ) -> Result<$crate::exit::Exit, $crate::cli::CliError> {
                 match self {
-                    $(Self::$Command(command) => command.run(config, out).await,)+
+                    $(Self::$Command(command) => $crate::cli::RunCommand::run(command, config, out).await,)+
                 }
             }
         }

@@ -10,16 +10,17 @@ use chrono::{DateTime, Utc};
 
 use super::CliError;
 use super::error::RUN_AS_HINT;
+use crate::approval::{ApprovalError, Pending};
 use crate::classify::Catalogue;
 use crate::clock::{Clock, SystemClock};
 use crate::config::{self, Config, Instance, Sources};
 use crate::connect::ActiveProxy;
 use crate::cycle::Monitor;
 use crate::exit::Exit;
-use crate::model::Provider;
+use crate::model::{InstanceId, Provider};
 use crate::provider::Limits;
-use crate::store::Store;
-use crate::trust_files::read_whole;
+use crate::store::{Store, Transaction};
+use crate::trust_files::{TrustFiles, read_whole};
 
 /// The meaning of settings, for both vendors.
 #[derive(Debug, Clone)]
@@ -30,9 +31,6 @@ pub struct Catalogues {
 
 impl Catalogues {
     /// The built-in catalogues, with the user's own entries from `own` before them.
-    ///
-    /// # Errors
-    /// The user's file cannot be read or is malformed.
     pub fn load(own: Option<&Path>) -> Result<Self, CliError> {
         let text = own
             .map(|path| {
@@ -79,9 +77,6 @@ pub struct Context {
 
 impl Context {
     /// Reads the configuration from `file`, or from its usual places.
-    ///
-    /// # Errors
-    /// There is none, or something in it is wrong: everything that is, at once.
     pub fn load(file: Option<&Path>) -> Result<Self, CliError> {
         let found = find_config(file)?;
         let text = read_config(&found)?;
@@ -90,9 +85,6 @@ impl Context {
     }
 
     /// Makes sense of `text`, which is in `file`.
-    ///
-    /// # Errors
-    /// Something in it is wrong: everything that is, at once.
     pub fn of_text(file: PathBuf, text: &str) -> Result<Self, CliError> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let config = with_sources(&file, text, clock.now(), config::parse);
@@ -130,9 +122,6 @@ impl Context {
     }
 
     /// Reads the configuration, if one was named or lies in a usual place.
-    ///
-    /// # Errors
-    /// Something in it is wrong, or the one that was named cannot be read.
     pub fn load_if_any(file: Option<&Path>) -> Result<Option<Self>, CliError> {
         match named_config(file) {
             None if !usual_places().iter().any(|place| place.exists()) => Ok(None),
@@ -141,33 +130,21 @@ impl Context {
     }
 
     /// The store, made if there is none.
-    ///
-    /// # Errors
-    /// It cannot be used.
     pub fn store(&self) -> Result<Store, CliError> {
         Ok(Store::open(&self.config.store)?)
     }
 
     /// The store, if there is one, for commands that only read.
-    ///
-    /// # Errors
-    /// There is none, or it cannot be used.
     pub fn store_to_read(&self) -> Result<Store, CliError> {
         Ok(Store::open_to_read(&self.config.store)?)
     }
 
     /// The store, if there is one.
-    ///
-    /// # Errors
-    /// There is none, or it cannot be used.
     pub fn existing_store(&self) -> Result<Store, CliError> {
         Ok(Store::open_existing(&self.config.store)?)
     }
 
     /// The instances of those names, or all.
-    ///
-    /// # Errors
-    /// A name is unknown or ambiguous.
     pub fn instances(&self, names: &[String]) -> Result<Vec<&Instance>, CliError> {
         if names.is_empty() {
             return Ok(self.config.instances.iter().collect());
@@ -175,10 +152,17 @@ impl Context {
         names.iter().map(|name| Ok(self.config.instance(name)?)).collect()
     }
 
+    /// What can be approved of an instance.
+    pub fn pending_to_approve<'a>(
+        &'a self,
+        tx: &Transaction<'_>,
+        id: &InstanceId,
+        trust: &'a TrustFiles,
+    ) -> Result<Pending<'a>, ApprovalError> {
+        Pending::load_to_approve(tx, id, trust, self.catalogues.of(id.provider), self.clock.now())
+    }
+
     /// Prepares to watch `instance`.
-    ///
-    /// # Errors
-    /// The HTTP client cannot be made.
     pub fn watch(&self, instance: &Instance, store: &Store) -> Result<Monitor, CliError> {
         let catalogue = Arc::clone(self.catalogues.of(instance.id.provider));
         let clock = Arc::clone(&self.clock);
@@ -272,9 +256,6 @@ const NEW_CONFIG: &str = "`authdrift init` writes one, --config FILE or AUTHDRIF
 const FOUND_HERE: &str = "this file was found in the current folder; --config FILE or AUTHDRIFT_CONFIG names another";
 
 /// The text of the configuration file.
-///
-/// # Errors
-/// It cannot be read.
 pub fn read_config(file: &Path) -> Result<String, CliError> {
     read_text(file).map_err(|error| unreadable(file, &error))
 }

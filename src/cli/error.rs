@@ -3,6 +3,7 @@
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 
+use super::did_you_mean;
 use crate::approval::ApprovalError;
 use crate::config::NoInstance;
 use crate::daemon::DaemonError;
@@ -47,6 +48,12 @@ impl CliError {
         self
     }
 
+    /// Nothing has this name: `what` begins the sentence, and the most similar of `candidates` ends it.
+    pub(super) fn unknown<'a>(what: &str, name: &str, candidates: impl Iterator<Item = &'a str>) -> Self {
+        let meant = did_you_mean(name, candidates);
+        Self::new(Exit::Usage, format!("{what} '{}'{meant}", display_safe(name)))
+    }
+
     /// More than one thing has an id that begins with `id`.
     pub(super) fn ambiguous_id(id: &str) -> Self {
         let message = format!("'{}' is the beginning of several", display_safe(id));
@@ -60,9 +67,6 @@ impl CliError {
     }
 
     /// Writes it as people read it.
-    ///
-    /// # Errors
-    /// The stream is gone.
     pub fn write(&self, out: &mut dyn Write) -> io::Result<()> {
         let (word, color) = match self.is_warning {
             true => ("warning", anstyle::AnsiColor::Yellow),

@@ -15,9 +15,6 @@ pub use crate::model::counted as count;
 use crate::model::{Severity, Verdict, json_safe};
 
 /// Writes a value as JSON that a terminal can show, and a line break.
-///
-/// # Errors
-/// The stream is gone.
 pub fn write_json(out: &mut dyn Write, value: &impl Serialize) -> Result<(), CliError> {
     writeln!(out, "{}", json_safe(&serde_json::to_string_pretty(value)?))?;
     Ok(())
@@ -53,9 +50,6 @@ impl Columns {
     }
 
     /// Writes the rows.
-    ///
-    /// # Errors
-    /// The stream is gone.
     pub fn write(&self, out: &mut dyn Write) -> io::Result<()> {
         let rows = self.wrapped();
         let mut table = Table::new();

@@ -23,9 +23,6 @@ pub fn is_terminal() -> bool {
 static IS_STOPPED: AtomicBool = AtomicBool::new(false);
 
 /// Handles Ctrl-C from now on. The returned task ends when it was pressed.
-///
-/// # Errors
-/// The signal cannot be listened for.
 pub fn listen_for_ctrl_c() -> Result<JoinHandle<()>, CliError> {
     let listening = signal(SignalKind::interrupt());
     let mut listening =
@@ -47,9 +44,6 @@ fn ask<T>(question: impl FnOnce() -> dialoguer::Result<T>) -> Result<T, CliError
 }
 
 /// Asks for yes or no; enter alone is no. All lines of the question but the last say what is asked.
-///
-/// # Errors
-/// The person gives up, or the terminal is gone.
 pub fn confirm(question: &str) -> Result<bool, CliError> {
     let question = explained(&Term::stderr(), question)?;
     // Otherwise the enter after "y" would answer the next question.
@@ -58,9 +52,6 @@ pub fn confirm(question: &str) -> Result<bool, CliError> {
 }
 
 /// Asks for a line of text until `check` takes it. All lines of the question but the last say what is asked for.
-///
-/// # Errors
-/// The person gives up, or the terminal is gone.
 pub fn text(
     question: &str,
     default: Option<String>,
@@ -84,9 +75,6 @@ pub fn text(
 }
 
 /// Asks for one of several; the first is marked.
-///
-/// # Errors
-/// The person gives up, or the terminal is gone.
 pub fn choose(question: &str, items: &[String]) -> Result<usize, CliError> {
     let items = shortened(items, 2);
     let prompt = Select::new().with_prompt(question).items(&items).default(0);
@@ -95,9 +83,6 @@ pub fn choose(question: &str, items: &[String]) -> Result<usize, CliError> {
 }
 
 /// Asks for any of several, none of which is ticked: enter alone chooses none. `None` if the person presses escape.
-///
-/// # Errors
-/// The person gives up, or the terminal is gone.
 pub fn tick(question: &str, items: &[String]) -> Result<Option<Vec<usize>>, CliError> {
     let items = shortened(items, 6);
     // What was ticked is not repeated: it would be one long line.

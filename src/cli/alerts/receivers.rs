@@ -1,21 +1,17 @@
 //! `authdrift receivers`: who is told, how that goes, and whether it would work.
 
 use std::io::Write;
-use std::path::Path;
 
 use chrono::{DateTime, Utc};
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
-use crate::cli::CliError;
-use crate::cli::after_commit::AfterCommit;
-use crate::cli::command::RunCommand;
-use crate::cli::context::Context;
-use crate::cli::did_you_mean::did_you_mean;
+use crate::cli::command::command_group;
 use crate::cli::output::{BOLD, Columns, PLAIN, time, write_json};
+use crate::cli::{AfterCommit, CliError, ConfiguredCommand, Context};
 use crate::clock::written;
 use crate::config::{Filter, Receiver, ReceiverKind};
-use crate::delivery::target;
+use crate::delivery::{self, target};
 use crate::exit::Exit;
 use crate::host::hostname;
 use crate::message::sample::{SampleKind, sample};
@@ -27,20 +23,21 @@ use crate::store::outbox::{self, ReceiverState};
 use crate::store::receivers::{self, ReceiverHealth};
 use crate::store::{Store, StoreError, events};
 
-/// Show, test and enable receivers
-#[derive(Debug, Subcommand)]
-#[command(after_help = "\
+command_group! {
+    /// Show, test and enable receivers
+    #[command(after_help = "\
 Examples:
   authdrift receivers list
   authdrift receivers test siem
   authdrift receivers enable siem")]
-pub(crate) enum ReceiversCommand {
-    /// Show every receiver: its filter, its health and the messages that wait for it
-    List(ReceiversListOptions),
-    /// Send a sample to one receiver and show what it answers
-    Test(ReceiversTestOptions),
-    /// Enable a receiver that was disabled, or that pauses after failures
-    Enable(ReceiversEnableOptions),
+    ReceiversCommand {
+        /// Show every receiver: its filter, its health and the messages that wait for it
+        List(ReceiversListOptions),
+        /// Send a sample to one receiver and show what it answers
+        Test(ReceiversTestOptions),
+        /// Enable a receiver that was disabled, or that pauses after failures
+        Enable(ReceiversEnableOptions),
+    }
 }
 
 #[derive(Debug, Args)]
@@ -111,111 +108,105 @@ struct ReceiverLine<'a> {
     keys: Vec<Result<String, String>>,
 }
 
-impl RunCommand for ReceiversCommand {
-    async fn run(&self, config: Option<&Path>, out: &mut dyn Write) -> Result<Exit, CliError> {
-        let context = &Context::load(config)?;
-        match self {
-            Self::List(options) => list(context, options, out),
-            Self::Test(options) => test(context, options, out).await,
-            Self::Enable(options) => enable(context, options, out),
-        }
-    }
-}
-
-fn list(context: &Context, options: &ReceiversListOptions, out: &mut dyn Write) -> Result<Exit, CliError> {
-    let store = match context.config.store.exists() {
-        true => Some(context.store_to_read()?),
-        false => None,
-    };
-    let mut lines = Vec::new();
-    for receiver in &context.config.receivers {
-        let (state, health) = match &store {
-            Some(store) => store.read(|tx| -> Result<_, StoreError> {
-                let state = outbox::receiver_state(tx, &receiver.name)?;
-                Ok((state, receivers::health(tx, &receiver.name, &target(receiver))?))
-            })?,
-            None => Default::default(),
+impl ConfiguredCommand for ReceiversListOptions {
+    async fn run_with(&self, context: &Context, out: &mut dyn Write) -> Result<Exit, CliError> {
+        let store = match context.config.store.exists() {
+            true => Some(context.store_to_read()?),
+            false => None,
         };
-        lines.push(ReceiverLine { receiver, state, health, keys: public_keys(&receiver.kind) });
-    }
-    let now = context.clock.now();
-    if options.json {
-        let rows: Vec<Value> = lines.iter().map(|line| as_json(line, now)).collect();
-        write_json(out, &json!({ "receivers": rows }))?;
-        return Ok(Exit::Ok);
-    }
-    if lines.is_empty() {
-        writeln!(out, "No receiver is configured: nobody is told. config.example.toml shows every kind.")?;
-        return Ok(Exit::Ok);
-    }
-    let mut columns = Columns::new(0);
-    columns.row(BOLD, ["RECEIVER", "KIND", "WANTS", "STATE", "LAST DELIVERY", "WAITING", "FAILED"]);
-    for line in &lines {
-        let last = line.state.last_delivery.as_ref();
-        columns.row(
-            PLAIN,
-            [
-                line.receiver.name.clone(),
-                line.receiver.kind.as_str().to_owned(),
-                wants(&line.receiver.filter),
-                state_words(&line.health, now),
-                last.map_or("never".to_owned(), |(at, _)| time(*at, now)),
-                line.state.waiting.to_string(),
-                line.state.dead.to_string(),
-            ],
-        );
-    }
-    columns.write(out)?;
-    for line in &lines {
-        let name = &line.receiver.name;
-        for key in &line.keys {
-            match key {
-                Ok(key) => writeln!(out, "{name} signs with the private half of {key}")?,
-                Err(reason) => writeln!(out, "{name}: {reason}")?,
+        let mut lines = Vec::new();
+        for receiver in &context.config.receivers {
+            let (state, health) = match &store {
+                Some(store) => store.read(|tx| -> Result<_, StoreError> {
+                    let state = outbox::receiver_state(tx, &receiver.name)?;
+                    Ok((state, receivers::health(tx, &receiver.name, &target(receiver))?))
+                })?,
+                None => Default::default(),
+            };
+            lines.push(ReceiverLine { receiver, state, health, keys: public_keys(&receiver.kind) });
+        }
+        let now = context.clock.now();
+        if self.json {
+            let rows: Vec<Value> = lines.iter().map(|line| as_json(line, now)).collect();
+            write_json(out, &json!({ "receivers": rows }))?;
+            return Ok(Exit::Ok);
+        }
+        if lines.is_empty() {
+            writeln!(out, "No receiver is configured: nobody is told. config.example.toml shows every kind.")?;
+            return Ok(Exit::Ok);
+        }
+        let mut columns = Columns::new(0);
+        columns.row(BOLD, ["RECEIVER", "KIND", "WANTS", "STATE", "LAST DELIVERY", "WAITING", "FAILED"]);
+        for line in &lines {
+            let last = line.state.last_delivery.as_ref();
+            columns.row(
+                PLAIN,
+                [
+                    line.receiver.name.clone(),
+                    line.receiver.kind.as_str().to_owned(),
+                    wants(&line.receiver.filter),
+                    state_words(&line.health, now),
+                    last.map_or("never".to_owned(), |(at, _)| time(*at, now)),
+                    line.state.waiting.to_string(),
+                    line.state.dead.to_string(),
+                ],
+            );
+        }
+        columns.write(out)?;
+        for line in &lines {
+            let name = &line.receiver.name;
+            for key in &line.keys {
+                match key {
+                    Ok(key) => writeln!(out, "{name} signs with the private half of {key}")?,
+                    Err(reason) => writeln!(out, "{name}: {reason}")?,
+                }
+            }
+            if let Some((_, reason)) = &line.health.disabled {
+                writeln!(
+                    out,
+                    "{name} said '{}' and gets nothing until its configuration changes or `authdrift receivers enable {name}`",
+                    display_safe(reason)
+                )?;
+            } else if let Some(trouble) = &line.state.trouble {
+                writeln!(out, "{name}: {}", display_safe_sentence(trouble))?;
             }
         }
-        if let Some((_, reason)) = &line.health.disabled {
-            writeln!(
-                out,
-                "{name} said '{}' and gets nothing until its configuration changes or `authdrift receivers enable {name}`",
-                display_safe(reason)
-            )?;
-        } else if let Some(trouble) = &line.state.trouble {
-            writeln!(out, "{name}: {}", display_safe_sentence(trouble))?;
-        }
+        Ok(Exit::Ok)
     }
-    Ok(Exit::Ok)
 }
 
-async fn test(context: &Context, options: &ReceiversTestOptions, out: &mut dyn Write) -> Result<Exit, CliError> {
-    let receiver = find(context, &options.name)?;
-    let refused = |reason: &str, help: &str| {
-        let text = format!("receiver '{}' did not take the sample: {reason}", receiver.name);
-        Err(CliError::new(Exit::Io, text).with_help(help))
-    };
-    let (id, attempt) = send_sample(context, receiver, options.kind.into()).await?;
-    match attempt {
-        Attempt::Delivered(answer) => {
-            writeln!(out, "'{}' took the sample {id}: {answer}", receiver.name)?;
-            if matches!(receiver.kind, ReceiverKind::Teams(_)) {
-                writeln!(out, "That means only that Teams queued it: look whether it appears in the channel.")?;
+impl ConfiguredCommand for ReceiversTestOptions {
+    async fn run_with(&self, context: &Context, out: &mut dyn Write) -> Result<Exit, CliError> {
+        let receiver = find(context, &self.name)?;
+        let refused = |reason: &str, help: &str| {
+            let text = format!("receiver '{}' did not take the sample: {reason}", receiver.name);
+            Err(CliError::new(Exit::Io, text).with_help(help))
+        };
+        let (id, attempt) = send_sample(context, receiver, self.kind.into()).await?;
+        match attempt {
+            Attempt::Delivered(answer) => {
+                writeln!(out, "'{}' took the sample {id}: {answer}", receiver.name)?;
+                if matches!(receiver.kind, ReceiverKind::Teams(_)) {
+                    writeln!(out, "That means only that Teams queued it: look whether it appears in the channel.")?;
+                }
+                Ok(Exit::Ok)
             }
-            Ok(Exit::Ok)
-        }
-        Attempt::Transient(reason, _) | Attempt::RateLimited(reason, _) | Attempt::PartiallyDelivered(reason, _) => {
-            refused(&reason, "an alert would be tried again for three days")
-        }
-        Attempt::Permanent(reason) => refused(&reason, "an alert would be given up: fix the receiver's configuration"),
-        Attempt::Disabled(reason) => {
-            refused(&reason, "after that nothing would be sent any more: make a new address there")
+            Attempt::Transient(reason, _)
+            | Attempt::RateLimited(reason, _)
+            | Attempt::PartiallyDelivered(reason, _) => {
+                refused(&reason, "an alert would be tried again for three days")
+            }
+            Attempt::Permanent(reason) => {
+                refused(&reason, "an alert would be given up: fix the receiver's configuration")
+            }
+            Attempt::Disabled(reason) => {
+                refused(&reason, "after that nothing would be sent any more: make a new address there")
+            }
         }
     }
 }
 
 /// Sends one sample to `receiver`, and answers what it was called and what came of it. Nothing is kept.
-///
-/// # Errors
-/// The receiver cannot be prepared.
 pub(in crate::cli) async fn send_sample(
     context: &Context,
     receiver: &Receiver,
@@ -228,20 +219,21 @@ pub(in crate::cli) async fn send_sample(
     Ok((message.id, attempt))
 }
 
-fn enable(context: &Context, options: &ReceiversEnableOptions, out: &mut dyn Write) -> Result<Exit, CliError> {
-    let receiver = find(context, &options.name)?;
-    let store = context.existing_store()?;
-    let now = context.clock.now();
-    let (forgotten, state) = store.write(|tx| -> Result<_, StoreError> {
-        let forgotten = receivers::enable(tx, &receiver.name, now)?;
-        Ok((forgotten, outbox::receiver_state(tx, &receiver.name)?))
-    })?;
-    let was = if forgotten { "is tried again" } else { "was not disabled" };
-    let mut after = AfterCommit::of(format!("'{}' {was}", receiver.name));
-    after.then(writeln!(out, "'{}' {was}; {} for it.", receiver.name, waits(state.waiting)));
-    after.then(out.flush());
-    after.then(store.finished());
-    after.end(Exit::Ok)
+impl ConfiguredCommand for ReceiversEnableOptions {
+    async fn run_with(&self, context: &Context, out: &mut dyn Write) -> Result<Exit, CliError> {
+        let receiver = find(context, &self.name)?;
+        let store = context.existing_store()?;
+        let now = context.clock.now();
+        let (forgotten, state) = store.write(|tx| -> Result<_, StoreError> {
+            let forgotten = delivery::enable(tx, &receiver.name, now)?;
+            Ok((forgotten, outbox::receiver_state(tx, &receiver.name)?))
+        })?;
+        let was = if forgotten { "is tried again" } else { "was not disabled" };
+        let mut after = AfterCommit::of(format!("'{}' {was}", receiver.name));
+        after.print(out, format_args!("'{}' {was}; {} for it.", receiver.name, waits(state.waiting)));
+        after.then(store.finished());
+        after.end(Exit::Ok)
+    }
 }
 
 fn waits(count_waiting: u64) -> String {
@@ -257,9 +249,9 @@ pub(in crate::cli) fn find<'a>(context: &'a Context, name: &str) -> Result<&'a R
     if let Some(receiver) = all.iter().find(|receiver| receiver.name == name) {
         return Ok(receiver);
     }
-    let meant = did_you_mean(name, all.iter().map(|receiver| receiver.name.as_str()));
-    let error = CliError::new(Exit::Usage, format!("no receiver is called '{}'{meant}", display_safe(name)));
-    Err(error.with_code("unknown-receiver").with_help("`authdrift receivers list` lists them"))
+    let names = all.iter().map(|receiver| receiver.name.as_str());
+    let error = CliError::unknown("no receiver is called", name, names).with_code("unknown-receiver");
+    Err(error.with_help("`authdrift receivers list` lists them"))
 }
 
 /// What a sample says of itself: about the first instance that the receiver wants to hear of.
@@ -269,7 +261,7 @@ fn frame(context: &Context, receiver: &Receiver, now: DateTime<Utc>) -> Result<A
         None => context.config.instances.first().map(|instance| instance.id.clone()),
     };
     let mark = match context.config.store.exists() {
-        true => context.store_to_read()?.read(|tx| events::mark(tx))?,
+        true => context.store_to_read()?.read(events::mark)?,
         false => None,
     };
     let event = mark.unwrap_or_else(|| HistoryMark { size: 0, head: Digest::of(b"") });
@@ -352,9 +344,6 @@ pub(in crate::cli) fn health_json(health: &ReceiverHealth, now: DateTime<Utc>) -
 }
 
 /// The health of `receiver` in `store`.
-///
-/// # Errors
-/// The store cannot be read.
 pub(in crate::cli) fn health_of(store: &Store, receiver: &Receiver) -> Result<ReceiverHealth, StoreError> {
     match store.read(|tx| receivers::health(tx, &receiver.name, &target(receiver))) {
         // That the history does not verify stands beside every instance.

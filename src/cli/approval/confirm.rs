@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::approval::Proposal;
+use crate::approval::SignedLog;
 use crate::classify::{Finding, NOT_WATCHED};
-use crate::cli::approval::shown::{at_its_weakest, choice};
+use crate::cli::approval::shown::{ShownProposal, at_its_weakest, choice};
 use crate::cli::{CliError, prompt};
 use crate::exit::Exit;
 use crate::model::{Direction, Severity, display_safe, display_safe_whole};
@@ -29,17 +29,24 @@ pub(crate) struct ConsentOptions {
     pub(crate) memory: Option<PathBuf>,
 }
 
+impl ConsentOptions {
+    /// The log of signatures, which does not say that signing `subject` goes back.
+    pub(super) fn signed_log(&self, subject: &Subject) -> Result<SignedLog, CliError> {
+        let memory = SignedLog::open(self.memory.as_deref())?;
+        if !self.replace_signed {
+            memory.check(subject)?;
+        }
+        Ok(memory)
+    }
+}
+
 /// Whether what weakens sign-in a great deal is meant: by `accepted`, or by asking. A baseline that follows another one and
 /// is not compared with it could weaken anything, so everything at its `weakest` value has to be meant.
 ///
 /// # Errors
 /// There is no terminal, or it is gone. Nothing may be signed then.
-pub(super) fn to_weaker(
-    drifts: &[Finding],
-    weakest: &[Finding],
-    proposal: &Proposal,
-    accepted: bool,
-) -> Result<bool, CliError> {
+pub(super) fn to_weaker(shown: &ShownProposal<'_>, accepted: bool) -> Result<bool, CliError> {
+    let ShownProposal { proposal, drifts, weakest, .. } = shown;
     let is_grave = |drift: &&Finding| {
         drift.meaning.setting != NOT_WATCHED
             && drift.meaning.direction == Direction::Weaker
@@ -73,9 +80,6 @@ pub(super) fn to_weaker(
 
 /// The reason that is signed: the one that was `given`, else the `suggested` one, which on a terminal is confirmed or typed
 /// anew.
-///
-/// # Errors
-/// The person gives up, or the terminal is gone.
 pub(super) fn to_reason(given: Option<&str>, suggested: Option<&str>) -> Result<String, CliError> {
     if let Some(given) = given {
         return Ok(given.to_owned());

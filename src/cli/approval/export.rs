@@ -7,11 +7,8 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use crate::cli::CliError;
-use crate::cli::after_commit::AfterCommit;
-use crate::cli::command::RunCommand;
-use crate::cli::context::Context;
 use crate::cli::output::count;
+use crate::cli::{AfterCommit, CliError, ConfiguredCommand, Context};
 use crate::exit::Exit;
 use crate::model::Digest;
 use crate::store::{StoreError, Transaction, baselines, documents, instances};
@@ -52,9 +49,8 @@ checks it with sh, jq, sha256sum and ssh-keygen. Read verify.sh first: it is sho
 The copy of allowed_signers in this folder proves nothing: whoever made the folder could have made it too.
 ";
 
-impl RunCommand for ExportOptions {
-    async fn run(&self, config: Option<&Path>, out: &mut dyn Write) -> Result<Exit, CliError> {
-        let context = &Context::load(config)?;
+impl ConfiguredCommand for ExportOptions {
+    async fn run_with(&self, context: &Context, out: &mut dyn Write) -> Result<Exit, CliError> {
         let instance = context.config.instance(&self.instance)?;
         let store = context.store_to_read()?;
         let (statements, documents) = store.read(|tx| -> Result<_, StoreError> {

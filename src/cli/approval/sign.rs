@@ -1,20 +1,17 @@
 //! `authdrift sign`: one approver, on a machine of their own.
 
 use std::io::Write;
-use std::path::Path;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use crate::approval::{self, ApprovalError, Proposal, SignedLog, SigningKey};
+use crate::approval::{self, ApprovalError, Proposal, SigningKey};
 use crate::classify::Finding;
-use crate::cli::CliError;
-use crate::cli::after_commit::AfterCommit;
 use crate::cli::approval::confirm::{self, ConsentOptions};
-use crate::cli::approval::shown::Shown;
-use crate::cli::command::RunCommand;
-use crate::cli::context::{Catalogues, Context, find_config};
+use crate::cli::approval::shown::ShownProposal;
+use crate::cli::context::{Catalogues, find_config};
 use crate::cli::output::count;
+use crate::cli::{AfterCommit, CliError, Context, RunCommand};
 use crate::clock::{Clock, SystemClock};
 use crate::exit::Exit;
 use crate::model::{Severity, display_safe, display_safe_whole};
@@ -85,18 +82,14 @@ impl RunCommand for SignOptions {
         let signers = trust.as_ref().map(TrustFiles::signers).transpose()?;
         let signer = SigningKey::of_key(&self.key, signers, self.principal.as_deref())?;
 
-        let memory = SignedLog::open(self.consent.memory.as_deref())?;
-        if !self.consent.replace_signed {
-            memory.check(&proposal.subject)?;
-        }
+        let memory = self.consent.signed_log(&proposal.subject)?;
         let aside = self.without_previous.then(|| proposal.put_previous_aside());
         if aside.is_none() {
             proposal.check_previous()?;
         }
 
         let catalogue = catalogues.of(proposal.subject.instance.provider);
-        let (drifts, weakest) = (proposal.drifts(catalogue), proposal.weakest(catalogue));
-        let shown = Shown { proposal: &proposal, catalogue, is_full: self.consent.full };
+        let shown = ShownProposal::new(&proposal, catalogue, self.consent.full);
         let subject = &proposal.subject;
         writeln!(
             out,
@@ -117,7 +110,7 @@ impl RunCommand for SignOptions {
                     }
                     None => "whose approvals cannot be checked without a configuration".to_owned(),
                 };
-                shown.changes(&drifts, out)?;
+                shown.changes(out)?;
                 writeln!(out, "Compared with baseline {}, {approvers}.", previous.sequence)?;
             }
             (None, Some(_)) => {
@@ -130,22 +123,18 @@ impl RunCommand for SignOptions {
             }
             (None, None) => writeln!(out, "The first baseline, with {sections} (--full shows every value).")?,
         }
-        if proposal.previous.is_none() {
-            shown.weakest(&weakest, out)?;
-        }
-        shown.sections(out)?;
-        shown.unusable(out)?;
-        shown.ends(out)?;
+        shown.rest(true, out)?;
         out.flush()?;
 
         let reason = confirm::to_reason(self.reason.as_deref(), proposal.reason.as_deref())?;
         writeln!(out, "Reason \"{}\", in the name of {}", safe(&reason), safe(&signer.principal))?;
         out.flush()?;
         confirm::to_sequence(subject, self.sequence, true)?;
-        if !confirm::to_weaker(&drifts, &weakest, &proposal, self.consent.accept_weaker)? {
+        if !confirm::to_weaker(&shown, self.consent.accept_weaker)? {
             writeln!(out, "Nothing was signed.")?;
             return Ok(Exit::Ok);
         }
+        let drifts = shown.drifts;
         approval::sign(&mut proposal, &signer, &reason, SystemClock.now())?;
         if let Some((previous, statements)) = aside {
             (proposal.previous, proposal.previous_statements) = (previous, statements);
@@ -154,9 +143,8 @@ impl RunCommand for SignOptions {
         memory.record(&proposal.subject, self.consent.replace_signed)?;
         proposal.write(&self.file)?;
         let mut after = AfterCommit::of(format!("the signature is in '{}'", self.file.display()));
-        after.then(writeln!(out, "Signed as {}: \"{}\".", safe(&signer.principal), safe(&reason)));
-        after.then(writeln!(out, "Next: {}", next(&proposal, &drifts, trust.as_ref(), &self.file)));
-        after.then(out.flush());
+        after.print(out, format_args!("Signed as {}: \"{}\".", safe(&signer.principal), safe(&reason)));
+        after.print(out, format_args!("Next: {}", next(&proposal, &drifts, trust.as_ref(), &self.file)));
         after.end(Exit::Ok)
     }
 }

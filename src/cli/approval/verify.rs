@@ -1,17 +1,14 @@
 //! `authdrift verify`: everything that was ever approved, and the history it stands in.
 
 use std::io::Write;
-use std::path::Path;
 
 use clap::Args;
 use serde_json::{Value, json};
 
 use crate::baseline::{DocumentImpact, verified_baseline};
 use crate::classify::Catalogue;
-use crate::cli::CliError;
-use crate::cli::command::RunCommand;
-use crate::cli::context::Context;
 use crate::cli::output::{DIM, count, write_json};
+use crate::cli::{CliError, ConfiguredCommand, Context};
 use crate::clock::{Clock, SystemClock, written};
 use crate::config::Instance;
 use crate::exit::Exit;
@@ -38,9 +35,8 @@ pub(crate) struct VerifyOptions {
     json: bool,
 }
 
-impl RunCommand for VerifyOptions {
-    async fn run(&self, config: Option<&Path>, out: &mut dyn Write) -> Result<Exit, CliError> {
-        let context = &Context::load(config)?;
+impl ConfiguredCommand for VerifyOptions {
+    async fn run_with(&self, context: &Context, out: &mut dyn Write) -> Result<Exit, CliError> {
         let names: Vec<String> = self.instance.iter().cloned().collect();
         let chosen = context.instances(&names)?;
         let store = context.store_to_read()?;
@@ -86,9 +82,6 @@ pub struct Examination<'a> {
 }
 
 /// Walks everything.
-///
-/// # Errors
-/// The store cannot be read.
 pub fn examine<'a>(
     tx: &Transaction<'_>,
     context: &Context,

@@ -10,13 +10,11 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::classify::{Catalogue, Setting, UNCLASSIFIED, Weaker, classify};
-use crate::cli::CliError;
-use crate::cli::command::RunCommand;
 use crate::cli::context::Catalogues;
-use crate::cli::did_you_mean::did_you_mean;
 use crate::cli::knowledge::sections::needs;
 use crate::cli::knowledge::settings::{catalogues, settings_of};
 use crate::cli::output::{BOLD, Columns, PLAIN, count, severity_style, terminal_width, write_json};
+use crate::cli::{CliError, RunCommand};
 use crate::config::closest;
 use crate::diff::{Change, ChangeKind};
 use crate::exit::Exit;
@@ -140,9 +138,8 @@ fn of_id(id: &str, catalogues: &Catalogues) -> Result<Vec<Explanation>, CliError
         let error = CliError::new(Exit::Usage, message).with_code("unknown-setting");
         return Err(error.with_help("a path begins with '/'"));
     }
-    let meant = did_you_mean(id, settings().map(|(_, setting)| setting.id.as_str()));
-    let message = format!("no setting is called '{}'{meant}", display_safe(id));
-    Err(CliError::new(Exit::Usage, message)
+    let ids = settings().map(|(_, setting)| setting.id.as_str());
+    Err(CliError::unknown("no setting is called", id, ids)
         .with_code("unknown-setting")
         .with_help("`authdrift settings WORD` searches them; a path begins with '/'"))
 }

@@ -7,10 +7,8 @@ use std::path::Path;
 use clap::Args;
 use serde_json::{Value, json};
 
-use crate::cli::CliError;
-use crate::cli::command::RunCommand;
-use crate::cli::context::Context;
 use crate::cli::output::{BOLD, Columns, DIM, PLAIN, count, terminal_width, write_json};
+use crate::cli::{CliError, Context, RunCommand};
 use crate::config::{Instance, NoInstance, NotRead, closest};
 use crate::exit::Exit;
 use crate::model::{Provider, display_safe};

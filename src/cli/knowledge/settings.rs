@@ -9,10 +9,9 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::classify::{Catalogue, Setting};
-use crate::cli::CliError;
-use crate::cli::command::RunCommand;
-use crate::cli::context::{Catalogues, Context};
+use crate::cli::context::Catalogues;
 use crate::cli::output::{BOLD, Columns, count, severity_style, terminal_width, write_json};
+use crate::cli::{CliError, Context, RunCommand};
 use crate::config::closest;
 use crate::exit::Exit;
 use crate::model::{Category, Provider, Severity, display_safe};
@@ -88,9 +87,6 @@ impl RunCommand for SettingsOptions {
 }
 
 /// The catalogues, with the user's own entries if there is a configuration that names some.
-///
-/// # Errors
-/// The configuration or the user's own catalogue is wrong.
 pub(in crate::cli) fn catalogues(file: Option<&Path>) -> Result<Catalogues, CliError> {
     match Context::load_if_any(file)? {
         Some(context) => Ok(context.catalogues),

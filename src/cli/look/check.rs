@@ -1,7 +1,6 @@
 //! `authdrift check`: one cycle now.
 
 use std::io::Write;
-use std::path::Path;
 
 use clap::Args;
 use indicatif::{MultiProgress, ProgressBar};
@@ -9,13 +8,10 @@ use serde_json::json;
 use textwrap::WordSplitter;
 use tokio::task::JoinSet;
 
-use crate::cli::CliError;
-use crate::cli::after_commit::AfterCommit;
-use crate::cli::command::RunCommand;
-use crate::cli::context::Context;
 use crate::cli::output::{
     Columns, DIM, PLAIN, count, day, severity_style, terminal_width, time, verdict_style, verdict_words, write_json,
 };
+use crate::cli::{AfterCommit, CliError, ConfiguredCommand, Context};
 use crate::cycle::report::{DriftReport, exit_of};
 use crate::cycle::{CycleStep, Report, RunMode};
 use crate::delivery::Delivery;
@@ -45,9 +41,8 @@ pub(crate) struct CheckOptions {
     no_store: bool,
 }
 
-impl RunCommand for CheckOptions {
-    async fn run(&self, config: Option<&Path>, out: &mut dyn Write) -> Result<Exit, CliError> {
-        let context = &Context::load(config)?;
+impl ConfiguredCommand for CheckOptions {
+    async fn run_with(&self, context: &Context, out: &mut dyn Write) -> Result<Exit, CliError> {
         let instances = context.instances(&self.instances)?;
         let (store, keep) = match self.no_store {
             false => (context.store()?, RunMode::Commit),
@@ -91,8 +86,7 @@ impl RunCommand for CheckOptions {
         }
         // Receivers are notified even if the output cannot be written.
         after.then(printed);
-        after.then(delivery.deliver().await);
-        after.then(store.finished());
+        after.deliver(&delivery, &store).await;
         match failed {
             Some(error) => Err(error),
             None => room(&store).and_then(|()| after.end(exit_of(&reports))),

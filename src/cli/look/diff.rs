@@ -2,17 +2,14 @@
 
 use std::collections::BTreeSet;
 use std::io::Write;
-use std::path::Path;
 
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
 use crate::approval::Pending;
 use crate::baseline::{approved_side, expected, unknown};
-use crate::cli::CliError;
-use crate::cli::command::RunCommand;
-use crate::cli::context::Context;
 use crate::cli::output::{count, severity_style, write_json};
+use crate::cli::{CliError, ConfiguredCommand, Context};
 use crate::diff::patch;
 use crate::exit::Exit;
 use crate::incident::{SectionKind, section_kinds};
@@ -52,9 +49,8 @@ pub(crate) struct DiffOptions {
     json: bool,
 }
 
-impl RunCommand for DiffOptions {
-    async fn run(&self, config: Option<&Path>, out: &mut dyn Write) -> Result<Exit, CliError> {
-        let context = &Context::load(config)?;
+impl ConfiguredCommand for DiffOptions {
+    async fn run_with(&self, context: &Context, out: &mut dyn Write) -> Result<Exit, CliError> {
         let instance = context.config.instance(&self.instance)?;
         let trust = TrustFiles::read(&context.config.approval);
         let store = context.store_to_read()?;
@@ -66,7 +62,7 @@ impl RunCommand for DiffOptions {
                 format!("`{}` makes it of the newest snapshot", context.config.approval.command_for_all(&instance.id));
             return Err(CliError::new(Exit::NoBaseline, message).with_help(help));
         };
-        let drifts = pending.drifts(catalogue);
+        let drifts = pending.drifts();
         let manifest = expected(instance.table(), &instance.selection, &baseline.approved.subject.sections);
         let unknown = unknown(baseline, &pending.snapshot);
         let kinds = section_kinds(&manifest, &pending.snapshot, &unknown, &BTreeSet::new());

@@ -1,19 +1,16 @@
 //! `authdrift history`: what happened to an instance.
 
 use std::io::Write;
-use std::path::Path;
 
 use clap::Args;
 use serde_json::{Value, json};
 
-use crate::cli::CliError;
-use crate::cli::command::RunCommand;
-use crate::cli::context::Context;
 use crate::cli::output::{Columns, DIM, write_json};
+use crate::cli::{CliError, ConfiguredCommand, Context};
 use crate::exit::Exit;
 use crate::message::{listed, values};
 use crate::model::display_safe;
-use crate::store::events::{self, Event};
+use crate::store::events::{self, Record};
 
 /// Show the recorded events of an instance
 #[derive(Debug, Args)]
@@ -30,9 +27,8 @@ pub(crate) struct HistoryOptions {
     json: bool,
 }
 
-impl RunCommand for HistoryOptions {
-    async fn run(&self, config: Option<&Path>, out: &mut dyn Write) -> Result<Exit, CliError> {
-        let context = &Context::load(config)?;
+impl ConfiguredCommand for HistoryOptions {
+    async fn run_with(&self, context: &Context, out: &mut dyn Write) -> Result<Exit, CliError> {
         let instance = context.config.instance(&self.instance)?;
         let store = context.store_to_read()?;
         let (events, mark) = store
@@ -55,7 +51,7 @@ impl RunCommand for HistoryOptions {
 }
 
 /// What an event says, in one line.
-fn words(event: &Event) -> String {
+fn words(event: &Record) -> String {
     let data = &event.data;
     let text = |name: &str| data.get(name).and_then(Value::as_str).map(display_safe);
     match event.kind.split_once('.').map_or("", |(subject, _)| subject) {

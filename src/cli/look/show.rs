@@ -1,17 +1,13 @@
 //! `authdrift show`: one drift, explained; or how a snapshot was read.
 
 use std::io::Write;
-use std::path::Path;
 
 use clap::Args;
 use serde_json::{Value, json};
 
 use crate::classify::{Finding, classify, elsewhere};
-use crate::cli::CliError;
-use crate::cli::command::RunCommand;
-use crate::cli::context::Context;
-use crate::cli::did_you_mean::did_you_mean;
 use crate::cli::output::{BOLD, Columns, PLAIN, severity_style, write_json};
+use crate::cli::{CliError, ConfiguredCommand, Context};
 use crate::clock::written;
 use crate::config::ApprovalConfig;
 use crate::exit::Exit;
@@ -37,9 +33,8 @@ pub(crate) struct ShowOptions {
     json: bool,
 }
 
-impl RunCommand for ShowOptions {
-    async fn run(&self, config: Option<&Path>, out: &mut dyn Write) -> Result<Exit, CliError> {
-        let context = &Context::load(config)?;
+impl ConfiguredCommand for ShowOptions {
+    async fn run_with(&self, context: &Context, out: &mut dyn Write) -> Result<Exit, CliError> {
         let store = context.store_to_read()?;
         if self.drift.starts_with("sha256:") {
             return collection(&store, self, out);
@@ -52,9 +47,9 @@ impl RunCommand for ShowOptions {
             return Err(error.with_code("ambiguous-name"));
         }
         let Some((instance, known)) = found.pop() else {
-            let ids = store.read(|tx| drifts::ids(tx))?;
-            let meant = did_you_mean(&self.drift, ids.iter().map(DriftId::as_str));
-            return Err(CliError::new(Exit::Usage, format!("no drift has the id '{typed}'{meant}"))
+            let ids = store.read(drifts::ids)?;
+            let ids = ids.iter().map(DriftId::as_str);
+            return Err(CliError::unknown("no drift has the id", &self.drift, ids)
                 .with_code("unknown-drift")
                 .with_help("`authdrift check` and `authdrift history INSTANCE` show ids"));
         };

@@ -10,11 +10,9 @@ use std::path::Path;
 use chrono::{DateTime, Utc};
 use clap::Args;
 
-use crate::cli::CliError;
 use crate::cli::alerts::receivers::health_of;
-use crate::cli::command::RunCommand;
-use crate::cli::context::Context;
 use crate::cli::output::write_json;
+use crate::cli::{CliError, ConfiguredCommand, Context};
 use crate::config::{ApprovalConfig, Instance, Receiver};
 use crate::daemon::lock::is_running;
 use crate::exit::Exit;
@@ -69,9 +67,8 @@ struct InstanceLine {
     next: Option<DateTime<Utc>>,
 }
 
-impl RunCommand for StatusOptions {
-    async fn run(&self, config: Option<&Path>, out: &mut dyn Write) -> Result<Exit, CliError> {
-        let context = &Context::load(config)?;
+impl ConfiguredCommand for StatusOptions {
+    async fn run_with(&self, context: &Context, out: &mut dyn Write) -> Result<Exit, CliError> {
         let store = context.store_to_read()?;
         let report = load(context, &store)?;
         if self.json {
@@ -111,7 +108,7 @@ fn load<'a>(context: &'a Context, store: &Store) -> Result<StatusReport<'a>, Cli
         receivers,
         silences,
         outbox: store.read(overview::outbox)?,
-        history: store.read(|tx| events::mark(tx))?,
+        history: store.read(events::mark)?,
     })
 }
 

@@ -20,9 +20,8 @@ use clap::Args;
 use indicatif::{MultiProgress, ProgressBar};
 use tokio::task::JoinSet;
 
-use crate::cli::CliError;
-use crate::cli::command::RunCommand;
-use crate::cli::context::{Context, usual_stores};
+use crate::cli::context::usual_stores;
+use crate::cli::{CliError, Context, RunCommand};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{ALLOWED_SIGNERS, Instance};
 use crate::exit::Exit;

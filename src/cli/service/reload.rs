@@ -9,10 +9,8 @@ use clap::Args;
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
-use crate::cli::CliError;
-use crate::cli::after_commit::AfterCommit;
-use crate::cli::command::RunCommand;
-use crate::cli::context::{Context, find_config, read_config, usual_stores};
+use crate::cli::context::{find_config, read_config, usual_stores};
+use crate::cli::{AfterCommit, CliError, Context, RunCommand};
 use crate::daemon::lock::{DaemonState, LockHolder, holder, is_held_by, path_of};
 use crate::exit::Exit;
 use crate::model::Digest;
@@ -168,8 +166,7 @@ async fn answer(
         return match says.answer {
             Some(answer) if answer.is_accepted => {
                 let mut after = AfterCommit::of("the daemon has the new configuration");
-                after.then(writeln!(out, "Reloaded: {}.", answer.text));
-                after.then(out.flush());
+                after.print(out, format_args!("Reloaded: {}.", answer.text));
                 after.end(Exit::Ok)
             }
             answer => Err(refused(before.pid, answer.map(|answer| answer.text).unwrap_or_default())),

@@ -7,9 +7,8 @@ use std::sync::Arc;
 use clap::{Args, ValueEnum};
 use tokio_util::sync::CancellationToken;
 
-use crate::cli::CliError;
-use crate::cli::command::RunCommand;
-use crate::cli::context::{Context, find_config, read_config};
+use crate::cli::context::{find_config, read_config};
+use crate::cli::{CliError, Context, RunCommand};
 use crate::daemon::reload::{ConfigSource, Fresh, Loaded};
 use crate::daemon::{Daemon, tell_failed_start};
 use crate::exit::Exit;

@@ -2,17 +2,14 @@
 
 use std::fs;
 use std::io::{ErrorKind, Write};
-use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use clap::Args;
 
-use crate::cli::CliError;
-use crate::cli::command::RunCommand;
-use crate::cli::context::Context;
 use crate::cli::output::count;
+use crate::cli::{CliError, ConfiguredCommand, Context};
 use crate::clock::written;
 use crate::config::Instance;
 use crate::daemon::lock::{LockHolder, holder};
@@ -51,9 +48,8 @@ pub(crate) struct StaleOptions {
 /// How often people are told of the same.
 const REMIND: TimeDelta = TimeDelta::hours(24);
 
-impl RunCommand for StaleOptions {
-    async fn run(&self, config: Option<&Path>, out: &mut dyn Write) -> Result<Exit, CliError> {
-        let context = &Context::load(config)?;
+impl ConfiguredCommand for StaleOptions {
+    async fn run_with(&self, context: &Context, out: &mut dyn Write) -> Result<Exit, CliError> {
         let mut found = inspect(context, self);
         let note = Note::of(context);
         let now = context.clock.now();
@@ -170,7 +166,7 @@ async fn notify(context: &Context, news: Notice, out: &mut dyn Write) -> Result<
         return Err(CliError::new(Exit::Io, "nobody can be told: the configuration has no receiver"));
     }
     let notifier = Arc::new(DirectNotifier::new(&context.config.receivers)?);
-    let mark = context.store_to_read().ok().and_then(|store| store.read(|tx| events::mark(tx)).ok().flatten());
+    let mark = context.store_to_read().ok().and_then(|store| store.read(events::mark).ok().flatten());
     match notifier.notify(DirectMessage::Notice(news), mark_or_none(mark), context.clock.now()).await {
         0 => Err(CliError::new(Exit::Io, format!("nobody could be told: none of {} took it", count(all, "receiver")))
             .with_help("it is tried again at the next run; `authdrift receivers test NAME` shows what is wrong")),

@@ -1,14 +1,11 @@
 //! `authdrift config check`.
 
 use std::io::Write;
-use std::path::Path;
 
 use clap::Subcommand;
 
-use crate::cli::CliError;
-use crate::cli::command::RunCommand;
-use crate::cli::context::Context;
 use crate::cli::output::{Columns, PLAIN, count};
+use crate::cli::{CliError, ConfiguredCommand, Context};
 use crate::config::{Auth0Credential, Config, HookUrl, Proxy, ProxyAddress, ReceiverKind, SecretUse, Source, Webhook};
 use crate::connect;
 use crate::exit::Exit;
@@ -29,9 +26,8 @@ pub(crate) enum ConfigCommand {
     Check,
 }
 
-impl RunCommand for ConfigCommand {
-    async fn run(&self, file: Option<&Path>, out: &mut dyn Write) -> Result<Exit, CliError> {
-        let context = Context::load(file)?;
+impl ConfiguredCommand for ConfigCommand {
+    async fn run_with(&self, context: &Context, out: &mut dyn Write) -> Result<Exit, CliError> {
         let config = &context.config;
         writeln!(
             out,

@@ -12,11 +12,8 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use crate::cli::CliError;
-use crate::cli::after_commit::AfterCommit;
-use crate::cli::command::RunCommand;
-use crate::cli::context::Context;
 use crate::cli::output::{BOLD, DIM};
+use crate::cli::{AfterCommit, CliError, Context, RunCommand};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{self, Sources};
 use crate::exit::Exit;

@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::finding::{Check, CheckResult};
-use crate::cli::context::Context;
+use crate::cli::Context;
 use crate::exit::Exit;
 
 /// Bits of a mode.

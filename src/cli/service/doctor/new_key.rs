@@ -3,19 +3,13 @@
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use crate::cli::CliError;
-use crate::cli::after_commit::AfterCommit;
-use crate::cli::context::Context;
-use crate::cli::user::current_user;
+use crate::cli::{AfterCommit, CliError, Context, current_user};
 use crate::daemon::DaemonError;
 use crate::daemon::lock::Lock;
 use crate::exit::Exit;
 use crate::store::{Store, StoreError};
 
 /// Makes a new key where the old one is lost, and says what follows.
-///
-/// # Errors
-/// The key is there and fits, a daemon is running, or a file cannot be written.
 pub(super) fn replace(context: &Context, out: &mut dyn Write) -> Result<Exit, CliError> {
     let path = &context.config.store;
     if !path.exists() {

@@ -2,8 +2,8 @@
 
 use super::finding::{Check, CheckResult};
 use super::{secret, vendor};
+use crate::cli::Context;
 use crate::cli::alerts::receivers::send_sample;
-use crate::cli::context::Context;
 use crate::config::{HookUrl, Receiver, ReceiverKind, SecretRef, SecretUse, Tls, secret_url};
 use crate::connect::{AllowedPeers, Endpoint};
 use crate::exit::Exit;

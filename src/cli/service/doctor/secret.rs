@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use super::finding::{Check, CheckResult};
-use crate::cli::context::{Context, SYSTEM_FOLDER};
+use crate::cli::Context;
+use crate::cli::context::SYSTEM_FOLDER;
 use crate::config::{Config, SecretRef, SecretUse};
 use crate::exit::Exit;
 use crate::secrets::{self, SecretError, SecretFile};

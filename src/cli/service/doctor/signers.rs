@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use chrono::TimeDelta;
 
 use super::finding::{Check, CheckResult};
-use crate::cli::context::Context;
+use crate::cli::Context;
 use crate::cli::output::{count, day};
 use crate::cli::set_up::init::TRIAL;
 use crate::exit::Exit;

@@ -8,7 +8,7 @@ use url::Url;
 
 use super::finding::{Check, CheckResult};
 use super::secret;
-use crate::cli::context::Context;
+use crate::cli::Context;
 use crate::cli::output::count;
 use crate::config::{self, Instance, NotRead, Source, refused};
 use crate::connect::{ActiveProxy, AllowedPeers, Endpoint};

@@ -1,7 +1,7 @@
 //! Whether something watches, and when it last did.
 
 use super::finding::{Check, CheckResult};
-use crate::cli::context::Context;
+use crate::cli::Context;
 use crate::cli::error::RUN_AS_HINT;
 use crate::cli::output::time;
 use crate::config::Instance;

@@ -100,9 +100,6 @@ pub(super) fn of_this_user() -> Vec<(PathBuf, PublicLine)> {
 }
 
 /// Makes a key without a passphrase, and answers its public half.
-///
-/// # Errors
-/// OpenSSH is missing, or refuses.
 pub fn make(path: &Path, comment: &str) -> Result<String, CliError> {
     let failed = |reason: String| {
         CliError::new(Exit::Unavailable, format!("cannot make a key: {}", display_safe(&reason)))

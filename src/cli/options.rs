@@ -1,18 +1,38 @@
-//! The value of `--until`: a date, a time or a duration.
+//! Options that several commands have.
 
 use chrono::{DateTime, Duration, NaiveDate, NaiveTime, SubsecRound, Utc};
+use clap::Args;
 
-use super::CliError;
-use crate::approval::Validity;
+use super::{CliError, current_user};
 use crate::exit::Exit;
 use crate::model::display_safe;
 
-/// When an approval ends: a date, a time or a length.
-///
-/// # Errors
-/// It is none of them, not in the future, or too far away.
-pub(super) fn limit(text: Option<&str>, now: DateTime<Utc>) -> Result<Validity, CliError> {
-    let Some(text) = text else { return Ok(Validity { now, until: None }) };
+/// The name that the history records.
+#[derive(Debug, Args)]
+pub(crate) struct Actor {
+    /// In whose name [default: the user and the machine]
+    #[arg(long = "as", value_name = "NAME")]
+    name: Option<String>,
+}
+
+impl Actor {
+    pub(super) fn name(&self) -> String {
+        self.name.clone().unwrap_or_else(current_user)
+    }
+}
+
+/// The value of `--reason`, which `what` needs.
+pub(super) fn reason<'a>(text: &'a str, what: &str) -> Result<&'a str, CliError> {
+    let reason = text.trim();
+    if reason.is_empty() {
+        return Err(CliError::new(Exit::Usage, format!("{what} needs a reason: say why with --reason")));
+    }
+    Ok(reason)
+}
+
+/// The value of `--until`: a date, a time or a duration.
+pub(super) fn until(text: Option<&str>, now: DateTime<Utc>) -> Result<Option<DateTime<Utc>>, CliError> {
+    let Some(text) = text else { return Ok(None) };
     let bad = |reason: &str| {
         let message = format!("--until '{}' {reason}", display_safe(text));
         CliError::new(Exit::Usage, message).with_help("for example 2027-01-31, 2027-01-31T12:00:00Z or 30d")
@@ -20,14 +40,14 @@ pub(super) fn limit(text: Option<&str>, now: DateTime<Utc>) -> Result<Validity, 
     let date = || Some(text.parse::<NaiveDate>().ok()?.and_time(NaiveTime::MIN).and_utc());
     let time = || Some(DateTime::parse_from_rfc3339(text).ok()?.to_utc());
     let length = || now.checked_add_signed(Duration::from_std(humantime::parse_duration(text).ok()?).ok()?);
-    let until = date().or_else(time).or_else(length).ok_or_else(|| bad("is no date, time or length"))?.trunc_subsecs(0);
-    if until <= now {
+    let end = date().or_else(time).or_else(length).ok_or_else(|| bad("is no date, time or length"))?.trunc_subsecs(0);
+    if end <= now {
         return Err(bad("is not in the future"));
     }
-    if until > now + Duration::days(400) {
+    if end > now + Duration::days(400) {
         return Err(bad("is more than 400 days away"));
     }
-    Ok(Validity { now, until: Some(until) })
+    Ok(Some(end))
 }
 
 #[cfg(test)]
@@ -51,9 +71,9 @@ mod tests {
             ("tomorrow", None),
             ("", None),
         ] {
-            let found = limit(Some(text), now).ok().map(|limit| limit.until.unwrap());
+            let found = until(Some(text), now).ok().flatten();
             assert_eq!(found, expected.map(|time| time.parse().unwrap()), "{text}");
         }
-        assert_eq!(limit(None, now).unwrap().until, None);
+        assert_eq!(until(None, now).unwrap(), None);
     }
 }
