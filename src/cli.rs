@@ -13,7 +13,7 @@ pub mod error;
 pub mod knowledge;
 pub mod look;
 mod options;
-pub mod output;
+pub(crate) mod output;
 pub mod prompt;
 pub mod service;
 pub mod set_up;

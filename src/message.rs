@@ -28,7 +28,7 @@ mod words;
 
 pub use format::{Body, Format};
 pub use notice::{Notice, NoticeKind};
-pub use words::listed;
+pub use words::{counted, listed};
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};

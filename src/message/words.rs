@@ -386,7 +386,7 @@ pub(super) fn moment(at: DateTime<Utc>) -> String {
 }
 
 /// `1 setting`, `2 settings`.
-pub(super) fn counted(count: usize, noun: &str) -> String {
+pub fn counted(count: usize, noun: &str) -> String {
     format!("{count} {}", plural(count, noun))
 }
 

@@ -4,18 +4,19 @@ use std::io::Write;
 
 use clap::Subcommand;
 
-use crate::cli::output::{Columns, PLAIN, count};
+use crate::cli::output::{Columns, PLAIN};
 use crate::cli::{CliError, ConfiguredCommand, Context};
 use crate::config::{Auth0Credential, Config, HookUrl, Proxy, ProxyAddress, ReceiverKind, SecretUse, Source, Webhook};
 use crate::connect;
 use crate::exit::Exit;
+use crate::message::counted;
 use crate::secrets::{SecretError, SecretFile, inspect};
 use crate::trust::Rules;
 
 const HELP: &str = "\
 Examples:
-  authdrift config check
-  authdrift --config FILE config check";
+  authdrift config check                the file that every command reads
+  authdrift --config FILE config check  another file";
 
 /// Check the configuration
 #[derive(Debug, Subcommand)]
@@ -33,8 +34,8 @@ impl ConfiguredCommand for ConfigCommand {
             out,
             "{} is good: {}, {}.",
             context.file.display(),
-            count(config.instances.len(), "instance"),
-            count(config.receivers.len(), "receiver")
+            counted(config.instances.len(), "instance"),
+            counted(config.receivers.len(), "receiver")
         )?;
         writeln!(
             out,
@@ -44,8 +45,8 @@ impl ConfiguredCommand for ConfigCommand {
             config.approval.allowed_signers.display()
         )?;
         match &config.heartbeat {
-            Some(_) => writeln!(out, "A service elsewhere misses it when it falls silent.")?,
-            None => writeln!(out, "Nobody notices when this machine dies: no [heartbeat] is configured.")?,
+            Some(_) => writeln!(out, "A service elsewhere alerts when its heartbeat stops.")?,
+            None => writeln!(out, "No [heartbeat] is configured: when this machine dies, no alert is sent.")?,
         }
         if let Some(proxy) = proxy(config) {
             writeln!(out, "Requests go through the proxy {proxy}; mail does not.")?;
@@ -143,7 +144,7 @@ fn proxy(config: &Config) -> Option<String> {
     }
 }
 
-/// How many people it takes: `1, from critical on 2, with touch`.
+/// The number of approvers: `1, from critical on 2, with touch`.
 fn approvers(rules: &Rules) -> String {
     let mut words = rules.threshold.to_string();
     let mut most = rules.threshold;
