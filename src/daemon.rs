@@ -25,7 +25,6 @@ pub use database_failure::tell_failed_start;
 use lock::Lock;
 use pipeline::{Pipeline, Resources, unusable};
 use reload::ConfigSource;
-use serde_json::json;
 use signals::{Signal, Signals};
 use systemd::{ExtendStartTimeout, Systemd};
 use tasks::{Tasks, cycle, deliver};
@@ -39,6 +38,8 @@ use crate::classify::Catalogue;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::delivery;
+use crate::history::Event;
+use crate::history::data::{DaemonStart, DaemonStop};
 use crate::model::Provider;
 use crate::provider::{Limits, ReadError};
 use crate::receiver::BadReceiver;
@@ -218,8 +219,8 @@ impl Daemon {
         // Whatever the end is, what people are told of it goes out.
         let is_drained = tokio::time::timeout(DRAIN, self.tracker.wait()).await.is_ok();
         ended?;
-        let data = json!({ "drained": is_drained });
-        self.ended_with(self.record("daemon.stopped", data)).await?;
+        let stopped = Event::DaemonStopped(DaemonStop { drained: is_drained });
+        self.ended_with(self.record(&stopped)).await?;
         self.ended_with(self.resources.store.checkpoint()).await
     }
 
@@ -234,10 +235,12 @@ impl Daemon {
         };
         // Before anything is recorded by a clock that may be wrong.
         self.check_clock(&mut last_seen).await?;
-        let version = env!("CARGO_PKG_VERSION");
-        let digest = self.source.as_ref().map(|source| source.digest.as_str());
-        let data = json!({ "version": version, "instances": self.pipeline.monitors.len(), "config": digest });
-        if let Err(error) = self.record("daemon.started", data) {
+        let started = Event::DaemonStarted(DaemonStart {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            instances: self.pipeline.monitors.len(),
+            config: self.source.as_ref().map(|source| source.digest.clone()),
+        });
+        if let Err(error) = self.record(&started) {
             self.on_store_error(error).await?;
         }
         let mut tasks = Tasks::default();
@@ -367,8 +370,8 @@ impl Daemon {
         retention.step(&self.resources.store, keep, now)
     }
 
-    fn record(&self, kind: &str, data: serde_json::Value) -> Result<(), StoreError> {
+    fn record(&self, event: &Event) -> Result<(), StoreError> {
         let now = self.resources.clock.now();
-        self.resources.store.write(|tx| events::append(tx, now, kind, None, data).map(drop))
+        self.resources.store.write(|tx| events::append(tx, now, None, event).map(drop))
     }
 }

@@ -30,6 +30,7 @@ pub mod canonical;
 pub mod classify;
 pub mod config;
 pub mod diff;
+pub mod history;
 pub mod incident;
 pub mod message;
 pub mod plausibility;

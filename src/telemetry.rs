@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 
-pub use history::{HISTORY, Recorded};
+pub use history::Recorded;
 pub use observables::*;
 
 use crate::model::Digest;
@@ -47,14 +47,15 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+    use crate::history::EVENT_KINDS;
 
     #[test]
     fn names_are_unique_and_so_are_their_ids() {
-        let names = OBSERVABLES.iter().map(|(name, _)| *name).chain(HISTORY.iter().map(|kind| kind.name));
+        let names = OBSERVABLES.iter().map(|(name, _)| *name).chain(EVENT_KINDS.iter().map(|kind| kind.name));
         let names: Vec<&str> = names.collect();
         let ids: BTreeSet<String> = names.iter().map(|name| message_id(name)).collect();
         // A delivery that ended is in both: it has one line, and is one thing.
-        let doubled = HISTORY.iter().filter(|kind| OBSERVABLES.iter().any(|(name, _)| *name == kind.name));
+        let doubled = EVENT_KINDS.iter().filter(|kind| OBSERVABLES.iter().any(|(name, _)| *name == kind.name));
         assert_eq!(ids.len(), names.len() - doubled.clone().count());
         assert!(doubled.clone().all(|kind| kind.level.is_none()), "said twice");
         assert!(ids.iter().all(|id| id.len() == 32));

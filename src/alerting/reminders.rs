@@ -4,15 +4,15 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
-use serde_json::json;
 
 use crate::clock::written;
+use crate::history::Event;
+use crate::history::data::BlindReminder;
 use crate::incident::{SectionKind, is_reminder_due};
 use crate::message::{Notice, NoticeKind, listed};
 use crate::model::{InstanceId, Severity, display_safe};
-use crate::store::events::{self, REMINDED};
 use crate::store::instances::InstanceRow;
-use crate::store::{StoreError, Transaction, history, news};
+use crate::store::{StoreError, Transaction, events, history, news};
 
 /// The reminder that is due at `at`, if one is; `untrusted` says why the baseline cannot be trusted, if it cannot.
 ///
@@ -49,7 +49,8 @@ pub fn reminder(
         let names: Vec<String> = told.iter().map(|(name, _)| display_safe(name)).collect();
         clauses.push(format!("not read since {}: {}", written(since), listed(&names, "section")));
     }
-    events::append(tx, at, REMINDED, Some(id), json!({ "sections": told.len(), "untrusted": untrusted.is_some() }))?;
+    let reminder = BlindReminder { sections: told.len(), untrusted: untrusted.is_some() };
+    events::append(tx, at, Some(id), &Event::InstanceStillUnseen(reminder))?;
     Ok(Some(Notice { kind: NoticeKind::StillUnseen, subject: String::new(), text: clauses.join("; ") }))
 }
 

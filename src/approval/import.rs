@@ -1,10 +1,9 @@
 //! From signed statements to a baseline, in one transaction.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
-use serde_json::json;
 
 use super::{ApprovalError, Pending, Proposal};
 use crate::alerting::{Notifications, Origin, announce, record_transitions, worst_of};
@@ -15,6 +14,8 @@ use crate::canonical::Document;
 use crate::classify::FindingSet;
 use crate::config::Config;
 use crate::diff::{compare, compare::comparable};
+use crate::history::Event;
+use crate::history::data::BaselineApproval;
 use crate::incident::{DriftStep, Ending, advance};
 use crate::message::{Notice, NoticeKind, listed};
 use crate::model::{Digest, InstanceId, Pointer, State, display_safe, display_safe_sentence};
@@ -157,22 +158,22 @@ fn record(
     for statement in statements {
         baselines::keep(tx, row, subject.sequence, statement, now)?;
     }
-    let approvers: BTreeSet<&str> = approved.approvals.iter().map(|approval| approval.approver.as_str()).collect();
-    let reason = approved.approvals.last().map(|approval| approval.reason.as_str());
     // The signature of the next baseline covers this event, so only the newest baseline has to be verified every time.
     let known = tx.history()?;
     let known = known.vouched.get(&subject.instance);
     let verified: Vec<Digest> = baselines::statements(tx, row)?.iter().map(SignedStatement::digest).collect();
-    let verified: Vec<&Digest> =
-        verified.iter().filter(|digest| !known.is_some_and(|known| known.contains_key(*digest))).collect();
-    let mut data = json!({
-        "sequence": subject.sequence, "statements": verified, "identity": approved.identity,
-        "snapshot": subject.snapshot, "approvers": approvers, "proposer": subject.proposer, "reason": reason,
-    });
-    if let Some(data) = data.as_object_mut().filter(|_| !subject.until.is_empty()) {
-        data.insert("until".to_owned(), json!(subject.until));
-    }
-    events::append(tx, now, events::APPROVED, Some(&subject.instance), data)?;
+    let is_new = |digest: &Digest| !known.is_some_and(|known| known.contains_key(digest));
+    let approval = BaselineApproval {
+        sequence: subject.sequence,
+        statements: verified.into_iter().filter(is_new).collect(),
+        identity: approved.identity.clone(),
+        snapshot: subject.snapshot.clone(),
+        approvers: approved.approvals.iter().map(|approval| approval.approver.clone()).collect(),
+        proposer: subject.proposer.clone(),
+        reason: approved.approvals.last().map(|approval| approval.reason.clone()),
+        until: subject.until.iter().map(|(path, end)| (path.clone(), end.0.into())).collect(),
+    };
+    events::append(tx, now, Some(&subject.instance), &Event::BaselineApproved(approval))?;
     Ok(())
 }
 

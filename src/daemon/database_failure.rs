@@ -5,13 +5,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{Daemon, DaemonError};
+use crate::alerting;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::delivery::direct::{DirectMessage, DirectNotifier, mark_or_none};
 use crate::message::{Notice, NoticeKind};
 use crate::model::HistoryMark;
 use crate::receiver::BadReceiver;
-use crate::store::space::{self, Space};
+use crate::store::space::Space;
 use crate::store::{Store, StoreError, events};
 use crate::telemetry::{Chore, ChoreFailed, DatabaseUnusable, DiskFull, NobodyTold, Observable};
 
@@ -122,7 +123,7 @@ impl DatabaseAlert {
     pub(super) fn has_room(&self, store: &Store) -> Result<(), StoreError> {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(at) = *told {
-            store.write(|tx| space::note_told_full(tx, at, self.clock.now()))?;
+            store.write(|tx| alerting::record_full_disk(tx, at, self.clock.now()))?;
             *told = None;
         }
         Ok(())
@@ -212,5 +213,5 @@ fn is_time(told: &Mutex<Option<DateTime<Utc>>>, now: DateTime<Utc>) -> bool {
 
 /// Where the history stands, as far as it can still be read.
 fn mark(store: Option<&Store>) -> HistoryMark {
-    mark_or_none(store.and_then(|store| store.read(|tx| events::mark(tx)).ok().flatten()))
+    mark_or_none(store.and_then(|store| store.read(events::mark).ok().flatten()))
 }

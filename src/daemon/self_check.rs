@@ -6,20 +6,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use serde_json::json;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::alerting::{tell, tell_one};
 use crate::clock::{Clock, written};
 use crate::config::{Config, Instance};
+use crate::history::Event;
+use crate::history::data::{HealthChange, MissedMessages};
 use crate::incident::{SectionIncident, SectionKind};
 use crate::message::{Notice, NoticeKind};
 use crate::model::{InstanceId, MessageId};
 use crate::receiver::BadReceiver;
 use crate::receiver::heartbeat::{Heartbeat, HeartbeatSignal};
 use crate::status::Statuses;
-use crate::store::events::{self, Event};
+use crate::store::events::{self, Record};
 use crate::store::{self, Store, StoreError, Transaction, backlog, cycles, history, instances, outbox};
 use crate::telemetry::{ConfigurationDoubt, HeartbeatFailed, HeartbeatTaken, Observable};
 
@@ -173,13 +174,13 @@ impl CheckSubject {
     /// Whether people were told last that it is in trouble.
     fn was_notified(&self, tx: &Transaction<'_>) -> Result<bool, StoreError> {
         let [trouble, end] = self.kinds().map(NoticeKind::event_type);
-        let is_one = |event: &Event| event.kind == trouble || event.kind == end;
+        let is_one = |event: &Record| event.kind == trouble || event.kind == end;
         let group = trouble.split_once('.').map_or(trouble, |(group, _)| group);
         let group = format!("{group}.");
         let newest = match self {
             Self::Instance(id) => history::newest_of(tx, id, &group, is_one)?,
             Self::Receiver(name) => {
-                let is_to_it = |event: &Event| event.data.get("receiver").is_some_and(|receiver| receiver == name);
+                let is_to_it = |event: &Record| event.data.get("receiver").is_some_and(|receiver| receiver == name);
                 history::newest(tx, &group, |event| is_one(event) && is_to_it(event))?
             }
         };
@@ -319,11 +320,19 @@ fn notify(
         };
         let mut told = Vec::new();
         for (kind, text) in notices {
-            let mut data = json!({ "receiver": receiver, "reason": text });
-            if let Some(data) = data.as_object_mut().filter(|_| kind == NoticeKind::Missed) {
-                data.insert("messages".to_owned(), json!(missed));
-            }
-            events::append(tx, now, kind.event_type(), instance, data)?;
+            let change = HealthChange { receiver: receiver.map(str::to_owned), reason: text.clone() };
+            let event = match kind {
+                NoticeKind::Unread => Event::InstanceUnread(change),
+                NoticeKind::ReadAgain => Event::InstanceReadAgain(change),
+                NoticeKind::ReceiverFailed => Event::ReceiverFailed(change),
+                NoticeKind::ReceiverRecovered => Event::ReceiverRecovered(change),
+                _ => Event::ReceiverMissed(MissedMessages {
+                    receiver: change.receiver,
+                    reason: change.reason,
+                    messages: missed.clone(),
+                }),
+            };
+            events::append(tx, now, instance, &event)?;
             told.push(Notice { kind, subject: receiver.unwrap_or_default().to_owned(), text });
         }
         // A receiver is not notified of its own failure or recovery, only of the messages that it never got.

@@ -10,7 +10,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
-use super::events::{self, Event, REMINDED};
+use super::events::{self, REMINDED, Record};
 use super::outgoing::Outgoing;
 use super::silences::Silences;
 use crate::canonical::to_bytes;
@@ -32,7 +32,7 @@ pub(super) struct HistoryState {
     /// What people were told of each drift, by instance and id.
     pub(super) notification_logs: BTreeMap<InstanceId, BTreeMap<String, NotificationLog>>,
     /// Sections and credentials that were told of and are not over.
-    pub(super) sections: BTreeMap<InstanceId, BTreeMap<String, Event>>,
+    pub(super) sections: BTreeMap<InstanceId, BTreeMap<String, Record>>,
     /// Messages and receivers.
     pub(super) outgoing: Outgoing,
     /// Silences and change windows that are not over, or whose end is not told yet.
@@ -45,7 +45,7 @@ pub(super) struct HistoryState {
     pub(super) reminders: BTreeMap<InstanceId, Vec<(u64, String)>>,
     /// The newest event of each kind, by instance and by what else it is about.
     #[serde(serialize_with = "events_of", deserialize_with = "by_what_they_are_about")]
-    newest: BTreeMap<EventTopic, Event>,
+    newest: BTreeMap<EventTopic, Record>,
     /// When the first and the last event were recorded in each hour, and in each day before these hours.
     hours: Spans,
     days: Spans,
@@ -66,17 +66,19 @@ struct Span {
 }
 
 /// Keys of JSON are texts, and these follow from the events.
-fn events_of<S: Serializer>(newest: &BTreeMap<EventTopic, Event>, serializer: S) -> Result<S::Ok, S::Error> {
+fn events_of<S: Serializer>(newest: &BTreeMap<EventTopic, Record>, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_seq(newest.values())
 }
 
-fn by_what_they_are_about<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<EventTopic, Event>, D::Error> {
-    let events = Vec::<Event>::deserialize(deserializer)?;
+fn by_what_they_are_about<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<BTreeMap<EventTopic, Record>, D::Error> {
+    let events = Vec::<Record>::deserialize(deserializer)?;
     Ok(events.into_iter().map(|event| (about(&event), event)).collect())
 }
 
 /// What the newest event is kept by.
-fn about(event: &Event) -> EventTopic {
+fn about(event: &Record) -> EventTopic {
     let names: &[&str] = if event.kind == "storage.unusable" { &["reason"] } else { &["receiver", "path"] };
     let about = names.iter().find_map(|name| event.data.get(*name)?.as_str());
     (event.instance.clone(), event.kind.clone(), about.unwrap_or_default().to_owned())
@@ -116,7 +118,7 @@ pub(super) enum LastGood {
 
 impl ToldDrift {
     /// The drift after `event`, when the history told of it `before`.
-    fn after(before: Option<Self>, event: &Event) -> Self {
+    fn after(before: Option<Self>, event: &Record) -> Self {
         let status = match event.kind.as_str() {
             "drift.approved" => Status::Approved,
             "drift.reverted" => Status::Reverted,
@@ -137,7 +139,7 @@ impl ToldDrift {
 
 impl HistoryState {
     /// Takes the next event into account.
-    pub(super) fn take(&mut self, event: &Event) {
+    pub(super) fn take(&mut self, event: &Record) {
         let text = |name: &str| event.data.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
         let kind = event.kind.as_str();
         let at = event.at.parse::<DateTime<Utc>>().ok();
@@ -203,8 +205,8 @@ impl HistoryState {
         &self,
         instance: Option<&InstanceId>,
         group: &str,
-        wanted: impl Fn(&Event) -> bool,
-    ) -> Option<&Event> {
+        wanted: impl Fn(&Record) -> bool,
+    ) -> Option<&Record> {
         let from = (instance.cloned(), group.to_owned(), String::new());
         let is_of_it = |about: &Option<InstanceId>, kind: &str| about.as_ref() == instance && kind.starts_with(group);
         let found = self.newest.range(from..).take_while(|((about, kind, _), _)| is_of_it(about, kind));
@@ -242,7 +244,7 @@ mod tests {
         let days = 100;
         for hour in 0..days * 24 {
             let at = (begin + TimeDelta::hours(hour)).to_rfc3339();
-            told.take(&Event { seq: 1, prev: None, at, kind: "a.b".to_owned(), instance: None, data: json!({}) });
+            told.take(&Record { seq: 1, prev: None, at, kind: "a.b".to_owned(), instance: None, data: json!({}) });
         }
         assert_eq!((told.hours.len(), told.days.len()), (HOURS, 59));
         let until = |hours| told.recorded_until(begin + TimeDelta::minutes(hours * 60 + 10));

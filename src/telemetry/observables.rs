@@ -37,7 +37,7 @@ macro_rules! observables {
         $name:literal, $meaning:literal,
         $type:ident $(<$life:lifetime>)? $({ $($(#[$doc:meta])* $field:ident: $of:ty),+ $(,)? })? => |$event:ident| $observe:block
     )+) => {
-        /// Name and meaning of every observable, beside the kinds of [`HISTORY`](super::HISTORY).
+        /// Name and meaning of every observable, beside [`EVENT_KINDS`](crate::history::EVENT_KINDS).
         pub const OBSERVABLES: &[(&str, &str)] = &[$(($name, $meaning),)+];
 
         $(

@@ -12,7 +12,7 @@ use crate::cli::output::{BOLD, Columns, PLAIN, merged, time, write_json};
 use crate::cli::{AfterCommit, CliError, ConfiguredCommand, Context};
 use crate::clock::written;
 use crate::config::{Filter, Receiver, ReceiverKind};
-use crate::delivery::target;
+use crate::delivery::{self, target};
 use crate::exit::Exit;
 use crate::host::hostname;
 use crate::message::sample::{SampleKind, sample};
@@ -218,7 +218,7 @@ impl ConfiguredCommand for ReceiversEnableOptions {
         let store = context.existing_store()?;
         let now = context.clock.now();
         let (forgotten, state) = store.write(|tx| -> Result<_, StoreError> {
-            let forgotten = receivers::enable(tx, &receiver.name, now)?;
+            let forgotten = delivery::enable(tx, &receiver.name, now)?;
             Ok((forgotten, outbox::receiver_state(tx, &receiver.name)?))
         })?;
         let was = if forgotten { "is tried again" } else { "was not disabled" };
@@ -254,7 +254,7 @@ fn frame(context: &Context, receiver: &Receiver, now: DateTime<Utc>) -> Result<A
         None => context.config.instances.first().map(|instance| instance.id.clone()),
     };
     let mark = match context.config.store.exists() {
-        true => context.store_to_read()?.read(|tx| events::mark(tx))?,
+        true => context.store_to_read()?.read(events::mark)?,
         false => None,
     };
     let event = mark.unwrap_or_else(|| HistoryMark { size: 0, head: Digest::of(b"") });

@@ -259,7 +259,7 @@ impl ConfiguredCommand for WindowListOptions {
 impl SilenceListOptions {
     fn list(&self, context: &Context, is_window: bool, out: &mut dyn Write) -> Result<Exit, CliError> {
         let now = context.clock.now();
-        let all = context.store_to_read()?.read(|tx| silences::all(tx))?;
+        let all = context.store_to_read()?.read(silences::all)?;
         let wanted = |silence: &Silence| silence.is_window == is_window && (self.all || !silence.is_over(now));
         let listed: Vec<&Silence> = all.iter().filter(|silence| wanted(silence)).collect();
         if self.json {

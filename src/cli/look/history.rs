@@ -10,7 +10,7 @@ use crate::cli::{CliError, ConfiguredCommand, Context};
 use crate::exit::Exit;
 use crate::message::{listed, values};
 use crate::model::display_safe;
-use crate::store::events::{self, Event};
+use crate::store::events::{self, Record};
 
 /// Show the recorded events of an instance
 #[derive(Debug, Args)]
@@ -51,7 +51,7 @@ impl ConfiguredCommand for HistoryOptions {
 }
 
 /// An event in one line.
-fn words(event: &Event) -> String {
+fn words(event: &Record) -> String {
     let data = &event.data;
     let text = |name: &str| data.get(name).and_then(Value::as_str).map(display_safe);
     match event.kind.split_once('.').map_or("", |(subject, _)| subject) {

@@ -46,7 +46,7 @@ impl ConfiguredCommand for ShowOptions {
             return Err(error.with_code("ambiguous-name"));
         }
         let Some((instance, known)) = found.pop() else {
-            let ids = store.read(|tx| drifts::ids(tx))?;
+            let ids = store.read(drifts::ids)?;
             let ids = ids.iter().map(DriftId::as_str);
             return Err(CliError::unknown("no drift has the id", &self.drift, ids)
                 .with_code("unknown-drift")

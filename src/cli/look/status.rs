@@ -106,7 +106,7 @@ fn load<'a>(context: &'a Context, store: &Store) -> Result<StatusReport<'a>, Cli
         receivers,
         silences,
         outbox: store.read(overview::outbox)?,
-        history: store.read(|tx| events::mark(tx))?,
+        history: store.read(events::mark)?,
     })
 }
 

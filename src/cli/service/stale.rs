@@ -165,7 +165,7 @@ async fn notify(context: &Context, news: Notice, out: &mut dyn Write) -> Result<
         return Err(CliError::new(Exit::Io, "nobody can be told: the configuration has no receiver"));
     }
     let notifier = Arc::new(DirectNotifier::new(&context.config.receivers)?);
-    let mark = context.store_to_read().ok().and_then(|store| store.read(|tx| events::mark(tx)).ok().flatten());
+    let mark = context.store_to_read().ok().and_then(|store| store.read(events::mark).ok().flatten());
     match notifier.notify(DirectMessage::Notice(news), mark_or_none(mark), context.clock.now()).await {
         0 => {
             Err(CliError::new(Exit::Io, format!("nobody could be told: none of {} took it", counted(all, "receiver")))

@@ -39,7 +39,7 @@ pub(super) fn check(context: &Context, opened: Opened, statuses: &[InstanceResul
     });
     let is_small = store.size() <= LOOKED_AT_WHOLE;
     let pages = if is_small { store.full_check().and_then(FullCheck::run) } else { store.quick_check() };
-    let pages = pages.and_then(|()| store.read(|tx| check_schema(tx)));
+    let pages = pages.and_then(|()| store.read(check_schema));
     let indexes = if is_small { "every index fits its table" } else { "`authdrift verify` looks at the indexes too" };
     findings.push(match pages {
         Ok(()) => {
