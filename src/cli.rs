@@ -14,6 +14,7 @@ pub mod knowledge;
 pub mod look;
 mod options;
 pub(crate) mod output;
+mod progress;
 pub mod prompt;
 pub mod service;
 pub mod set_up;

@@ -42,6 +42,8 @@ Exit codes: 0 in sync, 10 drift, 11 blind, 12 untrusted baseline, 13 no baseline
 69 nothing readable, 70 internal, 74 file, database or receiver, 75 already running, 77 credentials, \
 78 configuration, 130 stopped with Ctrl-C";
 
+const GLOBAL: &str = "Global options";
+
 /// Watches the security settings of Clerk and Auth0 and reports every drift from a signed baseline.
 #[derive(Debug, Parser)]
 #[command(
@@ -55,13 +57,14 @@ Exit codes: 0 in sync, 10 drift, 11 blind, 12 untrusted baseline, 13 no baseline
 pub struct Arguments {
     /// The configuration file [default: $AUTHDRIFT_CONFIG; else the first of ./config.toml,
     /// $CONFIGURATION_DIRECTORY/config.toml, /etc/authdrift/config.toml, ~/.config/authdrift/config.toml]
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, value_name = "FILE", help_heading = GLOBAL)]
     pub(crate) config: Option<PathBuf>,
-    /// When to use colour
-    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    /// When to use colour: auto, always or never
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto", help_heading = GLOBAL)]
+    #[arg(hide_possible_values = true)]
     pub color: ColorWhen,
     /// Log more to standard error; twice for everything
-    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    #[arg(short, long, global = true, action = clap::ArgAction::Count, help_heading = GLOBAL)]
     pub verbose: u8,
     /// What to do
     #[command(subcommand)]

@@ -154,7 +154,7 @@ impl From<io::Error> for CliError {
 
 impl From<serde_json::Error> for CliError {
     fn from(error: serde_json::Error) -> Self {
-        Self::new(Exit::Internal, format!("cannot write the result as JSON: {error}"))
+        Self::new(Exit::Internal, format!("cannot read or write JSON: {error}"))
     }
 }
 

@@ -11,15 +11,13 @@ use serde_json::Value;
 use textwrap::WordSplitter;
 use textwrap::core::display_width;
 
-use super::CliError;
 use crate::classify::Finding;
 use crate::message::values;
 use crate::model::{Severity, Verdict, json_safe};
 
 /// Writes a value as JSON that a terminal can show, and a line break.
-pub(crate) fn write_json(out: &mut dyn Write, value: &impl Serialize) -> Result<(), CliError> {
-    writeln!(out, "{}", json_safe(&serde_json::to_string_pretty(value)?))?;
-    Ok(())
+pub(crate) fn write_json(out: &mut dyn Write, value: &impl Serialize) -> io::Result<()> {
+    writeln!(out, "{}", json_safe(&serde_json::to_string_pretty(value)?))
 }
 
 /// The object `value` with the fields of the object `more`.

@@ -118,7 +118,7 @@ async fn who_may_not_approve_cannot() {
     approve(&["--key", &key("mallory")])
         .await
         .expect(77)
-        .saying(&["of nobody in the list of allowed signers", "SHA256:"]);
+        .saying(&["belongs to no allowed signer", "SHA256:"]);
     approve(&["--key", &key("alice"), "--as", "bob@example.test"])
         .await
         .expect(77)

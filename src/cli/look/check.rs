@@ -3,14 +3,14 @@
 use std::io::Write;
 
 use clap::Args;
-use indicatif::{MultiProgress, ProgressBar};
+use indicatif::ProgressBar;
 use serde_json::json;
-use tokio::task::JoinSet;
 
 use crate::cli::output::{
     Columns, DIM, PLAIN, change_words, day, severity_style, terminal_width, time, verdict_style, verdict_words,
     whole_words, write_json,
 };
+use crate::cli::progress::SideBySide;
 use crate::cli::{AfterCommit, CliError, ConfiguredCommand, Context};
 use crate::cycle::report::{DriftReport, exit_of};
 use crate::cycle::{CycleStep, Report, RunMode};
@@ -55,28 +55,23 @@ impl ConfiguredCommand for CheckOptions {
             },
         };
         let delivery = Delivery::new(&store, &context.clock, &context.config.receivers)?;
-        let mut cycles = JoinSet::new();
-        // Drawn on a terminal only, and gone when there is something to print.
-        let progress = MultiProgress::new();
-        for (place, instance) in instances.iter().enumerate() {
-            let line = progress.add(ProgressBar::new_spinner());
-            let watch = context.watch(instance, &store)?.on_step(move |instance, step| show(&line, instance, step));
-            cycles.spawn(async move { (place, watch.cycle(keep).await) });
+        let mut cycles = SideBySide::new();
+        for instance in instances {
+            let monitor = context.watch(instance, &store)?;
+            cycles.start(|line| {
+                let monitor = monitor.on_step(move |instance, step| show(&line, instance, step));
+                async move { monitor.cycle(keep).await }
+            });
         }
-        let mut reports = Vec::new();
-        let mut failed = None;
-        while let Some(finished) = cycles.join_next().await {
-            match finished {
-                Ok((place, Ok(report))) => reports.push((place, report)),
+        let (finished, mut failed) = cycles.finish().await;
+        let mut reports: Vec<Report> = Vec::new();
+        for cycle in finished {
+            match cycle {
+                Ok(report) => reports.push(report),
                 // The others still have something to say.
-                Ok((_, Err(error))) => failed = Some(CliError::from(error)),
-                Err(error) => failed = Some(CliError::new(Exit::Internal, format!("a cycle died: {error}"))),
+                Err(error) => failed = Some(CliError::from(error)),
             }
         }
-        // The terminal may be gone; then there is nothing left on it.
-        let _ = progress.clear();
-        reports.sort_by_key(|(place, _)| *place);
-        let reports: Vec<Report> = reports.into_iter().map(|(_, report)| report).collect();
 
         let mut after = AfterCommit::of("what was read is recorded");
         let printed = match self.json {

@@ -17,10 +17,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use clap::Args;
-use indicatif::{MultiProgress, ProgressBar};
-use tokio::task::JoinSet;
 
 use crate::cli::context::usual_stores;
+use crate::cli::progress::SideBySide;
 use crate::cli::{CliError, Context, RunCommand};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{ALLOWED_SIGNERS, Instance};
@@ -127,35 +126,24 @@ async fn outside(
     instances: &[Instance],
     send: bool,
 ) -> Result<Vec<(String, Vec<CheckResult>)>, CliError> {
-    let mut looks = JoinSet::new();
-    // Drawn on a terminal only, and gone when there is something to print.
-    let progress = MultiProgress::new();
-    for (place, instance) in instances.iter().enumerate() {
+    let mut checks = SideBySide::new();
+    for instance in instances {
         let (context, instance) = (Arc::clone(context), instance.clone());
-        let line = progress.add(ProgressBar::new_spinner());
-        looks.spawn(async move { (place, instance.id.to_string(), vendor::check(&context, &instance, &line).await) });
+        checks.start(|line| async move { (instance.id.to_string(), vendor::check(&context, &instance, &line).await) });
     }
-    let place = instances.len();
-    for (index, receiver) in context.config.receivers.iter().enumerate() {
+    for receiver in &context.config.receivers {
         let (context, receiver) = (Arc::clone(context), receiver.clone());
-        let line = progress.add(ProgressBar::new_spinner());
-        line.set_message(format!("{}: being reached", receiver.name));
-        looks.spawn(async move {
+        checks.start(|line| async move {
+            line.set_message(format!("{}: being reached", receiver.name));
             let found = receivers::check(&context, &receiver, send).await;
             line.finish_and_clear();
-            (place + index, format!("receiver {}", receiver.name), found)
+            (format!("receiver {}", receiver.name), found)
         });
     }
-    let (context, place) = (Arc::clone(context), place + context.config.receivers.len());
-    looks.spawn(async move { (place, "heartbeat".to_owned(), receivers::heartbeat(&context, send).await) });
-    let mut found = Vec::new();
-    while let Some(finished) = looks.join_next().await {
-        found.push(finished.map_err(|error| CliError::new(Exit::Internal, format!("a check died: {error}")))?);
-    }
-    // The terminal may be gone; then there is nothing left on it.
-    let _ = progress.clear();
-    found.sort_by_key(|(place, ..)| *place);
-    Ok(found.into_iter().map(|(_, group, findings)| (group, findings)).collect())
+    let context = Arc::clone(context);
+    checks.start(|_| async move { ("heartbeat".to_owned(), receivers::heartbeat(&context, send).await) });
+    let (groups, died) = checks.finish().await;
+    died.map_or(Ok(groups), Err)
 }
 
 fn configuration(path: Option<&Path>, context: Option<&Context>, errors: &[CliError], report: &mut DoctorReport) {
@@ -171,8 +159,8 @@ fn configuration(path: Option<&Path>, context: Option<&Context>, errors: &[CliEr
     if let Some(context) = context {
         let config = &context.config;
         if errors.is_empty() {
-            let (instances, receivers) = (config.instances.len(), config.receivers.len());
-            let why = format!("{}, {}", counted(instances, "instance"), counted(receivers, "receiver"));
+            let instances = counted(config.instances.len(), "instance");
+            let why = format!("{instances}, {}", counted(config.receivers.len(), "receiver"));
             findings.push(Check::Configuration.ok(&name, why));
         }
         let mut routes: Vec<CheckResult> = Vec::new();

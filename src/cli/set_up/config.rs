@@ -1,11 +1,14 @@
 //! `authdrift config check`.
 
 use std::io::Write;
+use std::iter;
 
+use chrono::{DateTime, Utc};
 use clap::Subcommand;
 
 use crate::cli::output::{Columns, PLAIN};
 use crate::cli::{CliError, ConfiguredCommand, Context};
+use crate::clock::written;
 use crate::config::{Auth0Credential, Config, HookUrl, Proxy, ProxyAddress, ReceiverKind, SecretUse, Source, Webhook};
 use crate::connect;
 use crate::exit::Exit;
@@ -30,20 +33,11 @@ pub(crate) enum ConfigCommand {
 impl ConfiguredCommand for ConfigCommand {
     async fn run_with(&self, context: &Context, out: &mut dyn Write) -> Result<Exit, CliError> {
         let config = &context.config;
-        writeln!(
-            out,
-            "{} is good: {}, {}.",
-            context.file.display(),
-            counted(config.instances.len(), "instance"),
-            counted(config.receivers.len(), "receiver")
-        )?;
-        writeln!(
-            out,
-            "Database {}, approvals by {} of {}.",
-            config.store.display(),
-            approvers(&config.approval.rules),
-            config.approval.allowed_signers.display()
-        )?;
+        let instances = counted(config.instances.len(), "instance");
+        let receivers = counted(config.receivers.len(), "receiver");
+        writeln!(out, "{} is good: {instances}, {receivers}.", context.file.display())?;
+        let (database, signers) = (config.store.display(), config.approval.allowed_signers.display());
+        writeln!(out, "Database {database}, approvals by {} of {signers}.", approvers(&config.approval.rules))?;
         match &config.heartbeat {
             Some(_) => writeln!(out, "A service elsewhere alerts when its heartbeat stops.")?,
             None => writeln!(out, "No [heartbeat] is configured: when this machine dies, no alert is sent.")?,
@@ -56,25 +50,15 @@ impl ConfiguredCommand for ConfigCommand {
         }
         writeln!(out)?;
         let mut columns = Columns::new(0);
+        let now = context.clock.now();
         for instance in &config.instances {
-            columns.row(
-                PLAIN,
-                [
-                    instance.id.to_string(),
-                    credentials(&instance.source),
-                    instance.schedule.cron.describe(context.clock.now()),
-                ],
-            );
+            let schedule = instance.schedule.cron.describe(now);
+            columns.row(PLAIN, [instance.id.to_string(), credentials(&instance.source), schedule]);
         }
         columns.write(out)?;
         for instance in &config.instances {
-            let mut next = context.clock.now();
-            let mut times = Vec::new();
-            for _ in 0..3 {
-                let Some(after) = instance.schedule.cron.next_after(next) else { break };
-                times.push(crate::clock::written(after));
-                next = after;
-            }
+            let next = |at: &DateTime<Utc>| instance.schedule.cron.next_after(*at);
+            let times: Vec<String> = iter::successors(next(&now), next).take(3).map(written).collect();
             writeln!(out, "{} next: {}", instance.id, times.join(", "))?;
         }
         writeln!(out)?;
@@ -96,7 +80,7 @@ impl ConfiguredCommand for ConfigCommand {
                 filter.push_str(", and what nobody takes");
             }
             if let Some(digest) = &receiver.digest {
-                filter.push_str(&format!(", digest {}", digest.describe(context.clock.now())));
+                filter.push_str(&format!(", digest {}", digest.describe(now)));
             }
             columns.row(PLAIN, [receiver.name.clone(), receiver.kind.as_str().to_owned(), place, filter]);
         }
