@@ -36,7 +36,7 @@ pub use format::{Body, Format};
 pub use item::Item;
 pub use notice::{Notice, NoticeKind};
 pub use section::{SectionEntry, SectionStatus};
-pub use words::{counted, listed};
+pub use words::listed;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};

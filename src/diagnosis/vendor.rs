@@ -9,10 +9,9 @@ use super::{Check, CheckResult};
 use crate::clock::Clock;
 use crate::config::{Instance, NotRead, Source};
 use crate::exit::Exit;
-use crate::message::counted;
-use crate::model::{Provider, State};
+use crate::model::{Provider, State, counted};
 use crate::provider::{Fetched, Limits, Progress, ReadError, Reader, Wanted};
-use crate::sections::{Section, Table};
+use crate::sections::Section;
 
 /// The difference of clocks that is no warning.
 const CLOCK_WARNING: TimeDelta = TimeDelta::seconds(60);
@@ -77,7 +76,7 @@ fn unreadable(error: &ReadError) -> CheckResult {
 pub fn not_read(instance: &Instance) -> Vec<CheckResult> {
     let mut missing: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     let mut chosen: Vec<&str> = Vec::new();
-    for section in Table::of(instance.id.provider).sections() {
+    for section in instance.table().sections() {
         match instance.reads(section) {
             Err(NotRead::NoCredential(key)) => missing.entry(key).or_default().push(&section.name),
             Err(NotRead::LeftOut) => chosen.push(&section.name),
@@ -124,7 +123,7 @@ fn credentials(instance: &Instance, fetched: &Fetched) -> Vec<CheckResult> {
 
 /// Which sections can be read, and why others cannot.
 fn sections(instance: &Instance, fetched: &Fetched) -> Vec<CheckResult> {
-    let table = Table::of(instance.id.provider);
+    let table = instance.table();
     let mut details = Vec::new();
     let (mut read, mut without) = (0, 0);
     let mut forbidden: BTreeMap<&str, (Vec<&str>, &str)> = BTreeMap::new();
@@ -199,7 +198,7 @@ fn grant(instance: &Instance, scope: &str) -> String {
 
 /// Permissions that are not needed, and missing ones that no request needed yet.
 fn rights(instance: &Instance, fetched: &Fetched) -> Vec<CheckResult> {
-    let table = Table::of(instance.id.provider);
+    let table = instance.table();
     if instance.id.provider == Provider::Clerk {
         let Source::Clerk(clerk) = &instance.source else { return Vec::new() };
         if clerk.secret_key.is_none() && clerk.platform.is_none() {

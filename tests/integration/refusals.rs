@@ -115,10 +115,7 @@ async fn who_may_not_approve_cannot() {
         arguments.extend(more);
         sandbox.run(&arguments).await
     };
-    approve(&["--key", &key("mallory")])
-        .await
-        .expect(77)
-        .saying(&["belongs to no allowed signer", "SHA256:"]);
+    approve(&["--key", &key("mallory")]).await.expect(77).saying(&["belongs to no allowed signer", "SHA256:"]);
     approve(&["--key", &key("alice"), "--as", "bob@example.test"])
         .await
         .expect(77)

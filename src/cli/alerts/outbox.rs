@@ -14,9 +14,8 @@ use crate::cli::{AfterCommit, CliError, ConfiguredCommand, Context};
 use crate::clock::written;
 use crate::delivery::Delivery;
 use crate::exit::Exit;
-use crate::message::counted;
 use crate::message::text;
-use crate::model::display_safe;
+use crate::model::{counted, display_safe};
 use crate::store::backlog::{self, QueuedMessage};
 use crate::store::{StoreError, Transaction};
 

@@ -15,7 +15,7 @@ use crate::cli::options::{reason, until};
 use crate::cli::{CliError, ConfiguredCommand, Context, prompt};
 use crate::delivery::Delivery;
 use crate::exit::Exit;
-use crate::message::counted;
+use crate::model::counted;
 use crate::trust::Untrusted;
 use crate::trust_files::TrustFiles;
 

@@ -10,8 +10,7 @@ use crate::cli::approval::shown::{choice_at, list_unwatched};
 use crate::cli::output::terminal_width;
 use crate::cli::{CliError, prompt};
 use crate::exit::Exit;
-use crate::message::counted;
-use crate::model::{Severity, display_safe};
+use crate::model::{Severity, counted, display_safe};
 
 /// Asks which settings to approve. None is ticked: enter alone approves nothing.
 pub(super) fn ask(pending: &Pending<'_>, out: &mut dyn Write) -> Result<Option<ApprovalScope>, CliError> {

@@ -8,7 +8,7 @@ use clap::Args;
 use crate::cli::{AfterCommit, CliError, ConfiguredCommand, Context};
 use crate::evidence::Export;
 use crate::exit::Exit;
-use crate::message::counted;
+use crate::model::counted;
 
 /// Write all approvals to a folder that others can verify
 #[derive(Debug, Args)]

@@ -10,8 +10,7 @@ use crate::approval::{self, ApprovalError, Imported, Proposal};
 use crate::cli::{AfterCommit, CliError, ConfiguredCommand, Context};
 use crate::delivery::Delivery;
 use crate::exit::Exit;
-use crate::message::counted;
-use crate::model::display_safe;
+use crate::model::{counted, display_safe};
 use crate::store::Store;
 use crate::trust_files::TrustFiles;
 

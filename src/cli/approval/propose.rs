@@ -10,7 +10,7 @@ use crate::approval::{ApprovalScope, Proposal};
 use crate::cli::options::until;
 use crate::cli::{AfterCommit, CliError, ConfiguredCommand, Context};
 use crate::exit::Exit;
-use crate::message::counted;
+use crate::model::counted;
 use crate::trust_files::TrustFiles;
 
 /// Write a proposal for a new baseline, to be signed elsewhere

@@ -10,9 +10,8 @@ use crate::classify::{Catalogue, Finding};
 use crate::cli::CliError;
 use crate::cli::output::{Columns, DIM, change_words, severity_style};
 use crate::diff::ChangeKind;
-use crate::message::counted;
 use crate::message::values;
-use crate::model::{Pointer, Severity, State, display_safe, display_safe_to, display_safe_whole};
+use crate::model::{Pointer, Severity, State, counted, display_safe, display_safe_to, display_safe_whole};
 
 /// The characters of a value that are shown without `--full`.
 const LONGEST: usize = 2_000;

@@ -13,8 +13,7 @@ use crate::cli::context::{Catalogues, find_config};
 use crate::cli::{AfterCommit, CliError, Context, RunCommand};
 use crate::clock::{Clock, SystemClock};
 use crate::exit::Exit;
-use crate::message::counted;
-use crate::model::{Severity, display_safe, display_safe_whole};
+use crate::model::{Severity, counted, display_safe, display_safe_whole};
 use crate::trust::{self, SignedStatement};
 use crate::trust_files::TrustFiles;
 

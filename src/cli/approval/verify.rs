@@ -11,8 +11,7 @@ use crate::clock::written;
 use crate::config::Instance;
 use crate::evidence::{Examination, examine};
 use crate::exit::Exit;
-use crate::message::counted;
-use crate::model::display_safe;
+use crate::model::{counted, display_safe};
 use crate::trust::{Approved, Untrusted};
 use crate::trust_files::TrustFiles;
 

@@ -16,8 +16,7 @@ use crate::cli::{CliError, RunCommand};
 use crate::config::closest;
 use crate::diff::{Change, ChangeKind};
 use crate::exit::Exit;
-use crate::message::counted;
-use crate::model::{Pattern, Pointer, Provider, display_safe, display_safe_sentence};
+use crate::model::{Pattern, Pointer, Provider, counted, display_safe, display_safe_sentence};
 use crate::sections::{Section, Table};
 
 /// Explain a path or a setting

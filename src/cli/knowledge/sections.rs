@@ -11,8 +11,7 @@ use crate::cli::output::{BOLD, Columns, DIM, PLAIN, terminal_width, write_json};
 use crate::cli::{CliError, Context, RunCommand};
 use crate::config::{Instance, NoInstance, NotRead, closest};
 use crate::exit::Exit;
-use crate::message::counted;
-use crate::model::{Provider, display_safe};
+use crate::model::{Provider, counted, display_safe};
 use crate::sections::{Depth, Section, Table};
 
 /// Show which sections each vendor has, and which are read

@@ -14,8 +14,7 @@ use crate::cli::output::{BOLD, Columns, severity_style, terminal_width, write_js
 use crate::cli::{CliError, Context, RunCommand};
 use crate::config::closest;
 use crate::exit::Exit;
-use crate::message::counted;
-use crate::model::{Category, Provider, Severity, display_safe};
+use crate::model::{Category, Provider, Severity, counted, display_safe};
 use crate::sections::Table;
 
 /// Search the catalogue of settings

@@ -16,9 +16,8 @@ use crate::cycle::report::{DriftReport, exit_of};
 use crate::cycle::{CycleStep, Report, RunMode};
 use crate::delivery::Delivery;
 use crate::exit::Exit;
-use crate::message::counted;
-use crate::model::Verdict;
 use crate::model::{InstanceId, State, display_safe};
+use crate::model::{Verdict, counted};
 use crate::store::space::{self, Space};
 use crate::store::{Store, StoreError};
 

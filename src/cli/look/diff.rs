@@ -13,8 +13,7 @@ use crate::cli::{CliError, ConfiguredCommand, Context};
 use crate::diff::patch;
 use crate::exit::Exit;
 use crate::incident::{SectionKind, section_kinds};
-use crate::message::counted;
-use crate::model::{Pointer, display_safe};
+use crate::model::{Pointer, counted, display_safe};
 use crate::trust_files::TrustFiles;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -61,7 +60,7 @@ impl ConfiguredCommand for DiffOptions {
             return Err(context.no_baseline(&instance.id, "compare with"));
         };
         let drifts = pending.drifts();
-        let manifest = expected(instance.id.provider, &instance.selection, &baseline.approved.subject.sections);
+        let manifest = expected(instance.table(), &instance.selection, &baseline.approved.subject.sections);
         let unknown = unknown(baseline, &pending.snapshot);
         let kinds = section_kinds(&manifest, &pending.snapshot, &unknown, &BTreeSet::new());
         let is_blind = |(_, kind): &(&String, &SectionKind)| matches!(kind, SectionKind::Blind | SectionKind::Suspect);

@@ -23,10 +23,10 @@ use crate::cli::progress::SideBySide;
 use crate::cli::{CliError, Context, RunCommand};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{ALLOWED_SIGNERS, Instance};
+use crate::model::counted;
 
 use crate::diagnosis::{Check, CheckResult, CheckStatus};
 use crate::exit::Exit;
-use crate::message::counted;
 use crate::status::InstanceStatus;
 use crate::store::{Store, StoreError};
 use crate::trust_files::TrustFiles;

@@ -14,8 +14,8 @@ use crate::config::Instance;
 use crate::daemon::lock::{LockHolder, holder};
 use crate::delivery::direct::{DirectMessage, DirectNotifier, mark_or_none};
 use crate::exit::Exit;
-use crate::message::{Notice, NoticeKind, counted};
-use crate::model::InstanceId;
+use crate::message::{Notice, NoticeKind};
+use crate::model::{InstanceId, counted};
 use crate::store::{Store, StoreError, cycles, events, instances};
 
 /// Check that the daemon still works, and alert people if not

@@ -12,7 +12,7 @@ use crate::clock::written;
 use crate::config::{Auth0Credential, Config, HookUrl, Proxy, ProxyAddress, ReceiverKind, SecretUse, Source, Webhook};
 use crate::connect;
 use crate::exit::Exit;
-use crate::message::counted;
+use crate::model::counted;
 use crate::secrets::{SecretError, SecretFile, inspect};
 use crate::trust::Rules;
 

@@ -8,7 +8,7 @@ use clap::Args;
 
 use crate::cli::CliError;
 use crate::exit::Exit;
-use crate::message::counted;
+use crate::model::counted;
 
 /// Write the manual pages
 #[derive(Debug, Args)]

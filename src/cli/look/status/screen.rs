@@ -12,8 +12,8 @@ use crate::cli::alerts::receivers::state_words;
 use crate::cli::output::{
     BOLD, Columns, DIM, PLAIN, day, severity_style, terminal_width, time, verdict_style, verdict_words,
 };
-use crate::message::{counted, listed};
-use crate::model::{Severity, Verdict, display_safe, display_safe_sentence};
+use crate::message::listed;
+use crate::model::{Severity, Verdict, counted, display_safe, display_safe_sentence};
 use crate::status::SectionStates;
 use crate::store::overview::{Waiting, in_all};
 use crate::store::receivers::ReceiverHealth;

@@ -9,7 +9,7 @@ use crate::cli::output::day;
 use crate::config::Instance;
 use crate::diagnosis::{Check, CheckResult};
 use crate::exit::Exit;
-use crate::message::counted;
+use crate::model::counted;
 use crate::status::InstanceStatus;
 use crate::store::space::{self, Space};
 use crate::store::{FullCheck, StoreError, check_schema};

@@ -10,8 +10,7 @@ use crate::cli::output::{BOLD, Columns, DIM, terminal_width, write_json};
 use crate::clock::written;
 use crate::diagnosis::{CheckResult, CheckStatus};
 use crate::exit::Exit;
-use crate::message::counted;
-use crate::model::{display_safe, display_safe_sentence};
+use crate::model::{counted, display_safe, display_safe_sentence};
 
 fn style(status: CheckStatus) -> anstyle::Style {
     let of = |color: anstyle::AnsiColor| anstyle::Style::new().fg_color(Some(color.into()));

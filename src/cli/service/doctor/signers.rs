@@ -9,8 +9,7 @@ use crate::cli::output::day;
 use crate::cli::set_up::init::TRIAL;
 use crate::diagnosis::{Check, CheckResult};
 use crate::exit::Exit;
-use crate::message::counted;
-use crate::model::display_safe;
+use crate::model::{counted, display_safe};
 use crate::trust::allowed_signers::Signer;
 use crate::trust_files::TrustFiles;
 
