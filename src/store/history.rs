@@ -11,7 +11,7 @@ use super::events::{APPROVED, Record};
 use super::history_state::HistoryState;
 use super::silences::ToldSilence;
 use super::{StoreError, Stored, Transaction};
-use crate::incident::{NotificationLog, Silence};
+use crate::incident::{IncidentSubject, Incidents, NotificationLog, Silence};
 use crate::model::{Digest, HistoryMark, InstanceId, SilenceId, display_safe};
 
 /// The newest event that is `wanted`, of those about no instance whose kind begins with `group` (`storage.`). It is asked of
@@ -36,28 +36,22 @@ pub fn newest_of(
     Ok(tx.history()?.state.newest(Some(instance), group, wanted).cloned())
 }
 
-/// Code of the reason why the baseline of `instance` cannot be trusted, if that was the last thing said of it.
+/// Code of the reason why the baseline of `instance` cannot be trusted, if that was notified last.
 ///
 /// # Errors
-/// The database cannot be read.
+/// As [`super::Transaction::history`].
 pub fn untrusted(tx: &Transaction<'_>, instance: &InstanceId) -> Stored<Option<String>> {
-    let is_about_trust = |event: &Record| matches!(event.kind.as_str(), "baseline.untrusted" | "baseline.trusted");
-    let last = newest_of(tx, instance, "baseline.", is_about_trust)?.filter(|event| event.kind == "baseline.untrusted");
-    Ok(last.and_then(|event| Some(event.data.get("code")?.as_str()?.to_owned())))
+    let walk = tx.history()?;
+    Ok(walk.incidents().get(&IncidentSubject::Baseline(instance.clone())).map(|incident| incident.state.clone()))
 }
 
-/// Whether the last thing said of any baseline was that it cannot be trusted.
+/// Whether the baseline of any instance cannot be trusted, as far as that was notified.
 ///
 /// # Errors
 /// As [`super::Transaction::history`].
 pub fn is_any_untrusted(tx: &Transaction<'_>) -> Stored<bool> {
-    let instances: Vec<InstanceId> = tx.history()?.state.told_untrusted().cloned().collect();
-    for instance in &instances {
-        if untrusted(tx, instance)?.is_some() {
-            return Ok(true);
-        }
-    }
-    Ok(false)
+    let walk = tx.history()?;
+    Ok(walk.incidents().iter().any(|(subject, _)| matches!(subject, IncidentSubject::Baseline(_))))
 }
 
 /// What people were told of every drift of `instance`, by its id.
@@ -66,14 +60,6 @@ pub fn is_any_untrusted(tx: &Transaction<'_>) -> Stored<bool> {
 /// As [`super::Transaction::history`].
 pub fn notification_logs(tx: &Transaction<'_>, instance: &InstanceId) -> Stored<BTreeMap<String, NotificationLog>> {
     Ok(tx.history()?.state.notification_logs.get(instance).cloned().unwrap_or_default())
-}
-
-/// The number and the time of every reminder of what is not seen of `instance`.
-///
-/// # Errors
-/// As [`super::Transaction::history`].
-pub fn reminders(tx: &Transaction<'_>, instance: &InstanceId) -> Stored<Vec<(u64, String)>> {
-    Ok(tx.history()?.state.reminders.get(instance).cloned().unwrap_or_default())
 }
 
 /// What a walk over the history found. A checkpoint keeps it: see `checkpoint::FORMAT` before anything here is changed.
@@ -124,10 +110,9 @@ impl History {
         self.state.outgoing.count_waiting()
     }
 
-    /// What people were told of sections and credentials of `instance` that are still not seen: the event of each.
-    pub fn unseen(&self, instance: &InstanceId) -> impl Iterator<Item = &Record> {
-        let sections = self.state.sections.get(instance).into_iter().flat_map(BTreeMap::values);
-        sections.filter(|event| event.kind != "section.unbaselined")
+    /// The incidents that were notified and are not over.
+    pub fn incidents(&self) -> &Incidents {
+        &self.state.incidents
     }
 }
 
