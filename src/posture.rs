@@ -12,13 +12,13 @@ mod evaluate;
 mod facts;
 mod judgement;
 mod number;
+mod objects;
 mod operators;
 mod reader;
 mod result;
 mod rule;
 mod rule_file;
 mod source;
-mod subject;
 
 pub use apply::{Applied, Attestation, Exception, ExceptionUse, apply};
 pub use evaluate::{AuditInput, evaluate};

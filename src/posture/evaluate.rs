@@ -10,10 +10,10 @@ use serde_json::Value;
 use super::facts::{Facts, OwnFacts};
 use super::judgement::{Gap, Holds, Judgement, Seen, UnknownReason};
 use super::number::Profile;
+use super::objects::{RuleObject, RuleObjects, objects};
 use super::result::{RuleResult, RuleState};
 use super::rule::{Rule, RuleSet, VendorCheck};
 use super::source::Scope;
-use super::subject::{Subject, Subjects, subjects};
 use crate::model::Pointer;
 use crate::snapshot::Snapshot;
 
@@ -37,11 +37,11 @@ pub fn evaluate(rules: &RuleSet, snapshot: &Snapshot, input: &AuditInput) -> Vec
     let checks = || rules.rules().iter().filter_map(|rule| Some((rule, rule.check_in(provider, input.profile)?)));
     let others = judge_others(rules, &facts, checks().flat_map(|(_, check)| check.uses().rules), input.profile);
     let scope = Scope::of_instance(&facts, &others, input.profile);
-    let subjects = subjects(&facts, checks().map(|(_, check)| check));
+    let objects = objects(&facts, checks().map(|(_, check)| check));
     let mut results: Vec<(usize, RuleResult)> = Vec::new();
     for (place, (rule, check)) in checks().enumerate().filter(|(_, (_, check))| !check.is_about_readings) {
         let audit = Audit { rule, check, scope: &scope, expected: check.expected(input.profile).into() };
-        results.extend(audit.results(&subjects).into_iter().map(|result| (place, result)));
+        results.extend(audit.results(&objects).into_iter().map(|result| (place, result)));
     }
     let unread: BTreeSet<&str> = results.iter().filter_map(|(_, result)| result.unread.as_deref()).collect();
     let unread: Vec<Pointer> = unread.into_iter().map(Pointer::of_section).collect();
@@ -80,67 +80,67 @@ struct Audit<'a> {
 }
 
 impl<'a> Audit<'a> {
-    fn results(&self, subjects: &'a Subjects<'a>) -> Vec<RuleResult> {
+    fn results(&self, objects: &'a RuleObjects<'a>) -> Vec<RuleResult> {
         if let Some(reason) = self.check.unanswered {
             return vec![RuleResult { reason: Some(reason), ..self.result(RuleState::Unknown) }];
         }
-        match subjects.get(self.check.per_tokens.as_slice()) {
+        match objects.get(self.check.per_tokens.as_slice()) {
             None => vec![self.judge(self.scope, None)],
             Some(Err(gap)) => vec![self.unknown(gap.clone(), None)],
-            Some(Ok(subjects)) => {
-                let results = subjects.iter().filter_map(|subject| self.about(subject));
+            Some(Ok(objects)) => {
+                let results = objects.iter().filter_map(|object| self.about(object));
                 let results = one_for_each_section(results.collect());
                 if results.is_empty() { vec![self.result(RuleState::NotApplicable)] } else { results }
             }
         }
     }
 
-    fn about(&self, subject: &'a Subject<'a>) -> Option<RuleResult> {
+    fn about(&self, object: &'a RuleObject<'a>) -> Option<RuleResult> {
         let trouble = |reason| {
-            let place = Arc::clone(&subject.path).into();
-            Some(self.unknown(Gap { reason, place, is_of_section: false }, Some(subject)))
+            let place = Arc::clone(&object.path).into();
+            Some(self.unknown(Gap { reason, place, is_of_section: false }, Some(object)))
         };
-        if subject.trouble == Some(UnknownReason::Ambiguous) {
+        if object.trouble == Some(UnknownReason::Ambiguous) {
             return trouble(UnknownReason::Ambiguous);
         }
-        let scope = self.scope.about(Arc::clone(&subject.path), subject.value);
+        let scope = self.scope.about(Arc::clone(&object.path), object.value);
         if let Some(choose) = &self.check.choose {
             match choose.judge(&scope).holds {
                 Holds::Yes => {}
                 Holds::No | Holds::Empty => return None,
-                Holds::Unknown(gap) => return Some(self.unknown(gap, Some(subject))),
+                Holds::Unknown(gap) => return Some(self.unknown(gap, Some(object))),
             }
         }
         // Which objects are meant can be seen without the scope that shows the rest.
-        if let Some(reason) = subject.trouble {
+        if let Some(reason) = object.trouble {
             return trouble(reason);
         }
-        Some(self.judge(&scope, Some(subject)))
+        Some(self.judge(&scope, Some(object)))
     }
 
-    fn judge(&self, scope: &Scope<'a>, subject: Option<&Subject<'_>>) -> RuleResult {
+    fn judge(&self, scope: &Scope<'a>, object: Option<&RuleObject<'_>>) -> RuleResult {
         let profile = scope.profile;
         match self.check.when_in(profile).map(|when| when.judge(scope).holds) {
             None | Some(Holds::Yes) => {}
-            Some(Holds::No | Holds::Empty) => return named(subject, self.result(RuleState::NotApplicable)),
-            Some(Holds::Unknown(gap)) => return self.unknown(gap, subject),
+            Some(Holds::No | Holds::Empty) => return named(object, self.result(RuleState::NotApplicable)),
+            Some(Holds::Unknown(gap)) => return self.unknown(gap, object),
         }
         let judgement = self.check.pass_in(profile).map_or_else(Judgement::empty, |pass| pass.judge(scope));
         let state = match judgement.holds {
             Holds::Yes => RuleState::Pass,
             Holds::No => RuleState::Fail,
             Holds::Empty => RuleState::NotApplicable,
-            Holds::Unknown(gap) => return self.unknown(gap, subject),
+            Holds::Unknown(gap) => return self.unknown(gap, object),
         };
         let observed = judgement.observed.into_iter().map(Into::into).collect();
-        named(subject, RuleResult { observed, ..self.result(state) })
+        named(object, RuleResult { observed, ..self.result(state) })
     }
 
-    fn unknown(&self, gap: Gap, subject: Option<&Subject<'_>>) -> RuleResult {
+    fn unknown(&self, gap: Gap, object: Option<&RuleObject<'_>>) -> RuleResult {
         let unread = gap.is_of_section.then(|| gap.place.pointer().section().to_owned());
         let unread = unread.filter(|_| gap.reason != UnknownReason::FieldAbsent);
         let (reason, gap) = (Some(gap.reason), Some(gap.place));
-        named(subject, RuleResult { reason, unread, gap, ..self.result(RuleState::Unknown) })
+        named(object, RuleResult { reason, unread, gap, ..self.result(RuleState::Unknown) })
     }
 
     fn result(&self, state: RuleState) -> RuleResult {
@@ -160,9 +160,9 @@ impl<'a> Audit<'a> {
     }
 }
 
-fn named(subject: Option<&Subject<'_>>, result: RuleResult) -> RuleResult {
-    match subject {
-        Some(subject) => RuleResult { object: subject.key.clone(), label: subject.label.clone(), ..result },
+fn named(object: Option<&RuleObject<'_>>, result: RuleResult) -> RuleResult {
+    match object {
+        Some(object) => RuleResult { object: object.key.clone(), label: object.label.clone(), ..result },
         None => result,
     }
 }

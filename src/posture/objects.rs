@@ -14,7 +14,7 @@ use crate::sections::Table;
 
 /// One object.
 #[derive(Debug)]
-pub(super) struct Subject<'a> {
+pub(super) struct RuleObject<'a> {
     pub(super) path: Arc<Pointer>,
     /// Its key in the snapshot; nothing for one without identity.
     pub(super) key: Option<Arc<str>>,
@@ -26,18 +26,18 @@ pub(super) struct Subject<'a> {
 }
 
 /// The objects of each list, by the tokens of its pattern: many rules are about the same. None if its section is off.
-pub(super) type Subjects<'a> = BTreeMap<&'a [String], Result<Vec<Subject<'a>>, Gap>>;
+pub(super) type RuleObjects<'a> = BTreeMap<&'a [String], Result<Vec<RuleObject<'a>>, Gap>>;
 
 /// The objects that the checks are about.
-pub(super) fn subjects<'a>(facts: &'a Facts, checks: impl Iterator<Item = &'a VendorCheck>) -> Subjects<'a> {
-    let mut found = Subjects::new();
+pub(super) fn objects<'a>(facts: &'a Facts, checks: impl Iterator<Item = &'a VendorCheck>) -> RuleObjects<'a> {
+    let mut found = RuleObjects::new();
     for check in checks.filter(|check| check.per.is_some()) {
         found.entry(check.per_tokens.as_slice()).or_insert_with(|| of_check(facts, check));
     }
     found
 }
 
-fn of_check<'a>(facts: &'a Facts, check: &VendorCheck) -> Result<Vec<Subject<'a>>, Gap> {
+fn of_check<'a>(facts: &'a Facts, check: &VendorCheck) -> Result<Vec<RuleObject<'a>>, Gap> {
     let depth = check.per_tokens.iter().filter(|token| token.contains('*')).count();
     let list: Arc<[String]> = check.per_tokens.iter().take(check.per_tokens.len() - depth).cloned().collect();
     let (value, place) = match facts.search(&list)? {
@@ -53,7 +53,7 @@ fn of_check<'a>(facts: &'a Facts, check: &VendorCheck) -> Result<Vec<Subject<'a>
     let field = row.and_then(|row| row.label.as_deref());
     let is_subject =
         |path: &Pointer| path.last().is_empty() || check.per.as_ref().is_some_and(|per| per.matches(path.tokens()));
-    let subject = |(path, value): (Pointer, &'a Value)| {
+    let object = |(path, value): (Pointer, &'a Value)| {
         let key = path.tokens().get(list.len()..).unwrap_or_default().join("/");
         let label = field.and_then(|field| value.get(field)).and_then(Value::as_str);
         let set = |text: &str| Some(text).filter(|text| !text.is_empty()).map(Arc::from);
@@ -61,9 +61,9 @@ fn of_check<'a>(facts: &'a Facts, check: &VendorCheck) -> Result<Vec<Subject<'a>
             Some(_) => Some(UnknownReason::Ambiguous),
             None => facts.is_cut_short(path.section(), value).then_some(UnknownReason::NotPermitted),
         };
-        Subject { key: set(&key), label: label.and_then(set), path: Arc::new(path), value, trouble }
+        RuleObject { key: set(&key), label: label.and_then(set), path: Arc::new(path), value, trouble }
     };
-    Ok(objects.into_iter().filter(|(path, _)| is_subject(path)).map(subject).collect())
+    Ok(objects.into_iter().filter(|(path, _)| is_subject(path)).map(object).collect())
 }
 
 /// Every object of the lists in `value`.
