@@ -14,7 +14,7 @@ use super::objects::{RuleObject, RuleObjects, objects};
 use super::result::{RuleResult, RuleState};
 use super::rule::{Rule, RuleSet, VendorCheck};
 use super::source::Scope;
-use crate::model::Pointer;
+use crate::model::{Pointer, Severity};
 use crate::snapshot::Snapshot;
 
 /// What rules are judged with, beside the snapshot.
@@ -133,7 +133,12 @@ impl<'a> Audit<'a> {
             Holds::Unknown(gap) => return self.unknown(gap, object),
         };
         let observed = judgement.observed.into_iter().map(Into::into).collect();
-        named(object, RuleResult { observed, ..self.result(state) })
+        let mut result = RuleResult { observed, ..self.result(state) };
+        let raise = self.check.raise.as_ref().filter(|_| state == RuleState::Fail);
+        if raise.is_some_and(|raise| raise.judge(scope).holds == Holds::Yes) {
+            result.severity = one_step_worse(result.severity);
+        }
+        named(object, result)
     }
 
     fn unknown(&self, gap: Gap, object: Option<&RuleObject<'_>>) -> RuleResult {
@@ -158,6 +163,10 @@ impl<'a> Audit<'a> {
             has_ended: false,
         }
     }
+}
+
+fn one_step_worse(severity: Severity) -> Severity {
+    Severity::ALL.into_iter().find(|worse| *worse > severity).unwrap_or(severity)
 }
 
 fn named(object: Option<&RuleObject<'_>>, result: RuleResult) -> RuleResult {

@@ -87,6 +87,8 @@ pub struct VendorCheck {
     pub(super) choose: Option<Condition>,
     pub(super) when: Option<Condition>,
     pub(super) when_in: BTreeMap<Profile, Condition>,
+    /// What makes an object matter more: a failing one is one step worse.
+    pub(super) raise: Option<Condition>,
     pub(super) pass: Option<Condition>,
     pub(super) pass_in: BTreeMap<Profile, Condition>,
     pub(super) is_about_readings: bool,
@@ -164,7 +166,7 @@ impl VendorCheck {
     }
 
     fn add_uses(&self, uses: &mut Uses) {
-        let conditions = self.choose.iter().chain(&self.when).chain(self.when_in.values());
+        let conditions = self.choose.iter().chain(&self.when).chain(self.when_in.values()).chain(&self.raise);
         let conditions = conditions.chain(&self.pass).chain(self.pass_in.values());
         conditions.for_each(|condition| condition.uses(&self.per_tokens, uses));
         if !self.per_tokens.is_empty() {

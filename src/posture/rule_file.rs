@@ -255,7 +255,7 @@ impl Library {
             mistakes.add(fields.place.clone(), "'per' is 'instance' or a pattern that begins with '/'");
         }
         let (per, per_tokens) = per.flatten().unzip();
-        let (choose, when, pass) = (one("where"), one("when"), one("pass"));
+        let (choose, when, pass, raise) = (one("where"), one("when"), one("pass"), one("raise"));
         let (when_in, pass_in) = (by_profile("when-in"), by_profile("pass-in"));
         let unanswered = fields.word("unanswered", UnknownReason::from_word);
         let is_about_readings = fields.flag("readings");
@@ -284,6 +284,7 @@ impl Library {
             choose,
             when,
             when_in,
+            raise,
             pass,
             pass_in,
             is_about_readings,
@@ -312,6 +313,7 @@ fn without_question(reason: UnknownReason, remedy: Remedy) -> VendorCheck {
         choose: None,
         when: None,
         when_in: BTreeMap::new(),
+        raise: None,
         pass: None,
         pass_in: BTreeMap::new(),
         is_about_readings: false,

@@ -453,7 +453,14 @@ fn own_credentials(world: &World, _: Provider, _: Profile) -> Says {
             let public = world.get("frontend.environment", &format!("/user_settings/social/{provider}/enabled"));
             let on = flag(connection.get("enabled").or(public), None);
             let own = connection.get("client_id").map(|id| id != "");
-            (Some(name.clone()), only_if(all(&[kind.map(|kind| kind == "production"), on]), own))
+            let applies = all(&[kind.map(|kind| kind == "production"), on]);
+            // Said once of what was not read, and of each object that lacks something.
+            let is_unread = |section: &str| !world.0.contains_key(section);
+            let is_blind = match kind {
+                None => is_unread("instance") || is_unread("frontend.environment"),
+                Some(_) => on.is_none() && is_unread("frontend.environment"),
+            };
+            (Some(name.clone()).filter(|_| applies.is_some() || !is_blind), only_if(applies, own))
         })
         .collect();
     if found.is_empty() { one('n') } else { found }

@@ -116,13 +116,23 @@ fn gather<'v>(
             texts.push((tokens.clone(), is_member, text));
             true
         }
-        Value::Array(items) => items.iter().fold(true, |is_whole, item| gather(item, tokens, true, texts) && is_whole),
-        Value::Object(fields) => fields.iter().fold(true, |is_whole, (name, field)| {
-            tokens.push(name.clone());
-            let is_seen = gather(field, tokens, false, texts);
-            tokens.pop();
-            is_seen && is_whole
-        }),
+        // All of them are looked at, also after one that cannot be seen.
+        Value::Array(items) => {
+            let mut is_whole = true;
+            for item in items {
+                is_whole &= gather(item, tokens, true, texts);
+            }
+            is_whole
+        }
+        Value::Object(fields) => {
+            let mut is_whole = true;
+            for (name, field) in fields {
+                tokens.push(name.clone());
+                is_whole &= gather(field, tokens, false, texts);
+                tokens.pop();
+            }
+            is_whole
+        }
         _ => true,
     }
 }

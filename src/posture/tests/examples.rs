@@ -2,7 +2,7 @@
 
 use super::super::{Profile, Rule, RuleKind, RuleSet, RuleState, VendorCheck};
 use super::{results_of, snapshot};
-use crate::model::Provider;
+use crate::model::{Provider, Severity};
 
 /// Rules that no reading makes pass, and why.
 const NEVER_PASS: &[(&str, &str)] = &[("password-reset-mfa", "only the code of the Action says whether it asks")];
@@ -69,4 +69,15 @@ fn every_rule_that_reads_has_its_examples() {
         problems.extend(missing.map(|name| format!("{} {provider}: no {name} example", rule.id)));
     }
     assert!(problems.is_empty(), "\n{}\n", problems.join("\n"));
+}
+
+#[test]
+fn an_application_of_somebody_else_matters_more() {
+    let severity = |is_first_party: bool| {
+        let client =
+            serde_json::json!({ "app_type": "spa", "callbacks": ["http://x"], "is_first_party": is_first_party });
+        let example = super::super::Example::from([("/clients/a".to_owned(), client)]);
+        results_of("client-callbacks-safe", &snapshot(Provider::Auth0, &example), Profile::Saas, None)[0].severity
+    };
+    assert_eq!((severity(true), severity(false)), (Severity::High, Severity::Critical));
 }
