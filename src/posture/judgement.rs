@@ -193,7 +193,10 @@ impl<'a> Judgement<'a> {
         let (mut is_decided, mut is_agreed, mut gap) = (false, false, None);
         for judgement in judgements {
             match judgement.holds {
-                Holds::Unknown(first) => gap = gap.or(Some(first)),
+                // A section that was not read says more than a field that is not there.
+                Holds::Unknown(next) => {
+                    gap = gap.filter(|first: &Gap| first.is_of_section || !next.is_of_section).or(Some(next));
+                }
                 Holds::Empty => {}
                 holds if holds == *one => {
                     is_decided = true;
