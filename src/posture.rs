@@ -1,8 +1,8 @@
 //! Posture: rules about what a good configuration looks like, whoever approved it.
 //!
 //! A baseline says whether something changed; a rule says whether what is there is any good. Rules are data, in
-//! `baselines/rules/*.toml`: [`RuleSet::built_in`] has those of the program. [`evaluate`] judges a snapshot by them, in one
-//! profile and at one time, and reads nothing else. [`apply`] then takes in what people signed: exceptions and attestations.
+//! `baselines/rules/*.toml`: [`RuleSet::built_in`] has those of the program. [`evaluate()`] judges a snapshot by them, in one
+//! profile and at one time, and reads nothing else. [`apply()`] then takes in what people signed: exceptions and attestations.
 //!
 //! Judging has three values: what was not read is [`RuleState::Unknown`], with a reason, and never passes. A section that
 //! could not be read makes each rule that needs it unknown once, and changes no other result.

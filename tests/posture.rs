@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::print_stdout, reason = "a test may panic")]
 
+#[path = "posture/changed.rs"]
+mod changed;
 #[path = "support/large.rs"]
 #[allow(dead_code, unreachable_pub, reason = "other tests use the rest of it")]
 mod large;
