@@ -11,7 +11,7 @@ mod silences;
 
 pub use announce::{Origin, announce, tell, tell_one};
 pub use digest::send_due_digests;
-pub use disk::has_room;
+pub use disk::{has_room, record_full_disk};
 pub use notices::{of_approval_ends, of_clock, of_damage, of_trust, tell_of_jump};
 pub use record::{record_transitions, worst_of};
 pub use reminders::reminder;

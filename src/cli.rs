@@ -12,26 +12,28 @@ mod did_you_mean;
 pub mod error;
 pub mod knowledge;
 pub mod look;
-pub mod output;
+mod options;
+pub(crate) mod output;
+mod progress;
 pub mod prompt;
 pub mod service;
 pub mod set_up;
-mod until;
 mod user;
 
 use std::io::Write;
 
+use after_commit::AfterCommit;
 use args::Arguments;
+use command::ConfiguredCommand;
 pub(crate) use command::RunCommand;
 use context::Context;
+use did_you_mean::did_you_mean;
 pub use error::CliError;
+use user::current_user;
 
 use crate::exit::Exit;
 
 /// Runs the command that was typed and writes the result to `out`.
-///
-/// # Errors
-/// The command could not do its work.
 pub async fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<Exit, CliError> {
     let config = arguments.config.as_deref();
     let ended = arguments.command.run(config, out).await;

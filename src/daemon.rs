@@ -21,11 +21,11 @@ use std::time::Duration;
 
 use checks::DatabaseChecks;
 use chrono::{DateTime, TimeDelta, Utc};
+use database_failure::StoreFault;
 pub use database_failure::tell_failed_start;
 use lock::Lock;
 use pipeline::{Pipeline, Resources, unusable};
 use reload::ConfigSource;
-use serde_json::json;
 use signals::{Signal, Signals};
 use systemd::{ExtendStartTimeout, Systemd};
 use tasks::{Tasks, cycle, deliver};
@@ -39,6 +39,8 @@ use crate::classify::Catalogue;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::delivery;
+use crate::history::Event;
+use crate::history::data::{DaemonStart, DaemonStop};
 use crate::model::Provider;
 use crate::provider::{Limits, ReadError};
 use crate::receiver::BadReceiver;
@@ -47,7 +49,7 @@ use crate::status::Statuses;
 use crate::store::retention::Retention;
 use crate::store::space::Space;
 use crate::store::{Store, StoreError, events, instances, make_folder};
-use crate::telemetry::{Chore, ChoreFailed, ConfigurationDoubt, Observable, Stopping, Ticked};
+use crate::telemetry::{Chore, ChoreFailed, ConfigurationDoubt, Observable, Stopping, record_tick};
 
 /// How long a stop waits for what is under way: longer than any delivery or sign of life takes.
 const DRAIN: Duration = Duration::from_secs(50);
@@ -218,8 +220,8 @@ impl Daemon {
         // Whatever the end is, what people are told of it goes out.
         let is_drained = tokio::time::timeout(DRAIN, self.tracker.wait()).await.is_ok();
         ended?;
-        let data = json!({ "drained": is_drained });
-        self.ended_with(self.record("daemon.stopped", data)).await?;
+        let stopped = Event::DaemonStopped(DaemonStop { drained: is_drained });
+        self.ended_with(self.record(&stopped)).await?;
         self.ended_with(self.resources.store.checkpoint()).await
     }
 
@@ -234,10 +236,12 @@ impl Daemon {
         };
         // Before anything is recorded by a clock that may be wrong.
         self.check_clock(&mut last_seen).await?;
-        let version = env!("CARGO_PKG_VERSION");
-        let digest = self.source.as_ref().map(|source| source.digest.as_str());
-        let data = json!({ "version": version, "instances": self.pipeline.monitors.len(), "config": digest });
-        if let Err(error) = self.record("daemon.started", data) {
+        let started = Event::DaemonStarted(DaemonStart {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            instances: self.pipeline.monitors.len(),
+            config: self.source.as_ref().map(|source| source.digest.clone()),
+        });
+        if let Err(error) = self.record(&started) {
             self.on_store_error(error).await?;
         }
         let mut tasks = Tasks::default();
@@ -273,11 +277,7 @@ impl Daemon {
                 self.on_store_error(error).await?;
             }
             match self.resources.store.free_space().ok().flatten().map(Space::of) {
-                Some(Space::Full) => {
-                    if let Some(message) = self.pipeline.database_alert.full(&self.resources.store, String::new()) {
-                        self.tracker.spawn(message);
-                    }
-                }
+                Some(Space::Full) => self.notify_fault(StoreFault::Full, ""),
                 Some(Space::Low | Space::Ample) => {
                     if let Err(error) = self.pipeline.database_alert.has_room(&self.resources.store) {
                         self.on_store_error(error).await?;
@@ -297,7 +297,7 @@ impl Daemon {
             match status {
                 // Only a tick that could read the database says anything of the service.
                 Ok(status) => {
-                    Ticked { at: self.resources.clock.now() }.observe();
+                    record_tick(self.resources.clock.now());
                     self.systemd.ready_or_watchdog(status);
                 }
                 Err(error) => {
@@ -367,8 +367,8 @@ impl Daemon {
         retention.step(&self.resources.store, keep, now)
     }
 
-    fn record(&self, kind: &str, data: serde_json::Value) -> Result<(), StoreError> {
+    fn record(&self, event: &Event) -> Result<(), StoreError> {
         let now = self.resources.clock.now();
-        self.resources.store.write(|tx| events::append(tx, now, kind, None, data).map(drop))
+        self.resources.store.write(|tx| events::append(tx, now, None, event).map(drop))
     }
 }

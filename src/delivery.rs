@@ -1,5 +1,6 @@
 //! From the outbox to the receivers: at least once, in order per instance, no receiver waiting for another.
 
+pub mod coalesce;
 pub mod direct;
 mod upkeep;
 
@@ -19,7 +20,7 @@ use crate::message::Message;
 use crate::model::{Digest, InstanceId};
 use crate::receiver::{Attempt, BadReceiver, Sender};
 use crate::store::outbox::{self, Claimed, Outcome, Trials, Tried};
-use crate::store::{Store, StoreError, Transaction, backlog, events, history, receivers};
+use crate::store::{Store, StoreError, Transaction, events, history, receivers};
 use crate::telemetry::{Delivered, DeliveryFailed, DeliveryGivenUp, Observable};
 
 /// How long a claimed message belongs to one process: longer than any try takes. A process that dies in between leaves
@@ -78,7 +79,7 @@ impl Delivery {
     /// The store cannot be used; what the other receivers got is recorded all the same.
     pub async fn deliver(&self) -> Result<(), StoreError> {
         if let Err(StoreError::History(reason)) = self.store.read(|tx| tx.history().map(drop)) {
-            let mark = self.store.read(|tx| events::mark(tx)).ok().flatten();
+            let mark = self.store.read(events::mark).ok().flatten();
             Arc::clone(&self.notifier)
                 .notify(DirectMessage::of_history(&reason), mark_or_none(mark), self.clock.now())
                 .await;
@@ -117,7 +118,7 @@ impl Worker {
                 return Ok(());
             }
             let claimed = self.store.write(|tx| {
-                backlog::fold_held_up(tx, &self.name, now)?;
+                coalesce::held_up(tx, &self.name, now)?;
                 outbox::claim(tx, &self.name, &self.target, now, HOLD)
             })?;
             let message = match claimed {
@@ -177,7 +178,7 @@ impl Worker {
         };
         self.store.write(|tx| {
             if outbox::record(tx, &message.id, &self.target, &tried, now)? {
-                backlog::fold_after_outage(tx, receiver, now)?;
+                coalesce::after_outage(tx, receiver, now)?;
             }
             match attempt {
                 Attempt::Disabled(reason) => receivers::disable(tx, receiver, &self.target, reason, now),
@@ -185,6 +186,18 @@ impl Worker {
             }
         })
     }
+}
+
+/// Tries `receiver` again from now on, and coalesces what it did not get. Answers whether anything held it back.
+///
+/// # Errors
+/// The database cannot be written.
+pub fn enable(tx: &Transaction<'_>, receiver: &str, now: DateTime<Utc>) -> Result<bool, StoreError> {
+    let was_held_back = receivers::enable(tx, receiver, now)?;
+    if was_held_back {
+        coalesce::after_outage(tx, receiver, now)?;
+    }
+    Ok(was_held_back)
 }
 
 /// How a receiver is configured, as far as reaching it goes: secrets are references there, so none is in it. What a new

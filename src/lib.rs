@@ -30,6 +30,7 @@ pub mod canonical;
 pub mod classify;
 pub mod config;
 pub mod diff;
+pub mod history;
 pub mod incident;
 pub mod message;
 pub mod plausibility;
@@ -55,6 +56,8 @@ pub mod baseline;
 pub mod cycle;
 pub mod daemon;
 pub mod delivery;
+pub mod diagnosis;
+pub mod evidence;
 pub mod status;
 
 // Layer 4: what people touch.

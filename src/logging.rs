@@ -19,17 +19,19 @@ pub use journal::{Journal, SOCKET};
 use line::LogLine;
 
 use crate::clock::{Clock, SystemClock};
+use crate::model::word;
 
-/// What lines look like.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Format {
-    /// Fields for the journal if standard error is the journal, else text.
-    Auto,
-    /// Text.
-    Text,
-    /// One JSON object on each line.
-    Json,
-}
+word!(
+    /// What lines look like.
+    Format {
+        /// Fields for the journal if standard error is the journal, else text.
+        Auto = "auto",
+        /// Text.
+        Text = "text",
+        /// One JSON object on each line.
+        Json = "json",
+    }
+);
 
 /// Starts logging to standard error, or to the journal if that is where standard error leads. Commands are quiet unless asked
 /// (`verbose` 1 for what happens, 2 for everything); the daemon says what it does.
@@ -55,7 +57,7 @@ pub fn start(verbose: u8, is_daemon: bool, format: Format) {
     tracing_subscriber::registry().with(Lines::new(style, io::stderr()).with_filter(ours)).init();
 }
 
-/// What a line is written as.
+/// The form of a line.
 #[derive(Debug)]
 pub enum Style {
     /// Time, level, what happened, fields.
@@ -100,7 +102,7 @@ where
             },
         };
         let mut out = self.out.lock().unwrap_or_else(PoisonError::into_inner);
-        // Nobody is left to be told when this fails.
+        // A failure has nowhere to be reported.
         let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
     }
 }

@@ -43,7 +43,7 @@ use addresses::ParentOutcome;
 use http::RequestError;
 use pages::{ReadBudget, SectionReader};
 
-/// What the vendor answered: untrusted, capped, one entry per section that was asked for.
+/// The responses of the vendor: untrusted, capped, one entry per section that was asked for.
 #[derive(Debug)]
 pub struct Fetched {
     /// Per section, the value of the answer or why there is none.
@@ -57,11 +57,11 @@ pub struct Fetched {
     pub left_out: LeftOut,
     /// The credentials that the vendor does not accept any more, and what it says about each.
     pub refused: BTreeMap<Api, String>,
-    /// What the token says that it may, where it says so.
+    /// The scopes of the token, if it names them.
     pub granted: Option<BTreeSet<String>>,
     /// Requests that left the process.
     pub requests: u64,
-    /// What was asked and answered, request by request.
+    /// The requests and their responses, in order of path and page.
     pub collection: Vec<RequestRecord>,
 }
 
@@ -105,7 +105,7 @@ impl RequestRecord {
     }
 }
 
-/// What is to be read.
+/// The sections to read.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Wanted<'a> {
     /// These sections only.
@@ -209,9 +209,6 @@ enum VendorReader {
 
 impl Reader {
     /// Prepares to read `instance`. Nothing is sent and no secret is read yet.
-    ///
-    /// # Errors
-    /// The HTTP client cannot be made.
     pub fn new(instance: &Instance, limits: Limits) -> Result<Self, ReadError> {
         let table = instance.table();
         let (vendor, rate) = match &instance.source {
@@ -223,7 +220,7 @@ impl Reader {
         Ok(Self { vendor, table, readable: readable.map(|section| section.name.as_str()).collect(), http })
     }
 
-    /// Reads what is `wanted` of all the sections that the configuration selects and has a credential for.
+    /// Reads what is `wanted` of the sections that the configuration selects and has a credential for.
     ///
     /// # Errors
     /// A secret cannot be read or used. What the vendor refuses is no error: it is the outcome of the section.
@@ -235,20 +232,52 @@ impl Reader {
     ) -> Result<Fetched, ReadError> {
         let _reading = self.http.begin()?;
         let before = self.http.requests();
-        let session = match &self.vendor {
-            VendorReader::Clerk(clerk) => Arc::new(ReadSession::new(VendorSession::Clerk(clerk.open()?))),
-            VendorReader::Auth0(auth0) => Arc::new(auth0.open(&self.http, now).await?),
-        };
+        let session = self.open(now).await?;
         let is_wanted = |section: &Section| {
             self.readable.contains(section.name.as_str())
                 && wanted.only.is_none_or(|names| names.contains(&section.name))
                 && !wanted.cached.is_some_and(|names| names.contains(&section.name))
         };
         let (asked, parents) = self.asked(is_wanted);
-        let all = asked.len();
+        let tasks = self.start(&asked, &parents, &session, now);
+        let tell = |done| tell(Progress { done, sections: asked.len(), requests: self.http.requests() - before });
+        let (mut outcomes, late) = self.collect(tasks, before, tell).await;
+        let sections = asked.iter().filter(|section| is_wanted(section)).map(|section| {
+            let outcome = outcomes.remove(section.name.as_str());
+            (section.name.clone(), outcome.map_or_else(|| Err(late.clone()), Arc::unwrap_or_clone))
+        });
+        let sections = sections.collect();
+        Ok(self.fetched(sections, &session, self.http.requests() - before).await)
+    }
 
+    /// Reads the credentials, and fetches a token where one is needed.
+    async fn open(&self, now: DateTime<Utc>) -> Result<Arc<ReadSession>, ReadError> {
+        Ok(match &self.vendor {
+            VendorReader::Clerk(clerk) => Arc::new(ReadSession::new(VendorSession::Clerk(clerk.open()?))),
+            VendorReader::Auth0(auth0) => Arc::new(auth0.open(&self.http, now).await?),
+        })
+    }
+
+    /// The sections to ask for, those included that a wanted one depends on, and which of them others depend on.
+    fn asked(&self, is_wanted: impl Fn(&Section) -> bool) -> (Vec<&'static Section>, BTreeSet<&'static str>) {
+        let sections = self.table.sections();
+        let parents: BTreeSet<&str> =
+            sections.iter().filter(|section| is_wanted(section)).flat_map(Section::parents).collect();
+        let asked = |section: &&Section| is_wanted(section) || parents.contains(section.name.as_str());
+        (sections.iter().filter(asked).collect(), parents)
+    }
+
+    /// Starts one task for each section. Those of `parents` send their outcomes to the sections that depend on them.
+    fn start(
+        &self,
+        asked: &[&'static Section],
+        parents: &BTreeSet<&'static str>,
+        session: &Arc<ReadSession>,
+        now: DateTime<Utc>,
+    ) -> JoinSet<(&'static str, ParentOutcome)> {
         let mut senders: BTreeMap<&str, watch::Sender<Option<ParentOutcome>>> =
             parents.iter().map(|parent| (*parent, watch::Sender::new(None))).collect();
+        // They are dropped with this function: a receiver that is kept would hold a second copy of every parent section.
         let receivers: BTreeMap<&str, _> = senders.iter().map(|(name, sender)| (*name, sender.subscribe())).collect();
         let rooms = Arc::new(ReadBudget::of(self.http.limits()));
         let mut tasks = JoinSet::new();
@@ -258,7 +287,7 @@ impl Reader {
                 http: Arc::clone(&self.http),
                 table: self.table,
                 section,
-                session: Arc::clone(&session),
+                session: Arc::clone(session),
                 now,
             };
             let needed = section.parents().filter_map(|parent| Some((parent, receivers.get(parent)?.clone())));
@@ -272,11 +301,17 @@ impl Reader {
                 (section.name.as_str(), outcome)
             });
         }
-        // A receiver that is kept would hold a second copy of every parent section.
-        drop(receivers);
+        tasks
+    }
 
-        let mut outcomes: BTreeMap<&str, ParentOutcome> = BTreeMap::new();
-        let mut broken = None;
+    /// Collects the outcomes until all are there or the time of the reading is over, and why the others are missing.
+    async fn collect(
+        &self,
+        mut tasks: JoinSet<(&'static str, ParentOutcome)>,
+        before: u64,
+        tell: impl Fn(usize),
+    ) -> (BTreeMap<&'static str, ParentOutcome>, SectionRefusal) {
+        let (mut outcomes, mut broken) = (BTreeMap::new(), None);
         let start = Instant::now();
         loop {
             // The reading ends in time, whatever one endpoint does.
@@ -285,7 +320,7 @@ impl Reader {
                 tasks.shutdown().await;
                 break;
             };
-            tell(Progress { done: outcomes.len(), sections: all, requests: self.http.requests() - before });
+            tell(outcomes.len());
             match tokio::time::timeout(left, tasks.join_next()).await {
                 Ok(Some(Ok((name, outcome)))) => _ = outcomes.insert(name, outcome),
                 // A defect of ours in one section is no reason to be blind in all of them.
@@ -295,36 +330,27 @@ impl Reader {
             }
         }
         let late = || format!("not read within {} s{}", start.elapsed().as_secs(), self.http.trouble());
-        let late = || SectionRefusal::unreachable(broken.clone().unwrap_or_else(late));
-        let sections = asked.iter().filter(|section| is_wanted(section)).map(|section| {
-            let outcome = outcomes.remove(section.name.as_str());
-            (section.name.clone(), outcome.map_or_else(|| Err(late()), Arc::unwrap_or_clone))
-        });
-        let sections = sections.collect();
+        (outcomes, SectionRefusal::unreachable(broken.unwrap_or_else(late)))
+    }
 
+    async fn fetched(
+        &self,
+        sections: BTreeMap<String, Result<Value, SectionRefusal>>,
+        session: &ReadSession,
+        requests: u64,
+    ) -> Fetched {
         let (resource, mismatch) = match &self.vendor {
             VendorReader::Clerk(clerk) => (clerk.resource(&sections), clerk.mismatch(&sections)),
             VendorReader::Auth0(auth0) => (auth0.resource(), None),
         };
-        let mut collection = self.http.take_records();
-        collection.sort_by(|one, other| (&one.path, one.page).cmp(&(&other.path, other.page)));
-        let refused = session.dead_credentials();
-        let left_out = session.left_out().clone();
         let granted = match &session.vendor {
             VendorSession::Clerk(_) => None,
             VendorSession::Auth0(session) => session.granted().await,
         };
-        let requests = self.http.requests() - before;
-        Ok(Fetched { sections, resource, mismatch, left_out, refused, granted, requests, collection })
-    }
-
-    /// The sections to ask for, those included that a wanted one depends on, and which of them others depend on.
-    fn asked(&self, is_wanted: impl Fn(&Section) -> bool) -> (Vec<&'static Section>, BTreeSet<&'static str>) {
-        let sections = self.table.sections();
-        let parents: BTreeSet<&str> =
-            sections.iter().filter(|section| is_wanted(section)).flat_map(Section::parents).collect();
-        let asked = |section: &&Section| is_wanted(section) || parents.contains(section.name.as_str());
-        (sections.iter().filter(asked).collect(), parents)
+        let mut collection = self.http.take_records();
+        collection.sort_by(|one, other| (&one.path, one.page).cmp(&(&other.path, other.page)));
+        let (refused, left_out) = (session.dead_credentials(), session.left_out().clone());
+        Fetched { sections, resource, mismatch, left_out, refused, granted, requests, collection }
     }
 }
 
@@ -353,13 +379,13 @@ async fn read_section(
 /// The credentials of one cycle.
 struct ReadSession {
     vendor: VendorSession,
-    /// What the vendor makes of each API's credential.
+    /// The state of each API's credential.
     credentials: Mutex<BTreeMap<Api, CredentialState>>,
     /// Objects that were refused as if they were not there.
     left_out: Mutex<LeftOut>,
 }
 
-/// What the vendor makes of a credential, as far as this cycle knows.
+/// Whether the vendor accepts a credential, as far as this cycle knows.
 #[derive(Default)]
 struct CredentialState {
     /// It was accepted somewhere: an address that refuses it speaks for itself only.
@@ -368,7 +394,7 @@ struct CredentialState {
     is_final: bool,
     /// The addresses that refused it.
     refused_at: BTreeSet<String>,
-    /// What the first of them said.
+    /// The first refusal.
     refusal: Option<SectionRefusal>,
 }
 

@@ -85,9 +85,6 @@ pub fn body(kind: &ReceiverKind, message: &Message) -> Option<Body> {
 
 impl Sender {
     /// Prepares to send to `receiver`. Nothing is sent and no secret is read yet.
-    ///
-    /// # Errors
-    /// The TLS trust store is missing, or the sender's address is unusable.
     pub fn new(receiver: &Receiver) -> Result<Self, BadReceiver> {
         let proxy = &receiver.proxy;
         let transport = match &receiver.kind {
@@ -103,9 +100,6 @@ impl Sender {
     }
 
     /// Speaks with a mail relay up to where a mail would be sent; what else takes messages is only heard when there is one.
-    ///
-    /// # Errors
-    /// Why not, and whether the relay refuses name and password.
     pub async fn check(&self) -> Result<(), CheckError> {
         let Transport::Mail(mailer) = &self.transport else { return Ok(()) };
         mailer.check().await.map_err(|(is_login, reason)| CheckError { is_login, reason })

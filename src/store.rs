@@ -38,7 +38,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 pub use audit::contradiction;
 pub use backup::FullCheck;
 use chrono::{DateTime, Utc};
-use events::Event;
+use events::Record;
 use memory::Memory;
 pub use open::make_folder;
 use rusqlite::{Connection, ErrorCode, TransactionBehavior};
@@ -245,7 +245,7 @@ pub struct Store {
 
 /// One state of the database, seen or changed as a whole.
 pub struct Transaction<'c> {
-    inner: rusqlite::Transaction<'c>,
+    sql: rusqlite::Transaction<'c>,
     memory: &'c Mutex<Memory>,
     key: &'c FingerprintKey,
 }
@@ -323,7 +323,7 @@ impl Store {
     /// What `error` comes from: if something was planted in the schema, whatever fails fails because of it.
     #[must_use]
     pub fn explained(&self, error: StoreError) -> StoreError {
-        match self.read(|tx| check_schema(tx)) {
+        match self.read(check_schema) {
             Err(planted @ StoreError::Schema(_)) => planted,
             _ => error,
         }
@@ -405,8 +405,8 @@ impl Store {
             }
             return written.map(|(outcome, _)| outcome);
         }
-        let inner = connection.transaction_with_behavior(behavior).map_err(StoreError::from)?;
-        let transaction = Transaction { inner, memory: &self.memory, key: &self.key };
+        let sql = connection.transaction_with_behavior(behavior).map_err(StoreError::from)?;
+        let transaction = Transaction { sql, memory: &self.memory, key: &self.key };
         // Nothing was changed, and whatever is wrong with the file was answered by what read it.
         work(&transaction)
     }
@@ -417,15 +417,15 @@ impl Store {
         connection: &mut Connection,
         work: impl FnOnce(&Transaction<'_>) -> Result<T, E>,
     ) -> Result<(T, u64), E> {
-        let inner = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(StoreError::from)?;
-        let transaction = Transaction { inner, memory: &self.memory, key: &self.key };
+        let sql = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(StoreError::from)?;
+        let transaction = Transaction { sql, memory: &self.memory, key: &self.key };
         let before = events::mark(&transaction)?.map_or(0, |mark| mark.size);
         let outcome = work(&transaction)?;
         let recorded = events::after(&transaction, before)?;
-        high_water::expect_from_now_on(&transaction)?;
+        high_water::expect_from_now_on(&transaction.sql)?;
         transaction.commit()?;
         // Said when it is certain, and not before.
-        for Event { seq, kind, instance, data, .. } in &recorded {
+        for Record { seq, kind, instance, data, .. } in &recorded {
             Recorded { seq: *seq, kind, instance: instance.as_ref(), data }.observe();
         }
         let raised = high_water::raise(connection);

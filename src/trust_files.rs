@@ -11,7 +11,7 @@ use crate::store::StoreError;
 use crate::store::space::is_out_of_files;
 use crate::trust::{AllowedSigners, Policy, RevokedKeys, Rules, Untrusted};
 
-/// What the files say, or why they cannot be used.
+/// The content of the files, or why they cannot be used.
 #[derive(Debug)]
 pub struct TrustFiles {
     content: Result<Content, BadTrustFile>,
@@ -73,9 +73,6 @@ impl TrustFiles {
     }
 
     /// The policy they state.
-    ///
-    /// # Errors
-    /// A file cannot be read or is malformed: then no signature counts.
     pub fn policy(&self) -> Result<Policy<'_>, Untrusted> {
         match &self.content {
             Ok(content) => Ok(Policy { signers: &content.signers, revoked: &content.revoked, rules: &content.rules }),
@@ -84,9 +81,6 @@ impl TrustFiles {
     }
 
     /// Who may sign.
-    ///
-    /// # Errors
-    /// As [`TrustFiles::policy`].
     pub fn signers(&self) -> Result<&AllowedSigners, BadTrustFile> {
         self.content.as_ref().map(|content| &content.signers).map_err(Clone::clone)
     }
@@ -109,10 +103,7 @@ fn content(
 /// The largest file that a configuration names and that is read whole.
 const LARGEST: u64 = 4 << 20;
 
-/// What is in a file that a person names, of no more than 4 MiB.
-///
-/// # Errors
-/// It is larger, or cannot be read.
+/// The content of a file that a person names, of no more than 4 MiB.
 pub fn read_whole(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     fs::File::open(path)?.take(LARGEST + 1).read_to_end(&mut bytes)?;

@@ -12,9 +12,9 @@ use rustix::fs::OFlags;
 use rustix::process::geteuid;
 use tempfile::NamedTempFile;
 
-/// What others may do with a file that they could use before: read it, and never write it.
+/// The access that others keep to a file that they could use before: to read it, and never to write it.
 const WIDEST: u32 = 0o755;
-/// What every file allows its owner, and a new one allows nobody else.
+/// The access of the owner to every file, and all access to a new one.
 const PRIVATE: u32 = 0o600;
 
 /// New content beside the file that it will be. It is removed unless it takes the place.
@@ -53,9 +53,6 @@ impl WholeFile {
     }
 
     /// Takes the place of what is there, on the disk before this returns.
-    ///
-    /// # Errors
-    /// The folder cannot be written, or a folder is in the place.
     pub fn take_place(self) -> io::Result<()> {
         // Nothing is left for the drop of `content` to remove.
         fs::rename(self.content.path(), &self.path)?;
@@ -73,9 +70,6 @@ impl WholeFile {
 }
 
 /// Writes the file at `path`, whole or not at all: see [`WholeFile::prepare`].
-///
-/// # Errors
-/// The folder cannot be written, or the disk is full.
 pub fn write(path: &Path, content: &[u8], like: Option<&Path>) -> io::Result<()> {
     WholeFile::prepare(path, content, like)?.take_place()
 }
@@ -110,9 +104,6 @@ pub fn open_in_place(path: &Path, like: &Path) -> io::Result<File> {
 }
 
 /// Waits until names in the folder of `path` are on the disk: a file that was synchronised can still lose its name.
-///
-/// # Errors
-/// The folder cannot be opened, or the disk fails.
 pub fn sync_folder_of(path: &Path) -> io::Result<()> {
     File::open(folder_of(path))?.sync_all()
 }

@@ -17,13 +17,14 @@ use authdrift::approval::{Proposal, SigningKey, sign};
 use authdrift::backoff::DELIVERY_PAUSES;
 use authdrift::canonical::{self, Document};
 use authdrift::classify::Catalogue;
-use authdrift::cli::service::doctor::Check;
 use authdrift::config::{self, Sources};
+use authdrift::diagnosis::Check;
+use authdrift::history::EVENT_KINDS;
 use authdrift::message::event_types::EVENT_TYPES;
 use authdrift::model::{Digest, HistoryMark, InstanceId, Pattern, Provider, State};
 use authdrift::sections::{Depth, Table};
 use authdrift::snapshot::{Manifest, SectionMark, digest_of};
-use authdrift::telemetry::{HISTORY, OBSERVABLES, message_id, metrics};
+use authdrift::telemetry::{OBSERVABLES, message_id, metrics};
 use authdrift::trust::statement::Subject;
 use clap::CommandFactory;
 use serde_json::json;
@@ -127,8 +128,8 @@ fn the_metrics_and_the_events_of_the_log_are_listed() {
     check_generated("docs/monitoring.md", "metrics", &table);
 
     let mut table = "| Event | `MESSAGE_ID` | Level | What happened |\n|---|---|---|---|\n".to_owned();
-    for kind in HISTORY {
-        let level = kind.level.map_or("below".to_owned(), |level| level.as_str().to_ascii_lowercase());
+    for kind in EVENT_KINDS {
+        let level = kind.level.map_or("below".to_owned(), |level| level.to_string());
         writeln!(table, "| `{}` | `{}` | {level} | {} |", kind.name, message_id(kind.name), kind.meaning).unwrap();
     }
     check_generated("docs/monitoring.md", "history-events", &table);
@@ -441,7 +442,7 @@ fn signed_proposal(folder: &Path) -> Digest {
     };
     let identity = subject.identity();
     let catalogue = Catalogue::of(Provider::Auth0, None).unwrap();
-    let mut proposal = Proposal::new(subject, None, &documents, BTreeMap::new(), &catalogue, None);
+    let mut proposal = Proposal::new(subject, None, &documents, &catalogue);
     let signer = SigningKey::of_key(&key, None, Some("alice@example.test")).unwrap();
     sign(&mut proposal, &signer, "CHG-7 für alle", "2026-11-22T04:00:00Z".parse().unwrap()).unwrap();
     proposal.write(&folder.join("prod.json")).unwrap();

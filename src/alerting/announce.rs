@@ -12,12 +12,11 @@ use crate::config::{Config, Filter, Receiver};
 use crate::host::hostname;
 use crate::incident::{Drift, DriftStep, Muting, Notification, NotificationLog, SectionKind, Status, Transition};
 use crate::message::{
-    Alert, ApprovedBaseline, Entry, EntryChange, EntryStatus, Message, Notice, SectionEntry, SectionStatus, Window,
+    Alert, ApprovedBaseline, Entry, EntryChange, EntryStatus, Item, Message, Notice, SectionStatus, Window,
     fold::grouped,
 };
 use crate::model::{Digest, HistoryMark, InstanceId, Severity};
 use crate::receiver;
-use crate::sections::Table;
 use crate::store::instances::InstanceRow;
 use crate::store::outbox;
 use crate::store::{StoreError, Transaction, drifts, events, history, news};
@@ -51,21 +50,22 @@ pub fn announce(
     let open = drifts::count_open(tx, row)?;
     let mut entries = entries(origin, &told.transitions);
     count_still_open(tx, row, origin, &mut entries)?;
+    let untrusted = told.untrusted.into_iter().map(Item::Untrusted);
+    let trust = untrusted.chain(told.trusted_again.then_some(Item::TrustedAgain));
+    let items = trust.chain(entries.into_iter().map(Item::Setting));
+    let items = items.chain(told.sections.into_iter().map(Item::Section));
+    let items = items.chain(told.notices.into_iter().map(Item::Notice));
     let mut alert = Alert {
         instance: Some(origin.instance.clone()),
         resource: origin.resource.to_owned(),
         baseline: origin.baseline.as_ref().map(approved_baseline),
-        untrusted: told.untrusted,
-        trusted_again: told.trusted_again,
         window: window(&told.transitions),
-        entries,
-        sections: told.sections,
-        notices: told.notices,
+        items: items.collect(),
         open,
         ..about_nothing(tx, origin.at)?
     };
-    if !alert.is_empty() {
-        alert.approvers_needed = approvers_needed(tx, row, origin, &alert.sections)?;
+    if !alert.items.is_empty() {
+        alert.approvers_needed = approvers_needed(tx, row, origin, &alert.items)?;
         for receiver in &origin.config.receivers {
             if let Some(alert) = share(&alert, receiver, &origin.config.receivers) {
                 post(tx, row, receiver, alert, origin.at)?;
@@ -96,7 +96,11 @@ pub fn tell(
     except: Option<&str>,
     at: DateTime<Utc>,
 ) -> Result<(), StoreError> {
-    let alert = Alert { instance: instance.cloned(), notices: notices.to_vec(), ..about_nothing(tx, at)? };
+    let alert = Alert {
+        instance: instance.cloned(),
+        items: notices.iter().cloned().map(Item::Notice).collect(),
+        ..about_nothing(tx, at)?
+    };
     for receiver in config.receivers.iter().filter(|receiver| except != Some(receiver.name.as_str())) {
         if let Some(alert) = share(&alert, receiver, &config.receivers) {
             keep(tx, receiver, alert, at)?;
@@ -115,7 +119,8 @@ pub fn tell_one(
     notices: Vec<Notice>,
     at: DateTime<Utc>,
 ) -> Result<(), StoreError> {
-    keep(tx, receiver, Alert { notices, ..about_nothing(tx, at)? }, at)
+    let items = notices.into_iter().map(Item::Notice).collect();
+    keep(tx, receiver, Alert { items, ..about_nothing(tx, at)? }, at)
 }
 
 /// The number of approvers that everything open needs. A section that is new to the baseline may hold anything.
@@ -123,10 +128,10 @@ fn approvers_needed(
     tx: &Transaction<'_>,
     row: InstanceRow,
     origin: &Origin<'_>,
-    sections: &[SectionEntry],
+    items: &[Item],
 ) -> Result<usize, StoreError> {
     let rules = &origin.config.approval.rules;
-    if rules.least() == rules.most() || sections.iter().any(|section| section.news == SectionStatus::Unbaselined) {
+    if rules.least() == rules.most() || items.iter().any(is_unbaselined) {
         return Ok(rules.most());
     }
     let severity = |drift: Drift| origin.findings.of(&drift.change).meaning.severity;
@@ -183,22 +188,19 @@ fn share(alert: &Alert, receiver: &Receiver, receivers: &[Receiver]) -> Option<A
         of(receiver) || receiver.is_default && !receivers.iter().any(of)
     };
     let mut wanted = alert.clone();
-    wanted.entries.retain(|entry| {
-        wants(&|filter| {
+    wanted.items.retain(|item| match item {
+        Item::Setting(entry) => wants(&|filter| {
             entry.meaning.severity >= filter.min_severity
                 && filter.categories.as_ref().is_none_or(|categories| entry.is_of(categories))
-        })
+        }),
+        // Blindness and its end go to every receiver, so that a missing alert is never mistaken for safety.
+        _ => wants(&|filter| !is_unbaselined(item) || filter.min_severity == Severity::Info),
     });
-    // Blindness and its end go to every receiver, so that a missing alert is never mistaken for safety.
-    wanted.sections.retain(|section| {
-        let is_new = section.news == SectionStatus::Unbaselined;
-        wants(&|filter| !is_new || filter.min_severity == Severity::Info)
-    });
-    if !wants(&|_| true) {
-        wanted.notices.clear();
-        (wanted.untrusted, wanted.trusted_again) = (None, false);
-    }
-    (!wanted.is_empty()).then_some(wanted)
+    (!wanted.items.is_empty()).then_some(wanted)
+}
+
+fn is_unbaselined(item: &Item) -> bool {
+    matches!(item, Item::Section(section) if section.news == SectionStatus::Unbaselined)
 }
 
 /// An alert about the program itself passes every filter.
@@ -217,7 +219,7 @@ fn entries(origin: &Origin<'_>, transitions: &[Transition]) -> Vec<Entry> {
         entries.push(entry(news, transition, until));
         changes.push(change);
     }
-    let causes = causes(Table::of(origin.instance.provider), &changes);
+    let causes = causes(origin.findings.catalogue().table(), &changes);
     let joined = entries.iter().zip(causes).map(|(entry, cause)| {
         // The whole is as severe as its worst part, and a filter by category looks at every part.
         let cause = cause.and_then(|cause| entries.get(cause)).filter(|cause| cause.news == entry.news);

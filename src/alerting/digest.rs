@@ -3,16 +3,18 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::tell_one;
 use crate::clock::written;
 use crate::config::{Config, Instance, Receiver};
+use crate::history::Event;
+use crate::history::data::SentDigest;
 use crate::message::{Notice, NoticeKind};
 use crate::model::{Severity, display_safe};
 use crate::schedule::is_time_again;
 use crate::status::{InstanceStatus, Statuses};
-use crate::store::events::{self, Event};
+use crate::store::events::{self, Record};
 use crate::store::{StoreError, Transaction, history};
 
 /// Puts the digests that are due into the outbox.
@@ -27,7 +29,7 @@ pub fn send_due_digests(
 ) -> Result<(), StoreError> {
     for receiver in &config.receivers {
         let Some(cron) = &receiver.digest else { continue };
-        let is_to_it = |event: &Event| event.data.get("receiver").and_then(Value::as_str) == Some(&receiver.name);
+        let is_to_it = |event: &Record| event.data.get("receiver").and_then(Value::as_str) == Some(&receiver.name);
         let last = history::newest(tx, "digest.sent", is_to_it)?;
         if is_time_again(cron, last.as_ref().and_then(|last| last.at.parse().ok()), now) {
             send_digest(tx, receiver, statuses, last.as_ref(), now)?;
@@ -41,7 +43,7 @@ fn send_digest(
     tx: &Transaction<'_>,
     receiver: &Receiver,
     statuses: &Statuses,
-    last: Option<&Event>,
+    last: Option<&Record>,
     now: DateTime<Utc>,
 ) -> Result<(), StoreError> {
     let before = last.and_then(|last| last.data.get("number")?.as_u64()).unwrap_or_default();
@@ -70,8 +72,8 @@ fn send_digest(
         text: format!("{before}{next}"),
     };
     notices.insert(0, summary);
-    let data = json!({ "receiver": receiver.name, "number": number });
-    events::append(tx, now, "digest.sent", None, data)?;
+    let sent = SentDigest { receiver: receiver.name.clone(), number };
+    events::append(tx, now, None, &Event::DigestSent(sent))?;
     tell_one(tx, receiver, notices, now)
 }
 

@@ -4,9 +4,17 @@ use chrono::{DateTime, Utc};
 
 use super::tell;
 use crate::config::Config;
+use crate::history::Event;
+use crate::history::data::FreeSpace;
+use crate::incident::IncidentSubject;
 use crate::message::{Notice, NoticeKind};
-use crate::store::space::{self, Space};
-use crate::store::{StoreError, Transaction};
+use crate::store::events::{self, Record};
+use crate::store::space::Space;
+use crate::store::{StoreError, Transaction, history};
+
+/// Bytes from which on there is enough space again: more than [`crate::store::space::LOW`], or every file that comes and goes
+/// would cause a notice.
+const ENOUGH: u64 = 288 << 20;
 
 /// Notes how much room is left, tells everybody once when it is little and when it is enough again, and answers whether
 /// a snapshot may be kept.
@@ -22,9 +30,77 @@ pub fn has_room(
     free: Option<u64>,
 ) -> Result<bool, StoreError> {
     let Some(free) = free else { return Ok(true) };
-    if let Some(kind @ (NoticeKind::StorageLow | NoticeKind::StorageRecovered)) = space::note(tx, at, free)? {
+    if let Some(kind @ (NoticeKind::StorageLow | NoticeKind::StorageRecovered)) = record_step(tx, at, free)? {
         let path = config.store.display().to_string();
         tell(tx, config, None, &[Notice::of_storage(kind, &path, Some(free), "")], None, at)?;
     }
     Ok(Space::of(free) != Space::Full)
+}
+
+/// Records in the history that the free space became too little or enough; answers the notice that is due.
+fn record_step(tx: &Transaction<'_>, at: DateTime<Utc>, free: u64) -> Result<Option<NoticeKind>, StoreError> {
+    let walk = tx.history()?;
+    let space = FreeSpace { free: Some(free), told: None };
+    let low = || (NoticeKind::StorageLow, Event::StorageLow(space.clone()));
+    let problem = match Space::of(free) {
+        Space::Full => Some((NoticeKind::StorageFull, Event::StorageFull(space.clone()))),
+        Space::Low => Some(low()),
+        // It is over when there is enough space, and does not begin before there is too little.
+        Space::Ample => (free < ENOUGH && walk.incidents().get(&IncidentSubject::Disk).is_some()).then(low),
+    };
+    let state = problem.as_ref().map(|(_, event)| event.kind());
+    if walk.incidents().step(&IncidentSubject::Disk, state, at).is_none() {
+        return Ok(None);
+    }
+    let (kind, event) = problem.unwrap_or((NoticeKind::StorageRecovered, Event::StorageRecovered(space)));
+    events::append(tx, at, None, &event)?;
+    Ok(Some(kind))
+}
+
+/// Records in the history that receivers were notified past it, at `told`, that the disk is full, so that the end is notified
+/// too.
+///
+/// # Errors
+/// The database cannot be written.
+pub fn record_full_disk(tx: &Transaction<'_>, told: DateTime<Utc>, at: DateTime<Utc>) -> Result<(), StoreError> {
+    let newest = history::newest(tx, "storage.", |_| true)?;
+    let is_over = |event: &Record| {
+        event.kind == "storage.recovered" && event.at.parse::<DateTime<Utc>>().is_ok_and(|over| over < told)
+    };
+    if newest.as_ref().is_none_or(is_over) {
+        let space = FreeSpace { free: None, told: Some(told.into()) };
+        events::append(tx, at, None, &Event::StorageFull(space))?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Store;
+
+    #[test]
+    fn each_step_is_news_once_and_the_edge_is_wide() {
+        let store = Store::temporary().unwrap();
+        let mib = |mib: u64| mib << 20;
+        let note = |free| store.write(|tx| record_step(tx, DateTime::default(), mib(free))).unwrap();
+        let steps = [
+            (300, None),
+            (255, Some(NoticeKind::StorageLow)),
+            (100, None),
+            (270, None),
+            (63, Some(NoticeKind::StorageFull)),
+            (10, None),
+            (70, Some(NoticeKind::StorageLow)),
+            (287, None),
+            (288, Some(NoticeKind::StorageRecovered)),
+            (288, None),
+            (1, Some(NoticeKind::StorageFull)),
+            (260, Some(NoticeKind::StorageLow)),
+            (900, Some(NoticeKind::StorageRecovered)),
+        ];
+        for (free, expected) in steps {
+            assert_eq!(note(free), expected, "{free} MiB");
+        }
+    }
 }

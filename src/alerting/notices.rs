@@ -6,11 +6,13 @@ use serde_json::{Value, json};
 use super::announce::tell;
 use crate::clock::written;
 use crate::config::Config;
+use crate::history::Event;
+use crate::history::data::{ApprovalEnd, TrustDigests, UnusableStorage};
+use crate::incident::IncidentSubject;
 use crate::message::{Notice, NoticeKind};
 use crate::model::{Digest, InstanceId};
 use crate::store::belief::{self, Jump};
-use crate::store::events::{self, Event};
-use crate::store::{StoreError, Transaction, history};
+use crate::store::{StoreError, Transaction, events, history};
 use crate::trust::Approved;
 use crate::trust_files::TrustFiles;
 
@@ -19,20 +21,21 @@ const ENDING: TimeDelta = TimeDelta::hours(24);
 
 /// Notes in the history which files say who may approve; if they are not the ones of before, everybody is to hear it.
 pub fn of_trust(tx: &Transaction<'_>, trust: &TrustFiles, at: DateTime<Utc>) -> Result<Option<Notice>, StoreError> {
-    let now = json!({ "allowed_signers": trust.allowed_signers, "revoked_keys": trust.revoked_keys });
+    let now = TrustDigests { allowed_signers: trust.allowed_signers.clone(), revoked_keys: trust.revoked_keys.clone() };
+    let data = json!(now);
     let Some(before) = history::newest(tx, "trust.", |_| true)? else {
-        events::append(tx, at, "trust.known", None, now)?;
+        events::append(tx, at, None, &Event::TrustKnown(now))?;
         return Ok(None);
     };
     let changed: Vec<String> = ["allowed_signers", "revoked_keys"]
         .into_iter()
-        .filter(|file| before.data.get(*file) != now.get(*file))
-        .map(|file| format!("{file} was {} and is {}", short(before.data.get(file)), short(now.get(file))))
+        .filter(|file| before.data.get(*file) != data.get(*file))
+        .map(|file| format!("{file} was {} and is {}", short(before.data.get(file)), short(data.get(file))))
         .collect();
     if changed.is_empty() {
         return Ok(None);
     }
-    events::append(tx, at, "trust.changed", None, now)?;
+    events::append(tx, at, None, &Event::TrustChanged(now))?;
     Ok(Some(Notice { kind: NoticeKind::TrustChanged, subject: String::new(), text: changed.join("; ") }))
 }
 
@@ -72,15 +75,12 @@ pub fn of_damage(
     reason: &str,
     at: DateTime<Utc>,
 ) -> Result<Option<Notice>, StoreError> {
-    let data = json!({ "reason": reason });
-    let is_fresh = |event: &Event| {
-        let told = event.at.parse::<DateTime<Utc>>();
-        told.is_ok_and(|told| told <= at && at - told < TimeDelta::days(1))
-    };
-    if history::newest_of(tx, instance, "storage.unusable", |event| event.data == data && is_fresh(event))?.is_some() {
+    let subject = IncidentSubject::Storage(instance.clone(), reason.to_owned());
+    let event = Event::StorageUnusable(UnusableStorage { reason: reason.to_owned() });
+    if tx.history()?.incidents().step(&subject, Some(event.kind()), at).is_none() {
         return Ok(None);
     }
-    events::append(tx, at, "storage.unusable", Some(instance), data)?;
+    events::append(tx, at, Some(instance), &event)?;
     let text = format!("{reason}; what was read now was not compared with it");
     Ok(Some(Notice { kind: NoticeKind::StorageFailed, subject: String::new(), text }))
 }
@@ -104,11 +104,12 @@ pub fn of_approval_ends(
         if at < notice_from || at >= end.0 {
             continue;
         }
-        let data = json!({ "path": path, "until": written(end.0) });
-        let is_told = |event: &Event| event.data == data;
-        if history::newest_of(tx, instance, "approval.ending", is_told)?.is_none() {
-            events::append(tx, at, "approval.ending", Some(instance), data.clone())?;
-            let text = format!("{path} is approved until {}", written(end.0));
+        let subject = IncidentSubject::Approval(instance.clone(), path.to_string());
+        let until = written(end.0);
+        if tx.history()?.incidents().step(&subject, Some(&until), at).is_some() {
+            let event = Event::ApprovalEnding(ApprovalEnd { path: path.clone(), until: end.0.into() });
+            events::append(tx, at, Some(instance), &event)?;
+            let text = format!("{path} is approved until {until}");
             notices.push(Notice { kind: NoticeKind::ApprovalEnding, subject: String::new(), text });
         }
     }

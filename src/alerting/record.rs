@@ -1,15 +1,16 @@
 //! The steps of drifts in the table and in the history.
 
 use chrono::{DateTime, Utc};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::classify::FindingSet;
-use crate::clock::written;
 use crate::diff::Change;
-use crate::incident::{self, DriftStep, Muting, Notification, NotificationLog, Transition};
-use crate::model::{InstanceId, Severity};
+use crate::history::Event;
+use crate::history::data::{DriftChange, DriftNotice, SilencedDrift};
+use crate::incident::{self, Drift, DriftStep, Muting, Notification, NotificationLog, Status, Transition};
+use crate::model::{InstanceId, Severity, SilenceId};
 use crate::store::instances::InstanceRow;
-use crate::store::{StoreError, Transaction, drifts, events, silences};
+use crate::store::{StoreError, Transaction, drifts, events};
 
 /// The worst reported severity of the drift of `change` since it opened.
 pub fn worst_of(findings: &FindingSet<'_>, log: &NotificationLog, change: &Change) -> Severity {
@@ -32,41 +33,28 @@ pub fn record_transitions(
 ) -> Result<Vec<Transition>, StoreError> {
     let mut news = Vec::new();
     for transition in steps {
-        let only_told = match transition.notification {
-            Notification::Reminder => Some("drift.reminded"),
-            Notification::Flapping => Some("drift.flapping"),
-            Notification::Stabilised => Some("drift.settled"),
-            Notification::Deferred(_) => Some("drift.told"),
-            Notification::Step | Notification::Nothing => None,
-        };
-        if let Some(kind) = step_kind(&transition) {
+        let drift = &transition.drift;
+        if let Some(event) = step_event(transition.step, drift) {
             drifts::keep(tx, row, &transition)?;
-            let mut data = incident::as_json(&transition.drift.change);
-            if let Some(data) = data.as_object_mut() {
-                data.insert("drift".to_owned(), json!(transition.drift.id));
-                if !transition.drift.closed_by.is_empty() {
-                    data.insert("by".to_owned(), json!(transition.drift.closed_by));
-                }
-                if matches!(transition.step, DriftStep::Opened | DriftStep::Reopened) {
-                    data.insert("last_good".to_owned(), json!(transition.drift.last_good.map(written)));
-                }
-            }
-            events::append(tx, at, kind, Some(id), data)
-                .map_err(|error| error.of_section(transition.drift.change.section()))?;
+            events::append(tx, at, Some(id), &event).map_err(|error| error.of_section(drift.change.section()))?;
             let is_new = transition.step != DriftStep::Ended;
-            let silence = match &transition.muting {
-                Muting::Silenced(silence) if is_new => Some((silences::SILENCED, silence)),
-                Muting::Escalated { window, .. } if is_new => Some((silences::UNEXPECTED, window)),
+            let silenced = |silence: &SilenceId| SilencedDrift { drift: drift.id.clone(), silence: silence.clone() };
+            let muted = match &transition.muting {
+                Muting::Silenced(silence) if is_new => Some(Event::DriftSilenced(silenced(silence))),
+                Muting::Escalated { window, .. } if is_new => Some(Event::DriftUnexpected(silenced(window))),
                 _ => None,
             };
-            if let Some((kind, silence)) = silence {
-                let data = json!({ "drift": transition.drift.id, "silence": silence });
-                events::append(tx, at, kind, Some(id), data)?;
-            }
+            muted.map_or(Ok(()), |event| events::append(tx, at, Some(id), &event).map(drop))?;
         }
-        if let Some(kind) = only_told {
-            events::append(tx, at, kind, Some(id), json!({ "drift": transition.drift.id }))?;
-        }
+        let notice = DriftNotice { drift: drift.id.clone() };
+        let notified = match transition.notification {
+            Notification::Reminder => Some(Event::DriftReminded(notice)),
+            Notification::Flapping => Some(Event::DriftFlapping(notice)),
+            Notification::Stabilised => Some(Event::DriftSettled(notice)),
+            Notification::Deferred(_) => Some(Event::DriftTold(notice)),
+            Notification::Step | Notification::Nothing => None,
+        };
+        notified.map_or(Ok(()), |event| events::append(tx, at, Some(id), &event).map(drop))?;
         if transition.notification != Notification::Nothing {
             news.push(transition);
         }
@@ -74,16 +62,17 @@ pub fn record_transitions(
     Ok(news)
 }
 
-/// The event that says which step a drift took.
-fn step_kind(transition: &Transition) -> Option<&'static str> {
-    Some(match transition.step {
-        DriftStep::Unchanged => return None,
-        DriftStep::Opened => "drift.opened",
-        DriftStep::Reopened => "drift.reopened",
-        DriftStep::Changed => "drift.changed",
-        DriftStep::Ended => match transition.drift.status {
-            incident::Status::Approved => "drift.approved",
-            _ => "drift.reverted",
-        },
+/// The event that says that `drift` took `step`.
+fn step_event(step: DriftStep, drift: &Drift) -> Option<Event> {
+    let mut change = DriftChange::new(&drift.id, &drift.change);
+    change.by.clone_from(&drift.closed_by);
+    change.last_good = matches!(step, DriftStep::Opened | DriftStep::Reopened).then(|| drift.last_good.map(Into::into));
+    Some(match (step, drift.status) {
+        (DriftStep::Unchanged, _) => return None,
+        (DriftStep::Opened, _) => Event::DriftOpened(change),
+        (DriftStep::Reopened, _) => Event::DriftReopened(change),
+        (DriftStep::Changed, _) => Event::DriftChanged(change),
+        (DriftStep::Ended, Status::Approved) => Event::DriftApproved(change),
+        (DriftStep::Ended, _) => Event::DriftReverted(change),
     })
 }

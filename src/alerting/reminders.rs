@@ -4,15 +4,15 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
-use serde_json::json;
 
 use crate::clock::written;
-use crate::incident::{SectionKind, is_reminder_due};
+use crate::history::Event;
+use crate::history::data::BlindReminder;
+use crate::incident::SectionKind;
 use crate::message::{Notice, NoticeKind, listed};
-use crate::model::{InstanceId, Severity, display_safe};
-use crate::store::events::{self, REMINDED};
+use crate::model::{InstanceId, display_safe};
 use crate::store::instances::InstanceRow;
-use crate::store::{StoreError, Transaction, history, news};
+use crate::store::{StoreError, Transaction, events, news};
 
 /// The reminder that is due at `at`, if one is; `untrusted` says why the baseline cannot be trusted, if it cannot.
 ///
@@ -32,13 +32,13 @@ pub fn reminder(
         .filter(|(_, incident)| incident.is_told && incident.kind != SectionKind::Unbaselined)
         .map(|(name, incident)| (name, incident.since))
         .collect();
-    let severity = match (untrusted, told.is_empty()) {
-        (Some(_), _) => Severity::Critical,
-        (None, false) => Severity::High,
-        (None, true) => return Ok(None),
-    };
-    let Some((last, reminders)) = last_told(tx, id, untrusted.is_some())? else { return Ok(None) };
-    if !is_reminder_due(severity, reminders, last, at) {
+    if untrusted.is_none() && told.is_empty() {
+        return Ok(None);
+    }
+    // What comes and goes meanwhile cannot put a reminder off.
+    let is_due =
+        tx.history()?.incidents().oldest_unseen(id).is_some_and(|(subject, first)| first.is_due(subject.repeat(), at));
+    if !is_due {
         return Ok(None);
     }
     let mut clauses = Vec::new();
@@ -49,28 +49,7 @@ pub fn reminder(
         let names: Vec<String> = told.iter().map(|(name, _)| display_safe(name)).collect();
         clauses.push(format!("not read since {}: {}", written(since), listed(&names, "section")));
     }
-    events::append(tx, at, REMINDED, Some(id), json!({ "sections": told.len(), "untrusted": untrusted.is_some() }))?;
+    let reminder = BlindReminder { sections: told.len(), untrusted: untrusted.is_some() };
+    events::append(tx, at, Some(id), &Event::InstanceStillUnseen(reminder))?;
     Ok(Some(Notice { kind: NoticeKind::StillUnseen, subject: String::new(), text: clauses.join("; ") }))
-}
-
-/// When people last heard of what has been unseen for longest, and how many reminders of it that makes. What comes and goes
-/// meanwhile cannot put them off.
-fn last_told(
-    tx: &Transaction<'_>,
-    id: &InstanceId,
-    is_untrusted: bool,
-) -> Result<Option<(DateTime<Utc>, usize)>, StoreError> {
-    let untrusted = match is_untrusted {
-        true => history::newest_of(tx, id, "baseline.", |event| event.kind == "baseline.untrusted")?,
-        false => None,
-    };
-    let first = {
-        let walk = tx.history()?;
-        let first = walk.unseen(id).chain(&untrusted).min_by_key(|event| event.seq);
-        first.map(|first| (first.seq, first.at.clone()))
-    };
-    let Some((began, at)) = first else { return Ok(None) };
-    let reminders: Vec<_> = history::reminders(tx, id)?.into_iter().filter(|(seq, _)| *seq > began).collect();
-    let last = reminders.last().map_or(&at, |(_, at)| at);
-    Ok(last.parse().ok().map(|at| (at, reminders.len())))
 }

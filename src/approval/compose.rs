@@ -10,10 +10,24 @@ use crate::diff::{Change, ChangeKind};
 use crate::model::{Digest, State};
 use crate::snapshot::{Manifest, SectionMark};
 
+/// What a section of the new baseline holds.
+enum Fate {
+    /// What the predecessor holds.
+    KeepOld,
+    /// What was read.
+    TakeNew,
+    /// The predecessor's document with the approved differences.
+    Merge,
+    /// Nothing: the section is new and was not selected. A state that the predecessor says stays.
+    LeaveOut,
+    /// Nothing: the snapshot does not have the section.
+    Unread,
+}
+
 /// The sections of the new baseline: the approved differences from the snapshot, the old values for everything else. A
 /// section that cannot be read now keeps what was approved before.
 pub(super) fn compose(
-    pending: &Pending,
+    pending: &Pending<'_>,
     approved: &[&Change],
     new_sections: &BTreeSet<String>,
 ) -> (Manifest, BTreeMap<Digest, Document>) {
@@ -31,34 +45,42 @@ pub(super) fn compose(
     let names = old_marks.keys().chain(pending.snapshot.sections.keys());
     for section in names.collect::<BTreeSet<_>>() {
         let old_document = old.and_then(|baseline| baseline.document(section));
-        let old_state = old_marks.get(section).map(|mark| mark.state).filter(|state| state.is_comparable());
+        let old_mark = old_marks.get(section).map(|mark| mark.state);
+        let is_held = old_mark.is_some_and(State::is_comparable);
         let reading = pending.snapshot.sections.get(section);
         let is_read = reading.is_some_and(|reading| reading.state().is_comparable());
         let here: Vec<&Change> =
             approved.iter().copied().filter(|change| change.section() == section.as_str()).collect();
         let all_here = pending.changes.iter().filter(|change| change.section() == section.as_str()).count();
-        match (old_state, reading) {
-            (Some(state), _) if !is_read || here.is_empty() => add(section, state, old_document.cloned()),
-            // What cannot be used of the reading keeps what was approved, so only the differences are taken.
-            (Some(state), Some(reading))
-                if here.len() < all_here || old_document.is_some() && reading.has_unknown() =>
-            {
+        // What cannot be used of the reading keeps what was approved, so only the differences are taken.
+        let is_partial =
+            here.len() < all_here || old_document.is_some() && reading.is_some_and(|reading| reading.has_unknown());
+        let fate = match is_held {
+            true if !is_read || here.is_empty() => Fate::KeepOld,
+            true if is_partial => Fate::Merge,
+            false if reading.is_none() => Fate::Unread,
+            false if old.is_some() && !new_sections.contains(section) => Fate::LeaveOut,
+            true | false => Fate::TakeNew,
+        };
+        let read = reading.and_then(|reading| reading.document());
+        match fate {
+            Fate::KeepOld => add(section, old_mark.unwrap_or(State::Unreachable), old_document.cloned()),
+            Fate::TakeNew => add(section, reading.map_or(State::Unreachable, |reading| reading.state()), read.cloned()),
+            Fate::Merge => {
                 let mut value = old_document.map(|document| document.value().clone()).unwrap_or_default();
-                let read = reading.document().map(Document::value);
+                let read = read.map(Document::value);
                 for change in here {
                     apply(&mut value, change, read);
                 }
                 forget_mended(&mut value, read);
-                add(section, state, Some(Document::new(&value)));
+                add(section, old_mark.unwrap_or(State::Unreachable), Some(Document::new(&value)));
             }
-            // A section is only added, with or without a value, when it was selected.
-            (None, Some(_)) if old.is_some() && !new_sections.contains(section) => {
-                if let Some(mark) = old_marks.get(section) {
-                    add(section, mark.state, None);
+            Fate::LeaveOut => {
+                if let Some(state) = old_mark {
+                    add(section, state, None);
                 }
             }
-            (_, Some(reading)) => add(section, reading.state(), reading.document().cloned()),
-            (state, None) => add(section, state.unwrap_or(State::Unreachable), old_document.cloned()),
+            Fate::Unread => add(section, State::Unreachable, old_document.cloned()),
         }
     }
     (manifest, documents)

@@ -23,7 +23,13 @@ use crate::trust::{Baseline, SignedStatement, Untrusted};
 use crate::trust_files::TrustFiles;
 
 /// The newest snapshot against the newest baseline, as it stands in the store.
-pub struct Pending {
+pub struct Pending<'a> {
+    /// Who may approve.
+    pub trust: &'a TrustFiles,
+    /// What the settings mean.
+    pub catalogue: &'a Catalogue,
+    /// Our time.
+    pub now: DateTime<Utc>,
     /// The newest snapshot.
     pub snapshot: Snapshot,
     /// The newest baseline. From [`Pending::load_to_approve`] it may not be compared with, see [`Pending::insufficient`].
@@ -31,7 +37,7 @@ pub struct Pending {
     /// Every difference. From [`Pending::load_to_approve`] also every object that cannot be used and that nobody approved as
     /// not watched, and everything that may be missing because of it.
     pub changes: Vec<Change>,
-    /// The drift of each difference, where one is open.
+    /// The open drift of each difference, if there is one.
     ids: Vec<Option<DriftId>>,
     /// Every statement of the instance.
     statements: Vec<SignedStatement>,
@@ -39,16 +45,13 @@ pub struct Pending {
     pub rolled_back: Option<RolledBack>,
 }
 
-impl Pending {
-    /// Reads both from the store and compares them.
-    ///
-    /// # Errors
-    /// There is no snapshot, or the baseline cannot be trusted.
+impl<'a> Pending<'a> {
+    /// Loads the newest snapshot and the newest baseline, and compares them.
     pub fn load(
         tx: &Transaction<'_>,
         instance: &InstanceId,
-        trust: &TrustFiles,
-        catalogue: &Catalogue,
+        trust: &'a TrustFiles,
+        catalogue: &'a Catalogue,
         now: DateTime<Utc>,
     ) -> Result<Self, ApprovalError> {
         // Where an older copy was put in its place, or none at all, it does not matter what is in it.
@@ -60,8 +63,7 @@ impl Pending {
             return Err(insufficient.clone().into());
         }
         if let Some(baseline) = &pending.baseline {
-            let table = Table::of(instance.provider);
-            pending.changes = compare(table, |section| approved_side(baseline, section), &pending.snapshot);
+            pending.changes = compare(catalogue.table(), |section| approved_side(baseline, section), &pending.snapshot);
             pending.ids = Self::ids(tx, instance, &pending.changes)?;
         }
         Ok(pending)
@@ -69,32 +71,28 @@ impl Pending {
 
     /// The same with what can be approved, also if nothing is wrong with the baseline but that too few people approved it,
     /// or that the vendor has another instance under this name now.
-    ///
-    /// # Errors
-    /// There is no snapshot, or the baseline cannot be trusted for another reason.
     pub fn load_to_approve(
         tx: &Transaction<'_>,
         instance: &InstanceId,
-        trust: &TrustFiles,
-        catalogue: &Catalogue,
+        trust: &'a TrustFiles,
+        catalogue: &'a Catalogue,
         now: DateTime<Utc>,
     ) -> Result<Self, ApprovalError> {
         let none = || ApprovalError::NoSnapshot(instance.clone());
         let row = instances::find(tx, instance)?.ok_or_else(none)?;
         let (mut snapshot, _) = cycles::latest_snapshot(tx, row, instance)?.ok_or_else(none)?;
-        give_reasons(tx, &mut snapshot);
+        give_reasons(tx, catalogue.table(), &mut snapshot);
         let baseline = base(tx, &snapshot, trust, catalogue, now)??;
         let changes = match &baseline {
             Some(baseline) => {
-                let table = Table::of(instance.provider);
-                compare_all_to_approve(table, |section| approved_side(baseline, section), &snapshot)
+                compare_all_to_approve(catalogue.table(), |section| approved_side(baseline, section), &snapshot)
             }
             None => Vec::new(),
         };
         let ids = Self::ids(tx, instance, &changes)?;
         let statements = baselines::statements(tx, row)?;
         let rolled_back = high_water::compare(tx, instance)?.err();
-        Ok(Self { snapshot, baseline, changes, ids, statements, rolled_back })
+        Ok(Self { trust, catalogue, now, snapshot, baseline, changes, ids, statements, rolled_back })
     }
 
     fn ids(
@@ -132,10 +130,10 @@ impl Pending {
     }
 
     /// What each difference means.
-    pub fn drifts(&self, catalogue: &Catalogue) -> Vec<Finding> {
+    pub fn drifts(&self) -> Vec<Finding> {
         let Some(baseline) = &self.baseline else { return Vec::new() };
-        let context = change_context(baseline, &self.snapshot, &self.changes, []);
-        FindingSet::new(catalogue, context, self.changes.clone()).into_vec()
+        let context = change_context(self.catalogue.table(), baseline, &self.snapshot, &self.changes, []);
+        FindingSet::new(self.catalogue, context, self.changes.clone()).into_vec()
     }
 
     /// The sections that cannot be read and of which the baseline says nothing yet, with the reason: to approve them is to
@@ -151,14 +149,7 @@ impl Pending {
 
     /// The places of the differences that `selection` is about, each with all paths of its setting, and the sections that
     /// the baseline does not have yet.
-    ///
-    /// # Errors
-    /// Something that is named is no difference.
-    pub fn selected(
-        &self,
-        selection: &ApprovalScope,
-        catalogue: &Catalogue,
-    ) -> Result<(BTreeSet<usize>, BTreeSet<String>), ApprovalError> {
+    pub fn selected(&self, selection: &ApprovalScope) -> Result<(BTreeSet<usize>, BTreeSet<String>), ApprovalError> {
         let new: Vec<&str> =
             self.unbaselined().into_iter().chain(self.unread().into_iter().map(|(section, _)| section)).collect();
         let of_one = |named: &ChangeSelector| -> BTreeSet<usize> {
@@ -187,16 +178,13 @@ impl Pending {
                 (named.iter().flat_map(of_one).collect(), sections)
             }
         };
-        Ok((with_their_other_paths(catalogue, &self.drifts(catalogue), &chosen), sections))
+        Ok((with_their_other_paths(self.catalogue, &self.drifts(), &chosen), sections))
     }
 
     /// The paths that `selection` takes in though it does not name them: other paths of a setting that it names.
-    ///
-    /// # Errors
-    /// As [`Pending::selected`].
-    pub fn come_along(&self, selection: &ApprovalScope, catalogue: &Catalogue) -> Result<Vec<&Pointer>, ApprovalError> {
+    pub fn come_along(&self, selection: &ApprovalScope) -> Result<Vec<&Pointer>, ApprovalError> {
         let ApprovalScope::Only(named) = selection else { return Ok(Vec::new()) };
-        let (places, _) = self.selected(selection, catalogue)?;
+        let (places, _) = self.selected(selection)?;
         let differences = places.iter().filter_map(|place| Some((self.changes.get(*place)?, self.ids.get(*place)?)));
         let is_named =
             |(change, id): &(&Change, &Option<DriftId>)| named.iter().any(|one| one.fits(change, id.as_ref()));
@@ -217,8 +205,7 @@ impl Pending {
 
 /// Says of each section that could not be read what came of its requests, as far as that was kept and can be read. It is not
 /// part of what a snapshot is.
-fn give_reasons(tx: &Transaction<'_>, snapshot: &mut Snapshot) {
-    let table = Table::of(snapshot.instance.provider);
+fn give_reasons(tx: &Transaction<'_>, table: &Table, snapshot: &mut Snapshot) {
     let collection = cycles::collection(tx, &snapshot.digest()).ok().flatten();
     let requests = collection.map(|(_, requests)| requests).unwrap_or_default();
     let answer = |section: &str| {

@@ -13,7 +13,6 @@ use crate::canonical::{self, Document, MemoryBudget};
 use crate::classify::{Catalogue, ChangeContext, Finding, FindingSet, weakest};
 use crate::diff::compare::{Side, compare_to_approve};
 use crate::model::{Digest, Pointer, State, display_safe};
-use crate::sections::Table;
 use crate::trust::statement::{Expiry, Subject};
 use crate::trust::{self, Policy, SignedStatement};
 use crate::whole_file;
@@ -22,7 +21,7 @@ const TYPE: &str = "authdrift/proposal/v1";
 /// A proposal holds every document once, and all of an instance that is read have 20 MiB at most.
 const LARGEST: u64 = 32 << 20;
 
-/// What its values may take in memory.
+/// The memory that its values may take.
 const MEMORY: usize = 64 << 20;
 
 /// The largest proposal whose lines are broken for people.
@@ -34,7 +33,7 @@ const LARGEST_PRETTY: usize = 4 << 20;
 pub struct Proposal {
     #[serde(rename = "type")]
     kind: String,
-    /// What is signed.
+    /// The signed part.
     pub subject: Subject,
     /// What was signed before: the subject that `subject.previous` names. With its documents it shows what would change.
     /// Left out if there is none, or if not enough people approved it: then all of it is to be approved.
@@ -89,9 +88,7 @@ impl Proposal {
         subject: Subject,
         previous: Option<(Subject, Vec<SignedText>)>,
         documents: &BTreeMap<Digest, Document>,
-        unread: BTreeMap<String, String>,
         catalogue: &Catalogue,
-        reason: Option<String>,
     ) -> Self {
         let values = documents.iter().map(|(digest, document)| (digest.clone(), document.value().clone()));
         let (previous, previous_statements) = previous.unzip();
@@ -101,8 +98,8 @@ impl Proposal {
             previous,
             previous_statements: previous_statements.unwrap_or_default(),
             changes: Vec::new(),
-            unread,
-            reason,
+            unread: BTreeMap::new(),
+            reason: None,
             documents: values.collect(),
             statements: Vec::new(),
         };
@@ -118,7 +115,7 @@ impl Proposal {
     /// The list in the file could have been edited to hide a change from the approver; this one cannot.
     pub fn drifts(&self, catalogue: &Catalogue) -> Vec<Finding> {
         let Some(previous) = &self.previous else { return Vec::new() };
-        let table = Table::of(self.subject.instance.provider);
+        let table = catalogue.table();
         let side = |subject: &'_ Subject, section: &str| {
             let mark = subject.sections.get(section)?;
             Some(match mark.digest.as_ref().and_then(|digest| self.documents.get(digest)) {
@@ -137,7 +134,7 @@ impl Proposal {
         FindingSet::new(catalogue, context, changes).into_vec()
     }
 
-    /// The value of every section that `subject` names one of.
+    /// The sections of `subject` that have a value, with the value.
     fn values<'a>(&'a self, subject: &'a Subject) -> impl Iterator<Item = (&'a str, &'a Value)> {
         subject.sections.iter().filter_map(|(section, mark)| {
             let value = self.documents.get(mark.digest.as_ref()?)?;
@@ -191,8 +188,7 @@ impl Proposal {
 
     /// Settings that stand at their weakest value, whatever they were before.
     pub fn weakest(&self, catalogue: &Catalogue) -> Vec<Finding> {
-        let table = Table::of(self.subject.instance.provider);
-        weakest(catalogue, table, || self.values(&self.subject))
+        weakest(catalogue, || self.values(&self.subject))
     }
 
     /// Every section with its state, and its document if it has a value.
@@ -282,9 +278,6 @@ impl Proposal {
     }
 
     /// Reads and checks a proposal: every document is what its digest says, and none of the subject is missing.
-    ///
-    /// # Errors
-    /// The file cannot be read, is no proposal, or does not hold what it says.
     pub fn read(path: &Path) -> Result<Self, ApprovalError> {
         let failed =
             |reason: String| ApprovalError::File { action: "read the proposal", path: path.to_owned(), reason };
@@ -337,9 +330,6 @@ impl Proposal {
     }
 
     /// Writes the proposal, whole or not at all.
-    ///
-    /// # Errors
-    /// The folder cannot be written.
     pub fn write(&self, path: &Path) -> Result<(), ApprovalError> {
         let failed = |error: std::io::Error| ApprovalError::File {
             action: "write the proposal",

@@ -9,21 +9,23 @@ use super::pending::Pending;
 use super::scope::ApprovalScope;
 use super::{ApprovalError, Proposal};
 use crate::canonical::Document;
-use crate::classify::Catalogue;
 use crate::diff::Change;
 use crate::diff::compare::{Side, compare_all_to_approve};
 use crate::model::{Digest, Pointer};
-use crate::sections::Table;
 use crate::snapshot::{Manifest, Reading, digest_of};
 use crate::store::{StoreError, Transaction, events};
 use crate::trust::statement::{Expiry, Subject};
 
-/// For how long something is approved.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Validity {
-    /// Our time.
-    pub now: DateTime<Utc>,
-    /// When it ends; never, if nothing is given.
+/// A request to approve differences.
+#[derive(Debug)]
+pub struct ApprovalRequest {
+    /// Which differences.
+    pub scope: ApprovalScope,
+    /// The name of the proposer.
+    pub proposer: String,
+    /// The reason that the proposer suggests.
+    pub reason: Option<String>,
+    /// The end of the approval; none, if it is for good.
     pub until: Option<DateTime<Utc>>,
 }
 
@@ -31,20 +33,20 @@ pub struct Validity {
 /// end that is given for everything that is approved now. Of a set, members that are approved for a time and others
 /// cannot be told apart, so the earlier end counts for all that is new in it: too much opens again, and nothing stays.
 fn ends(
-    pending: &Pending,
+    pending: &Pending<'_>,
     approved: &[&Change],
     new_sections: &BTreeSet<String>,
-    limit: Validity,
+    until: Option<DateTime<Utc>>,
 ) -> Result<BTreeMap<Pointer, Expiry>, ApprovalError> {
     let base = pending.baseline.as_ref().filter(|_| pending.insufficient().is_none());
     let mut ends = BTreeMap::new();
     for (path, end) in base.into_iter().flat_map(|base| &base.approved.subject.until) {
         let is_anew = approved.iter().any(|change| !change.is_member && change.path.contains(path));
-        if end.0 > limit.now && !is_anew {
+        if end.0 > pending.now && !is_anew {
             ends.insert(path.clone(), *end);
         }
     }
-    let Some(until) = limit.until.map(Expiry) else { return Ok(ends) };
+    let Some(until) = until.map(Expiry) else { return Ok(ends) };
     let Some(base) = base else {
         return Err(ApprovalError::NotForATime("a baseline that is approved whole".to_owned()));
     };
@@ -67,17 +69,10 @@ fn ends(
 }
 
 /// Proposes a new baseline from what stands in the store.
-///
-/// # Errors
-/// There is nothing to approve, or a selected path is no difference.
 pub fn propose(
     tx: &Transaction<'_>,
-    pending: &Pending,
-    selection: &ApprovalScope,
-    catalogue: &Catalogue,
-    proposer: &str,
-    reason: Option<String>,
-    limit: Validity,
+    pending: &Pending<'_>,
+    request: ApprovalRequest,
 ) -> Result<Proposal, ApprovalError> {
     let snapshot = &pending.snapshot;
     let instance = &snapshot.instance;
@@ -85,12 +80,12 @@ pub fn propose(
         return Err(ApprovalError::NoResource(instance.clone()));
     }
     if let (Some(baseline), Some(reason), true) =
-        (&pending.baseline, pending.insufficient(), *selection != ApprovalScope::All)
+        (&pending.baseline, pending.insufficient(), request.scope != ApprovalScope::All)
     {
         let sequence = baseline.approved.subject.sequence;
         return Err(ApprovalError::Whole { sequence, reason: reason.clone() });
     }
-    let (places, new_sections) = pending.selected(selection, catalogue)?;
+    let (places, new_sections) = pending.selected(&request.scope)?;
     let approved: Vec<&Change> = places.iter().filter_map(|place| pending.changes.get(*place)).collect();
     let base = pending.base();
     let (sequence, previous) = match &pending.baseline {
@@ -106,7 +101,7 @@ pub fn propose(
     };
     let (sections, mut documents) = compose(pending, &approved, &new_sections);
     check_rest(pending, approved.len(), &sections, &documents)?;
-    let until = ends(pending, &approved, &new_sections, limit)?;
+    let until = ends(pending, &approved, &new_sections, request.until)?;
     let before = pending.baseline.as_ref().filter(|_| base.is_some());
     for document in before.iter().flat_map(|baseline| baseline.documents.values()) {
         documents.insert(document.digest().clone(), document.clone());
@@ -116,7 +111,7 @@ pub fn propose(
         instance: instance.clone(),
         log,
         previous,
-        proposer: proposer.to_owned(),
+        proposer: request.proposer,
         resource: snapshot.resource.clone(),
         snapshot: digest_of(instance, &snapshot.resource, &sections),
         sections,
@@ -125,12 +120,15 @@ pub fn propose(
     };
     let reason_of = |(section, reading): (&String, &Reading)| (section.clone(), reading.reason().to_owned());
     let unread = snapshot.sections.iter().filter(|(_, reading)| !reading.state().is_comparable()).map(reason_of);
-    Ok(Proposal::new(subject, base, &documents, unread.collect(), catalogue, reason))
+    let unread = unread.collect();
+    let mut proposal = Proposal::new(subject, base, &documents, pending.catalogue);
+    (proposal.unread, proposal.reason) = (unread, request.reason);
+    Ok(proposal)
 }
 
 /// Makes sure that what is not approved is what stays different, and nothing else.
 fn check_rest(
-    pending: &Pending,
+    pending: &Pending<'_>,
     approved: usize,
     sections: &Manifest,
     documents: &BTreeMap<Digest, Document>,
@@ -144,7 +142,7 @@ fn check_rest(
         },
         None => Side::Unknown,
     };
-    let rest = compare_all_to_approve(Table::of(pending.snapshot.instance.provider), side, &pending.snapshot);
+    let rest = compare_all_to_approve(pending.catalogue.table(), side, &pending.snapshot);
     if rest.len() + approved == pending.changes.len() {
         return Ok(());
     }

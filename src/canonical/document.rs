@@ -36,9 +36,6 @@ impl Document {
     }
 
     /// Takes back bytes that were stored, if they are what `expected` names.
-    ///
-    /// # Errors
-    /// The bytes are not the document of that digest, or not JSON.
     pub fn from_canonical(bytes: Vec<u8>, expected: &Digest) -> Result<Self, NotTheDocument> {
         let digest = Digest::of(&bytes);
         if digest != *expected || serde_json::from_slice::<IgnoredAny>(&bytes).is_err() {

@@ -3,8 +3,13 @@
 //! A failure after the commit does not undo the result. The remaining steps run, the result is printed, and the failures follow
 //! as one warning with exit code 74: after an "error" a person would repeat the command.
 
+use std::fmt::Display;
+use std::io::Write;
+
 use super::CliError;
+use crate::delivery::Delivery;
 use crate::exit::Exit;
+use crate::store::Store;
 
 /// The recorded result, and the failures after it.
 pub(super) struct AfterCommit {
@@ -13,14 +18,25 @@ pub(super) struct AfterCommit {
 }
 
 impl AfterCommit {
-    /// Begins where `recorded`, a sentence without its end, is true.
+    /// Starts after the commit. `recorded` says what is committed, as a sentence without its end.
     pub(super) fn of(recorded: impl Into<String>) -> Self {
         Self { recorded: recorded.into(), failures: Vec::new() }
     }
 
-    /// Notes how one of the things went that come after.
+    /// Records the outcome of one of the remaining steps.
     pub(super) fn then(&mut self, outcome: Result<(), impl Into<CliError>>) {
         self.failures.extend(outcome.map_err(Into::into).err());
+    }
+
+    /// Prints `text` as a line.
+    pub(super) fn print(&mut self, out: &mut dyn Write, text: impl Display) {
+        self.then(writeln!(out, "{text}").and_then(|()| out.flush()));
+    }
+
+    /// Sends what is due in the outbox, and waits for the store.
+    pub(super) async fn deliver(&mut self, delivery: &Delivery, store: &Store) {
+        self.then(delivery.deliver().await);
+        self.then(store.finished());
     }
 
     /// How the command ends: with `exit` if nothing failed.

@@ -10,16 +10,17 @@ use chrono::{DateTime, Utc};
 
 use super::CliError;
 use super::error::RUN_AS_HINT;
+use crate::approval::{ApprovalError, Pending};
 use crate::classify::Catalogue;
 use crate::clock::{Clock, SystemClock};
 use crate::config::{self, Config, Instance, Sources};
 use crate::connect::ActiveProxy;
 use crate::cycle::Monitor;
 use crate::exit::Exit;
-use crate::model::Provider;
+use crate::model::{InstanceId, Provider};
 use crate::provider::Limits;
-use crate::store::Store;
-use crate::trust_files::read_whole;
+use crate::store::{Store, Transaction};
+use crate::trust_files::{TrustFiles, read_whole};
 
 /// The meaning of settings, for both vendors.
 #[derive(Debug, Clone)]
@@ -30,9 +31,6 @@ pub struct Catalogues {
 
 impl Catalogues {
     /// The built-in catalogues, with the user's own entries from `own` before them.
-    ///
-    /// # Errors
-    /// The user's file cannot be read or is malformed.
     pub fn load(own: Option<&Path>) -> Result<Self, CliError> {
         let text = own
             .map(|path| {
@@ -63,13 +61,13 @@ impl Catalogues {
     }
 }
 
-/// What most commands begin with.
+/// The configuration and what else a command needs.
 pub struct Context {
     /// The configuration.
     pub config: Arc<Config>,
-    /// Where it came from.
+    /// The file of the configuration.
     pub file: PathBuf,
-    /// What settings mean.
+    /// The catalogues of both vendors.
     pub catalogues: Catalogues,
     /// The time.
     pub clock: Arc<dyn Clock>,
@@ -79,9 +77,6 @@ pub struct Context {
 
 impl Context {
     /// Reads the configuration from `file`, or from its usual places.
-    ///
-    /// # Errors
-    /// There is none, or something in it is wrong: everything that is, at once.
     pub fn load(file: Option<&Path>) -> Result<Self, CliError> {
         let found = find_config(file)?;
         let text = read_config(&found)?;
@@ -89,10 +84,7 @@ impl Context {
         Self::of_text(found, &text).map_err(|error| if is_found_here { error.with_help(FOUND_HERE) } else { error })
     }
 
-    /// Makes sense of `text`, which is in `file`.
-    ///
-    /// # Errors
-    /// Something in it is wrong: everything that is, at once.
+    /// Parses `text`, the content of `file`.
     pub fn of_text(file: PathBuf, text: &str) -> Result<Self, CliError> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let config = with_sources(&file, text, clock.now(), config::parse);
@@ -130,9 +122,6 @@ impl Context {
     }
 
     /// Reads the configuration, if one was named or lies in a usual place.
-    ///
-    /// # Errors
-    /// Something in it is wrong, or the one that was named cannot be read.
     pub fn load_if_any(file: Option<&Path>) -> Result<Option<Self>, CliError> {
         match named_config(file) {
             None if !usual_places().iter().any(|place| place.exists()) => Ok(None),
@@ -141,33 +130,21 @@ impl Context {
     }
 
     /// The store, made if there is none.
-    ///
-    /// # Errors
-    /// It cannot be used.
     pub fn store(&self) -> Result<Store, CliError> {
         Ok(Store::open(&self.config.store)?)
     }
 
     /// The store, if there is one, for commands that only read.
-    ///
-    /// # Errors
-    /// There is none, or it cannot be used.
     pub fn store_to_read(&self) -> Result<Store, CliError> {
         Ok(Store::open_to_read(&self.config.store)?)
     }
 
     /// The store, if there is one.
-    ///
-    /// # Errors
-    /// There is none, or it cannot be used.
     pub fn existing_store(&self) -> Result<Store, CliError> {
         Ok(Store::open_existing(&self.config.store)?)
     }
 
     /// The instances of those names, or all.
-    ///
-    /// # Errors
-    /// A name is unknown or ambiguous.
     pub fn instances(&self, names: &[String]) -> Result<Vec<&Instance>, CliError> {
         if names.is_empty() {
             return Ok(self.config.instances.iter().collect());
@@ -175,10 +152,24 @@ impl Context {
         names.iter().map(|name| Ok(self.config.instance(name)?)).collect()
     }
 
-    /// Prepares to watch `instance`.
-    ///
-    /// # Errors
-    /// The HTTP client cannot be made.
+    /// The error of a command that needs a baseline: there is nothing to `do_what`.
+    pub(super) fn no_baseline(&self, id: &InstanceId, do_what: &str) -> CliError {
+        let message = format!("{id} has no baseline yet, so there is nothing to {do_what}");
+        let help = format!("`{}` makes it of the newest snapshot", self.config.approval.command_for_all(id));
+        CliError::new(Exit::NoBaseline, message).with_help(help)
+    }
+
+    /// Loads what can be approved of an instance.
+    pub fn pending_to_approve<'a>(
+        &'a self,
+        tx: &Transaction<'_>,
+        id: &InstanceId,
+        trust: &'a TrustFiles,
+    ) -> Result<Pending<'a>, ApprovalError> {
+        Pending::load_to_approve(tx, id, trust, self.catalogues.of(id.provider), self.clock.now())
+    }
+
+    /// The monitor of an instance.
     pub fn watch(&self, instance: &Instance, store: &Store) -> Result<Monitor, CliError> {
         let catalogue = Arc::clone(self.catalogues.of(instance.id.provider));
         let clock = Arc::clone(&self.clock);
@@ -187,7 +178,7 @@ impl Context {
     }
 }
 
-/// Makes sure that what the environment says of a proxy can be used, where it decides. A secret is read when it is needed.
+/// Checks the proxy of the environment, if it counts. A secret is read when it is needed.
 fn proxy_of_environment(config: &Config) -> Result<(), CliError> {
     if config.proxy != config::Proxy::Environment {
         return Ok(());
@@ -198,7 +189,7 @@ fn proxy_of_environment(config: &Config) -> Result<(), CliError> {
     })
 }
 
-/// Hands `read` the text of `file` with what else it is made from.
+/// Calls `read` with the sources of a configuration.
 fn with_sources<T>(file: &Path, text: &str, now: DateTime<Utc>, read: impl Fn(&Sources<'_>) -> T) -> T {
     let absolute = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
     read(&Sources {
@@ -261,20 +252,15 @@ fn own_file(path: &Path) -> Result<(), CliError> {
     Err(CliError::new(Exit::Configuration, message).with_help("if you trust it, name it: --config config.toml"))
 }
 
-/// Names the configuration file where `--config` does not.
 const VARIABLE: &str = "AUTHDRIFT_CONFIG";
 
-/// What to do where there is no configuration.
 const NEW_CONFIG: &str = "`authdrift init` writes one, --config FILE or AUTHDRIFT_CONFIG names another place, and \
                           `authdrift demo` needs none";
 
-/// What to do where the configuration of the current folder is wrong, and may be another program's.
+/// The hint if the file of the current folder is wrong: it may be another program's.
 const FOUND_HERE: &str = "this file was found in the current folder; --config FILE or AUTHDRIFT_CONFIG names another";
 
 /// The text of the configuration file.
-///
-/// # Errors
-/// It cannot be read.
 pub fn read_config(file: &Path) -> Result<String, CliError> {
     read_text(file).map_err(|error| unreadable(file, &error))
 }
@@ -292,7 +278,7 @@ fn unreadable(file: &Path, error: &io::Error) -> CliError {
     })
 }
 
-/// Where the configuration is looked for when none is named, in this order.
+/// The places where a configuration is searched, in this order.
 fn usual_places() -> Vec<PathBuf> {
     let folders = [configuration_directory(), Some(PathBuf::from(SYSTEM_FOLDER)), own_folder()];
     let others = folders.into_iter().flatten().map(|folder| folder.join("config.toml"));
@@ -310,14 +296,13 @@ fn current_place() -> Option<PathBuf> {
     Some(std::env::current_dir().ok()?.join("config.toml"))
 }
 
-/// Where the database is unless the configuration says otherwise: the one of a service before a user's own.
+/// The default places of the database: that of a service before a user's own.
 pub(super) fn usual_stores() -> Vec<PathBuf> {
     let service = first_of_list("STATE_DIRECTORY").map(|folder| folder.join("authdrift.db"));
     let own = xdg("XDG_STATE_HOME", ".local/state").map(|folder| folder.join("authdrift/authdrift.db"));
     service.into_iter().chain(own).collect()
 }
 
-/// Where a service has its configuration.
 pub(super) const SYSTEM_FOLDER: &str = "/etc/authdrift";
 
 /// The folder that systemd gives to a unit for its configuration.
@@ -325,12 +310,11 @@ pub(super) fn configuration_directory() -> Option<PathBuf> {
     first_of_list("CONFIGURATION_DIRECTORY")
 }
 
-/// Where a user has a configuration of their own.
 pub(super) fn own_folder() -> Option<PathBuf> {
     Some(xdg("XDG_CONFIG_HOME", ".config")?.join("authdrift"))
 }
 
-/// The first entry of a list systemd gives; a unit can have several directories of a kind.
+/// The first entry of a list from systemd: a unit can have several directories of a kind.
 fn first_of_list(variable: &str) -> Option<PathBuf> {
     let list = std::env::var(variable).ok()?;
     list.split(':').next().filter(|first| !first.is_empty()).map(PathBuf::from)

@@ -53,9 +53,6 @@ pub fn refused_address(address: IpAddr, may_be_private: bool) -> Option<String> 
 }
 
 /// The addresses of `found` that something may be sent to.
-///
-/// # Errors
-/// To none of them, and why.
 pub fn allowed(name: &str, found: Vec<SocketAddr>, may_be_private: bool) -> Result<Vec<SocketAddr>, String> {
     let mut reasons = Vec::new();
     let mut taken = Vec::new();

@@ -5,10 +5,9 @@ use std::ops::Range;
 use url::Url;
 
 use super::address::{self, UrlUse};
-use super::problem::{Problem, line_number};
 use super::sources::Sources;
 use super::times::ScheduleKeys;
-use super::toml_reader::{At, TomlReader};
+use super::toml_reader::{At, Problem, TomlReader, closest, line_number};
 use super::{
     Auth0Credential, Auth0Source, ClerkPlatform, ClerkSource, Instance, Proxy, PublishableKey, Source, selection,
 };
@@ -138,22 +137,14 @@ fn clerk(table: &mut TomlReader<'_>) -> Option<ClerkSource> {
 
 fn publishable_key(table: &mut TomlReader<'_>) -> Option<PublishableKey> {
     let text = table.string("publishable_key")?;
-    match PublishableKey::decode(&text.value) {
-        Ok(key) => Some(key),
-        Err(error) => {
-            let problem = Problem::at(text.span, format!("'publishable_key' {error}"));
-            table.report(if error.may_be_secret() {
-                problem
-                    .help(
-                        "copy the key that begins with 'pk_'; a secret key goes into a file and 'secret_key' names it",
-                    )
-                    .without_source()
-            } else {
-                problem.help("copy the whole key from the API keys page of the Clerk dashboard")
-            });
-            None
+    table.accept(PublishableKey::decode(&text.value).map_err(|error| {
+        let problem = Problem::at(text.span, format!("'publishable_key' {error}"));
+        if !error.may_be_secret {
+            return problem.help("copy the whole key from the API keys page of the Clerk dashboard");
         }
-    }
+        let help = "copy the key that begins with 'pk_'; a secret key goes into a file and 'secret_key' names it";
+        problem.help(help).without_source()
+    }))
 }
 
 /// An id that the vendor gave: a prefix and letters and digits.
@@ -181,7 +172,7 @@ fn environment(table: &mut TomlReader<'_>, key: Option<&PublishableKey>) -> Stri
     let is_good = matches!(text.value.as_str(), "production" | "development") || is_vendor_id(&text.value, "ins_");
     if !is_good {
         let message = format!("'{}' is not 'production', 'development' or 'ins_…'", display_safe(&text.value));
-        let meant = super::suggest::closest(&text.value, ["production", "development"].into_iter());
+        let meant = closest(&text.value, ["production", "development"].into_iter());
         table.report(Problem::at(text.span, message).did_you_mean(meant));
     }
     text.value

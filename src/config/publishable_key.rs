@@ -16,71 +16,48 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// Why a text is not a publishable key.
+/// Why a text is not a publishable key: which rule it breaks, to continue `'publishable_key' …`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum BadPublishableKey {
-    /// Starts with `sk_`. The value must not be shown.
-    #[error("is a secret key, not a publishable key")]
-    SecretKey,
-    /// Starts with neither prefix. The value must not be shown: it could be another secret.
-    #[error("has to begin with 'pk_live_' or 'pk_test_'")]
-    Prefix,
-    /// Has another `_` after the prefix.
-    #[error("has more than three parts between '_'")]
-    Parts,
-    /// The last part is not base64 of text.
-    #[error("cannot be decoded: the part after the prefix is not base64 of a text")]
-    Base64,
-    /// The decoded text does not end with a `$`.
-    #[error("is cut off: the decoded text does not end with '$'")]
-    NoEnd,
-    /// The decoded text has another `$`.
-    #[error("is damaged: the decoded text has more than one '$'")]
-    SeveralEnds,
-    /// The decoded text is not a host name with a dot, in the characters host names have.
-    #[error("does not name a host: '{0}' is not a domain name")]
-    Host(String),
-}
-
-impl BadPublishableKey {
-    /// Whether the text is not even the beginning of a publishable key, so that it could be a secret.
-    pub fn may_be_secret(&self) -> bool {
-        matches!(self, Self::SecretKey | Self::Prefix)
-    }
+#[error("{reason}")]
+pub struct BadPublishableKey {
+    reason: String,
+    /// It is not even the beginning of a publishable key: it could be a secret and must not be shown.
+    pub may_be_secret: bool,
 }
 
 impl PublishableKey {
     /// Decodes a key.
     ///
-    /// # Errors
-    /// [`BadPublishableKey`] says which rule the text breaks; its text continues `'publishable_key' …`.
-    ///
     /// # Security
     /// The key is user input that decides where the program connects: IP addresses, ports, paths and names without
     /// a dot are refused.
     pub fn decode(text: &str) -> Result<Self, BadPublishableKey> {
+        let secret = |reason: &str| BadPublishableKey { reason: reason.to_owned(), may_be_secret: true };
+        let bad = |reason: &str| BadPublishableKey { reason: reason.to_owned(), may_be_secret: false };
         if text.starts_with("sk_") {
-            return Err(BadPublishableKey::SecretKey);
+            return Err(secret("is a secret key, not a publishable key"));
         }
         let (is_production, encoded) = match (text.strip_prefix("pk_live_"), text.strip_prefix("pk_test_")) {
             (Some(encoded), _) => (true, encoded),
             (_, Some(encoded)) => (false, encoded),
-            (None, None) => return Err(BadPublishableKey::Prefix),
+            (None, None) => return Err(secret("has to begin with 'pk_live_' or 'pk_test_'")),
         };
         if encoded.contains('_') {
-            return Err(BadPublishableKey::Parts);
+            return Err(bad("has more than three parts between '_'"));
         }
-        let bytes = BASE64.decode(encoded).map_err(|_| BadPublishableKey::Base64)?;
-        let decoded = String::from_utf8(bytes).map_err(|_| BadPublishableKey::Base64)?;
-        let host = decoded.strip_suffix('$').ok_or(BadPublishableKey::NoEnd)?;
+        let decoded = BASE64.decode(encoded).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+        let no_text = || bad("cannot be decoded: the part after the prefix is not base64 of a text");
+        let host = decoded.ok_or_else(no_text)?.to_ascii_lowercase();
+        let no_end = || bad("is cut off: the decoded text does not end with '$'");
+        let host = host.strip_suffix('$').ok_or_else(no_end)?;
         if host.contains('$') {
-            return Err(BadPublishableKey::SeveralEnds);
+            return Err(bad("is damaged: the decoded text has more than one '$'"));
         }
-        let host = host.to_ascii_lowercase();
-        if !is_domain(&host) || host.contains('_') {
-            return Err(BadPublishableKey::Host(crate::model::display_safe(&host)));
+        if !is_domain(host) || host.contains('_') {
+            let host = crate::model::display_safe(host);
+            return Err(bad(&format!("does not name a host: '{host}' is not a domain name")));
         }
-        Ok(Self { host, is_production })
+        Ok(Self { host: host.to_owned(), is_production })
     }
 }
 
@@ -108,26 +85,27 @@ mod tests {
 
     #[test]
     fn bad_keys_are_refused_for_the_right_reason() {
-        let host = |text: &str| BadPublishableKey::Host(text.to_owned());
         let table = [
-            ("pk_live_Y2xlcmsuZXhhbXBsZS5jb20=".to_owned(), BadPublishableKey::NoEnd),
-            ("pk_live_Y2xlcmsuZXhhbXBsZS5jb20kJA==".to_owned(), BadPublishableKey::SeveralEnds),
-            ("pk_live_bG9jYWxob3N0JA==".to_owned(), host("localhost")),
-            ("pk_live_Y2xlcmsuZXhhbXBsZS5jb20vZXZpbCQ=".to_owned(), host("clerk.example.com/evil")),
-            ("sk_live_Y2xlcmsuZXhhbXBsZS5jb20k".to_owned(), BadPublishableKey::SecretKey),
-            ("pk_foo_Y2xlcmsuZXhhbXBsZS5jb20k".to_owned(), BadPublishableKey::Prefix),
-            ("pk_live_a_b".to_owned(), BadPublishableKey::Parts),
-            ("pk_live_%%%".to_owned(), BadPublishableKey::Base64),
-            ("pk_live_".to_owned(), BadPublishableKey::NoEnd),
-            ("".to_owned(), BadPublishableKey::Prefix),
-            (encode("127.0.0.1$"), host("127.0.0.1")),
-            (encode("clerk.example.com:8443$"), host("clerk.example.com:8443")),
-            (encode("me@clerk.example.com$"), host("me@clerk.example.com")),
-            (encode("a.\u{1b}[31m$"), host("a.\\u{1b}[31m")),
-            (encode(".$"), host(".")),
+            ("pk_live_Y2xlcmsuZXhhbXBsZS5jb20=".to_owned(), "is cut off"),
+            ("pk_live_Y2xlcmsuZXhhbXBsZS5jb20kJA==".to_owned(), "is damaged"),
+            ("pk_live_bG9jYWxob3N0JA==".to_owned(), "does not name a host: 'localhost' "),
+            ("pk_live_Y2xlcmsuZXhhbXBsZS5jb20vZXZpbCQ=".to_owned(), "does not name a host: 'clerk.example.com/evil' "),
+            ("sk_live_Y2xlcmsuZXhhbXBsZS5jb20k".to_owned(), "is a secret key"),
+            ("pk_foo_Y2xlcmsuZXhhbXBsZS5jb20k".to_owned(), "has to begin with"),
+            ("pk_live_a_b".to_owned(), "has more than three parts"),
+            ("pk_live_%%%".to_owned(), "cannot be decoded"),
+            ("pk_live_".to_owned(), "is cut off"),
+            ("".to_owned(), "has to begin with"),
+            (encode("127.0.0.1$"), "does not name a host: '127.0.0.1' "),
+            (encode("clerk.example.com:8443$"), "does not name a host: 'clerk.example.com:8443' "),
+            (encode("me@clerk.example.com$"), "does not name a host: 'me@clerk.example.com' "),
+            (encode("a.\u{1b}[31m$"), "does not name a host: 'a.\\u{1b}[31m' "),
+            (encode(".$"), "does not name a host: '.' "),
         ];
         for (text, expected) in table {
-            assert_eq!(PublishableKey::decode(&text), Err(expected), "{text}");
+            let error = PublishableKey::decode(&text).unwrap_err();
+            assert!(error.to_string().starts_with(expected), "{text}: {error}");
+            assert_eq!(error.may_be_secret, !text.starts_with("pk_live_"), "{text}");
         }
     }
 }

@@ -22,9 +22,6 @@ pub enum NotRead {
 
 impl Selection {
     /// Whether `section` is wanted.
-    ///
-    /// # Errors
-    /// Why not.
     pub fn has(&self, section: &Section) -> Result<(), NotRead> {
         if self.leave_out.contains(&section.name) {
             return Err(NotRead::LeftOut);
@@ -35,9 +32,6 @@ impl Selection {
 
 impl Instance {
     /// Whether `section` is read, as far as the configuration decides that.
-    ///
-    /// # Errors
-    /// Why not.
     pub fn reads(&self, section: &Section) -> Result<(), NotRead> {
         let (key, is_there) = match (&self.source, section.api) {
             (Source::Clerk(clerk), Api::Backend) => ("secret_key", clerk.secret_key.is_some()),

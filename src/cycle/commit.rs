@@ -3,15 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
-use serde_json::json;
 
 use super::report::{self, Report};
 use super::{Monitor, ReadResult, next_due};
 use crate::alerting::{self, Notifications, Origin, announce, record_transitions, tell, worst_of};
 use crate::baseline::{BaselineSummary, Comparison, Evaluation, evaluate};
 use crate::classify::elsewhere;
-use crate::clock::written;
 use crate::config::NotRead;
+use crate::history::Event;
+use crate::history::data::{
+    CredentialEnd, FirstReading, RefusedCredential, SectionBegin, SectionEnd, TrustedBaseline, UntrustedBaseline,
+};
 use crate::incident::{
     self, Drift, DriftStep, Ending, NotificationLog, SectionIncident, SectionKind, SectionStep, Silence, Status,
     Transition, advance, advance_sections, decide, section_kinds,
@@ -51,8 +53,8 @@ pub(super) fn commit(
         None => evaluate(tx, &monitor.instance.selection, &read.snapshot, trust, &monitor.catalogue, cycle.at)?,
     };
     if is_first && read.snapshot.seen() > 0 {
-        let data = json!({ "resource": read.snapshot.resource, "snapshot": read.snapshot.digest() });
-        events::append(tx, cycle.at, "instance.first_read", Some(id), data)?;
+        let first = FirstReading { resource: read.snapshot.resource.clone(), snapshot: read.snapshot.digest() };
+        events::append(tx, cycle.at, Some(id), &Event::InstanceFirstRead(first))?;
     }
 
     if let Some(notice) = alerting::of_trust(tx, trust, cycle.at)? {
@@ -84,12 +86,14 @@ pub(super) fn commit(
     }
     match &evaluation {
         Evaluation::Untrusted(untrusted) if was_untrusted.as_deref() != Some(untrusted.code()) => {
-            let data = json!({ "code": untrusted.code(), "reason": untrusted.to_string() });
-            events::append(tx, cycle.at, "baseline.untrusted", Some(id), data)?;
-            told.untrusted = Some(untrusted.to_string());
+            let reason = untrusted.to_string();
+            let event = UntrustedBaseline { code: untrusted.code().to_owned(), reason: reason.clone() };
+            events::append(tx, cycle.at, Some(id), &Event::BaselineUntrusted(event))?;
+            told.untrusted = Some(reason);
         }
         Evaluation::Compared(_) if was_untrusted.is_some() => {
-            events::append(tx, cycle.at, "baseline.trusted", Some(id), json!({ "was": was_untrusted }))?;
+            let trusted = TrustedBaseline { was: was_untrusted };
+            events::append(tx, cycle.at, Some(id), &Event::BaselineTrusted(trusted))?;
             told.trusted_again = true;
         }
         Evaluation::Untrusted(untrusted) => {
@@ -217,14 +221,16 @@ fn record_sections(
             SectionStep::Tell(mut incident) => {
                 incident.cause.get_or_insert(state);
                 news::keep(tx, row, &section, &suspecting(incident.clone(), &section, read))?;
-                let (kind, what, change) = match incident.kind {
-                    SectionKind::Blind => ("section.blind", "section", SectionStatus::Blind),
-                    SectionKind::Suspect => ("section.suspect", "section", SectionStatus::Suspect),
-                    SectionKind::Unbaselined => ("section.unbaselined", "section", SectionStatus::Unbaselined),
-                    SectionKind::Refused => ("credential.refused", "credential", SectionStatus::Refused),
+                let since = Some(incident.since.into());
+                let begin = SectionBegin { section: section.clone(), reason: reason.clone(), since };
+                let refused = RefusedCredential { credential: section.clone(), reason: reason.clone(), since };
+                let (event, change) = match incident.kind {
+                    SectionKind::Blind => (Event::SectionBlind(begin), SectionStatus::Blind),
+                    SectionKind::Suspect => (Event::SectionSuspect(begin), SectionStatus::Suspect),
+                    SectionKind::Unbaselined => (Event::SectionUnbaselined(begin), SectionStatus::Unbaselined),
+                    SectionKind::Refused => (Event::CredentialRefused(refused), SectionStatus::Refused),
                 };
-                let began = written(incident.since);
-                events::append(tx, at, kind, Some(id), json!({ what: section, "reason": reason, "since": began }))?;
+                events::append(tx, at, Some(id), &event)?;
                 told.push(news_of(change, &incident));
             }
             SectionStep::Over(incident) => {
@@ -233,23 +239,27 @@ fn record_sections(
                     table.section(&section).is_some_and(|row| monitor.instance.selection.has(row).is_err());
                 // The section can be read again, or the configuration or a baseline leaves it out.
                 let is_seen = !is_left_out && reading.is_some_and(|reading| reading.state().is_comparable());
-                let (kind, what, change, reason) = match incident.kind {
+                let end = SectionEnd { section: section.clone() };
+                let credential = CredentialEnd { credential: section.clone() };
+                let (event, change, reason) = match incident.kind {
                     SectionKind::Blind | SectionKind::Suspect if is_seen => {
-                        ("section.seeing_again", "section", SectionStatus::SeeingAgain, reason.clone())
+                        (Event::SectionSeeingAgain(end), SectionStatus::SeeingAgain, reason.clone())
                     }
                     SectionKind::Blind | SectionKind::Suspect => {
                         let who =
                             if is_left_out { "the configuration leaves it out" } else { "a baseline leaves it out" };
-                        ("section.left_out", "section", SectionStatus::LeftOut, who.to_owned())
+                        (Event::SectionLeftOut(end), SectionStatus::LeftOut, who.to_owned())
                     }
                     SectionKind::Refused if is_configured(monitor, &section) => {
-                        ("credential.accepted", "credential", SectionStatus::Accepted, reason.clone())
+                        (Event::CredentialAccepted(credential), SectionStatus::Accepted, reason.clone())
                     }
-                    SectionKind::Refused => ("credential.removed", "credential", SectionStatus::Removed, String::new()),
+                    SectionKind::Refused => {
+                        (Event::CredentialRemoved(credential), SectionStatus::Removed, String::new())
+                    }
                     SectionKind::Unbaselined => continue,
                 };
                 if incident.is_told {
-                    events::append(tx, at, kind, Some(id), json!({ what: section }))?;
+                    events::append(tx, at, Some(id), &event)?;
                     told.push(SectionEntry { reason, ..news_of(change, &incident) });
                 }
             }

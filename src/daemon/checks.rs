@@ -3,10 +3,11 @@
 use std::future::pending;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use serde_json::json;
 use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::{Daemon, DaemonError};
+use crate::history::Event;
+use crate::history::data::CheckedStore;
 use crate::store::{Store, StoreError};
 
 /// How often.
@@ -70,7 +71,7 @@ impl Daemon {
     pub(super) async fn on_check_outcome(&self, outcome: Result<(), StoreError>) -> Result<(), DaemonError> {
         let recorded = match outcome {
             Err(error @ StoreError::Damaged(_)) => return Err(self.shut_down(error).await),
-            outcome => outcome.and_then(|()| self.record("store.checked", json!({ "sound": true }))),
+            outcome => outcome.and_then(|()| self.record(&Event::StoreChecked(CheckedStore { sound: true }))),
         };
         match recorded {
             Err(error) => self.on_store_error(error).await,

@@ -6,15 +6,15 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use serde_json::json;
-
 use super::lock::ReloadAnswer;
 use super::pipeline::{Pipeline, unusable};
 use super::tasks::Tasks;
 use super::{Daemon, DaemonError, LiveConfig};
 use crate::classify::Catalogue;
 use crate::config::Config;
-use crate::model::{Digest, Provider, display_safe};
+use crate::history::Event;
+use crate::history::data::{RefusedConfig, ReloadedConfig};
+use crate::model::{Digest, Provider, counted, display_safe};
 use crate::telemetry::Recorded;
 
 /// Where another configuration comes from.
@@ -83,20 +83,19 @@ impl Daemon {
             }
             Err(refusal) => ReloadAnswer { is_accepted: false, text: refusal.to_string(), digest: digest.clone() },
         };
-        let digest = digest.as_ref().map(Digest::as_str);
         let recorded = if answer.is_accepted {
             self.refused = None;
             let (instances, receivers) = (self.pipeline.config.instances.len(), self.pipeline.config.receivers.len());
-            let data = json!({ "digest": digest, "instances": instances, "receivers": receivers });
-            self.record("config.reloaded", data)
+            self.record(&Event::ConfigReloaded(ReloadedConfig { digest, instances, receivers }))
         } else {
             let reason = in_one_line(&answer.text);
-            let data = json!({ "digest": digest, "reason": reason });
-            self.refused = Some(reason);
-            let recorded = self.record("config.refused", data.clone());
+            self.refused = Some(reason.clone());
+            let event = Event::ConfigRefused(RefusedConfig { digest, reason });
+            let recorded = self.record(&event);
             if recorded.is_err() {
                 // The line of the log does not wait for a database that works again.
-                Recorded { seq: 0, kind: "config.refused", instance: None, data: &data }.observe();
+                Recorded { seq: 0, kind: event.kind(), instance: None, data: &event.data().unwrap_or_default() }
+                    .observe();
             }
             recorded
         };
@@ -135,7 +134,6 @@ impl Daemon {
 }
 
 fn size_in_words(config: &Config) -> String {
-    let counted = |count: usize, noun: &str| format!("{count} {noun}{}", if count == 1 { "" } else { "s" });
     format!("{}, {}", counted(config.instances.len(), "instance"), counted(config.receivers.len(), "receiver"))
 }
 

@@ -7,7 +7,7 @@ use tokio::task::JoinSet;
 
 use crate::config::Receiver;
 use crate::host::hostname;
-use crate::message::{Alert, Message, Notice};
+use crate::message::{Alert, Item, Message, Notice};
 use crate::model::{Digest, HistoryMark, InstanceId};
 use crate::receiver::{Attempt, BadReceiver, Sender};
 use crate::telemetry::{Observable, ToldDirectly};
@@ -58,13 +58,11 @@ impl DirectNotifier {
             let (notifier, news, event) = (Arc::clone(&self), news.clone(), event.clone());
             tries.spawn(async move {
                 let Some((name, sender)) = notifier.receivers.get(at) else { return false };
-                let watch = |notices| Alert::of_watch(notices, now, event, hostname());
-                let alert = match news {
-                    DirectMessage::Notice(notice) => watch(vec![notice]),
-                    DirectMessage::Untrusted(instance, reason) => {
-                        Alert { instance, untrusted: Some(reason), ..watch(Vec::new()) }
-                    }
+                let (instance, item) = match news {
+                    DirectMessage::Notice(notice) => (None, Item::Notice(notice)),
+                    DirectMessage::Untrusted(instance, reason) => (instance, Item::Untrusted(reason)),
                 };
+                let alert = Alert { instance, ..Alert::of_watch(vec![item], now, event, hostname()) };
                 let message = Message::new(name, alert, now);
                 let attempt = sender.send(&message, now).await;
                 let outcome = match &attempt {

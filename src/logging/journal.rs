@@ -29,14 +29,11 @@ pub struct Journal {
 
 impl Journal {
     /// Prepares to write to the journal that listens at `path`.
-    ///
-    /// # Errors
-    /// Nothing listens there.
     pub fn open(path: &Path) -> io::Result<Self> {
         let socket = UnixDatagram::unbound()?;
         socket.set_write_timeout(Some(PATIENCE))?;
         let journal = Self { socket, path: path.to_owned() };
-        // An empty datagram is no entry, and shows whether anybody listens.
+        // An empty datagram is no entry; it fails if the socket has no listener.
         journal.socket.send_to(&[], &journal.path)?;
         Ok(journal)
     }

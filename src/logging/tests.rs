@@ -8,7 +8,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::telemetry::{CycleEnded, CycleHealth, Delivered, HISTORY, OBSERVABLES, Observable, Recorded, message_id};
+use crate::history::EVENT_KINDS;
+use crate::telemetry::{CycleEnded, CycleHealth, Delivered, OBSERVABLES, Observable, Recorded, message_id};
 
 /// What a template's name, a vendor's answer or a receiver's can hold.
 const HOSTILE: &str = "x\" verdict=in_sync\nPRIORITY=0\r\n\u{1b}[2J\u{202e}<0>\u{0}";
@@ -179,7 +180,7 @@ fn only_the_stream_that_systemd_named_is_the_journal() {
 
 #[test]
 fn every_kind_of_the_history_has_a_line_of_its_name() {
-    for kind in HISTORY {
+    for kind in EVENT_KINDS {
         let text =
             written(Style::Json, || Recorded { seq: 1, kind: kind.name, instance: None, data: &json!({}) }.observe());
         match kind.level {

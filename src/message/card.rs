@@ -3,6 +3,8 @@
 //! Every text is one line that is safe to show, and still foreign: each chat keeps it from its own markup.
 
 use super::Alert;
+use super::row::{ItemRow, UNTRUSTED};
+use super::summary::EntrySummary;
 use super::view::{Block, Group, NoticeBlock, SectionGroup, View};
 use super::words::{NextStep, label_of};
 use crate::model::Severity;
@@ -27,7 +29,7 @@ pub(super) struct Card {
     pub(super) about: String,
     pub(super) headline: String,
     pub(super) facts: Vec<(&'static str, String)>,
-    pub(super) items: Vec<Item>,
+    pub(super) items: Vec<CardItem>,
     /// News without an item.
     pub(super) more: usize,
     pub(super) who: Option<String>,
@@ -45,7 +47,7 @@ pub(super) enum Tone {
 }
 
 /// One piece of news.
-pub(super) struct Item {
+pub(super) struct CardItem {
     /// How bad it is or how it ended, and which way it went: our own words.
     pub(super) label: String,
     pub(super) tone: Tone,
@@ -58,50 +60,39 @@ pub(super) struct Item {
 
 impl Card {
     pub(super) fn of(alert: &Alert) -> Self {
-        let view = View::of(alert);
+        let View { summary, untrusted, settings: [drifted, over], sections, notices, .. } = View::of(alert);
+        let left_out = alert.notices().count() - notices.len();
         let mut items = Vec::new();
-        if let Some(reason) = &view.untrusted {
-            items.push(Item {
-                label: "CRITICAL".to_owned(),
-                tone: Tone::Bad,
-                title: "The approved state cannot be trusted".to_owned(),
-                lines: vec![cut(reason, LONGEST_NOTICE)],
-                notes: vec!["Nothing is compared until that is fixed.".to_owned()],
-            });
-        }
-        items.extend(view.drifted.iter().map(of_block));
-        items.extend(view.sections.iter().map(of_sections));
-        items.extend(view.notices.iter().map(of_notice));
-        items.extend(view.over.iter().map(of_block));
-        let left_out = alert.notices.len().saturating_sub(view.notices.len());
+        items.extend(untrusted.map(|reason| of_row(&UNTRUSTED, UNTRUSTED.title, vec![cut(&reason, LONGEST_NOTICE)])));
+        items.extend(drifted.blocks.iter().map(of_block));
+        items.extend(sections.iter().map(of_sections));
+        let notice = |notice: &NoticeBlock| of_row(notice.row, &notice.title, vec![cut(&notice.text, LONGEST_NOTICE)]);
+        items.extend(notices.iter().map(notice));
+        items.extend(over.blocks.iter().map(of_block));
         let sample = if alert.sample { "SAMPLE " } else { "" };
+        let facts = summary.facts.iter().filter(|fact| fact.label != "Instance");
         Self {
-            label: format!("{sample}{}", view.label),
-            tone: tone(view.label),
+            label: format!("{sample}{}", summary.label),
+            tone: tone(summary.label),
             about: cut(&alert.about(), LONGEST),
-            headline: cut(&view.headline, LONGEST_PROSE),
-            facts: view
-                .facts
-                .iter()
-                .filter(|fact| fact.label != "Instance")
-                .map(|fact| (fact.label, cut(&fact.lines.join("; "), LONGEST_PROSE)))
-                .collect(),
+            headline: cut(&summary.headline, LONGEST_PROSE),
+            facts: facts.map(|fact| (fact.label, cut(&fact.lines.join("; "), LONGEST_PROSE))).collect(),
             items,
-            more: view.more_drifted + view.more_over + left_out,
-            who: view.who,
-            steps: view.steps,
-            footer: cut(&view.footer, LONGEST_PROSE),
+            more: drifted.more + over.more + left_out,
+            who: summary.who,
+            steps: summary.steps,
+            footer: cut(&summary.footer, LONGEST_PROSE),
         }
     }
 
     /// Lays out items one after the other until `fits` refuses one, and answers how many pieces of news are left out.
-    pub(super) fn whole_items(&self, mut fits: impl FnMut(&Item) -> bool) -> usize {
+    pub(super) fn whole_items(&self, mut fits: impl FnMut(&CardItem) -> bool) -> usize {
         let shown = self.items.iter().take_while(|item| fits(item)).count();
         self.items.len() - shown + self.more
     }
 }
 
-impl Item {
+impl CardItem {
     /// The largest part of the item of which `layout` is not longer than `most`: lines give way before notes, and the title
     /// is always there.
     pub(super) fn within(&self, most: usize, layout: impl Fn(&Self) -> String) -> String {
@@ -151,7 +142,7 @@ fn more_lines(count: usize) -> String {
     if count == 1 { "and 1 more line".to_owned() } else { format!("and {count} more lines") }
 }
 
-fn of_block(block: &Block) -> Item {
+fn of_block(block: &Block) -> CardItem {
     let mut lines = Vec::new();
     for group in &block.groups {
         lines.extend(of_group(group));
@@ -164,19 +155,15 @@ fn of_block(block: &Block) -> Item {
     if block.more_changes > 0 {
         lines.push(format!("and {} more places", block.more_changes));
     }
-    let mut notes = Vec::new();
-    if !block.why.is_empty() {
-        notes.push(cut(&block.why, LONGEST_PROSE));
-    }
-    notes.extend(
-        block.facts.iter().map(|fact| cut(&format!("{}: {}", fact.label, fact.lines.join("; ")), LONGEST_PROSE)),
-    );
-    Item {
-        label: format!("{}, {}", block.label, block.outcome),
-        tone: tone(block.label),
-        title: cut(&block.title, LONGEST),
+    let EntrySummary { label, title, outcome, why, facts } = &block.summary;
+    let why = (!why.is_empty()).then(|| cut(why, LONGEST_PROSE));
+    let facts = facts.iter().map(|fact| cut(&format!("{}: {}", fact.label, fact.lines.join("; ")), LONGEST_PROSE));
+    CardItem {
+        label: format!("{label}, {outcome}"),
+        tone: tone(label),
+        title: cut(title, LONGEST),
         lines,
-        notes,
+        notes: why.into_iter().chain(facts).collect(),
     }
 }
 
@@ -185,7 +172,7 @@ fn of_group(group: &Group) -> Vec<String> {
     lines.chain(group.paths.iter().map(|path| format!("at {}", cut(path, LONGEST)))).collect()
 }
 
-fn of_sections(group: &SectionGroup) -> Item {
+fn of_sections(group: &SectionGroup) -> CardItem {
     let mut lines: Vec<String> = group
         .rows
         .iter()
@@ -196,24 +183,12 @@ fn of_sections(group: &SectionGroup) -> Item {
     if more > 0 {
         lines.push(format!("and {more} more"));
     }
-    Item {
-        label: group.label.to_owned(),
-        tone: tone(group.label),
-        title: group.title.to_owned(),
-        lines,
-        notes: vec![group.note.to_owned()],
-    }
+    of_row(group.row, group.row.title, lines)
 }
 
-fn of_notice(notice: &NoticeBlock) -> Item {
-    let notes = if notice.note.is_empty() { Vec::new() } else { vec![notice.note.to_owned()] };
-    Item {
-        label: notice.label.to_owned(),
-        tone: tone(notice.label),
-        title: cut(&notice.title, LONGEST),
-        lines: vec![cut(&notice.text, LONGEST_NOTICE)],
-        notes,
-    }
+fn of_row(row: &ItemRow, title: &str, lines: Vec<String>) -> CardItem {
+    let notes = if row.advice.is_empty() { Vec::new() } else { vec![row.advice.to_owned()] };
+    CardItem { label: row.label().to_owned(), tone: tone(row.label()), title: cut(title, LONGEST), lines, notes }
 }
 
 fn tone(label: &str) -> Tone {

@@ -5,7 +5,7 @@
 use serde_json::{Value, json};
 
 use super::Alert;
-use super::card::{Card, Item, Tone, cut, length, more_words, without_backticks};
+use super::card::{Card, CardItem, Tone, cut, length, more_words, without_backticks};
 
 /// Characters of a description; a title may have 256, and all texts of one message 6000.
 const DESCRIPTION: usize = 4_096;
@@ -63,7 +63,7 @@ pub(super) fn message(alert: &Alert) -> Value {
     })
 }
 
-fn layout(item: &Item) -> String {
+fn layout(item: &CardItem) -> String {
     let mut lines = vec![item.title.as_str()];
     lines.extend(item.lines.iter().chain(&item.notes).map(String::as_str));
     let lines: Vec<String> = lines.into_iter().map(without_backticks).collect();

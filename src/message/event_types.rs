@@ -2,80 +2,44 @@
 
 use std::sync::LazyLock;
 
-use super::{Alert, EntryStatus, NoticeKind, SectionStatus};
+use super::row::{ItemRow, Phase, TRUSTED_AGAIN, UNTRUSTED};
+use super::{Alert, EntryStatus, Item, NoticeKind, SectionStatus};
 
 /// Every event and what it says, the most important first: an alert with several kinds of news carries the first of them.
-/// Those of notices are in the table of their kinds.
 pub static EVENT_TYPES: LazyLock<Vec<(&str, &str)>> = LazyLock::new(|| {
-    let notices = |is_end| NoticeKind::ALL.map(NoticeKind::row).into_iter().filter(move |row| row.is_end == is_end);
-    let events = |is_end| notices(is_end).map(|row| (row.event_type, row.meaning));
-    BEGINNINGS.into_iter().chain(events(false)).chain(ENDS).chain(events(true)).collect()
+    let row = |row: &ItemRow| (row.event_type, row.meaning);
+    let section = |status: SectionStatus| row(status.row());
+    let notices =
+        |phase| NoticeKind::ALL.map(NoticeKind::row).into_iter().filter(move |row| row.phase == phase).map(row);
+    let beginnings = [
+        row(&UNTRUSTED),
+        EntryStatus::Opened.event(),
+        section(SectionStatus::Refused),
+        section(SectionStatus::Suspect),
+        section(SectionStatus::Blind),
+        EntryStatus::Flapping.event(),
+        EntryStatus::StillOpen.event(),
+    ];
+    let ends = [
+        row(&TRUSTED_AGAIN),
+        EntryStatus::Reverted.event(),
+        section(SectionStatus::Accepted),
+        section(SectionStatus::SeeingAgain),
+        section(SectionStatus::LeftOut),
+        section(SectionStatus::Removed),
+        section(SectionStatus::Unbaselined),
+    ];
+    beginnings.into_iter().chain(notices(Phase::Ongoing)).chain(ends).chain(notices(Phase::Resolved)).collect()
 });
-
-const BEGINNINGS: [(&str, &str); 7] = [
-    ("baseline.untrusted", "the approved state cannot be trusted, so nothing is compared"),
-    ("drift.opened", "a setting drifted, drifted again, or moved on to yet another value"),
-    ("credential.refused", "the vendor refuses a credential; nothing that is read with it is watched"),
-    ("section.suspect", "what was read looks like a fault in reading and is not believed yet"),
-    ("section.blind", "a section of the approved state cannot be read"),
-    ("drift.flapping", "a setting goes back and forth; only new values and reminders are told until it stays as it is"),
-    ("drift.still_open", "a reminder: a setting still differs"),
-];
-
-const ENDS: [(&str, &str); 7] = [
-    ("baseline.trusted", "the approved state can be trusted again"),
-    ("drift.closed", "drifts ended: reverted, approved, or over before they could be told"),
-    ("credential.accepted", "the vendor accepts a credential again"),
-    ("section.seeing_again", "a section can be read again"),
-    ("section.left_out", "a section that could not be read is not watched any more"),
-    ("credential.removed", "a credential that was refused is not configured any more"),
-    ("section.unbaselined", "a section is not in the approved state yet"),
-];
 
 /// The event that `alert` is.
 pub fn event_type(alert: &Alert) -> &'static str {
-    let has_section = |kind| alert.sections.iter().any(|section| section.news == kind);
-    let has_drifted = |news| matches!(news, EntryStatus::Opened | EntryStatus::Reopened | EntryStatus::Changed);
-    let has_news = |news| alert.entries.iter().any(|entry| entry.news == news);
     // That drifts ended says more than that there is a baseline with which they did.
-    let has_ended = alert.entries.iter().any(|entry| entry.news.is_over());
-    let is_trouble = |kind: &NoticeKind| !kind.is_end() && (*kind != NoticeKind::Approved || !has_ended);
-    let trouble = alert.notices.iter().map(|notice| notice.kind).filter(is_trouble).min();
-    if alert.untrusted.is_some() {
-        "baseline.untrusted"
-    } else if alert.entries.iter().any(|entry| has_drifted(entry.news)) {
-        "drift.opened"
-    } else if has_section(SectionStatus::Refused) {
-        "credential.refused"
-    } else if has_section(SectionStatus::Suspect) {
-        "section.suspect"
-    } else if has_section(SectionStatus::Blind) {
-        "section.blind"
-    } else if has_news(EntryStatus::Flapping) {
-        "drift.flapping"
-    } else if has_news(EntryStatus::StillOpen) {
-        "drift.still_open"
-    } else if let Some(kind) = trouble {
-        kind.event_type()
-    } else if alert.trusted_again {
-        "baseline.trusted"
-    } else if !alert.entries.is_empty() {
-        "drift.closed"
-    } else if has_section(SectionStatus::Accepted) {
-        "credential.accepted"
-    } else if has_section(SectionStatus::SeeingAgain) {
-        "section.seeing_again"
-    } else if has_section(SectionStatus::LeftOut) {
-        "section.left_out"
-    } else if has_section(SectionStatus::Removed) {
-        "credential.removed"
-    } else if has_section(SectionStatus::Unbaselined) {
-        "section.unbaselined"
-    } else if let Some(notice) = alert.notices.first() {
-        notice.kind.event_type()
-    } else {
-        "drift.closed"
-    }
+    let has_ended = alert.entries().any(|entry| entry.news.is_over());
+    let is_left_out = |item: &Item| has_ended && item.event_type() == NoticeKind::Approved.event_type();
+    let found: Vec<&str> = alert.items.iter().filter(|item| !is_left_out(item)).map(Item::event_type).collect();
+    let mut events = EVENT_TYPES.iter().map(|(name, _)| *name);
+    events.find(|name| found.contains(name)).unwrap_or(EntryStatus::Reverted.event().0)
 }
 
 #[cfg(test)]
@@ -87,15 +51,14 @@ mod tests {
     fn the_most_important_news_names_the_event() {
         let mut alert = samples::untrusted();
         assert_eq!(event_type(&alert), "baseline.untrusted");
-        alert.untrusted = None;
+        alert.items.remove(0);
         assert_eq!(event_type(&alert), "section.blind");
-        alert.sections[0].news = SectionStatus::SeeingAgain;
-        alert.sections[1].news = SectionStatus::Unbaselined;
+        alert.section(0).news = SectionStatus::SeeingAgain;
+        alert.section(1).news = SectionStatus::Unbaselined;
         assert_eq!(event_type(&alert), "section.seeing_again");
-        alert.trusted_again = true;
+        alert.items.insert(0, Item::TrustedAgain);
         assert_eq!(event_type(&alert), "baseline.trusted");
-        alert.trusted_again = false;
-        alert.sections.remove(0);
+        alert.items.drain(..2);
         assert_eq!(event_type(&alert), "section.unbaselined");
         assert_eq!(event_type(&samples::all_clear()), "drift.closed");
         assert_eq!(event_type(&samples::drift()), "drift.opened");

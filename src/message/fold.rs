@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Alert, Entry, EntryStatus, Notice, NoticeKind, Window};
+use super::{Alert, Entry, EntryStatus, Item, Notice, NoticeKind, SectionEntry, Window};
 use crate::classify::ChangeMeaning;
 use crate::model::DriftId;
 
@@ -51,48 +51,53 @@ pub fn grouped(entries: impl IntoIterator<Item = Entry>) -> Vec<Entry> {
 /// One alert that says what `alerts` say, the oldest first: of every drift and section how it stands at the end, of a drift
 /// that began and ended within them that it passed, and every notice once. Nothing for no alerts.
 pub fn fold(alerts: Vec<Alert>) -> Option<Alert> {
-    let mut folded = alerts.last()?.clone();
+    let last = alerts.last()?.clone();
+    let (mut trust, mut window) = (None, None);
     let mut drifts: BTreeMap<DriftId, Vec<Entry>> = BTreeMap::new();
-    (folded.untrusted, folded.trusted_again, folded.window) = (None, false, None);
-    folded.sections.clear();
-    folded.notices.clear();
+    let (mut sections, mut notices): (Vec<SectionEntry>, Vec<Notice>) = (Vec::new(), Vec::new());
     for alert in alerts {
-        if alert.untrusted.is_some() || alert.trusted_again {
-            (folded.untrusted, folded.trusted_again) = (alert.untrusted, alert.trusted_again);
-        }
-        folded.window = match (folded.window, alert.window) {
-            (Some(one), Some(other)) => Some(Window {
-                last_good: one.last_good.zip(other.last_good).map(|(one, other)| one.min(other)),
-                first_different: one.first_different.max(other.first_different),
-            }),
+        window = match (window, alert.window) {
+            (Some(one), Some(other)) => Some(joined(one, other)),
             (one, other) => one.or(other),
         };
-        for entry in alert.entries {
-            for change in &entry.changes {
-                let one = Entry { changes: vec![change.clone()], ..entry.clone() };
-                drifts.entry(change.id.clone()).or_default().push(one);
-            }
-        }
-        for section in alert.sections {
-            folded.sections.retain(|known| known.section != section.section);
-            folded.sections.push(section);
-        }
-        // Of several digests the last one counts; the number of each is said.
-        let digest: Vec<&str> =
-            alert.notices.iter().filter(|one| is_digest(one)).map(|one| one.subject.as_str()).collect();
-        folded.notices.retain(|known| !(is_digest(known) && digest.contains(&known.subject.as_str())));
-        for notice in alert.notices {
-            if !folded.notices.contains(&notice) {
-                folded.notices.push(notice);
+        for item in alert.items {
+            match item {
+                Item::Untrusted(_) | Item::TrustedAgain => trust = Some(item),
+                Item::Setting(entry) => {
+                    for change in &entry.changes {
+                        let one = Entry { changes: vec![change.clone()], ..entry.clone() };
+                        drifts.entry(change.id.clone()).or_default().push(one);
+                    }
+                }
+                Item::Section(section) => {
+                    sections.retain(|known| known.section != section.section);
+                    sections.push(section);
+                }
+                Item::Notice(notice) => {
+                    // Of several digests the last one counts; the number of each is said.
+                    let is_older = |known: &Notice| known.kind == notice.kind && known.subject == notice.subject;
+                    if notice.kind == NoticeKind::Digest {
+                        notices.retain(|known| !is_older(known));
+                    }
+                    if !notices.contains(&notice) {
+                        notices.push(notice);
+                    }
+                }
             }
         }
     }
-    folded.entries = grouped(drifts.into_values().filter_map(|story| as_one(&story)));
-    Some(folded)
+    let entries = grouped(drifts.into_values().filter_map(|story| as_one(&story)));
+    let items = trust.into_iter().chain(entries.into_iter().map(Item::Setting));
+    let items = items.chain(sections.into_iter().map(Item::Section)).chain(notices.into_iter().map(Item::Notice));
+    Some(Alert { window, items: items.collect(), ..last })
 }
 
-fn is_digest(notice: &Notice) -> bool {
-    notice.kind == NoticeKind::Digest
+/// The time in which all happened that happened in two.
+fn joined(one: Window, other: Window) -> Window {
+    Window {
+        last_good: one.last_good.zip(other.last_good).map(|(one, other)| one.min(other)),
+        first_different: one.first_different.max(other.first_different),
+    }
 }
 
 /// One entry for several consecutive ones of one drift.
@@ -124,16 +129,17 @@ mod tests {
     use crate::model::{Direction, Severity, State};
 
     fn alert(news: &[(usize, EntryStatus)]) -> Alert {
-        let model = samples::drift();
+        let mut model = samples::drift();
         let entries = news.iter().map(|(number, news)| {
-            let mut entry = model.entries[0].clone();
+            let mut entry = model.entry(0).clone();
             entry.meaning.title = format!("setting {number}");
             entry.news = *news;
             entry.changes.truncate(1);
             entry.changes[0].id = DriftId::from_text(format!("drf_{number}"));
             entry
         });
-        Alert { entries: entries.collect(), sections: Vec::new(), ..model.clone() }
+        let items: Vec<Item> = entries.map(Item::Setting).collect();
+        model.of(items)
     }
 
     #[test]
@@ -160,7 +166,7 @@ mod tests {
         ];
         for (story, expected) in table {
             let folded = fold(story.iter().map(|news| alert(&[(1, *news)])).collect()).unwrap();
-            let told: Vec<EntryStatus> = folded.entries.iter().map(|entry| entry.news).collect();
+            let told: Vec<EntryStatus> = folded.entries().map(|entry| entry.news).collect();
             assert_eq!(told, [expected], "{story:?}");
         }
         assert!(fold(Vec::new()).is_none());
@@ -173,7 +179,7 @@ mod tests {
         let alerts = vec![alert(&[(1, EntryStatus::Opened), (2, EntryStatus::Opened)]), last];
         let folded = fold(alerts).unwrap();
         let told: Vec<(&str, EntryStatus)> =
-            folded.entries.iter().map(|entry| (entry.meaning.title.as_str(), entry.news)).collect();
+            folded.entries().map(|entry| (entry.meaning.title.as_str(), entry.news)).collect();
         assert_eq!(
             told,
             [
@@ -188,7 +194,7 @@ mod tests {
     #[test]
     fn a_setting_under_several_paths_is_named_by_the_first_of_them_at_the_end_as_at_the_beginning() {
         let one = |path: &str| {
-            let mut entry = samples::drift().entries[0].clone();
+            let mut entry = samples::drift().entry(0).clone();
             entry.changes.truncate(1);
             (entry.changes[0].change.path, entry.changes[0].id) =
                 (path.parse().unwrap(), DriftId::from_text(path.to_owned()));
@@ -205,7 +211,7 @@ mod tests {
     fn a_group_explains_the_worse_direction() {
         use Direction::{Neutral, Stronger, Unknown, Weaker};
         let one = |direction: Direction| {
-            let mut entry = samples::drift().entries[0].clone();
+            let mut entry = samples::drift().entry(0).clone();
             (entry.meaning.direction, entry.meaning.why) = (direction, direction.to_string());
             entry
         };
@@ -225,53 +231,61 @@ mod tests {
     #[test]
     fn what_is_over_keeps_how_bad_it_was() {
         let mut first = alert(&[(1, EntryStatus::Opened)]);
-        first.entries[0].meaning.severity = Severity::Critical;
+        first.entry(0).meaning.severity = Severity::Critical;
         let mut end = alert(&[(1, EntryStatus::Reverted)]);
-        end.entries[0].meaning.severity = Severity::Low;
-        assert_eq!(fold(vec![first, end]).unwrap().entries[0].meaning.severity, Severity::Critical);
+        end.entry(0).meaning.severity = Severity::Low;
+        assert_eq!(fold(vec![first, end]).unwrap().entry(0).meaning.severity, Severity::Critical);
     }
 
     #[test]
     fn trust_sections_and_notices_are_said_once_and_as_they_are_now() {
-        let news = |section: &str, news| SectionEntry {
-            section: section.to_owned(),
-            news,
-            state: State::Unreachable,
-            reason: String::new(),
-            since: samples::drift().at,
-            until: None,
-            cause: None,
-            still_unseen: 0,
+        let news = |section: &str, news| {
+            Item::Section(SectionEntry {
+                section: section.to_owned(),
+                news,
+                state: State::Unreachable,
+                reason: String::new(),
+                since: samples::drift().at,
+                until: None,
+                cause: None,
+                still_unseen: 0,
+            })
         };
-        let notice = |text: &str| Notice { kind: NoticeKind::Approved, subject: String::new(), text: text.to_owned() };
-        let mut one = alert(&[]);
-        one.untrusted = Some("why".to_owned());
-        one.sections = vec![news("a", SectionStatus::Blind), news("b", SectionStatus::Blind)];
-        one.notices = vec![notice("x"), notice("y")];
-        let mut two = alert(&[]);
-        two.trusted_again = true;
-        two.sections = vec![news("a", SectionStatus::SeeingAgain)];
-        two.notices = vec![notice("y"), notice("z")];
+        let notice = |text: &str| {
+            Item::Notice(Notice { kind: NoticeKind::Approved, subject: String::new(), text: text.to_owned() })
+        };
+        let one = alert(&[]).of([
+            Item::Untrusted("why".to_owned()),
+            news("a", SectionStatus::Blind),
+            news("b", SectionStatus::Blind),
+            notice("x"),
+            notice("y"),
+        ]);
+        let two = alert(&[]).of([Item::TrustedAgain, news("a", SectionStatus::SeeingAgain), notice("y"), notice("z")]);
         let folded = fold(vec![one.clone(), two, alert(&[])]).unwrap();
-        assert!(folded.trusted_again && folded.untrusted.is_none());
-        let sections: Vec<_> = folded.sections.iter().map(|section| (section.section.as_str(), section.news)).collect();
-        assert_eq!(sections, [("b", SectionStatus::Blind), ("a", SectionStatus::SeeingAgain)]);
-        assert_eq!(folded.notices, [notice("x"), notice("y"), notice("z")]);
-        assert_eq!(fold(vec![alert(&[]), one]).unwrap().untrusted.as_deref(), Some("why"));
+        let expected = [
+            Item::TrustedAgain,
+            news("b", SectionStatus::Blind),
+            news("a", SectionStatus::SeeingAgain),
+            notice("x"),
+            notice("y"),
+            notice("z"),
+        ];
+        assert_eq!(folded.items, expected);
+        assert_eq!(fold(vec![alert(&[]), one]).unwrap().untrusted(), Some("why"));
     }
 
     #[test]
     fn of_several_digests_the_last_one_counts() {
         let digest = |subject: &str, text: &str| {
             let (subject, text) = (subject.to_owned(), text.to_owned());
-            Notice { kind: NoticeKind::Digest, subject, text }
+            Item::Notice(Notice { kind: NoticeKind::Digest, subject, text })
         };
-        let mut one = alert(&[]);
-        one.notices = vec![digest("digest 3", "first"), digest("clerk:prod", "drift")];
-        let mut two = alert(&[]);
-        two.notices = vec![digest("digest 4", "second"), digest("clerk:prod", "in sync")];
-        let folded = fold(vec![one, two]).unwrap().notices;
-        let told: Vec<(&str, &str)> = folded.iter().map(|one| (one.subject.as_str(), one.text.as_str())).collect();
+        let one = alert(&[]).of([digest("digest 3", "first"), digest("clerk:prod", "drift")]);
+        let two = alert(&[]).of([digest("digest 4", "second"), digest("clerk:prod", "in sync")]);
+        let folded = fold(vec![one, two]).unwrap();
+        let told: Vec<(&str, &str)> =
+            folded.notices().map(|notice| (notice.subject.as_str(), notice.text.as_str())).collect();
         assert_eq!(told, [("digest 3", "first"), ("digest 4", "second"), ("clerk:prod", "in sync")]);
     }
 }

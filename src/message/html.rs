@@ -7,7 +7,7 @@ use askama::Template;
 
 use super::Alert;
 use super::values::ValueLine;
-use super::view::{Block, Group, View};
+use super::view::View;
 
 #[derive(Template)]
 #[template(path = "alert.html")]
@@ -27,16 +27,6 @@ pub fn render(alert: &Alert) -> Result<String, askama::Error> {
 }
 
 impl HtmlPage {
-    /// What drifted and what is over, with the number of entries left out of each.
-    fn lists(&self) -> [(&[Block], usize); 2] {
-        [(&self.view.drifted, self.view.more_drifted), (&self.view.over, self.view.more_over)]
-    }
-
-    /// Paths stand under their changes, unless all changes share them: then they stand with the other facts.
-    fn has_shared_paths(&self, groups: &[Group]) -> bool {
-        groups.len() == 1
-    }
-
     /// A path in parts that end with a slash: a line breaks there and not within a name.
     fn parts<'a>(&self, path: &'a str) -> impl Iterator<Item = &'a str> {
         path.split_inclusive('/')
@@ -78,9 +68,9 @@ mod tests {
         for alert in samples::ordinary().map(|(_, alert)| alert).into_iter().chain(extremes) {
             let (page, text) = (render(&alert).unwrap().replace("<wbr>", ""), text::render(&alert).unwrap());
             let view = View::of(&alert);
-            let mut pieces: Vec<String> = vec![view.footer];
-            for block in view.drifted.iter().chain(&view.over) {
-                pieces.extend(block.facts.iter().flat_map(|fact| fact.lines.clone()));
+            let mut pieces: Vec<String> = vec![view.summary.footer];
+            for block in view.settings.iter().flat_map(|list| &list.blocks) {
+                pieces.extend(block.summary.facts.iter().flat_map(|fact| fact.lines.clone()));
                 for group in &block.groups {
                     pieces.extend(group.paths.clone());
                     for line in &group.lines {
@@ -91,13 +81,13 @@ mod tests {
                     }
                 }
             }
-            for fact in view.facts {
+            for fact in view.summary.facts {
                 pieces.extend(fact.lines);
             }
             for row in view.sections.into_iter().flat_map(|group| group.rows) {
                 pieces.extend([row.name, row.story]);
             }
-            pieces.extend(view.steps.into_iter().map(|step| step.command));
+            pieces.extend(view.summary.steps.into_iter().map(|step| step.command));
             pieces.extend(view.untrusted);
             pieces.extend(view.notices.into_iter().flat_map(|notice| [notice.title, notice.text]));
             let flowing = text.split_whitespace().collect::<Vec<_>>().join(" ");

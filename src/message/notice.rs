@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Severity, display_safe};
+use super::row::{ItemRow, Phase, item_kinds};
+use crate::model::Severity;
 
 /// A notice about the service itself, not about a setting.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -27,81 +28,21 @@ impl Notice {
         }
         Self { kind, subject: String::new(), text }
     }
-
-    /// The notice in the middle of a sentence.
-    pub(super) fn clause(&self) -> String {
-        self.kind.row().clause.replace("{subject}", &display_safe(&self.subject))
-    }
 }
 
-/// Everything about one kind of notice.
-#[derive(Debug)]
-pub(super) struct NoticeRow {
-    /// The event that a receiver can filter by.
-    pub(super) event_type: &'static str,
-    /// The meaning of the event.
-    pub(super) meaning: &'static str,
-    pub(super) severity: Severity,
-    /// Whether it ends some trouble.
-    pub(super) is_end: bool,
-    /// The part of PagerDuty's `dedup_key`. A notice that ends trouble has the topic of the one that began it. A kind without
-    /// a topic is not sent.
-    pub(super) pager_topic: Option<&'static str>,
-    pub(super) title: &'static str,
-    /// The notice in the middle of a sentence, with `{subject}` in the place of its subject.
-    pub(super) clause: &'static str,
-    /// Its meaning, or the next step.
-    pub(super) advice: &'static str,
-}
-
-macro_rules! notice_kinds {
-    ($($kind:ident {
-        event: $event_type:literal, $meaning:literal;
-        $severity:ident, is_end: $is_end:literal, pager: $topic:expr;
-        title: $title:literal;
-        clause: $clause:literal;
-        advice: $advice:literal;
-    })+) => {
-        /// The kinds of notices, the worst first.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-        #[serde(rename_all = "snake_case")]
-        pub enum NoticeKind {
-            $(#[doc = $meaning] $kind,)+
-        }
-
-        impl NoticeKind {
-            /// Every one, the worst first.
-            pub const ALL: [Self; [$(stringify!($kind)),+].len()] = [$(Self::$kind),+];
-
-            pub(super) const fn row(self) -> &'static NoticeRow {
-                match self {
-                    $(Self::$kind => &NoticeRow {
-                        event_type: $event_type,
-                        meaning: $meaning,
-                        severity: Severity::$severity,
-                        is_end: $is_end,
-                        pager_topic: $topic,
-                        title: $title,
-                        clause: $clause,
-                        advice: $advice,
-                    },)+
-                }
-            }
-        }
-    };
-}
-
-notice_kinds! {
+item_kinds! {
+    /// The kinds of notices, the worst first.
+    NoticeKind:
     TrustChanged {
         event: "trust.changed", "the files that say who may approve changed";
-        High, is_end: false, pager: Some("trust");
+        High, Ongoing, pager: Some("trust");
         title: "Who may approve has changed";
         clause: "who may approve has changed";
         advice: "If none of you did that, treat the machine as compromised: this file decides whose signature counts.";
     }
     ClockSetBack {
         event: "clock.set_back", "the clock of the machine was set back";
-        High, is_end: false, pager: Some("clock");
+        High, Ongoing, pager: Some("clock");
         title: "The clock was set back";
         clause: "the clock was set back";
         advice: "Approvals that had ended stay ended. If none of you set it, treat the machine as compromised; if the clock was \
@@ -109,7 +50,7 @@ notice_kinds! {
     }
     StorageFailed {
         event: "storage.failed", "the database cannot be used: nothing is watched";
-        Critical, is_end: false, pager: Some("storage");
+        Critical, Ongoing, pager: Some("storage");
         title: "Database not usable";
         clause: "the database cannot be used, nothing is watched";
         advice: "Nothing is watched. Look at it with `authdrift verify`, which changes nothing, and keep the file; if it is damaged, \
@@ -117,21 +58,21 @@ notice_kinds! {
     }
     StorageFull {
         event: "storage.full", "the disk is full: snapshots are not kept";
-        Critical, is_end: false, pager: Some("storage");
+        Critical, Ongoing, pager: Some("storage");
         title: "Disk full";
         clause: "the disk is full, snapshots are not kept";
         advice: "Snapshots are not kept, and soon nothing is. Make room there; the daemon goes on by itself.";
     }
     StorageLow {
         event: "storage.low", "the disk is nearly full";
-        High, is_end: false, pager: Some("storage");
+        High, Ongoing, pager: Some("storage");
         title: "Disk nearly full";
         clause: "the disk is nearly full";
         advice: "Make room before readings cannot be kept any more.";
     }
     Unread {
         event: "instance.unread", "an instance was not read for three intervals";
-        High, is_end: false, pager: Some("unread");
+        High, Ongoing, pager: Some("unread");
         title: "Not read for a long time";
         clause: "it was not read for a long time";
         advice: "A change made there now would not be noticed. Look at the log of the service.";
@@ -139,21 +80,21 @@ notice_kinds! {
     StillUnseen {
         // The alert it reminds of is still open.
         event: "instance.still_unseen", "a reminder: something of an instance is still not seen";
-        High, is_end: false, pager: None;
+        High, Ongoing, pager: None;
         title: "Reminder: still not seen";
         clause: "reminder: something is still not seen";
         advice: "A change made there is not noticed. `authdrift status` says what to do.";
     }
     ReceiverFailed {
         event: "receiver.failed", "another receiver does not take messages";
-        High, is_end: false, pager: Some("receiver");
+        High, Ongoing, pager: Some("receiver");
         title: "Receiver does not take messages";
         clause: "receiver '{subject}' does not take messages";
         advice: "Its alerts reach nobody there. They are kept: `authdrift outbox list` shows them, `outbox retry` sends them again.";
     }
     Missed {
         event: "receiver.missed", "messages were given up for a receiver that takes others; it is told too";
-        High, is_end: false, pager: Some("missed");
+        High, Ongoing, pager: Some("missed");
         title: "Messages that did not arrive";
         clause: "receiver '{subject}' never got some messages";
         advice: "Whoever reads there does not know what they said: `authdrift outbox list` shows them, `outbox retry` sends them \
@@ -161,21 +102,21 @@ notice_kinds! {
     }
     ApprovalEnding {
         event: "approval.ending", "what was approved for a time is a drift again soon";
-        Medium, is_end: false, pager: Some("approval");
+        Medium, Ongoing, pager: Some("approval");
         title: "Approved for a time that ends soon";
         clause: "what was approved for a time is a drift again soon";
         advice: "After it, this is a drift again. Change it back, or approve it again.";
     }
     Approved {
         event: "baseline.approved", "a new baseline was approved, and no drift that this receiver hears of ended with it";
-        Info, is_end: false, pager: None;
+        Info, Ongoing, pager: None;
         title: "New baseline";
         clause: "a new baseline was approved";
         advice: "Everything is compared with it from now on.";
     }
     Silenced {
         event: "silence.added", "somebody asked for quiet about something: who, why and until when";
-        Info, is_end: false, pager: None;
+        Info, Ongoing, pager: None;
         title: "Silence begins";
         clause: "somebody asked for quiet";
         advice: "It is recorded as always, and reported when the silence ends. If none of you asked for that, end it: `authdrift \
@@ -183,7 +124,7 @@ notice_kinds! {
     }
     WindowOpened {
         event: "window.opened", "somebody announced changes: who, why and until when";
-        Info, is_end: false, pager: None;
+        Info, Ongoing, pager: None;
         title: "Changes announced";
         clause: "changes were announced";
         advice: "Announced changes are reported when the window ends; any other change of this instance alerts at once, as high \
@@ -191,42 +132,42 @@ notice_kinds! {
     }
     SilenceEnded {
         event: "silence.ended", "a silence ended, and what it kept quiet";
-        Info, is_end: false, pager: None;
+        Info, Ongoing, pager: None;
         title: "Silence ended";
         clause: "a silence ended";
         advice: "From now on this alerts again.";
     }
     WindowEnded {
         event: "window.ended", "an announced change window ended, and what changed in it";
-        Info, is_end: false, pager: None;
+        Info, Ongoing, pager: None;
         title: "Change window ended";
         clause: "the time for announced changes is over";
         advice: "From now on everything alerts as usual.";
     }
     Digest {
         event: "digest", "how everything is, as a regular message";
-        Info, is_end: false, pager: None;
+        Info, Ongoing, pager: None;
         title: "How it stands";
         clause: "{subject}";
         advice: "";
     }
     StorageRecovered {
         event: "storage.recovered", "there is room on the disk again";
-        Info, is_end: true, pager: Some("storage");
+        Info, Resolved, pager: Some("storage");
         title: "Room on the disk again";
         clause: "there is room on the disk again";
         advice: "Everything is recorded as before.";
     }
     ReadAgain {
         event: "instance.read_again", "an instance is read again";
-        Info, is_end: true, pager: Some("unread");
+        Info, Resolved, pager: Some("unread");
         title: "Read again";
         clause: "it is read again";
         advice: "Everything is compared as before.";
     }
     ReceiverRecovered {
         event: "receiver.recovered", "another receiver takes messages again";
-        Info, is_end: true, pager: Some("receiver");
+        Info, Resolved, pager: Some("receiver");
         title: "Receiver takes messages again";
         clause: "receiver '{subject}' takes messages again";
         advice: "";
@@ -234,16 +175,6 @@ notice_kinds! {
 }
 
 impl NoticeKind {
-    /// How much it matters.
-    pub const fn severity(self) -> Severity {
-        self.row().severity
-    }
-
-    /// Whether it ends some trouble.
-    pub const fn is_end(self) -> bool {
-        self.row().is_end
-    }
-
     /// The event that a receiver can filter by.
     pub const fn event_type(self) -> &'static str {
         self.row().event_type

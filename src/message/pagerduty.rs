@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::card::cut;
 use super::values::line;
-use super::{Alert, Entry, EntryChange, EntryStatus, Notice, SectionEntry, SectionStatus, words};
+use super::{Alert, Entry, EntryChange, Item, Notice, SectionEntry, SectionStatus, summary};
 use crate::clock::written;
 use crate::model::{Digest, Direction, Severity, display_safe, display_safe_sentence};
 
@@ -21,54 +21,49 @@ const DETAIL: usize = 1_000;
 /// The events without the routing key: resolves, then triggers, the worst first.
 pub(super) fn events(alert: &Alert) -> Value {
     let (mut triggers, mut resolves) = (Vec::new(), Vec::new());
-    if let Some(reason) = &alert.untrusted {
-        let summary = "the approved state cannot be trusted, nothing is compared";
-        let details = json!({ "reason": detail(reason), "next": steps(alert) });
-        triggers.push(trigger(alert, &key(alert, &["baseline"]), summary, Severity::Critical, "baseline", details));
-    }
-    if alert.trusted_again {
-        resolves.push(key(alert, &["baseline"]));
-    }
-    for entry in &alert.entries {
-        let key = key(alert, &["setting", topic_of(entry)]);
-        match entry.news {
-            EntryStatus::Reverted | EntryStatus::Approved | EntryStatus::Passed if entry.still_open > 0 => {}
-            EntryStatus::Reverted | EntryStatus::Approved | EntryStatus::Passed => resolves.push(key),
-            EntryStatus::Opened
-            | EntryStatus::Reopened
-            | EntryStatus::Changed
-            | EntryStatus::StillOpen
-            | EntryStatus::Flapping => {
-                triggers.push(drift(alert, entry, &key));
+    let mut causes = BTreeSet::new();
+    for item in &alert.items {
+        match item {
+            Item::Untrusted(reason) => {
+                let summary = "the approved state cannot be trusted, nothing is compared";
+                let details = json!({ "reason": detail(reason), "next": steps(alert) });
+                let key = key(alert, &["baseline"]);
+                triggers.push(trigger(alert, &key, summary, item.severity(), "baseline", details));
             }
-        }
-    }
-    let mut causes: Vec<(String, Vec<&SectionEntry>)> = Vec::new();
-    for section in &alert.sections {
-        let key = cause_key(alert, section);
-        if section.news.is_blindness() {
-            match causes.iter_mut().find(|(known, _)| *known == key) {
-                Some((_, sections)) => sections.push(section),
-                None => causes.push((key, vec![section])),
+            Item::TrustedAgain => resolves.push(key(alert, &["baseline"])),
+            Item::Setting(entry) => {
+                let key = key(alert, &["setting", topic_of(entry)]);
+                match (entry.news.is_over(), entry.still_open) {
+                    (true, 0) => resolves.push(key),
+                    (true, _) => {}
+                    (false, _) => triggers.push(drift(alert, entry, &key)),
+                }
             }
-        } else if section.news.is_end() && section.still_unseen == 0 {
-            resolves.push(key);
-        }
-    }
-    triggers.extend(causes.iter().map(|(key, sections)| blind(alert, sections, key)));
-    for news in &alert.notices {
-        let Some(topic) = news.kind.row().pager_topic else { continue };
-        let text = Digest::of(news.text.as_bytes());
-        let about = match topic {
-            "storage" => "",
-            // Nothing ends these, so that each is one of its own.
-            "trust" | "approval" => text.as_str(),
-            _ => &news.subject,
-        };
-        let key = key(alert, &["notice", topic, about]);
-        match news.kind.is_end() {
-            true => resolves.push(key),
-            false => triggers.push(notice(alert, news, topic, &key)),
+            Item::Section(section) => {
+                let key = cause_key(alert, section);
+                if section.news.is_blindness() {
+                    if causes.insert(key.clone()) {
+                        triggers.push(blind(alert, &key));
+                    }
+                } else if section.news.is_end() && section.still_unseen == 0 {
+                    resolves.push(key);
+                }
+            }
+            Item::Notice(news) => {
+                let Some(topic) = news.kind.row().pager_topic else { continue };
+                let text = Digest::of(news.text.as_bytes());
+                let about = match topic {
+                    "storage" => "",
+                    // Nothing ends these, so that each is one of its own.
+                    "trust" | "approval" => text.as_str(),
+                    _ => &news.subject,
+                };
+                let key = key(alert, &["notice", topic, about]);
+                match item.phase().is_end() {
+                    true => resolves.push(key),
+                    false => triggers.push(notice(alert, news, topic, &key)),
+                }
+            }
         }
     }
     triggers.sort_by_key(rank);
@@ -138,21 +133,24 @@ fn drift(alert: &Alert, entry: &Entry, key: &str) -> Value {
     trigger(alert, key, &summary, entry.meaning.severity, "drift", details)
 }
 
-/// Sections or a credential that are not seen for one cause.
-fn blind(alert: &Alert, sections: &[&SectionEntry], key: &str) -> Value {
+/// The sections or the credential that are not seen for the cause of that key.
+fn blind<'a>(alert: &'a Alert, key: &str) -> Value {
+    let of_cause = |item: &'a Item| match item {
+        Item::Section(section) if section.news.is_blindness() && cause_key(alert, section) == key => Some(section),
+        _ => None,
+    };
+    let sections: Vec<&SectionEntry> = alert.items.iter().filter_map(of_cause).collect();
     let names: Vec<String> = sections.iter().map(|section| display_safe(&section.section)).collect();
     let mut reasons: Vec<String> = Vec::new();
-    for section in sections {
+    for section in &sections {
         let reason = display_safe_sentence(&section.reason);
         if !reason.is_empty() && !reasons.contains(&reason) {
             reasons.push(reason);
         }
     }
     let (story, severity) = sections
-        .iter()
-        .map(|section| (words::trouble(section), section.news.severity()))
-        .next()
-        .unwrap_or(("no usable answer", Severity::High));
+        .first()
+        .map_or(("no usable answer", Severity::High), |section| (section.trouble(), section.news.row().severity));
     let what = match names.as_slice() {
         [name] => format!("{name}: {story}"),
         names => format!("{} sections: {story}", names.len()),
@@ -168,7 +166,8 @@ fn blind(alert: &Alert, sections: &[&SectionEntry], key: &str) -> Value {
 fn notice(alert: &Alert, news: &Notice, topic: &str, key: &str) -> Value {
     let details =
         json!({ "text": detail(&news.text), "subject": detail(&news.subject), "next": news.kind.row().advice });
-    trigger(alert, key, &news.clause(), news.kind.severity(), topic, details)
+    let row = news.kind.row();
+    trigger(alert, key, &row.clause(&[&news.subject]), row.severity, topic, details)
 }
 
 fn trigger(alert: &Alert, key: &str, what: &str, severity: Severity, class: &str, details: Value) -> Value {
@@ -212,7 +211,7 @@ fn key(alert: &Alert, parts: &[&str]) -> String {
 }
 
 fn steps(alert: &Alert) -> String {
-    words::steps(alert).into_iter().map(|step| step.command).collect::<Vec<_>>().join("; ")
+    summary::steps(alert).into_iter().map(|step| step.command).collect::<Vec<_>>().join("; ")
 }
 
 fn detail(text: &str) -> String {

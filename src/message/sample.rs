@@ -3,28 +3,29 @@
 use chrono::TimeDelta;
 use serde_json::json;
 
-use super::{Alert, Entry, EntryChange, EntryStatus, SectionEntry, SectionStatus, Window};
+use super::{Alert, Entry, EntryChange, EntryStatus, Item, SectionEntry, SectionStatus, Window};
 use crate::classify::ChangeMeaning;
 use crate::diff::{Change, ChangeKind};
-use crate::model::{Category, Direction, DriftId, Pointer, Severity, State, Unit};
+use crate::model::{Category, Direction, DriftId, Pointer, Severity, State, Unit, word};
 
-/// The kind of sample.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SampleKind {
-    /// Two settings drifted.
-    Drift,
-    /// They are back.
-    Reverted,
-    /// A section cannot be read.
-    Blind,
-}
+word!(
+    /// The kind of sample.
+    SampleKind {
+        /// Two settings drifted.
+        Drift = "drift",
+        /// They are back.
+        Reverted = "reverted",
+        /// A section cannot be read.
+        Blind = "blind",
+    }
+);
 
 /// Fills `frame`, which says about what, when and from where, with a sample.
 pub fn sample(frame: Alert, kind: SampleKind) -> Alert {
     let last_good = frame.at - TimeDelta::minutes(5);
     let mut alert = Alert { sample: true, ..frame };
     if kind == SampleKind::Blind {
-        alert.sections = vec![SectionEntry {
+        alert.items = vec![Item::Section(SectionEntry {
             section: "sample.section".to_owned(),
             news: SectionStatus::Blind,
             state: State::NotPermitted,
@@ -33,7 +34,7 @@ pub fn sample(frame: Alert, kind: SampleKind) -> Alert {
             until: None,
             cause: Some(State::NotPermitted),
             still_unseen: 0,
-        }];
+        })];
         return alert;
     }
     let news = if kind == SampleKind::Reverted { EntryStatus::Reverted } else { EntryStatus::Opened };
@@ -71,7 +72,7 @@ pub fn sample(frame: Alert, kind: SampleKind) -> Alert {
             },
         }],
     };
-    let entries = vec![
+    let entries = [
         entry(
             1,
             "sample-mfa",
@@ -93,7 +94,7 @@ pub fn sample(frame: Alert, kind: SampleKind) -> Alert {
             json!(86_400),
         ),
     ];
-    alert.entries = entries;
+    alert.items = entries.map(Item::Setting).to_vec();
     if kind == SampleKind::Drift {
         alert.open = 2;
         alert.window = Some(Window { last_good: Some(last_good), first_different: alert.at });

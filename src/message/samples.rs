@@ -4,8 +4,9 @@ use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::diff::ChangeKind;
-use crate::model::{Category, Digest, Direction, Severity, State, Unit};
+use crate::classify::ChangeMeaning;
+use crate::diff::{Change, ChangeKind};
+use crate::model::{Category, Digest, Direction, DriftId, Severity, State, Unit};
 
 /// Text that tries to run, to colour, to break the line, to turn it around, to call everybody, to link and to compute.
 pub(super) const EVIL: &str = "=cmd()<img src=x onerror=alert(1)>\u{1b}[31m\r\nBcc: a@b.example\u{202e}gnp <!channel> @everyone \
@@ -61,17 +62,42 @@ fn bare(instance: &str, resource: &str) -> Alert {
         resource: resource.to_owned(),
         at: at("2026-11-22T04:00:36Z"),
         baseline: None,
-        untrusted: None,
-        trusted_again: false,
         window: None,
-        entries: Vec::new(),
-        sections: Vec::new(),
-        notices: Vec::new(),
+        items: Vec::new(),
         open: 0,
         approvers_needed: 1,
         event: HistoryMark { size: 412, head: Digest::of(b"event 412") },
         host: "auth-mon-1".to_owned(),
         version: "0.1.0".to_owned(),
+    }
+}
+
+impl Alert {
+    pub(super) fn entries_mut(&mut self) -> impl Iterator<Item = &mut Entry> {
+        self.items.iter_mut().filter_map(|item| if let Item::Setting(entry) = item { Some(entry) } else { None })
+    }
+
+    pub(super) fn sections_mut(&mut self) -> impl Iterator<Item = &mut SectionEntry> {
+        self.items.iter_mut().filter_map(|item| if let Item::Section(section) = item { Some(section) } else { None })
+    }
+
+    pub(super) fn entry(&mut self, index: usize) -> &mut Entry {
+        self.entries_mut().nth(index).unwrap()
+    }
+
+    pub(super) fn section(&mut self, index: usize) -> &mut SectionEntry {
+        self.sections_mut().nth(index).unwrap()
+    }
+
+    /// The same with these items alone.
+    pub(super) fn of(self, items: impl IntoIterator<Item = Item>) -> Self {
+        Self { items: items.into_iter().collect(), ..self }
+    }
+
+    /// The same without sections.
+    pub(super) fn without_sections(mut self) -> Self {
+        self.items.retain(|item| !matches!(item, Item::Section(_)));
+        self
     }
 }
 
@@ -170,8 +196,8 @@ pub(super) fn drift() -> Alert {
     });
     alert.window =
         Some(Window { last_good: Some(at("2026-11-22T03:55:02Z")), first_different: at("2026-11-22T04:00:02Z") });
-    alert.entries = vec![mfa, timeout, origins];
-    alert.sections = vec![SectionEntry {
+    alert.items = [mfa, timeout, origins].map(Item::Setting).to_vec();
+    alert.items.push(Item::Section(SectionEntry {
         section: "enterprise_connections".to_owned(),
         news: SectionStatus::Blind,
         state: State::NotPermitted,
@@ -180,7 +206,7 @@ pub(super) fn drift() -> Alert {
         until: None,
         cause: Some(State::NotPermitted),
         still_unseen: 0,
-    }];
+    }));
     alert.open = 6;
     alert
 }
@@ -192,7 +218,7 @@ pub(super) fn all_clear() -> Alert {
     alert.window = None;
     alert.open = 0;
     alert.event.size = 420;
-    for entry in &mut alert.entries {
+    for entry in alert.entries_mut() {
         entry.news = EntryStatus::Reverted;
         entry.closed_at = Some(at("2026-11-22T05:10:02Z"));
         if entry.meaning.unit.is_some() {
@@ -201,7 +227,7 @@ pub(super) fn all_clear() -> Alert {
             entry.approved_until = Some(at("2026-11-29T12:00:00Z"));
         }
     }
-    if let Some(section) = alert.sections.first_mut() {
+    for section in alert.sections_mut() {
         section.news = SectionStatus::SeeingAgain;
         section.state = State::Value;
         section.reason = String::new();
@@ -213,12 +239,13 @@ pub(super) fn all_clear() -> Alert {
 /// A baseline that fails its check, and two sections out of sight.
 pub(super) fn untrusted() -> Alert {
     let mut alert = bare("auth0:acme", "acme.eu.auth0.com");
-    alert.untrusted = Some("the signature of 'bob@example.test' on baseline 3 does not match its bytes".to_owned());
+    let reason = "the signature of 'bob@example.test' on baseline 3 does not match its bytes".to_owned();
+    alert.items = vec![Item::Untrusted(reason)];
     for (section, state, reason) in [
         ("guardian.policies", State::NotPermitted, "403 insufficient_scope, expected read:guardian_factors"),
         ("clients", State::Unreachable, "504 from acme.eu.auth0.com after 3 attempts"),
     ] {
-        alert.sections.push(SectionEntry {
+        alert.items.push(Item::Section(SectionEntry {
             section: section.to_owned(),
             news: SectionStatus::Blind,
             state,
@@ -227,20 +254,19 @@ pub(super) fn untrusted() -> Alert {
             until: None,
             cause: Some(state),
             still_unseen: 0,
-        });
+        }));
     }
     alert
 }
 
 /// [`drift`] a day later: nothing new, but for a setting that goes back and forth.
 pub(super) fn reminder() -> Alert {
-    let mut alert = drift();
-    alert.entries.iter_mut().take(1).for_each(|entry| entry.unannounced = Some("CHG-1051 new template".to_owned()));
+    let mut alert = drift().without_sections();
+    alert.entry(0).unannounced = Some("CHG-1051 new template".to_owned());
     alert.at = at("2026-11-23T04:00:36Z");
     alert.window = None;
     alert.event.size = 455;
-    alert.sections.clear();
-    for entry in &mut alert.entries {
+    for entry in alert.entries_mut() {
         entry.news = if entry.reopened > 0 { EntryStatus::Flapping } else { EntryStatus::StillOpen };
     }
     alert
@@ -249,21 +275,24 @@ pub(super) fn reminder() -> Alert {
 /// Sections that cannot be read any more.
 pub(super) fn blind() -> Alert {
     let alert = drift();
-    Alert { untrusted: None, baseline: alert.baseline, event: alert.event, ..untrusted() }
+    let mut blind = untrusted();
+    blind.items.remove(0);
+    Alert { baseline: alert.baseline, event: alert.event, ..blind }
 }
 
 /// The same, hours later.
 pub(super) fn still_blind() -> Alert {
     let text = "not read since 2026-11-22T03:50:02Z: clients, guardian.policies".to_owned();
     let notice = Notice { kind: NoticeKind::StillUnseen, subject: String::new(), text };
-    Alert { sections: Vec::new(), notices: vec![notice], at: at("2026-11-22T07:50:36Z"), ..blind() }
+    Alert { at: at("2026-11-22T07:50:36Z"), ..blind().of([Item::Notice(notice)]) }
 }
 
 /// What somebody wanted quiet, and what came of it.
 pub(super) fn quiet() -> Alert {
-    let notice = |kind, text: &str| Notice { kind, subject: "sil_01990a5c".to_owned(), text: text.to_owned() };
+    let notice =
+        |kind, text: &str| Item::Notice(Notice { kind, subject: "sil_01990a5c".to_owned(), text: text.to_owned() });
     let mut alert = bare("clerk:prod", "ins_2abcDEF");
-    alert.notices = vec![
+    alert.items = vec![
         notice(
             NoticeKind::WindowOpened,
             "by carol@example.test until 2026-11-22T06:00:00Z, for /jwt_templates: CHG-1051 new template",
@@ -280,14 +309,14 @@ pub(super) fn quiet() -> Alert {
 /// A day in one message.
 pub(super) fn digest() -> Alert {
     let mut alert = Alert { instance: None, ..bare("clerk:prod", "") };
-    alert.notices = vec![Notice {
+    alert.items = vec![Item::Notice(Notice {
         kind: NoticeKind::Digest,
         subject: "digest 41, 1 drift, 1 in sync".to_owned(),
         text:
             "clerk:prod drift, open: 1 high, 2 low, last read 2026-11-22T07:55:02Z; auth0:acme in sync, nothing open, \
                last read 2026-11-22T07:55:04Z"
                 .to_owned(),
-    }];
+    })];
     alert
 }
 
@@ -295,9 +324,9 @@ pub(super) fn digest() -> Alert {
 pub(super) fn storage() -> Alert {
     let mut alert = Alert { instance: None, ..bare("clerk:prod", "") };
     let path = "/var/lib/authdrift/authdrift.db";
-    alert.notices = vec![
-        Notice::of_storage(NoticeKind::StorageFailed, path, None, "disk I/O error"),
-        Notice::of_storage(NoticeKind::StorageFull, path, Some(12 << 20), ""),
+    alert.items = vec![
+        Item::Notice(Notice::of_storage(NoticeKind::StorageFailed, path, None, "disk I/O error")),
+        Item::Notice(Notice::of_storage(NoticeKind::StorageFull, path, Some(12 << 20), "")),
     ];
     alert
 }
@@ -321,8 +350,10 @@ pub(super) fn ordinary() -> [(&'static str, Alert); 10] {
 /// What the watch has to say of itself.
 pub(super) fn watch() -> Alert {
     let mut alert = Alert { instance: None, ..bare("clerk:prod", "") };
-    let notice = |kind, subject: &str, text: &str| Notice { kind, subject: subject.to_owned(), text: text.to_owned() };
-    alert.notices = vec![
+    let notice = |kind, subject: &str, text: &str| {
+        Item::Notice(Notice { kind, subject: subject.to_owned(), text: text.to_owned() })
+    };
+    alert.items = vec![
         notice(NoticeKind::StorageLow, "", "/var/lib/authdrift has 201 MiB left"),
         notice(NoticeKind::ReceiverFailed, "siem", "2 messages were given up, the last because of: 410 Gone"),
         notice(NoticeKind::Missed, "chat", "a message was given up, the last because of: 400 Bad Request"),
@@ -336,7 +367,7 @@ pub(super) fn hostile() -> Alert {
     let mut alert = drift();
     alert.resource = EVIL.to_owned();
     alert.host = EVIL.to_owned();
-    for entry in &mut alert.entries {
+    for entry in alert.entries_mut() {
         entry.meaning.title = format!("JWT template {EVIL}");
         entry.meaning.why = EVIL.to_owned();
         entry.meaning.dashboard = Some(EVIL.to_owned());
@@ -352,12 +383,12 @@ pub(super) fn hostile() -> Alert {
         baseline.approvers = vec![EVIL.to_owned()];
         baseline.reason = EVIL.to_owned();
     }
-    if let Some(section) = alert.sections.first_mut() {
+    for section in alert.sections_mut() {
         section.section = EVIL.to_owned();
         section.reason = EVIL.to_owned();
     }
-    alert.notices =
-        NoticeKind::ALL.map(|kind| Notice { kind, subject: EVIL.to_owned(), text: EVIL.to_owned() }).to_vec();
+    let notice = |kind| Item::Notice(Notice { kind, subject: EVIL.to_owned(), text: EVIL.to_owned() });
+    alert.items.extend(NoticeKind::ALL.map(notice));
     alert
 }
 
@@ -365,7 +396,8 @@ pub(super) fn hostile() -> Alert {
 pub(super) fn enormous() -> Alert {
     let mut alert = drift();
     let long = "&<\u{1b}".repeat(2_000);
-    let template = alert.entries.pop().unwrap();
+    let template = alert.entry(2).clone();
+    let mut entries = vec![alert.entry(1).clone()];
     for number in 0..60 {
         let mut entry = template.clone();
         entry.meaning.title = format!("Client {number} {}", if number % 3 == 0 { &long } else { "" });
@@ -374,28 +406,30 @@ pub(super) fn enormous() -> Alert {
             change.change.after = json!(long);
         }
         entry.changes = entry.changes.iter().cycle().take(30).cloned().collect();
-        alert.entries.push(entry);
+        entries.push(entry);
     }
-    alert.entries.remove(0);
-    alert
+    let section = alert.section(0).clone();
+    alert.of(entries.into_iter().map(Item::Setting).chain([Item::Section(section)]))
 }
 
 /// Two hundred ordinary entries.
 pub(super) fn many() -> Alert {
     let mut alert = drift();
-    alert.entries = (0..200).map(|index| drift().entries.remove(index % 3)).collect();
     alert.open = 400;
-    alert
+    let section = alert.section(0).clone();
+    let entries = (0..200).map(|index| Item::Setting(drift().entry(index % 3).clone()));
+    alert.of(entries.chain([Item::Section(section)]))
 }
 
 /// Entries that consist of almost nothing but markup: many small changes at many places, and many sections.
 pub(super) fn scattered() -> Alert {
     let mut alert = many();
-    for entry in &mut alert.entries {
+    for entry in alert.entries_mut() {
         entry.changes = (0..20)
             .map(|index| one_change(index, &format!("/a/{index}"), ChangeKind::Changed, json!(index), json!(true)))
             .collect();
     }
-    alert.sections = alert.sections.iter().cycle().take(40).cloned().collect();
+    let section = alert.section(0).clone();
+    alert.items.extend(vec![Item::Section(section); 39]);
     alert
 }

@@ -6,7 +6,7 @@
 use serde_json::{Value, json};
 
 use super::Alert;
-use super::card::{Card, Item, cut, length, more_words, without_backticks};
+use super::card::{Card, CardItem, cut, length, more_words, without_backticks};
 
 /// Characters of a header.
 const HEADER: usize = 150;
@@ -61,7 +61,7 @@ pub(super) fn message(alert: &Alert) -> Value {
     json!({ "text": cut_escaped(&format!("{}: {}", card.label, card.headline), SECTION), "blocks": blocks })
 }
 
-fn layout(item: &Item) -> String {
+fn layout(item: &CardItem) -> String {
     let title = format!("*{}* {}", item.label, code(&item.title));
     if item.lines.is_empty() && item.notes.is_empty() {
         return title;

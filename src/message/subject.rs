@@ -1,8 +1,10 @@
 //! The subject line of a mail.
 
-use super::words::{count_of, counted, label, people};
-use super::{Alert, EntryStatus, SectionStatus};
-use crate::model::{Direction, display_safe};
+use super::row::{ItemRow, Phase, TRUSTED_AGAIN, UNTRUSTED};
+use super::summary::label;
+use super::words::people;
+use super::{Alert, Entry, EntryStatus, Item, SectionStatus};
+use crate::model::{Direction, counted, display_safe};
 
 /// Characters of a subject; phones show the first forty, so the worst comes first.
 const LONGEST: usize = 120;
@@ -25,89 +27,91 @@ pub fn subject(alert: &Alert) -> String {
 
 /// The worst thing, which may be shortened, and what has to follow it.
 fn news(alert: &Alert) -> (String, String) {
-    let suspect = count_of(alert, SectionStatus::Suspect);
-    let blind = count_of(alert, SectionStatus::Blind) + suspect;
-    let refused = alert.sections.iter().find(|section| section.news == SectionStatus::Refused);
-    if alert.untrusted.is_some() {
-        return ("baseline cannot be trusted, nothing is compared".to_owned(), String::new());
+    use SectionStatus::{Accepted, Blind, LeftOut, Refused, Removed, SeeingAgain, Suspect, Unbaselined};
+    let said = |row: &ItemRow| {
+        let names = alert.items.iter().filter(|item| item.event_type() == row.event_type).map(Item::subject);
+        let names: Vec<&str> = names.collect();
+        (!names.is_empty()).then(|| row.subject(&names))
+    };
+    if let Some(untrusted) = said(&UNTRUSTED) {
+        return (untrusted, String::new());
     }
-    let mut drifted = alert.entries.iter().filter(|entry| !entry.news.is_over());
+    let refused = alert.sections_of(Refused).next();
+    let unread = alert.sections_of(Blind).chain(alert.sections_of(Suspect)).count();
+    let mut drifted = alert.entries().filter(|entry| !entry.news.is_over());
     if let Some(worst) = drifted.next() {
-        let way = match (worst.news, worst.meaning.direction) {
-            (EntryStatus::Flapping, _) => "changes back and forth",
-            (EntryStatus::StillOpen, Direction::Weaker) => "still weaker",
-            (EntryStatus::StillOpen, _) => "still different",
-            (EntryStatus::Reopened, Direction::Weaker) => "weaker again",
-            (_, Direction::Weaker) => "weaker",
-            (_, Direction::Stronger) => "stronger",
-            _ => "changed",
-        };
-        let mut rest = format!(" {way}");
+        let mut rest = format!(" {}", way(worst));
         match drifted.count() {
             0 => {}
             n => rest.push_str(&format!(", and {n} more")),
         }
         if let Some(refused) = refused {
             rest.push_str(&format!(", {} refused", refused.section));
-        } else if blind > 0 {
-            rest.push_str(&format!(", {} unreadable", counted(blind, "section")));
+        } else if unread > 0 {
+            rest.push_str(&format!(", {} unreadable", counted(unread, "section")));
         }
         return (worst.meaning.title.clone(), rest);
     }
-    if let Some(refused) = refused {
-        return (format!("the {} is refused", refused.section), ", nothing it reads is watched".to_owned());
+    if let Some(refused) = said(Refused.row()) {
+        return (refused, ", nothing it reads is watched".to_owned());
     }
-    if suspect > 0 && suspect == blind {
-        return (format!("cannot believe {}", counted(suspect, "section")), String::new());
+    if alert.sections_of(Blind).next().is_some() {
+        return (Blind.row().subject(&vec![""; unread]), String::new());
     }
-    if blind > 0 {
-        return (format!("cannot read {}", counted(blind, "section")), String::new());
+    if let Some(suspect) = said(Suspect.row()) {
+        return (suspect, String::new());
     }
-    if let Some(notice) = alert.notices.iter().filter(|notice| !notice.kind.is_end()).min_by_key(|notice| notice.kind) {
-        return (notice.clause(), String::new());
+    let ongoing = alert.notices().filter(|notice| notice.kind.row().phase == Phase::Ongoing);
+    if let Some(notice) = ongoing.min_by_key(|notice| notice.kind) {
+        return (notice.kind.row().subject(&[&notice.subject]), String::new());
     }
     let still_open = if alert.open > 0 { format!(", {} still open", alert.open) } else { String::new() };
-    if alert.trusted_again {
-        return ("baseline can be trusted again".to_owned(), still_open);
+    if let Some(trusted) = said(&TRUSTED_AGAIN) {
+        return (trusted, still_open);
     }
-    if let Some(first) = alert.entries.first() {
-        let end = match first.news {
-            EntryStatus::Approved => {
-                let by = match first.approved_by.is_empty() {
-                    true => String::new(),
-                    false => format!(" by {}", people(&first.approved_by)),
-                };
-                let until = first.approved_until.map(|end| format!(" until {}", end.format("%-d %b %H:%M UTC")));
-                format!("approved{}{}", cut(&by, 60), until.unwrap_or_default())
-            }
-            EntryStatus::Passed => "drifted and went back meanwhile".to_owned(),
-            _ => "back to the approved state".to_owned(),
-        };
-        let more = match alert.entries.len() - 1 {
+    if let Some(first) = alert.entries().next() {
+        let more = match alert.entries().count() - 1 {
             0 => String::new(),
             n => format!(", and {n} more over"),
         };
-        return (first.meaning.title.clone(), format!(" {end}{more}{still_open}"));
+        return (first.meaning.title.clone(), format!(" {}{more}{still_open}", end(first)));
     }
-    if let Some(accepted) = alert.sections.iter().find(|section| section.news == SectionStatus::Accepted) {
-        return (format!("the {} is accepted again", accepted.section), still_open);
+    if let Some(end) = [Accepted, SeeingAgain, LeftOut, Removed].into_iter().find_map(|status| said(status.row())) {
+        return (end, still_open);
     }
-    let again = count_of(alert, SectionStatus::SeeingAgain);
-    if again > 0 {
-        return (format!("{} readable again", counted(again, "section")), still_open);
+    if let Some(notice) = alert.notices().next() {
+        return (notice.kind.row().subject(&[&notice.subject]), still_open);
     }
-    let left_out = count_of(alert, SectionStatus::LeftOut);
-    if left_out > 0 {
-        return (format!("{} not watched any more", counted(left_out, "section")), still_open);
+    (Unbaselined.row().subject(&vec![""; alert.sections_of(Unbaselined).count()]), String::new())
+}
+
+/// Which way a setting went that is not as approved.
+fn way(entry: &Entry) -> &'static str {
+    match (entry.news, entry.meaning.direction) {
+        (EntryStatus::Flapping, _) => "changes back and forth",
+        (EntryStatus::StillOpen, Direction::Weaker) => "still weaker",
+        (EntryStatus::StillOpen, _) => "still different",
+        (EntryStatus::Reopened, Direction::Weaker) => "weaker again",
+        (_, Direction::Weaker) => "weaker",
+        (_, Direction::Stronger) => "stronger",
+        _ => "changed",
     }
-    if let Some(removed) = alert.sections.iter().find(|section| section.news == SectionStatus::Removed) {
-        return (format!("the {} is not configured any more", removed.section), still_open);
+}
+
+/// How a drift ended.
+fn end(entry: &Entry) -> String {
+    match entry.news {
+        EntryStatus::Approved => {
+            let by = match entry.approved_by.is_empty() {
+                true => String::new(),
+                false => format!(" by {}", people(&entry.approved_by)),
+            };
+            let until = entry.approved_until.map(|end| format!(" until {}", end.format("%-d %b %H:%M UTC")));
+            format!("approved{}{}", cut(&by, 60), until.unwrap_or_default())
+        }
+        EntryStatus::Passed => "drifted and went back meanwhile".to_owned(),
+        _ => "back to the approved state".to_owned(),
     }
-    if let Some(notice) = alert.notices.first() {
-        return (notice.clause(), still_open);
-    }
-    let unbaselined = count_of(alert, SectionStatus::Unbaselined);
-    (format!("{} not in the approved state yet", counted(unbaselined, "section")), String::new())
 }
 
 fn plain(text: &str) -> String {
@@ -148,7 +152,7 @@ mod tests {
     #[test]
     fn an_end_names_who_approved_and_what_is_left() {
         let mut alert = samples::all_clear();
-        alert.entries.retain(|entry| entry.news == EntryStatus::Approved);
+        alert.items.retain(|item| !matches!(item, Item::Setting(entry) if entry.news != EntryStatus::Approved));
         alert.open = 2;
         assert_eq!(
             subject(&alert),
@@ -159,18 +163,17 @@ mod tests {
     #[test]
     fn blindness_alone_is_said() {
         let mut alert = samples::untrusted();
-        alert.untrusted = None;
+        alert.items.remove(0);
         assert_eq!(subject(&alert), "[authdrift] HIGH auth0:acme: cannot read 2 sections");
-        alert.sections.iter_mut().for_each(|section| section.news = SectionStatus::Suspect);
+        alert.sections_mut().for_each(|section| section.news = SectionStatus::Suspect);
         assert_eq!(subject(&alert), "[authdrift] HIGH auth0:acme: cannot believe 2 sections");
     }
 
     #[test]
     fn letters_of_any_script_stay() {
         let mut alert = samples::drift();
-        alert.entries.truncate(1);
-        alert.sections.clear();
-        alert.entries[0].meaning.title = "Allowed callback URLs (Büro 東京)".to_owned();
+        alert.items.truncate(1);
+        alert.entry(0).meaning.title = "Allowed callback URLs (Büro 東京)".to_owned();
         let expected = "[authdrift] CRITICAL clerk:prod: Allowed callback URLs (Büro 東京) weaker";
         assert_eq!(subject(&alert), expected);
     }

@@ -5,7 +5,7 @@
 use serde_json::{Value, json};
 
 use super::Alert;
-use super::card::{Card, Item, Tone, more_words};
+use super::card::{Card, CardItem, Tone, more_words};
 
 /// Bytes of a message; Teams takes 28 KB.
 const TOTAL: usize = 24_000;
@@ -62,7 +62,7 @@ pub(super) fn message(alert: &Alert) -> Value {
     })
 }
 
-fn container(item: &Item) -> Value {
+fn container(item: &CardItem) -> Value {
     let lines = item.within(ITEM, |item| [&item.lines[..], &item.notes[..]].concat().join("\n"));
     let mut items = vec![
         json!({

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::*;
+use crate::model::State;
 
 mod schema;
 
@@ -128,7 +129,7 @@ fn keys(alert: Alert, action: &str) -> std::collections::BTreeSet<String> {
 
 /// `count` sections to which `news` happened for `cause`.
 fn sections(count: usize, news: SectionStatus, cause: State, still_unseen: usize) -> Vec<SectionEntry> {
-    let model = samples::drift().sections.remove(0);
+    let model = samples::drift().section(0).clone();
     let one = |number| SectionEntry {
         section: format!("section.{number}"),
         news,
@@ -143,7 +144,7 @@ fn sections(count: usize, news: SectionStatus, cause: State, still_unseen: usize
 #[test]
 fn an_outage_is_one_alert_of_pagerduty_for_each_cause() {
     use SectionStatus::{Blind, SeeingAgain};
-    let alert = |sections: Vec<SectionEntry>| Alert { sections, entries: Vec::new(), ..samples::drift() };
+    let alert = |sections: Vec<SectionEntry>| samples::drift().of(sections.into_iter().map(Item::Section));
     let outage = alert(sections(28, Blind, State::Unreachable, 0));
     let events = rendered(outage.clone(), Format::PagerDuty);
     assert_eq!(events.as_array().unwrap().len(), 1);
@@ -164,8 +165,8 @@ fn an_outage_is_one_alert_of_pagerduty_for_each_cause() {
 #[test]
 fn a_setting_at_several_paths_is_one_alert_of_pagerduty_until_all_of_it_is_over() {
     let mfa = |news, still_open| {
-        let entry = Entry { news, still_open, ..samples::drift().entries.remove(0) };
-        Alert { entries: vec![entry], sections: Vec::new(), ..samples::drift() }
+        let entry = Entry { news, still_open, ..samples::drift().entry(0).clone() };
+        samples::drift().of([Item::Setting(entry)])
     };
     let began = keys(mfa(EntryStatus::Opened, 0), "trigger");
     assert_eq!(began.len(), 1);
@@ -173,12 +174,10 @@ fn a_setting_at_several_paths_is_one_alert_of_pagerduty_until_all_of_it_is_over(
     assert_eq!(keys(mfa(EntryStatus::Reverted, 0), "resolve"), began);
     // The name of the thing may change meanwhile.
     let mut renamed = mfa(EntryStatus::Approved, 0);
-    renamed.entries[0].meaning.title = "MFA (new name)".to_owned();
+    renamed.entry(0).meaning.title = "MFA (new name)".to_owned();
     assert_eq!(keys(renamed, "resolve"), began);
-    let many: Vec<Entry> = (0..60)
-        .map(|number| Entry { topic: format!("setting {number}"), ..samples::drift().entries.remove(0) })
-        .collect();
-    let many = Alert { entries: many, sections: Vec::new(), ..samples::drift() };
+    let one = |number| Entry { topic: format!("setting {number}"), ..samples::drift().entry(0).clone() };
+    let many = samples::drift().of((0..60).map(|number| Item::Setting(one(number))));
     assert_eq!(keys(many.clone(), "trigger").len(), 60);
     assert!(!rendered(many, Format::PagerDuty).to_string().contains(" more"));
 }
@@ -191,9 +190,8 @@ fn an_alert_of_pagerduty_ends_with_what_began_it() {
     // What is told again is the same alert.
     assert!(keys(samples::reminder(), "trigger").is_subset(&began));
     let mut mended = samples::untrusted();
-    mended.untrusted = None;
-    mended.trusted_again = true;
-    mended.sections.iter_mut().for_each(|section| section.news = SectionStatus::SeeingAgain);
+    mended.items[0] = Item::TrustedAgain;
+    mended.sections_mut().for_each(|section| section.news = SectionStatus::SeeingAgain);
     assert!(keys(samples::untrusted(), "trigger").is_subset(&keys(mended, "resolve")));
     // A sample never ends anything real.
     assert!(keys(sample(), "resolve").is_disjoint(&began));

@@ -6,8 +6,9 @@ use askama::Template;
 use unicode_width::UnicodeWidthStr;
 
 use super::Alert;
+use super::summary::EntrySummary;
 use super::values::ValueLine;
-use super::view::{Block, Group, NoticeBlock, SectionGroup, SectionRow, View};
+use super::view::{NoticeBlock, SectionGroup, SectionRow, View};
 use super::words::NextStep;
 
 /// Columns of the text.
@@ -39,11 +40,11 @@ pub fn render(alert: &Alert) -> Result<String, askama::Error> {
 impl TextPage {
     /// The severity and the sentence about everything, like the title of an entry.
     fn headline(&self) -> String {
-        hanging(&labelled(self.view.label, TITLE_COLUMN), &self.view.headline, TITLE_COLUMN)
+        hanging(&labelled(self.view.summary.label, TITLE_COLUMN), &self.view.summary.headline, TITLE_COLUMN)
     }
 
     /// Severity, title and, flush right, which way it went.
-    fn title(&self, block: &Block) -> String {
+    fn title(&self, block: &EntrySummary) -> String {
         let start = labelled(block.label, TITLE_COLUMN);
         let room = WIDTH - block.outcome.len() - 2;
         let mut lines = wrapped(&block.title, room - start.len()).into_iter();
@@ -79,11 +80,11 @@ impl TextPage {
     }
 
     fn section_title(&self, group: &SectionGroup) -> String {
-        labelled(group.label, TITLE_COLUMN) + group.title
+        labelled(group.row.label(), TITLE_COLUMN) + group.row.title
     }
 
     fn notice_title(&self, notice: &NoticeBlock) -> String {
-        hanging(&labelled(notice.label, TITLE_COLUMN), &notice.title, TITLE_COLUMN)
+        hanging(&labelled(notice.row.label(), TITLE_COLUMN), &notice.title, TITLE_COLUMN)
     }
 
     fn section(&self, row: &SectionRow) -> String {
@@ -94,16 +95,6 @@ impl TextPage {
     fn step(&self, step: &NextStep) -> String {
         let start = labelled(&format!("  {}", step.question), STEP_COLUMN);
         format!("{start}{}\n{}", step.command, hanging(&" ".repeat(STEP_COLUMN), step.effect, STEP_COLUMN))
-    }
-
-    /// What drifted and what is over, with the number of entries left out of each.
-    fn lists(&self) -> [(&[Block], usize); 2] {
-        [(&self.view.drifted, self.view.more_drifted), (&self.view.over, self.view.more_over)]
-    }
-
-    /// Paths stand under their changes, unless all changes share them: then they stand with the other facts.
-    fn has_shared_paths(&self, groups: &[Group]) -> bool {
-        groups.len() == 1
     }
 }
 
@@ -174,8 +165,8 @@ mod tests {
             assert!(text.ends_with(' ') && text.len() >= TITLE_COLUMN, "{text}");
         }
         let mut alert = samples::drift();
-        alert.entries[0].last_good = None;
-        alert.entries[1].news = EntryStatus::Passed;
+        alert.entry(0).last_good = None;
+        alert.entry(1).news = EntryStatus::Passed;
         let text = render(&alert).unwrap();
         assert!(text.contains("\n  Changed   by 22 Nov 2026 04:00 UTC; no earlier"), "{text}");
         assert!(text.contains("\nCAME AND WENT Session inactivity timeout"), "{text}");
@@ -199,7 +190,7 @@ mod tests {
     #[test]
     fn wide_letters_keep_to_the_columns() {
         let mut alert = samples::drift();
-        alert.entries[0].meaning.title = "MFA 設定 ".repeat(12);
+        alert.entry(0).meaning.title = "MFA 設定 ".repeat(12);
         let text = render(&alert).unwrap();
         let title = text.lines().find(|line| line.contains("設定")).unwrap();
         assert_eq!((title.width(), title.ends_with("WEAKER")), (WIDTH, true), "{title}");

@@ -5,14 +5,12 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::word::word;
+use super::word::{as_text, word};
 
 word!(
     /// A vendor whose settings can be watched.
     Provider {
-        /// Clerk.
         Clerk = "clerk",
-        /// Auth0.
         Auth0 = "auth0",
     }
 );
@@ -76,19 +74,7 @@ impl FromStr for InstanceId {
     }
 }
 
-impl TryFrom<String> for InstanceId {
-    type Error = NotAnInstance;
-
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        text.parse()
-    }
-}
-
-impl From<InstanceId> for String {
-    fn from(id: InstanceId) -> Self {
-        id.to_string()
-    }
-}
+as_text!(InstanceId);
 
 #[cfg(test)]
 mod tests {

@@ -6,13 +6,15 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::word::as_text;
+
 /// A JSON Pointer (RFC 6901). In changes and drifts the first token is the section.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Pointer(Vec<String>);
 
 impl Pointer {
-    /// What is at this path, in the value of its section.
+    /// The value at this path, in the value of its section.
     pub fn find_in_section<'a>(&self, section: &'a Value) -> Option<&'a Value> {
         self.0.get(1..).unwrap_or_default().iter().try_fold(section, |place, token| place.get(token.as_str()))
     }
@@ -80,19 +82,7 @@ impl FromStr for Pointer {
     }
 }
 
-impl TryFrom<String> for Pointer {
-    type Error = NotAPointer;
-
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        text.parse()
-    }
-}
-
-impl From<Pointer> for String {
-    fn from(pointer: Pointer) -> Self {
-        pointer.to_string()
-    }
-}
+as_text!(Pointer);
 
 /// A pattern over pointers: `*` stands for one token, `**` for any number, none included; a token that
 /// ends in `*` stands for every token that begins with the rest, and one that begins with `*` for every token that ends
@@ -191,19 +181,7 @@ impl FromStr for Pattern {
     }
 }
 
-impl From<Pattern> for String {
-    fn from(pattern: Pattern) -> Self {
-        pattern.to_string()
-    }
-}
-
-impl TryFrom<String> for Pattern {
-    type Error = NotAPointer;
-
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        text.parse()
-    }
-}
+as_text!(Pattern);
 
 #[cfg(test)]
 mod tests {

@@ -1,9 +1,10 @@
-//! Enumerations of which each value is one word in files, JSON and tables.
+//! Macros for types that are text in files and JSON.
 
-/// Declares one, with the word of each value.
+/// Declares an enumeration of which each value is one word in files, JSON and tables.
 macro_rules! word {
     ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $text:literal,)+ }) => {
         $(#[$doc])*
+        #[allow(missing_docs, reason = "a word says what it means, unless there is more to say")]
         #[derive(
             Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
         )]
@@ -32,4 +33,23 @@ macro_rules! word {
     };
 }
 
-pub(crate) use word;
+/// Makes a type that has `Display` and `FromStr` a text for serde, with `try_from = "String", into = "String"`.
+macro_rules! as_text {
+    ($name:ident) => {
+        impl TryFrom<String> for $name {
+            type Error = <Self as std::str::FromStr>::Err;
+
+            fn try_from(text: String) -> Result<Self, Self::Error> {
+                text.parse()
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(value: $name) -> Self {
+                value.to_string()
+            }
+        }
+    };
+}
+
+pub(crate) use {as_text, word};

@@ -80,9 +80,6 @@ impl Drop for Socket {
 
 impl Server {
     /// Begins to listen. Connections wait until [`Server::serve`].
-    ///
-    /// # Errors
-    /// Another process listens there, or it is not allowed.
     pub fn bind(listen: &Listen) -> Result<Self, CannotListen> {
         let mut socket = None;
         let listener = match listen {

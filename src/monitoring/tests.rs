@@ -14,7 +14,7 @@ use crate::config::{Sources, parse};
 use crate::model::Provider;
 use crate::status::Statuses;
 use crate::store::StoreError;
-use crate::telemetry::Ticked;
+use crate::telemetry::record_tick;
 
 const CONFIG: &str = "[store]\npath = \"/nowhere.db\"\n[[clerk]]\nname = \"prod\"\n\
                       publishable_key = \"pk_live_Y2xlcmsubm9ydGh3aW5kLWxlZGdlci5leGFtcGxlJA\"\n";
@@ -40,13 +40,14 @@ async fn get(site: &Arc<MonitoringState>, path: &str) -> (StatusCode, String) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_that_does_not_answer_is_said_and_what_was_counted_is_still_told() {
     let store = Store::temporary().unwrap();
-    Ticked { at: SystemClock.now() }.observe();
+    record_tick(SystemClock.now());
     assert_eq!(get(&site(&store), "/readyz").await.0, StatusCode::OK);
     store
-        .write(|tx| -> Result<(), StoreError> {
-            tx.execute_batch("DROP TABLE statements")?;
-            tx.execute_batch("INSERT INTO instances (name) VALUES ('clerk:prod')")?;
-            Ok(())
+        .write(|tx| {
+            Ok::<_, StoreError>(
+                tx.unguarded()
+                    .execute_batch("DROP TABLE statements; INSERT INTO instances (name) VALUES ('clerk:prod')")?,
+            )
         })
         .unwrap();
     let site = site(&store);
@@ -73,9 +74,9 @@ async fn many_who_ask_at_once_get_one_answer_of_the_database() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_that_takes_nothing_is_said_until_it_takes_something() {
     let store = Store::temporary().unwrap();
-    Ticked { at: SystemClock.now() }.observe();
+    record_tick(SystemClock.now());
     let site = site(&store);
-    let write = |sql: &str| store.write(|tx| Ok::<_, StoreError>(tx.execute_batch(sql)?));
+    let write = |sql: &str| store.write(|tx| Ok::<_, StoreError>(tx.unguarded().execute_batch(sql)?));
     write("CREATE TRIGGER no BEFORE INSERT ON meta BEGIN SELECT raise(ABORT, 'no'); END").unwrap();
     write("INSERT INTO meta VALUES ('x', 'y')").unwrap_err();
     // One that had nothing to write says nothing.

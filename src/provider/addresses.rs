@@ -20,7 +20,7 @@ const LONGEST_ID: usize = 1 << 10;
 /// What came of a section that others depend on.
 pub(super) type ParentOutcome = Arc<Result<Value, SectionRefusal>>;
 
-/// What stands in for the names in braces.
+/// The values for the names in braces.
 type Substitutions<'a> = Vec<(&'a str, String)>;
 
 /// One address of a section.
@@ -104,7 +104,7 @@ fn is_segment(id: &str) -> bool {
     !matches!(plain.as_str(), "" | "." | "..") && id.len() <= LONGEST_ID && !id.chars().any(char::is_control)
 }
 
-/// What stands in for one name in braces.
+/// The values for one name in braces.
 struct Values {
     /// Keys and values.
     values: Vec<(String, String)>,
@@ -156,9 +156,6 @@ fn values(each: &Each, parents: &BTreeMap<&str, ParentOutcome>) -> Result<Values
 }
 
 /// The ids of `object` that something is read for.
-///
-/// # Errors
-/// That cannot be told, or an id cannot stand in an address.
 fn ids<'a>(each: &Each, id: &Pattern, of: &str, object: &'a Value) -> Result<Vec<&'a str>, String> {
     if let Some(reason) = unusable_reason(object) {
         return Err(format!("an object of {of} cannot be used: {reason}"));

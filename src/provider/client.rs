@@ -67,9 +67,6 @@ pub(super) fn reason(error: &reqwest::Error) -> String {
 
 impl HttpClient {
     /// A client with these limits and this proxy.
-    ///
-    /// # Errors
-    /// There is no trust store on this machine.
     pub(super) fn new(limits: &Limits, proxy: Option<ActiveProxy>) -> Result<Self, ReadError> {
         Ok(Self { client: shared(limits, proxy.clone())?, proxy })
     }

@@ -29,7 +29,7 @@ const LARGEST_REFUSAL: usize = 1 << 20;
 /// What Auth0 says when its allowance for everything is spent.
 const GLOBAL: &[u8] = b"Global limit has been reached";
 
-/// What the vendor answered.
+/// The response of a vendor.
 #[derive(Debug)]
 pub(super) struct VendorResponse {
     pub(super) status: u16,
@@ -109,9 +109,6 @@ pub struct Http {
 
 impl Http {
     /// Makes the client for `instance`. At most `concurrency` requests are under way at once, and no more than `rate` are sent.
-    ///
-    /// # Errors
-    /// There is no trust store on this machine.
     pub fn new(instance: &Instance, limits: Limits, concurrency: usize, rate: Option<Rate>) -> Result<Self, ReadError> {
         let (vendor, proxy) = (instance.id.provider, instance.proxy.clone());
         Self::among(&SHARED_SLOTS, vendor, proxy, limits, concurrency, rate)
@@ -143,9 +140,6 @@ impl Http {
     }
 
     /// Begins a reading, through the proxy that is configured now.
-    ///
-    /// # Errors
-    /// The proxy cannot be used.
     pub(super) fn begin(&self) -> Result<ReadingPermit<'_>, ReadError> {
         let proxy = ActiveProxy::find(&self.configured)?;
         if self.current_client().proxy != proxy {

@@ -29,9 +29,6 @@ pub enum HeartbeatSignal {
 
 impl Heartbeat {
     /// Prepares to send to `place` through `proxy`. Nothing is sent and no secret is read yet.
-    ///
-    /// # Errors
-    /// The TLS trust store is missing.
     pub fn new(place: &SecretUrl, proxy: &Proxy) -> Result<Self, BadReceiver> {
         let post = Post::new(place.may_be_private, proxy)
             .map_err(|reason| BadReceiver { name: "heartbeat".to_owned(), reason })?;

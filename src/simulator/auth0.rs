@@ -73,17 +73,11 @@ pub struct Auth0 {
 
 impl Auth0 {
     /// Starts a tenant without any document: whatever is asked for was never set, or is a 404.
-    ///
-    /// # Errors
-    /// When no port can be bound.
     pub async fn empty() -> io::Result<Self> {
         Self::empty_at(Arc::new(SystemClock)).await
     }
 
     /// As [`Auth0::empty`], with its own clock.
-    ///
-    /// # Errors
-    /// When no port can be bound.
     pub async fn empty_at(clock: Arc<dyn Clock>) -> io::Result<Self> {
         let tenant = Tenant { tokens: Tokens::default(), bucket: None, max_page_size: usize::MAX };
         let tenant = Arc::new(Mutex::new(tenant));
@@ -96,9 +90,6 @@ impl Auth0 {
     }
 
     /// Starts the healthy tenant of Lantern Books, a bookshop that does not exist.
-    ///
-    /// # Errors
-    /// When no port can be bound.
     pub async fn lantern_books() -> io::Result<Self> {
         let auth0 = Self::empty().await?;
         auth0.load(lantern_books());
@@ -117,17 +108,17 @@ impl Auth0 {
 
     /// Sets the `expires_in` of tokens given from now on; they end when the simulator's clock says so.
     pub fn set_token_lifetime(&self, lifetime: Duration) {
-        locked(&self.tenant).tokens.set_lifetime(lifetime);
+        locked(&self.tenant).tokens.lifetime = lifetime.as_secs().try_into().unwrap_or(i64::MAX);
     }
 
     /// Says with every token from now on that it may this, as real tenants do. What it is answered does not depend on it.
     pub fn set_scopes(&self, scopes: &str) {
-        locked(&self.tenant).tokens.set_scopes(scopes);
+        locked(&self.tenant).tokens.scopes = Some(scopes.to_owned());
     }
 
     /// Replaces the client secret: the old one is `access_denied` from now on.
     pub fn rotate_client_secret(&self, client_secret: &str) {
-        locked(&self.tenant).tokens.set_client_secret(client_secret);
+        client_secret.clone_into(&mut locked(&self.tenant).tokens.client_secret);
     }
 
     /// Serves no page longer than this, whatever was asked for.
@@ -244,7 +235,7 @@ fn api(request: &Request, documents: &Documents, tenant: &mut Tenant) -> Answer 
     }
 }
 
-/// What the vendor says where nothing was ever configured: an empty object, or a 404 that names what is missing.
+/// The answer of the vendor where nothing was ever configured: an empty object, or a 404 that names the missing object.
 fn never_set(path: &str) -> Answer {
     let place: Vec<&str> = path.trim_start_matches(API).split('/').collect();
     let (code, message) = match place.as_slice() {

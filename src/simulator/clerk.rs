@@ -63,17 +63,11 @@ pub struct Clerk {
 
 impl Clerk {
     /// Starts a Clerk without any document: every path is a 404.
-    ///
-    /// # Errors
-    /// When no port can be bound.
     pub async fn empty() -> io::Result<Self> {
         Self::empty_at(Arc::new(SystemClock)).await
     }
 
     /// As [`Clerk::empty`], with its own clock.
-    ///
-    /// # Errors
-    /// When no port can be bound.
     pub async fn empty_at(clock: Arc<dyn Clock>) -> io::Result<Self> {
         let keys = Keys { secret_key: SECRET_KEY.to_owned(), platform_token: PLATFORM_TOKEN.to_owned() };
         let keys = Arc::new(Mutex::new(keys));
@@ -87,9 +81,6 @@ impl Clerk {
     }
 
     /// Starts the healthy production instance of Lantern Books, a bookshop that does not exist.
-    ///
-    /// # Errors
-    /// When no port can be bound.
     pub async fn lantern_books() -> io::Result<Self> {
         let clerk = Self::empty().await?;
         clerk.load(lantern_books());

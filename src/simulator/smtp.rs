@@ -124,9 +124,6 @@ pub struct Smtp {
 
 impl Smtp {
     /// Starts a server on a free loopback port. Needs a Tokio runtime.
-    ///
-    /// # Errors
-    /// When no port can be bound.
     pub async fn start() -> io::Result<Self> {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let address = listener.local_addr()?;
@@ -222,7 +219,7 @@ async fn accept(listener: TcpListener, core: Arc<SmtpState>) {
                 tokio::spawn(async move {
                     tokio::select! {
                         () = core.stop.cancelled() => {}
-                        // A broken connection ends the conversation; there is nobody to tell.
+                        // A broken connection ends the conversation, and cannot be reported to the client.
                         _ = Conversation::new(stream, &core).run() => {}
                     }
                 });

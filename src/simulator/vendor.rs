@@ -1,6 +1,6 @@
 //! The server that all HTTP simulators share: documents by path, a log of requests, faults, latency.
 //!
-//! What an answer looks like is the business of a function given at the start; this module only knows HTTP. The
+//! A function that is given at the start makes the answers; this module only knows HTTP. The
 //! listener is bound before [`Vendor::start`] returns, so the address can be used at once.
 
 use std::collections::BTreeMap;
@@ -124,7 +124,7 @@ impl From<Answer> for Response {
     }
 }
 
-/// What the simulated vendor would answer on a good day.
+/// Makes the answer of the simulated vendor while there is no fault.
 type Handler = dyn Fn(&Request, &mut Documents) -> Answer + Send + Sync;
 
 struct VendorState {
@@ -150,9 +150,6 @@ pub struct Vendor {
 
 impl Vendor {
     /// Starts a server on a free loopback port. Needs a Tokio runtime.
-    ///
-    /// # Errors
-    /// When no port can be bound.
     pub async fn start(
         clock: Arc<dyn Clock>,
         api: impl Fn(&Request, &mut Documents) -> Answer + Send + Sync + 'static,
@@ -185,9 +182,6 @@ impl Vendor {
     }
 
     /// Starts a server that answers every known path with its document and everything else with a bare 404.
-    ///
-    /// # Errors
-    /// When no port can be bound.
     pub async fn empty() -> std::io::Result<Self> {
         Self::start(Arc::new(crate::clock::SystemClock), |request, documents| match documents.get(&request.path) {
             Some(document) => Answer::json(200, document),
@@ -268,22 +262,22 @@ impl Vendor {
 
     /// Makes a path fail. A trailing `*` stands for any rest of the path; the most exact pattern decides.
     pub fn fail(&self, path: &str, fault: Fault) {
-        locked(&self.core.faults).set(path, fault);
+        locked(&self.core.faults).by_path.insert(path.to_owned(), fault);
     }
 
     /// Makes every path fail that has no fault of its own.
     pub fn fail_all(&self, fault: Fault) {
-        locked(&self.core.faults).set_everywhere(fault);
+        locked(&self.core.faults).everywhere = Some(fault);
     }
 
     /// Ends the fault of a path or pattern.
     pub fn heal(&self, path: &str) {
-        locked(&self.core.faults).clear(path);
+        locked(&self.core.faults).by_path.remove(path);
     }
 
     /// Ends all faults.
     pub fn heal_all(&self) {
-        locked(&self.core.faults).clear_all();
+        *locked(&self.core.faults) = Faults::default();
     }
 
     /// Waits this long before every answer.
@@ -371,14 +365,14 @@ fn truncated(mut answer: Answer) -> Response {
     let half = std::mem::take(&mut answer.body);
     let (mut writer, reader) = tokio::io::duplex(length);
     tokio::spawn(async move {
-        // The reader is gone when the client is; then there is nobody to cut off.
+        // The reader is gone when the client is; then there is no connection to cut off.
         _ = writer.write_all(&half).await;
         tokio::time::sleep(Duration::from_millis(10)).await;
     });
     answer.with_header(CONTENT_LENGTH.as_str(), length).response_with(Body::from_stream(ReaderStream::new(reader)))
 }
 
-/// A space every now and then, until nobody listens any more.
+/// Writes a space every now and then, until the connection ends.
 fn drip() -> Body {
     let (mut writer, reader) = tokio::io::duplex(1);
     tokio::spawn(async move {

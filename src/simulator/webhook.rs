@@ -21,7 +21,7 @@ use crate::clock::{Clock, SystemClock};
 /// How far the timestamp of an attempt may be from the receiver's clock, in seconds.
 const TOLERANCE: i64 = 300;
 
-/// What the receiver thinks of a signature.
+/// The judgement of the receiver on a signature.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Signature {
     /// One of the `v1` signatures is right and the timestamp is recent.
@@ -39,7 +39,7 @@ pub enum Signature {
 pub struct ReceivedDelivery {
     /// The request: headers, body, time.
     pub request: Request,
-    /// What the receiver thinks of its signature, at the time of arrival.
+    /// Its signature, judged at the time of arrival.
     pub signature: Signature,
 }
 
@@ -64,17 +64,11 @@ pub struct Webhook {
 
 impl Webhook {
     /// Starts a receiver that knows `secret` (`whsec_…`).
-    ///
-    /// # Errors
-    /// When no port can be bound, or the secret is not `whsec_` and base64.
     pub async fn start(secret: &str) -> io::Result<Self> {
         Self::start_at(secret, Arc::new(SystemClock)).await
     }
 
     /// As [`Webhook::start`], with its own clock.
-    ///
-    /// # Errors
-    /// When no port can be bound, or the secret is not `whsec_` and base64.
     pub async fn start_at(secret: &str, clock: Arc<dyn Clock>) -> io::Result<Self> {
         let key = secret.strip_prefix("whsec_").and_then(|key| STANDARD.decode(key).ok());
         let key = key.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "not a whsec_ secret"))?;

@@ -21,7 +21,7 @@ use super::outgoing::{CLAIM_BELIEVED, ToldMessage};
 use super::{Store, Stored, Transaction, cycles, documents, drifts, from_millis, instances, news, outbox, to_millis};
 use crate::canonical::{Document, FingerprintKey, to_bytes};
 use crate::clock::{Clock, SystemClock, written};
-use crate::incident::{Drift, SectionKind, Status, fingerprint};
+use crate::incident::{Drift, Incident, SectionKind, Status, fingerprint};
 use crate::model::{Digest, HistoryMark, InstanceId, display_safe};
 use crate::snapshot::{Manifest, digest_of};
 
@@ -105,7 +105,7 @@ fn noted<T>(what: &str, looked: Stored<T>, wrong: &mut Findings) -> Stored<Optio
 
 /// Every index holds exactly the rows of its table: a row that is hidden from one is seen by some queries and not by others.
 fn indexes(tx: &Transaction<'_>, wrong: &mut Findings) -> Stored<()> {
-    let mut query = tx.prepare("PRAGMA integrity_check(5)")?;
+    let mut query = tx.sql.prepare("PRAGMA integrity_check(5)")?;
     let said = query.query_map([], |row| row.get::<_, String>(0))?;
     for said in said {
         let said = said?;
@@ -117,7 +117,7 @@ fn indexes(tx: &Transaction<'_>, wrong: &mut Findings) -> Stored<()> {
 }
 
 fn meta(tx: &Transaction<'_>, key: &str, wrong: &mut Findings) -> Stored<()> {
-    let mut query = tx.prepare("SELECT name, value FROM meta")?;
+    let mut query = tx.sql.prepare("SELECT name, value FROM meta")?;
     let mut rows = query.query([])?;
     let mut is_named = false;
     while let Some(row) = rows.next()? {
@@ -136,7 +136,7 @@ fn meta(tx: &Transaction<'_>, key: &str, wrong: &mut Findings) -> Stored<()> {
 }
 
 fn references(tx: &Transaction<'_>, wrong: &mut Findings) -> Stored<()> {
-    let mut query = tx.prepare("SELECT \"table\", count(*) FROM pragma_foreign_key_check GROUP BY 1")?;
+    let mut query = tx.sql.prepare("SELECT \"table\", count(*) FROM pragma_foreign_key_check GROUP BY 1")?;
     let mut rows = query.query([])?;
     while let Some(row) = rows.next()? {
         let (table, count): (String, i64) = (row.get(0)?, row.get(1)?);
@@ -147,7 +147,7 @@ fn references(tx: &Transaction<'_>, wrong: &mut Findings) -> Stored<()> {
 
 /// That a checkpoint is not used does no harm, and says that somebody changed it.
 fn checkpoint(tx: &Transaction<'_>, key: &FingerprintKey, wrong: &mut Findings) -> Stored<()> {
-    match checkpoint::find(tx, key)? {
+    match checkpoint::find(&tx.sql, key)? {
         Found::Forged => wrong.push(
             "the checkpoint of the history was edited, or made with another fingerprint key: it is not used".to_owned(),
         ),
@@ -161,7 +161,7 @@ fn checkpoint(tx: &Transaction<'_>, key: &FingerprintKey, wrong: &mut Findings) 
 
 /// Statements are verified as they were signed; what is beside them orders them and dates them, and the high-water file trusts it.
 fn statements(tx: &Transaction<'_>, walk: Option<&History>, wrong: &mut Findings) -> Stored<()> {
-    let mut query = tx.prepare(
+    let mut query = tx.sql.prepare(
         "SELECT s.sequence, s.statement, s.imported_at, i.name FROM statements s JOIN instances i ON i.id = s.instance_id
          ORDER BY s.rowid",
     )?;
@@ -189,7 +189,7 @@ fn statements(tx: &Transaction<'_>, walk: Option<&History>, wrong: &mut Findings
 
 /// The digests of all documents that are whole.
 fn documents_of(tx: &Transaction<'_>, wrong: &mut Findings) -> Stored<BTreeSet<String>> {
-    let mut query = tx.prepare("SELECT digest, body FROM documents")?;
+    let mut query = tx.sql.prepare("SELECT digest, body FROM documents")?;
     let mut rows = query.query([])?;
     let mut whole = BTreeSet::new();
     while let Some(row) = rows.next()? {
@@ -211,7 +211,7 @@ fn snapshots(
     is_of_first_version: bool,
     wrong: &mut Findings,
 ) -> Stored<()> {
-    let mut query = tx.prepare(
+    let mut query = tx.sql.prepare(
         "SELECT s.id, s.digest, s.resource, s.sections, i.name,
                 (SELECT body FROM collections c WHERE c.snapshot_id = s.id),
                 s.id >= (SELECT min(snapshot_id) FROM collections) OR NOT ?1,
@@ -261,7 +261,7 @@ fn snapshots(
 }
 
 fn each_instance(tx: &Transaction<'_>, told: &HistoryState, wrong: &mut Findings) -> Stored<()> {
-    let mut query = tx.prepare("SELECT name FROM instances ORDER BY name")?;
+    let mut query = tx.sql.prepare("SELECT name FROM instances ORDER BY name")?;
     let names: Vec<String> = query.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
     let mut known = BTreeSet::new();
     for name in names {
@@ -307,7 +307,7 @@ fn cycles_of(
     for (section, incident) in news::known(tx, row)?.iter().filter(|(_, incident)| !incident.is_told) {
         // The history does not tell of it yet; it began with a cycle.
         let began = "SELECT 1 FROM cycles WHERE instance_id = ?1 AND at = ?2";
-        if !tx.prepare_cached(began)?.exists((row.0, to_millis(incident.since)))? {
+        if !tx.sql.prepare_cached(began)?.exists((row.0, to_millis(incident.since)))? {
             wrong.push(format!("no cycle of {id} saw {} when it is said to have begun", display_safe(section)));
         }
     }
@@ -358,7 +358,7 @@ fn missing(
     asked: impl Fn(&InstanceId) -> bool,
     wrong: &mut Findings,
 ) {
-    let spoken_of: BTreeSet<&InstanceId> = told.drifts.keys().chain(told.sections.keys()).collect();
+    let spoken_of: BTreeSet<&InstanceId> = told.drifts.keys().chain(told.with_baseline()).collect();
     for id in spoken_of.into_iter().filter(|id| asked(id) && !known.contains(*id)) {
         wrong.push(format!("the history speaks of {id}, and it is not there"));
     }
@@ -410,29 +410,28 @@ fn compare_sections(
     told: &HistoryState,
     wrong: &mut Findings,
 ) {
-    let none = BTreeMap::new();
-    let told = told.sections.get(id).unwrap_or(&none);
+    let told: BTreeMap<&str, &Incident> = told.incidents.sections_of(id).collect();
     for (section, incident) in known.iter().filter(|(_, incident)| incident.is_told) {
-        let event = told.get(section);
-        let kind = event.and_then(|event| event.kind.split_once('.')).map(|(_, kind)| kind);
+        let event = told.get(section.as_str());
+        let kind = event.and_then(|event| event.state.split_once('.')).map(|(_, kind)| kind);
         if kind != Some(incident.kind.as_str()) {
             wrong.push(format!("{} of {id} is remembered as told, and it was not", display_safe(section)));
         }
         // Earlier versions did not tell it.
-        let began = event.and_then(|event| Some((event, event.data.get("since")?)));
-        if let Some((event, _)) = began.filter(|(_, began)| **began != json!(written(incident.since))) {
-            let event = since(event.seq, &event.at);
+        let began = event.and_then(|event| Some((event, event.since.as_ref()?)));
+        if let Some((event, _)) = began.filter(|(_, began)| **began != written(incident.since)) {
+            let event = since(event.seq, &written(event.at));
             wrong
                 .push(format!("{} of {id} has another beginning than the history, see {event}", display_safe(section)));
         }
     }
     // Nobody is told when a section is no longer new to the baseline.
-    for (section, event) in told.iter().filter(|(_, event)| event.kind != "section.unbaselined") {
-        if !known.get(section).is_some_and(|incident| incident.is_told && incident.kind != SectionKind::Unbaselined) {
+    for (section, event) in told.iter().filter(|(_, event)| event.state != "section.unbaselined") {
+        if !known.get(*section).is_some_and(|incident| incident.is_told && incident.kind != SectionKind::Unbaselined) {
             wrong.push(format!(
                 "{} of {id} was forgotten; it was told by {}",
                 display_safe(section),
-                since(event.seq, &event.at)
+                since(event.seq, &written(event.at))
             ));
         }
     }
@@ -441,7 +440,7 @@ fn compare_sections(
 /// What is wrong with messages, and the instance that each history tells it is about. Unless it looks at `everything`, it looks
 /// at what can keep people from hearing: it is looked at before comparisons. No index is asked.
 fn messages(tx: &Transaction<'_>, told: &HistoryState, everything: bool) -> Stored<Vec<(Option<InstanceId>, String)>> {
-    let mut query = tx.prepare_cached(
+    let mut query = tx.sql.prepare_cached(
         "SELECT id, state, instance, alert, next_at, attempts, first_at, passed, done_at, rowid, claimed_to
          FROM outbox NOT INDEXED",
     )?;
@@ -516,7 +515,7 @@ struct Place {
 }
 
 fn threads(tx: &Transaction<'_>, wrong: &mut Findings) -> Stored<()> {
-    let mut query = tx.prepare("SELECT instance_id, receiver, subject, severity FROM threads")?;
+    let mut query = tx.sql.prepare("SELECT instance_id, receiver, subject, severity FROM threads")?;
     let mut rows = query.query([])?;
     while let Some(row) = rows.next()? {
         let (instance, receiver): (i64, String) = (row.get(0)?, row.get(1)?);

@@ -1,33 +1,21 @@
-//! What waits for long: looked at by people, folded after an outage, and pruned when nobody needs it any more.
+//! The rows of the outbox as people see them, and what they or the retention do to them.
 //!
 //! Every step is an event, so that the history agrees with the rows.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use rusqlite::Row;
-use serde_json::json;
 
-use super::events::{self, Event};
+use super::events::{self, Record};
 use super::history;
-use super::outbox::{MESSAGE, keep, message_of, mirror, row_of};
+use super::outbox::{mirror, row_of};
 use super::outgoing::{MessageState, ToldMessage};
 use super::{Stored, Transaction, from_millis};
-use crate::message::fold::fold;
-use crate::message::subject::subject;
-use crate::message::{Alert, Body, Format, Message, NoticeKind};
+use crate::history::Event;
+use crate::history::data::{DroppedDelivery, PrunedMessages, RetriedDelivery};
+use crate::message::{Alert, NoticeKind};
 use crate::model::{InstanceId, MessageId};
-
-/// How long a message is kept after it was delivered, or folded into another.
-const KEEP_DELIVERED: TimeDelta = TimeDelta::days(30);
-/// How long one is kept that was given up.
-const KEEP_DEAD: TimeDelta = TimeDelta::days(90);
-/// Messages pruned at once.
-const PRUNED_AT_ONCE: usize = 100;
-/// Messages about one instance that a receiver gets one by one when it is back; more are folded into one.
-const MOST_AFTER_OUTAGE: usize = 3;
-/// What waited longer than this and was never tried was held up: its receiver was disabled, not configured or asked for time.
-const HELD_UP: TimeDelta = TimeDelta::minutes(10);
 
 /// A message, and what became of it.
 #[derive(Debug, Clone)]
@@ -83,7 +71,7 @@ fn kept(row: &Row<'_>) -> Stored<QueuedMessage> {
 /// # Errors
 /// The database cannot be read.
 pub fn list(tx: &Transaction<'_>, all: bool) -> Stored<Vec<QueuedMessage>> {
-    let mut query = tx.prepare_cached(&format!(
+    let mut query = tx.sql.prepare_cached(&format!(
         "SELECT {COLUMNS} FROM outbox WHERE ?1 OR state IN ('waiting', 'dead') ORDER BY rowid"
     ))?;
     let mut rows = query.query([all])?;
@@ -99,7 +87,7 @@ pub fn list(tx: &Transaction<'_>, all: bool) -> Stored<Vec<QueuedMessage>> {
 /// # Errors
 /// The database cannot be read.
 pub fn find(tx: &Transaction<'_>, id: &str) -> Stored<Vec<QueuedMessage>> {
-    let mut query = tx.prepare_cached(&format!(
+    let mut query = tx.sql.prepare_cached(&format!(
         "SELECT {COLUMNS} FROM outbox WHERE substr(id, 1, length(?1)) = ?1 ORDER BY id LIMIT 10"
     ))?;
     let mut rows = query.query([id])?;
@@ -125,7 +113,7 @@ pub struct Missed {
 /// # Errors
 /// The database cannot be read, or as [`super::Transaction::history`].
 pub fn missed(tx: &Transaction<'_>, receiver: &str) -> Stored<Vec<Missed>> {
-    let is_to_it = |event: &Event| event.data.get("receiver").is_some_and(|name| name == receiver);
+    let is_to_it = |event: &Record| event.data.get("receiver").is_some_and(|name| name == receiver);
     let told = history::newest(tx, NoticeKind::Missed.event_type(), is_to_it)?.map_or(0, |event| event.seq);
     let walk = tx.history()?;
     let outgoing = &walk.state.outgoing;
@@ -134,7 +122,7 @@ pub fn missed(tx: &Transaction<'_>, receiver: &str) -> Stored<Vec<Missed>> {
         let Some(message) = outgoing.messages.get(id) else { continue };
         let row = row_of(tx, id, &message.content)?;
         let alert = row.map(|row| -> Stored<String> {
-            let mut query = tx.prepare_cached("SELECT alert FROM outbox NOT INDEXED WHERE rowid = ?1")?;
+            let mut query = tx.sql.prepare_cached("SELECT alert FROM outbox NOT INDEXED WHERE rowid = ?1")?;
             Ok(query.query_row([row], |row| row.get(0))?)
         });
         let alert = alert.transpose()?.and_then(|alert| serde_json::from_str::<Alert>(&alert).ok());
@@ -150,8 +138,8 @@ pub fn missed(tx: &Transaction<'_>, receiver: &str) -> Stored<Vec<Missed>> {
 /// # Errors
 /// The database cannot be written.
 pub fn retry(tx: &Transaction<'_>, kept: &QueuedMessage, by: &str, now: DateTime<Utc>) -> Stored<()> {
-    let data = json!({ "message": kept.id, "receiver": kept.receiver, "by": by });
-    events::append(tx, now, "delivery.retried", kept.instance.as_ref(), data)?;
+    let retried = RetriedDelivery { message: kept.id.clone(), receiver: kept.receiver.clone(), by: by.to_owned() };
+    events::append(tx, now, kept.instance.as_ref(), &Event::DeliveryRetried(retried))?;
     mirror(tx, kept.id.as_str(), None)
 }
 
@@ -160,182 +148,82 @@ pub fn retry(tx: &Transaction<'_>, kept: &QueuedMessage, by: &str, now: DateTime
 /// # Errors
 /// The database cannot be written.
 pub fn give_up(tx: &Transaction<'_>, kept: &QueuedMessage, by: &str, reason: &str, now: DateTime<Utc>) -> Stored<()> {
-    let data = json!({ "message": kept.id, "receiver": kept.receiver, "by": by, "reason": reason });
-    events::append(tx, now, "delivery.dropped", kept.instance.as_ref(), data)?;
-    mirror(tx, kept.id.as_str(), Some(&format!("dropped by {by}: {reason}")))
+    drop_message(tx, kept.id.clone(), &kept.receiver, kept.instance.as_ref(), by, reason, now)
 }
 
-/// Folds what waits for `receiver` and was never tried, instance by instance, where it is more than a few: it is back after
-/// an outage, and nobody reads the same story in ten messages.
+fn drop_message(
+    tx: &Transaction<'_>,
+    message: MessageId,
+    receiver: &str,
+    instance: Option<&InstanceId>,
+    by: &str,
+    reason: &str,
+    now: DateTime<Utc>,
+) -> Stored<()> {
+    let (receiver, by, reason) = (receiver.to_owned(), by.to_owned(), reason.to_owned());
+    let dropped = DroppedDelivery { message, receiver, by, reason };
+    events::append(tx, now, instance, &Event::DeliveryDropped(dropped.clone()))?;
+    mirror(tx, dropped.message.as_str(), Some(&format!("dropped by {}: {}", dropped.by, dropped.reason)))
+}
+
+/// Gives up what waits since before `queued_before` for receivers that are not `configured`.
 ///
 /// # Errors
-/// The database cannot be written, or as [`super::Transaction::history`].
-pub fn fold_after_outage(tx: &Transaction<'_>, receiver: &str, now: DateTime<Utc>) -> Stored<()> {
-    for crowd in crowds(tx, receiver)? {
-        if crowd.ids.len() > MOST_AFTER_OUTAGE {
-            fold_instance(tx, receiver, &crowd, now)?;
-        }
-    }
-    Ok(())
-}
-
-/// The same where nothing failed before: a receiver that was disabled, not configured or asked for time is sent to again.
-/// What waits behind a message that was tried waits for how that one ends.
-///
-/// # Errors
-/// The database cannot be written, or as [`super::Transaction::history`].
-pub fn fold_held_up(tx: &Transaction<'_>, receiver: &str, now: DateTime<Utc>) -> Stored<()> {
-    for crowd in crowds(tx, receiver)? {
-        if crowd.ids.len() > MOST_AFTER_OUTAGE && crowd.waits_since.is_some_and(|since| since <= now - HELD_UP) {
-            fold_instance(tx, receiver, &crowd, now)?;
-        }
-    }
-    Ok(())
-}
-
-/// Folds what waits for `receiver` and was never tried, the largest crowd first, until at most `most` wait.
-///
-/// # Errors
-/// The database cannot be written, or as [`super::Transaction::history`].
-pub fn bound(tx: &Transaction<'_>, receiver: &str, most: usize, now: DateTime<Utc>) -> Stored<()> {
-    let mut waiting = tx.history()?.state.outgoing.waiting_for(receiver).count();
-    if waiting <= most {
-        return Ok(());
-    }
-    for crowd in crowds(tx, receiver)? {
-        if waiting > most && crowd.ids.len() > 1 {
-            fold_instance(tx, receiver, &crowd, now)?;
-            waiting -= crowd.ids.len() - 1;
-        }
-    }
-    Ok(())
-}
-
-/// The messages about one instance that were never tried: they cannot have arrived.
-#[derive(Debug, Default)]
-struct Crowd {
-    /// Oldest first.
-    ids: Vec<String>,
-    /// When the oldest was queued; none if an older message about the instance waits that was tried.
-    waits_since: Option<DateTime<Utc>>,
-}
-
-/// What waits for `receiver` and was never tried, by instance, the most first.
-fn crowds(tx: &Transaction<'_>, receiver: &str) -> Stored<Vec<Crowd>> {
-    let walk = tx.history()?;
-    let mut crowds: BTreeMap<Option<String>, Crowd> = BTreeMap::new();
-    let mut tried = Vec::new();
-    for (id, message) in walk.state.outgoing.waiting_for(receiver) {
-        let about = message.instance.as_ref().map(ToString::to_string);
-        if !message.is_untried() {
-            tried.push(about);
-            continue;
-        }
-        let is_first = !tried.contains(&about);
-        let crowd = crowds.entry(about).or_default();
-        if crowd.ids.is_empty() && is_first {
-            crowd.waits_since = Some(message.queued_at);
-        }
-        crowd.ids.push(id.to_owned());
-    }
-    let mut crowds: Vec<Crowd> = crowds.into_values().collect();
-    crowds.sort_by_key(|crowd| std::cmp::Reverse(crowd.ids.len()));
-    Ok(crowds)
-}
-
-/// The message `id`, if it is the one that was queued and no process ever began to send it. One that cannot be read is given
-/// up when its turn comes.
-fn unbegun(tx: &Transaction<'_>, id: &str) -> Stored<Option<Message>> {
-    let queued = tx.history()?.state.outgoing.messages.get(id).map(|message| message.content.clone());
-    let Some(row) = row_of(tx, id, &queued.unwrap_or_default())? else { return Ok(None) };
-    let mut query =
-        tx.prepare_cached(&format!("SELECT {MESSAGE} FROM outbox NOT INDEXED WHERE rowid = ?1 AND claimed_to = 0"))?;
-    let mut rows = query.query([row])?;
-    let row = rows.next()?;
-    Ok(row.and_then(|row| message_of(row, 0).ok()))
-}
-
-fn fold_instance(tx: &Transaction<'_>, receiver: &str, crowd: &Crowd, now: DateTime<Utc>) -> Stored<()> {
-    let mut messages: Vec<Message> = Vec::new();
-    for id in &crowd.ids {
-        messages.extend(unbegun(tx, id)?);
-    }
-    let alerts: Vec<Alert> = messages.iter().map(|message| message.alert.clone()).collect();
-    let (Some(alert), Some(first)) = (fold(alerts), messages.first()) else { return Ok(()) };
-    // It goes on with a story that was told before only if all of them do.
-    let is_of_story = |message: &Message| message.thread.is_some() && message.thread == first.thread;
-    let thread = first.thread.clone().filter(|_| messages.iter().all(is_of_story));
-    let text = if thread.is_some() { first.subject.clone() } else { subject(&alert) };
-    let one = Message { thread, subject: text, ..Message::new(receiver, alert, now) };
-    let format = format_of(tx, &first.id)?;
-    let body = format.and_then(|format| Body::of(&one, format).ok());
-    keep(tx, &Message { body, ..one.clone() })?;
-    for message in &messages {
-        let data = json!({ "message": message.id, "receiver": receiver, "into": one.id });
-        events::append(tx, now, "delivery.folded", message.alert.instance.as_ref(), data)?;
-        mirror(tx, message.id.as_str(), Some(&format!("part of {}", one.id)))?;
-        // What follows up a message that is never sent follows up the one that is.
-        tx.prepare_cached("UPDATE threads SET root = ?2, subject = ?3 WHERE root = ?1 AND receiver = ?4")?
-            .execute((message.id.as_str(), one.id.as_str(), &one.subject, receiver))?;
-    }
-    Ok(())
-}
-
-/// How the body of a message is written, if it has one.
-fn format_of(tx: &Transaction<'_>, id: &MessageId) -> Stored<Option<Format>> {
-    let word: Option<String> =
-        tx.prepare_cached("SELECT format FROM outbox WHERE id = ?1")?.query_row([id.as_str()], |row| row.get(0))?;
-    Ok(word.as_deref().and_then(Format::from_word))
-}
-
-/// Gives up what waits for receivers that are not `configured` any more, once nobody can want it.
-///
-/// # Errors
-/// The database cannot be written.
-pub fn abandon(tx: &Transaction<'_>, configured: &[&str], now: DateTime<Utc>) -> Stored<()> {
+/// The database cannot be written, or as [`Transaction::history`].
+pub fn abandon(
+    tx: &Transaction<'_>,
+    configured: &[&str],
+    queued_before: DateTime<Utc>,
+    now: DateTime<Utc>,
+) -> Stored<()> {
     let abandoned: Vec<(String, String, Option<InstanceId>)> = {
         let walk = tx.history()?;
         let outgoing = &walk.state.outgoing;
         let gone = outgoing.receivers_waited_for().filter(|receiver| !configured.contains(receiver));
         let waiting = gone.flat_map(|receiver| outgoing.waiting_for(receiver));
-        let old = waiting.filter(|(_, message)| message.queued_at + KEEP_DEAD < now);
+        let old = waiting.filter(|(_, message)| message.queued_at < queued_before);
         old.map(|(id, message)| (id.to_owned(), message.receiver.clone(), message.instance.clone())).collect()
     };
     for (id, receiver, instance) in abandoned {
         let reason = "its receiver is not configured any more";
-        let data = json!({ "message": id, "receiver": receiver, "by": "authdrift", "reason": reason });
-        events::append(tx, now, "delivery.dropped", instance.as_ref(), data)?;
-        mirror(tx, &id, Some(&format!("dropped by authdrift: {reason}")))?;
+        drop_message(tx, MessageId::from_text(id), &receiver, instance.as_ref(), "authdrift", reason, now)?;
     }
     Ok(())
 }
 
-/// Removes some of what nobody needs any more, and names it in the history. The beginning of a story stays as long as the
-/// story goes on.
+/// Removes at most `most` messages that were given up before `dead_before`, or that were delivered or coalesced before
+/// `delivered_before`, and names them in the history. The beginning of a story stays as long as the story goes on.
 ///
 /// # Errors
-/// The database cannot be written.
-pub fn prune(tx: &Transaction<'_>, now: DateTime<Utc>) -> Stored<()> {
-    let mut roots = tx.prepare_cached("SELECT root FROM threads")?;
+/// The database cannot be written, or as [`Transaction::history`].
+pub fn prune(
+    tx: &Transaction<'_>,
+    delivered_before: DateTime<Utc>,
+    dead_before: DateTime<Utc>,
+    most: usize,
+    now: DateTime<Utc>,
+) -> Stored<()> {
+    let mut roots = tx.sql.prepare_cached("SELECT root FROM threads")?;
     let roots: BTreeSet<String> = roots.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
     let ids: Vec<String> = {
         let walk = tx.history()?;
         let is_old = |message: &ToldMessage| {
-            let keep = if message.state == MessageState::Dead { KEEP_DEAD } else { KEEP_DELIVERED };
-            !message.is_waiting() && message.done_at.is_some_and(|done| done + keep < now)
+            let before = if message.state == MessageState::Dead { dead_before } else { delivered_before };
+            !message.is_waiting() && message.done_at.is_some_and(|done| done < before)
         };
         let messages = walk.state.outgoing.messages.iter();
         let old = messages.filter(|(id, message)| is_old(message) && !roots.contains(*id));
         let mut old: Vec<_> = old.map(|(id, message)| (message.done_at, id)).collect();
         old.sort();
-        old.into_iter().take(PRUNED_AT_ONCE).map(|(_, id)| id.clone()).collect()
+        old.into_iter().take(most).map(|(_, id)| id.clone()).collect()
     };
     if ids.is_empty() {
         return Ok(());
     }
     for id in &ids {
-        tx.prepare_cached("DELETE FROM outbox WHERE id = ?1")?.execute([id])?;
+        tx.sql.prepare_cached("DELETE FROM outbox WHERE id = ?1")?.execute([id])?;
     }
-    events::append(tx, now, "outbox.pruned", None, json!({ "messages": ids }))?;
+    let messages = ids.into_iter().map(MessageId::from_text).collect();
+    events::append(tx, now, None, &Event::OutboxPruned(PrunedMessages { messages }))?;
     Ok(())
 }

@@ -68,7 +68,7 @@ impl Store {
     /// Fills the empty file at `part` with a copy, and makes sure that it is one: whole, with the key of this database, and
     /// with a history that holds all of this one's.
     fn copy_into(&self, part: &Path) -> Stored<()> {
-        let stood = self.read(|tx| events::mark(tx))?;
+        let stood = self.read(events::mark)?;
         let name = name_for_sqlite(part)?;
         self.with_connection(|connection| Ok(connection.execute("VACUUM INTO ?1", [name])?))?;
         let mut copy = connect(part, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
@@ -76,7 +76,7 @@ impl Store {
         let copied = copy.transaction()?;
         let has_key = expected_key(&copied)?.as_ref() == Some(&self.key.id());
         let has_history = match &stood {
-            Some(stood) => events::head_at(&copied, stood.size)?.as_ref() == Some(&stood.head),
+            Some(stood) => events::head_of(&copied, stood.size)?.as_ref() == Some(&stood.head),
             None => true,
         };
         if !has_key || !has_history {
@@ -156,13 +156,14 @@ fn check(connection: &Connection, pragma: &str) -> Stored<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::history::Event;
     use std::ffi::OsStr;
     use std::os::unix::ffi::OsStrExt;
     use std::os::unix::fs::PermissionsExt;
 
     fn store(folder: &Path) -> Store {
         let store = Store::open(&folder.join("authdrift.db")).unwrap();
-        store.write(|tx| tx.execute("INSERT INTO meta VALUES ('x', 'y')", []).map_err(StoreError::from)).unwrap();
+        store.write(|tx| tx.sql.execute("INSERT INTO meta VALUES ('x', 'y')", []).map_err(StoreError::from)).unwrap();
         store
     }
 
@@ -178,7 +179,9 @@ mod tests {
         assert_eq!(copy.fingerprint_key().id(), store.fingerprint_key().id());
         let value: String = copy
             .read(|tx| {
-                tx.query_row("SELECT value FROM meta WHERE name = 'x'", [], |row| row.get(0)).map_err(StoreError::from)
+                tx.sql
+                    .query_row("SELECT value FROM meta WHERE name = 'x'", [], |row| row.get(0))
+                    .map_err(StoreError::from)
             })
             .unwrap();
         assert_eq!(value, "y");
@@ -222,7 +225,7 @@ mod tests {
         let store = store(folder.path());
         let at = "2026-05-04T10:00:00Z".parse().unwrap();
         let other = Store::open(&folder.path().join("other.db")).unwrap();
-        store.write(|tx| events::append(tx, at, "test.done", None, serde_json::json!({}))).unwrap();
+        store.write(|tx| events::append(tx, at, None, &Event::other("test.done"))).unwrap();
         // The key and the history of another database.
         let mixed = Store { connection: other.connection, ..store };
         let to = folder.path().join("copy.db");

@@ -1,10 +1,9 @@
 //! Signed statements, byte for byte.
 
 use chrono::{DateTime, Utc};
-use rusqlite::Transaction;
 
 use super::instances::InstanceRow;
-use super::{Stored, to_millis};
+use super::{Stored, Transaction, to_millis};
 use crate::trust::SignedStatement;
 
 /// Every statement of the instance, oldest sequence first, as it was imported. Nothing about them is believed here.
@@ -12,7 +11,7 @@ use crate::trust::SignedStatement;
 /// # Errors
 /// The database cannot be read.
 pub fn statements(tx: &Transaction<'_>, instance: InstanceRow) -> Stored<Vec<SignedStatement>> {
-    let mut query = tx.prepare_cached(
+    let mut query = tx.sql.prepare_cached(
         "SELECT statement, signature FROM statements WHERE instance_id = ?1 ORDER BY sequence, rowid",
     )?;
     let rows =
@@ -31,7 +30,7 @@ pub fn keep(
     signed: &SignedStatement,
     now: DateTime<Utc>,
 ) -> Stored<()> {
-    tx.execute(
+    tx.sql.execute(
         "INSERT OR IGNORE INTO statements (instance_id, sequence, statement, signature, imported_at)
          VALUES (?1, ?2, ?3, ?4, ?5)",
         (instance.0, i64::try_from(sequence).unwrap_or(i64::MAX), &signed.statement, &signed.signature, to_millis(now)),

@@ -1,10 +1,10 @@
 //! Whether the clock may say that something is old: what goes because of it does not come back when the clock is set right.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use serde_json::json;
 
 use super::{Stored, Transaction, events};
-use crate::clock::written;
+use crate::history::Event;
+use crate::history::data::ClockJump;
 
 /// How long nothing happens only where nothing runs, or where the clock went forward.
 const LONG_AGO: TimeDelta = TimeDelta::days(7);
@@ -38,11 +38,12 @@ pub fn jump(before: DateTime<Utc>, now: DateTime<Utc>) -> Option<Jump> {
 /// # Errors
 /// The database cannot be written.
 pub fn note_jump(tx: &Transaction<'_>, jump: Jump, before: DateTime<Utc>, now: DateTime<Utc>) -> Stored<()> {
-    let kind = match jump {
-        Jump::Back => "clock.set_back",
-        Jump::Forward => "clock.set_forward",
+    let times = ClockJump { was: before.into(), is: now.into() };
+    let event = match jump {
+        Jump::Back => Event::ClockSetBack(times),
+        Jump::Forward => Event::ClockSetForward(times),
     };
-    events::append(tx, now, kind, None, json!({ "was": written(before), "is": written(now) })).map(drop)
+    events::append(tx, now, None, &event).map(drop)
 }
 
 /// Whether something was recorded a day ago, give or take a few: then this clock has been going on since, and the one before
@@ -67,7 +68,7 @@ mod tests {
         let start: DateTime<Utc> = "2026-01-01T00:00:00Z".parse().unwrap();
         let record = |hours| {
             let at = start + TimeDelta::hours(hours);
-            store.write(|tx| events::append(tx, at, "test.done", None, json!({}))).unwrap();
+            store.write(|tx| events::append(tx, at, None, &Event::other("test.done"))).unwrap();
         };
         let is_believed = |hours| store.read(|tx| is_believable(tx, start + TimeDelta::hours(hours))).unwrap();
         assert!(!is_believed(0), "nothing was recorded yet");

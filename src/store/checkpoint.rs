@@ -15,7 +15,7 @@ use crate::model::HistoryMark;
 
 /// The shape of a walk, and how events make it. The number changes whenever either does: a checkpoint of another format is
 /// not used.
-const FORMAT: &str = concat!(env!("CARGO_PKG_VERSION"), " 3");
+const FORMAT: &str = concat!(env!("CARGO_PKG_VERSION"), " 4");
 
 /// What the code is for.
 const PURPOSE: &str = "history checkpoint";
@@ -102,7 +102,7 @@ pub(super) fn find(tx: &Transaction<'_>, key: &FingerprintKey) -> Stored<Found> 
         return Ok(Found::OfAnotherFormat);
     }
     let size = u64::try_from(size).unwrap_or_default();
-    if events::head_at(tx, size)?.is_none_or(|found| found.as_str() != head) {
+    if events::head_of(tx, size)?.is_none_or(|found| found.as_str() != head) {
         return Ok(Found::OfAnotherHistory(size));
     }
     let bytes = u64::try_from(state.len()).unwrap_or(u64::MAX);

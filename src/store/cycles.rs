@@ -8,10 +8,12 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use rusqlite::{OptionalExtension, Row};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::instances::InstanceRow;
 use super::{StoreError, Stored, Transaction, documents, events, from_millis, read_json, to_millis, write_json};
+use crate::history::Event;
+use crate::history::data::RestoredSnapshot;
 use crate::model::{Digest, InstanceId, Resource};
 use crate::snapshot::{Manifest, Reading, SectionMark, Snapshot};
 
@@ -36,7 +38,7 @@ pub struct Cycle {
 /// The database cannot be written.
 pub fn keep(tx: &Transaction<'_>, instance: InstanceRow, snapshot: Option<&Snapshot>, cycle: &Cycle) -> Stored<()> {
     let snapshot_id = snapshot.map(|snapshot| keep_snapshot(tx, instance, snapshot, cycle)).transpose()?;
-    tx.prepare_cached(
+    tx.sql.prepare_cached(
         "INSERT INTO cycles (instance_id, at, duration, requests, verdict, snapshot_id) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
     )?
     .execute((
@@ -53,6 +55,7 @@ pub fn keep(tx: &Transaction<'_>, instance: InstanceRow, snapshot: Option<&Snaps
 fn keep_snapshot(tx: &Transaction<'_>, instance: InstanceRow, snapshot: &Snapshot, cycle: &Cycle) -> Stored<i64> {
     let digest = snapshot.digest();
     let known: Option<i64> = tx
+        .sql
         .prepare_cached("SELECT id FROM snapshots WHERE instance_id = ?1 AND digest = ?2")?
         .query_row((instance.0, digest.as_str()), |row| row.get(0))
         .optional()?;
@@ -61,11 +64,11 @@ fn keep_snapshot(tx: &Transaction<'_>, instance: InstanceRow, snapshot: &Snapsho
         return Ok(known);
     }
     keep_documents(tx, snapshot)?;
-    tx.execute(
+    tx.sql.execute(
         "INSERT INTO snapshots (instance_id, digest, resource, sections) VALUES (?1, ?2, ?3, ?4)",
         (instance.0, digest.as_str(), &snapshot.resource, write_json(&snapshot.manifest())?),
     )?;
-    let id = tx.last_insert_rowid();
+    let id = tx.sql.last_insert_rowid();
     keep_collection(tx, id, cycle)?;
     Ok(id)
 }
@@ -78,7 +81,7 @@ fn keep_documents(tx: &Transaction<'_>, snapshot: &Snapshot) -> Stored<()> {
 }
 
 fn keep_collection(tx: &Transaction<'_>, snapshot: i64, cycle: &Cycle) -> Stored<()> {
-    tx.execute(
+    tx.sql.execute(
         "INSERT OR REPLACE INTO collections (snapshot_id, at, body) VALUES (?1, ?2, ?3)",
         (snapshot, to_millis(cycle.at), documents::pack(cycle.collection.as_bytes())?),
     )?;
@@ -91,8 +94,8 @@ fn keep_again(tx: &Transaction<'_>, id: i64, snapshot: &Snapshot, cycle: &Cycle)
     match tx.history() {
         Ok(walk) if !walk.state.pruned.contains(digest.as_str()) => return Ok(()),
         Ok(_) => {
-            let data = json!({ "snapshot": digest });
-            events::append(tx, cycle.at, events::KEPT_AGAIN, Some(&snapshot.instance), data)?;
+            let restored = RestoredSnapshot { snapshot: digest };
+            events::append(tx, cycle.at, Some(&snapshot.instance), &Event::StoreKeptAgain(restored))?;
             keep_collection(tx, id, cycle)?;
         }
         // Nobody knows what was pruned, and what is there already stays as it is.
@@ -100,7 +103,7 @@ fn keep_again(tx: &Transaction<'_>, id: i64, snapshot: &Snapshot, cycle: &Cycle)
         Err(error) => return Err(error),
     }
     // What it held went with its documents.
-    tx.execute(
+    tx.sql.execute(
         "UPDATE snapshots SET sections = ?2 WHERE id = ?1 AND sections = ''",
         (id, write_json(&snapshot.manifest())?),
     )?;
@@ -113,6 +116,7 @@ fn keep_again(tx: &Transaction<'_>, id: i64, snapshot: &Snapshot, cycle: &Cycle)
 /// The database cannot be read, or the record is damaged.
 pub fn collection(tx: &Transaction<'_>, snapshot: &Digest) -> Stored<Option<(DateTime<Utc>, Value)>> {
     let found: Option<(i64, Vec<u8>)> = tx
+        .sql
         .prepare_cached(
             "SELECT c.at, c.body FROM collections c JOIN snapshots s ON s.id = c.snapshot_id WHERE s.digest = ?1",
         )?
@@ -134,6 +138,7 @@ pub fn latest_snapshot(
     id: &InstanceId,
 ) -> Stored<Option<(Snapshot, DateTime<Utc>)>> {
     let found: Option<(String, String, String, i64)> = tx
+        .sql
         .prepare_cached(
             "SELECT s.digest, s.resource, s.sections, c.at FROM cycles c JOIN snapshots s ON s.id = c.snapshot_id
              WHERE c.instance_id = ?1 ORDER BY c.id DESC LIMIT 1",
@@ -165,6 +170,7 @@ pub fn latest_snapshot(
 /// The database cannot be read.
 pub fn latest_manifest(tx: &Transaction<'_>, instance: InstanceRow) -> Stored<Option<Manifest>> {
     let sections: Option<String> = tx
+        .sql
         .prepare_cached(
             "SELECT s.sections FROM cycles c JOIN snapshots s ON s.id = c.snapshot_id
              WHERE c.instance_id = ?1 ORDER BY c.id DESC LIMIT 1",
@@ -180,6 +186,7 @@ pub fn latest_manifest(tx: &Transaction<'_>, instance: InstanceRow) -> Stored<Op
 /// The database cannot be read.
 pub fn latest(tx: &Transaction<'_>, instance: InstanceRow) -> Stored<Option<Cycle>> {
     let cycle = tx
+        .sql
         .prepare_cached(
             "SELECT at, duration, requests, verdict FROM cycles WHERE instance_id = ?1 ORDER BY id DESC LIMIT 1",
         )?
@@ -195,6 +202,7 @@ pub fn latest(tx: &Transaction<'_>, instance: InstanceRow) -> Stored<Option<Cycl
 /// The database cannot be read.
 pub fn last_reading(tx: &Transaction<'_>, instance: InstanceRow) -> Stored<Option<DateTime<Utc>>> {
     let at: Option<i64> = tx
+        .sql
         .prepare_cached(
             "SELECT at FROM cycles WHERE instance_id = ?1 AND snapshot_id IS NOT NULL ORDER BY id DESC LIMIT 1",
         )?
@@ -226,10 +234,10 @@ fn newest_mark(
     section: &str,
     wanted: impl Fn(&SectionMark) -> bool,
 ) -> Stored<Option<(SectionMark, DateTime<Utc>)>> {
-    let mut query = tx.prepare_cached(
+    let mut query = tx.sql.prepare_cached(
         "SELECT snapshot_id, at FROM cycles WHERE instance_id = ?1 AND snapshot_id IS NOT NULL ORDER BY id DESC",
     )?;
-    let mut sections = tx.prepare_cached("SELECT sections FROM snapshots WHERE id = ?1")?;
+    let mut sections = tx.sql.prepare_cached("SELECT sections FROM snapshots WHERE id = ?1")?;
     let mut rows = query.query([instance.0])?;
     let mut seen = HashSet::new();
     while let Some(row) = rows.next()? {

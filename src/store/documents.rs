@@ -1,8 +1,8 @@
 //! Canonical documents by digest.
 
-use rusqlite::{OptionalExtension, Transaction};
+use rusqlite::OptionalExtension;
 
-use super::{StoreError, Stored};
+use super::{StoreError, Stored, Transaction};
 use crate::canonical::Document;
 use crate::model::Digest;
 
@@ -20,6 +20,7 @@ const MOST_LEVELS: usize = 80;
 /// The database cannot be written.
 pub fn keep(tx: &Transaction<'_>, document: &Document) -> Stored<()> {
     let is_there: Option<i64> = tx
+        .sql
         .prepare_cached("SELECT 1 FROM documents WHERE digest = ?1")?
         .query_row([document.digest().as_str()], |row| row.get(0))
         .optional()?;
@@ -29,7 +30,8 @@ pub fn keep(tx: &Transaction<'_>, document: &Document) -> Stored<()> {
         if document.levels() > MOST_LEVELS || unpack(&body).as_deref() != Some(document.bytes()) {
             return Err(StoreError::Unreadable { what: format!("document {}", document.digest()), section: None });
         }
-        tx.prepare_cached("INSERT INTO documents (digest, body) VALUES (?1, ?2)")?
+        tx.sql
+            .prepare_cached("INSERT INTO documents (digest, body) VALUES (?1, ?2)")?
             .execute((document.digest().as_str(), body))?;
     }
     Ok(())
@@ -41,6 +43,7 @@ pub fn keep(tx: &Transaction<'_>, document: &Document) -> Stored<()> {
 /// The database cannot be read, or the frame is damaged.
 pub fn bytes(tx: &Transaction<'_>, digest: &Digest) -> Stored<Option<Vec<u8>>> {
     let frame: Option<Vec<u8>> = tx
+        .sql
         .prepare_cached("SELECT body FROM documents WHERE digest = ?1")?
         .query_row([digest.as_str()], |row| row.get(0))
         .optional()?;

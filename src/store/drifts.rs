@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use rusqlite::{Row, Transaction};
+use rusqlite::Row;
 
 use super::instances::InstanceRow;
-use super::{StoreError, Stored, from_millis, read_json, to_millis, write_json};
+use super::{StoreError, Stored, Transaction, from_millis, read_json, to_millis, write_json};
 use crate::diff::{Change, ChangeKind};
 use crate::incident::{Drift, Status, Transition};
 use crate::model::{Digest, DriftId, InstanceId};
@@ -18,7 +18,7 @@ const COLUMNS: &str = "fingerprint, id, path, kind, before, after, is_member, st
 /// # Errors
 /// The database cannot be read, or a row is damaged.
 pub fn known(tx: &Transaction<'_>, instance: InstanceRow) -> Stored<BTreeMap<Digest, Drift>> {
-    let mut query = tx.prepare_cached(&format!("SELECT {COLUMNS} FROM drifts WHERE instance_id = ?1"))?;
+    let mut query = tx.sql.prepare_cached(&format!("SELECT {COLUMNS} FROM drifts WHERE instance_id = ?1"))?;
     let mut rows = query.query([instance.0])?;
     let mut known = BTreeMap::new();
     while let Some(row) = rows.next()? {
@@ -34,6 +34,7 @@ pub fn known(tx: &Transaction<'_>, instance: InstanceRow) -> Stored<BTreeMap<Dig
 /// The database cannot be read.
 pub fn count_open(tx: &Transaction<'_>, instance: InstanceRow) -> Stored<usize> {
     let count: i64 = tx
+        .sql
         .prepare_cached("SELECT count(*) FROM drifts WHERE instance_id = ?1 AND status = 'open'")?
         .query_row([instance.0], |row| row.get(0))?;
     Ok(usize::try_from(count).unwrap_or_default())
@@ -45,7 +46,7 @@ pub fn count_open(tx: &Transaction<'_>, instance: InstanceRow) -> Stored<usize> 
 /// The database cannot be read, or a row is damaged.
 pub fn open(tx: &Transaction<'_>, instance: InstanceRow) -> Stored<Vec<Drift>> {
     let mut query =
-        tx.prepare_cached(&format!("SELECT {COLUMNS} FROM drifts WHERE instance_id = ?1 AND status = 'open'"))?;
+        tx.sql.prepare_cached(&format!("SELECT {COLUMNS} FROM drifts WHERE instance_id = ?1 AND status = 'open'"))?;
     let mut rows = query.query([instance.0])?;
     let mut open = Vec::new();
     while let Some(row) = rows.next()? {
@@ -59,7 +60,7 @@ pub fn open(tx: &Transaction<'_>, instance: InstanceRow) -> Stored<Vec<Drift>> {
 /// # Errors
 /// The database cannot be read, or a row is damaged.
 pub fn find(tx: &Transaction<'_>, id: &str) -> Stored<Vec<(InstanceId, Drift)>> {
-    let mut query = tx.prepare_cached(&format!(
+    let mut query = tx.sql.prepare_cached(&format!(
         "SELECT {COLUMNS}, (SELECT name FROM instances WHERE instances.id = instance_id) FROM drifts
          WHERE substr(id, 1, length(?1)) = ?1 ORDER BY id LIMIT 10"
     ))?;
@@ -78,7 +79,7 @@ pub fn find(tx: &Transaction<'_>, id: &str) -> Stored<Vec<(InstanceId, Drift)>> 
 /// # Errors
 /// The database cannot be read.
 pub fn ids(tx: &Transaction<'_>) -> Stored<Vec<DriftId>> {
-    let mut query = tx.prepare_cached("SELECT id FROM drifts ORDER BY id")?;
+    let mut query = tx.sql.prepare_cached("SELECT id FROM drifts ORDER BY id")?;
     let ids = query.query_map([], |row| Ok(DriftId::from_text(row.get::<_, String>(0)?)))?;
     Ok(ids.collect::<Result<_, _>>()?)
 }
@@ -89,7 +90,7 @@ pub fn ids(tx: &Transaction<'_>) -> Stored<Vec<DriftId>> {
 /// The database cannot be written.
 pub fn keep(tx: &Transaction<'_>, instance: InstanceRow, transition: &Transition) -> Stored<()> {
     let Transition { fingerprint, drift, .. } = transition;
-    tx.prepare_cached(
+    tx.sql.prepare_cached(
         "INSERT INTO drifts (id, instance_id, fingerprint, path, kind, before, after, is_member, status, first_seen,
                              last_good, closed_at, closed_by, reopened)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)

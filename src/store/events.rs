@@ -1,14 +1,14 @@
 //! The history: append-only, each event bound to the one before.
 
 use chrono::{DateTime, Utc};
-use rusqlite::{OptionalExtension, Transaction};
+use rusqlite::{Connection, OptionalExtension};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{StoreError, Stored};
-use crate::canonical;
+use super::{StoreError, Stored, Transaction};
 use crate::clock::written;
 use crate::model::{Digest, HistoryMark, InstanceId, display_safe};
+use crate::{canonical, history};
 
 /// What an event is about, as the index has it.
 const INSTANCE: &str =
@@ -30,12 +30,9 @@ pub(super) const PRUNED: &str = "store.pruned";
 /// The kind of event that says that the documents of such a snapshot are there again.
 pub(super) const KEPT_AGAIN: &str = "store.kept_again";
 
-/// The kind of event that keeps count of the reminders of what is not seen.
-pub const REMINDED: &str = "instance.still_unseen";
-
 /// One event, as it was written.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
-pub struct Event {
+pub struct Record {
     /// 1, 2, 3, … without gaps.
     pub seq: u64,
     /// Digest of the event before; null for the first.
@@ -57,22 +54,34 @@ pub struct Event {
 pub fn append(
     tx: &Transaction<'_>,
     at: DateTime<Utc>,
-    kind: &str,
     instance: Option<&InstanceId>,
-    data: Value,
+    event: &history::Event,
 ) -> Stored<HistoryMark> {
-    let last = mark(tx)?;
+    append_to(&tx.sql, at, instance, event)
+}
+
+/// The same, while the store is being opened.
+pub(super) fn append_to(
+    sql: &Connection,
+    at: DateTime<Utc>,
+    instance: Option<&InstanceId>,
+    event: &history::Event,
+) -> Stored<HistoryMark> {
+    let last = mark_of(sql)?;
     let seq = last.as_ref().map_or(0, |mark| mark.size) + 1;
+    let kind = event.kind();
+    let unreadable = || StoreError::Unreadable { what: format!("event {kind}"), section: None };
+    let data = event.data().map_err(|_| unreadable())?;
     let body = json!({
         "seq": seq, "prev": last.map(|mark| mark.head), "at": written(at), "kind": kind, "instance": instance, "data": data,
     });
     let body = canonical::to_bytes(&body);
     // One event that cannot be read makes every baseline untrusted.
-    if serde_json::from_slice::<Event>(&body).is_err() {
-        return Err(StoreError::Unreadable { what: format!("event {kind}"), section: None });
+    if serde_json::from_slice::<Record>(&body).is_err() {
+        return Err(unreadable());
     }
     let digest = Digest::of(&body);
-    tx.prepare_cached("INSERT INTO events (seq, body, digest) VALUES (?1, ?2, ?3)")?.execute((
+    sql.prepare_cached("INSERT INTO events (seq, body, digest) VALUES (?1, ?2, ?3)")?.execute((
         i64::try_from(seq).unwrap_or(i64::MAX),
         body,
         digest.as_str(),
@@ -85,7 +94,11 @@ pub fn append(
 /// # Errors
 /// The database cannot be read.
 pub fn mark(tx: &Transaction<'_>) -> Stored<Option<HistoryMark>> {
-    let last: Option<(i64, String)> = tx
+    mark_of(&tx.sql)
+}
+
+pub(super) fn mark_of(sql: &Connection) -> Stored<Option<HistoryMark>> {
+    let last: Option<(i64, String)> = sql
         .prepare_cached("SELECT seq, digest FROM events ORDER BY seq DESC LIMIT 1")?
         .query_row([], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?;
@@ -101,7 +114,11 @@ pub fn mark(tx: &Transaction<'_>) -> Stored<Option<HistoryMark>> {
 /// # Errors
 /// The database cannot be read.
 pub fn head_at(tx: &Transaction<'_>, size: u64) -> Stored<Option<Digest>> {
-    let body: Option<Vec<u8>> = tx
+    head_of(&tx.sql, size)
+}
+
+pub(super) fn head_of(sql: &Connection, size: u64) -> Stored<Option<Digest>> {
+    let body: Option<Vec<u8>> = sql
         .prepare_cached("SELECT body FROM events WHERE seq = ?1")?
         .query_row([i64::try_from(size).unwrap_or(i64::MAX)], |row| row.get(0))
         .optional()?;
@@ -112,8 +129,9 @@ pub fn head_at(tx: &Transaction<'_>, size: u64) -> Stored<Option<Digest>> {
 ///
 /// # Errors
 /// The database cannot be read.
-pub(super) fn at(tx: &Transaction<'_>, size: u64) -> Stored<Option<Event>> {
+pub(super) fn at(tx: &Transaction<'_>, size: u64) -> Stored<Option<Record>> {
     let body: Option<Vec<u8>> = tx
+        .sql
         .prepare_cached("SELECT body FROM events WHERE seq = ?1")?
         .query_row([i64::try_from(size).unwrap_or(i64::MAX)], |row| row.get(0))
         .optional()?;
@@ -132,17 +150,19 @@ pub fn recorded_at(tx: &Transaction<'_>, size: u64) -> Stored<Option<DateTime<Ut
 ///
 /// # Errors
 /// The database cannot be read, or a body is not an event.
-pub fn all(tx: &Transaction<'_>, instance: Option<&InstanceId>) -> Stored<Vec<Event>> {
+pub fn all(tx: &Transaction<'_>, instance: Option<&InstanceId>) -> Stored<Vec<Record>> {
     let mut query = match instance {
-        Some(_) => tx.prepare_cached(&format!("SELECT seq, body FROM events WHERE {INSTANCE} = ?1 ORDER BY seq"))?,
-        None => tx.prepare_cached("SELECT seq, body FROM events WHERE ?1 IS NULL ORDER BY seq")?,
+        Some(_) => {
+            tx.sql.prepare_cached(&format!("SELECT seq, body FROM events WHERE {INSTANCE} = ?1 ORDER BY seq"))?
+        }
+        None => tx.sql.prepare_cached("SELECT seq, body FROM events WHERE ?1 IS NULL ORDER BY seq")?,
     };
     let mut rows = query.query([instance.map(ToString::to_string)])?;
     let mut events = Vec::new();
     while let Some(row) = rows.next()? {
         let seq: i64 = row.get(0)?;
         let body: Vec<u8> = row.get(1)?;
-        let event: Event = serde_json::from_slice(&body)
+        let event: Record = serde_json::from_slice(&body)
             .map_err(|error| StoreError::Damaged(format!("event {seq} cannot be read: {error}")))?;
         events.push(event);
     }
@@ -153,12 +173,12 @@ pub fn all(tx: &Transaction<'_>, instance: Option<&InstanceId>) -> Stored<Vec<Ev
 ///
 /// # Errors
 /// The database cannot be read.
-pub(super) fn after(tx: &Transaction<'_>, size: u64) -> Stored<Vec<Event>> {
-    let mut query = tx.prepare_cached("SELECT body FROM events WHERE seq > ?1 ORDER BY seq")?;
+pub(super) fn after(tx: &Transaction<'_>, size: u64) -> Stored<Vec<Record>> {
+    let mut query = tx.sql.prepare_cached("SELECT body FROM events WHERE seq > ?1 ORDER BY seq")?;
     let bodies = query.query_map([i64::try_from(size).unwrap_or(i64::MAX)], |row| row.get::<_, Vec<u8>>(0))?;
     let mut events = Vec::new();
     for body in bodies {
-        events.extend(serde_json::from_slice::<Event>(&body?).ok());
+        events.extend(serde_json::from_slice::<Record>(&body?).ok());
     }
     Ok(events)
 }

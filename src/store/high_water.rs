@@ -70,22 +70,23 @@ fn path_of(connection: &Connection) -> Option<PathBuf> {
 ///
 /// # Errors
 /// The database cannot be read.
-pub fn compare(tx: &Transaction<'_>, instance: &InstanceId) -> Stored<Result<(), RolledBack>> {
-    let Some(path) = path_of(tx) else { return Ok(Ok(())) };
+pub fn compare(tx: &super::Transaction<'_>, instance: &InstanceId) -> Stored<Result<(), RolledBack>> {
+    let sql = &tx.sql;
+    let Some(path) = path_of(sql) else { return Ok(Ok(())) };
     let reached = match read(&path)? {
         Remembered::Reached(reached) => reached,
-        Remembered::Nothing if !is_expected(tx)? => return Ok(Ok(())),
+        Remembered::Nothing if !is_expected(sql)? => return Ok(Ok(())),
         Remembered::Nothing | Remembered::Damaged => return Ok(Err(RolledBack::Lost)),
     };
-    let found = held_against(tx, instance, &reached)?;
-    if found.is_err() && is_behind(tx, instance, &reached).unwrap_or(false) {
+    let found = held_against(sql, instance, &reached)?;
+    if found.is_err() && is_behind(sql, instance, &reached).unwrap_or(false) {
         return Ok(Ok(()));
     }
     Ok(found)
 }
 
 fn held_against(tx: &Transaction<'_>, instance: &InstanceId, reached: &HighWater) -> Stored<Result<(), RolledBack>> {
-    if events::head_at(tx, reached.log.size)?.as_ref() != Some(&reached.log.head) {
+    if events::head_of(tx, reached.log.size)?.as_ref() != Some(&reached.log.head) {
         return Ok(Err(RolledBack::History { reached: reached.log.size }));
     }
     let found = sequences(tx)?.get(instance).copied().unwrap_or_default();
@@ -100,9 +101,9 @@ fn is_behind(tx: &Transaction<'_>, instance: &InstanceId, reached: &HighWater) -
     let mut connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
     connection.busy_timeout(Duration::from_secs(5))?;
     let now = connection.transaction()?;
-    let follows = match events::mark(tx)? {
+    let follows = match events::mark_of(tx)? {
         None => true,
-        Some(seen) => events::head_at(&now, seen.size)?.as_ref() == Some(&seen.head),
+        Some(seen) => events::head_of(&now, seen.size)?.as_ref() == Some(&seen.head),
     };
     Ok(follows && held_against(&now, instance, reached)?.is_ok())
 }
@@ -151,14 +152,14 @@ fn turn(connection: &Connection) -> Stored<Option<File>> {
 }
 
 fn raised(tx: &Transaction<'_>) -> Stored<Option<HighWater>> {
-    let (Some(path), Some(log)) = (path_of(tx), events::mark(tx)?) else { return Ok(None) };
+    let (Some(path), Some(log)) = (path_of(tx), events::mark_of(tx)?) else { return Ok(None) };
     let now = HighWater { log, sequences: sequences(tx)? };
     let reached = match read(&path)? {
         Remembered::Reached(reached) => reached,
         Remembered::Nothing => return Ok((!is_expected(tx)?).then_some(now)),
         Remembered::Damaged => return Ok(None),
     };
-    if reached == now || events::head_at(tx, reached.log.size)?.as_ref() != Some(&reached.log.head) {
+    if reached == now || events::head_of(tx, reached.log.size)?.as_ref() != Some(&reached.log.head) {
         return Ok(None);
     }
     let mut sequences = now.sequences;
@@ -171,7 +172,7 @@ fn raised(tx: &Transaction<'_>) -> Stored<Option<HighWater>> {
 
 /// The history as it stands, and for `instance` its newest baseline. Other instances still have to be acknowledged.
 fn acknowledged(tx: &Transaction<'_>, instance: &InstanceId) -> Stored<Option<HighWater>> {
-    let (Some(path), Some(log)) = (path_of(tx), events::mark(tx)?) else { return Ok(None) };
+    let (Some(path), Some(log)) = (path_of(tx), events::mark_of(tx)?) else { return Ok(None) };
     let now = sequences(tx)?;
     let mut sequences = match read(&path)? {
         Remembered::Reached(reached) => reached.sequences,
@@ -235,12 +236,22 @@ fn sequences(tx: &Transaction<'_>) -> Stored<BTreeMap<InstanceId, u64>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::history::Event;
     use crate::store::Store;
     use serde_json::json;
 
     fn append(store: &Store, number: u64) {
         let at = "2026-05-04T10:00:00Z".parse().unwrap();
-        store.write(|tx| events::append(tx, at, "test.done", None, json!({ "number": number }))).unwrap();
+        store
+            .write(|tx| {
+                events::append(
+                    tx,
+                    at,
+                    None,
+                    &Event::Unknown { kind: "test.done".to_owned(), data: json!({ "number": number }) },
+                )
+            })
+            .unwrap();
     }
 
     fn stands(store: &Store) -> Result<(), RolledBack> {
@@ -278,7 +289,7 @@ mod tests {
         assert!(file.exists());
         let approved = "INSERT INTO instances (id, name) VALUES (1, 'clerk:prod');
                         INSERT INTO statements VALUES (1, 1, x'7b7d', '', 1)";
-        store.write(|tx| tx.execute_batch(approved).map_err(StoreError::from)).unwrap();
+        store.write(|tx| tx.sql.execute_batch(approved).map_err(StoreError::from)).unwrap();
         append(&store, 2);
         fs::remove_file(&file).unwrap();
         // Past the program, which would note at once that the file is there.

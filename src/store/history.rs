@@ -3,15 +3,15 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
-use rusqlite::Transaction;
+use rusqlite::Connection;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::events::{APPROVED, Event};
+use super::events::{APPROVED, Record};
 use super::history_state::HistoryState;
 use super::silences::ToldSilence;
-use super::{StoreError, Stored};
-use crate::incident::{NotificationLog, Silence};
+use super::{StoreError, Stored, Transaction};
+use crate::incident::{IncidentSubject, Incidents, NotificationLog, Silence};
 use crate::model::{Digest, HistoryMark, InstanceId, SilenceId, display_safe};
 
 /// The newest event that is `wanted`, of those about no instance whose kind begins with `group` (`storage.`). It is asked of
@@ -19,7 +19,7 @@ use crate::model::{Digest, HistoryMark, InstanceId, SilenceId, display_safe};
 ///
 /// # Errors
 /// As [`super::Transaction::history`].
-pub fn newest(tx: &super::Transaction<'_>, group: &str, wanted: impl Fn(&Event) -> bool) -> Stored<Option<Event>> {
+pub fn newest(tx: &Transaction<'_>, group: &str, wanted: impl Fn(&Record) -> bool) -> Stored<Option<Record>> {
     Ok(tx.history()?.state.newest(None, group, wanted).cloned())
 }
 
@@ -28,55 +28,38 @@ pub fn newest(tx: &super::Transaction<'_>, group: &str, wanted: impl Fn(&Event) 
 /// # Errors
 /// As [`super::Transaction::history`].
 pub fn newest_of(
-    tx: &super::Transaction<'_>,
+    tx: &Transaction<'_>,
     instance: &InstanceId,
     group: &str,
-    wanted: impl Fn(&Event) -> bool,
-) -> Stored<Option<Event>> {
+    wanted: impl Fn(&Record) -> bool,
+) -> Stored<Option<Record>> {
     Ok(tx.history()?.state.newest(Some(instance), group, wanted).cloned())
 }
 
-/// Code of the reason why the baseline of `instance` cannot be trusted, if that was the last thing said of it.
-///
-/// # Errors
-/// The database cannot be read.
-pub fn untrusted(tx: &super::Transaction<'_>, instance: &InstanceId) -> Stored<Option<String>> {
-    let is_about_trust = |event: &Event| matches!(event.kind.as_str(), "baseline.untrusted" | "baseline.trusted");
-    let last = newest_of(tx, instance, "baseline.", is_about_trust)?.filter(|event| event.kind == "baseline.untrusted");
-    Ok(last.and_then(|event| Some(event.data.get("code")?.as_str()?.to_owned())))
-}
-
-/// Whether the last thing said of any baseline was that it cannot be trusted.
+/// Code of the reason why the baseline of `instance` cannot be trusted, if that was notified last.
 ///
 /// # Errors
 /// As [`super::Transaction::history`].
-pub fn is_any_untrusted(tx: &super::Transaction<'_>) -> Stored<bool> {
-    let instances: Vec<InstanceId> = tx.history()?.state.told_untrusted().cloned().collect();
-    for instance in &instances {
-        if untrusted(tx, instance)?.is_some() {
-            return Ok(true);
-        }
-    }
-    Ok(false)
+pub fn untrusted(tx: &Transaction<'_>, instance: &InstanceId) -> Stored<Option<String>> {
+    let walk = tx.history()?;
+    Ok(walk.incidents().get(&IncidentSubject::Baseline(instance.clone())).map(|incident| incident.state.clone()))
+}
+
+/// Whether the baseline of any instance cannot be trusted, as far as that was notified.
+///
+/// # Errors
+/// As [`super::Transaction::history`].
+pub fn is_any_untrusted(tx: &Transaction<'_>) -> Stored<bool> {
+    let walk = tx.history()?;
+    Ok(walk.incidents().iter().any(|(subject, _)| matches!(subject, IncidentSubject::Baseline(_))))
 }
 
 /// What people were told of every drift of `instance`, by its id.
 ///
 /// # Errors
 /// As [`super::Transaction::history`].
-pub fn notification_logs(
-    tx: &super::Transaction<'_>,
-    instance: &InstanceId,
-) -> Stored<BTreeMap<String, NotificationLog>> {
+pub fn notification_logs(tx: &Transaction<'_>, instance: &InstanceId) -> Stored<BTreeMap<String, NotificationLog>> {
     Ok(tx.history()?.state.notification_logs.get(instance).cloned().unwrap_or_default())
-}
-
-/// The number and the time of every reminder of what is not seen of `instance`.
-///
-/// # Errors
-/// As [`super::Transaction::history`].
-pub fn reminders(tx: &super::Transaction<'_>, instance: &InstanceId) -> Stored<Vec<(u64, String)>> {
-    Ok(tx.history()?.state.reminders.get(instance).cloned().unwrap_or_default())
 }
 
 /// What a walk over the history found. A checkpoint keeps it: see `checkpoint::FORMAT` before anything here is changed.
@@ -127,17 +110,16 @@ impl History {
         self.state.outgoing.count_waiting()
     }
 
-    /// What people were told of sections and credentials of `instance` that are still not seen: the event of each.
-    pub fn unseen(&self, instance: &InstanceId) -> impl Iterator<Item = &Event> {
-        let sections = self.state.sections.get(instance).into_iter().flat_map(BTreeMap::values);
-        sections.filter(|event| event.kind != "section.unbaselined")
+    /// The incidents that were notified and are not over.
+    pub fn incidents(&self) -> &Incidents {
+        &self.state.incidents
     }
 }
 
 /// Goes on with a walk where it stands, to the event `until` or the last one.
-pub(super) fn walk_on(tx: &Transaction<'_>, walk: &mut History, until: u64) -> Stored<()> {
+pub(super) fn walk_on(sql: &Connection, walk: &mut History, until: u64) -> Stored<()> {
     let mut query =
-        tx.prepare_cached("SELECT seq, body, digest FROM events WHERE seq > ?1 AND seq <= ?2 ORDER BY seq")?;
+        sql.prepare_cached("SELECT seq, body, digest FROM events WHERE seq > ?1 AND seq <= ?2 ORDER BY seq")?;
     let number = |size: u64| i64::try_from(size).unwrap_or(i64::MAX);
     let walked = walk.mark.as_ref().map_or(i64::MIN, |mark| number(mark.size));
     let mut rows = query.query([walked, number(until)])?;
@@ -149,7 +131,7 @@ pub(super) fn walk_on(tx: &Transaction<'_>, walk: &mut History, until: u64) -> S
         let body: Vec<u8> = row.get(1).map_err(|_| broken("it cannot be read"))?;
         let digest: String = row.get(2).map_err(|_| broken("it cannot be read"))?;
         let expected = walk.mark.as_ref().map_or(1, |mark| mark.size + 1);
-        let event: Event = serde_json::from_slice(&body).map_err(|_| broken("it cannot be read"))?;
+        let event: Record = serde_json::from_slice(&body).map_err(|_| broken("it cannot be read"))?;
         let computed = Digest::of(&body);
         if u64::try_from(seq) != Ok(expected) || event.seq != expected {
             return Err(broken(&format!("event {expected} is missing")));

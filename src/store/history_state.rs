@@ -10,15 +10,15 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
-use super::events::{self, Event, REMINDED};
+use super::events::{self, Record};
 use super::outgoing::Outgoing;
 use super::silences::Silences;
 use crate::canonical::to_bytes;
-use crate::incident::{NotificationLog, Status};
+use crate::incident::{Incidents, NotificationLog, Status};
 use crate::model::{Digest, InstanceId};
 
-/// Groups of events of which the newest of each kind is remembered, for each instance, receiver and path.
-const REMEMBERED: [&str; 7] = ["approval.", "baseline.", "digest.", "instance.", "receiver.", "storage.", "trust."];
+/// Groups of events of which the newest of each kind is remembered, for each instance and receiver.
+const REMEMBERED: [&str; 5] = ["baseline.", "digest.", "receiver.", "storage.", "trust."];
 
 /// Hours of which the times of events are remembered one by one. Of older ones the times of each day are.
 const HOURS: usize = 1_000;
@@ -31,8 +31,8 @@ pub(super) struct HistoryState {
     pub(super) drifts: BTreeMap<InstanceId, BTreeMap<String, ToldDrift>>,
     /// What people were told of each drift, by instance and id.
     pub(super) notification_logs: BTreeMap<InstanceId, BTreeMap<String, NotificationLog>>,
-    /// Sections and credentials that were told of and are not over.
-    pub(super) sections: BTreeMap<InstanceId, BTreeMap<String, Event>>,
+    /// Incidents that were notified and are not over.
+    pub(super) incidents: Incidents,
     /// Messages and receivers.
     pub(super) outgoing: Outgoing,
     /// Silences and change windows that are not over, or whose end is not told yet.
@@ -41,11 +41,9 @@ pub(super) struct HistoryState {
     pub(super) pruned: BTreeSet<String>,
     /// The first version of the program worked on this database.
     pub(super) is_of_first_version: bool,
-    /// The reminders of what is not seen, by instance: number and time of each event.
-    pub(super) reminders: BTreeMap<InstanceId, Vec<(u64, String)>>,
     /// The newest event of each kind, by instance and by what else it is about.
     #[serde(serialize_with = "events_of", deserialize_with = "by_what_they_are_about")]
-    newest: BTreeMap<EventTopic, Event>,
+    newest: BTreeMap<EventTopic, Record>,
     /// When the first and the last event were recorded in each hour, and in each day before these hours.
     hours: Spans,
     days: Spans,
@@ -66,20 +64,21 @@ struct Span {
 }
 
 /// Keys of JSON are texts, and these follow from the events.
-fn events_of<S: Serializer>(newest: &BTreeMap<EventTopic, Event>, serializer: S) -> Result<S::Ok, S::Error> {
+fn events_of<S: Serializer>(newest: &BTreeMap<EventTopic, Record>, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_seq(newest.values())
 }
 
-fn by_what_they_are_about<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<EventTopic, Event>, D::Error> {
-    let events = Vec::<Event>::deserialize(deserializer)?;
+fn by_what_they_are_about<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<BTreeMap<EventTopic, Record>, D::Error> {
+    let events = Vec::<Record>::deserialize(deserializer)?;
     Ok(events.into_iter().map(|event| (about(&event), event)).collect())
 }
 
 /// What the newest event is kept by.
-fn about(event: &Event) -> EventTopic {
-    let names: &[&str] = if event.kind == "storage.unusable" { &["reason"] } else { &["receiver", "path"] };
-    let about = names.iter().find_map(|name| event.data.get(*name)?.as_str());
-    (event.instance.clone(), event.kind.clone(), about.unwrap_or_default().to_owned())
+fn about(event: &Record) -> EventTopic {
+    let receiver = event.data.get("receiver").and_then(Value::as_str).unwrap_or_default();
+    (event.instance.clone(), event.kind.clone(), receiver.to_owned())
 }
 
 fn widen(spans: &mut Spans, place: i64, by: Span) {
@@ -116,7 +115,7 @@ pub(super) enum LastGood {
 
 impl ToldDrift {
     /// The drift after `event`, when the history told of it `before`.
-    fn after(before: Option<Self>, event: &Event) -> Self {
+    fn after(before: Option<Self>, event: &Record) -> Self {
         let status = match event.kind.as_str() {
             "drift.approved" => Status::Approved,
             "drift.reverted" => Status::Reverted,
@@ -137,7 +136,7 @@ impl ToldDrift {
 
 impl HistoryState {
     /// Takes the next event into account.
-    pub(super) fn take(&mut self, event: &Event) {
+    pub(super) fn take(&mut self, event: &Record) {
         let text = |name: &str| event.data.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
         let kind = event.kind.as_str();
         let at = event.at.parse::<DateTime<Utc>>().ok();
@@ -148,6 +147,7 @@ impl HistoryState {
             {
                 widen(&mut self.days, hour.div_euclid(24), span);
             }
+            self.incidents.take(event.seq, at, kind, event.instance.as_ref(), &event.data);
         }
         self.outgoing.take(event);
         self.silences.take(event);
@@ -176,25 +176,11 @@ impl HistoryState {
                 notification_logs.insert(drift, log);
             }
         }
-        match kind {
-            REMINDED => self.reminders.entry(instance.clone()).or_default().push((event.seq, event.at.clone())),
-            "section.blind" | "section.suspect" | "section.unbaselined" => {
-                self.sections.entry(instance.clone()).or_default().insert(text("section"), event.clone());
-            }
-            "credential.refused" => {
-                self.sections.entry(instance.clone()).or_default().insert(text("credential"), event.clone());
-            }
-            "section.seeing_again" | "section.left_out" | "credential.accepted" | "credential.removed" => {
-                let name = if kind.starts_with("credential.") { "credential" } else { "section" };
-                self.sections.entry(instance.clone()).or_default().remove(&text(name));
-            }
-            "drift.opened" | "drift.reopened" | "drift.changed" | "drift.reverted" | "drift.approved" => {
-                let drifts = self.drifts.entry(instance.clone()).or_default();
-                let drift = text("drift");
-                let before = drifts.remove(&drift);
-                drifts.insert(drift, ToldDrift::after(before, event));
-            }
-            _ => {}
+        if matches!(kind, "drift.opened" | "drift.reopened" | "drift.changed" | "drift.reverted" | "drift.approved") {
+            let drifts = self.drifts.entry(instance.clone()).or_default();
+            let drift = text("drift");
+            let before = drifts.remove(&drift);
+            drifts.insert(drift, ToldDrift::after(before, event));
         }
     }
 
@@ -203,8 +189,8 @@ impl HistoryState {
         &self,
         instance: Option<&InstanceId>,
         group: &str,
-        wanted: impl Fn(&Event) -> bool,
-    ) -> Option<&Event> {
+        wanted: impl Fn(&Record) -> bool,
+    ) -> Option<&Record> {
         let from = (instance.cloned(), group.to_owned(), String::new());
         let is_of_it = |about: &Option<InstanceId>, kind: &str| about.as_ref() == instance && kind.starts_with(group);
         let found = self.newest.range(from..).take_while(|((about, kind, _), _)| is_of_it(about, kind));
@@ -212,10 +198,10 @@ impl HistoryState {
         found.map(|(_, event)| event).max_by_key(|event| event.seq)
     }
 
-    /// The instances of which it was ever said that the baseline cannot be trusted.
-    pub(super) fn told_untrusted(&self) -> impl Iterator<Item = &InstanceId> {
-        let untrusted = self.newest.keys().filter(|(_, kind, _)| kind == "baseline.untrusted");
-        untrusted.filter_map(|(instance, ..)| instance.as_ref())
+    /// The instances that ever had a baseline.
+    pub(super) fn with_baseline(&self) -> impl Iterator<Item = &InstanceId> {
+        let baselines = self.newest.keys().filter(|(_, kind, _)| kind.starts_with("baseline."));
+        baselines.filter_map(|(instance, ..)| instance.as_ref())
     }
 
     /// When the last event was recorded that is not younger than `until`, to the hour; of long ago, to the day.
@@ -242,7 +228,7 @@ mod tests {
         let days = 100;
         for hour in 0..days * 24 {
             let at = (begin + TimeDelta::hours(hour)).to_rfc3339();
-            told.take(&Event { seq: 1, prev: None, at, kind: "a.b".to_owned(), instance: None, data: json!({}) });
+            told.take(&Record { seq: 1, prev: None, at, kind: "a.b".to_owned(), instance: None, data: json!({}) });
         }
         assert_eq!((told.hours.len(), told.days.len()), (HOURS, 59));
         let until = |hours| told.recorded_until(begin + TimeDelta::minutes(hours * 60 + 10));

@@ -1,9 +1,9 @@
 //! What is remembered about an instance beside its readings.
 
 use chrono::{DateTime, Utc};
-use rusqlite::{OptionalExtension, Transaction};
+use rusqlite::OptionalExtension;
 
-use super::{Stored, from_millis, to_millis};
+use super::{Stored, Transaction, from_millis, to_millis};
 use crate::model::InstanceId;
 
 /// The row number of an instance.
@@ -18,8 +18,8 @@ pub fn row(tx: &Transaction<'_>, instance: &InstanceId) -> Stored<InstanceRow> {
     if let Some(row) = find(tx, instance)? {
         return Ok(row);
     }
-    tx.execute("INSERT INTO instances (name) VALUES (?1)", [instance.to_string()])?;
-    Ok(InstanceRow(tx.last_insert_rowid()))
+    tx.sql.execute("INSERT INTO instances (name) VALUES (?1)", [instance.to_string()])?;
+    Ok(InstanceRow(tx.sql.last_insert_rowid()))
 }
 
 /// The row of `instance`, if it was ever read.
@@ -28,6 +28,7 @@ pub fn row(tx: &Transaction<'_>, instance: &InstanceId) -> Stored<InstanceRow> {
 /// The database cannot be read.
 pub fn find(tx: &Transaction<'_>, instance: &InstanceId) -> Stored<Option<InstanceRow>> {
     let id = tx
+        .sql
         .prepare_cached("SELECT id FROM instances WHERE name = ?1")?
         .query_row([instance.to_string()], |row| row.get(0))
         .optional()?;
@@ -40,6 +41,7 @@ pub fn find(tx: &Transaction<'_>, instance: &InstanceId) -> Stored<Option<Instan
 /// The database cannot be read.
 pub fn next_due(tx: &Transaction<'_>, instance: InstanceRow) -> Stored<Option<DateTime<Utc>>> {
     let due: Option<i64> = tx
+        .sql
         .prepare_cached("SELECT next_due_at FROM instances WHERE id = ?1")?
         .query_row([instance.0], |row| row.get(0))?;
     Ok(due.map(from_millis))
@@ -50,6 +52,6 @@ pub fn next_due(tx: &Transaction<'_>, instance: InstanceRow) -> Stored<Option<Da
 /// # Errors
 /// The database cannot be written.
 pub fn set_next_due(tx: &Transaction<'_>, instance: InstanceRow, at: DateTime<Utc>) -> Stored<()> {
-    tx.execute("UPDATE instances SET next_due_at = ?2 WHERE id = ?1", (instance.0, to_millis(at)))?;
+    tx.sql.execute("UPDATE instances SET next_due_at = ?2 WHERE id = ?1", (instance.0, to_millis(at)))?;
     Ok(())
 }

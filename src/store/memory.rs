@@ -1,6 +1,5 @@
 //! The history that was walked already, so that a comparison walks only what is new.
 
-use std::ops::Deref;
 use std::sync::{Arc, PoisonError};
 
 use chrono::{DateTime, Utc};
@@ -55,7 +54,7 @@ impl Memory {
     fn walk(&mut self, tx: &rusqlite::Transaction<'_>, key: &FingerprintKey) -> Stored<Arc<History>> {
         let version: i64 = tx.query_row("PRAGMA data_version", [], |row| row.get(0))?;
         let is_there = match &self.walk.mark {
-            Some(mark) => events::head_at(tx, mark.size)?.as_ref() == Some(&mark.head),
+            Some(mark) => events::head_of(tx, mark.size)?.as_ref() == Some(&mark.head),
             None => true,
         };
         if self.version != version || !is_there {
@@ -151,17 +150,15 @@ impl Memory {
     }
 }
 
-impl<'c> Deref for Transaction<'c> {
-    type Target = rusqlite::Transaction<'c>;
-
-    fn deref(&self) -> &Self::Target {
-        &self.inner
-    }
-}
-
 impl Transaction<'_> {
+    /// SQLite's own transaction, for tests that change rows as an attacker would. Nothing in `src` may call it.
+    #[doc(hidden)]
+    pub fn unguarded(&self) -> &Connection {
+        &self.sql
+    }
+
     pub(super) fn commit(self) -> Stored<()> {
-        Ok(self.inner.commit()?)
+        Ok(self.sql.commit()?)
     }
 
     /// What the history says; only what is new since the last time, or since the newest checkpoint, is walked.
@@ -169,7 +166,7 @@ impl Transaction<'_> {
     /// # Errors
     /// [`StoreError::History`]: an event was edited, removed, reordered or is not where it belongs; the text says which.
     pub fn history(&self) -> Stored<Arc<History>> {
-        self.memory.lock().unwrap_or_else(PoisonError::into_inner).walk(self, self.key)
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner).walk(&self.sql, self.key)
     }
 
     /// The same, of every event from the first on, whatever a checkpoint says: for those who look at everything.
@@ -182,7 +179,7 @@ impl Transaction<'_> {
             *memory = Memory::default();
         }
         memory.next = Beginning::FirstEvent;
-        memory.walk(self, self.key)
+        memory.walk(&self.sql, self.key)
     }
 
     /// What `look` finds wrong in the outbox. When it found nothing, it looks again after another connection wrote, as the
@@ -200,15 +197,14 @@ impl Transaction<'_> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::super::{Store, StoreError};
     use super::*;
     use crate::clock::{Clock, SystemClock};
+    use crate::history::Event;
 
     fn append(store: &Store) {
         let now = SystemClock.now();
-        store.write(|tx| events::append(tx, now, "a.b", None, json!({})).map(drop)).unwrap();
+        store.write(|tx| events::append(tx, now, None, &Event::other("a.b")).map(drop)).unwrap();
     }
 
     fn size(store: &Store) -> Result<u64, StoreError> {
@@ -237,7 +233,7 @@ mod tests {
         let written: Result<(), StoreError> = store.write(|tx| {
             std::fs::remove_file(&file).unwrap();
             std::fs::create_dir(&file).unwrap();
-            events::append(tx, SystemClock.now(), "c.d", None, json!({})).map(drop)
+            events::append(tx, SystemClock.now(), None, &Event::other("c.d")).map(drop)
         });
         written.unwrap();
         assert_eq!(size(&store).unwrap(), 2);
@@ -252,7 +248,7 @@ mod tests {
         let store = Store::open(&folder.path().join("a.db")).unwrap();
         append(&store);
         let undone: Result<(), StoreError> = store.write(|tx| {
-            events::append(tx, SystemClock.now(), "c.d", None, json!({}))?;
+            events::append(tx, SystemClock.now(), None, &Event::other("c.d"))?;
             assert_eq!(tx.history()?.mark.as_ref().unwrap().size, 2);
             Err(StoreError::Damaged("no".to_owned()))
         });

@@ -2,10 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use rusqlite::Transaction;
-
 use super::instances::InstanceRow;
-use super::{StoreError, Stored, from_millis, to_millis};
+use super::{StoreError, Stored, Transaction, from_millis, to_millis};
 use crate::incident::{SectionIncident, SectionKind};
 use crate::model::{Digest, State, display_safe};
 
@@ -14,7 +12,7 @@ use crate::model::{Digest, State, display_safe};
 /// # Errors
 /// The database cannot be read.
 pub fn known(tx: &Transaction<'_>, instance: InstanceRow) -> Stored<BTreeMap<String, SectionIncident>> {
-    let mut query = tx.prepare_cached(
+    let mut query = tx.sql.prepare_cached(
         "SELECT section, news, since, cycles, is_told, suspected, cause FROM section_news WHERE instance_id = ?1",
     )?;
     let mut rows = query.query([instance.0])?;
@@ -41,20 +39,21 @@ pub fn known(tx: &Transaction<'_>, instance: InstanceRow) -> Stored<BTreeMap<Str
 /// The database cannot be written.
 pub fn keep(tx: &Transaction<'_>, instance: InstanceRow, section: &str, incident: &SectionIncident) -> Stored<()> {
     let suspected = incident.suspected.as_ref().map(Digest::as_str);
-    tx.prepare_cached(
-        "INSERT OR REPLACE INTO section_news (instance_id, section, news, since, cycles, is_told, suspected, cause)
+    tx.sql
+        .prepare_cached(
+            "INSERT OR REPLACE INTO section_news (instance_id, section, news, since, cycles, is_told, suspected, cause)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-    )?
-    .execute((
-        instance.0,
-        section,
-        incident.kind.as_str(),
-        to_millis(incident.since),
-        incident.cycles,
-        incident.is_told,
-        suspected,
-        incident.cause.map(State::as_str),
-    ))?;
+        )?
+        .execute((
+            instance.0,
+            section,
+            incident.kind.as_str(),
+            to_millis(incident.since),
+            incident.cycles,
+            incident.is_told,
+            suspected,
+            incident.cause.map(State::as_str),
+        ))?;
     Ok(())
 }
 
@@ -63,6 +62,6 @@ pub fn keep(tx: &Transaction<'_>, instance: InstanceRow, section: &str, incident
 /// # Errors
 /// The database cannot be written.
 pub fn forget(tx: &Transaction<'_>, instance: InstanceRow, section: &str) -> Stored<()> {
-    tx.execute("DELETE FROM section_news WHERE instance_id = ?1 AND section = ?2", (instance.0, section))?;
+    tx.sql.execute("DELETE FROM section_news WHERE instance_id = ?1 AND section = ?2", (instance.0, section))?;
     Ok(())
 }

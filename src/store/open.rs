@@ -10,12 +10,13 @@ use std::time::Duration;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, TransactionBehavior};
 use rustix::fs::{Access, access};
-use serde_json::json;
 use url::Url;
 
 use super::{Store, StoreError, Stored, events};
 use crate::canonical::FingerprintKey;
 use crate::clock::{Clock, SystemClock};
+use crate::history::Event;
+use crate::history::data::{Migration, ReplacedKey};
 use crate::telemetry::{FileTooOpen, HighWaterBehind, Observable};
 use crate::whole_file::{self, sync_folder_of};
 
@@ -157,7 +158,7 @@ fn looking(mut connection: Connection, path: &Path) -> Stored<(Store, Stored<()>
     let key_path = path.with_extension("key");
     let transaction = connection.transaction()?;
     let expected = expected_key(&transaction)?;
-    if expected.is_none() && events::mark(&transaction)?.is_none() {
+    if expected.is_none() && events::mark_of(&transaction)?.is_none() {
         return Err(StoreError::Missing(path.to_owned()));
     }
     drop(transaction);
@@ -199,8 +200,8 @@ pub(super) fn replace_key(path: &Path, by: &str) -> Stored<(Option<PathBuf>, Sto
     // Before the commit: a crash in between leaves a key that does not fit, and this can be done again.
     let key = make_key(&key_path, path)?;
     transaction.execute("INSERT OR REPLACE INTO meta (name, value) VALUES ('fingerprint-key', ?1)", [key.id()])?;
-    let data = json!({ "was": expected, "is": key.id(), "by": by });
-    events::append(&transaction, SystemClock.now(), "store.key_replaced", None, data)?;
+    let replaced = ReplacedKey { was: expected, is: key.id(), by: by.to_owned() };
+    events::append_to(&transaction, SystemClock.now(), None, &Event::StoreKeyReplaced(replaced))?;
     // Its code was made with the old key.
     super::checkpoint::remove(&transaction)?;
     super::high_water::expect_from_now_on(&transaction)?;
@@ -345,7 +346,8 @@ pub(super) fn migrate(connection: &mut Connection, path: &Path) -> Stored<()> {
     }
     // A new file has no history that could have been told otherwise before.
     if (1..known).contains(&found) {
-        events::append(&transaction, SystemClock.now(), "store.migrated", None, json!({ "from": found, "to": known }))?;
+        let migration = Event::StoreMigrated(Migration { from: found, to: known });
+        events::append_to(&transaction, SystemClock.now(), None, &migration)?;
     }
     transaction.commit()?;
     Ok(())
@@ -413,6 +415,8 @@ fn file_error(action: &'static str, path: &Path, source: std::io::Error) -> Stor
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::super::schema::check_schema;
     use super::*;
 
@@ -422,7 +426,7 @@ mod tests {
         let path = folder.path().join("state/authdrift.db");
         let id = Store::open(&path).unwrap().fingerprint_key().id();
         let store = Store::open_existing(&path).unwrap();
-        store.write(|tx| tx.execute("INSERT INTO meta VALUES ('x', 'y')", []).map_err(StoreError::from)).unwrap();
+        store.write(|tx| tx.sql.execute("INSERT INTO meta VALUES ('x', 'y')", []).map_err(StoreError::from)).unwrap();
         assert_eq!(store.fingerprint_key().id(), id);
         for name in ["authdrift.db", "authdrift.db-wal", "authdrift.db-shm", "authdrift.key"] {
             let mode = fs::metadata(path.with_file_name(name)).unwrap().permissions().mode();
@@ -451,7 +455,8 @@ mod tests {
         let id = Store::open(&path).unwrap().fingerprint_key().id();
         let store = Store::open_to_read(&path).unwrap();
         assert_eq!(store.fingerprint_key().id(), id);
-        let written = store.write(|tx| tx.execute("INSERT INTO meta VALUES ('x', 'y')", []).map_err(StoreError::from));
+        let written =
+            store.write(|tx| tx.sql.execute("INSERT INTO meta VALUES ('x', 'y')", []).map_err(StoreError::from));
         assert!(written.is_err());
         store.quick_check().unwrap();
         drop(store);
@@ -558,7 +563,7 @@ mod tests {
             let store = Store::open(&path).unwrap();
             let kept = |query: &str| {
                 let one = |tx: &super::super::Transaction<'_>| -> Stored<i64> {
-                    Ok(tx.query_row(query, [], |row| row.get(0))?)
+                    Ok(tx.sql.query_row(query, [], |row| row.get(0))?)
                 };
                 store.read(one).unwrap()
             };
@@ -568,7 +573,7 @@ mod tests {
             assert_eq!(kept("SELECT cycles FROM section_news WHERE section = 'jwt_templates'"), 2);
             let due = if version < 10 { 1 } else { 2 };
             assert_eq!(kept("SELECT next_at FROM outbox WHERE id = 'msg_1'"), due, "the history tells of no try");
-            store.read(|tx| check_schema(tx)).unwrap();
+            store.read(check_schema).unwrap();
             store.full_check().unwrap().run().unwrap();
             drop(store);
             Store::open_to_read(&path).unwrap();

@@ -3,14 +3,16 @@
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use rusqlite::{OptionalExtension, Row, Transaction};
-use serde_json::{Value, json};
+use rusqlite::{OptionalExtension, Row};
 
 use super::instances::InstanceRow;
 use super::outgoing::{LONGEST_WAIT, ToldMessage};
-use super::{StoreError, Stored, events, from_millis, read_json, to_millis, write_json};
-use crate::clock;
-use crate::message::{Alert, Body, Entry, Format, Message};
+use super::{StoreError, Stored, Transaction, events, from_millis, read_json, to_millis, write_json};
+use crate::history::Event;
+use crate::history::data::{
+    DeliveryTry, DoneDelivery, FailedDelivery, FoldedDelivery, GivenUpDelivery, QueuedAlert, RefusedDelivery,
+};
+use crate::message::{Alert, Body, Entry, Format, Item, Message};
 use crate::model::{Digest, InstanceId, MessageId, Severity, display_safe};
 use crate::telemetry::{DeliveryGivenUp, Observable};
 
@@ -52,7 +54,7 @@ pub fn keep(tx: &Transaction<'_>, message: &Message) -> Stored<()> {
     // Something planted could mark it as sent: then it is told past the database, see the daemon.
     super::schema::check_nothing_planted(tx)?;
     let alert = written(&message.alert)?;
-    tx.prepare_cached(
+    tx.sql.prepare_cached(
         "INSERT INTO outbox (id, receiver, instance, alert, thread, subject, created_at, state, next_at, format, body)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 'waiting', ?7, ?8, ?9)",
     )?
@@ -68,12 +70,14 @@ pub fn keep(tx: &Transaction<'_>, message: &Message) -> Stored<()> {
         message.body.as_ref().map(|body| &body.text),
     ))?;
     // The message is held against this digest before it is sent.
-    let content = content(tx, tx.last_insert_rowid())?;
-    let mut data = json!({ "message": message.id, "receiver": message.receiver, "content": content });
-    if let Some(data) = data.as_object_mut().filter(|_| message.alert.untrusted.is_some()) {
-        data.insert("urgent".to_owned(), true.into());
-    }
-    events::append(tx, message.created_at, events::QUEUED, message.alert.instance.as_ref(), data)?;
+    let content = content(tx, tx.sql.last_insert_rowid())?;
+    let queued = QueuedAlert {
+        message: message.id.clone(),
+        receiver: message.receiver.clone(),
+        content,
+        urgent: message.alert.untrusted().is_some(),
+    };
+    events::append(tx, message.created_at, message.alert.instance.as_ref(), &Event::AlertQueued(queued))?;
     Ok(())
 }
 
@@ -81,8 +85,8 @@ pub fn keep(tx: &Transaction<'_>, message: &Message) -> Stored<()> {
 fn written(alert: &Alert) -> Stored<String> {
     let reads_back = |alert: &Alert| serde_json::to_string(alert).ok().filter(|text| read_json::<Alert>(text).is_ok());
     reads_back(alert).ok_or_else(|| {
-        let alone = |entry: &Entry| Alert { entries: vec![entry.clone()], ..alert.clone() };
-        let section = alert.entries.iter().find(|entry| reads_back(&alone(entry)).is_none());
+        let alone = |entry: &Entry| Alert { items: vec![Item::Setting(entry.clone())], ..alert.clone() };
+        let section = alert.entries().find(|entry| reads_back(&alone(entry)).is_none());
         StoreError::Unreadable {
             what: "a message".to_owned(),
             section: section.and_then(|entry| Some(entry.changes.first()?.change.path.section().to_owned())),
@@ -97,6 +101,7 @@ fn written(alert: &Alert) -> Stored<String> {
 /// The database cannot be read.
 pub fn content(tx: &Transaction<'_>, row: i64) -> Stored<Option<Digest>> {
     let content = tx
+        .sql
         .prepare_cached(
             "SELECT id, receiver, instance, alert, coalesce(thread, ''), subject, created_at, format, body
              FROM outbox NOT INDEXED WHERE rowid = ?1",
@@ -140,7 +145,7 @@ pub enum Claimed {
 ///
 /// # Errors
 /// As [`super::Transaction::history`].
-pub fn is_due(tx: &super::Transaction<'_>, receiver: &str, target: &Digest, now: DateTime<Utc>) -> Stored<bool> {
+pub fn is_due(tx: &Transaction<'_>, receiver: &str, target: &Digest, now: DateTime<Utc>) -> Stored<bool> {
     Ok(!tx.history()?.state.outgoing.due(receiver, target, now).is_empty())
 }
 
@@ -153,7 +158,7 @@ pub fn is_due(tx: &super::Transaction<'_>, receiver: &str, target: &Digest, now:
 /// The verified history says which messages wait and when each is due, and holds the digest of each. So a row that was
 /// planted or rewritten is not sent, and a row that was edited or hidden holds nothing back (T4).
 pub fn claim(
-    tx: &super::Transaction<'_>,
+    tx: &Transaction<'_>,
     receiver: &str,
     target: &Digest,
     now: DateTime<Utc>,
@@ -166,6 +171,7 @@ pub fn claim(
         let Some(told) = outgoing.messages.get(id) else { continue };
         let Some(row) = row_of(tx, id, &told.content)? else { return refuse(tx, id, told, now) };
         let (claimed_to, message) = tx
+            .sql
             .prepare_cached(&format!("SELECT {MESSAGE} FROM outbox NOT INDEXED WHERE rowid = ?1"))?
             .query_row([row], |row| Ok((from_millis(row.get(6)?), message_of(row, told.attempts))))?;
         if outgoing.may_be_claimed(told, claimed_to, hold, now) {
@@ -173,15 +179,21 @@ pub fn claim(
         }
         match message {
             Ok(message) => {
-                tx.execute("UPDATE outbox SET claimed_to = ?2 WHERE rowid = ?1", (row, to_millis(now + hold)))?;
+                tx.sql.execute("UPDATE outbox SET claimed_to = ?2 WHERE rowid = ?1", (row, to_millis(now + hold)))?;
                 return Ok(Claimed::Message(Box::new(message)));
             }
             // An older version of the program may not know what a newer one has to say.
             Err(error) => {
                 let reason = format!("this version of the program cannot read the message: {error}");
                 DeliveryGivenUp { receiver, delivery: &MessageId::from_text(id), error: &reason }.observe();
-                let data = json!({ "message": id, "receiver": receiver, "attempts": told.attempts, "reason": reason });
-                events::append(tx, now, "delivery.given_up", told.instance.as_ref(), data)?;
+                let this = DeliveryTry {
+                    message: MessageId::from_text(id),
+                    receiver: receiver.to_owned(),
+                    target: None,
+                    until: None,
+                };
+                let given_up = GivenUpDelivery { this, attempts: told.attempts, reason: reason.clone(), failed: None };
+                events::append(tx, now, told.instance.as_ref(), &Event::DeliveryGivenUp(given_up))?;
                 let id = id.to_owned();
                 drop(walk);
                 mirror(tx, &id, Some(&reason))?;
@@ -193,11 +205,12 @@ pub fn claim(
 }
 
 /// Notes that a message is never sent, because its row is not what the history says.
-fn refuse(tx: &super::Transaction<'_>, id: &str, told: &ToldMessage, now: DateTime<Utc>) -> Stored<Claimed> {
+fn refuse(tx: &Transaction<'_>, id: &str, told: &ToldMessage, now: DateTime<Utc>) -> Stored<Claimed> {
     let (id, since) = (display_safe(id), told.since());
     let reason = format!("message {id} is not the one that was queued by {since}, or was removed");
-    let data = json!({ "message": id, "receiver": told.receiver, "reason": reason });
-    events::append(tx, now, "delivery.refused", told.instance.as_ref(), data)?;
+    let refused =
+        RefusedDelivery { message: MessageId::from_text(id), receiver: told.receiver.clone(), reason: reason.clone() };
+    events::append(tx, now, told.instance.as_ref(), &Event::DeliveryRefused(refused))?;
     Ok(Claimed::Refused(told.instance.clone(), reason))
 }
 
@@ -205,7 +218,7 @@ fn refuse(tx: &super::Transaction<'_>, id: &str, told: &ToldMessage, now: DateTi
 /// is hidden from it, or behind another one, is found all the same.
 pub(super) fn row_of(tx: &Transaction<'_>, id: &str, queued: &str) -> Stored<Option<i64>> {
     for query in ["SELECT rowid FROM outbox WHERE id = ?1", "SELECT rowid FROM outbox NOT INDEXED WHERE id = ?1"] {
-        let mut query = tx.prepare_cached(query)?;
+        let mut query = tx.sql.prepare_cached(query)?;
         let rows: Vec<i64> = query.query_map([id], |row| row.get(0))?.collect::<Result<_, _>>()?;
         for row in rows {
             if content(tx, row)?.is_some_and(|content| content.as_str() == queued) {
@@ -217,10 +230,10 @@ pub(super) fn row_of(tx: &Transaction<'_>, id: &str, queued: &str) -> Stored<Opt
 }
 
 /// What [`message_of`] reads, and until when the message is claimed.
-pub(super) const MESSAGE: &str = "id, receiver, alert, thread, subject, created_at, claimed_to, format, body";
+const MESSAGE: &str = "id, receiver, alert, thread, subject, created_at, claimed_to, format, body";
 
 /// The message in a row of [`MESSAGE`] that was tried so often.
-pub(super) fn message_of(row: &Row<'_>, attempts: u32) -> Stored<Message> {
+fn message_of(row: &Row<'_>, attempts: u32) -> Stored<Message> {
     let format = row.get::<_, Option<String>>(7)?.as_deref().and_then(Format::from_word);
     let text: Option<String> = row.get(8)?;
     Ok(Message {
@@ -233,6 +246,73 @@ pub(super) fn message_of(row: &Row<'_>, attempts: u32) -> Stored<Message> {
         created_at: from_millis(row.get(5)?),
         attempts,
     })
+}
+
+/// A message that waits.
+#[derive(Debug)]
+pub struct WaitingMessage {
+    /// Its id.
+    pub id: MessageId,
+    /// What it is about, if about one instance.
+    pub instance: Option<InstanceId>,
+    /// When it was queued.
+    pub queued_at: DateTime<Utc>,
+    /// It was never tried.
+    pub is_untried: bool,
+}
+
+/// What waits for `receiver`, oldest first.
+///
+/// # Errors
+/// As [`Transaction::history`].
+pub fn waiting_for(tx: &Transaction<'_>, receiver: &str) -> Stored<Vec<WaitingMessage>> {
+    let walk = tx.history()?;
+    let waiting = walk.state.outgoing.waiting_for(receiver).map(|(id, message)| WaitingMessage {
+        id: MessageId::from_text(id),
+        instance: message.instance.clone(),
+        queued_at: message.queued_at,
+        is_untried: message.is_untried(),
+    });
+    Ok(waiting.collect())
+}
+
+/// The messages of `ids` that are as they were queued and that no process ever began to send. One that cannot be read is
+/// given up when its turn comes.
+///
+/// # Errors
+/// The database cannot be read, or as [`Transaction::history`].
+pub fn unclaimed(tx: &Transaction<'_>, ids: &[MessageId]) -> Stored<Vec<Message>> {
+    let walk = tx.history()?;
+    let mut unclaimed = Vec::new();
+    for id in ids {
+        let queued = walk.state.outgoing.messages.get(id.as_str()).map_or("", |message| &message.content);
+        let Some(row) = row_of(tx, id.as_str(), queued)? else { continue };
+        let mut query = tx
+            .sql
+            .prepare_cached(&format!("SELECT {MESSAGE} FROM outbox NOT INDEXED WHERE rowid = ?1 AND claimed_to = 0"))?;
+        let mut rows = query.query([row])?;
+        unclaimed.extend(rows.next()?.and_then(|row| message_of(row, 0).ok()));
+    }
+    Ok(unclaimed)
+}
+
+/// Queues `one` in the place of `messages`, which say the same and are not sent any more.
+///
+/// # Errors
+/// The database cannot be written, or as [`Transaction::history`].
+pub fn replace(tx: &Transaction<'_>, messages: &[Message], one: &Message, now: DateTime<Utc>) -> Stored<()> {
+    keep(tx, one)?;
+    for message in messages {
+        let folded =
+            FoldedDelivery { message: message.id.clone(), receiver: one.receiver.clone(), into: one.id.clone() };
+        events::append(tx, now, message.alert.instance.as_ref(), &Event::DeliveryFolded(folded))?;
+        mirror(tx, message.id.as_str(), Some(&format!("part of {}", one.id)))?;
+        // What follows up a message that is never sent follows up the one that is.
+        tx.sql
+            .prepare_cached("UPDATE threads SET root = ?2, subject = ?3 WHERE root = ?1 AND receiver = ?4")?
+            .execute((message.id.as_str(), one.id.as_str(), &one.subject, &one.receiver))?;
+    }
+    Ok(())
 }
 
 /// How a try ended, and what it says of the receiver.
@@ -255,7 +335,7 @@ pub struct Tried<'a> {
 /// # Errors
 /// The database cannot be written, or as [`super::Transaction::history`].
 pub fn record(
-    tx: &super::Transaction<'_>,
+    tx: &Transaction<'_>,
     id: &MessageId,
     target: &Digest,
     tried: &Tried<'_>,
@@ -267,26 +347,33 @@ pub fn record(
     let is_back = tried.has_taken && walk.state.outgoing.is_back(id.as_str(), &told.receiver);
     // It must not be held while the history grows, or the whole of it would be copied.
     drop(walk);
-    let mut data = json!({ "message": id, "receiver": told.receiver, "target": target });
-    let (kind, more, words) = match tried.outcome {
-        Outcome::Delivered(words) => ("delivery.done", json!({ "attempts": told.attempts + 1 }), words),
+    let this = DeliveryTry {
+        message: id.clone(),
+        receiver: told.receiver.clone(),
+        target: Some(target.clone()),
+        until: tried.until.map(Into::into),
+    };
+    let attempts = told.attempts + 1;
+    let (event, words) = match tried.outcome {
+        Outcome::Delivered(words) => (Event::DeliveryDone(DoneDelivery { this, attempts }), words),
         Outcome::Dead(words) => {
-            let more = json!({ "attempts": told.attempts + 1, "reason": words, "failed": tried.is_short });
-            ("delivery.given_up", more, words)
+            let failed = Some(tried.is_short);
+            (Event::DeliveryGivenUp(GivenUpDelivery { this, attempts, reason: words.clone(), failed }), words)
         }
         Outcome::Again(next, words) | Outcome::Partly(next, words) | Outcome::Held(next, words) => {
-            let more = json!({
-                "next": clock::written(*next), "reason": words, "failed": tried.is_short, "took": tried.has_taken,
-                "held": matches!(tried.outcome, Outcome::Held(..)), "partly": matches!(tried.outcome, Outcome::Partly(..)),
-            });
-            ("delivery.failed", more, words)
+            let failed = FailedDelivery {
+                this,
+                next: (*next).into(),
+                reason: words.clone(),
+                failed: tried.is_short,
+                took: tried.has_taken,
+                held: matches!(tried.outcome, Outcome::Held(..)),
+                partly: matches!(tried.outcome, Outcome::Partly(..)),
+            };
+            (Event::DeliveryFailed(failed), words)
         }
     };
-    if let (Some(data), Value::Object(more)) = (data.as_object_mut(), more) {
-        data.extend(more);
-        data.extend(tried.until.map(|until| ("until".to_owned(), json!(clock::written(until)))));
-    }
-    events::append(tx, now, kind, told.instance.as_ref(), data)?;
+    events::append(tx, now, told.instance.as_ref(), &event)?;
     mirror(tx, id.as_str(), Some(words))?;
     if tried.has_taken {
         let tried: Vec<String> = {
@@ -304,26 +391,27 @@ pub fn record(
 ///
 /// # Errors
 /// The database cannot be written, or as [`super::Transaction::history`].
-pub(super) fn mirror(tx: &super::Transaction<'_>, id: &str, words: Option<&str>) -> Stored<()> {
+pub(super) fn mirror(tx: &Transaction<'_>, id: &str, words: Option<&str>) -> Stored<()> {
     let walk = tx.history()?;
     let Some(told) = walk.state.outgoing.messages.get(id) else { return Ok(()) };
     let Some(row) = row_of(tx, id, &told.content)? else { return Ok(()) };
-    tx.prepare_cached(
-        "UPDATE outbox SET state = ?2, next_at = ?3, attempts = ?4, first_at = ?5, passed = ?6, done_at = ?7,
+    tx.sql
+        .prepare_cached(
+            "UPDATE outbox SET state = ?2, next_at = ?3, attempts = ?4, first_at = ?5, passed = ?6, done_at = ?7,
                            claimed_to = CASE WHEN ?8 IS NULL THEN claimed_to ELSE 0 END,
                            last_outcome = coalesce(?8, last_outcome)
          WHERE rowid = ?1",
-    )?
-    .execute((
-        row,
-        told.state.as_str(),
-        to_millis(told.due),
-        told.attempts,
-        told.first_at.map(to_millis),
-        told.is_passed,
-        told.done_at.map(to_millis),
-        words,
-    ))?;
+        )?
+        .execute((
+            row,
+            told.state.as_str(),
+            to_millis(told.due),
+            told.attempts,
+            told.first_at.map(to_millis),
+            told.is_passed,
+            told.done_at.map(to_millis),
+            words,
+        ))?;
     Ok(())
 }
 
@@ -340,7 +428,7 @@ pub struct Trials {
 ///
 /// # Errors
 /// As [`super::Transaction::history`].
-pub fn trials(tx: &super::Transaction<'_>, id: &MessageId) -> Stored<Trials> {
+pub fn trials(tx: &Transaction<'_>, id: &MessageId) -> Stored<Trials> {
     let walk = tx.history()?;
     let told = walk.state.outgoing.messages.get(id.as_str());
     Ok(told.map(|told| Trials { since: told.first_at, is_passed: told.is_passed }).unwrap_or_default())
@@ -350,7 +438,7 @@ pub fn trials(tx: &super::Transaction<'_>, id: &MessageId) -> Stored<Trials> {
 ///
 /// # Errors
 /// As [`super::Transaction::history`].
-pub fn failing(tx: &super::Transaction<'_>, receiver: &str) -> Stored<Option<Failing>> {
+pub fn failing(tx: &Transaction<'_>, receiver: &str) -> Stored<Option<Failing>> {
     Ok(tx.history()?.state.outgoing.failing(receiver))
 }
 
@@ -361,18 +449,20 @@ pub fn failing(tx: &super::Transaction<'_>, receiver: &str) -> Stored<Option<Fai
 pub fn receiver_state(tx: &Transaction<'_>, receiver: &str) -> Stored<ReceiverState> {
     let count = |state: &str| -> Stored<u64> {
         let count: i64 = tx
+            .sql
             .prepare_cached("SELECT count(*) FROM outbox NOT INDEXED WHERE receiver = ?1 AND state = ?2")?
             .query_row([receiver, state], |row| row.get(0))?;
         Ok(u64::try_from(count).unwrap_or_default())
     };
     let last_delivery = tx
+        .sql
         .prepare_cached(
             "SELECT done_at, last_outcome FROM outbox WHERE receiver = ?1 AND state = 'delivered'
              ORDER BY done_at DESC LIMIT 1",
         )?
         .query_row([receiver], |row| Ok((from_millis(row.get(0)?), row.get(1)?)))
         .optional()?;
-    let trouble = tx
+    let trouble = tx.sql
         .prepare_cached(
             "SELECT last_outcome FROM outbox WHERE receiver = ?1 AND state IN ('waiting', 'dead') AND first_at IS NOT NULL
              ORDER BY state DESC, created_at LIMIT 1",
@@ -401,8 +491,9 @@ pub struct Thread {
 /// # Security
 /// What follows stands under the subject of the first message, so that has to be one that was queued for this receiver about
 /// this instance, and the rest is taken from it (T4).
-pub fn thread(tx: &super::Transaction<'_>, instance: InstanceRow, receiver: &str) -> Stored<Option<Thread>> {
+pub fn thread(tx: &Transaction<'_>, instance: InstanceRow, receiver: &str) -> Stored<Option<Thread>> {
     let kept: Option<(String, String)> = tx
+        .sql
         .prepare_cached(
             "SELECT t.root, i.name FROM threads t JOIN instances i ON i.id = t.instance_id
              WHERE t.instance_id = ?1 AND t.receiver = ?2",
@@ -416,6 +507,7 @@ pub fn thread(tx: &super::Transaction<'_>, instance: InstanceRow, receiver: &str
     let row = told.map(|told| row_of(tx, &root, &told.content)).transpose()?.flatten();
     let Some(row) = row else { return Ok(None) };
     let message = tx
+        .sql
         .prepare_cached(&format!("SELECT {MESSAGE} FROM outbox NOT INDEXED WHERE rowid = ?1"))?
         .query_row([row], |row| Ok(message_of(row, 0)))?;
     // One that a newer version wrote may not be readable; then another story begins.
@@ -431,7 +523,7 @@ pub fn thread(tx: &super::Transaction<'_>, instance: InstanceRow, receiver: &str
 /// # Errors
 /// The database cannot be written.
 pub fn begin_thread(tx: &Transaction<'_>, instance: InstanceRow, message: &Message) -> Stored<()> {
-    tx.execute(
+    tx.sql.execute(
         "INSERT OR REPLACE INTO threads (instance_id, receiver, root, subject, severity) VALUES (?1, ?2, ?3, ?4, ?5)",
         (instance.0, &message.receiver, message.id.as_str(), &message.subject, message.alert.severity().as_str()),
     )?;
@@ -443,6 +535,6 @@ pub fn begin_thread(tx: &Transaction<'_>, instance: InstanceRow, message: &Messa
 /// # Errors
 /// The database cannot be written.
 pub fn end_threads(tx: &Transaction<'_>, instance: InstanceRow) -> Stored<()> {
-    tx.execute("DELETE FROM threads WHERE instance_id = ?1", [instance.0])?;
+    tx.sql.execute("DELETE FROM threads WHERE instance_id = ?1", [instance.0])?;
     Ok(())
 }

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::events::since;
-use super::events::{self, Event};
+use super::events::{self, Record};
 use super::overview::Waiting;
 use crate::backoff::MAX_RETRY_AFTER;
 use crate::backoff::breaker::{Breaker, MOST_FAILURES};
@@ -183,7 +183,7 @@ pub struct Failing {
 
 impl Outgoing {
     /// Takes the next event into account.
-    pub(super) fn take(&mut self, event: &Event) {
+    pub(super) fn take(&mut self, event: &Record) {
         let Ok(at) = event.at.parse::<DateTime<Utc>>() else { return };
         let text = |name: &str| event.data.get(name).and_then(Value::as_str).unwrap_or_default();
         let id = text("message");
@@ -349,7 +349,7 @@ impl Outgoing {
         found.into_iter().map(|(_, id)| id).collect()
     }
 
-    fn queued(&mut self, event: &Event, at: DateTime<Utc>) {
+    fn queued(&mut self, event: &Record, at: DateTime<Utc>) {
         let text = |name: &str| event.data.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
         let (id, receiver) = (text("message"), text("receiver"));
         let message = ToldMessage {
@@ -375,7 +375,7 @@ impl Outgoing {
     }
 
     /// A try failed, and there will be another.
-    fn failed(&mut self, event: &Event, at: DateTime<Utc>) {
+    fn failed(&mut self, event: &Record, at: DateTime<Utc>) {
         let flag = |name: &str| event.data.get(name).and_then(Value::as_bool).unwrap_or_default();
         let text = |name: &str| event.data.get(name).and_then(Value::as_str).unwrap_or_default();
         let (id, receiver) = (text("message"), text("receiver"));
@@ -424,7 +424,7 @@ impl Outgoing {
             || known.is_some_and(|known| known.health.breaker.failures >= MOST_FAILURES)
     }
 
-    fn gave_up(&mut self, event: &Event, at: DateTime<Utc>) {
+    fn gave_up(&mut self, event: &Record, at: DateTime<Utc>) {
         let text = |name: &str| event.data.get(name).and_then(Value::as_str).unwrap_or_default();
         let id = text("message");
         let Some(message) = self.messages.get_mut(id) else { return };
@@ -489,13 +489,13 @@ impl Outgoing {
     }
 
     /// The receiver answered, with whatever.
-    fn answered(&mut self, event: &Event, at: DateTime<Utc>) {
+    fn answered(&mut self, event: &Record, at: DateTime<Utc>) {
         let receiver = self.receiver_of(event, at);
         receiver.health.breaker = receiver.health.breaker.answered();
     }
 
     /// The receiver could not take anything.
-    fn fell_short(&mut self, event: &Event, at: DateTime<Utc>) {
+    fn fell_short(&mut self, event: &Record, at: DateTime<Utc>) {
         let until = event.data.get("until").and_then(Value::as_str).and_then(|until| until.parse().ok());
         let receiver = self.receiver_of(event, at);
         receiver.health.breaker = receiver.health.breaker.failed(at);
@@ -504,7 +504,7 @@ impl Outgoing {
         }
     }
 
-    fn receiver_of(&mut self, event: &Event, at: DateTime<Utc>) -> &mut ToldReceiver {
+    fn receiver_of(&mut self, event: &Record, at: DateTime<Utc>) -> &mut ToldReceiver {
         let text = |name: &str| event.data.get(name).and_then(Value::as_str).unwrap_or_default();
         self.receiver(text("receiver"), text("target"), at)
     }

@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use rusqlite::OptionalExtension;
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ValueRef};
-use rusqlite::{OptionalExtension, Transaction};
 
 use super::instances::InstanceRow;
-use super::{StoreError, Stored, from_millis, read_json, to_millis};
+use super::{StoreError, Stored, Transaction, from_millis, read_json, to_millis};
 use crate::model::{Verdict, display_safe};
 use crate::snapshot::Manifest;
 
@@ -41,7 +41,7 @@ impl FromSql for Verdict {
 /// # Errors
 /// The database cannot be read.
 pub fn last_cycle(tx: &Transaction<'_>, instance: InstanceRow, now: DateTime<Utc>) -> Stored<Option<LastCycle>> {
-    let cycle = tx
+    let cycle = tx.sql
         .prepare_cached(
             "SELECT at, duration, requests, verdict, id FROM cycles WHERE instance_id = ?1 AND at <= ?2 ORDER BY id DESC LIMIT 1",
         )?
@@ -64,6 +64,7 @@ pub fn last_cycle(tx: &Transaction<'_>, instance: InstanceRow, now: DateTime<Utc
 /// The database cannot be read.
 pub fn last_success(tx: &Transaction<'_>, instance: InstanceRow, now: DateTime<Utc>) -> Stored<Option<DateTime<Utc>>> {
     let at: Option<i64> = tx
+        .sql
         .prepare_cached(
             "SELECT at FROM cycles WHERE instance_id = ?1 AND at <= ?2 AND verdict NOT IN ('error', 'untrusted')
              ORDER BY id DESC LIMIT 1",
@@ -80,6 +81,7 @@ pub fn last_success(tx: &Transaction<'_>, instance: InstanceRow, now: DateTime<U
 pub fn sections(tx: &Transaction<'_>, instance: InstanceRow, now: DateTime<Utc>) -> Stored<Option<Manifest>> {
     // In this order, or all snapshots would be looked through.
     let sections: Option<String> = tx
+        .sql
         .prepare_cached(
             "SELECT s.sections FROM cycles c CROSS JOIN snapshots s ON s.id = c.snapshot_id
              WHERE c.instance_id = ?1 AND c.at <= ?2 ORDER BY c.id DESC LIMIT 1",
@@ -95,6 +97,7 @@ pub fn sections(tx: &Transaction<'_>, instance: InstanceRow, now: DateTime<Utc>)
 /// The database cannot be read.
 pub fn baseline(tx: &Transaction<'_>, instance: InstanceRow) -> Stored<Option<(u64, DateTime<Utc>)>> {
     let newest: Option<(i64, i64)> = tx
+        .sql
         .prepare_cached(
             "SELECT sequence, imported_at FROM statements WHERE instance_id = ?1 ORDER BY sequence DESC LIMIT 1",
         )?
@@ -118,7 +121,7 @@ pub struct Waiting {
 ///
 /// # Errors
 /// The database cannot be read.
-pub fn outbox(tx: &super::Transaction<'_>) -> Stored<BTreeMap<String, Waiting>> {
+pub fn outbox(tx: &Transaction<'_>) -> Stored<BTreeMap<String, Waiting>> {
     match tx.history() {
         Ok(walk) => Ok(walk.state.outgoing.overview()),
         // That the history does not verify is told by itself.
@@ -144,7 +147,7 @@ mod tests {
     fn plan(store: &Store, query: &str) -> String {
         store
             .read(|tx| -> Stored<String> {
-                let mut explained = tx.prepare(&format!("EXPLAIN QUERY PLAN {query}"))?;
+                let mut explained = tx.sql.prepare(&format!("EXPLAIN QUERY PLAN {query}"))?;
                 let steps = explained.query_map([], |row| row.get::<_, String>(3))?;
                 Ok(steps.flatten().collect::<Vec<_>>().join("; "))
             })
@@ -179,7 +182,7 @@ mod tests {
             store
                 .write(|tx| -> Stored<()> {
                     let values = (row.0, to_millis(at(when)), verdict);
-                    tx.execute(
+                    tx.sql.execute(
                         "INSERT INTO cycles (instance_id, at, duration, requests, verdict) VALUES (?1, ?2, 840, 31, ?3)",
                         values,
                     )?;

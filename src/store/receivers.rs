@@ -2,11 +2,12 @@
 //! nothing any more. It is in no table: what the history says of the tries is all there is.
 
 use chrono::{DateTime, Utc};
-use serde_json::json;
 
 use super::outbox::mirror;
 pub use super::outgoing::ReceiverHealth;
-use super::{Stored, Transaction, backlog, events};
+use super::{Stored, Transaction, events};
+use crate::history::Event;
+use crate::history::data::{DisabledReceiver, EnabledReceiver};
 use crate::model::Digest;
 
 /// The health of `name` while it is configured as `target`; what happened under another configuration is over.
@@ -22,12 +23,13 @@ pub fn health(tx: &Transaction<'_>, name: &str, target: &Digest) -> Stored<Recei
 /// # Errors
 /// The database cannot be written.
 pub fn disable(tx: &Transaction<'_>, name: &str, target: &Digest, reason: &str, now: DateTime<Utc>) -> Stored<()> {
-    let data = json!({ "receiver": name, "target": target, "reason": reason });
-    events::append(tx, now, events::DISABLED, None, data).map(drop)
+    let disabled =
+        DisabledReceiver { receiver: name.to_owned(), target: Some(target.clone()), reason: reason.to_owned() };
+    events::append(tx, now, None, &Event::ReceiverDisabled(disabled)).map(drop)
 }
 
-/// Tries `name` again from now on: forgets that it is disabled, how often it failed and what it asked for, and folds what it
-/// never got. Answers whether there was anything to forget.
+/// Tries `name` again from now on: forgets that it is disabled, how often it failed and what it asked for. Answers whether
+/// there was anything to forget.
 ///
 /// # Errors
 /// The database cannot be written, or as [`super::Transaction::history`].
@@ -39,11 +41,9 @@ pub fn enable(tx: &Transaction<'_>, name: &str, now: DateTime<Utc>) -> Stored<bo
         (outgoing.is_unwell(name), waiting.map(|(id, _)| id.to_owned()).collect::<Vec<_>>())
     };
     if is_unwell || !waiting.is_empty() {
-        events::append(tx, now, events::ENABLED, None, json!({ "receiver": name }))?;
+        let enabled = EnabledReceiver { receiver: name.to_owned() };
+        events::append(tx, now, None, &Event::ReceiverEnabled(enabled))?;
         waiting.iter().try_for_each(|id| mirror(tx, id, None))?;
-    }
-    if is_unwell {
-        backlog::fold_after_outage(tx, name, now)?;
     }
     Ok(is_unwell)
 }
@@ -56,6 +56,7 @@ mod tests {
     use crate::backoff::breaker::Breaker;
     use crate::message::{Alert, Message};
     use crate::model::{HistoryMark, MessageId};
+    use crate::store::backlog;
     use crate::store::outbox::{self, Outcome, Tried};
 
     fn at(text: &str) -> DateTime<Utc> {
@@ -137,7 +138,7 @@ mod tests {
             format!("UPDATE outbox SET alert = {missed_is}"),
             "DELETE FROM outbox".to_owned(),
         ] {
-            store.write(|tx| Ok::<_, super::super::StoreError>(tx.execute_batch(&edit)?)).unwrap();
+            store.write(|tx| Ok::<_, super::super::StoreError>(tx.sql.execute_batch(&edit)?)).unwrap();
             assert_eq!(missed(), expected, "{edit}");
         }
     }

@@ -11,13 +11,13 @@ use std::mem;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use rusqlite::OptionalExtension;
-use serde_json::json;
 
 use super::belief::is_believable;
 use super::instances::InstanceRow;
 use super::space::Space;
 use super::{Store, Stored, Transaction, drifts, events, from_millis, read_json, to_millis};
-use crate::clock::written;
+use crate::history::Event;
+use crate::history::data::{PrunedSnapshots, ThinnedCycles};
 use crate::incident::Status;
 use crate::model::InstanceId;
 use crate::snapshot::Manifest;
@@ -108,7 +108,8 @@ impl Holders {
             holders = Self::default();
         }
         holders.event = walk.mark.as_ref().map_or(0, |mark| mark.size);
-        let mut query = tx.prepare_cached("SELECT id, digest, sections FROM snapshots WHERE id > ?1 ORDER BY id")?;
+        let mut query =
+            tx.sql.prepare_cached("SELECT id, digest, sections FROM snapshots WHERE id > ?1 ORDER BY id")?;
         let mut rows = query.query([holders.snapshot])?;
         while let Some(row) = rows.next()? {
             holders.snapshot = row.get(0)?;
@@ -180,7 +181,7 @@ impl Retention {
 
     /// Of old cycles in a row that found the same, the first and the last stay.
     fn thin(&mut self, tx: &Transaction<'_>, now: DateTime<Utc>) -> Stored<()> {
-        let mut query = tx.prepare_cached(
+        let mut query = tx.sql.prepare_cached(
             "SELECT id, instance_id, at, snapshot_id, verdict FROM cycles WHERE id > ?1 ORDER BY id LIMIT ?2",
         )?;
         let mut rows = query.query((self.cycle, i64::try_from(CYCLES_AT_ONCE).unwrap_or(i64::MAX)))?;
@@ -202,13 +203,13 @@ impl Retention {
             }
         }
         drop(rows);
-        let mut delete = tx.prepare_cached("DELETE FROM cycles WHERE id = ?1")?;
+        let mut delete = tx.sql.prepare_cached("DELETE FROM cycles WHERE id = ?1")?;
         for id in &gone {
             delete.execute([id])?;
         }
         if !gone.is_empty() {
-            let data = json!({ "cycles": gone.len(), "before": written(from_millis(self.cycles_before)) });
-            events::append(tx, now, "store.thinned", None, data)?;
+            let thinned = ThinnedCycles { cycles: gone.len(), before: from_millis(self.cycles_before).into() };
+            events::append(tx, now, None, &Event::StoreThinned(thinned))?;
         }
         if looked_at < CYCLES_AT_ONCE || !is_any_old {
             (self.is_thinned, self.runs) = (true, BTreeMap::new());
@@ -220,6 +221,7 @@ impl Retention {
     fn prune(&mut self, tx: &Transaction<'_>, now: DateTime<Utc>) -> Stored<()> {
         for _ in 0..INSTANCES_AT_ONCE {
             let next: Option<(i64, String)> = tx
+                .sql
                 .prepare_cached("SELECT id, name FROM instances WHERE id > ?1 ORDER BY id LIMIT 1")?
                 .query_row([self.instance], |row| Ok((row.get(0)?, row.get(1)?)))
                 .optional()?;
@@ -245,7 +247,7 @@ impl Retention {
     fn unneeded(&self, tx: &Transaction<'_>, instance: InstanceRow) -> Stored<Vec<Old>> {
         let walk = tx.history()?;
         // In the order in which they were last read.
-        let mut query = tx.prepare_cached(
+        let mut query = tx.sql.prepare_cached(
             "SELECT s.id, s.digest, (SELECT max(id) FROM cycles WHERE snapshot_id = s.id) AS last,
                     (SELECT max(at) FROM cycles WHERE snapshot_id = s.id)
              FROM snapshots s WHERE s.instance_id = ?1 ORDER BY last",
@@ -305,20 +307,19 @@ impl Retention {
         let mut documents = BTreeSet::new();
         for Old { id, .. } in old {
             documents.extend(holders.remove(&sections(tx, *id)?));
-            tx.prepare_cached("DELETE FROM collections WHERE snapshot_id = ?1")?.execute([id])?;
-            tx.prepare_cached("UPDATE snapshots SET sections = '' WHERE id = ?1")?.execute([id])?;
+            tx.sql.prepare_cached("DELETE FROM collections WHERE snapshot_id = ?1")?.execute([id])?;
+            tx.sql.prepare_cached("UPDATE snapshots SET sections = '' WHERE id = ?1")?.execute([id])?;
         }
         for digest in &signed(tx)? {
             documents.remove(digest.as_str());
         }
         let mut count = 0;
         for digest in &documents {
-            count += tx.prepare_cached("DELETE FROM documents WHERE digest = ?1")?.execute([digest])?;
+            count += tx.sql.prepare_cached("DELETE FROM documents WHERE digest = ?1")?.execute([digest])?;
         }
-        let snapshots: Vec<&str> = old.iter().map(|old| old.digest.as_str()).collect();
-        let before = written(from_millis(self.before));
-        let data = json!({ "snapshots": snapshots, "documents": count, "before": before });
-        events::append(tx, now, events::PRUNED, instance, data)?;
+        let snapshots = old.iter().map(|old| old.digest.clone()).collect();
+        let pruned = PrunedSnapshots { snapshots, documents: count, before: from_millis(self.before).into() };
+        events::append(tx, now, instance, &Event::StorePruned(pruned))?;
         Ok(())
     }
 }
@@ -345,7 +346,7 @@ fn manifest(tx: &Transaction<'_>, snapshot: i64) -> Stored<Manifest> {
 }
 
 fn sections(tx: &Transaction<'_>, snapshot: i64) -> Stored<String> {
-    let mut query = tx.prepare_cached("SELECT sections FROM snapshots WHERE id = ?1")?;
+    let mut query = tx.sql.prepare_cached("SELECT sections FROM snapshots WHERE id = ?1")?;
     Ok(query.query_row([snapshot], |row| row.get(0))?)
 }
 
@@ -358,7 +359,7 @@ fn times_of_open_drifts(tx: &Transaction<'_>, instance: InstanceRow) -> Stored<B
 
 /// Whether a drift that is open began with this snapshot, or was not there in it for the last time.
 fn is_of_open_drift(tx: &Transaction<'_>, begun: &BTreeSet<i64>, snapshot: i64) -> Stored<bool> {
-    let mut query = tx.prepare_cached("SELECT 1 FROM cycles WHERE snapshot_id = ?1 AND at = ?2")?;
+    let mut query = tx.sql.prepare_cached("SELECT 1 FROM cycles WHERE snapshot_id = ?1 AND at = ?2")?;
     for at in begun {
         if query.exists((snapshot, at))? {
             return Ok(true);
@@ -369,7 +370,7 @@ fn is_of_open_drift(tx: &Transaction<'_>, begun: &BTreeSet<i64>, snapshot: i64) 
 
 /// Every digest that somebody signed, whatever it is of.
 fn signed(tx: &Transaction<'_>) -> Stored<BTreeSet<String>> {
-    let mut query = tx.prepare_cached("SELECT statement FROM statements")?;
+    let mut query = tx.sql.prepare_cached("SELECT statement FROM statements")?;
     let mut rows = query.query([])?;
     let mut named = BTreeSet::new();
     while let Some(row) = rows.next()? {
@@ -428,8 +429,9 @@ mod tests {
             })
         };
         let (now, a_day) = (SystemClock.now(), TimeDelta::days(1));
-        store.write(|tx| events::append(tx, now - a_day, "test.done", None, json!({}))).unwrap();
-        let write = |sql: &str| store.write(|tx| Ok::<_, super::super::StoreError>(tx.execute_batch(sql)?)).unwrap();
+        store.write(|tx| events::append(tx, now - a_day, None, &Event::other("test.done"))).unwrap();
+        let write =
+            |sql: &str| store.write(|tx| Ok::<_, super::super::StoreError>(tx.sql.execute_batch(sql)?)).unwrap();
         write(
             "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 200)
              INSERT INTO documents SELECT 'sha256:' || i, randomblob(100000) FROM n",
@@ -477,7 +479,7 @@ mod tests {
                     let at = now - TimeDelta::minutes(i64::from(every * (cycles - number)));
                     read(tx, at, if number % 72 == 0 { 1 } else { number + 100 })?;
                     if number % 72 == 0 {
-                        events::append(tx, at, "store.checked", None, json!({}))?;
+                        events::append(tx, at, None, &Event::other("test.done"))?;
                     }
                 }
                 Ok::<_, super::super::StoreError>(())

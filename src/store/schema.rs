@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 use rusqlite::Connection;
 
 use super::open::migrate;
-use super::{StoreError, Stored};
+use super::{StoreError, Stored, Transaction};
 use crate::model::display_safe;
 
 /// Makes sure that the schema is the one this program makes, to the letter.
@@ -17,9 +17,9 @@ use crate::model::display_safe;
 ///
 /// # Security
 /// A planted trigger could delete every message before it is sent, and nothing else in the file would look different.
-pub fn check_schema(connection: &Connection) -> Stored<()> {
+pub fn check_schema(tx: &Transaction<'_>) -> Stored<()> {
     let expected = expected_schema()?;
-    let found = schema_of(connection)?;
+    let found = schema_of(&tx.sql)?;
     let foreign = found.iter().find(|(sql, _)| !expected.contains_key(*sql));
     let missing = expected.iter().find(|(sql, _)| !found.contains_key(*sql));
     match (foreign, missing) {
@@ -35,9 +35,9 @@ pub fn check_schema(connection: &Connection) -> Stored<()> {
 ///
 /// # Errors
 /// [`StoreError::Schema`] when there is.
-pub(super) fn check_nothing_planted(connection: &Connection) -> Stored<()> {
+pub(super) fn check_nothing_planted(tx: &Transaction<'_>) -> Stored<()> {
     let expected = expected_schema()?;
-    let found = schema_of(connection)?;
+    let found = schema_of(&tx.sql)?;
     let foreign = found.iter().find(|(sql, _)| !expected.contains_key(*sql));
     foreign.map_or(Ok(()), |(sql, object)| Err(foreign_to(expected, sql, object)))
 }
@@ -109,11 +109,10 @@ fn schema_of(connection: &Connection) -> Stored<Schema> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::super::{Store, events};
     use super::*;
     use crate::clock::{Clock, SystemClock};
+    use crate::history::Event;
 
     #[test]
     fn what_others_made_is_named_with_what_removes_it() {
@@ -121,9 +120,9 @@ mod tests {
         let path = folder.path().join("authdrift.db");
         let store = Store::open(&path).unwrap();
         let now = SystemClock.now();
-        store.write(|tx| events::append(tx, now, "test.done", None, json!({})).map(drop)).unwrap();
+        store.write(|tx| events::append(tx, now, None, &Event::other("test.done")).map(drop)).unwrap();
         let others = Connection::open(&path).unwrap();
-        let check = || store.read(|tx| check_schema(tx)).map_err(|error| error.to_string());
+        let check = || store.read(check_schema).map_err(|error| error.to_string());
         for (made, who) in [
             ("CREATE TABLE _litestream_seq (id INTEGER PRIMARY KEY, seq INTEGER)", "Litestream"),
             ("CREATE TABLE _litestream_lock (id INTEGER)", "Litestream"),

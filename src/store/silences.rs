@@ -3,32 +3,35 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use rusqlite::Transaction;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use super::Stored;
-use super::events::{self, Event};
-use crate::clock::written;
+use super::events::{self, Record};
+use super::{Stored, Transaction};
+use crate::history::Event;
+use crate::history::data::{AddedSilence, EndedSilence, ExpiredSilence};
 use crate::incident::{Matcher, Silence};
 use crate::model::{InstanceId, SilenceId};
 
 /// The kind of event that says that a drift was kept quiet.
-pub const SILENCED: &str = "drift.silenced";
+const SILENCED: &str = "drift.silenced";
 /// The kind of event that says that a drift is not what was announced.
-pub const UNEXPECTED: &str = "drift.unexpected";
+const UNEXPECTED: &str = "drift.unexpected";
 
 /// Notes that `silence` begins.
 ///
 /// # Errors
 /// The database cannot be written.
 pub fn begin(tx: &Transaction<'_>, silence: &Silence) -> Stored<()> {
-    let matchers: Vec<String> = silence.matchers.iter().map(ToString::to_string).collect();
-    let data = json!({
-        "silence": silence.id, "match": matchers, "until": written(silence.until), "by": silence.by,
-        "reason": silence.reason, "window": silence.is_window,
-    });
-    events::append(tx, silence.from, "silence.added", only_instance(silence), data)?;
+    let added = AddedSilence {
+        silence: silence.id.clone(),
+        matchers: silence.matchers.iter().map(ToString::to_string).collect(),
+        until: silence.until.into(),
+        by: silence.by.clone(),
+        reason: silence.reason.clone(),
+        window: silence.is_window,
+    };
+    events::append(tx, silence.from, only_instance(silence), &Event::SilenceAdded(added))?;
     Ok(())
 }
 
@@ -37,8 +40,8 @@ pub fn begin(tx: &Transaction<'_>, silence: &Silence) -> Stored<()> {
 /// # Errors
 /// The database cannot be written.
 pub fn expire(tx: &Transaction<'_>, silence: &Silence, by: &str, at: DateTime<Utc>) -> Stored<()> {
-    let data = json!({ "silence": silence.id, "by": by });
-    events::append(tx, at, "silence.expired", only_instance(silence), data)?;
+    let expired = ExpiredSilence { silence: silence.id.clone(), by: by.to_owned() };
+    events::append(tx, at, only_instance(silence), &Event::SilenceExpired(expired))?;
     Ok(())
 }
 
@@ -48,8 +51,13 @@ pub fn expire(tx: &Transaction<'_>, silence: &Silence, by: &str, at: DateTime<Ut
 /// The database cannot be written.
 pub fn end(tx: &Transaction<'_>, silence: &Silence, instance: &InstanceId, at: DateTime<Utc>) -> Stored<()> {
     let by = silence.expired.as_ref().map_or(&silence.by, |(_, by)| by);
-    let data = json!({ "silence": silence.id, "by": by, "reason": silence.reason, "window": silence.is_window });
-    events::append(tx, at, "silence.ended", Some(instance), data)?;
+    let ended = EndedSilence {
+        silence: silence.id.clone(),
+        by: by.clone(),
+        reason: silence.reason.clone(),
+        window: silence.is_window,
+    };
+    events::append(tx, at, Some(instance), &Event::SilenceEnded(ended))?;
     Ok(())
 }
 
@@ -92,7 +100,7 @@ pub(super) struct Silences {
 
 impl Silences {
     /// Takes the next event into account.
-    pub(super) fn take(&mut self, event: &Event) {
+    pub(super) fn take(&mut self, event: &Record) {
         let text = |name: &str| event.data.get(name).and_then(Value::as_str).unwrap_or_default();
         let Ok(at) = event.at.parse() else { return };
         if event.kind == "silence.added" {
@@ -121,7 +129,7 @@ impl Silences {
 
     /// Forgets what is over and does not matter to any comparison any more, so that comparisons cost the same however many
     /// silences there were.
-    pub(super) fn forget_what_is_over(&mut self, event: &Event) {
+    pub(super) fn forget_what_is_over(&mut self, event: &Record) {
         let Ok(at) = event.at.parse::<DateTime<Utc>>() else { return };
         let instances = &self.instances;
         let is_told = |told: &ToldSilence| {
@@ -177,7 +185,7 @@ pub fn all(tx: &Transaction<'_>) -> Stored<Vec<Silence>> {
     Ok(silences.by_event.into_values().map(|told| told.silence).collect())
 }
 
-fn added(event: &Event, from: DateTime<Utc>) -> Option<Silence> {
+fn added(event: &Record, from: DateTime<Utc>) -> Option<Silence> {
     let text = |name: &str| event.data.get(name)?.as_str().map(str::to_owned);
     let matchers = event.data.get("match")?.as_array()?.iter();
     // One that a later version wrote and that cannot be read here keeps nothing quiet.
@@ -196,15 +204,18 @@ fn added(event: &Event, from: DateTime<Utc>) -> Option<Silence> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use serde_json::json;
 
-    fn event(seq: u64, kind: &str, instance: Option<&str>, hour: i64, data: Value) -> Event {
+    use super::*;
+    use crate::clock::written;
+
+    fn event(seq: u64, kind: &str, instance: Option<&str>, hour: i64, data: Value) -> Record {
         let at = DateTime::from_timestamp(hour * 3600, 0).unwrap();
         let instance = instance.map(|id| id.parse().unwrap());
-        Event { seq, prev: None, at: written(at), kind: kind.to_owned(), instance, data }
+        Record { seq, prev: None, at: written(at), kind: kind.to_owned(), instance, data }
     }
 
-    fn began(seq: u64, id: &str, until: i64) -> Event {
+    fn began(seq: u64, id: &str, until: i64) -> Record {
         let until = written(DateTime::from_timestamp(until * 3600, 0).unwrap());
         let data =
             json!({ "silence": id, "match": ["/**"], "until": until, "by": "ann", "reason": "x", "window": false });
@@ -216,7 +227,7 @@ mod tests {
         let (prod, acme) = ("clerk:prod".parse().unwrap(), "auth0:acme".parse().unwrap());
         let at = |hour: i64| DateTime::from_timestamp(hour * 3600, 0).unwrap();
         let mut silences = Silences::default();
-        let mut take = |event: &Event| {
+        let mut take = |event: &Record| {
             silences.take(event);
             silences.forget_what_is_over(event);
             silences.clone()

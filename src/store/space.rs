@@ -1,21 +1,14 @@
 //! How much room the file system has on which the database lies.
 //!
-//! Below [`LOW`] people are told once; below [`FULL`] snapshots are not kept any more, so that what is small can still
-//! be: drifts, the history, messages. Both end when there is room again.
+//! Below [`LOW`] a notice is due; below [`FULL`] snapshots are not kept any more, so that what is small can still be: drifts,
+//! the history, messages. Both end when there is room again.
 
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use chrono::{DateTime, Utc};
-use serde_json::json;
-
-use super::events::{self, Event};
-use super::history;
-use super::{Store, StoreError, Stored, Transaction};
-use crate::clock::written;
-use crate::message::NoticeKind;
+use super::{Store, StoreError, Stored};
 
 /// Which file it is, whatever it is called.
 pub(super) fn place_of(path: &Path) -> io::Result<(u64, u64)> {
@@ -27,8 +20,6 @@ pub(super) fn place_of(path: &Path) -> io::Result<(u64, u64)> {
 pub const LOW: u64 = 256 << 20;
 /// Bytes below which snapshots are not kept.
 pub const FULL: u64 = 64 << 20;
-/// Bytes from which on there is enough room again: more than [`LOW`], or every file that comes and goes were news.
-pub const ENOUGH: u64 = 288 << 20;
 
 /// What the room that is left allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,70 +85,10 @@ pub fn free_at(path: &Path) -> Stored<u64> {
     Ok(found.f_bavail.saturating_mul(found.f_frsize))
 }
 
-/// Keeps in the history that the room became too little or enough; answers what is news.
-///
-/// # Errors
-/// The database cannot be written.
-pub fn note(tx: &Transaction<'_>, at: DateTime<Utc>, free: u64) -> Stored<Option<NoticeKind>> {
-    let known = history::newest(tx, "storage.", |_| true)?.map(|event| event.kind);
-    let known = known.as_deref().filter(|kind| *kind != "storage.recovered");
-    let kind = match (known, Space::of(free)) {
-        (Some("storage.full"), Space::Full) | (Some("storage.low"), Space::Low) | (None, Space::Ample) => {
-            return Ok(None);
-        }
-        (_, Space::Full) => NoticeKind::StorageFull,
-        (_, Space::Low) => NoticeKind::StorageLow,
-        (_, Space::Ample) if free >= ENOUGH => NoticeKind::StorageRecovered,
-        (Some("storage.low"), Space::Ample) => return Ok(None),
-        (_, Space::Ample) => NoticeKind::StorageLow,
-    };
-    events::append(tx, at, kind.event_type(), None, json!({ "free": free }))?;
-    Ok(Some(kind))
-}
-
-/// Keeps in the history that people were told past it, at `told`, that the disk is full: or they would never be told the end.
-///
-/// # Errors
-/// The database cannot be written.
-pub fn note_told_full(tx: &Transaction<'_>, told: DateTime<Utc>, at: DateTime<Utc>) -> Stored<()> {
-    let newest = history::newest(tx, "storage.", |_| true)?;
-    let is_over = |event: &Event| {
-        event.kind == "storage.recovered" && event.at.parse::<DateTime<Utc>>().is_ok_and(|over| over < told)
-    };
-    if newest.as_ref().is_none_or(is_over) {
-        events::append(tx, at, "storage.full", None, json!({ "told": written(told) }))?;
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn each_step_is_news_once_and_the_edge_is_wide() {
-        let store = Store::temporary().unwrap();
-        let mib = |mib: u64| mib << 20;
-        let note = |free| store.write(|tx| note(tx, DateTime::default(), mib(free))).unwrap();
-        let steps = [
-            (300, None),
-            (255, Some(NoticeKind::StorageLow)),
-            (100, None),
-            (270, None),
-            (63, Some(NoticeKind::StorageFull)),
-            (10, None),
-            (70, Some(NoticeKind::StorageLow)),
-            (287, None),
-            (288, Some(NoticeKind::StorageRecovered)),
-            (288, None),
-            (1, Some(NoticeKind::StorageFull)),
-            (260, Some(NoticeKind::StorageLow)),
-            (900, Some(NoticeKind::StorageRecovered)),
-        ];
-        for (free, expected) in steps {
-            assert_eq!(note(free), expected, "{free} MiB");
-        }
-    }
     #[test]
     fn too_many_open_files_say_nothing_of_the_database() {
         let error = |number| StoreError::File {

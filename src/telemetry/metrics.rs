@@ -1,7 +1,6 @@
-//! Every metric: its name, what labels it and what it means; and the OpenMetrics text of all of them.
+//! Every metric: its name, labels and meaning; and the OpenMetrics text of all of them.
 //!
-//! Counters and histograms are moved by what is observed. Gauges are set when somebody asks, from the database, by whoever
-//! answers; here they only have their names.
+//! Counters and histograms are moved by the observables. Gauges are set from the database for each scrape.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -18,10 +17,10 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Metric as Encodable, Registry, Unit};
 
-/// What stands before every name.
+/// The prefix of every name.
 const PREFIX: &str = "authdrift";
 
-/// What the text is, for whoever gets it.
+/// The media type of [`text`].
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 word!(
@@ -46,7 +45,7 @@ pub struct Metric {
     pub kind: Kind,
     /// `seconds` or `bytes`; none for what is counted.
     pub unit: Option<&'static str>,
-    /// What its series differ in.
+    /// The names of its labels.
     pub labels: &'static [&'static str],
     /// What it means.
     pub help: &'static str,
@@ -86,216 +85,142 @@ impl Metric {
 
 type Labels = Vec<(&'static str, String)>;
 
-/// Something that is counted.
-pub struct Counted {
+/// A metric with the series of this process.
+pub(super) struct Series<M> {
     metric: Metric,
-    family: LazyLock<Family<Labels, Counter>>,
+    family: LazyLock<Family<Labels, M>>,
 }
 
-impl Counted {
-    const fn new(name: &'static str, labels: &'static [&'static str], help: &'static str) -> Self {
-        let metric = Metric { name, kind: Kind::Counter, unit: None, labels, help };
-        Self { metric, family: LazyLock::new(Family::default) }
-    }
-
-    /// Once more.
-    pub(super) fn add(&self, values: &[&str]) {
-        self.family.get_or_create(&self.metric.labelled(values)).inc();
+impl Series<Counter> {
+    pub(super) fn add(&self, labels: &[&str]) {
+        self.family.get_or_create(&self.metric.labelled(labels)).inc();
     }
 }
 
-/// Something whose durations are counted.
-pub struct Timed {
-    metric: Metric,
-    family: LazyLock<Family<Labels, Histogram>>,
-}
-
-impl Timed {
-    const fn new(
-        name: &'static str,
-        labels: &'static [&'static str],
-        help: &'static str,
-        make: fn() -> Family<Labels, Histogram>,
-    ) -> Self {
-        let metric = Metric { name, kind: Kind::Histogram, unit: Some("seconds"), labels, help };
-        Self { metric, family: LazyLock::new(make) }
-    }
-
-    pub(super) fn observe(&self, values: &[&str], duration: Duration) {
-        self.family.get_or_create(&self.metric.labelled(values)).observe(duration.as_secs_f64());
+impl Series<Histogram> {
+    pub(super) fn observe(&self, labels: &[&str], duration: Duration) {
+        self.family.get_or_create(&self.metric.labelled(labels)).observe(duration.as_secs_f64());
     }
 }
 
-// Counted as it happens.
+/// Declares all metrics, one row each. The last column of a histogram is the upper bounds of its buckets, in seconds.
+macro_rules! metrics {
+    (
+        counters { $($counter:ident $counter_name:literal $counter_labels:tt $counter_help:literal,)+ }
+        histograms { $($timer:ident $timer_name:literal $timer_labels:tt $timer_help:literal $buckets:tt,)+ }
+        gauges { $($gauge:ident $gauge_name:literal $(in $unit:literal)? [$($gauge_label:literal),*] $gauge_help:literal,)+ }
+    ) => {
+        $(pub(super) static $counter: Series<Counter> = Series {
+            metric: Metric {
+                name: $counter_name,
+                kind: Kind::Counter,
+                unit: None,
+                labels: &$counter_labels,
+                help: $counter_help,
+            },
+            family: LazyLock::new(Family::default),
+        };)+
+        $(pub(super) static $timer: Series<Histogram> = Series {
+            metric: Metric {
+                name: $timer_name,
+                kind: Kind::Histogram,
+                unit: Some("seconds"),
+                labels: &$timer_labels,
+                help: $timer_help,
+            },
+            family: LazyLock::new(|| Family::new_with_constructor(|| Histogram::new($buckets))),
+        };)+
+        $(#[doc = $gauge_help]
+        pub const $gauge: Metric = Metric {
+            name: $gauge_name,
+            kind: Kind::Gauge,
+            unit: [$(Some($unit),)? None][0],
+            labels: &[$($gauge_label),*],
+            help: $gauge_help,
+        };)+
 
-pub(super) static CYCLES: Counted = Counted::new(
-    "cycles",
-    &["instance_id", "verdict"],
-    "Cycles that ended, and as 'failed' those that could not be recorded",
-);
-pub(super) static CYCLE_DURATION: Timed = Timed::new(
-    "cycle_duration",
-    &["vendor"],
-    "Time from the first request of a cycle to its end, second readings included",
-    || Family::new_with_constructor(|| Histogram::new([0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0])),
-);
-pub(super) static REREADS: Counted = Counted::new(
-    "rereads",
-    &["instance_id", "cause"],
-    "Second readings of sections: something was 'new', or 'doubtful'",
-);
-pub(super) static REQUESTS: Counted = Counted::new(
-    "requests",
-    &["vendor", "status"],
-    "Requests to vendors by class of status; 429 by itself, 'none' without an answer",
-);
-pub(super) static REQUEST_DURATION: Timed = Timed::new(
-    "request_duration",
-    &["vendor"],
-    "Time until the whole answer of a vendor was there, or until there was none",
-    || Family::new_with_constructor(|| Histogram::new([0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0])),
-);
-pub(super) static DELIVERIES: Counted = Counted::new(
-    "deliveries",
-    &["receiver", "outcome"],
-    "Tries to deliver a message: 'delivered', 'failed' (tried again), 'given_up', or past the database",
-);
-pub(super) static HEARTBEATS: Counted =
-    Counted::new("heartbeats", &["outcome"], "Signs of life that the service elsewhere took, or tries that failed");
-pub(super) static EVENTS: Counted =
-    Counted::new("events", &["kind"], "Events that this process added to the history, by their kind");
-pub(super) static FAILED_CHORES: Counted =
-    Counted::new("failed_chores", &["chore"], "Chores of the daemon that failed because of its database");
+        const GAUGES: &[Metric] = &[$($gauge,)+];
 
-const COUNTERS: [&Counted; 7] = [&CYCLES, &REREADS, &REQUESTS, &DELIVERIES, &HEARTBEATS, &EVENTS, &FAILED_CHORES];
-const TIMERS: [&Timed; 2] = [&CYCLE_DURATION, &REQUEST_DURATION];
+        /// Every metric, in the order in which they are printed.
+        pub fn all() -> Vec<Metric> {
+            [BUILD, $($counter.metric,)+ $($timer.metric,)+ $($gauge,)+].to_vec()
+        }
 
-// Asked when somebody wants to see them.
-
-const fn gauge(name: &'static str, labels: &'static [&'static str], help: &'static str) -> Metric {
-    Metric { name, kind: Kind::Gauge, unit: None, labels, help }
-}
-
-const fn gauge_of(
-    unit: &'static str,
-    name: &'static str,
-    labels: &'static [&'static str],
-    help: &'static str,
-) -> Metric {
-    Metric { name, kind: Kind::Gauge, unit: Some(unit), labels, help }
+        fn register_counted(registry: &mut Registry) {
+            $($counter.metric.register(registry, Family::clone(&$counter.family));)+
+            $($timer.metric.register(registry, Family::clone(&$timer.family));)+
+        }
+    };
 }
 
 const BUILD: Metric =
     Metric { name: "build", kind: Kind::Info, unit: None, labels: &["version"], help: "The program that answers" };
-/// When the process began.
-pub const START: Metric = gauge_of("seconds", "start_timestamp", &[], "When the daemon started");
-/// When the daemon ticked last.
-pub const LAST_TICK: Metric =
-    gauge_of("seconds", "last_tick_timestamp", &[], "When the daemon last looked at what is due; it does every second");
-/// Whether the database can be read.
-pub const STORE_READABLE: Metric = gauge(
-    "store_readable",
-    &[],
-    "1 if the database could be read for this answer; 0 leaves out all that is asked of it",
-);
-/// Bytes of the database.
-pub const STORE_SIZE: Metric = gauge_of("bytes", "store_size", &[], "Size of the database with its log");
-/// Bytes that are free.
-pub const STORE_FREE: Metric = gauge_of("bytes", "store_free", &[], "Room that is left where the database lies");
-/// Length of the history.
-pub const HISTORY_LENGTH: Metric = gauge("history_length", &[], "Events in the history");
-/// The verdict.
-pub const VERDICT: Metric =
-    gauge("instance_verdict", &["instance_id", "verdict"], "1 for the verdict now, 0 for the others");
-/// The newest cycle.
-pub const LAST_CYCLE: Metric = gauge_of(
-    "seconds",
-    "last_cycle_timestamp",
-    &["instance_id"],
-    "When the newest cycle ended; absent before the first",
-);
-/// How long it took.
-pub const LAST_CYCLE_DURATION: Metric =
-    gauge_of("seconds", "last_cycle_duration", &["instance_id"], "How long the newest cycle took");
-/// The newest cycle that was good for something.
-pub const LAST_SUCCESS: Metric = gauge_of(
-    "seconds",
-    "last_success_timestamp",
-    &["instance_id"],
-    "When the newest cycle ended that could read the instance and trust its baseline; absent before the first",
-);
-/// Cycles that should have been.
-pub const MISSED: Metric = gauge(
-    "cycles_missed",
-    &["instance_id"],
-    "How often a cycle was due since the last success, or since the start if there was none; at most 10",
-);
-/// The next cycle.
-pub const NEXT_CYCLE: Metric =
-    gauge_of("seconds", "next_cycle_timestamp", &["instance_id"], "When the next cycle is due");
-/// Sections.
-pub const SECTIONS: Metric =
-    gauge("sections", &["instance_id", "state"], "Sections by the state of their newest reading");
-/// Open drifts.
-pub const OPEN_DRIFTS: Metric = gauge("open_drifts", &["instance_id", "severity"], "Drifts that are open, by severity");
-/// The newest baseline.
-pub const BASELINE_SEQUENCE: Metric = gauge(
-    "baseline_sequence",
-    &["instance_id"],
-    "Number of the newest baseline; 0 without one. Whether it can be trusted is the verdict",
-);
-/// When it was imported.
-pub const BASELINE_ACCEPTED: Metric = gauge_of(
-    "seconds",
-    "baseline_accepted_timestamp",
-    &["instance_id"],
-    "When the newest baseline was accepted; absent without one",
-);
-/// Messages that wait.
-pub const OUTBOX_WAITING: Metric = gauge("outbox_waiting", &["receiver"], "Messages that are not delivered yet");
-/// The oldest of them.
-pub const OUTBOX_AGE: Metric =
-    gauge_of("seconds", "outbox_oldest_age", &["receiver"], "Age of the oldest message that waits; 0 when none does");
-/// Messages that were given up.
-pub const OUTBOX_GIVEN_UP: Metric =
-    gauge("outbox_given_up", &["receiver"], "Messages that were given up and are neither retried nor dropped");
 
-const GAUGES: [Metric; 19] = [
-    START,
-    LAST_TICK,
-    STORE_READABLE,
-    STORE_SIZE,
-    STORE_FREE,
-    HISTORY_LENGTH,
-    VERDICT,
-    LAST_CYCLE,
-    LAST_CYCLE_DURATION,
-    LAST_SUCCESS,
-    MISSED,
-    NEXT_CYCLE,
-    SECTIONS,
-    OPEN_DRIFTS,
-    BASELINE_SEQUENCE,
-    BASELINE_ACCEPTED,
-    OUTBOX_WAITING,
-    OUTBOX_AGE,
-    OUTBOX_GIVEN_UP,
-];
-
-/// Every metric, in the order in which they are printed.
-pub fn all() -> Vec<Metric> {
-    let counted = COUNTERS.iter().map(|counted| counted.metric).chain(TIMERS.iter().map(|timed| timed.metric));
-    [BUILD].into_iter().chain(counted).chain(GAUGES).collect()
+metrics! {
+    counters {
+        CYCLES "cycles" ["instance_id", "verdict"]
+            "Cycles that ended, and as 'failed' those that could not be recorded",
+        REREADS "rereads" ["instance_id", "cause"]
+            "Second readings of sections: something was 'new', or 'doubtful'",
+        REQUESTS "requests" ["vendor", "status"]
+            "Requests to vendors by class of status; 429 by itself, 'none' without an answer",
+        DELIVERIES "deliveries" ["receiver", "outcome"]
+            "Tries to deliver a message: 'delivered', 'failed' (tried again), 'given_up', or past the database",
+        HEARTBEATS "heartbeats" ["outcome"]
+            "Signs of life that the service elsewhere took, or tries that failed",
+        EVENTS "events" ["kind"]
+            "Events that this process added to the history, by their kind",
+        FAILED_CHORES "failed_chores" ["chore"]
+            "Chores of the daemon that failed because of its database",
+    }
+    histograms {
+        CYCLE_DURATION "cycle_duration" ["vendor"]
+            "Time from the first request of a cycle to its end, second readings included"
+            [0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0],
+        REQUEST_DURATION "request_duration" ["vendor"]
+            "Time until the whole answer of a vendor was there, or until there was none"
+            [0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0],
+    }
+    gauges {
+        START "start_timestamp" in "seconds" [] "When the daemon started",
+        LAST_TICK "last_tick_timestamp" in "seconds" []
+            "When the daemon last looked at what is due; it does every second",
+        STORE_READABLE "store_readable" []
+            "1 if the database could be read for this answer; 0 leaves out all that is asked of it",
+        STORE_SIZE "store_size" in "bytes" [] "Size of the database with its log",
+        STORE_FREE "store_free" in "bytes" [] "Room that is left where the database lies",
+        HISTORY_LENGTH "history_length" [] "Events in the history",
+        VERDICT "instance_verdict" ["instance_id", "verdict"] "1 for the verdict now, 0 for the others",
+        LAST_CYCLE "last_cycle_timestamp" in "seconds" ["instance_id"]
+            "When the newest cycle ended; absent before the first",
+        LAST_CYCLE_DURATION "last_cycle_duration" in "seconds" ["instance_id"] "How long the newest cycle took",
+        LAST_SUCCESS "last_success_timestamp" in "seconds" ["instance_id"]
+            "When the newest cycle ended that could read the instance and trust its baseline; absent before the first",
+        MISSED "cycles_missed" ["instance_id"]
+            "How often a cycle was due since the last success, or since the start if there was none; at most 10",
+        NEXT_CYCLE "next_cycle_timestamp" in "seconds" ["instance_id"] "When the next cycle is due",
+        SECTIONS "sections" ["instance_id", "state"] "Sections by the state of their newest reading",
+        OPEN_DRIFTS "open_drifts" ["instance_id", "severity"] "Drifts that are open, by severity",
+        BASELINE_SEQUENCE "baseline_sequence" ["instance_id"]
+            "Number of the newest baseline; 0 without one. Whether it can be trusted is the verdict",
+        BASELINE_ACCEPTED "baseline_accepted_timestamp" in "seconds" ["instance_id"]
+            "When the newest baseline was accepted; absent without one",
+        OUTBOX_WAITING "outbox_waiting" ["receiver"] "Messages that are not delivered yet",
+        OUTBOX_AGE "outbox_oldest_age" in "seconds" ["receiver"]
+            "Age of the oldest message that waits; 0 when none does",
+        OUTBOX_GIVEN_UP "outbox_given_up" ["receiver"]
+            "Messages that were given up and are neither retried nor dropped",
+    }
 }
 
-/// What was asked for one answer.
+/// The gauges of one scrape.
 #[derive(Debug, Default)]
 pub struct Gauges {
     families: BTreeMap<&'static str, Family<Labels, Gauge<f64, AtomicU64>>>,
 }
 
 impl Gauges {
-    /// Sets the series of `metric` that `labels` say.
+    /// Sets the series of `metric` that has these `labels`.
     pub fn set(&mut self, metric: &Metric, labels: &[&str], value: f64) {
         self.families.entry(metric.name).or_default().get_or_create(&metric.labelled(labels)).set(value);
     }
@@ -306,7 +231,7 @@ impl Gauges {
     }
 
     /// Sets it to a number of things.
-    #[allow(clippy::cast_precision_loss, reason = "nobody has so many that it matters")]
+    #[allow(clippy::cast_precision_loss, reason = "a count is far below 2^53")]
     pub fn set_count(&mut self, metric: &Metric, labels: &[&str], count: u64) {
         self.set(metric, labels, count as f64);
     }
@@ -332,12 +257,7 @@ pub fn text(mut gauges: Gauges) -> String {
     }
     let mut registry = Registry::with_prefix(PREFIX);
     BUILD.register(&mut registry, Info::new(BUILD.labelled(&[env!("CARGO_PKG_VERSION")])));
-    for counted in COUNTERS {
-        counted.metric.register(&mut registry, Family::clone(&counted.family));
-    }
-    for timed in TIMERS {
-        timed.metric.register(&mut registry, Family::clone(&timed.family));
-    }
+    register_counted(&mut registry);
     for metric in GAUGES {
         match gauges.families.remove(metric.name) {
             // A family would print empty braces.

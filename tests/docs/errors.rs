@@ -4,15 +4,15 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use authdrift::cli::service::doctor::Check;
+use authdrift::diagnosis::Check;
 use regex::Regex;
 
 use super::{path, read};
 
-/// The codes in the source: in `code()`, in `let code`, behind `with_code` and `code:`.
+/// The codes in the source: in `code()`, in `let code`, behind `with_code` and `code:`, before a variant of a table.
 fn codes() -> BTreeSet<String> {
     let place = Regex::new(
-        r#"(?s)fn code\(&?self\) -> &'static str \{.*?\n    \}\n|let code = match .*?;\n|code: "[^"]+"|with_code\("[^"]+"\)"#,
+        r#"(?s)\n    (?:pub )?fn code\(&?self\) -> &'static str \{.*?\n    \}\n|let code = match .*?;\n|code: "[^"]+"|with_code\("[^"]+"\)|\n    "[a-z-]+" [A-Z]"#,
     );
     let (place, word) = (place.unwrap(), Regex::new(r#""([a-z][a-z-]*)""#).unwrap());
     let mut found = BTreeSet::new();

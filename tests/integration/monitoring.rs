@@ -11,8 +11,9 @@ use std::os::unix::net::{SocketAddr, UnixDatagram, UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use authdrift::history::EVENT_KINDS;
 use authdrift::simulator::fault::Fault;
-use authdrift::telemetry::{HISTORY, OBSERVABLES, metrics};
+use authdrift::telemetry::{OBSERVABLES, metrics};
 use serde_json::{Value, json};
 
 use crate::common::Sandbox;
@@ -285,7 +286,7 @@ async fn an_instance_has_one_status_in_every_output() {
 /// Every line is an object with a name that is listed; answers how many hold what they should not.
 fn daemon_lines_are_sound(daemon: &Running, hostile: &str) -> usize {
     let known: BTreeSet<&str> =
-        OBSERVABLES.iter().map(|(name, _)| *name).chain(HISTORY.iter().map(|kind| kind.name)).collect();
+        OBSERVABLES.iter().map(|(name, _)| *name).chain(EVENT_KINDS.iter().map(|kind| kind.name)).collect();
     let log = daemon.log();
     let mut seen = BTreeSet::new();
     for line in log.lines() {
@@ -308,7 +309,7 @@ fn kinds_without_a_line(sandbox: &Sandbox) -> Vec<String> {
     let mut query =
         connection.prepare("SELECT DISTINCT json_extract(CAST(body AS TEXT), '$.kind') FROM events").unwrap();
     let kinds = query.query_map([], |row| row.get::<_, String>(0)).unwrap().flatten();
-    kinds.filter(|kind| !HISTORY.iter().any(|known| known.name == kind)).collect()
+    kinds.filter(|kind| !EVENT_KINDS.iter().any(|known| known.name == kind)).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]

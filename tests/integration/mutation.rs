@@ -7,12 +7,13 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use authdrift::cli::approval::verify::{Examination, examine};
 use authdrift::cli::context::Context;
 use authdrift::clock::{Clock, SystemClock};
+use authdrift::delivery::coalesce;
+use authdrift::evidence::{Examination, examine};
 use authdrift::simulator::fault::Fault;
 use authdrift::simulator::webhook::Webhook;
-use authdrift::store::{Store, StoreError, Transaction, backlog};
+use authdrift::store::{Store, StoreError, Transaction};
 use authdrift::trust_files::TrustFiles;
 use rusqlite::types::Value;
 use rusqlite::{Connection, params_from_iter};
@@ -111,24 +112,25 @@ impl Subject {
     }
 
     fn examine(&self, tx: &Transaction<'_>) -> Result<Examination<'_>, StoreError> {
-        let instances: Vec<_> = self.context.config.instances.iter().collect();
-        examine(tx, &self.context, &self.store, &instances, &self.trust)
+        let Context { config, catalogues, .. } = &self.context;
+        let instances = config.instances.iter().map(|instance| (instance, &**catalogues.of(instance.id.provider)));
+        examine(tx, &self.store, &instances.collect::<Vec<_>>(), &self.trust, SystemClock.now())
     }
 
     /// Makes a mutation, looks at everything, and takes it back.
-    fn try_out(&self, mutate: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<usize>) -> Outcome {
+    fn try_out(&self, mutate: impl FnOnce(&Connection) -> rusqlite::Result<usize>) -> Outcome {
         // What is changed by the connection that looks is not seen by it as another's: the history is to be walked anew.
         drop(self.store.full_check().unwrap());
         let stopped = self.store.write(|tx| -> Result<(), Stop> {
             // Whoever writes the file is not kept by what this program's connections are kept by.
-            tx.execute_batch("PRAGMA defer_foreign_keys = ON").map_err(StoreError::from)?;
-            let guards = unguard(tx).map_err(StoreError::from)?;
-            match mutate(tx) {
+            tx.unguarded().execute_batch("PRAGMA defer_foreign_keys = ON").map_err(StoreError::from)?;
+            let guards = unguard(tx.unguarded()).map_err(StoreError::from)?;
+            match mutate(tx.unguarded()) {
                 Ok(1..) => {}
                 Ok(0) => panic!("nothing was changed"),
                 Err(_) => return Err(Stop::Done(Outcome::Impossible)),
             }
-            tx.execute_batch(&guards).map_err(StoreError::from)?;
+            tx.unguarded().execute_batch(&guards).map_err(StoreError::from)?;
             let found = match self.examine(tx) {
                 Err(error) => return Err(Stop::Done(Outcome::Stopped(error.to_string()))),
                 Ok(found) => found,
@@ -261,7 +263,7 @@ async fn in_use() -> Sandbox {
         sandbox.clerk.edit("/v1/instance", |instance| instance["allowed_origins"] = json!([origin]));
         sandbox.check().await.expect(10);
     }
-    sandbox.store().write(|tx| backlog::bound(tx, "siem", 1, SystemClock.now())).unwrap();
+    sandbox.store().write(|tx| coalesce::bound(tx, "siem", 1, SystemClock.now())).unwrap();
     sandbox.store().keep_checkpoint().unwrap();
     for (what, query) in [
         ("a message that was given up", "SELECT count(*) FROM outbox WHERE state = 'dead'"),

@@ -6,12 +6,12 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use authdrift::clock::{Clock, FakeClock, SystemClock};
-use authdrift::delivery::target;
+use authdrift::delivery::{coalesce, enable, target};
 use authdrift::simulator::smtp::{Smtp, Stage};
 use authdrift::simulator::vendor::{Answer, Vendor};
 use authdrift::simulator::webhook::Webhook;
 use authdrift::store::outbox::Claimed;
-use authdrift::store::{backlog, outbox, receivers};
+use authdrift::store::{backlog, outbox};
 use chrono::TimeDelta;
 use tokio_util::sync::CancellationToken;
 
@@ -220,7 +220,7 @@ async fn what_a_receiver_never_got_comes_as_one_message_on_every_way_back() {
     line.keep("siem", 1, None);
     five(&line);
     line.deliver().await;
-    line.store.write(|tx| receivers::enable(tx, "siem", line.clock.now())).unwrap();
+    line.store.write(|tx| enable(tx, "siem", line.clock.now())).unwrap();
     line.deliver().await;
     assert_eq!((came(), line.state("siem").waiting), (5 + 2, 0), "enabled");
 
@@ -265,7 +265,7 @@ async fn what_somebody_began_to_send_is_never_folded() {
     let begun = begun.id.to_string();
     // Whoever began it was killed, and another process hears that the receiver is there again.
     line.clock.advance(TimeDelta::seconds(70));
-    line.store.write(|tx| backlog::fold_after_outage(tx, "siem", line.clock.now())).unwrap();
+    line.store.write(|tx| coalesce::after_outage(tx, "siem", line.clock.now())).unwrap();
     assert_eq!(line.states(), ["waiting", "folded", "folded", "folded", "folded", "waiting"]);
     line.deliver().await;
     assert_eq!((hook.requests().len(), line.state("siem").waiting), (2, 0));

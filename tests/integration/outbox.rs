@@ -1,8 +1,12 @@
 //! What waits: looked at, tried again, given up, folded after an outage, bounded and pruned.
 
 use authdrift::clock::{Clock, SystemClock};
+use authdrift::delivery::coalesce;
+use authdrift::history::Event;
+use authdrift::history::data::QueuedAlert;
+use authdrift::model::MessageId;
 use authdrift::simulator::webhook::Webhook;
-use authdrift::store::{StoreError, backlog, events, outbox};
+use authdrift::store::{StoreError, Transaction, backlog, events, outbox};
 use chrono::{DurationRound, TimeDelta};
 use serde_json::{Value, json};
 
@@ -22,7 +26,7 @@ impl Sandbox {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_is_looked_at_tried_again_and_given_up_and_the_history_agrees() {
     let sandbox = Sandbox::clerk_approved().await;
-    assert!(sandbox.run(&["outbox", "list"]).await.expect(0).out.contains("Nothing waits"));
+    assert!(sandbox.run(&["outbox", "list"]).await.expect(0).out.contains("No message waits"));
     sandbox.webhook.script(&[503, 503, 400]);
     sandbox.set_lifetime(3600);
     sandbox.check_one("prod", 10).await;
@@ -99,15 +103,20 @@ async fn a_message_of_a_newer_version_waits_is_given_up_and_dropped_and_nothing_
     sandbox
         .store()
         .write(|tx| -> Result<(), StoreError> {
-            tx.execute(
+            tx.unguarded().execute(
                 "INSERT INTO outbox (id, receiver, instance, alert, thread, subject, created_at, state, next_at, format, body)
                  SELECT ?1, receiver, instance, ?2, thread, 'News', created_at, 'waiting', ?3, format, body
                  FROM outbox WHERE state = 'waiting'",
                 (id, alert.to_string(), now.timestamp_millis()),
             )?;
-            let data = json!({ "message": id, "receiver": "siem", "content": outbox::content(tx, tx.last_insert_rowid())? });
+            let queued = QueuedAlert {
+                message: MessageId::from_text(id),
+                receiver: "siem".to_owned(),
+                content: outbox::content(tx, tx.unguarded().last_insert_rowid())?,
+                urgent: false,
+            };
             let instance = "clerk:prod".parse().unwrap();
-            events::append(tx, now, events::QUEUED, Some(&instance), data).map(drop)
+            events::append(tx, now, Some(&instance), &Event::AlertQueued(queued)).map(drop)
         })
         .unwrap();
 
@@ -133,7 +142,12 @@ async fn a_message_of_a_newer_version_waits_is_given_up_and_dropped_and_nothing_
     sandbox.run(&["outbox", "drop", id, "--reason", "x"]).await.expect(0);
     sandbox.check_one("prod", 10).await;
     let later = SystemClock.now() + TimeDelta::days(100);
-    sandbox.store().write(|tx| backlog::abandon(tx, &[], later).and_then(|()| backlog::prune(tx, later))).unwrap();
+    let (month, quarter) = (later - TimeDelta::days(30), later - TimeDelta::days(90));
+    let prune = |tx: &Transaction<'_>| {
+        backlog::abandon(tx, &[], quarter, later)?;
+        backlog::prune(tx, month, quarter, 100, later)
+    };
+    sandbox.store().write(prune).unwrap();
     assert!(!sandbox.states("siem").contains(&"dead".to_owned()));
     sandbox.run(&["verify"]).await.expect(0);
 }
@@ -197,7 +211,7 @@ async fn what_waits_is_bounded_and_what_is_done_is_pruned() {
         sandbox.check_one("prod", 10).await;
     }
     let now = SystemClock.now();
-    let bound = |most| sandbox.store().write(|tx| backlog::bound(tx, "siem", most, now)).unwrap();
+    let bound = |most| sandbox.store().write(|tx| coalesce::bound(tx, "siem", most, now)).unwrap();
     bound(3);
     assert_eq!(sandbox.waiting(), 3);
     bound(2);

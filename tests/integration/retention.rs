@@ -10,6 +10,8 @@ use authdrift::classify::Catalogue;
 use authdrift::clock::{Clock, FakeClock, SystemClock};
 use authdrift::config::{self, Sources};
 use authdrift::cycle::{Monitor, RunMode};
+use authdrift::history::Event;
+use authdrift::history::data::CheckedStore;
 use authdrift::provider::Limits;
 use authdrift::simulator::clerk;
 use authdrift::store::events;
@@ -104,7 +106,7 @@ impl Years {
         let at = self.clock.now();
         self.sandbox
             .store()
-            .write(|tx| events::append(tx, at, "store.checked", None, json!({ "sound": true })))
+            .write(|tx| events::append(tx, at, None, &Event::StoreChecked(CheckedStore { sound: true })))
             .unwrap();
     }
 

@@ -1,6 +1,8 @@
 //! Write access to the database neither gets a message sent nor keeps one from being sent.
 
 use authdrift::clock::{Clock, SystemClock};
+use authdrift::history::Event;
+use authdrift::history::data::CheckedStore;
 use authdrift::store::events;
 use serde_json::{Value, json};
 
@@ -197,7 +199,10 @@ async fn t4_what_ended_stays_ended_when_the_clock_is_set_back_and_a_check_tells_
     sandbox.check().await.expect(0);
     // Two hours pass: the approval ends. Then the clock is set back to where it was.
     let later = SystemClock.now() + chrono::TimeDelta::hours(2);
-    sandbox.store().write(|tx| events::append(tx, later, "store.checked", None, json!({ "sound": true }))).unwrap();
+    sandbox
+        .store()
+        .write(|tx| events::append(tx, later, None, &Event::StoreChecked(CheckedStore { sound: true })))
+        .unwrap();
     sandbox.check().await.expect(10);
     sandbox.check().await.expect(10);
     let told = types(&sandbox);

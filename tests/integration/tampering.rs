@@ -5,6 +5,7 @@ use std::io::{Read, Seek, SeekFrom, Write};
 use std::process::{Command, Stdio};
 
 use authdrift::clock::{Clock, SystemClock};
+use authdrift::history::Event;
 use authdrift::simulator::fault::Fault;
 use authdrift::store::{Transaction, events};
 use serde_json::{Value, json};
@@ -144,8 +145,8 @@ async fn t4_what_is_edited_before_a_checkpoint_or_in_it_decides_nothing_and_does
     let sandbox = Sandbox::clerk_approved().await;
     let now = SystemClock.now();
     let store = sandbox.store();
-    let many =
-        |tx: &Transaction<'_>| (0..500).try_for_each(|_| events::append(tx, now, "a.b", None, json!({})).map(drop));
+    let event = Event::Unknown { kind: "a.b".to_owned(), data: json!({}) };
+    let many = |tx: &Transaction<'_>| (0..500).try_for_each(|_| events::append(tx, now, None, &event).map(drop));
     store.write(many).unwrap();
     drop(store);
     assert_eq!(sandbox.count("SELECT count(*) FROM history_checkpoint"), 1, "so much is not walked each time");

@@ -1,59 +1,55 @@
 //! `authdrift outbox`: what waits, what was given up, and what to do about it.
 
 use std::io::Write;
-use std::path::Path;
 
 use chrono::{DateTime, Utc};
-use clap::{ArgGroup, Args, Subcommand};
+use clap::{ArgGroup, Args};
 use serde_json::{Value, json};
 
-use crate::cli::CliError;
-use crate::cli::after_commit::AfterCommit;
 use crate::cli::alerts::receivers;
-use crate::cli::command::RunCommand;
-use crate::cli::context::Context;
-use crate::cli::did_you_mean::did_you_mean;
-use crate::cli::output::{BOLD, Columns, PLAIN, count, time, write_json};
-use crate::cli::user::current_user;
+use crate::cli::command::command_group;
+use crate::cli::options::{Actor, reason};
+use crate::cli::output::{BOLD, Columns, PLAIN, merged, time, write_json};
+use crate::cli::{AfterCommit, CliError, ConfiguredCommand, Context};
 use crate::clock::written;
 use crate::delivery::Delivery;
 use crate::exit::Exit;
 use crate::message::text;
-use crate::model::display_safe;
+use crate::model::{counted, display_safe};
 use crate::store::backlog::{self, QueuedMessage};
 use crate::store::{StoreError, Transaction};
 
-/// Show, retry or drop messages that wait or were given up
-#[derive(Debug, Subcommand)]
-#[command(after_help = "\
+command_group! {
+    /// Show, retry or drop messages that wait or were given up
+    #[command(after_help = "\
 A message waits until its receiver accepts it. It is given up when the receiver refuses it for good, \
-or after about three days. After an outage, more than three messages about one instance that were \
-never tried are sent as one message. Delivered messages are kept for 30 days, those given up for 90. \
-The history records who retried or dropped a message.
+or after about three days. Delivered messages are kept for 30 days, those given up for 90. The history \
+records who retried or dropped a message.
 
 Examples:
   authdrift outbox list
   authdrift outbox show msg_0198…
   authdrift outbox retry --receiver siem
   authdrift outbox drop msg_0198… --reason \"the ticket is closed\"")]
-pub(crate) enum OutboxCommand {
-    /// List messages that wait or were given up
-    List(OutboxListOptions),
-    /// Show a message: its text, its tries and their outcome
-    Show(OutboxShowOptions),
-    /// Try messages again now, with all tries left
-    Retry(OutboxRetryOptions),
-    /// Give a message up; it can still be shown
-    Drop(OutboxDropOptions),
+    OutboxCommand {
+        /// List messages that wait or were given up
+        List(OutboxListOptions),
+        /// Show a message: its text, its tries and their outcome
+        Show(OutboxShowOptions),
+        /// Try messages again now, with all tries left
+        Retry(OutboxRetryOptions),
+        /// Give a message up; `show` still shows it
+        Drop(OutboxDropOptions),
+    }
 }
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  authdrift outbox list
-  authdrift outbox list --all --json")]
+  authdrift outbox list              messages that wait or were given up
+  authdrift outbox list --all --json every message, for a program")]
 pub(crate) struct OutboxListOptions {
-    /// Also messages that were delivered, or folded into another one
+    /// Include messages that were delivered, or folded into another one
     #[arg(long)]
     all: bool,
     /// Print JSON
@@ -66,7 +62,7 @@ pub(crate) struct OutboxListOptions {
 Example:
   authdrift outbox show msg_0198…")]
 pub(crate) struct OutboxShowOptions {
-    /// The message, msg_…, of which a unique beginning is enough
+    /// The message: msg_…, or a unique beginning
     #[arg(value_name = "ID")]
     id: String,
     /// Print JSON
@@ -91,12 +87,11 @@ pub(crate) struct OutboxRetryOptions {
     /// All messages to this receiver that wait or were given up
     #[arg(long, value_name = "NAME")]
     receiver: Option<String>,
-    /// Only messages that were given up; of all receivers, unless one is named
+    /// Only messages that were given up, of all receivers or of --receiver
     #[arg(long)]
     dead: bool,
-    /// In whose name [default: the user and the machine]
-    #[arg(long = "as", value_name = "NAME")]
-    name: Option<String>,
+    #[command(flatten)]
+    by: Actor,
 }
 
 #[derive(Debug, Args)]
@@ -104,67 +99,56 @@ pub(crate) struct OutboxRetryOptions {
 Example:
   authdrift outbox drop msg_0198… --reason \"the ticket is closed\"")]
 pub(crate) struct OutboxDropOptions {
-    /// The message, msg_…, of which a unique beginning is enough
+    /// The message: msg_…, or a unique beginning
     #[arg(value_name = "ID")]
     id: String,
     /// Why
     #[arg(long, value_name = "TEXT")]
     reason: String,
-    /// In whose name [default: the user and the machine]
-    #[arg(long = "as", value_name = "NAME")]
-    name: Option<String>,
+    #[command(flatten)]
+    by: Actor,
 }
 
-impl RunCommand for OutboxCommand {
-    async fn run(&self, config: Option<&Path>, out: &mut dyn Write) -> Result<Exit, CliError> {
-        let context = &Context::load(config)?;
-        match self {
-            OutboxCommand::List(options) => list(context, options, out),
-            OutboxCommand::Show(options) => show(context, options, out),
-            OutboxCommand::Retry(options) => retry(context, options, out).await,
-            OutboxCommand::Drop(options) => drop_one(context, options, out),
+impl ConfiguredCommand for OutboxListOptions {
+    async fn run_with(&self, context: &Context, out: &mut dyn Write) -> Result<Exit, CliError> {
+        let now = context.clock.now();
+        let messages = context.store_to_read()?.read(|tx| backlog::list(tx, self.all))?;
+        if self.json {
+            let messages: Vec<Value> = messages.iter().map(as_json).collect();
+            write_json(out, &json!({ "messages": messages }))?;
+            return Ok(Exit::Ok);
         }
+        if messages.is_empty() {
+            writeln!(out, "No message waits or was given up.")?;
+            return Ok(Exit::Ok);
+        }
+        let mut columns = Columns::new(0);
+        columns.row(BOLD, ["MESSAGE", "RECEIVER", "STATE", "TRIES", "NEXT", "MADE", "SUBJECT"]);
+        for kept in &messages {
+            let next = if kept.state == "waiting" { time(kept.next_at, now) } else { "-".to_owned() };
+            columns.row(
+                PLAIN,
+                [
+                    display_safe(kept.id.as_str()),
+                    display_safe(&kept.receiver),
+                    state_words(&kept.state).to_owned(),
+                    kept.attempts.to_string(),
+                    next,
+                    time(kept.created_at, now),
+                    display_safe(&kept.subject),
+                ],
+            );
+        }
+        columns.write(out)?;
+        let unreadable = messages.iter().filter(|kept| kept.alert.is_err()).count();
+        if unreadable > 0 {
+            writeln!(out, "\nThis version of the program cannot read {}: {NEWER}.", counted(unreadable, "message"))?;
+        }
+        Ok(Exit::Ok)
     }
 }
 
-fn list(context: &Context, options: &OutboxListOptions, out: &mut dyn Write) -> Result<Exit, CliError> {
-    let now = context.clock.now();
-    let messages = context.store_to_read()?.read(|tx| backlog::list(tx, options.all))?;
-    if options.json {
-        let messages: Vec<Value> = messages.iter().map(as_json).collect();
-        write_json(out, &json!({ "messages": messages }))?;
-        return Ok(Exit::Ok);
-    }
-    if messages.is_empty() {
-        writeln!(out, "Nothing waits, and nothing was given up.")?;
-        return Ok(Exit::Ok);
-    }
-    let mut columns = Columns::new(0);
-    columns.row(BOLD, ["MESSAGE", "RECEIVER", "STATE", "TRIES", "NEXT", "MADE", "SUBJECT"]);
-    for kept in &messages {
-        let next = if kept.state == "waiting" { time(kept.next_at, now) } else { "-".to_owned() };
-        columns.row(
-            PLAIN,
-            [
-                display_safe(kept.id.as_str()),
-                display_safe(&kept.receiver),
-                state_words(&kept.state).to_owned(),
-                kept.attempts.to_string(),
-                next,
-                time(kept.created_at, now),
-                display_safe(&kept.subject),
-            ],
-        );
-    }
-    columns.write(out)?;
-    let unreadable = messages.iter().filter(|kept| kept.alert.is_err()).count();
-    if unreadable > 0 {
-        writeln!(out, "\nThis version of the program cannot read {}: {NEWER}.", count(unreadable, "message"))?;
-    }
-    Ok(Exit::Ok)
-}
-
-/// What becomes of a message that cannot be read.
+/// The way out for a message that cannot be read.
 const NEWER: &str = "it is sent by the version that wrote it, or given up with `authdrift outbox drop`";
 
 fn state_words(state: &str) -> &'static str {
@@ -186,41 +170,39 @@ fn as_json(kept: &QueuedMessage) -> Value {
     })
 }
 
-fn show(context: &Context, options: &OutboxShowOptions, out: &mut dyn Write) -> Result<Exit, CliError> {
-    let kept = context.store_to_read()?.read(|tx| one(tx, &options.id))?;
-    if options.json {
-        let mut value = as_json(&kept);
-        if let Some(fields) = value.as_object_mut() {
-            fields.insert("alert".to_owned(), serde_json::to_value(kept.alert.as_ref().ok())?);
-        }
-        write_json(out, &value)?;
-        return Ok(Exit::Ok);
-    }
-    let now = context.clock.now();
-    let mut columns = Columns::new(0);
-    let mut fact = |label: &str, text: String| columns.row(PLAIN, [label.to_owned(), text]);
-    fact("Message", display_safe(kept.id.as_str()));
-    fact("To", display_safe(&kept.receiver));
-    fact("Made", written(kept.created_at));
-    fact("State", state_line(&kept, now));
-    if !kept.last_outcome.is_empty() {
-        fact("Last outcome", display_safe(&kept.last_outcome));
-    }
-    fact("Subject", display_safe(&kept.subject));
-    columns.write(out)?;
-    writeln!(out)?;
-    let alert = match &kept.alert {
-        Ok(alert) => alert,
-        Err(reason) => {
-            let reason = display_safe(reason);
-            writeln!(out, "This version of the program cannot read the message ({reason}): {NEWER}.")?;
+impl ConfiguredCommand for OutboxShowOptions {
+    async fn run_with(&self, context: &Context, out: &mut dyn Write) -> Result<Exit, CliError> {
+        let kept = context.store_to_read()?.read(|tx| one(tx, &self.id))?;
+        if self.json {
+            write_json(out, &merged(as_json(&kept), json!({ "alert": kept.alert.as_ref().ok() })))?;
             return Ok(Exit::Ok);
         }
-    };
-    let text = text::render(alert)
-        .map_err(|error| CliError::new(Exit::Internal, format!("cannot write the message as text: {error}")))?;
-    writeln!(out, "{}", text.trim_end())?;
-    Ok(Exit::Ok)
+        let now = context.clock.now();
+        let mut columns = Columns::new(0);
+        let mut fact = |label: &str, text: String| columns.row(PLAIN, [label.to_owned(), text]);
+        fact("Message", display_safe(kept.id.as_str()));
+        fact("To", display_safe(&kept.receiver));
+        fact("Made", written(kept.created_at));
+        fact("State", state_line(&kept, now));
+        if !kept.last_outcome.is_empty() {
+            fact("Last outcome", display_safe(&kept.last_outcome));
+        }
+        fact("Subject", display_safe(&kept.subject));
+        columns.write(out)?;
+        writeln!(out)?;
+        let alert = match &kept.alert {
+            Ok(alert) => alert,
+            Err(reason) => {
+                let reason = display_safe(reason);
+                writeln!(out, "This version of the program cannot read the message ({reason}): {NEWER}.")?;
+                return Ok(Exit::Ok);
+            }
+        };
+        let text = text::render(alert)
+            .map_err(|error| CliError::new(Exit::Internal, format!("cannot write the message as text: {error}")))?;
+        writeln!(out, "{}", text.trim_end())?;
+        Ok(Exit::Ok)
+    }
 }
 
 fn state_line(kept: &QueuedMessage, now: DateTime<Utc>) -> String {
@@ -236,88 +218,87 @@ fn state_line(kept: &QueuedMessage, now: DateTime<Utc>) -> String {
     }
 }
 
-async fn retry(context: &Context, options: &OutboxRetryOptions, out: &mut dyn Write) -> Result<Exit, CliError> {
-    let now = context.clock.now();
-    let store = context.existing_store()?;
-    let delivery = Delivery::new(&store, &context.clock, &context.config.receivers)?;
-    let by = options.name.clone().unwrap_or_else(current_user);
-    if let Some(name) = &options.receiver {
-        receivers::find(context, name)?;
-    }
-    let (retried, gone) = store.write(|tx| -> Result<_, CliError> {
-        let messages = match &options.id {
-            Some(id) => vec![one(tx, id)?],
-            None => backlog::list(tx, false)?
-                .into_iter()
-                .filter(|kept| options.receiver.as_ref().is_none_or(|receiver| kept.receiver == *receiver))
-                .filter(|kept| !options.dead || kept.state == "dead")
-                // It would be given up again.
-                .filter(|kept| kept.alert.is_ok())
-                .collect(),
-        };
-        let (mut retried, mut gone) = (0, Vec::new());
-        for kept in messages {
-            // A message that is being sent gets its answer first.
-            if kept.claimed_to > now && options.id.is_none() {
-                continue;
-            }
-            check_open(&kept, now)?;
-            match check_receiver(context, &kept) {
-                // A message to a receiver that is gone does not stop the others.
-                Err(error) if options.id.is_none() => {
-                    gone.push(error.message);
+impl ConfiguredCommand for OutboxRetryOptions {
+    async fn run_with(&self, context: &Context, out: &mut dyn Write) -> Result<Exit, CliError> {
+        let now = context.clock.now();
+        let store = context.existing_store()?;
+        let delivery = Delivery::new(&store, &context.clock, &context.config.receivers)?;
+        let by = self.by.name();
+        if let Some(name) = &self.receiver {
+            receivers::find(context, name)?;
+        }
+        let (retried, gone) = store.write(|tx| -> Result<_, CliError> {
+            let messages = match &self.id {
+                Some(id) => vec![one(tx, id)?],
+                None => backlog::list(tx, false)?
+                    .into_iter()
+                    .filter(|kept| self.receiver.as_ref().is_none_or(|receiver| kept.receiver == *receiver))
+                    .filter(|kept| !self.dead || kept.state == "dead")
+                    // It would be given up again.
+                    .filter(|kept| kept.alert.is_ok())
+                    .collect(),
+            };
+            let (mut retried, mut gone) = (0, Vec::new());
+            for kept in messages {
+                // A message that is being sent gets its answer first.
+                if kept.claimed_to > now && self.id.is_none() {
                     continue;
                 }
-                checked => checked?,
+                check_open(&kept, now)?;
+                match check_receiver(context, &kept) {
+                    // A message to a receiver that is gone does not stop the others.
+                    Err(error) if self.id.is_none() => {
+                        gone.push(error.message);
+                        continue;
+                    }
+                    checked => checked?,
+                }
+                if let Err(reason) = &kept.alert {
+                    let (id, reason) = (display_safe(kept.id.as_str()), display_safe(reason));
+                    let message =
+                        format!("this version of the program cannot read {id}, so it cannot send it: {reason}");
+                    return Err(CliError::new(Exit::Usage, message).with_help(NEWER));
+                }
+                backlog::retry(tx, &kept, &by, now)?;
+                retried += 1;
             }
-            if let Err(reason) = &kept.alert {
-                let (id, reason) = (display_safe(kept.id.as_str()), display_safe(reason));
-                let message = format!("this version of the program cannot read {id}, so it cannot send it: {reason}");
-                return Err(CliError::new(Exit::Usage, message).with_help(NEWER));
-            }
-            backlog::retry(tx, &kept, &by, now)?;
-            retried += 1;
+            Ok((retried, gone))
+        })?;
+        for reason in &gone {
+            writeln!(out, "Skipped: {reason}")?;
         }
-        Ok((retried, gone))
-    })?;
-    for reason in &gone {
-        writeln!(out, "Left alone: {reason}")?;
+        if retried == 0 {
+            writeln!(out, "Nothing to try again.")?;
+            return Ok(Exit::Ok);
+        }
+        let retried = counted(retried, "message");
+        let mut after = AfterCommit::of(format!("{retried} will be tried again"));
+        after.print(out, format_args!("{retried} will be tried again now."));
+        after.deliver(&delivery, &store).await;
+        after.end(Exit::Ok)
     }
-    if retried == 0 {
-        writeln!(out, "Nothing to try again.")?;
-        return Ok(Exit::Ok);
-    }
-    let retried = count(retried, "message");
-    let mut after = AfterCommit::of(format!("{retried} will be tried again"));
-    after.then(writeln!(out, "{retried} will be tried again now."));
-    after.then(out.flush());
-    after.then(delivery.deliver().await);
-    after.then(store.finished());
-    after.end(Exit::Ok)
 }
 
-fn drop_one(context: &Context, options: &OutboxDropOptions, out: &mut dyn Write) -> Result<Exit, CliError> {
-    let now = context.clock.now();
-    let reason = options.reason.trim();
-    if reason.is_empty() {
-        return Err(CliError::new(Exit::Usage, "it needs a reason: say why with --reason"));
+impl ConfiguredCommand for OutboxDropOptions {
+    async fn run_with(&self, context: &Context, out: &mut dyn Write) -> Result<Exit, CliError> {
+        let now = context.clock.now();
+        let reason = reason(&self.reason, "it")?;
+        let by = self.by.name();
+        let store = context.existing_store()?;
+        let id = store.write(|tx| -> Result<_, CliError> {
+            let kept = one(tx, &self.id)?;
+            check_open(&kept, now)?;
+            backlog::give_up(tx, &kept, &by, reason, now)?;
+            Ok(kept.id)
+        })?;
+        let mut after = AfterCommit::of(format!("{id} is given up"));
+        after.print(out, format_args!("{id} is given up. To see it: authdrift outbox show {id}"));
+        after.then(store.finished());
+        after.end(Exit::Ok)
     }
-    let by = options.name.clone().unwrap_or_else(current_user);
-    let store = context.existing_store()?;
-    let id = store.write(|tx| -> Result<_, CliError> {
-        let kept = one(tx, &options.id)?;
-        check_open(&kept, now)?;
-        backlog::give_up(tx, &kept, &by, reason, now)?;
-        Ok(kept.id)
-    })?;
-    let mut after = AfterCommit::of(format!("{id} is given up"));
-    after.then(writeln!(out, "{id} is given up. It stays to be looked at: authdrift outbox show {id}"));
-    after.then(out.flush());
-    after.then(store.finished());
-    after.end(Exit::Ok)
 }
 
-/// Whether anything can be done about a message.
+/// Refuses a message that is done or being sent.
 fn check_open(kept: &QueuedMessage, now: DateTime<Utc>) -> Result<(), CliError> {
     let id = display_safe(kept.id.as_str());
     if !matches!(kept.state.as_str(), "waiting" | "dead") {
@@ -343,7 +324,7 @@ fn check_receiver(context: &Context, kept: &QueuedMessage) -> Result<(), CliErro
         .with_help(format!("give the receiver its name back, or `authdrift outbox drop {id}`")))
 }
 
-/// The message of that id, of which a unique beginning is enough.
+/// The message with this id or unique beginning.
 fn one(tx: &Transaction<'_>, id: &str) -> Result<QueuedMessage, CliError> {
     let found: Result<Vec<QueuedMessage>, StoreError> = backlog::find(tx, id);
     let mut found = found?.into_iter();
@@ -351,9 +332,8 @@ fn one(tx: &Transaction<'_>, id: &str) -> Result<QueuedMessage, CliError> {
         (Some(kept), None) => Ok(kept),
         (None, _) => {
             let kept = backlog::list(tx, true)?;
-            let meant = did_you_mean(id, kept.iter().map(|kept| kept.id.as_str()));
-            let message = format!("there is no message '{}'{meant}", display_safe(id));
-            let error = CliError::new(Exit::Usage, message).with_code("unknown-message");
+            let ids = kept.iter().map(|kept| kept.id.as_str());
+            let error = CliError::unknown("there is no message", id, ids).with_code("unknown-message");
             Err(error.with_help("`authdrift outbox list --all` lists them"))
         }
         (Some(_), Some(_)) => Err(CliError::ambiguous_id(id)),

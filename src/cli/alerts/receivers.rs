@@ -1,21 +1,18 @@
 //! `authdrift receivers`: who is told, how that goes, and whether it would work.
 
 use std::io::Write;
-use std::path::Path;
 
 use chrono::{DateTime, Utc};
-use clap::{Args, Subcommand, ValueEnum};
+use clap::Args;
 use serde_json::{Value, json};
 
-use crate::cli::CliError;
-use crate::cli::after_commit::AfterCommit;
-use crate::cli::command::RunCommand;
-use crate::cli::context::Context;
-use crate::cli::did_you_mean::did_you_mean;
-use crate::cli::output::{BOLD, Columns, PLAIN, time, write_json};
+use crate::cli::command::command_group;
+use crate::cli::options::word;
+use crate::cli::output::{BOLD, Columns, PLAIN, merged, time, write_json};
+use crate::cli::{AfterCommit, CliError, ConfiguredCommand, Context};
 use crate::clock::written;
 use crate::config::{Filter, Receiver, ReceiverKind};
-use crate::delivery::target;
+use crate::delivery::{self, target};
 use crate::exit::Exit;
 use crate::host::hostname;
 use crate::message::sample::{SampleKind, sample};
@@ -27,26 +24,27 @@ use crate::store::outbox::{self, ReceiverState};
 use crate::store::receivers::{self, ReceiverHealth};
 use crate::store::{Store, StoreError, events};
 
-/// Show, test and enable receivers
-#[derive(Debug, Subcommand)]
-#[command(after_help = "\
+command_group! {
+    /// Show, test and enable receivers
+    #[command(after_help = "\
 Examples:
   authdrift receivers list
   authdrift receivers test siem
   authdrift receivers enable siem")]
-pub(crate) enum ReceiversCommand {
-    /// Show every receiver: its filter, its health and the messages that wait for it
-    List(ReceiversListOptions),
-    /// Send a sample to one receiver and show what it answers
-    Test(ReceiversTestOptions),
-    /// Enable a receiver that was disabled, or that pauses after failures
-    Enable(ReceiversEnableOptions),
+    ReceiversCommand {
+        /// Show every receiver: its filter, its health and the messages that wait for it
+        List(ReceiversListOptions),
+        /// Send a sample to one receiver and show what it answers
+        Test(ReceiversTestOptions),
+        /// Enable a receiver that was disabled, or that pauses after failures
+        Enable(ReceiversEnableOptions),
+    }
 }
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  authdrift receivers list         with the public keys of those that have one
+  authdrift receivers list         also the public keys of webhooks
   authdrift receivers list --json  for a program")]
 pub(crate) struct ReceiversListOptions {
     /// Print JSON
@@ -57,52 +55,32 @@ pub(crate) struct ReceiversListOptions {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  authdrift receivers test security                 two settings that drifted
-  authdrift receivers test on-call --kind reverted  ends what the first began
-  authdrift receivers test siem --kind blind
+  authdrift receivers test security                 a drift of two settings
+  authdrift receivers test on-call --kind reverted  the end of that drift
+  authdrift receivers test siem --kind blind        a blind section
 
-The sample is marked as one, sent once and not recorded. Filters do not apply to it. Exit codes: 0 accepted, 74 not.")]
+The message is marked as a sample, sent once and not recorded. Filters do not apply to it.
+
+Exit codes: 0 accepted, 74 not")]
 pub(crate) struct ReceiversTestOptions {
-    /// The receiver's name in the configuration
+    /// The name of the receiver in the configuration
     #[arg(value_name = "NAME")]
     name: String,
-    /// The event that the sample reports
-    #[arg(long, value_name = "KIND", default_value = "drift")]
-    kind: Sample,
-}
-
-/// What a sample tells.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Sample {
-    /// Two settings drifted.
-    Drift,
-    /// They are back at the approved values.
-    Reverted,
-    /// A section cannot be read.
-    Blind,
-}
-
-impl From<Sample> for SampleKind {
-    fn from(sample: Sample) -> Self {
-        match sample {
-            Sample::Drift => Self::Drift,
-            Sample::Reverted => Self::Reverted,
-            Sample::Blind => Self::Blind,
-        }
-    }
+    /// The event that the sample reports: a drift, its end, or a section that cannot be read
+    #[arg(long, value_name = "KIND", default_value = "drift", value_parser = word(&SampleKind::ALL, SampleKind::as_str))]
+    kind: SampleKind,
 }
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Example:
-  authdrift receivers enable siem  what waits for it is sent at once")]
+  authdrift receivers enable siem  its waiting messages are sent at once")]
 pub(crate) struct ReceiversEnableOptions {
-    /// The receiver's name in the configuration
+    /// The name of the receiver in the configuration
     #[arg(value_name = "NAME")]
     name: String,
 }
 
-/// How one receiver stands.
 struct ReceiverLine<'a> {
     receiver: &'a Receiver,
     state: ReceiverState,
@@ -111,111 +89,117 @@ struct ReceiverLine<'a> {
     keys: Vec<Result<String, String>>,
 }
 
-impl RunCommand for ReceiversCommand {
-    async fn run(&self, config: Option<&Path>, out: &mut dyn Write) -> Result<Exit, CliError> {
-        let context = &Context::load(config)?;
-        match self {
-            Self::List(options) => list(context, options, out),
-            Self::Test(options) => test(context, options, out).await,
-            Self::Enable(options) => enable(context, options, out),
-        }
+impl ReceiverLine<'_> {
+    fn as_json(&self, now: DateTime<Utc>) -> Value {
+        let filter = &self.receiver.filter;
+        let keys: Vec<&String> = self.keys.iter().filter_map(|key| key.as_ref().ok()).collect();
+        let configured = json!({
+            "kind": self.receiver.kind.as_str(), "min_severity": filter.min_severity, "instances": filter.instances,
+            "categories": filter.categories, "public_keys": keys,
+        });
+        merged(as_json(self.receiver, &self.state, &self.health, now), configured)
     }
 }
 
-fn list(context: &Context, options: &ReceiversListOptions, out: &mut dyn Write) -> Result<Exit, CliError> {
-    let store = match context.config.store.exists() {
-        true => Some(context.store_to_read()?),
-        false => None,
-    };
-    let mut lines = Vec::new();
-    for receiver in &context.config.receivers {
-        let (state, health) = match &store {
-            Some(store) => store.read(|tx| -> Result<_, StoreError> {
-                let state = outbox::receiver_state(tx, &receiver.name)?;
-                Ok((state, receivers::health(tx, &receiver.name, &target(receiver))?))
-            })?,
-            None => Default::default(),
+impl ConfiguredCommand for ReceiversListOptions {
+    async fn run_with(&self, context: &Context, out: &mut dyn Write) -> Result<Exit, CliError> {
+        let store = match context.config.store.exists() {
+            true => Some(context.store_to_read()?),
+            false => None,
         };
-        lines.push(ReceiverLine { receiver, state, health, keys: public_keys(&receiver.kind) });
-    }
-    let now = context.clock.now();
-    if options.json {
-        let rows: Vec<Value> = lines.iter().map(|line| as_json(line, now)).collect();
-        write_json(out, &json!({ "receivers": rows }))?;
-        return Ok(Exit::Ok);
-    }
-    if lines.is_empty() {
-        writeln!(out, "No receiver is configured: nobody is told. config.example.toml shows every kind.")?;
-        return Ok(Exit::Ok);
-    }
-    let mut columns = Columns::new(0);
-    columns.row(BOLD, ["RECEIVER", "KIND", "WANTS", "STATE", "LAST DELIVERY", "WAITING", "FAILED"]);
-    for line in &lines {
-        let last = line.state.last_delivery.as_ref();
-        columns.row(
-            PLAIN,
-            [
-                line.receiver.name.clone(),
-                line.receiver.kind.as_str().to_owned(),
-                wants(&line.receiver.filter),
-                state_words(&line.health, now),
-                last.map_or("never".to_owned(), |(at, _)| time(*at, now)),
-                line.state.waiting.to_string(),
-                line.state.dead.to_string(),
-            ],
-        );
-    }
-    columns.write(out)?;
-    for line in &lines {
-        let name = &line.receiver.name;
-        for key in &line.keys {
-            match key {
-                Ok(key) => writeln!(out, "{name} signs with the private half of {key}")?,
-                Err(reason) => writeln!(out, "{name}: {reason}")?,
+        let mut lines = Vec::new();
+        for receiver in &context.config.receivers {
+            let (state, health) = match &store {
+                Some(store) => store.read(|tx| -> Result<_, StoreError> {
+                    let state = outbox::receiver_state(tx, &receiver.name)?;
+                    Ok((state, receivers::health(tx, &receiver.name, &target(receiver))?))
+                })?,
+                None => Default::default(),
+            };
+            lines.push(ReceiverLine { receiver, state, health, keys: public_keys(&receiver.kind) });
+        }
+        let now = context.clock.now();
+        if self.json {
+            let rows: Vec<Value> = lines.iter().map(|line| line.as_json(now)).collect();
+            write_json(out, &json!({ "receivers": rows }))?;
+            return Ok(Exit::Ok);
+        }
+        if lines.is_empty() {
+            writeln!(out, "No receiver is configured, so no alert is sent. config.example.toml shows every kind.")?;
+            return Ok(Exit::Ok);
+        }
+        let mut columns = Columns::new(0);
+        columns.row(BOLD, ["RECEIVER", "KIND", "WANTS", "STATE", "LAST DELIVERY", "WAITING", "FAILED"]);
+        for line in &lines {
+            let last = line.state.last_delivery.as_ref();
+            columns.row(
+                PLAIN,
+                [
+                    line.receiver.name.clone(),
+                    line.receiver.kind.as_str().to_owned(),
+                    wants(&line.receiver.filter),
+                    state_words(&line.health, now),
+                    last.map_or("never".to_owned(), |(at, _)| time(*at, now)),
+                    line.state.waiting.to_string(),
+                    line.state.dead.to_string(),
+                ],
+            );
+        }
+        columns.write(out)?;
+        for line in &lines {
+            let name = &line.receiver.name;
+            for key in &line.keys {
+                match key {
+                    Ok(key) => writeln!(out, "{name} signs with the private half of {key}")?,
+                    Err(reason) => writeln!(out, "{name}: {reason}")?,
+                }
+            }
+            if let Some((_, reason)) = &line.health.disabled {
+                writeln!(
+                    out,
+                    "{name} answered '{}' and gets nothing until its configuration changes or `authdrift receivers enable {name}`",
+                    display_safe(reason)
+                )?;
+            } else if let Some(trouble) = &line.state.trouble {
+                writeln!(out, "{name}: {}", display_safe_sentence(trouble))?;
             }
         }
-        if let Some((_, reason)) = &line.health.disabled {
-            writeln!(
-                out,
-                "{name} said '{}' and gets nothing until its configuration changes or `authdrift receivers enable {name}`",
-                display_safe(reason)
-            )?;
-        } else if let Some(trouble) = &line.state.trouble {
-            writeln!(out, "{name}: {}", display_safe_sentence(trouble))?;
-        }
-    }
-    Ok(Exit::Ok)
-}
-
-async fn test(context: &Context, options: &ReceiversTestOptions, out: &mut dyn Write) -> Result<Exit, CliError> {
-    let receiver = find(context, &options.name)?;
-    let refused = |reason: &str, help: &str| {
-        let text = format!("receiver '{}' did not take the sample: {reason}", receiver.name);
-        Err(CliError::new(Exit::Io, text).with_help(help))
-    };
-    let (id, attempt) = send_sample(context, receiver, options.kind.into()).await?;
-    match attempt {
-        Attempt::Delivered(answer) => {
-            writeln!(out, "'{}' took the sample {id}: {answer}", receiver.name)?;
-            if matches!(receiver.kind, ReceiverKind::Teams(_)) {
-                writeln!(out, "That means only that Teams queued it: look whether it appears in the channel.")?;
-            }
-            Ok(Exit::Ok)
-        }
-        Attempt::Transient(reason, _) | Attempt::RateLimited(reason, _) | Attempt::PartiallyDelivered(reason, _) => {
-            refused(&reason, "an alert would be tried again for three days")
-        }
-        Attempt::Permanent(reason) => refused(&reason, "an alert would be given up: fix the receiver's configuration"),
-        Attempt::Disabled(reason) => {
-            refused(&reason, "after that nothing would be sent any more: make a new address there")
-        }
+        Ok(Exit::Ok)
     }
 }
 
-/// Sends one sample to `receiver`, and answers what it was called and what came of it. Nothing is kept.
-///
-/// # Errors
-/// The receiver cannot be prepared.
+impl ConfiguredCommand for ReceiversTestOptions {
+    async fn run_with(&self, context: &Context, out: &mut dyn Write) -> Result<Exit, CliError> {
+        let receiver = find(context, &self.name)?;
+        let refused = |reason: &str, help: &str| {
+            let text = format!("receiver '{}' did not take the sample: {reason}", receiver.name);
+            Err(CliError::new(Exit::Io, text).with_help(help))
+        };
+        let (id, attempt) = send_sample(context, receiver, self.kind).await?;
+        match attempt {
+            Attempt::Delivered(answer) => {
+                writeln!(out, "'{}' took the sample {id}: {answer}", receiver.name)?;
+                if matches!(receiver.kind, ReceiverKind::Teams(_)) {
+                    writeln!(out, "That means only that Teams queued it: look whether it appears in the channel.")?;
+                }
+                Ok(Exit::Ok)
+            }
+            Attempt::Transient(reason, _)
+            | Attempt::RateLimited(reason, _)
+            | Attempt::PartiallyDelivered(reason, _) => {
+                refused(&reason, "an alert would be tried again for three days")
+            }
+            Attempt::Permanent(reason) => {
+                refused(&reason, "an alert would be given up: fix the receiver's configuration")
+            }
+            Attempt::Disabled(reason) => {
+                refused(&reason, "after that nothing would be sent any more: make a new address there")
+            }
+        }
+    }
+}
+
+/// Sends a sample to `receiver` and returns its id and the outcome. Nothing is recorded.
 pub(in crate::cli) async fn send_sample(
     context: &Context,
     receiver: &Receiver,
@@ -228,20 +212,21 @@ pub(in crate::cli) async fn send_sample(
     Ok((message.id, attempt))
 }
 
-fn enable(context: &Context, options: &ReceiversEnableOptions, out: &mut dyn Write) -> Result<Exit, CliError> {
-    let receiver = find(context, &options.name)?;
-    let store = context.existing_store()?;
-    let now = context.clock.now();
-    let (forgotten, state) = store.write(|tx| -> Result<_, StoreError> {
-        let forgotten = receivers::enable(tx, &receiver.name, now)?;
-        Ok((forgotten, outbox::receiver_state(tx, &receiver.name)?))
-    })?;
-    let was = if forgotten { "is tried again" } else { "was not disabled" };
-    let mut after = AfterCommit::of(format!("'{}' {was}", receiver.name));
-    after.then(writeln!(out, "'{}' {was}; {} for it.", receiver.name, waits(state.waiting)));
-    after.then(out.flush());
-    after.then(store.finished());
-    after.end(Exit::Ok)
+impl ConfiguredCommand for ReceiversEnableOptions {
+    async fn run_with(&self, context: &Context, out: &mut dyn Write) -> Result<Exit, CliError> {
+        let receiver = find(context, &self.name)?;
+        let store = context.existing_store()?;
+        let now = context.clock.now();
+        let (forgotten, state) = store.write(|tx| -> Result<_, StoreError> {
+            let forgotten = delivery::enable(tx, &receiver.name, now)?;
+            Ok((forgotten, outbox::receiver_state(tx, &receiver.name)?))
+        })?;
+        let was = if forgotten { "is tried again" } else { "was not disabled" };
+        let mut after = AfterCommit::of(format!("'{}' {was}", receiver.name));
+        after.print(out, format_args!("'{}' {was}; {} for it.", receiver.name, waits(state.waiting)));
+        after.then(store.finished());
+        after.end(Exit::Ok)
+    }
 }
 
 fn waits(count_waiting: u64) -> String {
@@ -257,19 +242,19 @@ pub(in crate::cli) fn find<'a>(context: &'a Context, name: &str) -> Result<&'a R
     if let Some(receiver) = all.iter().find(|receiver| receiver.name == name) {
         return Ok(receiver);
     }
-    let meant = did_you_mean(name, all.iter().map(|receiver| receiver.name.as_str()));
-    let error = CliError::new(Exit::Usage, format!("no receiver is called '{}'{meant}", display_safe(name)));
-    Err(error.with_code("unknown-receiver").with_help("`authdrift receivers list` lists them"))
+    let names = all.iter().map(|receiver| receiver.name.as_str());
+    let error = CliError::unknown("no receiver is called", name, names).with_code("unknown-receiver");
+    Err(error.with_help("`authdrift receivers list` lists them"))
 }
 
-/// What a sample says of itself: about the first instance that the receiver wants to hear of.
+/// The frame of a sample, for the first instance that the filter of the receiver has.
 fn frame(context: &Context, receiver: &Receiver, now: DateTime<Utc>) -> Result<Alert, CliError> {
     let wanted: Option<InstanceId> = match &receiver.filter.instances {
         Some(instances) => instances.first().cloned(),
         None => context.config.instances.first().map(|instance| instance.id.clone()),
     };
     let mark = match context.config.store.exists() {
-        true => context.store_to_read()?.read(|tx| events::mark(tx))?,
+        true => context.store_to_read()?.read(events::mark)?,
         false => None,
     };
     let event = mark.unwrap_or_else(|| HistoryMark { size: 0, head: Digest::of(b"") });
@@ -293,7 +278,6 @@ fn wants(filter: &Filter) -> String {
     words.join("; ")
 }
 
-/// The health of a receiver in few words.
 pub(in crate::cli) fn state_words(health: &ReceiverHealth, now: DateTime<Utc>) -> String {
     if let Some((since, _)) = &health.disabled {
         return format!("disabled {}", time(*since, now));
@@ -307,7 +291,7 @@ pub(in crate::cli) fn state_words(health: &ReceiverHealth, now: DateTime<Utc>) -
     }
 }
 
-/// What the other side verifies with, for every key pair among the secrets.
+/// The public half of every key pair among the secrets.
 fn public_keys(kind: &ReceiverKind) -> Vec<Result<String, String>> {
     let ReceiverKind::Webhook(hook) = kind else { return Vec::new() };
     let key = |reference| {
@@ -317,44 +301,23 @@ fn public_keys(kind: &ReceiverKind) -> Vec<Result<String, String>> {
     hook.secrets.iter().filter_map(|reference| key(reference).transpose()).collect()
 }
 
-fn as_json(line: &ReceiverLine<'_>, now: DateTime<Utc>) -> Value {
-    let filter = &line.receiver.filter;
-    let keys: Vec<&String> = line.keys.iter().filter_map(|key| key.as_ref().ok()).collect();
-    let mut value = json!({
-        "receiver": line.receiver.name,
-        "kind": line.receiver.kind.as_str(),
-        "min_severity": filter.min_severity,
-        "instances": filter.instances,
-        "categories": filter.categories,
-        "waiting": line.state.waiting,
-        "failed": line.state.dead,
-        "last_delivery": line.state.last_delivery.as_ref().map(|(at, answer)| json!({
-            "at": written(*at), "answer": answer,
-        })),
-        "trouble": line.state.trouble,
-        "public_keys": keys,
-    });
-    if let Some(fields) = value.as_object_mut() {
-        fields.extend(health_json(&line.health, now));
-    }
-    value
-}
-
-/// The health of a receiver as JSON.
-pub(in crate::cli) fn health_json(health: &ReceiverHealth, now: DateTime<Utc>) -> serde_json::Map<String, Value> {
+/// The state of a receiver as JSON, as `receivers list` and `status` print it.
+pub(in crate::cli) fn as_json(
+    receiver: &Receiver,
+    state: &ReceiverState,
+    health: &ReceiverHealth,
+    now: DateTime<Utc>,
+) -> Value {
+    let last = state.last_delivery.as_ref().map(|(at, answer)| json!({ "at": written(*at), "answer": answer }));
     let disabled = health.disabled.as_ref();
-    let mut fields = serde_json::Map::new();
-    fields.insert("failures_in_a_row".to_owned(), json!(health.breaker.failures));
-    fields.insert("resting_until".to_owned(), json!(health.resting_until(now).map(written)));
-    let disabled = disabled.map(|(since, reason)| json!({ "since": written(*since), "reason": reason }));
-    fields.insert("disabled".to_owned(), json!(disabled));
-    fields
+    json!({
+        "receiver": receiver.name, "waiting": state.waiting, "failed": state.dead, "last_delivery": last,
+        "trouble": state.trouble, "failures_in_a_row": health.breaker.failures,
+        "resting_until": health.resting_until(now).map(written),
+        "disabled": disabled.map(|(since, reason)| json!({ "since": written(*since), "reason": reason })),
+    })
 }
 
-/// The health of `receiver` in `store`.
-///
-/// # Errors
-/// The store cannot be read.
 pub(in crate::cli) fn health_of(store: &Store, receiver: &Receiver) -> Result<ReceiverHealth, StoreError> {
     match store.read(|tx| receivers::health(tx, &receiver.name, &target(receiver))) {
         // That the history does not verify stands beside every instance.

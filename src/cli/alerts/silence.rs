@@ -1,22 +1,17 @@
 //! `authdrift silence`: muted drifts and change windows. `authdrift window` is the older name of the latter.
 
 use std::io::Write;
-use std::path::Path;
 
 use chrono::{DateTime, Utc};
-use clap::{Args, Subcommand};
+use clap::Args;
 use serde_json::json;
 
 use crate::alerting::begin_silence;
 use crate::classify::{NEW_FIELD, SECTION_STATE, UNCLASSIFIED};
-use crate::cli::CliError;
-use crate::cli::after_commit::AfterCommit;
-use crate::cli::command::RunCommand;
-use crate::cli::context::Context;
-use crate::cli::did_you_mean::did_you_mean;
+use crate::cli::command::command_group;
+use crate::cli::options::{Actor, reason, until};
 use crate::cli::output::{BOLD, Columns, PLAIN, time, write_json};
-use crate::cli::until;
-use crate::cli::user::current_user;
+use crate::cli::{AfterCommit, CliError, ConfiguredCommand, Context, did_you_mean};
 use crate::clock::written;
 use crate::delivery::Delivery;
 use crate::exit::Exit;
@@ -26,64 +21,66 @@ use crate::model::{Provider, SilenceId, display_safe};
 use crate::sections::Table;
 use crate::store::{Store, StoreError, silences};
 
-/// Mute drifts for a time, or announce a change window
-#[derive(Debug, Subcommand)]
-#[command(after_help = "\
-A silence mutes notifications and nothing else: drifts are recorded, and `status` and `check` show them. Blind sections, \
-untrusted baselines and alerts about the watch itself are never muted. Receivers are told when a silence begins, by whom and \
-why, and at its end which drifts it muted; those that are still open are then sent.
+command_group! {
+    /// Mute drifts for a time, or announce a change window
+    #[command(after_help = "\
+A silence mutes notifications only: drifts are recorded, and `status` and `check` show them. Blind sections, untrusted \
+baselines and alerts about authdrift itself are never muted. Receivers are notified when a silence begins, by whom and \
+why. At its end they are notified which drifts it muted, and drifts that are still open are sent.
 
-A change window is a silence of one instance, with --window, that also raises what nobody announced: while it is open, a \
-drift of the instance that no --match fits is sent at once, marked as not announced, and is at least high. At the end one \
-message lists the announced changes, the others, and those that are still different, with the command that approves them.
+A change window (--window) is a silence of one instance. While it is open, a drift of the instance that fits no --match is \
+at least high, and its alert says that it was not announced. At the end one message lists the announced and the other \
+changes, and what is still different, with the command that approves it.
 
 Examples:
   authdrift silence add --match '/jwt_templates/*' --until 2h --reason CHG-7
-  authdrift silence add --window prod --match '/roles/**' --until 2h --reason CHG-8
+  authdrift silence add --window prod --match /roles --until 2h --reason CHG-8
   authdrift silence list
   authdrift silence expire sil_0198…")]
-pub(crate) enum SilenceCommand {
-    /// Mute drifts until a time, at most 7 days away
-    Add(SilenceAddOptions),
-    /// List silences, or change windows
-    List(SilenceListOptions),
-    /// End a silence or a change window now
-    Expire(SilenceExpireOptions),
+    SilenceCommand {
+        /// Mute drifts until a time, at most 7 days away
+        Add(SilenceAddOptions),
+        /// List silences, or change windows
+        List(SilenceListOptions),
+        /// End a silence or a change window now
+        Expire(SilenceExpireOptions),
+    }
 }
 
-/// The older names of the commands for change windows
-#[derive(Debug, Subcommand)]
-#[command(after_help = "\
+command_group! {
+    /// The older names of the commands for change windows
+    #[command(after_help = "\
 Examples:
-  authdrift window open prod --match '/jwt_templates/**' --until 2h --reason CHG-7
+  authdrift window open prod --match /jwt_templates --until 2h --reason CHG-7
   authdrift window list
   authdrift window close sil_0198…")]
-pub(crate) enum WindowCommand {
-    /// Announce changes, as `silence add --window`
-    Open(WindowOpenOptions),
-    /// List change windows, as `silence list --window`
-    #[command(after_help = "Example:\n  authdrift window list --all")]
-    List(SilenceListOptions),
-    /// End a change window now, as `silence expire`
-    #[command(after_help = "Example:\n  authdrift window close sil_0198…")]
-    Close(SilenceExpireOptions),
+    WindowCommand {
+        /// Announce changes, as `silence add --window`
+        Open(WindowOpenOptions),
+        /// List change windows, as `silence list --window`
+        #[command(after_help = "Example:\n  authdrift window list --all")]
+        List(WindowListOptions),
+        /// End a change window now, as `silence expire`
+        #[command(after_help = "Example:\n  authdrift window close sil_0198…")]
+        Close(SilenceExpireOptions),
+    }
 }
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Each --match is a path ('*' is one step, '**' any number of steps; everything below the path is included), the id of a \
-setting, or an instance. A drift is muted if it fits one of each kind that is given.
+Each --match is a path, the id of a setting, or an instance. In a path '*' is one step and '**' any number of steps; \
+everything below the path is included. A drift is muted if it fits one --match of each kind that is given.
 
 Examples:
   authdrift silence add --match '/jwt_templates/*' --until 2h --reason CHG-7
   authdrift silence add --match clerk:test --until 3d --reason \"load test\"
-  authdrift silence add --match prod --match session-lifetime --until 1d --reason x
-  authdrift silence add --window prod --match '/roles/**' --until 2h --reason CHG-8")]
+  authdrift silence add --match prod --match session-lifetime --until 1d \\
+    --reason x
+  authdrift silence add --window prod --match /roles --until 2h --reason CHG-8")]
 pub(crate) struct SilenceAddOptions {
-    /// Announce changes of this instance: drifts of it that fit no --match are sent at once, as high or above
+    /// Open a change window: other drifts of this instance are at least high
     #[arg(long, value_name = "INSTANCE")]
     window: Option<String>,
-    /// What it is about
     #[command(flatten)]
     silence: SilenceOptions,
 }
@@ -91,12 +88,11 @@ pub(crate) struct SilenceAddOptions {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Example:
-  authdrift window open prod --match '/jwt_templates/**' --until 2h --reason CHG-7")]
+  authdrift window open prod --match /jwt_templates --until 2h --reason CHG-7")]
 pub(crate) struct WindowOpenOptions {
     /// The instance
     #[arg(value_name = "INSTANCE")]
     instance: String,
-    /// What was announced
     #[command(flatten)]
     silence: SilenceOptions,
 }
@@ -104,30 +100,29 @@ pub(crate) struct WindowOpenOptions {
 /// Which drifts are muted, until when and why.
 #[derive(Debug, Args)]
 struct SilenceOptions {
-    /// A path, a setting or an instance; may be given several times
+    /// A path, a setting or an instance; can be repeated
     #[arg(long = "match", value_name = "PATH|SETTING|INSTANCE", required = true)]
     matchers: Vec<String>,
-    /// A date, a time (2027-01-31T12:00:00Z) or a duration (2h), at most 7 days
+    /// The end, at most 7 days away: a date, a time (2027-01-31T12:00:00Z) or a duration (2h)
     #[arg(long, value_name = "DATE")]
     until: String,
-    /// Why; receivers are told
+    /// Why; it is in the message to the receivers
     #[arg(long, value_name = "TEXT")]
     reason: String,
-    /// In whose name [default: the user and the machine]
-    #[arg(long = "as", value_name = "NAME")]
-    name: Option<String>,
+    #[command(flatten)]
+    by: Actor,
 }
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   authdrift silence list                 silences in force
-  authdrift silence list --window --all  every change window there ever was")]
+  authdrift silence list --window --all  every change window, also old ones")]
 pub(crate) struct SilenceListOptions {
     /// List change windows instead
     #[arg(long)]
     window: bool,
-    /// Also those that are over
+    /// Include those that ended
     #[arg(long)]
     all: bool,
     /// Print JSON
@@ -136,93 +131,78 @@ pub(crate) struct SilenceListOptions {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct WindowListOptions {
+    #[command(flatten)]
+    silences: SilenceListOptions,
+}
+
+#[derive(Debug, Args)]
 #[command(after_help = "\
 Example:
   authdrift silence expire sil_0198…")]
 pub(crate) struct SilenceExpireOptions {
-    /// Its id, sil_…, of which a unique beginning is enough
+    /// The silence or change window: sil_…, or a unique beginning
     #[arg(value_name = "ID")]
     id: String,
-    /// In whose name [default: the user and the machine]
-    #[arg(long = "as", value_name = "NAME")]
-    name: Option<String>,
+    #[command(flatten)]
+    by: Actor,
 }
 
-impl RunCommand for SilenceCommand {
-    async fn run(&self, config: Option<&Path>, out: &mut dyn Write) -> Result<Exit, CliError> {
-        let context = &Context::load(config)?;
-        match self {
-            Self::Add(options) => add(context, &options.silence, options.window.as_deref(), out).await,
-            Self::List(options) => list(context, options, options.window, out),
-            Self::Expire(options) => expire(context, options, out),
+impl ConfiguredCommand for SilenceAddOptions {
+    async fn run_with(&self, context: &Context, out: &mut dyn Write) -> Result<Exit, CliError> {
+        self.silence.begin(context, self.window.as_deref(), out).await
+    }
+}
+
+impl ConfiguredCommand for WindowOpenOptions {
+    async fn run_with(&self, context: &Context, out: &mut dyn Write) -> Result<Exit, CliError> {
+        self.silence.begin(context, Some(&self.instance), out).await
+    }
+}
+
+impl SilenceOptions {
+    async fn begin(&self, context: &Context, window: Option<&str>, out: &mut dyn Write) -> Result<Exit, CliError> {
+        let now = context.clock.now();
+        let until = until(Some(&self.until), now)?.unwrap_or(now);
+        if until > now + LONGEST {
+            let message = format!("--until '{}' is more than 7 days away", display_safe(&self.until));
+            return Err(CliError::new(Exit::Usage, message).with_help(
+                "quiet for longer needs a signature: approve the change for a time with `authdrift approve --until`",
+            ));
         }
-    }
-}
-
-impl RunCommand for WindowCommand {
-    async fn run(&self, config: Option<&Path>, out: &mut dyn Write) -> Result<Exit, CliError> {
-        let context = &Context::load(config)?;
-        match self {
-            Self::Open(options) => add(context, &options.silence, Some(&options.instance), out).await,
-            Self::List(options) => list(context, options, true, out),
-            Self::Close(options) => expire(context, options, out),
+        let reason = reason(&self.reason, "it")?.to_owned();
+        let window = window.map(|name| context.config.instance(name)).transpose()?;
+        let mut matchers: Vec<Matcher> =
+            window.map(|instance| Matcher::Instance(instance.id.clone())).into_iter().collect();
+        for text in &self.matchers {
+            let matcher = matcher(context, text)?;
+            if window.is_some() && matches!(matcher, Matcher::Instance(_)) {
+                let message = format!("'{}' is an instance, and a window is about one already", display_safe(text));
+                return Err(CliError::new(Exit::Usage, message).with_help("name paths or settings with --match"));
+            }
+            matchers.push(matcher);
         }
+        let (id, by, is_window) = (SilenceId::new(), self.by.name(), window.is_some());
+        let silence = Silence { id, matchers, from: now, until, by, reason, is_window, expired: None };
+        let store = context.existing_store()?;
+        let delivery = Delivery::new(&store, &context.clock, &context.config.receivers)?;
+        store.write(|tx| begin_silence(tx, &context.config, &silence))?;
+        let (id, what) = (&silence.id, if is_window { "Announced" } else { "Quiet" });
+        let mut after = AfterCommit::of(format!("{id} is recorded"));
+        after.print(
+            out,
+            format_args!(
+                "{what}: {} until {} ({id}).\nEvery receiver is notified. To end it: authdrift silence expire {id}",
+                silence.words(),
+                written(until),
+            ),
+        );
+        after.deliver(&delivery, &store).await;
+        after.end(Exit::Ok)
     }
 }
 
-async fn add(
-    context: &Context,
-    options: &SilenceOptions,
-    window: Option<&str>,
-    out: &mut dyn Write,
-) -> Result<Exit, CliError> {
-    let now = context.clock.now();
-    let until = until::limit(Some(&options.until), now)?.until.unwrap_or(now);
-    if until > now + LONGEST {
-        let message = format!("--until '{}' is more than 7 days away", display_safe(&options.until));
-        return Err(CliError::new(Exit::Usage, message).with_help(
-            "quiet for longer needs a signature: approve the change for a time with `authdrift approve --until`",
-        ));
-    }
-    let reason = options.reason.trim();
-    if reason.is_empty() {
-        return Err(CliError::new(Exit::Usage, "it needs a reason: say why with --reason"));
-    }
-    let window = window.map(|name| context.config.instance(name)).transpose()?;
-    let mut matchers: Vec<Matcher> =
-        window.map(|instance| Matcher::Instance(instance.id.clone())).into_iter().collect();
-    for text in &options.matchers {
-        let matcher = matcher(context, text)?;
-        if window.is_some() && matches!(matcher, Matcher::Instance(_)) {
-            let message = format!("'{}' is an instance, and a window is about one already", display_safe(text));
-            return Err(CliError::new(Exit::Usage, message).with_help("name paths or settings with --match"));
-        }
-        matchers.push(matcher);
-    }
-    let silence = Silence {
-        id: SilenceId::new(),
-        matchers,
-        from: now,
-        until,
-        by: options.name.clone().unwrap_or_else(current_user),
-        reason: reason.to_owned(),
-        is_window: window.is_some(),
-        expired: None,
-    };
-    let store = context.existing_store()?;
-    let delivery = Delivery::new(&store, &context.clock, &context.config.receivers)?;
-    store.write(|tx| begin_silence(tx, &context.config, &silence))?;
-    let what = if silence.is_window { "Announced" } else { "Quiet" };
-    let mut after = AfterCommit::of(format!("{} is recorded", silence.id));
-    after.then(writeln!(out, "{what}: {} until {} ({}).", silence.words(), written(until), silence.id));
-    after.then(writeln!(out, "Everybody is told. To end it: authdrift silence expire {}", silence.id));
-    after.then(out.flush());
-    after.then(delivery.deliver().await);
-    after.then(store.finished());
-    after.end(Exit::Ok)
-}
-
-/// Parses one `--match`. A name that fits nothing is refused: the silence would mute nothing without anybody noticing.
+/// Parses one `--match`. An unknown name is refused: such a silence would mute nothing.
 fn matcher(context: &Context, text: &str) -> Result<Matcher, CliError> {
     let nothing = |what: &str, help: &str| {
         let message = format!("--match '{}' {what}", display_safe(text));
@@ -264,71 +244,80 @@ fn matcher(context: &Context, text: &str) -> Result<Matcher, CliError> {
     }
 }
 
-fn list(
-    context: &Context,
-    options: &SilenceListOptions,
-    is_window: bool,
-    out: &mut dyn Write,
-) -> Result<Exit, CliError> {
-    let now = context.clock.now();
-    let all = context.store_to_read()?.read(|tx| silences::all(tx))?;
-    let wanted = |silence: &Silence| silence.is_window == is_window && (options.all || !silence.is_over(now));
-    let listed: Vec<&Silence> = all.iter().filter(|silence| wanted(silence)).collect();
-    if options.json {
-        let listed: Vec<_> = listed
-            .iter()
-            .map(|silence| {
-                let matchers: Vec<String> = silence.matchers.iter().map(ToString::to_string).collect();
-                json!({
-                    "id": silence.id, "match": matchers, "from": written(silence.from), "until": written(silence.until),
-                    "by": silence.by, "reason": silence.reason, "active": silence.is_active(now),
-                    "expired_by": silence.expired.as_ref().map(|(_, by)| by),
+impl ConfiguredCommand for SilenceListOptions {
+    async fn run_with(&self, context: &Context, out: &mut dyn Write) -> Result<Exit, CliError> {
+        self.list(context, self.window, out)
+    }
+}
+
+impl ConfiguredCommand for WindowListOptions {
+    async fn run_with(&self, context: &Context, out: &mut dyn Write) -> Result<Exit, CliError> {
+        self.silences.list(context, true, out)
+    }
+}
+
+impl SilenceListOptions {
+    fn list(&self, context: &Context, is_window: bool, out: &mut dyn Write) -> Result<Exit, CliError> {
+        let now = context.clock.now();
+        let all = context.store_to_read()?.read(silences::all)?;
+        let wanted = |silence: &Silence| silence.is_window == is_window && (self.all || !silence.is_over(now));
+        let listed: Vec<&Silence> = all.iter().filter(|silence| wanted(silence)).collect();
+        if self.json {
+            let listed: Vec<_> = listed
+                .iter()
+                .map(|silence| {
+                    let matchers: Vec<String> = silence.matchers.iter().map(ToString::to_string).collect();
+                    json!({
+                        "id": silence.id, "match": matchers, "from": written(silence.from), "until": written(silence.until),
+                        "by": silence.by, "reason": silence.reason, "active": silence.is_active(now),
+                        "expired_by": silence.expired.as_ref().map(|(_, by)| by),
+                    })
                 })
-            })
-            .collect();
-        let name = if is_window { "windows" } else { "silences" };
-        write_json(out, &json!({ name: listed }))?;
-        return Ok(Exit::Ok);
+                .collect();
+            let name = if is_window { "windows" } else { "silences" };
+            write_json(out, &json!({ name: listed }))?;
+            return Ok(Exit::Ok);
+        }
+        if listed.is_empty() {
+            writeln!(out, "{}", if is_window { "No change window is open." } else { "No silence is in force." })?;
+            return Ok(Exit::Ok);
+        }
+        let mut columns = Columns::new(0);
+        columns.row(BOLD, ["ID", "UNTIL", "BY", "WHAT", "REASON"]);
+        for silence in listed {
+            let end = match &silence.expired {
+                Some((at, by)) => format!("ended {} by {}", time(*at, now), display_safe(by)),
+                None if silence.is_over(now) => format!("over since {}", time(silence.until, now)),
+                None => time(silence.until, now),
+            };
+            let (by, reason) = (display_safe(&silence.by), display_safe(&silence.reason));
+            columns.row(PLAIN, [silence.id.to_string(), end, by, silence.words(), reason]);
+        }
+        columns.write(out)?;
+        Ok(Exit::Ok)
     }
-    if listed.is_empty() {
-        writeln!(out, "{}", if is_window { "No changes are announced." } else { "Nothing is kept quiet." })?;
-        return Ok(Exit::Ok);
-    }
-    let mut columns = Columns::new(0);
-    columns.row(BOLD, ["ID", "UNTIL", "BY", "WHAT", "REASON"]);
-    for silence in listed {
-        let end = match &silence.expired {
-            Some((at, by)) => format!("ended {} by {}", time(*at, now), display_safe(by)),
-            None if silence.is_over(now) => format!("over since {}", time(silence.until, now)),
-            None => time(silence.until, now),
-        };
-        let (by, reason) = (display_safe(&silence.by), display_safe(&silence.reason));
-        columns.row(PLAIN, [silence.id.to_string(), end, by, silence.words(), reason]);
-    }
-    columns.write(out)?;
-    Ok(Exit::Ok)
 }
 
-fn expire(context: &Context, options: &SilenceExpireOptions, out: &mut dyn Write) -> Result<Exit, CliError> {
-    let now = context.clock.now();
-    let store = context.existing_store()?;
-    let silence = find(&store, &options.id, now)?;
-    if silence.is_over(now) {
-        writeln!(out, "Nothing to do: {} is over.", silence.id)?;
-        return Ok(Exit::Ok);
+impl ConfiguredCommand for SilenceExpireOptions {
+    async fn run_with(&self, context: &Context, out: &mut dyn Write) -> Result<Exit, CliError> {
+        let now = context.clock.now();
+        let store = context.existing_store()?;
+        let silence = find(&store, &self.id, now)?;
+        if silence.is_over(now) {
+            writeln!(out, "Nothing to do: {} is over.", silence.id)?;
+            return Ok(Exit::Ok);
+        }
+        store.write(|tx| silences::expire(tx, &silence, &self.by.name(), now))?;
+        let what = if silence.is_window { "changed in the window" } else { "was kept quiet" };
+        let id = &silence.id;
+        let mut after = AfterCommit::of(format!("{id} is ended"));
+        after.print(out, format_args!("{id} is ended. The next cycle says what {what}, and tells what is still open."));
+        after.then(store.finished());
+        after.end(Exit::Ok)
     }
-    let by = options.name.clone().unwrap_or_else(current_user);
-    store.write(|tx| silences::expire(tx, &silence, &by, now))?;
-    let what = if silence.is_window { "changed in the window" } else { "was kept quiet" };
-    let id = &silence.id;
-    let mut after = AfterCommit::of(format!("{id} is ended"));
-    after.then(writeln!(out, "{id} is ended. The next cycle says what {what}, and tells what is still open."));
-    after.then(out.flush());
-    after.then(store.finished());
-    after.end(Exit::Ok)
 }
 
-/// The silence or change window of that id. A beginning is enough that is unique, at least among those in force.
+/// The silence or change window with this id, or with a beginning that is unique, at least among those in force.
 fn find(store: &Store, id: &str, now: DateTime<Utc>) -> Result<Silence, CliError> {
     let all = store.read(|tx| -> Result<_, StoreError> { silences::all(tx) })?;
     let fitting: Vec<&Silence> = all.iter().filter(|silence| silence.id.as_str().starts_with(id)).collect();
@@ -336,9 +325,8 @@ fn find(store: &Store, id: &str, now: DateTime<Utc>) -> Result<Silence, CliError
     match (&fitting[..], &in_force[..]) {
         ([silence], _) | (_, [silence]) => Ok((*silence).clone()),
         ([], _) => {
-            let meant = did_you_mean(id, all.iter().map(|silence| silence.id.as_str()));
-            let message = format!("there is no silence '{}'{meant}", display_safe(id));
-            let error = CliError::new(Exit::Usage, message).with_code("unknown-silence");
+            let ids = all.iter().map(|silence| silence.id.as_str());
+            let error = CliError::unknown("there is no silence", id, ids).with_code("unknown-silence");
             Err(error.with_help("`authdrift silence list --all` lists silences; with --window, change windows"))
         }
         _ => Err(CliError::ambiguous_id(id)),

@@ -1,24 +1,21 @@
 //! `authdrift approve`: propose, sign and import in one step.
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 
 use super::choose::ask;
 use super::confirm::{self, ConsentOptions};
-use super::import::{accept, accepted, finish};
-use super::selection::{What, named_selection, say_what_comes_along, warn_of_rollback};
-use super::shown::Shown;
-use crate::approval::Pending;
-use crate::approval::{self, ApprovalError, SignedLog, SigningKey};
-use crate::cli::command::RunCommand;
-use crate::cli::context::Context;
-use crate::cli::output::count;
-use crate::cli::user::current_user;
-use crate::cli::{CliError, prompt, until};
+use super::import::{accept, finish};
+use super::selection::{What, warn_of_rollback};
+use super::shown::ShownProposal;
+use crate::approval::{self, ApprovalError, SigningKey};
+use crate::cli::options::{reason, until};
+use crate::cli::{CliError, ConfiguredCommand, Context, prompt};
 use crate::delivery::Delivery;
 use crate::exit::Exit;
+use crate::model::counted;
 use crate::trust::Untrusted;
 use crate::trust_files::TrustFiles;
 
@@ -32,18 +29,19 @@ Examples:
   authdrift approve clerk:prod --reason CHG-8 --all --accept-weaker
   authdrift approve clerk:prod --reason CHG-9 --only drf_0198… --until 14d
 
-On a terminal it asks, change by change. It approves the newest snapshot, the one `authdrift diff` shows.")]
+It approves the newest snapshot, which `authdrift diff` shows. On a terminal it asks which changes. With several approvers, \
+use `propose`, `sign` and `import`.")]
 pub(crate) struct ApproveOptions {
     /// The instance
     #[arg(value_name = "INSTANCE")]
     instance: String,
-    /// Why; it is signed and shown in every alert
+    /// Why; it is signed, and every alert shows it
     #[arg(long, value_name = "TEXT")]
     reason: String,
-    /// The SSH key [default: the one in ~/.ssh that is allowed to sign]
+    /// The SSH key [default: the only allowed one in ~/.ssh or the SSH agent]
     #[arg(long, value_name = "KEY")]
     key: Option<PathBuf>,
-    /// In whose name, when the key alone does not say
+    /// The approver, if the key belongs to several
     #[arg(long = "as", value_name = "PRINCIPAL")]
     principal: Option<String>,
     /// What to approve
@@ -54,40 +52,26 @@ pub(crate) struct ApproveOptions {
     consent: ConsentOptions,
 }
 
-impl RunCommand for ApproveOptions {
-    fn asks(&self) -> bool {
-        true
-    }
-
-    async fn run(&self, config: Option<&Path>, out: &mut dyn Write) -> Result<Exit, CliError> {
-        let context = &Context::load(config)?;
+impl ConfiguredCommand for ApproveOptions {
+    async fn run_with(&self, context: &Context, out: &mut dyn Write) -> Result<Exit, CliError> {
         let instance = context.config.instance(&self.instance)?;
-        if self.reason.trim().is_empty() {
-            return Err(CliError::new(Exit::Usage, "an approval needs a reason: say why with --reason"));
-        }
-        let now = context.clock.now();
-        let limit = until::limit(self.what.until.as_deref(), now)?;
+        reason(&self.reason, "an approval")?;
+        until(self.what.until.as_deref(), context.clock.now())?;
         let store = context.existing_store()?;
         let trust = TrustFiles::read(&context.config.approval);
-        let catalogue = context.catalogues.of(instance.id.provider);
         let signers = trust.signers()?;
-        let pending = store.read(|tx| Pending::load_to_approve(tx, &instance.id, &trust, catalogue, now))?;
+        let pending = store.read(|tx| context.pending_to_approve(tx, &instance.id, &trust))?;
         warn_of_rollback(&pending, out)?;
-        let named = named_selection(&self.what)?;
-        let is_named = named.is_some();
-        let selection = match named {
-            Some(selection) => selection,
-            None => match ask(&pending, catalogue, out)? {
-                Some(selection) => selection,
+        let named = self.what.scope()?;
+        let is_asked = named.is_none();
+        let scope = match named {
+            Some(scope) => scope,
+            None => match ask(&pending, out)? {
+                Some(scope) => scope,
                 None => return nothing(out),
             },
         };
-        say_what_comes_along(&pending, &selection, catalogue, out)?;
-        let proposed = store.read(|tx| {
-            let reason = Some(self.reason.clone());
-            approval::propose(tx, &pending, &selection, catalogue, &current_user(), reason, limit)
-        });
-        let mut proposal = match proposed {
+        let mut proposal = match self.what.propose(&store, &pending, scope, Some(self.reason.clone()), out)? {
             Err(nothing @ ApprovalError::Nothing { .. }) => {
                 writeln!(out, "{nothing}.")?;
                 return Ok(Exit::Ok);
@@ -98,36 +82,26 @@ impl RunCommand for ApproveOptions {
             Some(key) => SigningKey::of_key(key, Some(signers), self.principal.as_deref())?,
             None => SigningKey::find(signers, self.principal.as_deref())?,
         };
-        let memory = SignedLog::open(self.consent.memory.as_deref())?;
-        if !self.consent.replace_signed {
-            memory.check(&proposal.subject)?;
-        }
-        let (drifts, weakest) = (proposal.drifts(catalogue), proposal.weakest(catalogue));
-        let shown = Shown { proposal: &proposal, catalogue, is_full: self.consent.full };
-        shown.changes(&drifts, out)?;
-        if proposal.previous.is_none() {
-            if shown.is_full {
-                shown.everything(out)?;
-            }
-            shown.weakest(&weakest, out)?;
+        let memory = self.consent.signed_log(&proposal.subject)?;
+        let shown = ShownProposal::new(&proposal, pending.catalogue, self.consent.full);
+        shown.changes(out)?;
+        if proposal.previous.is_none() && shown.is_full {
+            shown.everything(out)?;
         }
         // On a terminal the sections were listed before the question.
-        if is_named || !prompt::is_terminal() {
-            shown.sections(out)?;
-        }
-        shown.unusable(out)?;
-        shown.ends(out)?;
-        if !is_named && prompt::is_terminal() {
+        let is_listed = is_asked && prompt::is_terminal();
+        shown.rest(!is_listed, out)?;
+        if is_listed {
             // Its number is about to be asked for.
             let subject = &proposal.subject;
-            let changes = count(drifts.len(), "change");
+            let changes = counted(shown.drifts.len(), "change");
             writeln!(out, "This will be baseline {} of {}, with {changes}.", subject.sequence, subject.instance)?;
         }
         out.flush()?;
-        if !confirm::to_weaker(&drifts, &weakest, &proposal, self.consent.accept_weaker)? {
+        if !confirm::to_weaker(&shown, self.consent.accept_weaker)? {
             return nothing(out);
         }
-        confirm::to_sequence(&proposal.subject, None, !is_named)?;
+        confirm::to_sequence(&proposal.subject, None, is_asked)?;
         let delivery = Delivery::new(&store, &context.clock, &context.config.receivers)?;
         approval::sign(&mut proposal, &signer, &self.reason, context.clock.now())?;
         // A baseline that is not accepted must not be in the log of signatures, so the record is only prepared here.
@@ -138,10 +112,7 @@ impl RunCommand for ApproveOptions {
             let error = CliError::from(error);
             if takes_several { error.with_help(help) } else { error }
         })?;
-        let mut after = accepted(&store, &imported);
-        after.then(remembered.commit());
-        finish(&store, &delivery, &imported, &mut after, out).await;
-        after.end(Exit::Ok)
+        finish(&store, &delivery, &imported, Some(remembered), out).await
     }
 }
 

@@ -4,26 +4,18 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 
-use crate::approval::ApprovalScope;
-use crate::approval::Pending;
+use crate::approval::{ApprovalScope, Pending};
 use crate::classify::{Catalogue, Finding, with_their_other_paths};
-use crate::cli::approval::shown::choice_at;
-use crate::cli::output::{count, terminal_width};
+use crate::cli::approval::shown::{choice_at, list_unwatched};
+use crate::cli::output::terminal_width;
 use crate::cli::{CliError, prompt};
 use crate::exit::Exit;
-use crate::model::{Severity, display_safe};
+use crate::model::{Severity, counted, display_safe};
 
 /// Asks which settings to approve. None is ticked: enter alone approves nothing.
-///
-/// # Errors
-/// There is no terminal to ask on, or the person gives up.
-pub(in crate::cli) fn ask(
-    pending: &Pending,
-    catalogue: &Catalogue,
-    out: &mut dyn Write,
-) -> Result<Option<ApprovalScope>, CliError> {
+pub(super) fn ask(pending: &Pending<'_>, out: &mut dyn Write) -> Result<Option<ApprovalScope>, CliError> {
     let is_terminal = prompt::is_terminal();
-    let drifts = pending.drifts(catalogue);
+    let drifts = pending.drifts();
     let unbaselined = pending.unbaselined();
     let unread = pending.unread();
     let is_whole = pending.baseline.is_none() || pending.insufficient().is_some();
@@ -32,17 +24,18 @@ pub(in crate::cli) fn ask(
         if !is_terminal {
             return Ok(Some(ApprovalScope::All));
         }
-        list_unread(pending, out)?;
+        let unread = unread.iter().map(|(section, reading)| (*section, reading.state(), reading.reason()));
+        list_unwatched(unread.collect(), out)?;
         out.flush()?;
         let seen = pending.snapshot.seen();
-        let question = format!("Approve all {} of the newest snapshot?", count(seen, "section"));
+        let question = format!("Approve all {} of the newest snapshot?", counted(seen, "section"));
         return Ok(prompt::confirm(&question)?.then_some(ApprovalScope::All));
     }
-    let entries = entries(catalogue, &drifts);
+    let entries = entries(pending.catalogue, &drifts);
     if !is_terminal {
         let choices = entries.len() + unbaselined.len() + unread.len();
-        let message = format!("{} to choose from, and no terminal to ask on", count(choices, "difference"));
-        return Err(CliError::new(Exit::Usage, message).with_help("say --all, or --only PATH or drift"));
+        let message = format!("{} to choose from, and no terminal to ask on", counted(choices, "difference"));
+        return Err(CliError::new(Exit::Usage, message).with_help("use --all, or --only with paths or drifts"));
     }
     explain(&entries, &drifts, out)?;
     out.flush()?;
@@ -62,21 +55,7 @@ pub(in crate::cli) fn ask(
     }))
 }
 
-/// Says which sections cannot be read, and that approving accepts it.
-fn list_unread(pending: &Pending, out: &mut dyn Write) -> Result<(), CliError> {
-    let unread = pending.unread();
-    if unread.is_empty() {
-        return Ok(());
-    }
-    let sections = count(unread.len(), "section");
-    writeln!(out, "{sections} cannot be read. Approving says in the statement that they are not watched:")?;
-    for (section, reading) in unread {
-        writeln!(out, "  {} ({}: {})", display_safe(section), reading.state(), display_safe(reading.reason()))?;
-    }
-    Ok(())
-}
-
-/// The settings that differ, the worst first: for each the places of its differences in `drifts`, at all its paths.
+/// The settings that differ, the most severe first: for each the indexes of its differences in `drifts`.
 fn entries(catalogue: &Catalogue, drifts: &[Finding]) -> Vec<BTreeSet<usize>> {
     let mut entries: Vec<BTreeSet<usize>> = Vec::new();
     for place in 0..drifts.len() {
@@ -101,7 +80,6 @@ fn entries(catalogue: &Catalogue, drifts: &[Finding]) -> Vec<BTreeSet<usize>> {
     entries
 }
 
-/// One entry on one line.
 fn item(entry: &BTreeSet<usize>, drifts: &[Finding]) -> Option<String> {
     Some(choice_at(drifts.get(*entry.first()?)?, entry.len()))
 }

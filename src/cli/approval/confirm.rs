@@ -4,29 +4,39 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::approval::Proposal;
+use crate::approval::SignedLog;
 use crate::classify::{Finding, NOT_WATCHED};
-use crate::cli::approval::shown::{at_its_weakest, choice};
+use crate::cli::approval::shown::{ShownProposal, at_its_weakest, choice};
 use crate::cli::{CliError, prompt};
 use crate::exit::Exit;
 use crate::model::{Direction, Severity, display_safe, display_safe_whole};
 use crate::trust::Subject;
 
-/// Confirmations that are given as options.
 #[derive(Debug, Args)]
 pub(crate) struct ConsentOptions {
-    /// Also what makes sign-in weaker, with severity high or critical; on a terminal it asks
+    /// Approve changes that weaken sign-in with severity high or critical, without asking
     #[arg(long)]
     pub(crate) accept_weaker: bool,
-    /// Also what goes back behind what was signed on this machine: a proposal was given up, or a backup restored
+    /// Sign although this machine signed something newer: after a restore or a dropped proposal
     #[arg(long)]
     pub(crate) replace_signed: bool,
-    /// Show every value to its end, also of what matters little
+    /// Show every value in full
     #[arg(long)]
     pub(crate) full: bool,
-    /// Remember what is signed in this file; for what is not to be remembered with the rest
+    /// The log of signatures, instead of the one in the state folder
     #[arg(long, value_name = "FILE", hide = true)]
     pub(crate) memory: Option<PathBuf>,
+}
+
+impl ConsentOptions {
+    /// Opens the log of signatures, and refuses to sign what is older than its newest entry.
+    pub(super) fn signed_log(&self, subject: &Subject) -> Result<SignedLog, CliError> {
+        let memory = SignedLog::open(self.memory.as_deref())?;
+        if !self.replace_signed {
+            memory.check(subject)?;
+        }
+        Ok(memory)
+    }
 }
 
 /// Whether what weakens sign-in a great deal is meant: by `accepted`, or by asking. A baseline that follows another one and
@@ -34,12 +44,8 @@ pub(crate) struct ConsentOptions {
 ///
 /// # Errors
 /// There is no terminal, or it is gone. Nothing may be signed then.
-pub(super) fn to_weaker(
-    drifts: &[Finding],
-    weakest: &[Finding],
-    proposal: &Proposal,
-    accepted: bool,
-) -> Result<bool, CliError> {
+pub(super) fn to_weaker(shown: &ShownProposal<'_>, accepted: bool) -> Result<bool, CliError> {
+    let ShownProposal { proposal, drifts, weakest, .. } = shown;
     let is_grave = |drift: &&Finding| {
         drift.meaning.setting != NOT_WATCHED
             && drift.meaning.direction == Direction::Weaker
@@ -65,7 +71,7 @@ pub(super) fn to_weaker(
     let list = if weaker.is_empty() { "  none that has one".to_owned() } else { weaker.join("\n") };
     if !prompt::is_terminal() {
         let message = format!("nothing is signed: {what}\n{list}");
-        return Err(CliError::new(Exit::Usage, message).with_help("if it is meant, say --accept-weaker"));
+        return Err(CliError::new(Exit::Usage, message).with_help("to sign it all the same, use --accept-weaker"));
     }
     let what = format!("{}{}", what.get(..1).unwrap_or_default().to_uppercase(), what.get(1..).unwrap_or_default());
     prompt::confirm(&format!("{what}:\n{list}\nSign it all the same?"))
@@ -73,9 +79,6 @@ pub(super) fn to_weaker(
 
 /// The reason that is signed: the one that was `given`, else the `suggested` one, which on a terminal is confirmed or typed
 /// anew.
-///
-/// # Errors
-/// The person gives up, or the terminal is gone.
 pub(super) fn to_reason(given: Option<&str>, suggested: Option<&str>) -> Result<String, CliError> {
     if let Some(given) = given {
         return Ok(given.to_owned());

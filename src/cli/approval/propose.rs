@@ -1,20 +1,16 @@
 //! `authdrift propose`.
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 
-use super::selection::{What, named_selection, say_what_comes_along, warn_of_rollback};
-use crate::approval::Pending;
-use crate::approval::{self, ApprovalScope, Proposal};
-use crate::cli::after_commit::AfterCommit;
-use crate::cli::command::RunCommand;
-use crate::cli::context::Context;
-use crate::cli::output::count;
-use crate::cli::user::current_user;
-use crate::cli::{CliError, until};
+use super::selection::{What, warn_of_rollback};
+use crate::approval::{ApprovalScope, Proposal};
+use crate::cli::options::until;
+use crate::cli::{AfterCommit, CliError, ConfiguredCommand, Context};
 use crate::exit::Exit;
+use crate::model::counted;
 use crate::trust_files::TrustFiles;
 
 /// Write a proposal for a new baseline, to be signed elsewhere
@@ -32,7 +28,7 @@ pub(crate) struct ProposeOptions {
     /// Where to write the proposal
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
-    /// Why, as a suggestion for the approvers
+    /// The reason that is suggested to the approvers
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
     /// What to propose [default: every difference]
@@ -40,23 +36,17 @@ pub(crate) struct ProposeOptions {
     what: What,
 }
 
-impl RunCommand for ProposeOptions {
-    async fn run(&self, config: Option<&Path>, out: &mut dyn Write) -> Result<Exit, CliError> {
-        let context = &Context::load(config)?;
+impl ConfiguredCommand for ProposeOptions {
+    async fn run_with(&self, context: &Context, out: &mut dyn Write) -> Result<Exit, CliError> {
         let instance = context.config.instance(&self.instance)?;
-        let now = context.clock.now();
-        let limit = until::limit(self.what.until.as_deref(), now)?;
+        // A wrong option is reported before a missing database.
+        until(self.what.until.as_deref(), context.clock.now())?;
         let store = context.existing_store()?;
+        let scope = self.what.scope()?.unwrap_or(ApprovalScope::All);
         let trust = TrustFiles::read(&context.config.approval);
-        let catalogue = context.catalogues.of(instance.id.provider);
-        let selection = named_selection(&self.what)?.unwrap_or(ApprovalScope::All);
-        let pending = store.read(|tx| Pending::load_to_approve(tx, &instance.id, &trust, catalogue, now))?;
+        let pending = store.read(|tx| context.pending_to_approve(tx, &instance.id, &trust))?;
         warn_of_rollback(&pending, out)?;
-        say_what_comes_along(&pending, &selection, catalogue, out)?;
-        let proposal = store.read(|tx| {
-            let reason = self.reason.clone();
-            approval::propose(tx, &pending, &selection, catalogue, &current_user(), reason, limit)
-        })?;
+        let proposal = self.what.propose(&store, &pending, scope, self.reason.clone(), out)??;
         // The file may hold signatures already.
         if Proposal::read(&self.output).is_ok_and(|old| !old.statements.is_empty()) {
             let message = format!("'{}' is a proposal that is signed already", self.output.display());
@@ -64,11 +54,10 @@ impl RunCommand for ProposeOptions {
         }
         proposal.write(&self.output)?;
         let file = self.output.display();
-        let (sequence, changes) = (proposal.subject.sequence, count(proposal.changes.len(), "change"));
+        let (sequence, changes) = (proposal.subject.sequence, counted(proposal.changes.len(), "change"));
         let mut after = AfterCommit::of(format!("the proposal is in '{file}'"));
-        after.then(writeln!(out, "Baseline {sequence} of {} with {changes} is proposed in {file}.", instance.id));
-        after.then(writeln!(out, "Next: authdrift sign {file} --key KEY"));
-        after.then(out.flush());
+        after.print(out, format_args!("Baseline {sequence} of {} with {changes} is proposed in {file}.", instance.id));
+        after.print(out, format_args!("Next: authdrift sign {file} --key KEY"));
         after.end(Exit::Ok)
     }
 }

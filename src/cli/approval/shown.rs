@@ -8,12 +8,12 @@ use serde_json::Value;
 use crate::approval::Proposal;
 use crate::classify::{Catalogue, Finding};
 use crate::cli::CliError;
-use crate::cli::output::{Columns, DIM, count, severity_style};
+use crate::cli::output::{Columns, DIM, change_words, severity_style};
 use crate::diff::ChangeKind;
 use crate::message::values;
-use crate::model::{Pointer, Severity, State, display_safe, display_safe_to, display_safe_whole};
+use crate::model::{Pointer, Severity, State, counted, display_safe, display_safe_to, display_safe_whole};
 
-/// Characters of one value that are shown without `--full`.
+/// The characters of a value that are shown without `--full`.
 const LONGEST: usize = 2_000;
 /// Characters of a value that still fit on the line of its change.
 const SHORT: usize = 120;
@@ -21,27 +21,30 @@ const SHORT: usize = 120;
 const MOST_WEAKEST: usize = 20;
 
 /// Everything that would be signed: the changes since the baseline before, or the whole of it.
-pub(crate) struct Shown<'a> {
-    /// The proposal.
-    pub(crate) proposal: &'a Proposal,
-    /// What its settings mean.
-    pub(crate) catalogue: &'a Catalogue,
-    /// Every value to its end.
-    pub(crate) is_full: bool,
+pub(super) struct ShownProposal<'a> {
+    pub(super) proposal: &'a Proposal,
+    catalogue: &'a Catalogue,
+    /// The changes since the baseline before.
+    pub(super) drifts: Vec<Finding>,
+    /// The settings at their weakest value.
+    pub(super) weakest: Vec<Finding>,
+    pub(super) is_full: bool,
 }
 
-impl Shown<'_> {
-    /// Prints the differences: each on a line, and below it what does not fit there.
-    ///
-    /// # Errors
-    /// The stream is gone.
-    pub(crate) fn changes(&self, drifts: &[Finding], out: &mut dyn Write) -> Result<(), CliError> {
+impl<'a> ShownProposal<'a> {
+    pub(super) fn new(proposal: &'a Proposal, catalogue: &'a Catalogue, is_full: bool) -> Self {
+        let (drifts, weakest) = (proposal.drifts(catalogue), proposal.weakest(catalogue));
+        Self { proposal, catalogue, drifts, weakest, is_full }
+    }
+
+    /// Prints each difference on a line, with long values below it.
+    pub(super) fn changes(&self, out: &mut dyn Write) -> Result<(), CliError> {
         let mut columns = Columns::new(2);
         let mut left_out = 0;
-        for drift in drifts {
+        for drift in &self.drifts {
             let (lines, left) = self.details(drift);
             left_out += left;
-            let text = [vec![words(drift)], lines].concat().join("\n");
+            let text = [vec![change_words(drift)], lines].concat().join("\n");
             columns.row(
                 severity_style(drift.meaning.severity),
                 [drift.meaning.severity.as_str(), drift.meaning.direction.as_str(), &drift.meaning.title, &text],
@@ -49,16 +52,17 @@ impl Shown<'_> {
         }
         columns.write(out)?;
         if left_out > 0 {
-            writeln!(out, "  {DIM}{} not shown, or not to the end: --full shows all{DIM:#}", count(left_out, "value"))?;
+            writeln!(
+                out,
+                "  {DIM}{} not shown, or not to the end: --full shows all{DIM:#}",
+                counted(left_out, "value")
+            )?;
         }
         Ok(())
     }
 
     /// Prints every section and every value of it.
-    ///
-    /// # Errors
-    /// The stream is gone.
-    pub(crate) fn everything(&self, out: &mut dyn Write) -> Result<(), CliError> {
+    pub(super) fn everything(&self, out: &mut dyn Write) -> Result<(), CliError> {
         for (section, state, document) in self.proposal.sections() {
             let section = Pointer::of_section(section);
             writeln!(out, "  {}  {state}", display_safe_whole(&section.to_string()))?;
@@ -70,15 +74,40 @@ impl Shown<'_> {
         Ok(())
     }
 
-    /// Prints the settings that are at their weakest value, where nothing is compared.
-    ///
-    /// # Errors
-    /// The stream is gone.
-    pub(crate) fn weakest(&self, weakest: &[Finding], out: &mut dyn Write) -> Result<(), CliError> {
-        if weakest.is_empty() {
-            return Ok(());
+    /// Prints what no change says: the settings at their weakest value where nothing is compared, the sections and objects that
+    /// are not watched, and what is approved for a time.
+    pub(super) fn rest(&self, with_sections: bool, out: &mut dyn Write) -> Result<(), CliError> {
+        if self.proposal.previous.is_none() && !self.weakest.is_empty() {
+            self.list_weakest(out)?;
         }
-        writeln!(out, "{} at the weakest value:", count(weakest.len(), "setting"))?;
+        if with_sections {
+            for (section, before, after) in self.proposal.section_changes() {
+                let words = |state: Option<State>| state.map_or("not held", State::as_str);
+                writeln!(out, "  section {}: {} -> {}", display_safe(section), words(before), words(after))?;
+            }
+            list_unwatched(self.proposal.unwatched(), out)?;
+        }
+        let unusable = self.proposal.unusable();
+        if !unusable.is_empty() {
+            let places = counted(unusable.len(), "place");
+            writeln!(out, "{places} with objects that cannot be used. Approving accepts that they are not watched:")?;
+        }
+        for (place, reason) in unusable {
+            writeln!(out, "  {} ({})", display_safe_whole(&place.to_string()), display_safe(&reason))?;
+        }
+        let path = |path: &Pointer| display_safe_whole(&path.to_string());
+        for (place, end) in &self.proposal.subject.until {
+            writeln!(out, "  for a time: {} until {end}", path(place))?;
+        }
+        for (place, end) in self.proposal.prolonged() {
+            writeln!(out, "  for longer, or for good: {}, which was approved until {end}", path(place))?;
+        }
+        Ok(())
+    }
+
+    fn list_weakest(&self, out: &mut dyn Write) -> Result<(), CliError> {
+        let weakest = &self.weakest;
+        writeln!(out, "{} at the weakest value:", counted(weakest.len(), "setting"))?;
         let grave = weakest.iter().filter(|drift| drift.meaning.severity >= Severity::High).count();
         let shown = if self.is_full { weakest.len() } else { grave.min(MOST_WEAKEST) };
         for drift in weakest.iter().take(shown) {
@@ -87,58 +116,6 @@ impl Shown<'_> {
         }
         if weakest.len() > shown {
             writeln!(out, "  {DIM}and {} more: --full lists them{DIM:#}", weakest.len() - shown)?;
-        }
-        Ok(())
-    }
-
-    /// Prints which sections are not watched, and what begins or ceases to be compared.
-    ///
-    /// # Errors
-    /// The stream is gone.
-    pub(crate) fn sections(&self, out: &mut dyn Write) -> Result<(), CliError> {
-        for (section, before, after) in self.proposal.section_changes() {
-            let words = |state: Option<State>| state.map_or("not held", State::as_str);
-            writeln!(out, "  section {}: {} -> {}", display_safe(section), words(before), words(after))?;
-        }
-        let unwatched = self.proposal.unwatched();
-        if !unwatched.is_empty() {
-            let sections = count(unwatched.len(), "section");
-            writeln!(out, "{sections} cannot be read. Approving says in the statement that they are not watched:")?;
-        }
-        for (section, state, reason) in unwatched {
-            let reason = if reason.is_empty() { String::new() } else { format!(": {}", display_safe(reason)) };
-            writeln!(out, "  {} ({state}{reason})", display_safe(section))?;
-        }
-        Ok(())
-    }
-
-    /// Prints which objects of sections are not watched.
-    ///
-    /// # Errors
-    /// The stream is gone.
-    pub(crate) fn unusable(&self, out: &mut dyn Write) -> Result<(), CliError> {
-        let unusable = self.proposal.unusable();
-        if !unusable.is_empty() {
-            let places = count(unusable.len(), "place");
-            writeln!(out, "{places} with objects that cannot be used. Approving accepts that they are not watched:")?;
-        }
-        for (place, reason) in unusable {
-            writeln!(out, "  {} ({})", display_safe_whole(&place.to_string()), display_safe(&reason))?;
-        }
-        Ok(())
-    }
-
-    /// Prints what is approved for a time, and what no longer is.
-    ///
-    /// # Errors
-    /// The stream is gone.
-    pub(crate) fn ends(&self, out: &mut dyn Write) -> Result<(), CliError> {
-        let path = |path: &Pointer| display_safe_whole(&path.to_string());
-        for (place, end) in &self.proposal.subject.until {
-            writeln!(out, "  for a time: {} until {end}", path(place))?;
-        }
-        for (place, end) in self.proposal.prolonged() {
-            writeln!(out, "  for longer, or for good: {}, which was approved until {end}", path(place))?;
         }
         Ok(())
     }
@@ -186,7 +163,19 @@ impl Shown<'_> {
     }
 }
 
-/// The part of `path` below `object`, as text.
+/// Prints which sections are not watched, because they cannot be read: name, state and reason.
+pub(super) fn list_unwatched(sections: Vec<(&str, State, &str)>, out: &mut dyn Write) -> Result<(), CliError> {
+    if !sections.is_empty() {
+        let number = counted(sections.len(), "section");
+        writeln!(out, "{number} cannot be read. Approving says in the statement that they are not watched:")?;
+    }
+    for (section, state, reason) in sections {
+        let reason = if reason.is_empty() { String::new() } else { format!(": {}", display_safe(reason)) };
+        writeln!(out, "  {} ({state}{reason})", display_safe(section))?;
+    }
+    Ok(())
+}
+
 fn below(object: &Pointer, path: &Pointer) -> String {
     let tokens = path.tokens().get(object.tokens().len()..).unwrap_or_default();
     let rest = tokens.iter().fold(Pointer::default(), |place, token| place.child(token));
@@ -203,24 +192,25 @@ fn leaves<'a>(path: &Pointer, value: &'a Value) -> Vec<(Pointer, &'a Value)> {
     }
 }
 
-fn words(drift: &Finding) -> String {
-    let change = &drift.change;
-    values::change(change.kind, &change.before, &change.after, drift.meaning.unit)
-}
-
 /// One drift in one line.
-pub(crate) fn choice(drift: &Finding) -> String {
+pub(super) fn choice(drift: &Finding) -> String {
     choice_at(drift, 1)
 }
 
 /// One drift in one line, with the number of its paths before the values: the end of a long line is cut off.
-pub(crate) fn choice_at(drift: &Finding, paths: usize) -> String {
+pub(super) fn choice_at(drift: &Finding, paths: usize) -> String {
     let paths = if paths > 1 { format!(" ({paths} paths)") } else { String::new() };
-    format!("{} {}: {}{paths}  {}", drift.meaning.severity, drift.meaning.direction, drift.meaning.title, words(drift))
+    format!(
+        "{} {}: {}{paths}  {}",
+        drift.meaning.severity,
+        drift.meaning.direction,
+        drift.meaning.title,
+        change_words(drift)
+    )
 }
 
 /// One setting at its weakest value, in one line.
-pub(crate) fn at_its_weakest(drift: &Finding) -> String {
+pub(super) fn at_its_weakest(drift: &Finding) -> String {
     format!(
         "{}: {}  {}",
         drift.meaning.severity,

@@ -1,26 +1,23 @@
 //! `authdrift history`: what happened to an instance.
 
 use std::io::Write;
-use std::path::Path;
 
 use clap::Args;
 use serde_json::{Value, json};
 
-use crate::cli::CliError;
-use crate::cli::command::RunCommand;
-use crate::cli::context::Context;
 use crate::cli::output::{Columns, DIM, write_json};
+use crate::cli::{CliError, ConfiguredCommand, Context};
 use crate::exit::Exit;
 use crate::message::{listed, values};
 use crate::model::display_safe;
-use crate::store::events::{self, Event};
+use crate::store::events::{self, Record};
 
 /// Show the recorded events of an instance
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  authdrift history clerk:prod         oldest first
-  authdrift history clerk:prod --json  with the digests that chain the events")]
+  authdrift history clerk:prod         every event, oldest first
+  authdrift history clerk:prod --json  with the digest of each event")]
 pub(crate) struct HistoryOptions {
     /// The instance
     #[arg(value_name = "INSTANCE")]
@@ -30,9 +27,8 @@ pub(crate) struct HistoryOptions {
     json: bool,
 }
 
-impl RunCommand for HistoryOptions {
-    async fn run(&self, config: Option<&Path>, out: &mut dyn Write) -> Result<Exit, CliError> {
-        let context = &Context::load(config)?;
+impl ConfiguredCommand for HistoryOptions {
+    async fn run_with(&self, context: &Context, out: &mut dyn Write) -> Result<Exit, CliError> {
         let instance = context.config.instance(&self.instance)?;
         let store = context.store_to_read()?;
         let (events, mark) = store
@@ -42,7 +38,7 @@ impl RunCommand for HistoryOptions {
             return Ok(Exit::Ok);
         }
         if events.is_empty() {
-            writeln!(out, "Nothing happened to {} yet.", instance.id)?;
+            writeln!(out, "No event of {} is recorded yet.", instance.id)?;
             return Ok(Exit::Ok);
         }
         let mut columns = Columns::new(0);
@@ -54,8 +50,8 @@ impl RunCommand for HistoryOptions {
     }
 }
 
-/// What an event says, in one line.
-fn words(event: &Event) -> String {
+/// An event in one line.
+fn words(event: &Record) -> String {
     let data = &event.data;
     let text = |name: &str| data.get(name).and_then(Value::as_str).map(display_safe);
     match event.kind.split_once('.').map_or("", |(subject, _)| subject) {

@@ -1,22 +1,17 @@
 //! `authdrift show`: one drift, explained; or how a snapshot was read.
 
 use std::io::Write;
-use std::path::Path;
 
 use clap::Args;
 use serde_json::{Value, json};
 
 use crate::classify::{Finding, classify, elsewhere};
-use crate::cli::CliError;
-use crate::cli::command::RunCommand;
-use crate::cli::context::Context;
-use crate::cli::did_you_mean::did_you_mean;
-use crate::cli::output::{BOLD, Columns, PLAIN, severity_style, write_json};
+use crate::cli::output::{BOLD, Columns, PLAIN, change_words, merged, severity_style, write_json};
+use crate::cli::{CliError, ConfiguredCommand, Context};
 use crate::clock::written;
 use crate::config::ApprovalConfig;
 use crate::exit::Exit;
 use crate::incident::{Drift, Status};
-use crate::message::values;
 use crate::model::{Digest, DriftId, InstanceId, Pointer, display_safe};
 use crate::status::InstanceStatus;
 use crate::store::{Store, StoreError, Transaction, cycles, drifts, events, history, instances};
@@ -26,10 +21,10 @@ use crate::trust_files::TrustFiles;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  authdrift show drf_0198…     what drifted, since when, and what to do
-  authdrift show sha256:9f86…  with which requests a snapshot was read")]
+  authdrift show drf_0198…     a drift: values, times, and what to do
+  authdrift show sha256:9f86…  a snapshot: the requests that read it")]
 pub(crate) struct ShowOptions {
-    /// The drift, drf_…, of which a unique beginning is enough; or the digest of a snapshot, sha256:…
+    /// A drift (drf_…, or a unique beginning), or the digest of a snapshot (sha256:…)
     #[arg(value_name = "DRIFT|SNAPSHOT")]
     drift: String,
     /// Print JSON
@@ -37,9 +32,8 @@ pub(crate) struct ShowOptions {
     json: bool,
 }
 
-impl RunCommand for ShowOptions {
-    async fn run(&self, config: Option<&Path>, out: &mut dyn Write) -> Result<Exit, CliError> {
-        let context = &Context::load(config)?;
+impl ConfiguredCommand for ShowOptions {
+    async fn run_with(&self, context: &Context, out: &mut dyn Write) -> Result<Exit, CliError> {
         let store = context.store_to_read()?;
         if self.drift.starts_with("sha256:") {
             return collection(&store, self, out);
@@ -52,9 +46,9 @@ impl RunCommand for ShowOptions {
             return Err(error.with_code("ambiguous-name"));
         }
         let Some((instance, known)) = found.pop() else {
-            let ids = store.read(|tx| drifts::ids(tx))?;
-            let meant = did_you_mean(&self.drift, ids.iter().map(DriftId::as_str));
-            return Err(CliError::new(Exit::Usage, format!("no drift has the id '{typed}'{meant}"))
+            let ids = store.read(drifts::ids)?;
+            let ids = ids.iter().map(DriftId::as_str);
+            return Err(CliError::unknown("no drift has the id", &self.drift, ids)
                 .with_code("unknown-drift")
                 .with_help("`authdrift check` and `authdrift history INSTANCE` show ids"));
         };
@@ -64,16 +58,14 @@ impl RunCommand for ShowOptions {
         };
         let drift = classified(context, &store, &instance, &known)?;
         if self.json {
-            let mut value = json!({
+            let value = json!({
                 "id": known.id, "instance": instance, "section": known.change.section(), "drift": drift,
                 "status": known.status.as_str(), "first_seen": written(known.first_seen),
                 "last_good": known.last_good.map(written), "closed_at": known.closed_at.map(written),
                 "closed_by": known.closed_by, "reopened": known.reopened,
             });
-            if let (Some(value), Some(until)) = (value.as_object_mut(), &until) {
-                value.insert("approved_until".to_owned(), json!(until));
-            }
-            write_json(out, &value)?;
+            let until = until.map_or_else(|| json!({}), |until| json!({ "approved_until": until }));
+            write_json(out, &merged(value, until))?;
         } else {
             let places = elsewhere(context.catalogues.of(instance.provider), &known.change);
             let others = store.read(|tx| -> Result<_, StoreError> {
@@ -89,7 +81,7 @@ impl RunCommand for ShowOptions {
     }
 }
 
-/// The drift as every other output classifies it: among everything else that differs in its instance.
+/// Classifies the drift as every other output does: among all differences of its instance.
 fn classified(context: &Context, store: &Store, id: &InstanceId, known: &Drift) -> Result<Finding, StoreError> {
     let catalogue = context.catalogues.of(id.provider);
     let Some(instance) = context.config.instances.iter().find(|instance| instance.id == *id) else {
@@ -100,14 +92,14 @@ fn classified(context: &Context, store: &Store, id: &InstanceId, known: &Drift) 
     loaded.map(|(_, findings)| findings.of(&known.change).into_owned())
 }
 
-/// When the newest approval of what is at `path` ends, if it was given for a time.
+/// The end of the newest approval of `path`, if it has one.
 fn approved_until(tx: &Transaction<'_>, instance: &InstanceId, path: &Pointer) -> Result<Option<String>, StoreError> {
     let newest = history::newest_of(tx, instance, events::APPROVED, |_| true)?;
     let end = newest.as_ref().and_then(|event| event.data.get("until")?.get(path.to_string())?.as_str());
     Ok(end.map(display_safe))
 }
 
-/// Every request with which a snapshot was read for the first time: evidence of where its values come from.
+/// Prints the requests that read a snapshot for the first time.
 fn collection(store: &Store, options: &ShowOptions, out: &mut dyn Write) -> Result<Exit, CliError> {
     let typed = display_safe(&options.drift);
     let digest: Digest =
@@ -150,11 +142,10 @@ fn explain(
     out: &mut dyn Write,
 ) -> Result<(), CliError> {
     let style = severity_style(drift.meaning.severity);
-    let change = &drift.change;
     writeln!(out, "{BOLD}{}{BOLD:#}", drift.meaning.title)?;
     writeln!(out, "{style}{}{style:#}, {}, {instance}", drift.meaning.severity, drift.meaning.direction)?;
     writeln!(out)?;
-    writeln!(out, "  {}", values::change(change.kind, &change.before, &change.after, drift.meaning.unit))?;
+    writeln!(out, "  {}", change_words(drift))?;
     writeln!(out, "  {}", drift.meaning.why)?;
     writeln!(out)?;
     let window = match known.last_good {
@@ -162,7 +153,7 @@ fn explain(
         None => format!("first seen {}", written(known.first_seen)),
     };
     let mut rows =
-        vec![("Status", status.to_owned()), ("When", window), ("Path", display_safe(&change.path.to_string()))];
+        vec![("Status", status.to_owned()), ("When", window), ("Path", display_safe(&drift.change.path.to_string()))];
     rows.extend(others.iter().map(|path| ("Also at", display_safe(&path.to_string()))));
     rows.extend(drift.meaning.dashboard.clone().map(|place| ("Where", place)));
     rows.extend(

@@ -10,11 +10,9 @@ use std::path::Path;
 use chrono::{DateTime, Utc};
 use clap::Args;
 
-use crate::cli::CliError;
 use crate::cli::alerts::receivers::health_of;
-use crate::cli::command::RunCommand;
-use crate::cli::context::Context;
 use crate::cli::output::write_json;
+use crate::cli::{CliError, ConfiguredCommand, Context};
 use crate::config::{ApprovalConfig, Instance, Receiver};
 use crate::daemon::lock::is_running;
 use crate::exit::Exit;
@@ -27,19 +25,20 @@ use crate::store::receivers::ReceiverHealth;
 use crate::store::{Store, StoreError, Transaction, events, instances, space};
 use crate::trust_files::TrustFiles;
 
-/// Show the state of every instance and receiver; nothing is read
+/// Show the state of every instance and receiver, from the database
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   authdrift status         one screen
-  authdrift status --json  for a program")]
+  authdrift status --json  for a program
+
+It reads no vendor: `check` does.")]
 pub(crate) struct StatusOptions {
     /// Print JSON
     #[arg(long)]
     json: bool,
 }
 
-/// How everything stands.
 struct StatusReport<'a> {
     now: DateTime<Utc>,
     approval: &'a ApprovalConfig,
@@ -48,30 +47,26 @@ struct StatusReport<'a> {
     database: Database<'a>,
     lines: Vec<(&'a Instance, InstanceLine)>,
     receivers: Vec<(&'a Receiver, ReceiverState, ReceiverHealth)>,
-    /// Those in force.
     silences: Vec<Silence>,
-    /// By receiver, also such as are not configured any more.
+    /// By receiver, with those that are not configured any more.
     outbox: BTreeMap<String, Waiting>,
     history: Option<HistoryMark>,
 }
 
-/// The file, and the room it has.
 struct Database<'a> {
     path: &'a Path,
-    /// Bytes, its log included.
+    /// In bytes, with the log.
     size: u64,
     free: Option<u64>,
 }
 
-/// One instance.
 struct InstanceLine {
     status: InstanceStatus,
     next: Option<DateTime<Utc>>,
 }
 
-impl RunCommand for StatusOptions {
-    async fn run(&self, config: Option<&Path>, out: &mut dyn Write) -> Result<Exit, CliError> {
-        let context = &Context::load(config)?;
+impl ConfiguredCommand for StatusOptions {
+    async fn run_with(&self, context: &Context, out: &mut dyn Write) -> Result<Exit, CliError> {
         let store = context.store_to_read()?;
         let report = load(context, &store)?;
         if self.json {
@@ -111,7 +106,7 @@ fn load<'a>(context: &'a Context, store: &Store) -> Result<StatusReport<'a>, Cli
         receivers,
         silences,
         outbox: store.read(overview::outbox)?,
-        history: store.read(|tx| events::mark(tx))?,
+        history: store.read(events::mark)?,
     })
 }
 

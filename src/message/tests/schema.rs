@@ -252,23 +252,22 @@ fn let_fields_come(schema: &mut Value) {
 fn of_every_kind() -> Vec<Alert> {
     let mut alerts: Vec<Alert> = super::everything().into_iter().map(|(_, alert)| alert).collect();
     for kind in [SampleKind::Drift, SampleKind::Reverted, SampleKind::Blind] {
-        alerts.push(sample::sample(Alert { notices: Vec::new(), ..samples::watch() }, kind));
+        alerts.push(sample::sample(samples::watch().of([]), kind));
     }
     for news in [EntryStatus::Flapping, EntryStatus::StillOpen, EntryStatus::Passed, EntryStatus::Approved] {
         let mut alert = samples::reminder();
-        alert.entries.iter_mut().for_each(|entry| entry.news = news);
+        alert.entries_mut().for_each(|entry| entry.news = news);
         alerts.push(alert);
     }
-    let bare = Alert { untrusted: None, sections: Vec::new(), ..samples::untrusted() };
-    alerts.push(Alert { trusted_again: true, ..bare.clone() });
+    let bare = samples::untrusted().of([]);
+    alerts.push(bare.clone().of([Item::TrustedAgain]));
     for news in SectionStatus::ALL {
-        let mut sections = samples::drift().sections;
-        sections.iter_mut().for_each(|section| section.news = news);
-        alerts.push(Alert { sections, ..bare.clone() });
+        let section = SectionEntry { news, ..samples::drift().section(0).clone() };
+        alerts.push(bare.clone().of([Item::Section(section)]));
     }
     for kind in NoticeKind::ALL {
         let notice = Notice { kind, subject: String::new(), text: "x".repeat(3_000) };
-        alerts.push(Alert { notices: vec![notice; 40], ..bare.clone() });
+        alerts.push(bare.clone().of(vec![Item::Notice(notice); 40]));
     }
     alerts
 }

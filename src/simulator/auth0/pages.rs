@@ -50,9 +50,6 @@ const LISTS: &[(&str, &str, PageStyle)] = &[
 ];
 
 /// The requested part of a document.
-///
-/// # Errors
-/// What is wrong with the query, in words.
 pub(super) fn serve(request: &Request, document: &Value, max_page_size: usize) -> Result<Answer, String> {
     let Some(items) = document.as_array() else { return Ok(Answer::json(200, &choose(request, document))) };
     let Some((name, style)) = list(&request.path) else { return Ok(Answer::json(200, document)) };

@@ -58,7 +58,7 @@ pub(super) fn look(tx: &Transaction<'_>, wrong: &mut Findings) -> Stored<()> {
             "SELECT count(*), coalesce(min({column}), 0) FROM {table} NOT INDEXED WHERE {column} NOT BETWEEN ?1 AND ?2"
         );
         let (count, one): (i64, i64) =
-            tx.prepare_cached(&query)?.query_row((least, largest), |row| Ok((row.get(0)?, row.get(1)?)))?;
+            tx.sql.prepare_cached(&query)?.query_row((least, largest), |row| Ok((row.get(0)?, row.get(1)?)))?;
         if count > 0 {
             wrong.push(format!("{table}.{column} holds {one} in {count} rows, which this program never writes"));
         }
@@ -75,7 +75,7 @@ mod tests {
     fn every_number_of_the_schema_has_its_bounds() {
         let store = Store::temporary().unwrap();
         let columns = store.read(|tx| -> Stored<Vec<String>> {
-            let mut query = tx.prepare(
+            let mut query = tx.sql.prepare(
                 "SELECT t.name || '.' || c.name FROM sqlite_schema t, pragma_table_info(t.name) c
                  WHERE t.type = 'table' AND c.type = 'INTEGER' ORDER BY 1",
             )?;

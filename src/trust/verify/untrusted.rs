@@ -8,34 +8,47 @@ use crate::trust::allowed_signers::WhyNot;
 use crate::trust::sshsig::{BadSignature, PublicKey};
 use crate::trust::statement::{BadStatement, NAMESPACE, Statement};
 
-/// Why nothing may be compared with, or why an import is refused.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Untrusted {
-    /// The file that says who may approve is missing, unreadable or malformed: nobody's signature counts.
-    #[error("nobody's signature can be checked: {reason}")]
-    NoPolicy {
-        /// Which file, and what is wrong with it.
-        reason: String,
-    },
+/// Declares [`Untrusted`]: each variant with its code, which is a stable name for machines and for the manual.
+macro_rules! untrusted {
+    ($(
+        $(#[$attribute:meta])*
+        $code:literal $name:ident $({ $($(#[$doc:meta])* $field:ident: $type:ty),+ $(,)? })? $(($inner:ty))?,
+    )+) => {
+        /// Why nothing may be compared with, or why an import is refused.
+        ///
+        /// `approver` is the principal in the statement, `key` the key that signed, `at` the time at which the statement
+        /// says it was signed, and `sequence` the number of the baseline.
+        #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+        #[allow(missing_docs, reason = "the names that several variants have are described once")]
+        pub enum Untrusted {
+            $($(#[$attribute])* $name $({ $($(#[$doc])* $field: $type,)+ })? $(($inner))?,)+
+        }
+
+        impl Untrusted {
+            /// The stable name of the reason, for machines and for the manual.
+            pub fn code(&self) -> &'static str {
+                match self { $(Self::$name { .. } => $code,)+ }
+            }
+        }
+    };
+}
+
+untrusted! {
+    /// The file that says who may approve is missing, unreadable or malformed: no signature counts.
+    #[error("no signature can be checked: {reason}")]
+    "no-policy" NoPolicy { reason: String },
     /// The history or the schema of the database is not what the program left: something was edited, cut or planted.
     #[error("the database was tampered with: {reason}")]
-    StoreTampered {
-        /// What and where.
-        reason: String,
-    },
-    /// The database is sound, and older than it was: somebody put back a copy.
+    "store-tampered" StoreTampered { reason: String },
+    /// The database is sound, and older than it was: a copy was restored.
     #[error("the database was rolled back: {reason}; a new approval acknowledges that it is so")]
-    RolledBack {
-        /// What it falls short of.
-        reason: String,
-    },
+    "rolled-back" RolledBack { reason: String },
     /// The signature is none, was made with a key type that may not sign, or does not match the bytes: the
     /// statement was edited, or the signature belongs to another one.
     #[error("the signature of {claim} is refused: {reason}")]
-    BadSignature {
-        /// What the statement claims to be, not verified.
+    "bad-signature" BadSignature {
+        /// The claim of the statement, not verified.
         claim: String,
-        /// What is wrong with it.
         reason: BadSignature,
     },
     /// A signature that was made for another purpose was put under a statement.
@@ -43,84 +56,51 @@ pub enum Untrusted {
         "the signature of {claim} was made for the namespace '{}' and not '{NAMESPACE}'; sign with 'authdrift sign'",
         display_safe(.found)
     )]
-    WrongNamespace {
-        /// What the statement claims to be, not verified.
+    "wrong-namespace" WrongNamespace {
+        /// The claim of the statement, not verified.
         claim: String,
-        /// The namespace in the signature.
         found: String,
     },
-    /// The key is not the approver's: somebody signed who may not, or in another's name.
+    /// The key is not the approver's: the signer may not approve, or signed in another's name.
     #[error("{key} is not a key of '{}' in the allowed signers", display_safe(.approver))]
-    UnknownSigner {
-        /// The principal in the statement.
-        approver: String,
-        /// The key that signed.
-        key: PublicKey,
-    },
+    "unknown-signer" UnknownSigner { approver: String, key: PublicKey },
     /// The key is the approver's, but for other purposes.
     #[error(
         "the key {key} of '{}' is not allowed to approve; add '{NAMESPACE}' to its namespaces in the allowed signers",
         display_safe(.approver)
     )]
-    KeyNotForBaselines {
-        /// The principal in the statement.
-        approver: String,
-        /// The key that signed.
-        key: PublicKey,
-    },
+    "key-not-for-baselines" KeyNotForBaselines { approver: String, key: PublicKey },
     /// The key was not valid when the statement says it was signed.
     #[error(
         "the key {key} of '{}' was not valid at {}, when it approved: {why}",
         display_safe(.approver), written(*.at)
     )]
-    KeyNotValid {
-        /// The principal in the statement.
-        approver: String,
-        /// The key that signed.
-        key: PublicKey,
-        /// When the statement says it was signed.
-        at: DateTime<Utc>,
-        /// Not yet or not any more.
-        why: WhyNot,
-    },
-    /// The key was valid when the statement says it was signed, but is not now: whoever found it could date back.
+    "key-not-valid" KeyNotValid { approver: String, key: PublicKey, at: DateTime<Utc>, why: WhyNot },
+    /// The key was valid when the statement says it was signed, but is not now: a thief of the key could date back.
     #[error(
         "the key {key} of '{}' may not approve any more: {why}; sign with a key that is valid now",
         display_safe(.approver)
     )]
-    KeyNotValidNow {
-        /// The principal in the statement.
-        approver: String,
-        /// The key that signed.
-        key: PublicKey,
-        /// Not yet or not any more.
-        why: WhyNot,
-    },
+    "key-not-valid-now" KeyNotValidNow { approver: String, key: PublicKey, why: WhyNot },
     /// The key was revoked, and with it everything it ever signed.
     #[error("the key {key}, which signed as '{}', is revoked", display_safe(.approver))]
-    RevokedKey {
-        /// The principal in the statement.
-        approver: String,
-        /// The key that signed.
-        key: PublicKey,
-    },
+    "revoked-key" RevokedKey { approver: String, key: PublicKey },
     /// The signed bytes are not a statement.
     #[error("a signed statement is refused: {0}")]
-    Malformed(BadStatement),
+    "malformed-statement" Malformed(BadStatement),
     /// The signed bytes are another spelling of a statement.
     #[error("a signed statement is refused: {}", BadStatement::NotCanonical)]
-    NotCanonical,
+    "not-canonical" NotCanonical,
     /// The statement signs sections that are not the snapshot it signs.
     #[error("a signed statement contradicts itself: its snapshot digest is {signed}, its sections have {computed}")]
-    SnapshotMismatch {
-        /// The digest that was signed.
+    "snapshot-mismatch" SnapshotMismatch {
         signed: Digest,
         /// The digest of the sections that were signed.
         computed: Digest,
     },
     /// A baseline of another instance was put in place of this one's.
     #[error("the baseline was approved for {found} and not for {expected}")]
-    OtherInstance {
+    "other-instance" OtherInstance {
         /// The instance that is checked.
         expected: InstanceId,
         /// The instance in the statement.
@@ -132,7 +112,7 @@ pub enum Untrusted {
          approve a new baseline with --all",
         display_safe(.approved), display_safe(.found)
     )]
-    OtherResource {
+    "other-resource" OtherResource {
         /// The vendor's identity that was approved.
         approved: String,
         /// The vendor's identities now.
@@ -140,7 +120,7 @@ pub enum Untrusted {
     },
     /// A baseline was left out, or an old statement is played again.
     #[error("baseline {expected} must come next, but the statement is for baseline {found}")]
-    WrongSequence {
+    "wrong-sequence" WrongSequence {
         /// The sequence that comes next.
         expected: u64,
         /// The sequence in the statement.
@@ -151,8 +131,7 @@ pub enum Untrusted {
         "baseline {sequence} follows {}, but the baseline before it is {}",
         .found.as_ref().map_or("nothing", Digest::as_str), .expected.as_ref().map_or("nothing", Digest::as_str)
     )]
-    BrokenLink {
-        /// The sequence of the baseline.
+    "broken-link" BrokenLink {
         sequence: u64,
         /// The identity of the baseline before it.
         expected: Option<Digest>,
@@ -161,58 +140,33 @@ pub enum Untrusted {
     },
     /// Approvers signed different things under one number.
     #[error("the approvers of baseline {sequence} did not approve the same thing")]
-    DifferentSubjects {
-        /// The sequence of the baseline.
-        sequence: u64,
-    },
+    "different-subjects" DifferentSubjects { sequence: u64 },
     /// Not enough different people approved. One person with two keys or two names is one.
     #[error("baseline {sequence} has {have} of {need} approvers")]
-    TooFewApprovers {
-        /// The sequence of the baseline.
-        sequence: u64,
-        /// How many there are.
-        have: usize,
-        /// How many it takes.
-        need: usize,
-    },
-    /// Somebody approves their own change.
+    "too-few-approvers" TooFewApprovers { sequence: u64, have: usize, need: usize },
+    /// An approver approves their own change.
     #[error(
-        "'{}' made one of the changes that baseline {sequence} approves, as the vendor's log says; somebody else has to \
+        "'{}' made one of the changes that baseline {sequence} approves, as the vendor's log says; another person has to \
          approve it",
         display_safe(.approver)
     )]
-    OwnChange {
-        /// The sequence of the baseline.
-        sequence: u64,
-        /// The principal in the statement.
-        approver: String,
-    },
+    "own-change" OwnChange { sequence: u64, approver: String },
     /// Touch is required, and the key cannot tell.
     #[error(
         "the key {key} of '{}' is not on a security key, and the configuration requires that one is touched",
         display_safe(.approver)
     )]
-    NoSecurityKey {
-        /// The principal in the statement.
-        approver: String,
-        /// The key that signed.
-        key: PublicKey,
-    },
-    /// Touch is required, and nobody touched the key: whoever reaches the machine it is plugged into could have signed.
+    "no-security-key" NoSecurityKey { approver: String, key: PublicKey },
+    /// Touch is required, and the key was not touched: a program on the machine that it is plugged into could have signed.
     #[error(
-        "nobody touched the security key {key} of '{}' for this signature; sign again, with a key that was made without \
+        "the security key {key} of '{}' was not touched for this signature; sign again, with a key that was made without \
          'no-touch-required'",
         display_safe(.approver)
     )]
-    NotTouched {
-        /// The principal in the statement.
-        approver: String,
-        /// The key that signed.
-        key: PublicKey,
-    },
+    "not-touched" NotTouched { approver: String, key: PublicKey },
     /// A baseline was deleted from the store: rollback to an older one, or to none.
     #[error("the history says that baseline {approved} was approved, but the store holds {}", held_text(*.held))]
-    MissingBaseline {
+    "missing-baseline" MissingBaseline {
         /// The highest sequence in the history.
         approved: u64,
         /// The highest sequence in the store; 0 for none.
@@ -221,7 +175,7 @@ pub enum Untrusted {
     /// The store holds a baseline whose approval the history does not know: the history was cut, or the baseline was
     /// written around the import.
     #[error("the store holds baseline {held}, but the history knows of {}", held_text(*.approved))]
-    Unrecorded {
+    "unrecorded-baseline" Unrecorded {
         /// The highest sequence in the history; 0 for none.
         approved: u64,
         /// The highest sequence in the store.
@@ -231,22 +185,17 @@ pub enum Untrusted {
     #[error(
         "baseline {sequence} was approved on a history of {size} events that is not part of this one: it was cut or replaced"
     )]
-    HistoryCut {
-        /// The sequence of the baseline.
+    "history-cut" HistoryCut {
         sequence: u64,
         /// How long the history was.
         size: u64,
     },
     /// An approved document was deleted.
     #[error("the approved document of section '{}' is missing from the store", display_safe(.section))]
-    DocumentMissing {
-        /// The section.
-        section: String,
-    },
+    "document-missing" DocumentMissing { section: String },
     /// An approved document was edited.
     #[error("the stored document of section '{}' is not the approved one, {digest}", display_safe(.section))]
-    DocumentDamaged {
-        /// The section.
+    "document-damaged" DocumentDamaged {
         section: String,
         /// The digest that was approved.
         digest: Digest,
@@ -256,23 +205,14 @@ pub enum Untrusted {
         "the approval of '{}' is dated {}, and it is {} now; check the clocks of both machines",
         display_safe(.approver), written(*.at), written(*.now)
     )]
-    FromTheFuture {
-        /// The principal in the statement.
-        approver: String,
-        /// When the statement says it was signed.
-        at: DateTime<Utc>,
-        /// Our time.
-        now: DateTime<Utc>,
-    },
+    "from-the-future" FromTheFuture { approver: String, at: DateTime<Utc>, now: DateTime<Utc> },
     /// The statement is older than what it approves.
     #[error(
         "the approval of '{}' is dated {}, but what it approves was proposed after {}; check the clocks of both machines",
         display_safe(.approver), written(*.at), written(*.proposed)
     )]
-    BackDated {
-        /// The principal in the statement.
+    "back-dated" BackDated {
         approver: String,
-        /// When the statement says it was signed.
         at: DateTime<Utc>,
         /// When the last event was recorded that the proposal knows.
         proposed: DateTime<Utc>,
@@ -280,41 +220,6 @@ pub enum Untrusted {
 }
 
 impl Untrusted {
-    /// The stable name of the reason, for machines and for the manual.
-    pub fn code(&self) -> &'static str {
-        match self {
-            Self::NoPolicy { .. } => "no-policy",
-            Self::StoreTampered { .. } => "store-tampered",
-            Self::RolledBack { .. } => "rolled-back",
-            Self::BadSignature { .. } => "bad-signature",
-            Self::WrongNamespace { .. } => "wrong-namespace",
-            Self::UnknownSigner { .. } => "unknown-signer",
-            Self::KeyNotForBaselines { .. } => "key-not-for-baselines",
-            Self::KeyNotValid { .. } => "key-not-valid",
-            Self::KeyNotValidNow { .. } => "key-not-valid-now",
-            Self::RevokedKey { .. } => "revoked-key",
-            Self::Malformed(_) => "malformed-statement",
-            Self::NotCanonical => "not-canonical",
-            Self::SnapshotMismatch { .. } => "snapshot-mismatch",
-            Self::OtherInstance { .. } => "other-instance",
-            Self::OtherResource { .. } => "other-resource",
-            Self::WrongSequence { .. } => "wrong-sequence",
-            Self::BrokenLink { .. } => "broken-link",
-            Self::DifferentSubjects { .. } => "different-subjects",
-            Self::TooFewApprovers { .. } => "too-few-approvers",
-            Self::OwnChange { .. } => "own-change",
-            Self::NoSecurityKey { .. } => "no-security-key",
-            Self::NotTouched { .. } => "not-touched",
-            Self::MissingBaseline { .. } => "missing-baseline",
-            Self::Unrecorded { .. } => "unrecorded-baseline",
-            Self::HistoryCut { .. } => "history-cut",
-            Self::DocumentMissing { .. } => "document-missing",
-            Self::DocumentDamaged { .. } => "document-damaged",
-            Self::FromTheFuture { .. } => "from-the-future",
-            Self::BackDated { .. } => "back-dated",
-        }
-    }
-
     /// Names the statement by what it claims, because nothing better is known about it.
     pub(super) fn from_signature(reason: BadSignature, statement: &[u8]) -> Self {
         let claim = match Statement::parse(statement) {

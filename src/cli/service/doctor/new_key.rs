@@ -3,19 +3,13 @@
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use crate::cli::CliError;
-use crate::cli::after_commit::AfterCommit;
-use crate::cli::context::Context;
-use crate::cli::user::current_user;
+use crate::cli::{AfterCommit, CliError, Context, current_user};
 use crate::daemon::DaemonError;
 use crate::daemon::lock::Lock;
 use crate::exit::Exit;
 use crate::store::{Store, StoreError};
 
-/// Makes a new key where the old one is lost, and says what follows.
-///
-/// # Errors
-/// The key is there and fits, a daemon is running, or a file cannot be written.
+/// Replaces a lost key, and prints the next steps.
 pub(super) fn replace(context: &Context, out: &mut dyn Write) -> Result<Exit, CliError> {
     let path = &context.config.store;
     if !path.exists() {
@@ -38,7 +32,6 @@ pub(super) fn replace(context: &Context, out: &mut dyn Write) -> Result<Exit, Cl
     after.end(Exit::Ok)
 }
 
-/// What was done, and what follows.
 fn print(context: &Context, path: &Path, kept: Option<PathBuf>, out: &mut dyn Write) -> io::Result<()> {
     let key = path.with_extension("key");
     writeln!(out, "Made a new fingerprint key, {}.", key.display())?;
