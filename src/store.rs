@@ -29,6 +29,7 @@ pub mod retention;
 mod schema;
 pub mod silences;
 pub mod space;
+mod unit_of_work;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -44,6 +45,7 @@ pub use open::make_folder;
 use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 pub use schema::check_schema;
 use tokio::runtime::{Handle, RuntimeFlavor};
+pub use unit_of_work::UnitOfWork;
 
 use crate::canonical::FingerprintKey;
 use crate::model::InstanceId;

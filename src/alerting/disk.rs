@@ -7,9 +7,9 @@ use crate::config::Config;
 use crate::history::Event;
 use crate::history::data::FreeSpace;
 use crate::message::{Notice, NoticeKind};
-use crate::store::events::{self, Record};
+use crate::store::events::Record;
 use crate::store::space::Space;
-use crate::store::{StoreError, Transaction, history};
+use crate::store::{StoreError, UnitOfWork};
 
 /// Bytes from which on there is enough space again: more than [`crate::store::space::LOW`], or every file that comes and goes
 /// would cause a notice.
@@ -23,22 +23,22 @@ const ENOUGH: u64 = 288 << 20;
 /// # Errors
 /// The database cannot be written.
 pub fn has_room(
-    tx: &Transaction<'_>,
+    unit: &mut UnitOfWork,
     config: &Config,
     at: DateTime<Utc>,
     free: Option<u64>,
 ) -> Result<bool, StoreError> {
     let Some(free) = free else { return Ok(true) };
-    if let Some(kind @ (NoticeKind::StorageLow | NoticeKind::StorageRecovered)) = record_step(tx, at, free)? {
+    if let Some(kind @ (NoticeKind::StorageLow | NoticeKind::StorageRecovered)) = record_step(unit, at, free)? {
         let path = config.store.display().to_string();
-        tell(tx, config, None, &[Notice::of_storage(kind, &path, Some(free), "")], None, at)?;
+        tell(unit, config, None, &[Notice::of_storage(kind, &path, Some(free), "")], None, at)?;
     }
     Ok(Space::of(free) != Space::Full)
 }
 
 /// Records in the history that the free space became too little or enough; answers the notice that is due.
-fn record_step(tx: &Transaction<'_>, at: DateTime<Utc>, free: u64) -> Result<Option<NoticeKind>, StoreError> {
-    let known = history::newest(tx, "storage.", |_| true)?.map(|event| event.kind);
+fn record_step(unit: &mut UnitOfWork, at: DateTime<Utc>, free: u64) -> Result<Option<NoticeKind>, StoreError> {
+    let known = unit.history()?.newest(None, "storage.", |_| true).map(|event| event.kind.clone());
     let known = known.as_deref().filter(|kind| *kind != "storage.recovered");
     let kind = match (known, Space::of(free)) {
         (Some("storage.full"), Space::Full) | (Some("storage.low"), Space::Low) | (None, Space::Ample) => {
@@ -56,7 +56,7 @@ fn record_step(tx: &Transaction<'_>, at: DateTime<Utc>, free: u64) -> Result<Opt
         NoticeKind::StorageRecovered => Event::StorageRecovered(space),
         _ => Event::StorageLow(space),
     };
-    events::append(tx, at, None, &event)?;
+    unit.append(at, None, &event)?;
     Ok(Some(kind))
 }
 
@@ -65,14 +65,14 @@ fn record_step(tx: &Transaction<'_>, at: DateTime<Utc>, free: u64) -> Result<Opt
 ///
 /// # Errors
 /// The database cannot be written.
-pub fn record_full_disk(tx: &Transaction<'_>, told: DateTime<Utc>, at: DateTime<Utc>) -> Result<(), StoreError> {
-    let newest = history::newest(tx, "storage.", |_| true)?;
+pub fn record_full_disk(unit: &mut UnitOfWork, told: DateTime<Utc>, at: DateTime<Utc>) -> Result<(), StoreError> {
+    let newest = unit.history()?.newest(None, "storage.", |_| true);
     let is_over = |event: &Record| {
         event.kind == "storage.recovered" && event.at.parse::<DateTime<Utc>>().is_ok_and(|over| over < told)
     };
-    if newest.as_ref().is_none_or(is_over) {
+    if newest.is_none_or(is_over) {
         let space = FreeSpace { free: None, told: Some(told.into()) };
-        events::append(tx, at, None, &Event::StorageFull(space))?;
+        unit.append(at, None, &Event::StorageFull(space))?;
     }
     Ok(())
 }
@@ -86,7 +86,7 @@ mod tests {
     fn each_step_is_news_once_and_the_edge_is_wide() {
         let store = Store::temporary().unwrap();
         let mib = |mib: u64| mib << 20;
-        let note = |free| store.write(|tx| record_step(tx, DateTime::default(), mib(free))).unwrap();
+        let note = |free| store.decide(|unit| record_step(unit, DateTime::default(), mib(free))).unwrap();
         let steps = [
             (300, None),
             (255, Some(NoticeKind::StorageLow)),

@@ -11,8 +11,8 @@ use crate::history::data::{ApprovalEnd, TrustDigests, UnusableStorage};
 use crate::message::{Notice, NoticeKind};
 use crate::model::{Digest, InstanceId};
 use crate::store::belief::{self, Jump};
-use crate::store::events::{self, Record};
-use crate::store::{StoreError, Transaction, history};
+use crate::store::events::Record;
+use crate::store::{StoreError, UnitOfWork};
 use crate::trust::Approved;
 use crate::trust_files::TrustFiles;
 
@@ -20,11 +20,11 @@ use crate::trust_files::TrustFiles;
 const ENDING: TimeDelta = TimeDelta::hours(24);
 
 /// Notes in the history which files say who may approve; if they are not the ones of before, everybody is to hear it.
-pub fn of_trust(tx: &Transaction<'_>, trust: &TrustFiles, at: DateTime<Utc>) -> Result<Option<Notice>, StoreError> {
+pub fn of_trust(unit: &mut UnitOfWork, trust: &TrustFiles, at: DateTime<Utc>) -> Result<Option<Notice>, StoreError> {
     let now = TrustDigests { allowed_signers: trust.allowed_signers.clone(), revoked_keys: trust.revoked_keys.clone() };
     let data = json!(now);
-    let Some(before) = history::newest(tx, "trust.", |_| true)? else {
-        events::append(tx, at, None, &Event::TrustKnown(now))?;
+    let Some(before) = unit.history()?.newest(None, "trust.", |_| true) else {
+        unit.append(at, None, &Event::TrustKnown(now))?;
         return Ok(None);
     };
     let changed: Vec<String> = ["allowed_signers", "revoked_keys"]
@@ -35,42 +35,42 @@ pub fn of_trust(tx: &Transaction<'_>, trust: &TrustFiles, at: DateTime<Utc>) -> 
     if changed.is_empty() {
         return Ok(None);
     }
-    events::append(tx, at, None, &Event::TrustChanged(now))?;
+    unit.append(at, None, &Event::TrustChanged(now))?;
     Ok(Some(Notice { kind: NoticeKind::TrustChanged, subject: String::new(), text: changed.join("; ") }))
 }
 
 /// Notes in the history that the clock jumped since the newest event, and tells everybody if it went back: approvals are held
 /// against the clock, and so is what is old. A command that runs beside no daemon is the first to notice.
-pub fn of_clock(tx: &Transaction<'_>, config: &Config, now: DateTime<Utc>) -> Result<(), StoreError> {
-    let newest = events::mark(tx)?.map_or(Ok(None), |mark| events::recorded_at(tx, mark.size))?;
+pub fn of_clock(unit: &mut UnitOfWork, config: &Config, now: DateTime<Utc>) -> Result<(), StoreError> {
+    let newest = unit.history()?.last_at();
     let Some((before, jump)) = newest.and_then(|before| Some((before, belief::jump(before, now)?))) else {
         return Ok(());
     };
-    belief::note_jump(tx, jump, before, now)?;
-    tell_of_jump(tx, config, jump, before, now)
+    record_jump(unit, config, jump, before, now)
 }
 
-/// Tells everybody that the clock went back, if that is how it jumped.
+/// Records that the clock jumped, and notifies every receiver if it went back.
 ///
 /// # Errors
 /// The database cannot be written.
-pub fn tell_of_jump(
-    tx: &Transaction<'_>,
+pub fn record_jump(
+    unit: &mut UnitOfWork,
     config: &Config,
     jump: Jump,
     before: DateTime<Utc>,
     now: DateTime<Utc>,
 ) -> Result<(), StoreError> {
+    unit.append(now, None, &belief::jump_event(jump, before, now))?;
     if jump == Jump::Forward {
         return Ok(());
     }
     let text = format!("it was {} and is {}", written(before), written(now));
-    tell(tx, config, None, &[Notice { kind: NoticeKind::ClockSetBack, subject: String::new(), text }], None, now)
+    tell(unit, config, None, &[Notice { kind: NoticeKind::ClockSetBack, subject: String::new(), text }], None, now)
 }
 
 /// A notice about unusable rows of the database: when they are met, and once a day after that.
 pub fn of_damage(
-    tx: &Transaction<'_>,
+    unit: &mut UnitOfWork,
     instance: &InstanceId,
     reason: &str,
     at: DateTime<Utc>,
@@ -81,10 +81,14 @@ pub fn of_damage(
         let told = event.at.parse::<DateTime<Utc>>();
         told.is_ok_and(|told| told <= at && at - told < TimeDelta::days(1))
     };
-    if history::newest_of(tx, instance, "storage.unusable", |event| event.data == data && is_fresh(event))?.is_some() {
+    if unit
+        .history()?
+        .newest(Some(instance), "storage.unusable", |event| event.data == data && is_fresh(event))
+        .is_some()
+    {
         return Ok(None);
     }
-    events::append(tx, at, Some(instance), &event)?;
+    unit.append(at, Some(instance), &event)?;
     let text = format!("{reason}; what was read now was not compared with it");
     Ok(Some(Notice { kind: NoticeKind::StorageFailed, subject: String::new(), text }))
 }
@@ -96,7 +100,7 @@ fn short(digest: Option<&Value>) -> String {
 
 /// A notice for each approval that ends soon, once.
 pub fn of_approval_ends(
-    tx: &Transaction<'_>,
+    unit: &mut UnitOfWork,
     instance: &InstanceId,
     approved: &Approved,
     at: DateTime<Utc>,
@@ -111,8 +115,8 @@ pub fn of_approval_ends(
         let event = Event::ApprovalEnding(ApprovalEnd { path: path.clone(), until: end.0.into() });
         let data = event.data().unwrap_or_default();
         let is_told = |event: &Record| event.data == data;
-        if history::newest_of(tx, instance, "approval.ending", is_told)?.is_none() {
-            events::append(tx, at, Some(instance), &event)?;
+        if unit.history()?.newest(Some(instance), "approval.ending", is_told).is_none() {
+            unit.append(at, Some(instance), &event)?;
             let text = format!("{path} is approved until {}", written(end.0));
             notices.push(Notice { kind: NoticeKind::ApprovalEnding, subject: String::new(), text });
         }

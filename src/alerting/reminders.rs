@@ -11,22 +11,20 @@ use crate::history::data::BlindReminder;
 use crate::incident::{SectionKind, is_reminder_due};
 use crate::message::{Notice, NoticeKind, listed};
 use crate::model::{InstanceId, Severity, display_safe};
-use crate::store::instances::InstanceRow;
-use crate::store::{StoreError, Transaction, events, history, news};
+use crate::store::{StoreError, UnitOfWork};
 
 /// The reminder that is due at `at`, if one is; `untrusted` says why the baseline cannot be trusted, if it cannot.
 ///
 /// # Errors
 /// The database cannot be read or written.
 pub fn reminder(
-    tx: &Transaction<'_>,
-    row: InstanceRow,
+    unit: &mut UnitOfWork,
     id: &InstanceId,
     untrusted: Option<&str>,
     at: DateTime<Utc>,
 ) -> Result<Option<Notice>, StoreError> {
     // Without a baseline nobody looks at sections, so what was known of them is old.
-    let known = if untrusted.is_none() { news::known(tx, row)? } else { BTreeMap::new() };
+    let known = if untrusted.is_none() { unit.sections()?.clone() } else { BTreeMap::new() };
     let told: Vec<(String, DateTime<Utc>)> = known
         .into_iter()
         .filter(|(_, incident)| incident.is_told && incident.kind != SectionKind::Unbaselined)
@@ -37,7 +35,7 @@ pub fn reminder(
         (None, false) => Severity::High,
         (None, true) => return Ok(None),
     };
-    let Some((last, reminders)) = last_told(tx, id, untrusted.is_some())? else { return Ok(None) };
+    let Some((last, reminders)) = last_told(unit, id, untrusted.is_some())? else { return Ok(None) };
     if !is_reminder_due(severity, reminders, last, at) {
         return Ok(None);
     }
@@ -50,28 +48,22 @@ pub fn reminder(
         clauses.push(format!("not read since {}: {}", written(since), listed(&names, "section")));
     }
     let reminder = BlindReminder { sections: told.len(), untrusted: untrusted.is_some() };
-    events::append(tx, at, Some(id), &Event::InstanceStillUnseen(reminder))?;
+    unit.append(at, Some(id), &Event::InstanceStillUnseen(reminder))?;
     Ok(Some(Notice { kind: NoticeKind::StillUnseen, subject: String::new(), text: clauses.join("; ") }))
 }
 
 /// When people last heard of what has been unseen for longest, and how many reminders of it that makes. What comes and goes
 /// meanwhile cannot put them off.
 fn last_told(
-    tx: &Transaction<'_>,
+    unit: &UnitOfWork,
     id: &InstanceId,
     is_untrusted: bool,
 ) -> Result<Option<(DateTime<Utc>, usize)>, StoreError> {
-    let untrusted = match is_untrusted {
-        true => history::newest_of(tx, id, "baseline.", |event| event.kind == "baseline.untrusted")?,
-        false => None,
-    };
-    let first = {
-        let walk = tx.history()?;
-        let first = walk.unseen(id).chain(&untrusted).min_by_key(|event| event.seq);
-        first.map(|first| (first.seq, first.at.clone()))
-    };
-    let Some((began, at)) = first else { return Ok(None) };
-    let reminders: Vec<_> = history::reminders(tx, id)?.into_iter().filter(|(seq, _)| *seq > began).collect();
-    let last = reminders.last().map_or(&at, |(_, at)| at);
+    let history = unit.history()?;
+    let untrusted =
+        history.newest(Some(id), "baseline.", |event| event.kind == "baseline.untrusted").filter(|_| is_untrusted);
+    let Some(first) = history.unseen(id).chain(untrusted).min_by_key(|event| event.seq) else { return Ok(None) };
+    let reminders: Vec<_> = history.reminders(id).iter().filter(|(seq, _)| *seq > first.seq).collect();
+    let last = reminders.last().map_or(&first.at, |(_, at)| at);
     Ok(last.parse().ok().map(|at| (at, reminders.len())))
 }

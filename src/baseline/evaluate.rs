@@ -48,7 +48,26 @@ pub struct Comparison<'a> {
     pub expected: Manifest,
 }
 
-impl Comparison<'_> {
+impl<'a> Comparison<'a> {
+    /// Compares `snapshot` with `baseline` and classifies the differences; `known` are the recorded drifts of the instance.
+    pub fn new(
+        baseline: Verified<Baseline>,
+        selection: &Selection,
+        snapshot: &Snapshot,
+        known: BTreeMap<Digest, Drift>,
+        catalogue: &'a Catalogue,
+    ) -> Self {
+        let table = Table::of(snapshot.instance.provider);
+        let changes = compare(table, |section| approved_side(&baseline, section), snapshot);
+        let expected = expected(snapshot.instance.provider, selection, &baseline.approved.subject.sections);
+        let sections = compare::comparable(&expected, snapshot);
+        let unknown = unknown(&baseline, snapshot);
+        let context = change_context(&baseline, snapshot, &changes, known.values().map(|drift| &drift.change));
+        let known = concluded(&unknown, &snapshot.instance, &changes, known);
+        let findings = FindingSet::new(catalogue, context, changes);
+        Self { baseline, findings, known, sections, unknown, expected }
+    }
+
     /// Whether `path` was compared.
     pub fn sees(&self, path: &Pointer) -> bool {
         self.sections.contains(path.section()) && !is_unknown(&self.unknown, path)
@@ -115,17 +134,9 @@ pub fn evaluate<'a>(
         Ok(baseline) => baseline,
     };
     let Some(baseline) = baseline else { return Ok(Evaluation::NoBaseline) };
-    let table = Table::of(snapshot.instance.provider);
-    let changes = compare(table, |section| approved_side(&baseline, section), snapshot);
-    let expected = expected(snapshot.instance.provider, selection, &baseline.approved.subject.sections);
-    let sections = compare::comparable(&expected, snapshot);
-    let unknown = unknown(&baseline, snapshot);
     let row = instances::find(tx, &snapshot.instance)?;
     let known = row.map(|row| drifts::known(tx, row)).transpose()?.unwrap_or_default();
-    let context = change_context(&baseline, snapshot, &changes, known.values().map(|drift| &drift.change));
-    let known = concluded(&unknown, &snapshot.instance, &changes, known);
-    let findings = FindingSet::new(catalogue, context, changes);
-    Ok(Evaluation::Compared(Comparison { baseline, findings, known, sections, unknown, expected }))
+    Ok(Evaluation::Compared(Comparison::new(baseline, selection, snapshot, known, catalogue)))
 }
 
 /// What the baseline holds of the sections that the configuration selects. A section that the configuration leaves out is

@@ -123,7 +123,7 @@ impl DatabaseAlert {
     pub(super) fn has_room(&self, store: &Store) -> Result<(), StoreError> {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(at) = *told {
-            store.write(|tx| alerting::record_full_disk(tx, at, self.clock.now()))?;
+            store.decide(|unit| alerting::record_full_disk(unit, at, self.clock.now()))?;
             *told = None;
         }
         Ok(())

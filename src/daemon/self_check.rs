@@ -21,7 +21,7 @@ use crate::receiver::BadReceiver;
 use crate::receiver::heartbeat::{Heartbeat, HeartbeatSignal};
 use crate::status::Statuses;
 use crate::store::events::{self, Record};
-use crate::store::{self, Store, StoreError, Transaction, backlog, cycles, history, instances, outbox};
+use crate::store::{self, Store, StoreError, Transaction, UnitOfWork, backlog, cycles, history, instances, outbox};
 use crate::telemetry::{ConfigurationDoubt, HeartbeatFailed, HeartbeatTaken, Observable};
 
 /// Time between two looks, and so between two signs of life.
@@ -110,11 +110,10 @@ impl SelfCheck {
         let (troubles, newest) = self.store.read(|tx| -> Result<_, StoreError> {
             Ok((troubles(tx, &self.config, &self.began, now)?, newest_cycle(tx, &self.config, now)?))
         })?;
-        let is_news =
-            self.store.read(|tx| -> Result<_, StoreError> { Ok(!notices(tx, &self.config, &troubles)?.is_empty()) })?;
-        if is_news {
-            self.store.write(|tx| notify(tx, &self.config, &troubles, now))?;
-        }
+        self.store.view_and_decide(
+            |tx| Ok::<_, StoreError>((UnitOfWork::of_program(tx)?, notices(tx, &self.config, &troubles)?)),
+            |unit, found| notify(unit, &self.config, found, now),
+        )?;
         let reasons: Vec<String> =
             troubles.iter().map(|trouble| format!("{}: {}", trouble.of(), trouble.text)).collect();
         Ok((if reasons.is_empty() { HeartbeatSignal::Success } else { HeartbeatSignal::Failure(reasons) }, newest))
@@ -308,12 +307,12 @@ fn were(count: u64) -> String {
 }
 
 fn notify(
-    tx: &Transaction<'_>,
+    unit: &mut UnitOfWork,
     config: &Config,
-    troubles: &[HealthProblem],
+    found: Vec<HealthNotice>,
     now: DateTime<Utc>,
 ) -> Result<(), StoreError> {
-    for HealthNotice { subject, notices, missed } in notices(tx, config, troubles)? {
+    for HealthNotice { subject, notices, missed } in found {
         let (instance, receiver) = match &subject {
             CheckSubject::Instance(id) => (Some(id), None),
             CheckSubject::Receiver(name) => (None, Some(name.as_str())),
@@ -332,15 +331,15 @@ fn notify(
                     messages: missed.clone(),
                 }),
             };
-            events::append(tx, now, instance, &event)?;
+            unit.append(now, instance, &event)?;
             told.push(Notice { kind, subject: receiver.unwrap_or_default().to_owned(), text });
         }
         // A receiver is not notified of its own failure or recovery, only of the messages that it never got.
-        tell(tx, config, instance, &told, receiver, now)?;
+        tell(unit, config, instance, &told, receiver, now)?;
         told.retain(|notice| notice.kind == NoticeKind::Missed);
         let itself = config.receivers.iter().find(|one| receiver == Some(one.name.as_str()));
         if let Some(itself) = itself.filter(|_| !told.is_empty()) {
-            tell_one(tx, itself, told, now)?;
+            tell_one(unit, itself, told, now)?;
         }
     }
     Ok(())

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::{Stored, Transaction, events};
+use super::{Stored, Transaction};
 use crate::history::Event;
 use crate::history::data::ClockJump;
 
@@ -33,17 +33,13 @@ pub fn jump(before: DateTime<Utc>, now: DateTime<Utc>) -> Option<Jump> {
     }
 }
 
-/// Notes in the history that the clock jumped.
-///
-/// # Errors
-/// The database cannot be written.
-pub fn note_jump(tx: &Transaction<'_>, jump: Jump, before: DateTime<Utc>, now: DateTime<Utc>) -> Stored<()> {
+/// The event that says that the clock jumped.
+pub fn jump_event(jump: Jump, before: DateTime<Utc>, now: DateTime<Utc>) -> Event {
     let times = ClockJump { was: before.into(), is: now.into() };
-    let event = match jump {
+    match jump {
         Jump::Back => Event::ClockSetBack(times),
         Jump::Forward => Event::ClockSetForward(times),
-    };
-    events::append(tx, now, None, &event).map(drop)
+    }
 }
 
 /// Whether something was recorded a day ago, give or take a few: then this clock has been going on since, and the one before
@@ -59,6 +55,7 @@ pub fn is_believable(tx: &Transaction<'_>, now: DateTime<Utc>) -> Stored<bool> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::events;
     use super::*;
     use crate::store::Store;
 

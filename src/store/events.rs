@@ -70,26 +70,50 @@ pub(super) fn append_to(
     instance: Option<&InstanceId>,
     event: &history::Event,
 ) -> Stored<HistoryMark> {
-    let last = mark_of(sql)?;
-    let seq = last.as_ref().map_or(0, |mark| mark.size) + 1;
-    let kind = event.kind();
-    let unreadable = || StoreError::Unreadable { what: format!("event {kind}"), section: None };
-    let data = event.data().map_err(|_| unreadable())?;
-    let body = json!({
-        "seq": seq, "prev": last.map(|mark| mark.head), "at": written(at), "kind": kind, "instance": instance, "data": data,
-    });
-    let body = canonical::to_bytes(&body);
-    // One event that cannot be read makes every baseline untrusted.
-    if serde_json::from_slice::<Record>(&body).is_err() {
-        return Err(unreadable());
+    let new = NewRecord::after(mark_of(sql)?.as_ref(), at, instance, event)?;
+    insert(sql, &new)?;
+    Ok(HistoryMark { size: new.record.seq, head: new.digest })
+}
+
+/// An event that is not recorded yet.
+#[derive(Debug, Clone)]
+pub(super) struct NewRecord {
+    pub(super) record: Record,
+    body: Vec<u8>,
+    pub(super) digest: Digest,
+}
+
+impl NewRecord {
+    /// The event that follows the one at `last`.
+    pub(super) fn after(
+        last: Option<&HistoryMark>,
+        at: DateTime<Utc>,
+        instance: Option<&InstanceId>,
+        event: &history::Event,
+    ) -> Stored<Self> {
+        let seq = last.map_or(0, |mark| mark.size) + 1;
+        let kind = event.kind();
+        let unreadable = || StoreError::Unreadable { what: format!("event {kind}"), section: None };
+        let data = event.data().map_err(|_| unreadable())?;
+        let body = json!({
+            "seq": seq, "prev": last.map(|mark| &mark.head), "at": written(at), "kind": kind, "instance": instance, "data": data,
+        });
+        let body = canonical::to_bytes(&body);
+        // One event that cannot be read makes every baseline untrusted.
+        let record = serde_json::from_slice(&body).map_err(|_| unreadable())?;
+        let digest = Digest::of(&body);
+        Ok(Self { record, body, digest })
     }
-    let digest = Digest::of(&body);
+}
+
+/// Adds `new` to the end of the history.
+pub(super) fn insert(sql: &Connection, new: &NewRecord) -> Stored<()> {
     sql.prepare_cached("INSERT INTO events (seq, body, digest) VALUES (?1, ?2, ?3)")?.execute((
-        i64::try_from(seq).unwrap_or(i64::MAX),
-        body,
-        digest.as_str(),
+        i64::try_from(new.record.seq).unwrap_or(i64::MAX),
+        &new.body,
+        new.digest.as_str(),
     ))?;
-    Ok(HistoryMark { size: seq, head: digest })
+    Ok(())
 }
 
 /// Where the history stands; nothing before the first event.

@@ -36,14 +36,12 @@ pub fn newest_of(
     Ok(tx.history()?.state.newest(Some(instance), group, wanted).cloned())
 }
 
-/// Code of the reason why the baseline of `instance` cannot be trusted, if that was the last thing said of it.
+/// As [`History::untrusted`].
 ///
 /// # Errors
-/// The database cannot be read.
+/// As [`Transaction::history`].
 pub fn untrusted(tx: &Transaction<'_>, instance: &InstanceId) -> Stored<Option<String>> {
-    let is_about_trust = |event: &Record| matches!(event.kind.as_str(), "baseline.untrusted" | "baseline.trusted");
-    let last = newest_of(tx, instance, "baseline.", is_about_trust)?.filter(|event| event.kind == "baseline.untrusted");
-    Ok(last.and_then(|event| Some(event.data.get("code")?.as_str()?.to_owned())))
+    Ok(tx.history()?.untrusted(instance))
 }
 
 /// Whether the last thing said of any baseline was that it cannot be trusted.
@@ -58,22 +56,6 @@ pub fn is_any_untrusted(tx: &Transaction<'_>) -> Stored<bool> {
         }
     }
     Ok(false)
-}
-
-/// What people were told of every drift of `instance`, by its id.
-///
-/// # Errors
-/// As [`super::Transaction::history`].
-pub fn notification_logs(tx: &Transaction<'_>, instance: &InstanceId) -> Stored<BTreeMap<String, NotificationLog>> {
-    Ok(tx.history()?.state.notification_logs.get(instance).cloned().unwrap_or_default())
-}
-
-/// The number and the time of every reminder of what is not seen of `instance`.
-///
-/// # Errors
-/// As [`super::Transaction::history`].
-pub fn reminders(tx: &Transaction<'_>, instance: &InstanceId) -> Stored<Vec<(u64, String)>> {
-    Ok(tx.history()?.state.reminders.get(instance).cloned().unwrap_or_default())
 }
 
 /// What a walk over the history found. A checkpoint keeps it: see `checkpoint::FORMAT` before anything here is changed.
@@ -93,6 +75,57 @@ pub struct History {
 }
 
 impl History {
+    /// Takes the next event into account, which has that digest.
+    pub(super) fn take(&mut self, event: &Record, digest: Digest) {
+        self.state.take(event);
+        if let (APPROVED, Some(instance)) = (event.kind.as_str(), &event.instance) {
+            let sequence = event.data.get("sequence").and_then(Value::as_u64).unwrap_or_default();
+            let highest = self.approved.entry(instance.clone()).or_default();
+            *highest = sequence.max(*highest);
+            let statements = event.data.get("statements").and_then(Value::as_array).into_iter().flatten();
+            let vouched = self.vouched.entry(instance.clone()).or_default();
+            for digest in statements.filter_map(|digest| digest.as_str()?.parse().ok()) {
+                vouched.entry(digest).or_insert(event.seq);
+            }
+        }
+        self.mark = Some(HistoryMark { size: event.seq, head: digest });
+        self.last_sound.clone_from(&event.at);
+    }
+
+    /// The newest event that is `wanted`, of those about `instance`, or about none, whose kind begins with `group`
+    /// (`storage.`).
+    pub fn newest(
+        &self,
+        instance: Option<&InstanceId>,
+        group: &str,
+        wanted: impl Fn(&Record) -> bool,
+    ) -> Option<&Record> {
+        self.state.newest(instance, group, wanted)
+    }
+
+    /// Code of the reason why the baseline of `instance` cannot be trusted, if that was the last thing said of it.
+    pub fn untrusted(&self, instance: &InstanceId) -> Option<String> {
+        let is_about_trust = |event: &Record| matches!(event.kind.as_str(), "baseline.untrusted" | "baseline.trusted");
+        let last = self.newest(Some(instance), "baseline.", is_about_trust);
+        let last = last.filter(|event| event.kind == "baseline.untrusted");
+        last.and_then(|event| Some(event.data.get("code")?.as_str()?.to_owned()))
+    }
+
+    /// What people were told of every drift of `instance`, by its id.
+    pub fn notification_logs(&self, instance: &InstanceId) -> BTreeMap<String, NotificationLog> {
+        self.state.notification_logs.get(instance).cloned().unwrap_or_default()
+    }
+
+    /// The number and the time of every reminder of what is not seen of `instance`.
+    pub fn reminders(&self, instance: &InstanceId) -> &[(u64, String)] {
+        self.state.reminders.get(instance).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// Whether the documents of the snapshot of that digest are not kept any more.
+    pub(super) fn is_pruned(&self, snapshot: &Digest) -> bool {
+        self.state.pruned.contains(snapshot.as_str())
+    }
+
     /// The silences and change windows that a comparison of `instance` at `at` has to know of, oldest first.
     pub fn silences_of(&self, instance: &InstanceId, at: DateTime<Utc>) -> Vec<ToldSilence> {
         self.state.silences.of(instance, at)
@@ -112,6 +145,11 @@ impl History {
     /// When the last event was recorded that is not younger than `until`, to the hour.
     pub fn recorded_until(&self, until: DateTime<Utc>) -> Option<DateTime<Utc>> {
         self.state.recorded_until(until)
+    }
+
+    /// When the last event was recorded.
+    pub fn last_at(&self) -> Option<DateTime<Utc>> {
+        self.last_sound.parse().ok()
     }
 
     /// The latest time at which anything was recorded.
@@ -157,19 +195,7 @@ pub(super) fn walk_on(sql: &Connection, walk: &mut History, until: u64) -> Store
         if event.prev.as_ref() != walk.mark.as_ref().map(|mark| &mark.head) {
             return Err(broken("it does not follow the one before"));
         }
-        walk.state.take(&event);
-        if let (APPROVED, Some(instance)) = (event.kind.as_str(), event.instance) {
-            let sequence = event.data.get("sequence").and_then(Value::as_u64).unwrap_or_default();
-            let highest = walk.approved.entry(instance.clone()).or_default();
-            *highest = sequence.max(*highest);
-            let statements = event.data.get("statements").and_then(Value::as_array).into_iter().flatten();
-            let vouched = walk.vouched.entry(instance).or_default();
-            for digest in statements.filter_map(|digest| digest.as_str()?.parse().ok()) {
-                vouched.entry(digest).or_insert(expected);
-            }
-        }
-        walk.mark = Some(HistoryMark { size: expected, head: computed });
-        walk.last_sound = event.at;
+        walk.take(&event, computed);
     }
     Ok(())
 }

@@ -411,6 +411,7 @@ impl Store {
 mod tests {
     use std::time::Duration;
 
+    use super::super::UnitOfWork;
     use super::super::cycles::{self, Cycle};
     use super::super::instances;
     use super::*;
@@ -469,7 +470,9 @@ mod tests {
             let snapshot = Snapshot { instance: id.clone(), resource, identifiers, sections: sections.into() };
             let (duration, verdict, collection) = (Duration::ZERO, "drift".to_owned(), "[]".to_owned());
             let cycle = Cycle { at, duration, requests: 1, verdict, collection };
-            cycles::keep(tx, instances::row(tx, &id)?, Some(&snapshot), &cycle)
+            let mut unit = UnitOfWork::of_instance(tx, &id, Some(&snapshot.digest()), &[])?;
+            unit.put_cycle(Some(&snapshot), cycle)?;
+            unit.record(tx)
         };
         let (days, every) = (34, 20);
         let cycles = days * 24 * 60 / every;
