@@ -6,6 +6,7 @@ use super::tell;
 use crate::config::Config;
 use crate::history::Event;
 use crate::history::data::FreeSpace;
+use crate::incident::IncidentSubject;
 use crate::message::{Notice, NoticeKind};
 use crate::store::events::Record;
 use crate::store::space::Space;
@@ -38,24 +39,20 @@ pub fn has_room(
 
 /// Records in the history that the free space became too little or enough; answers the notice that is due.
 fn record_step(unit: &mut UnitOfWork, at: DateTime<Utc>, free: u64) -> Result<Option<NoticeKind>, StoreError> {
-    let known = unit.history()?.newest(None, "storage.", |_| true).map(|event| event.kind.clone());
-    let known = known.as_deref().filter(|kind| *kind != "storage.recovered");
-    let kind = match (known, Space::of(free)) {
-        (Some("storage.full"), Space::Full) | (Some("storage.low"), Space::Low) | (None, Space::Ample) => {
-            return Ok(None);
-        }
-        (_, Space::Full) => NoticeKind::StorageFull,
-        (_, Space::Low) => NoticeKind::StorageLow,
-        (_, Space::Ample) if free >= ENOUGH => NoticeKind::StorageRecovered,
-        (Some("storage.low"), Space::Ample) => return Ok(None),
-        (_, Space::Ample) => NoticeKind::StorageLow,
-    };
+    let walk = unit.history()?;
     let space = FreeSpace { free: Some(free), told: None };
-    let event = match kind {
-        NoticeKind::StorageFull => Event::StorageFull(space),
-        NoticeKind::StorageRecovered => Event::StorageRecovered(space),
-        _ => Event::StorageLow(space),
+    let low = || (NoticeKind::StorageLow, Event::StorageLow(space.clone()));
+    let problem = match Space::of(free) {
+        Space::Full => Some((NoticeKind::StorageFull, Event::StorageFull(space.clone()))),
+        Space::Low => Some(low()),
+        // It is over when there is enough space, and does not begin before there is too little.
+        Space::Ample => (free < ENOUGH && walk.incidents().get(&IncidentSubject::Disk).is_some()).then(low),
     };
+    let state = problem.as_ref().map(|(_, event)| event.kind());
+    if walk.incidents().step(&IncidentSubject::Disk, state, at).is_none() {
+        return Ok(None);
+    }
+    let (kind, event) = problem.unwrap_or((NoticeKind::StorageRecovered, Event::StorageRecovered(space)));
     unit.append(at, None, &event)?;
     Ok(Some(kind))
 }

@@ -8,10 +8,10 @@ use crate::clock::written;
 use crate::config::Config;
 use crate::history::Event;
 use crate::history::data::{ApprovalEnd, TrustDigests, UnusableStorage};
+use crate::incident::IncidentSubject;
 use crate::message::{Notice, NoticeKind};
 use crate::model::{Digest, InstanceId};
 use crate::store::belief::{self, Jump};
-use crate::store::events::Record;
 use crate::store::{StoreError, UnitOfWork};
 use crate::trust::Approved;
 use crate::trust_files::TrustFiles;
@@ -75,17 +75,9 @@ pub fn of_damage(
     reason: &str,
     at: DateTime<Utc>,
 ) -> Result<Option<Notice>, StoreError> {
+    let subject = IncidentSubject::Storage(instance.clone(), reason.to_owned());
     let event = Event::StorageUnusable(UnusableStorage { reason: reason.to_owned() });
-    let data = event.data().unwrap_or_default();
-    let is_fresh = |event: &Record| {
-        let told = event.at.parse::<DateTime<Utc>>();
-        told.is_ok_and(|told| told <= at && at - told < TimeDelta::days(1))
-    };
-    if unit
-        .history()?
-        .newest(Some(instance), "storage.unusable", |event| event.data == data && is_fresh(event))
-        .is_some()
-    {
+    if unit.history()?.incidents().step(&subject, Some(event.kind()), at).is_none() {
         return Ok(None);
     }
     unit.append(at, Some(instance), &event)?;
@@ -112,12 +104,12 @@ pub fn of_approval_ends(
         if at < notice_from || at >= end.0 {
             continue;
         }
-        let event = Event::ApprovalEnding(ApprovalEnd { path: path.clone(), until: end.0.into() });
-        let data = event.data().unwrap_or_default();
-        let is_told = |event: &Record| event.data == data;
-        if unit.history()?.newest(Some(instance), "approval.ending", is_told).is_none() {
+        let subject = IncidentSubject::Approval(instance.clone(), path.to_string());
+        let until = written(end.0);
+        if unit.history()?.incidents().step(&subject, Some(&until), at).is_some() {
+            let event = Event::ApprovalEnding(ApprovalEnd { path: path.clone(), until: end.0.into() });
             unit.append(at, Some(instance), &event)?;
-            let text = format!("{path} is approved until {}", written(end.0));
+            let text = format!("{path} is approved until {until}");
             notices.push(Notice { kind: NoticeKind::ApprovalEnding, subject: String::new(), text });
         }
     }

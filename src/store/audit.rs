@@ -21,7 +21,7 @@ use super::outgoing::{CLAIM_BELIEVED, ToldMessage};
 use super::{Store, Stored, Transaction, cycles, documents, drifts, from_millis, instances, news, outbox, to_millis};
 use crate::canonical::{Document, FingerprintKey, to_bytes};
 use crate::clock::{Clock, SystemClock, written};
-use crate::incident::{Drift, SectionKind, Status, fingerprint};
+use crate::incident::{Drift, Incident, SectionKind, Status, fingerprint};
 use crate::model::{Digest, HistoryMark, InstanceId, display_safe};
 use crate::snapshot::{Manifest, digest_of};
 
@@ -358,7 +358,7 @@ fn missing(
     asked: impl Fn(&InstanceId) -> bool,
     wrong: &mut Findings,
 ) {
-    let spoken_of: BTreeSet<&InstanceId> = told.drifts.keys().chain(told.sections.keys()).collect();
+    let spoken_of: BTreeSet<&InstanceId> = told.drifts.keys().chain(told.with_baseline()).collect();
     for id in spoken_of.into_iter().filter(|id| asked(id) && !known.contains(*id)) {
         wrong.push(format!("the history speaks of {id}, and it is not there"));
     }
@@ -410,29 +410,28 @@ fn compare_sections(
     told: &HistoryState,
     wrong: &mut Findings,
 ) {
-    let none = BTreeMap::new();
-    let told = told.sections.get(id).unwrap_or(&none);
+    let told: BTreeMap<&str, &Incident> = told.incidents.sections_of(id).collect();
     for (section, incident) in known.iter().filter(|(_, incident)| incident.is_told) {
-        let event = told.get(section);
-        let kind = event.and_then(|event| event.kind.split_once('.')).map(|(_, kind)| kind);
+        let event = told.get(section.as_str());
+        let kind = event.and_then(|event| event.state.split_once('.')).map(|(_, kind)| kind);
         if kind != Some(incident.kind.as_str()) {
             wrong.push(format!("{} of {id} is remembered as told, and it was not", display_safe(section)));
         }
         // Earlier versions did not tell it.
-        let began = event.and_then(|event| Some((event, event.data.get("since")?)));
-        if let Some((event, _)) = began.filter(|(_, began)| **began != json!(written(incident.since))) {
-            let event = since(event.seq, &event.at);
+        let began = event.and_then(|event| Some((event, event.since.as_ref()?)));
+        if let Some((event, _)) = began.filter(|(_, began)| **began != written(incident.since)) {
+            let event = since(event.seq, &written(event.at));
             wrong
                 .push(format!("{} of {id} has another beginning than the history, see {event}", display_safe(section)));
         }
     }
     // Nobody is told when a section is no longer new to the baseline.
-    for (section, event) in told.iter().filter(|(_, event)| event.kind != "section.unbaselined") {
-        if !known.get(section).is_some_and(|incident| incident.is_told && incident.kind != SectionKind::Unbaselined) {
+    for (section, event) in told.iter().filter(|(_, event)| event.state != "section.unbaselined") {
+        if !known.get(*section).is_some_and(|incident| incident.is_told && incident.kind != SectionKind::Unbaselined) {
             wrong.push(format!(
                 "{} of {id} was forgotten; it was told by {}",
                 display_safe(section),
-                since(event.seq, &event.at)
+                since(event.seq, &written(event.at))
             ));
         }
     }

@@ -30,9 +30,6 @@ pub(super) const PRUNED: &str = "store.pruned";
 /// The kind of event that says that the documents of such a snapshot are there again.
 pub(super) const KEPT_AGAIN: &str = "store.kept_again";
 
-/// The kind of event that keeps count of the reminders of what is not seen.
-pub const REMINDED: &str = "instance.still_unseen";
-
 /// One event, as it was written.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 pub struct Record {

@@ -11,7 +11,7 @@ use super::events::{APPROVED, Record};
 use super::history_state::HistoryState;
 use super::silences::ToldSilence;
 use super::{StoreError, Stored, Transaction};
-use crate::incident::{NotificationLog, Silence};
+use crate::incident::{IncidentSubject, Incidents, NotificationLog, Silence};
 use crate::model::{Digest, HistoryMark, InstanceId, SilenceId, display_safe};
 
 /// The newest event that is `wanted`, of those about no instance whose kind begins with `group` (`storage.`). It is asked of
@@ -44,18 +44,13 @@ pub fn untrusted(tx: &Transaction<'_>, instance: &InstanceId) -> Stored<Option<S
     Ok(tx.history()?.untrusted(instance))
 }
 
-/// Whether the last thing said of any baseline was that it cannot be trusted.
+/// Whether the baseline of any instance cannot be trusted, as far as that was notified.
 ///
 /// # Errors
 /// As [`super::Transaction::history`].
 pub fn is_any_untrusted(tx: &Transaction<'_>) -> Stored<bool> {
-    let instances: Vec<InstanceId> = tx.history()?.state.told_untrusted().cloned().collect();
-    for instance in &instances {
-        if untrusted(tx, instance)?.is_some() {
-            return Ok(true);
-        }
-    }
-    Ok(false)
+    let walk = tx.history()?;
+    Ok(walk.incidents().iter().any(|(subject, _)| matches!(subject, IncidentSubject::Baseline(_))))
 }
 
 /// What a walk over the history found. A checkpoint keeps it: see `checkpoint::FORMAT` before anything here is changed.
@@ -103,22 +98,15 @@ impl History {
         self.state.newest(instance, group, wanted)
     }
 
-    /// Code of the reason why the baseline of `instance` cannot be trusted, if that was the last thing said of it.
+    /// Code of the reason why the baseline of `instance` cannot be trusted, if that was notified last.
     pub fn untrusted(&self, instance: &InstanceId) -> Option<String> {
-        let is_about_trust = |event: &Record| matches!(event.kind.as_str(), "baseline.untrusted" | "baseline.trusted");
-        let last = self.newest(Some(instance), "baseline.", is_about_trust);
-        let last = last.filter(|event| event.kind == "baseline.untrusted");
-        last.and_then(|event| Some(event.data.get("code")?.as_str()?.to_owned()))
+        let incident = self.incidents().get(&IncidentSubject::Baseline(instance.clone()));
+        incident.map(|incident| incident.state.clone())
     }
 
     /// What people were told of every drift of `instance`, by its id.
     pub fn notification_logs(&self, instance: &InstanceId) -> BTreeMap<String, NotificationLog> {
         self.state.notification_logs.get(instance).cloned().unwrap_or_default()
-    }
-
-    /// The number and the time of every reminder of what is not seen of `instance`.
-    pub fn reminders(&self, instance: &InstanceId) -> &[(u64, String)] {
-        self.state.reminders.get(instance).map(Vec::as_slice).unwrap_or_default()
     }
 
     /// Whether the documents of the snapshot of that digest are not kept any more.
@@ -162,10 +150,9 @@ impl History {
         self.state.outgoing.count_waiting()
     }
 
-    /// What people were told of sections and credentials of `instance` that are still not seen: the event of each.
-    pub fn unseen(&self, instance: &InstanceId) -> impl Iterator<Item = &Record> {
-        let sections = self.state.sections.get(instance).into_iter().flat_map(BTreeMap::values);
-        sections.filter(|event| event.kind != "section.unbaselined")
+    /// The incidents that were notified and are not over.
+    pub fn incidents(&self) -> &Incidents {
+        &self.state.incidents
     }
 }
 

@@ -10,15 +10,15 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
-use super::events::{self, REMINDED, Record};
+use super::events::{self, Record};
 use super::outgoing::Outgoing;
 use super::silences::Silences;
 use crate::canonical::to_bytes;
-use crate::incident::{NotificationLog, Status};
+use crate::incident::{Incidents, NotificationLog, Status};
 use crate::model::{Digest, InstanceId};
 
-/// Groups of events of which the newest of each kind is remembered, for each instance, receiver and path.
-const REMEMBERED: [&str; 7] = ["approval.", "baseline.", "digest.", "instance.", "receiver.", "storage.", "trust."];
+/// Groups of events of which the newest of each kind is remembered, for each instance and receiver.
+const REMEMBERED: [&str; 5] = ["baseline.", "digest.", "receiver.", "storage.", "trust."];
 
 /// Hours of which the times of events are remembered one by one. Of older ones the times of each day are.
 const HOURS: usize = 1_000;
@@ -31,8 +31,8 @@ pub(super) struct HistoryState {
     pub(super) drifts: BTreeMap<InstanceId, BTreeMap<String, ToldDrift>>,
     /// What people were told of each drift, by instance and id.
     pub(super) notification_logs: BTreeMap<InstanceId, BTreeMap<String, NotificationLog>>,
-    /// Sections and credentials that were told of and are not over.
-    pub(super) sections: BTreeMap<InstanceId, BTreeMap<String, Record>>,
+    /// Incidents that were notified and are not over.
+    pub(super) incidents: Incidents,
     /// Messages and receivers.
     pub(super) outgoing: Outgoing,
     /// Silences and change windows that are not over, or whose end is not told yet.
@@ -41,8 +41,6 @@ pub(super) struct HistoryState {
     pub(super) pruned: BTreeSet<String>,
     /// The first version of the program worked on this database.
     pub(super) is_of_first_version: bool,
-    /// The reminders of what is not seen, by instance: number and time of each event.
-    pub(super) reminders: BTreeMap<InstanceId, Vec<(u64, String)>>,
     /// The newest event of each kind, by instance and by what else it is about.
     #[serde(serialize_with = "events_of", deserialize_with = "by_what_they_are_about")]
     newest: BTreeMap<EventTopic, Record>,
@@ -79,9 +77,8 @@ fn by_what_they_are_about<'de, D: Deserializer<'de>>(
 
 /// What the newest event is kept by.
 fn about(event: &Record) -> EventTopic {
-    let names: &[&str] = if event.kind == "storage.unusable" { &["reason"] } else { &["receiver", "path"] };
-    let about = names.iter().find_map(|name| event.data.get(*name)?.as_str());
-    (event.instance.clone(), event.kind.clone(), about.unwrap_or_default().to_owned())
+    let receiver = event.data.get("receiver").and_then(Value::as_str).unwrap_or_default();
+    (event.instance.clone(), event.kind.clone(), receiver.to_owned())
 }
 
 fn widen(spans: &mut Spans, place: i64, by: Span) {
@@ -150,6 +147,7 @@ impl HistoryState {
             {
                 widen(&mut self.days, hour.div_euclid(24), span);
             }
+            self.incidents.take(event.seq, at, kind, event.instance.as_ref(), &event.data);
         }
         self.outgoing.take(event);
         self.silences.take(event);
@@ -178,25 +176,11 @@ impl HistoryState {
                 notification_logs.insert(drift, log);
             }
         }
-        match kind {
-            REMINDED => self.reminders.entry(instance.clone()).or_default().push((event.seq, event.at.clone())),
-            "section.blind" | "section.suspect" | "section.unbaselined" => {
-                self.sections.entry(instance.clone()).or_default().insert(text("section"), event.clone());
-            }
-            "credential.refused" => {
-                self.sections.entry(instance.clone()).or_default().insert(text("credential"), event.clone());
-            }
-            "section.seeing_again" | "section.left_out" | "credential.accepted" | "credential.removed" => {
-                let name = if kind.starts_with("credential.") { "credential" } else { "section" };
-                self.sections.entry(instance.clone()).or_default().remove(&text(name));
-            }
-            "drift.opened" | "drift.reopened" | "drift.changed" | "drift.reverted" | "drift.approved" => {
-                let drifts = self.drifts.entry(instance.clone()).or_default();
-                let drift = text("drift");
-                let before = drifts.remove(&drift);
-                drifts.insert(drift, ToldDrift::after(before, event));
-            }
-            _ => {}
+        if matches!(kind, "drift.opened" | "drift.reopened" | "drift.changed" | "drift.reverted" | "drift.approved") {
+            let drifts = self.drifts.entry(instance.clone()).or_default();
+            let drift = text("drift");
+            let before = drifts.remove(&drift);
+            drifts.insert(drift, ToldDrift::after(before, event));
         }
     }
 
@@ -214,10 +198,10 @@ impl HistoryState {
         found.map(|(_, event)| event).max_by_key(|event| event.seq)
     }
 
-    /// The instances of which it was ever said that the baseline cannot be trusted.
-    pub(super) fn told_untrusted(&self) -> impl Iterator<Item = &InstanceId> {
-        let untrusted = self.newest.keys().filter(|(_, kind, _)| kind == "baseline.untrusted");
-        untrusted.filter_map(|(instance, ..)| instance.as_ref())
+    /// The instances that ever had a baseline.
+    pub(super) fn with_baseline(&self) -> impl Iterator<Item = &InstanceId> {
+        let baselines = self.newest.keys().filter(|(_, kind, _)| kind.starts_with("baseline."));
+        baselines.filter_map(|(instance, ..)| instance.as_ref())
     }
 
     /// When the last event was recorded that is not younger than `until`, to the hour; of long ago, to the day.
