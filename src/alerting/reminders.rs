@@ -34,12 +34,9 @@ pub fn reminder(
         return Ok(None);
     }
     // What comes and goes meanwhile cannot put a reminder off.
-    let is_due = unit
-        .history()?
-        .incidents()
-        .oldest_unseen(id)
-        .is_some_and(|(subject, first)| first.is_due(subject.repeat(), at));
-    if !is_due {
+    let walk = unit.history()?;
+    let first = walk.incidents().oldest_unseen(id, untrusted.is_some());
+    if !first.is_some_and(|(subject, first)| first.is_due(subject.repeat(), at)) {
         return Ok(None);
     }
     let mut clauses = Vec::new();

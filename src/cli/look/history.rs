@@ -16,8 +16,8 @@ use crate::store::events::{self, Record};
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  authdrift history clerk:prod         oldest first
-  authdrift history clerk:prod --json  with the digests that chain the events")]
+  authdrift history clerk:prod         every event, oldest first
+  authdrift history clerk:prod --json  with the digest of each event")]
 pub(crate) struct HistoryOptions {
     /// The instance
     #[arg(value_name = "INSTANCE")]
@@ -38,7 +38,7 @@ impl ConfiguredCommand for HistoryOptions {
             return Ok(Exit::Ok);
         }
         if events.is_empty() {
-            writeln!(out, "Nothing happened to {} yet.", instance.id)?;
+            writeln!(out, "No event of {} is recorded yet.", instance.id)?;
             return Ok(Exit::Ok);
         }
         let mut columns = Columns::new(0);
@@ -50,7 +50,7 @@ impl ConfiguredCommand for HistoryOptions {
     }
 }
 
-/// What an event says, in one line.
+/// An event in one line.
 fn words(event: &Record) -> String {
     let data = &event.data;
     let text = |name: &str| data.get(name).and_then(Value::as_str).map(display_safe);
