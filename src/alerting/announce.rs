@@ -20,7 +20,7 @@ use crate::receiver;
 use crate::sections::Table;
 use crate::store::instances::InstanceRow;
 use crate::store::outbox;
-use crate::store::{StoreError, Transaction, drifts, events, history, news};
+use crate::store::{StoreError, Transaction, drifts, events, news};
 
 /// The common part of every message of one commit.
 pub struct Origin<'a> {
@@ -79,7 +79,7 @@ pub fn announce(
         Err(StoreError::Damaged(_)) => true,
         Err(error) => return Err(error),
     };
-    if open == 0 && !is_blind && history::untrusted(tx, origin.instance)?.is_none() {
+    if open == 0 && !is_blind && tx.history()?.state.untrusted(origin.instance).is_none() {
         outbox::end_threads(tx, row)?;
     }
     Ok(())
@@ -241,7 +241,7 @@ fn count_still_open(
     }
     let open = drifts::open(tx, row)?;
     let notification_logs =
-        if open.is_empty() { BTreeMap::new() } else { history::notification_logs(tx, origin.instance)? };
+        if open.is_empty() { BTreeMap::new() } else { tx.history()?.state.notification_logs_of(origin.instance) };
     let mut topics: BTreeMap<String, usize> = BTreeMap::new();
     for drift in open {
         // A muted drift was never reported, so it does not count as open.

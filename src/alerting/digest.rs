@@ -3,19 +3,17 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
-use serde_json::Value;
 
 use super::tell_one;
 use crate::clock::written;
 use crate::config::{Config, Instance, Receiver};
-use crate::history::Event;
 use crate::history::data::SentDigest;
+use crate::history::{Event, Record};
 use crate::message::{Notice, NoticeKind};
-use crate::model::{Severity, display_safe};
+use crate::model::Severity;
 use crate::schedule::is_time_again;
 use crate::status::{InstanceStatus, Statuses};
-use crate::store::events::{self, Record};
-use crate::store::{StoreError, Transaction, history};
+use crate::store::{StoreError, Transaction, events};
 
 /// Puts the digests that are due into the outbox.
 ///
@@ -29,9 +27,9 @@ pub fn send_due_digests(
 ) -> Result<(), StoreError> {
     for receiver in &config.receivers {
         let Some(cron) = &receiver.digest else { continue };
-        let is_to_it = |event: &Record| event.data.get("receiver").and_then(Value::as_str) == Some(&receiver.name);
-        let last = history::newest(tx, "digest.sent", is_to_it)?;
-        if is_time_again(cron, last.as_ref().and_then(|last| last.at.parse().ok()), now) {
+        let is_to_it = |event: &Event| matches!(event, Event::DigestSent(sent) if sent.receiver == receiver.name);
+        let last = tx.history()?.state.newest(None, is_to_it).cloned();
+        if is_time_again(cron, last.as_ref().map(|last| last.at.0), now) {
             send_digest(tx, receiver, statuses, last.as_ref(), now)?;
         }
     }
@@ -46,7 +44,10 @@ fn send_digest(
     last: Option<&Record>,
     now: DateTime<Utc>,
 ) -> Result<(), StoreError> {
-    let before = last.and_then(|last| last.data.get("number")?.as_u64()).unwrap_or_default();
+    let before = match last.map(|last| &last.event) {
+        Some(Event::DigestSent(sent)) => sent.number,
+        _ => 0,
+    };
     let number = before + 1;
     let is_of_it =
         |instance: &&Instance| receiver.filter.instances.as_ref().is_none_or(|some| some.contains(&instance.id));
@@ -61,7 +62,7 @@ fn send_digest(
     }
     let verdicts: Vec<String> = verdicts.iter().map(|(verdict, count)| format!("{count} {verdict}")).collect();
     let before = match last {
-        Some(last) => format!("The one before was number {before} of {}.", display_safe(&last.at)),
+        Some(last) => format!("The one before was number {before} of {}.", last.at),
         None => "It is the first one.".to_owned(),
     };
     let next = receiver.digest.as_ref().and_then(|cron| cron.next_after(now));

@@ -4,12 +4,11 @@ use chrono::{DateTime, Utc};
 
 use super::tell;
 use crate::config::Config;
-use crate::history::Event;
 use crate::history::data::FreeSpace;
+use crate::history::{Event, Record};
 use crate::message::{Notice, NoticeKind};
-use crate::store::events::{self, Record};
 use crate::store::space::Space;
-use crate::store::{StoreError, Transaction, history};
+use crate::store::{StoreError, Transaction, events};
 
 /// Bytes from which on there is enough space again: more than [`crate::store::space::LOW`], or every file that comes and goes
 /// would cause a notice.
@@ -38,16 +37,15 @@ pub fn has_room(
 
 /// Records in the history that the free space became too little or enough; answers the notice that is due.
 fn record_step(tx: &Transaction<'_>, at: DateTime<Utc>, free: u64) -> Result<Option<NoticeKind>, StoreError> {
-    let known = history::newest(tx, "storage.", |_| true)?.map(|event| event.kind);
-    let known = known.as_deref().filter(|kind| *kind != "storage.recovered");
+    let known = newest_of_space(tx)?.map(|record| record.event);
     let kind = match (known, Space::of(free)) {
-        (Some("storage.full"), Space::Full) | (Some("storage.low"), Space::Low) | (None, Space::Ample) => {
-            return Ok(None);
-        }
+        (Some(Event::StorageFull(_)), Space::Full)
+        | (Some(Event::StorageLow(_)), Space::Low)
+        | (Some(Event::StorageRecovered(_)) | None, Space::Ample) => return Ok(None),
         (_, Space::Full) => NoticeKind::StorageFull,
         (_, Space::Low) => NoticeKind::StorageLow,
         (_, Space::Ample) if free >= ENOUGH => NoticeKind::StorageRecovered,
-        (Some("storage.low"), Space::Ample) => return Ok(None),
+        (Some(Event::StorageLow(_)), Space::Ample) => return Ok(None),
         (_, Space::Ample) => NoticeKind::StorageLow,
     };
     let space = FreeSpace { free: Some(free), told: None };
@@ -66,15 +64,19 @@ fn record_step(tx: &Transaction<'_>, at: DateTime<Utc>, free: u64) -> Result<Opt
 /// # Errors
 /// The database cannot be written.
 pub fn record_full_disk(tx: &Transaction<'_>, told: DateTime<Utc>, at: DateTime<Utc>) -> Result<(), StoreError> {
-    let newest = history::newest(tx, "storage.", |_| true)?;
-    let is_over = |event: &Record| {
-        event.kind == "storage.recovered" && event.at.parse::<DateTime<Utc>>().is_ok_and(|over| over < told)
-    };
-    if newest.as_ref().is_none_or(is_over) {
+    let is_over = |record: &Record| matches!(record.event, Event::StorageRecovered(_)) && record.at.0 < told;
+    if newest_of_space(tx)?.as_ref().is_none_or(is_over) {
         let space = FreeSpace { free: None, told: Some(told.into()) };
         events::append(tx, at, None, &Event::StorageFull(space))?;
     }
     Ok(())
+}
+
+/// The newest record about the free space.
+fn newest_of_space(tx: &Transaction<'_>) -> Result<Option<Record>, StoreError> {
+    let is_of_space =
+        |event: &Event| matches!(event, Event::StorageFull(_) | Event::StorageLow(_) | Event::StorageRecovered(_));
+    Ok(tx.history()?.state.newest(None, is_of_space).cloned())
 }
 
 #[cfg(test)]

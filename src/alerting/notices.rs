@@ -1,7 +1,6 @@
 //! Notices about the watch itself.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use serde_json::{Value, json};
 
 use super::announce::tell;
 use crate::clock::written;
@@ -11,8 +10,7 @@ use crate::history::data::{ApprovalEnd, TrustDigests, UnusableStorage};
 use crate::message::{Notice, NoticeKind};
 use crate::model::{Digest, InstanceId};
 use crate::store::belief::{self, Jump};
-use crate::store::events::{self, Record};
-use crate::store::{StoreError, Transaction, history};
+use crate::store::{StoreError, Transaction, events};
 use crate::trust::Approved;
 use crate::trust_files::TrustFiles;
 
@@ -22,15 +20,20 @@ const ENDING: TimeDelta = TimeDelta::hours(24);
 /// Notes in the history which files say who may approve; if they are not the ones of before, everybody is to hear it.
 pub fn of_trust(tx: &Transaction<'_>, trust: &TrustFiles, at: DateTime<Utc>) -> Result<Option<Notice>, StoreError> {
     let now = TrustDigests { allowed_signers: trust.allowed_signers.clone(), revoked_keys: trust.revoked_keys.clone() };
-    let data = json!(now);
-    let Some(before) = history::newest(tx, "trust.", |_| true)? else {
+    let is_of_trust = |event: &Event| matches!(event, Event::TrustKnown(_) | Event::TrustChanged(_));
+    let newest = tx.history()?.state.newest(None, is_of_trust).map(|record| record.event.clone());
+    let Some(Event::TrustKnown(before) | Event::TrustChanged(before)) = newest else {
         events::append(tx, at, None, &Event::TrustKnown(now))?;
         return Ok(None);
     };
-    let changed: Vec<String> = ["allowed_signers", "revoked_keys"]
-        .into_iter()
-        .filter(|file| before.data.get(*file) != data.get(*file))
-        .map(|file| format!("{file} was {} and is {}", short(before.data.get(file)), short(data.get(file))))
+    let files = [
+        ("allowed_signers", before.allowed_signers, &now.allowed_signers),
+        ("revoked_keys", before.revoked_keys, &now.revoked_keys),
+    ];
+    let changed: Vec<String> = files
+        .iter()
+        .filter(|(_, before, now)| before != *now)
+        .map(|(file, before, now)| format!("{file} was {} and is {}", short(before.as_ref()), short(now.as_ref())))
         .collect();
     if changed.is_empty() {
         return Ok(None);
@@ -76,12 +79,8 @@ pub fn of_damage(
     at: DateTime<Utc>,
 ) -> Result<Option<Notice>, StoreError> {
     let event = Event::StorageUnusable(UnusableStorage { reason: reason.to_owned() });
-    let data = event.data().unwrap_or_default();
-    let is_fresh = |event: &Record| {
-        let told = event.at.parse::<DateTime<Utc>>();
-        told.is_ok_and(|told| told <= at && at - told < TimeDelta::days(1))
-    };
-    if history::newest_of(tx, instance, "storage.unusable", |event| event.data == data && is_fresh(event))?.is_some() {
+    let last = tx.history()?.state.newest(Some(instance), |told| *told == event).map(|record| record.at.0);
+    if last.is_some_and(|last| last <= at && at - last < TimeDelta::days(1)) {
         return Ok(None);
     }
     events::append(tx, at, Some(instance), &event)?;
@@ -89,9 +88,8 @@ pub fn of_damage(
     Ok(Some(Notice { kind: NoticeKind::StorageFailed, subject: String::new(), text }))
 }
 
-fn short(digest: Option<&Value>) -> String {
-    let digest = digest.and_then(Value::as_str).and_then(|text| text.parse::<Digest>().ok());
-    digest.map_or("not readable".to_owned(), |digest| digest.short().to_owned())
+fn short(digest: Option<&Digest>) -> String {
+    digest.map_or("not readable".to_owned(), Digest::short)
 }
 
 /// A notice for each approval that ends soon, once.
@@ -109,9 +107,7 @@ pub fn of_approval_ends(
             continue;
         }
         let event = Event::ApprovalEnding(ApprovalEnd { path: path.clone(), until: end.0.into() });
-        let data = event.data().unwrap_or_default();
-        let is_told = |event: &Record| event.data == data;
-        if history::newest_of(tx, instance, "approval.ending", is_told)?.is_none() {
+        if tx.history()?.state.newest(Some(instance), |told| *told == event).is_none() {
             events::append(tx, at, Some(instance), &event)?;
             let text = format!("{path} is approved until {}", written(end.0));
             notices.push(Notice { kind: NoticeKind::ApprovalEnding, subject: String::new(), text });

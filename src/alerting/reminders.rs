@@ -12,7 +12,7 @@ use crate::incident::{SectionKind, is_reminder_due};
 use crate::message::{Notice, NoticeKind, listed};
 use crate::model::{InstanceId, Severity, display_safe};
 use crate::store::instances::InstanceRow;
-use crate::store::{StoreError, Transaction, events, history, news};
+use crate::store::{StoreError, Transaction, events, news};
 
 /// The reminder that is due at `at`, if one is; `untrusted` says why the baseline cannot be trusted, if it cannot.
 ///
@@ -61,17 +61,17 @@ fn last_told(
     id: &InstanceId,
     is_untrusted: bool,
 ) -> Result<Option<(DateTime<Utc>, usize)>, StoreError> {
+    let replay = tx.history()?;
+    let state = &replay.state;
     let untrusted = match is_untrusted {
-        true => history::newest_of(tx, id, "baseline.", |event| event.kind == "baseline.untrusted")?,
+        true => state.newest(Some(id), |event| matches!(event, Event::BaselineUntrusted(_))),
         false => None,
     };
-    let first = {
-        let walk = tx.history()?;
-        let first = walk.unseen(id).chain(&untrusted).min_by_key(|event| event.seq);
-        first.map(|first| (first.seq, first.at.clone()))
+    let Some(first) = state.unread_sections(id).chain(untrusted).min_by_key(|record| record.seq) else {
+        return Ok(None);
     };
-    let Some((began, at)) = first else { return Ok(None) };
-    let reminders: Vec<_> = history::reminders(tx, id)?.into_iter().filter(|(seq, _)| *seq > began).collect();
-    let last = reminders.last().map_or(&at, |(_, at)| at);
-    Ok(last.parse().ok().map(|at| (at, reminders.len())))
+    let reminders = state.reminders.get(id).into_iter().flatten();
+    let reminders: Vec<_> = reminders.filter(|(seq, _)| *seq > first.seq).collect();
+    let last = reminders.last().map_or(first.at, |(_, at)| *at);
+    Ok(Some((last.0, reminders.len())))
 }

@@ -3,11 +3,12 @@
 use super::{Origin, tell};
 use crate::clock::written;
 use crate::config::{ApprovalConfig, Config};
+use crate::history::silences::RecordedSilence;
 use crate::incident::{Silence, Status};
 use crate::message::{Notice, NoticeKind, listed};
 use crate::model::{InstanceId, Severity, display_safe};
 use crate::store::instances::InstanceRow;
-use crate::store::silences::{self, ToldSilence};
+use crate::store::silences;
 use crate::store::{StoreError, Transaction, drifts};
 
 /// Drifts named in one sentence before the rest is counted.
@@ -39,17 +40,17 @@ pub fn of_ends(
     tx: &Transaction<'_>,
     row: InstanceRow,
     origin: &Origin<'_>,
-    asked: &[ToldSilence],
+    asked: &[RecordedSilence],
 ) -> Result<Vec<Notice>, StoreError> {
     let (instance, at) = (origin.instance, origin.at);
     let mut notices = Vec::new();
-    let is_ending = |told: &&ToldSilence| {
+    let is_ending = |told: &&RecordedSilence| {
         told.silence.is_over(at) && told.silence.is_about(instance) && !told.ended.contains(instance)
     };
     for told in asked.iter().filter(is_ending) {
         let silence = &told.silence;
         // This cycle may have kept something quiet, or found it to be unannounced.
-        let happened = tx.history()?.happened(&silence.id, instance);
+        let happened = tx.history()?.state.silences.happened(&silence.id, instance);
         let mut end = End::default();
         for drift in drifts::known(tx, row)?.into_values() {
             let Some(was_quiet) = happened.get(drift.id.as_str()) else { continue };

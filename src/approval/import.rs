@@ -21,7 +21,7 @@ use crate::message::{Notice, NoticeKind, listed};
 use crate::model::{Digest, InstanceId, Pointer, State, display_safe, display_safe_sentence};
 use crate::sections::Table;
 use crate::store::instances::InstanceRow;
-use crate::store::{StoreError, Transaction, baselines, documents, drifts, events, history, instances};
+use crate::store::{StoreError, Transaction, baselines, documents, drifts, events, instances};
 use crate::trust::sshsig::rewrap;
 use crate::trust::statement::{Expiry, Subject};
 use crate::trust::{Approved, EventTimes, SignedStatement, accept, chain};
@@ -160,7 +160,7 @@ fn record(
     }
     // The signature of the next baseline covers this event, so only the newest baseline has to be verified every time.
     let known = tx.history()?;
-    let known = known.vouched.get(&subject.instance);
+    let known = known.state.vouched.get(&subject.instance);
     let verified: Vec<Digest> = baselines::statements(tx, row)?.iter().map(SignedStatement::digest).collect();
     let is_new = |digest: &Digest| !known.is_some_and(|known| known.contains_key(digest));
     let approval = BaselineApproval {
@@ -201,7 +201,7 @@ fn end_drifts(
     let findings = FindingSet::new(catalogue, context, changes);
     let ending = Ending::Approved(summary.approvers.clone());
     let mut steps = advance(instance, &known, &findings, &sections, &ending, *now);
-    let notification_logs = history::notification_logs(tx, instance)?;
+    let notification_logs = tx.history()?.state.notification_logs_of(instance);
     for step in &mut steps {
         if let Some(log) = notification_logs.get(step.drift.id.as_str()) {
             step.worst = worst_of(&findings, log, &step.drift.change);

@@ -24,7 +24,7 @@ use crate::sections::Section;
 use crate::snapshot::Reading;
 use crate::store::cycles::{self, Cycle};
 use crate::store::instances::InstanceRow;
-use crate::store::{StoreError, Transaction, events, history, instances, news};
+use crate::store::{StoreError, Transaction, events, instances, news};
 use crate::trust::Untrusted;
 use crate::trust_files::TrustFiles;
 
@@ -45,7 +45,7 @@ pub(super) fn commit(
         return commit_without_history(tx, monitor, read, trust, cycle);
     }
     alerting::of_clock(tx, &monitor.config, cycle.at)?;
-    let was_untrusted = history::untrusted(tx, id)?;
+    let was_untrusted = tx.history()?.state.untrusted(id).map(str::to_owned);
     let has_room = alerting::has_room(tx, &monitor.config, cycle.at, free)?;
     let is_first = has_room && cycles::last_reading(tx, row)?.is_none();
     let evaluation = match &read.damage {
@@ -78,7 +78,7 @@ pub(super) fn commit(
     };
     if let Evaluation::Compared(compared) = &evaluation {
         told.notices = alerting::of_approval_ends(tx, id, &compared.baseline.approved, cycle.at)?;
-        let asked = tx.history()?.silences_of(id, cycle.at);
+        let asked = tx.history()?.state.silences.of(id, cycle.at);
         let silences: Vec<Silence> = asked.iter().map(|told| told.silence.clone()).collect();
         told.transitions = record_drifts(tx, row, monitor, compared, &silences, cycle.at)?;
         told.notices.extend(alerting::of_silence_ends(tx, row, &origin, &asked)?);
@@ -143,7 +143,8 @@ fn record_drifts(
     let id = &monitor.instance.id;
     let (known, findings) = (&compared.known, &compared.findings);
     let mut steps = advance(id, known, findings, &compared.sections, &Ending::Reverted, at);
-    let notification_logs = if known.is_empty() { BTreeMap::new() } else { history::notification_logs(tx, id)? };
+    let notification_logs =
+        if known.is_empty() { BTreeMap::new() } else { tx.history()?.state.notification_logs_of(id) };
     // Report the end of a flapping drift only after it has been closed for a while.
     let is_quiet = |drift: &Drift| notification_logs.get(drift.id.as_str()).is_some_and(NotificationLog::is_flapping);
     let moved: BTreeSet<Digest> = steps.iter().map(|step| step.fingerprint.clone()).collect();

@@ -20,8 +20,8 @@ use crate::model::{InstanceId, MessageId};
 use crate::receiver::BadReceiver;
 use crate::receiver::heartbeat::{Heartbeat, HeartbeatSignal};
 use crate::status::Statuses;
-use crate::store::events::{self, Record};
-use crate::store::{self, Store, StoreError, Transaction, backlog, cycles, history, instances, outbox};
+use crate::store::events;
+use crate::store::{self, Store, StoreError, Transaction, backlog, cycles, instances, outbox};
 use crate::telemetry::{ConfigurationDoubt, HeartbeatFailed, HeartbeatTaken, Observable};
 
 /// Time between two looks, and so between two signs of life.
@@ -173,18 +173,19 @@ impl CheckSubject {
 
     /// Whether people were told last that it is in trouble.
     fn was_notified(&self, tx: &Transaction<'_>) -> Result<bool, StoreError> {
-        let [trouble, end] = self.kinds().map(NoticeKind::event_type);
-        let is_one = |event: &Record| event.kind == trouble || event.kind == end;
-        let group = trouble.split_once('.').map_or(trouble, |(group, _)| group);
-        let group = format!("{group}.");
-        let newest = match self {
-            Self::Instance(id) => history::newest_of(tx, id, &group, is_one)?,
-            Self::Receiver(name) => {
-                let is_to_it = |event: &Record| event.data.get("receiver").is_some_and(|receiver| receiver == name);
-                history::newest(tx, &group, |event| is_one(event) && is_to_it(event))?
-            }
+        let (instance, receiver) = match self {
+            Self::Instance(id) => (Some(id), None),
+            Self::Receiver(name) => (None, Some(name)),
         };
-        Ok(newest.is_some_and(|event| event.kind == trouble))
+        let replay = tx.history()?;
+        let newest = replay.state.newest(instance, |event| match event {
+            Event::InstanceUnread(health)
+            | Event::InstanceReadAgain(health)
+            | Event::ReceiverFailed(health)
+            | Event::ReceiverRecovered(health) => health.receiver.as_ref() == receiver,
+            _ => false,
+        });
+        Ok(newest.is_some_and(|record| matches!(record.event, Event::InstanceUnread(_) | Event::ReceiverFailed(_))))
     }
 }
 
@@ -242,7 +243,7 @@ fn unread(
 /// What people were told already that keeps the instance from being compared whole.
 fn known_trouble(tx: &Transaction<'_>, id: &InstanceId) -> Result<Option<String>, StoreError> {
     let Some(row) = instances::find(tx, id)? else { return Ok(None) };
-    if let Some(code) = history::untrusted(tx, id)? {
+    if let Some(code) = tx.history()?.state.untrusted(id) {
         return Ok(Some(format!("the baseline cannot be trusted ({code})")));
     }
     let sections = store::news::known(tx, row)?;

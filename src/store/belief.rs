@@ -53,7 +53,7 @@ pub fn note_jump(tx: &Transaction<'_>, jump: Jump, before: DateTime<Utc>, now: D
 /// As [`super::Transaction::history`].
 pub fn is_believable(tx: &Transaction<'_>, now: DateTime<Utc>) -> Stored<bool> {
     // A time that is still to come was recorded by a clock that was ahead.
-    let last = tx.history()?.recorded_until(now - PROBATION);
+    let last = tx.history()?.state.recorded_until(now - PROBATION);
     Ok(last.is_some_and(|last| last >= now - LONG_AGO))
 }
 

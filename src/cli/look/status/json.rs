@@ -6,10 +6,9 @@ use super::{InstanceLine, StatusReport};
 use crate::cli::alerts::receivers::health_json;
 use crate::clock::written;
 use crate::config::{Instance, Receiver};
+use crate::history::outgoing::{ReceiverHealth, Waiting};
 use crate::model::Severity;
 use crate::store::outbox::ReceiverState;
-use crate::store::overview::{Waiting, in_all};
-use crate::store::receivers::ReceiverHealth;
 
 pub(super) fn of(report: &StatusReport<'_>) -> Value {
     let StatusReport { now, approval: _, is_running, database, lines, receivers, silences, outbox, history } = report;
@@ -24,7 +23,7 @@ pub(super) fn of(report: &StatusReport<'_>) -> Value {
         receiver_rows.push(of_receiver(receiver, state, health, report));
     }
     let by_receiver: Map<String, Value> = outbox.iter().map(|(name, one)| (name.clone(), of_waiting(one))).collect();
-    let mut outbox = of_waiting(&in_all(outbox.values()));
+    let mut outbox = of_waiting(&Waiting::sum(outbox.values()));
     if let Some(outbox) = outbox.as_object_mut() {
         outbox.insert("receivers".to_owned(), Value::Object(by_receiver));
     }
