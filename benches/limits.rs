@@ -417,7 +417,7 @@ impl Place {
 
     /// How many milliseconds after its time every cycle of a living vendor began since `from`, in order.
     fn lags(&self, from: DateTime<Utc>) -> Outcome<Vec<i64>> {
-        let cron = Cron::parse("*/5 * * * *", chrono_tz::Tz::UTC, from)?;
+        let cron = Cron::parse("*/5 * * * *", authdrift::schedule::Zone::utc(), from)?;
         let connection = rusqlite::Connection::open(self.database())?;
         let mut query = connection.prepare(
             "SELECT i.name, c.at - c.duration FROM cycles c JOIN instances i ON i.id = c.instance_id

@@ -4,7 +4,7 @@ pub mod breaker;
 
 use std::time::Duration;
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 
 /// `first` doubled for every failure after the first, times 0.8 to 1.2, so that many waiting programs do not come back
 /// in one moment.
@@ -27,6 +27,19 @@ pub fn give_up_after() -> TimeDelta {
 /// The wait that a receiver asks for, up to [`MAX_RETRY_AFTER`].
 pub fn capped(asked: Duration) -> TimeDelta {
     TimeDelta::from_std(asked).unwrap_or(MAX_RETRY_AFTER).min(MAX_RETRY_AFTER)
+}
+
+/// The wait of a `Retry-After` header, in seconds or until an HTTP date, which is compared with `now`.
+pub fn retry_after(value: &str, now: Option<DateTime<Utc>>) -> Option<Duration> {
+    match value.trim().parse() {
+        Ok(seconds) => Some(Duration::from_secs(seconds)),
+        Err(_) => (http_date(value)? - now?).to_std().ok(),
+    }
+}
+
+/// Reads an HTTP date.
+pub fn http_date(text: &str) -> Option<DateTime<Utc>> {
+    httpdate::parse_http_date(text.trim()).ok().map(DateTime::from)
 }
 
 /// How long to wait after the `attempts`-th failed delivery, or nothing when it is time to give up. A longer `Retry-After`

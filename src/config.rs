@@ -1,7 +1,9 @@
-//! The configuration: what is watched, who may approve, who is told.
+//! The configuration: instances, approvers, receivers.
 //!
 //! [`load::parse`] turns TOML text into a checked [`Config`] or into every problem at once, each with file,
 //! line and caret. Nothing here opens a file or reads a secret: secrets stay references until they are used.
+
+#![allow(missing_docs, reason = "config.example.toml describes every key")]
 
 mod address;
 mod address_policy;
@@ -10,16 +12,13 @@ pub mod load;
 pub mod lookup;
 mod monitoring;
 mod network;
-pub mod problem;
 pub mod publishable_key;
 mod readable;
 mod receiver;
 mod routes;
-mod secret;
 mod secret_refs;
 mod selection;
 mod sources;
-mod suggest;
 #[cfg(test)]
 mod tests;
 mod times;
@@ -31,11 +30,10 @@ pub use address_policy::{allowed, refused, refused_address};
 pub use load::{parse, salvage};
 pub use lookup::NoInstance;
 pub use network::{BadProxyUrl, Proxy, ProxyAddress, proxy_url};
-pub use problem::{Problem, Problems};
 pub use readable::NotRead;
 pub use secret_refs::SecretUse;
 pub use sources::Sources;
-pub use suggest::closest;
+pub use toml_reader::{Problem, Problems, closest};
 pub use validate::ALLOWED_SIGNERS;
 
 use std::collections::BTreeSet;
@@ -55,30 +53,26 @@ use crate::trust::Rules;
 /// A configuration that passed every check.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// The SQLite file.
     pub store: PathBuf,
     /// How long documents are kept that no baseline and no open drift needs.
     pub keep: Duration,
-    /// Who may approve a baseline.
     pub approval: ApprovalConfig,
     /// The user's own catalogue, read before the built-in ones.
     pub catalogue: Option<PathBuf>,
-    /// What is watched, in the order of the file; ids are unique.
+    /// The watched instances, in the order of the file; ids are unique.
     pub instances: Vec<Instance>,
-    /// Who is told, in the order of the file; names are unique.
+    /// The receivers, in the order of the file; names are unique.
     pub receivers: Vec<Receiver>,
-    /// Where the address is kept that misses the program when it says nothing.
+    /// The URL of the service that alerts when heartbeats stop.
     pub heartbeat: Option<SecretUrl>,
-    /// Where the daemon answers questions about itself; nowhere unless it is said.
+    /// The address of `/metrics`, `/healthz` and `/readyz`, if they are configured.
     pub monitoring: Option<Listen>,
-    /// Through which proxy requests go.
     pub proxy: Proxy,
 }
 
 /// Where the daemon listens: always on this machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Listen {
-    /// A loopback address.
     Tcp(SocketAddr),
     /// A Unix socket, by its absolute path.
     Unix(PathBuf),
@@ -96,7 +90,6 @@ impl fmt::Display for Listen {
 /// Who may approve a baseline.
 #[derive(Debug, Clone)]
 pub struct ApprovalConfig {
-    /// OpenSSH `allowed_signers` file.
     pub allowed_signers: PathBuf,
     /// KRL or list of public keys that are refused whatever they signed.
     pub revoked_keys: Option<PathBuf>,
@@ -121,15 +114,12 @@ impl ApprovalConfig {
 pub struct Instance {
     /// `clerk:NAME` or `auth0:NAME`.
     pub id: InstanceId,
-    /// When it is read.
     pub schedule: Schedule,
     /// Keep the text of customer code in snapshots instead of its digest and size.
     pub keep_code: bool,
-    /// What of it is read.
+    /// The sections that are read.
     pub selection: Selection,
-    /// Where and with what it is read.
     pub source: Source,
-    /// Through which proxy.
     pub proxy: Proxy,
 }
 
@@ -140,12 +130,12 @@ impl Instance {
     }
 }
 
-/// What of an instance is read.
+/// The sections of an instance that are read.
 #[derive(Debug, Clone, Default)]
 pub struct Selection {
     /// How much.
     pub depth: Depth,
-    /// But not these sections.
+    /// Sections that are not read.
     pub leave_out: BTreeSet<String>,
 }
 
@@ -186,16 +176,13 @@ impl Schedule {
 /// A vendor with everything needed to read from it.
 #[derive(Debug, Clone)]
 pub enum Source {
-    /// A Clerk instance.
     Clerk(ClerkSource),
-    /// An Auth0 tenant.
     Auth0(Auth0Source),
 }
 
 /// A Clerk instance. At least one of the three credentials is present.
 #[derive(Debug, Clone)]
 pub struct ClerkSource {
-    /// The public key; names the Frontend API host.
     pub publishable_key: Option<PublishableKey>,
     /// Backend API credential.
     pub secret_key: Option<SecretRef>,
@@ -225,7 +212,6 @@ pub struct PublishableKey {
 pub struct ClerkPlatform {
     /// `ak_…` key or OAuth access token.
     pub token: SecretRef,
-    /// `app_…`
     pub application_id: String,
 }
 
@@ -234,7 +220,6 @@ pub struct ClerkPlatform {
 pub struct Auth0Source {
     /// The tenant's canonical domain, lower case: the vendor's identity of the tenant.
     pub domain: String,
-    /// How the program signs in.
     pub credential: Auth0Credential,
     /// The part of addresses before `/api/v2` and `/oauth/token`.
     pub api_url: Url,
@@ -249,14 +234,12 @@ pub enum Auth0Credential {
     ClientSecret {
         /// The machine-to-machine application.
         client_id: String,
-        /// Its secret.
         secret: SecretRef,
     },
     /// Client credentials with a signed assertion (private_key_jwt).
     PrivateKey {
         /// The machine-to-machine application.
         client_id: String,
-        /// PEM private key.
         key: SecretRef,
         /// `kid` of the registered credential, if it has one.
         key_id: Option<String>,
@@ -270,33 +253,26 @@ pub enum Auth0Credential {
 pub enum SecretRef {
     /// A file of systemd's credentials directory.
     Credential(String),
-    /// A file.
     File(PathBuf),
-    /// An environment variable.
     Env(String),
 }
 
-/// One place where alerts go.
+/// A receiver of alerts.
 #[derive(Debug, Clone)]
 pub struct Receiver {
-    /// Unique name.
     pub name: String,
-    /// What it wants to hear.
     pub filter: Filter,
-    /// It also gets what no receiver's filter takes.
+    /// It also gets the alerts that match no filter.
     pub is_default: bool,
-    /// When it wants to hear how everything stands.
     pub digest: Option<Cron>,
-    /// How it is reached.
     pub kind: ReceiverKind,
     /// Through which proxy, unless it is mail.
     pub proxy: Proxy,
 }
 
-/// What a receiver wants to hear.
+/// The alerts that a receiver gets.
 #[derive(Debug, Clone)]
 pub struct Filter {
-    /// The least severity.
     pub min_severity: Severity,
     /// These instances only; all when absent.
     pub instances: Option<Vec<InstanceId>>,
@@ -307,22 +283,15 @@ pub struct Filter {
 /// How a receiver is reached.
 #[derive(Debug, Clone)]
 pub enum ReceiverKind {
-    /// Mail.
     Email(Email),
-    /// Standard Webhooks.
     Webhook(Webhook),
-    /// A channel of Slack.
     Slack(SecretUrl),
-    /// A channel of Microsoft Teams.
     Teams(SecretUrl),
-    /// A channel of Discord.
     Discord(SecretUrl),
-    /// A service of PagerDuty.
     PagerDuty(PagerDuty),
 }
 
 impl ReceiverKind {
-    /// What its table is called.
     pub fn as_str(&self) -> &'static str {
         match self {
             Self::Email(_) => "email",
@@ -338,17 +307,14 @@ impl ReceiverKind {
 /// A mail receiver.
 #[derive(Debug, Clone)]
 pub struct Email {
-    /// Relay host.
     pub host: String,
     /// Relay port; by the TLS mode when not given: 465, 587, 25.
     pub port: u16,
-    /// How the connection is protected.
     pub tls: Tls,
-    /// What the relay is greeted as; the name or address of this machine when not given.
+    /// The name in EHLO; the name or address of this machine when not given.
     pub helo: Option<String>,
     /// Name and password, if the relay asks for them.
     pub login: Option<(String, SecretRef)>,
-    /// Sender.
     pub from: Mailbox,
     /// Recipients, at least one.
     pub to: Vec<Mailbox>,
@@ -425,9 +391,7 @@ pub struct SecretUrl {
 /// A PagerDuty receiver.
 #[derive(Debug, Clone)]
 pub struct PagerDuty {
-    /// Where events go.
     pub url: Url,
-    /// The integration's key.
     pub routing_key: SecretRef,
 }
 

@@ -54,6 +54,7 @@ pub enum AllowedPeers {
 
 /// The step that failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[allow(missing_docs, reason = "the texts say what the fields are")]
 pub enum ConnectError {
     /// The name has no address.
     #[error("the name cannot be resolved: {0}")]
@@ -63,28 +64,13 @@ pub enum ConnectError {
     Forbidden(String),
     /// No connection can be made.
     #[error("{addresses} cannot be connected to: {reason}")]
-    Connection {
-        /// What the name stands for.
-        addresses: String,
-        /// Why.
-        reason: String,
-    },
+    Connection { addresses: String, reason: String },
     /// The certificate is not valid for the host.
     #[error("{addresses} answers, and {reason}")]
-    Certificate {
-        /// What the name stands for.
-        addresses: String,
-        /// What is the matter with the certificate.
-        reason: String,
-    },
+    Certificate { addresses: String, reason: String },
     /// The TLS handshake fails.
     #[error("{addresses} answers, and no TLS connection can be made: {reason}")]
-    Tls {
-        /// What the name stands for.
-        addresses: String,
-        /// Why.
-        reason: String,
-    },
+    Tls { addresses: String, reason: String },
 }
 
 impl Endpoint {
@@ -176,7 +162,7 @@ pub async fn connect(addresses: &[SocketAddr]) -> io::Result<TcpStream> {
     }
 }
 
-/// Trusts whom this machine trusts, as every other connection of the program does.
+/// Trusts the authorities that this machine trusts, as every other connection of the program does.
 pub fn connector() -> Result<TlsConnector, String> {
     let builder = ClientConfig::builder_with_provider(Arc::new(crypto::aws_lc_rs::default_provider()));
     let config = builder.with_safe_default_protocol_versions().and_then(BuilderVerifierExt::with_platform_verifier);
@@ -184,13 +170,13 @@ pub fn connector() -> Result<TlsConnector, String> {
     Ok(TlsConnector::from(Arc::new(config)))
 }
 
-/// What is the matter with the certificate, if it is the certificate.
+/// The fault of the certificate, if that is the cause.
 fn certificate(error: &io::Error) -> Option<String> {
     let error = error.get_ref()?.downcast_ref::<rustls::Error>()?;
     let rustls::Error::InvalidCertificate(reason) = error else { return None };
     Some(match reason {
         CertificateError::UnknownIssuer => {
-            "its certificate is signed by nobody whom this machine trusts: a proxy that reads along, or a private authority"
+            "its certificate is signed by an authority that this machine does not trust: of a proxy that intercepts TLS, or private"
                 .to_owned()
         }
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => "its certificate has expired".to_owned(),

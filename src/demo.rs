@@ -229,7 +229,7 @@ impl Script<'_> {
         writeln!(self.out, "{DIM}${DIM:#} {BOLD}authdrift {}{BOLD:#}", shown.join(" "))?;
         self.out.flush()?;
         let config = self.sandbox.config.display().to_string();
-        // What is signed here is nothing for the person's own memory of what they signed.
+        // The demo's signatures do not belong in the log of signatures that the user keeps.
         let memory = self.sandbox.folder.join("signed.json").display().to_string();
         let memory = if words.first() == Some(&"approve") { &["--memory", &memory][..] } else { &[] };
         let line =

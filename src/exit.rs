@@ -1,4 +1,4 @@
-//! What the program answers to the shell.
+//! The exit codes of the program.
 
 use std::process::ExitCode;
 

@@ -55,7 +55,7 @@ pub fn start(verbose: u8, is_daemon: bool, format: Format) {
     tracing_subscriber::registry().with(Lines::new(style, io::stderr()).with_filter(ours)).init();
 }
 
-/// What a line is written as.
+/// The form of a line.
 #[derive(Debug)]
 pub enum Style {
     /// Time, level, what happened, fields.
@@ -100,7 +100,7 @@ where
             },
         };
         let mut out = self.out.lock().unwrap_or_else(PoisonError::into_inner);
-        // Nobody is left to be told when this fails.
+        // A failure has nowhere to be reported.
         let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
     }
 }

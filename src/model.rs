@@ -1,5 +1,6 @@
 //! The words of the product: small types that every other module speaks in.
 
+mod counted;
 pub mod display_safe;
 pub mod ids;
 pub mod instance;
@@ -12,6 +13,7 @@ pub mod state;
 pub mod verdict;
 mod word;
 
+pub use counted::{counted, plural};
 pub use display_safe::{display_safe, display_safe_sentence, display_safe_to, display_safe_whole, json_safe};
 pub use ids::{Digest, DriftId, HistoryMark, MessageId, SilenceId};
 pub use instance::{InstanceId, Provider};

@@ -1,6 +1,6 @@
 //! The daemon answers questions about itself: `GET /healthz`, `/readyz` and `/metrics`, on this machine only.
 //!
-//! It reads and never writes, nobody is asked for a password, and no answer holds a secret or the value of a setting. Whoever
+//! It reads and never writes, asks for no password, and no answer holds a secret or the value of a setting. A client that
 //! asks often or slowly cannot hold up the daemon: the database is asked at most once every few seconds, and connections are
 //! few and short.
 
@@ -43,7 +43,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// After so long without a tick the daemon hangs. It ticks every second; a look at the whole database takes longer.
 const HANGS_AFTER: Duration = Duration::from_secs(60);
 
-/// What the answers are made from.
+/// The state that the answers are made from.
 pub struct MonitoringState {
     watched: watch::Receiver<LiveConfig>,
     store: Store,
@@ -52,7 +52,7 @@ pub struct MonitoringState {
     newest: Mutex<Option<(Instant, Arc<OverviewResult>)>>,
 }
 
-/// What the database answered, or why it did not.
+/// The figures of the database, or the reason why there are none.
 type OverviewResult = Result<MonitoringOverview, String>;
 
 impl MonitoringState {

@@ -12,7 +12,7 @@ use crate::canonical::{Document, as_before};
 use crate::model::display_safe;
 use crate::sections::{Section, Shape};
 
-/// Objects with a common field that has to vanish from all of them before anybody wonders.
+/// The least number of objects from all of which a field has to vanish to be suspect.
 const MANY: usize = 3;
 
 /// How deep within an object its fields are looked at.

@@ -43,7 +43,7 @@ use addresses::ParentOutcome;
 use http::RequestError;
 use pages::{ReadBudget, SectionReader};
 
-/// What the vendor answered: untrusted, capped, one entry per section that was asked for.
+/// The responses of the vendor: untrusted, capped, one entry per section that was asked for.
 #[derive(Debug)]
 pub struct Fetched {
     /// Per section, the value of the answer or why there is none.
@@ -57,11 +57,11 @@ pub struct Fetched {
     pub left_out: LeftOut,
     /// The credentials that the vendor does not accept any more, and what it says about each.
     pub refused: BTreeMap<Api, String>,
-    /// What the token says that it may, where it says so.
+    /// The scopes of the token, if it names them.
     pub granted: Option<BTreeSet<String>>,
     /// Requests that left the process.
     pub requests: u64,
-    /// What was asked and answered, request by request.
+    /// The requests and their responses, in order of path and page.
     pub collection: Vec<RequestRecord>,
 }
 
@@ -105,7 +105,7 @@ impl RequestRecord {
     }
 }
 
-/// What is to be read.
+/// The sections to read.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Wanted<'a> {
     /// These sections only.
@@ -379,13 +379,13 @@ async fn read_section(
 /// The credentials of one cycle.
 struct ReadSession {
     vendor: VendorSession,
-    /// What the vendor makes of each API's credential.
+    /// The state of each API's credential.
     credentials: Mutex<BTreeMap<Api, CredentialState>>,
     /// Objects that were refused as if they were not there.
     left_out: Mutex<LeftOut>,
 }
 
-/// What the vendor makes of a credential, as far as this cycle knows.
+/// Whether the vendor accepts a credential, as far as this cycle knows.
 #[derive(Default)]
 struct CredentialState {
     /// It was accepted somewhere: an address that refuses it speaks for itself only.
@@ -394,7 +394,7 @@ struct CredentialState {
     is_final: bool,
     /// The addresses that refused it.
     refused_at: BTreeSet<String>,
-    /// What the first of them said.
+    /// The first refusal.
     refusal: Option<SectionRefusal>,
 }
 

@@ -1,15 +1,18 @@
 //! When an instance is due. Pure: the caller brings the time and what was stored.
 
+mod zone;
+
 use chrono::{DateTime, TimeDelta, Utc};
-use chrono_tz::Tz;
 use croner::parser::{CronParser, Seconds, Year};
 use sha2::{Digest as _, Sha256};
+
+pub use zone::Zone;
 
 /// A five-field cron pattern in a time zone.
 #[derive(Debug, Clone)]
 pub struct Cron {
     pattern: croner::Cron,
-    zone: Tz,
+    zone: Zone,
     /// The text, if it has a step that does not come out even, such as every 7 minutes of an hour.
     uneven: Option<String>,
 }
@@ -20,29 +23,16 @@ const DAYS: &str = "days of the month";
 
 /// Why a pattern cannot be used.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the texts say what the fields are")]
 pub enum BadCron {
     /// Not a cron pattern.
     #[error("'{pattern}' is not a five-field cron pattern: {reason}")]
-    Syntax {
-        /// The text.
-        pattern: String,
-        /// The parser's words.
-        reason: String,
-    },
+    Syntax { pattern: String, reason: String },
     /// A step that is longer than what it steps through, so that only the beginning is left.
     #[error(
         "'{pattern}' has the step {step} in its {field}, which has {values} values: only the first would ever come"
     )]
-    Step {
-        /// The text.
-        pattern: String,
-        /// The step.
-        step: u32,
-        /// Which of the five fields.
-        field: &'static str,
-        /// How many values there are to step through.
-        values: u32,
-    },
+    Step { pattern: String, step: u32, field: &'static str, values: u32 },
     /// The pattern is well formed but its day never comes, like 31 February.
     #[error("'{0}' never comes")]
     Never(String),
@@ -50,7 +40,7 @@ pub enum BadCron {
 
 impl Cron {
     /// Reads a five-field pattern (`*/5 * * * *`, `@daily`) and makes sure that it has a next time after `now`.
-    pub fn parse(pattern: &str, zone: Tz, now: DateTime<Utc>) -> Result<Self, BadCron> {
+    pub fn parse(pattern: &str, zone: Zone, now: DateTime<Utc>) -> Result<Self, BadCron> {
         let parsed = CronParser::builder()
             .seconds(Seconds::Disallowed)
             .year(Year::Disallowed)
@@ -162,7 +152,11 @@ mod tests {
         text.parse().unwrap()
     }
 
-    fn cron(pattern: &str, zone: Tz) -> Cron {
+    fn zone(name: &str) -> Zone {
+        name.parse().unwrap()
+    }
+
+    fn cron(pattern: &str, zone: Zone) -> Cron {
         Cron::parse(pattern, zone, at("2026-01-01T00:00:00Z")).unwrap()
     }
 
@@ -181,7 +175,7 @@ mod tests {
             (weekly, Some("2026-11-16T07:00:00Z"), "2026-11-22T12:00:00Z", false),
             (weekly, Some("2026-11-16T07:00:00Z"), "2026-11-23T07:00:00Z", true),
         ] {
-            let cron = cron(pattern, Tz::Europe__Zurich);
+            let cron = cron(pattern, zone("Europe/Zurich"));
             assert_eq!(is_time_again(&cron, last.map(at), at(now)), expected, "{pattern} {last:?} {now}");
         }
     }
@@ -194,7 +188,7 @@ mod tests {
             ("every day", "five-field"),
             ("0 0 31 2 *", "never comes"),
         ] {
-            let error = Cron::parse(pattern, Tz::UTC, at("2026-01-01T00:00:00Z")).unwrap_err().to_string();
+            let error = Cron::parse(pattern, Zone::utc(), at("2026-01-01T00:00:00Z")).unwrap_err().to_string();
             assert!(error.contains(reason), "{pattern}: {error}");
         }
     }
@@ -219,8 +213,9 @@ mod tests {
             ("0 */5 * * *", Ok("'0 */5 * * *', next 15:00, 20:00, 00:00, 05:00 (UTC)")),
             ("30 6 */2 * *", Ok("'30 6 */2 * *', next 3 Jan 06:30, 5 Jan 06:30, 7 Jan 06:30, 9 Jan 06:30 (UTC)")),
         ] {
-            let found =
-                Cron::parse(pattern, Tz::UTC, now).map(|cron| cron.describe(now)).map_err(|error| error.to_string());
+            let found = Cron::parse(pattern, Zone::utc(), now)
+                .map(|cron| cron.describe(now))
+                .map_err(|error| error.to_string());
             match (found, expected) {
                 (Ok(found), Ok(expected)) | (Err(found), Err(expected)) => {
                     assert!(found.contains(expected), "{pattern}: {found}");
@@ -232,7 +227,7 @@ mod tests {
 
     #[test]
     fn local_time_is_kept_across_the_change_of_the_clocks() {
-        let zone: Tz = "America/New_York".parse().unwrap();
+        let zone = zone("America/New_York");
         let table = [
             // The hour from two to three does not exist on that day, and the one from one to two is there twice.
             ("30 2 * * *", "2026-03-07T12:00:00Z", "2026-03-08T07:00:00Z"),
@@ -246,13 +241,13 @@ mod tests {
             ("0 9 * * *", "2026-10-31T20:00:00Z", "2026-11-01T14:00:00Z"),
         ];
         for (pattern, now, expected) in table {
-            assert_eq!(cron(pattern, zone).next_after(at(now)), Some(at(expected)), "{pattern} after {now}");
+            assert_eq!(cron(pattern, zone.clone()).next_after(at(now)), Some(at(expected)), "{pattern} after {now}");
         }
     }
 
     #[test]
     fn office_hours_leave_a_night_between_two_readings() {
-        let office = cron("0 9-17 * * 1-5", Tz::UTC);
+        let office = cron("0 9-17 * * 1-5", Zone::utc());
         let friday = at("2026-01-02T17:00:20Z");
         assert_eq!(office.nth_after(friday, 3), Some(at("2026-01-05T11:00:00Z")));
         assert_eq!(office.nth_after(friday, 0), Some(friday));
@@ -260,7 +255,7 @@ mod tests {
 
     #[test]
     fn downtime_is_caught_up_once() {
-        let every_five = cron("*/5 * * * *", Tz::UTC);
+        let every_five = cron("*/5 * * * *", Zone::utc());
         let (stopped, started) = (at("2026-01-01T00:05:00Z"), at("2026-01-01T09:02:00Z"));
         assert!(is_due(&every_five, started, Some(stopped), TimeDelta::zero()));
         let next = every_five.next_after(started);
@@ -271,7 +266,7 @@ mod tests {
 
     #[test]
     fn a_stored_time_beyond_the_pattern_does_not_put_an_instance_to_sleep() {
-        let every_five = cron("*/5 * * * *", Tz::UTC);
+        let every_five = cron("*/5 * * * *", Zone::utc());
         let now = at("2026-01-01T00:02:00Z");
         assert!(is_due(&every_five, now, Some(at("2099-01-01T00:00:00Z")), TimeDelta::zero()));
         assert!(is_due(&every_five, now, Some(at("2026-01-01T00:10:00Z")), TimeDelta::zero()));
@@ -280,7 +275,7 @@ mod tests {
 
     #[test]
     fn instances_are_spread_and_always_in_the_same_way() {
-        let every_five = cron("*/5 * * * *", Tz::UTC);
+        let every_five = cron("*/5 * * * *", Zone::utc());
         let now = at("2026-01-01T00:00:00Z");
         let delays: Vec<_> = (0..50).map(|number| spread(&format!("clerk:i{number}"), &every_five, now)).collect();
         assert!(delays.iter().all(|delay| *delay >= TimeDelta::zero() && *delay <= TimeDelta::seconds(30)));
@@ -294,10 +289,10 @@ mod tests {
     proptest! {
         #[test]
         fn the_next_time_is_always_later(seconds in 0..4_000_000_000i64, minute in 0..60u8, hour in 0..24u8) {
-            let zone: Tz = "Europe/Berlin".parse().unwrap();
+            let zone = zone("Europe/Berlin");
             let now = DateTime::from_timestamp(seconds, 0).unwrap();
             for pattern in [format!("{minute} {hour} * * *"), "*/7 * * * *".to_owned()] {
-                let next = cron(&pattern, zone).next_after(now).unwrap();
+                let next = cron(&pattern, zone.clone()).next_after(now).unwrap();
                 prop_assert!(next > now);
                 prop_assert!(next - now <= TimeDelta::hours(50));
             }

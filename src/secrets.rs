@@ -19,99 +19,66 @@ use crate::telemetry::{FileTooOpen, Observable};
 /// The largest secret: far more than any key, far less than harm.
 const LARGEST: u64 = 64 * 1024;
 
-/// What others than the owner may do with a file.
+/// The access that others than the owner have to a file.
 const OTHERS: u32 = 0o077;
 
 /// The directory in which systemd puts the credentials of a unit.
 const CREDENTIALS_DIRECTORY: &str = "CREDENTIALS_DIRECTORY";
 
-/// Why a secret could not be read.
+/// Why a secret could not be read. The text is the file, credential or variable, safe to show.
 #[derive(Debug, thiserror::Error)]
 pub enum SecretError {
     /// The program was not started with credentials.
     #[error(
-        "cannot read credential '{name}': CREDENTIALS_DIRECTORY is not set; add 'LoadCredential={name}:PATH' to the \
+        "cannot read credential '{0}': CREDENTIALS_DIRECTORY is not set; add 'LoadCredential={0}:PATH' to the \
          systemd unit, or write {{ file = \"PATH\" }} in the configuration"
     )]
-    NoCredentials {
-        /// The credential.
-        name: String,
-    },
+    NoCredentials(String),
     /// The name would lead out of the credentials directory.
-    #[error("cannot read credential '{name}': its name must not be empty, '.' or '..', or contain '/'")]
-    BadName {
-        /// The credential.
-        name: String,
-    },
+    #[error("cannot read credential '{0}': its name must not be empty, '.' or '..', or contain '/'")]
+    BadName(String),
     /// The unit has no such credential.
     #[error(
-        "cannot read credential '{name}': it is not in the credentials directory; add 'LoadCredential={name}:PATH' to \
+        "cannot read credential '{0}': it is not in the credentials directory; add 'LoadCredential={0}:PATH' to \
          the systemd unit and restart it"
     )]
-    NoSuchCredential {
-        /// The credential.
-        name: String,
-    },
+    NoSuchCredential(String),
     /// The file cannot be opened or read.
     #[error("cannot read the secret in '{path}'; check that the file exists and that this user may read it")]
     Unreadable {
         /// The file.
         path: String,
-        /// What the system says.
+        /// The error of the system.
         #[source]
         source: io::Error,
     },
     /// The variable is not set.
-    #[error("cannot read the secret in the environment variable '{name}': it is not set; set it for this program")]
-    NotSet {
-        /// The variable.
-        name: String,
-    },
+    #[error("cannot read the secret in the environment variable '{0}': it is not set; set it for this program")]
+    NotSet(String),
     /// It is a folder, a pipe or a device.
     #[error(
-        "cannot read the secret in '{path}': it is not a regular file, and one that has to be waited for would stop everything; \
+        "cannot read the secret in '{0}': it is not a regular file, and one that has to be waited for would stop everything; \
          write the secret into a file"
     )]
-    NotAFile {
-        /// The file.
-        path: String,
-    },
+    NotAFile(String),
     /// There is nothing in it but a line break.
-    #[error("the secret in '{place}' is empty; write the secret there")]
-    Empty {
-        /// The file, credential or variable.
-        place: String,
-    },
+    #[error("the secret in '{0}' is empty; write the secret there")]
+    Empty(String),
     /// It is not text.
-    #[error("the secret in '{place}' is not UTF-8 text; write the secret there as the vendor shows it")]
-    NotText {
-        /// The file, credential or variable.
-        place: String,
-    },
+    #[error("the secret in '{0}' is not UTF-8 text; write the secret there as the vendor shows it")]
+    NotText(String),
     /// It would end a header, or a command.
-    #[error("the secret in '{place}' has a line break in it; write it there on one line")]
-    LineBreak {
-        /// The file, credential or variable.
-        place: String,
-    },
+    #[error("the secret in '{0}' has a line break in it; write it there on one line")]
+    LineBreak(String),
     /// It was typed or copied with something that is not seen.
-    #[error("the secret in '{place}' has a control character in it; write the secret there as the vendor shows it")]
-    Control {
-        /// The file, credential or variable.
-        place: String,
-    },
+    #[error("the secret in '{0}' has a control character in it; write the secret there as the vendor shows it")]
+    Control(String),
     /// An editor wrote it before the text.
-    #[error("the secret in '{place}' has a byte order mark in it, which is not seen; save it as UTF-8 without one")]
-    ByteOrderMark {
-        /// The file, credential or variable.
-        place: String,
-    },
+    #[error("the secret in '{0}' has a byte order mark in it, which is not seen; save it as UTF-8 without one")]
+    ByteOrderMark(String),
     /// It cannot be a secret.
-    #[error("the secret in '{place}' is longer than 64 KiB; check that it is the right file")]
-    TooLarge {
-        /// The file, credential or variable.
-        place: String,
-    },
+    #[error("the secret in '{0}' is longer than 64 KiB; check that it is the right file")]
+    TooLarge(String),
 }
 
 /// Reads the secret that `reference` leads to. Blocks while a file is read.
@@ -162,25 +129,21 @@ pub fn inspect(reference: &SecretRef) -> Result<SecretFile, SecretError> {
         SecretRef::Credential(name) => {
             let path = credential_path(name, std::env::var_os(CREDENTIALS_DIRECTORY))?;
             if !path.exists() {
-                return Err(SecretError::NoSuchCredential { name: display_safe(name) });
+                return Err(SecretError::NoSuchCredential(display_safe(name)));
             }
             path
         }
         SecretRef::File(path) => path.clone(),
         SecretRef::Env(name) => {
             let is_set = std::env::var_os(name).is_some();
-            return if is_set {
-                Ok(SecretFile::Private)
-            } else {
-                Err(SecretError::NotSet { name: display_safe(name) })
-            };
+            return if is_set { Ok(SecretFile::Private) } else { Err(SecretError::NotSet(display_safe(name))) };
         }
     };
     let place = display_safe(&path.to_string_lossy());
     match std::fs::metadata(&path) {
         Err(source) => Err(SecretError::Unreadable { path: place, source }),
-        Ok(found) if !found.is_file() => Err(SecretError::NotAFile { path: place }),
-        Ok(found) if found.len() == 0 => Err(SecretError::Empty { place }),
+        Ok(found) if !found.is_file() => Err(SecretError::NotAFile(place)),
+        Ok(found) if found.len() == 0 => Err(SecretError::Empty(place)),
         // systemd sets the mode of credentials; its files are readable by the group, too.
         Ok(found) if matches!(reference, SecretRef::File(_)) && found.mode() & OTHERS != 0 => {
             Ok(SecretFile::Open { mode: found.mode() & 0o777 })
@@ -199,7 +162,7 @@ fn read_with(
             let path = credential_path(name, variable(CREDENTIALS_DIRECTORY))?;
             match read_file(&path, false, lines) {
                 Err(SecretError::Unreadable { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
-                    Err(SecretError::NoSuchCredential { name: display_safe(name) })
+                    Err(SecretError::NoSuchCredential(display_safe(name)))
                 }
                 other => other,
             }
@@ -208,10 +171,10 @@ fn read_with(
         SecretRef::Env(name) => {
             let place = display_safe(name);
             let Some(value) = variable(name) else {
-                return Err(SecretError::NotSet { name: place });
+                return Err(SecretError::NotSet(place));
             };
             let Ok(text) = value.into_string().map(Zeroizing::new) else {
-                return Err(SecretError::NotText { place });
+                return Err(SecretError::NotText(place));
             };
             accept(&text, place, lines)
         }
@@ -220,11 +183,11 @@ fn read_with(
 
 fn credential_path(name: &str, directory: Option<OsString>) -> Result<PathBuf, SecretError> {
     if name.is_empty() || name.contains('/') || matches!(name, "." | "..") {
-        return Err(SecretError::BadName { name: display_safe(name) });
+        return Err(SecretError::BadName(display_safe(name)));
     }
     match directory {
         Some(directory) if !directory.is_empty() => Ok(PathBuf::from(directory).join(name)),
-        _ => Err(SecretError::NoCredentials { name: display_safe(name) }),
+        _ => Err(SecretError::NoCredentials(display_safe(name))),
     }
 }
 
@@ -233,7 +196,7 @@ fn read_file(path: &Path, warns: bool, lines: LineCount) -> Result<SecretString,
     let unreadable = |source| SecretError::Unreadable { path: place.clone(), source };
     // Checked before it is opened, because opening a pipe waits for a writer.
     if !std::fs::metadata(path).map_err(unreadable)?.is_file() {
-        return Err(SecretError::NotAFile { path: place });
+        return Err(SecretError::NotAFile(place));
     }
     let file = File::open(path).map_err(unreadable)?;
     if warns && file.metadata().map_err(unreadable)?.mode() & OTHERS != 0 {
@@ -244,31 +207,31 @@ fn read_file(path: &Path, warns: bool, lines: LineCount) -> Result<SecretString,
     let mut bytes = Zeroizing::new(Vec::with_capacity(LARGEST as usize + 1));
     file.take(LARGEST + 1).read_to_end(&mut bytes).map_err(unreadable)?;
     if bytes.len() as u64 > LARGEST {
-        return Err(SecretError::TooLarge { place });
+        return Err(SecretError::TooLarge(place));
     }
     match std::str::from_utf8(&bytes) {
         Ok(text) => accept(text, place, lines),
-        Err(_) => Err(SecretError::NotText { place }),
+        Err(_) => Err(SecretError::NotText(place)),
     }
 }
 
 fn accept(text: &str, place: String, lines: LineCount) -> Result<SecretString, SecretError> {
     let secret = text.strip_suffix('\n').map_or(text, |text| text.strip_suffix('\r').unwrap_or(text));
     if secret.trim().is_empty() {
-        return Err(SecretError::Empty { place });
+        return Err(SecretError::Empty(place));
     }
     if secret.contains('\u{feff}') {
-        return Err(SecretError::ByteOrderMark { place });
+        return Err(SecretError::ByteOrderMark(place));
     }
     let is_break = |c: char| matches!(c, '\n' | '\r' | '\u{b}' | '\u{c}' | '\u{85}' | '\u{2028}' | '\u{2029}');
     if lines == LineCount::One && secret.contains(is_break) {
-        return Err(SecretError::LineBreak { place });
+        return Err(SecretError::LineBreak(place));
     }
     if secret.contains(|c: char| c.is_control() && !(lines == LineCount::Many && matches!(c, '\n' | '\r' | '\t'))) {
-        return Err(SecretError::Control { place });
+        return Err(SecretError::Control(place));
     }
     if secret.len() as u64 > LARGEST {
-        return Err(SecretError::TooLarge { place });
+        return Err(SecretError::TooLarge(place));
     }
     Ok(SecretString::from(secret))
 }

@@ -1,4 +1,4 @@
-//! What can be read from each vendor, as data: one row per section in `sections/*.toml`.
+//! The sections that can be read from each vendor, as data: one row per section in `sections/*.toml`.
 //!
 //! A row says where a section is read and with what, how its answer is paged, what identifies the items of its lists,
 //! which fields are volatile, secret, program text or ordered, and what each refusal means. A further section is
@@ -39,7 +39,7 @@ pub struct Section {
     /// The path of the address; `{application_id}` and `{environment}` come from the configuration, every other name
     /// in braces from [`Section::each`].
     pub path: String,
-    /// Read always, or only by those who want everything.
+    /// Whether it is read always, or only with `depth = "everything"`.
     #[serde(default)]
     pub depth: Depth,
     /// How old a reading a daemon may use instead of asking anew. Absent: it asks in every cycle.
@@ -60,7 +60,7 @@ pub struct Section {
     pub paging: Paging,
     /// The key of an envelope that holds the items; a bare list is accepted too.
     pub items: Option<String>,
-    /// What the answer has to be.
+    /// The shape of a valid answer.
     pub shape: Shape,
     /// Fields every item (or the object itself) has; an answer without them is not the expected one.
     #[serde(default)]
@@ -69,7 +69,7 @@ pub struct Section {
     pub scoped_field: Option<ScopedField>,
     /// The scope the credential needs, as the vendor names it.
     pub scope: String,
-    /// What the section holds, in a few words.
+    /// The content of the section, in a few words.
     pub holds: String,
     /// The field of an object of this section by which people know it, when its key is an opaque id.
     pub label: Option<String>,
@@ -152,7 +152,7 @@ pub struct Volatile {
     pub paths: Vec<Pattern>,
 }
 
-/// What is put into the path of an address in the place of a name in braces.
+/// The values for a name in braces in the path of an address.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Each {
@@ -200,7 +200,7 @@ pub enum Paging {
     Checkpoint,
 }
 
-/// What an answer has to be.
+/// The shape of a valid answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Shape {
@@ -222,7 +222,7 @@ pub struct ScopedField {
     pub scope: String,
 }
 
-/// What a refusal means.
+/// A rule for refusals.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RefusalRule {
@@ -239,7 +239,7 @@ struct RefusalRule {
     object: bool,
 }
 
-/// What a refusal means for a section.
+/// The meaning of a refusal for a section.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RefusalMeaning {
     /// The state of the section.
@@ -296,7 +296,7 @@ impl Section {
         self.requires.iter().map(String::as_str).chain(scoped).find(|field| item.get(field).is_none())
     }
 
-    /// What a field at `tokens` has to be taken for when it is absent, if the vendor is known to leave it out.
+    /// The value that a field at `tokens` has when it is absent, if the vendor is known to leave it out.
     pub fn default_at(&self, tokens: &[String]) -> Option<&Value> {
         self.defaults.iter().find(|(pattern, _)| pattern.matches(tokens)).map(|(_, value)| value)
     }
@@ -317,7 +317,7 @@ impl Section {
         self.why_volatile(tokens).is_some()
     }
 
-    /// What is not compared, and why.
+    /// The patterns that are not compared, and why.
     pub fn volatile(&self) -> &[Volatile] {
         &self.volatile
     }
@@ -327,7 +327,7 @@ impl Section {
         &self.inert
     }
 
-    /// What absent fields mean, by pattern.
+    /// The values of absent fields, by pattern.
     pub fn defaults(&self) -> &[(Pattern, Value)] {
         &self.defaults
     }

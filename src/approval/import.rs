@@ -19,7 +19,6 @@ use crate::history::data::BaselineApproval;
 use crate::incident::{DriftStep, Ending, advance};
 use crate::message::{Notice, NoticeKind, listed};
 use crate::model::{Digest, InstanceId, Pointer, State, display_safe, display_safe_sentence};
-use crate::sections::Table;
 use crate::store::instances::InstanceRow;
 use crate::store::{StoreError, Transaction, baselines, documents, drifts, events, instances};
 use crate::trust::sshsig::rewrap;
@@ -192,12 +191,12 @@ fn end_drifts(
     let baseline = verified_ignoring_rollback(tx, snapshot, trust, catalogue, *now)??
         .ok_or_else(|| StoreError::Damaged("the baseline that was just written is not there".to_owned()))?;
     let summary = BaselineSummary::of(&baseline);
-    let table = Table::of(instance.provider);
+    let table = catalogue.table();
     let changes = compare(table, |section| approved_side(&baseline, section), snapshot);
     let sections = comparable(&baseline.approved.subject.sections, snapshot);
     let known = concluded(&unknown(&baseline, snapshot), instance, &changes, drifts::known(tx, row)?);
     let remembered = known.values().map(|drift| &drift.change);
-    let context = change_context(&baseline, snapshot, &pending.changes, remembered);
+    let context = change_context(table, &baseline, snapshot, &pending.changes, remembered);
     let findings = FindingSet::new(catalogue, context, changes);
     let ending = Ending::Approved(summary.approvers.clone());
     let mut steps = advance(instance, &known, &findings, &sections, &ending, *now);

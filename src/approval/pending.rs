@@ -63,8 +63,7 @@ impl<'a> Pending<'a> {
             return Err(insufficient.clone().into());
         }
         if let Some(baseline) = &pending.baseline {
-            let table = Table::of(instance.provider);
-            pending.changes = compare(table, |section| approved_side(baseline, section), &pending.snapshot);
+            pending.changes = compare(catalogue.table(), |section| approved_side(baseline, section), &pending.snapshot);
             pending.ids = Self::ids(tx, instance, &pending.changes)?;
         }
         Ok(pending)
@@ -82,12 +81,11 @@ impl<'a> Pending<'a> {
         let none = || ApprovalError::NoSnapshot(instance.clone());
         let row = instances::find(tx, instance)?.ok_or_else(none)?;
         let (mut snapshot, _) = cycles::latest_snapshot(tx, row, instance)?.ok_or_else(none)?;
-        give_reasons(tx, &mut snapshot);
+        give_reasons(tx, catalogue.table(), &mut snapshot);
         let baseline = base(tx, &snapshot, trust, catalogue, now)??;
         let changes = match &baseline {
             Some(baseline) => {
-                let table = Table::of(instance.provider);
-                compare_all_to_approve(table, |section| approved_side(baseline, section), &snapshot)
+                compare_all_to_approve(catalogue.table(), |section| approved_side(baseline, section), &snapshot)
             }
             None => Vec::new(),
         };
@@ -134,7 +132,7 @@ impl<'a> Pending<'a> {
     /// What each difference means.
     pub fn drifts(&self) -> Vec<Finding> {
         let Some(baseline) = &self.baseline else { return Vec::new() };
-        let context = change_context(baseline, &self.snapshot, &self.changes, []);
+        let context = change_context(self.catalogue.table(), baseline, &self.snapshot, &self.changes, []);
         FindingSet::new(self.catalogue, context, self.changes.clone()).into_vec()
     }
 
@@ -207,8 +205,7 @@ impl<'a> Pending<'a> {
 
 /// Says of each section that could not be read what came of its requests, as far as that was kept and can be read. It is not
 /// part of what a snapshot is.
-fn give_reasons(tx: &Transaction<'_>, snapshot: &mut Snapshot) {
-    let table = Table::of(snapshot.instance.provider);
+fn give_reasons(tx: &Transaction<'_>, table: &Table, snapshot: &mut Snapshot) {
     let collection = cycles::collection(tx, &snapshot.digest()).ok().flatten();
     let requests = collection.map(|(_, requests)| requests).unwrap_or_default();
     let answer = |section: &str| {

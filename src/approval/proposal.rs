@@ -13,7 +13,6 @@ use crate::canonical::{self, Document, MemoryBudget};
 use crate::classify::{Catalogue, ChangeContext, Finding, FindingSet, weakest};
 use crate::diff::compare::{Side, compare_to_approve};
 use crate::model::{Digest, Pointer, State, display_safe};
-use crate::sections::Table;
 use crate::trust::statement::{Expiry, Subject};
 use crate::trust::{self, Policy, SignedStatement};
 use crate::whole_file;
@@ -116,7 +115,7 @@ impl Proposal {
     /// The list in the file could have been edited to hide a change from the approver; this one cannot.
     pub fn drifts(&self, catalogue: &Catalogue) -> Vec<Finding> {
         let Some(previous) = &self.previous else { return Vec::new() };
-        let table = Table::of(self.subject.instance.provider);
+        let table = catalogue.table();
         let side = |subject: &'_ Subject, section: &str| {
             let mark = subject.sections.get(section)?;
             Some(match mark.digest.as_ref().and_then(|digest| self.documents.get(digest)) {
@@ -189,8 +188,7 @@ impl Proposal {
 
     /// Settings that stand at their weakest value, whatever they were before.
     pub fn weakest(&self, catalogue: &Catalogue) -> Vec<Finding> {
-        let table = Table::of(self.subject.instance.provider);
-        weakest(catalogue, table, || self.values(&self.subject))
+        weakest(catalogue, || self.values(&self.subject))
     }
 
     /// Every section with its state, and its document if it has a value.

@@ -12,7 +12,6 @@ use crate::canonical::Document;
 use crate::diff::Change;
 use crate::diff::compare::{Side, compare_all_to_approve};
 use crate::model::{Digest, Pointer};
-use crate::sections::Table;
 use crate::snapshot::{Manifest, Reading, digest_of};
 use crate::store::{StoreError, Transaction, events};
 use crate::trust::statement::{Expiry, Subject};
@@ -143,7 +142,7 @@ fn check_rest(
         },
         None => Side::Unknown,
     };
-    let rest = compare_all_to_approve(Table::of(pending.snapshot.instance.provider), side, &pending.snapshot);
+    let rest = compare_all_to_approve(pending.catalogue.table(), side, &pending.snapshot);
     if rest.len() + approved == pending.changes.len() {
         return Ok(());
     }

@@ -10,7 +10,7 @@ use crate::classify::{Catalogue, ChangeContext, FindingSet};
 use crate::config::Selection;
 use crate::diff::{Change, compare, compare::Side};
 use crate::incident::{Drift, fingerprint};
-use crate::model::{Digest, InstanceId, Pointer, Provider, State};
+use crate::model::{Digest, InstanceId, Pointer, State};
 use crate::sections::Table;
 use crate::snapshot::{Manifest, Snapshot};
 use crate::store::{
@@ -115,14 +115,14 @@ pub fn evaluate<'a>(
         Ok(baseline) => baseline,
     };
     let Some(baseline) = baseline else { return Ok(Evaluation::NoBaseline) };
-    let table = Table::of(snapshot.instance.provider);
+    let table = catalogue.table();
     let changes = compare(table, |section| approved_side(&baseline, section), snapshot);
-    let expected = expected(snapshot.instance.provider, selection, &baseline.approved.subject.sections);
+    let expected = expected(table, selection, &baseline.approved.subject.sections);
     let sections = compare::comparable(&expected, snapshot);
     let unknown = unknown(&baseline, snapshot);
     let row = instances::find(tx, &snapshot.instance)?;
     let known = row.map(|row| drifts::known(tx, row)).transpose()?.unwrap_or_default();
-    let context = change_context(&baseline, snapshot, &changes, known.values().map(|drift| &drift.change));
+    let context = change_context(table, &baseline, snapshot, &changes, known.values().map(|drift| &drift.change));
     let known = concluded(&unknown, &snapshot.instance, &changes, known);
     let findings = FindingSet::new(catalogue, context, changes);
     Ok(Evaluation::Compared(Comparison { baseline, findings, known, sections, unknown, expected }))
@@ -130,8 +130,7 @@ pub fn evaluate<'a>(
 
 /// What the baseline holds of the sections that the configuration selects. A section that the configuration leaves out is
 /// not blind.
-pub fn expected(provider: Provider, selection: &Selection, approved: &Manifest) -> Manifest {
-    let table = Table::of(provider);
+pub fn expected(table: &Table, selection: &Selection, approved: &Manifest) -> Manifest {
     let is_selected = |name: &str| table.section(name).is_none_or(|section| selection.has(section).is_ok());
     approved.iter().filter(|(name, _)| is_selected(name)).map(|(name, mark)| (name.clone(), mark.clone())).collect()
 }
@@ -246,6 +245,7 @@ fn verify<T>(
 
 /// The context of `changes` from a baseline to a snapshot, and of those that are `remembered`.
 pub fn change_context<'r>(
+    table: &Table,
     baseline: &Baseline,
     snapshot: &Snapshot,
     changes: &[Change],
@@ -253,7 +253,7 @@ pub fn change_context<'r>(
 ) -> ChangeContext {
     let sections = baseline.documents.keys();
     let approved = sections.filter_map(|section| Some((section.as_str(), baseline.document(section)?.read())));
-    ChangeContext::new(Table::of(snapshot.instance.provider), approved, snapshot.values(), changes, remembered)
+    ChangeContext::new(table, approved, snapshot.values(), changes, remembered)
 }
 
 /// The approved side of a section.

@@ -6,7 +6,6 @@ use crate::canonical::Document;
 use crate::classify::{Catalogue, ChangeContext, Finding, FindingSet};
 use crate::diff::compare::{Side, compare_to_approve};
 use crate::model::{Digest, Pointer, Severity, State};
-use crate::sections::Table;
 use crate::snapshot::SectionMark;
 use crate::trust::{Expiry, Impact, Subject};
 
@@ -42,7 +41,7 @@ impl DocumentImpact<'_> {
     /// be who may turn it on. Nothing if a change cannot be told: a document is missing, a section was not held before or
     /// is not any more, or it is another instance.
     pub fn drifts(&self, base: &Subject, subject: &Subject) -> Option<Vec<Finding>> {
-        let table = Table::of(subject.instance.provider);
+        let table = self.catalogue.table();
         let (mut changes, mut before, mut after) = (Vec::new(), Vec::new(), Vec::new());
         // What is approved for longer, or for good, shows nowhere else.
         if base.resource != subject.resource || !self.prolonged(base, subject).is_empty() {

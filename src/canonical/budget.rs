@@ -10,7 +10,7 @@ use serde_json::Value;
 pub struct MemoryBudget {
     most: usize,
     taken: AtomicUsize,
-    /// What is taken here is taken there as well.
+    /// The budget that this one is a part of: bytes taken here are taken there as well.
     outer: Option<Arc<MemoryBudget>>,
 }
 
@@ -67,7 +67,7 @@ impl MemoryBudget {
     }
 }
 
-/// What a text takes beside its characters, as allocators round.
+/// Bytes that a text takes beside its characters, as allocators round.
 const OF_TEXT: usize = 24;
 
 /// An item of a list: a list grows by doubling, and is sorted.

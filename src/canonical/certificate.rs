@@ -48,7 +48,7 @@ pub(crate) fn certificates(text: &str) -> Option<Value> {
     }
 }
 
-/// What a text of a secret is, however a certificate in it is written: only its fingerprint is kept.
+/// The one form of a secret text, however a certificate in it is written: only its fingerprint is kept.
 pub(super) fn undressed(text: String) -> Value {
     let certificates = certificates(&text).or_else(|| {
         let body = text.trim().strip_prefix("-----BEGIN PKCS7-----")?.strip_suffix("-----END PKCS7-----")?;

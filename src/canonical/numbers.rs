@@ -55,7 +55,7 @@ impl<'a> Numbered<'a> {
         &self.bytes
     }
 
-    /// What was parsed, with what stands for each number.
+    /// The parsed value, with the replacement of each number.
     pub(crate) fn kept(&self, mut value: Value) -> Value {
         self.keep(&mut value);
         value

@@ -33,7 +33,7 @@ impl Unusable {
         Self(crate::model::display_safe(&reason.to_string()))
     }
 
-    /// What is wrong with it, for input that is no response.
+    /// The reason, for input that is no response.
     pub fn reason(&self) -> &str {
         &self.0
     }

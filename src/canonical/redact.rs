@@ -163,7 +163,7 @@ pub(crate) fn is_placeholder(value: &Value) -> bool {
     }
 }
 
-/// What stands for a value that is too large to be kept in events and messages.
+/// The value in the place of one that is too large for events and messages.
 pub(crate) fn large_placeholder(digest: &Digest, size: usize) -> Value {
     json!({ "sha256": digest.as_str().trim_start_matches("sha256:"), "size": size, "too_large": true })
 }

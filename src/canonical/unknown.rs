@@ -28,7 +28,7 @@ pub(crate) fn unusable_reason(value: &Value) -> Option<&str> {
     value.get(UNUSABLE.as_str())?.as_str()
 }
 
-/// What stands for an object that cannot be used for this reason.
+/// The value in the place of an object that cannot be used for this reason.
 pub(super) fn marker(reason: &str) -> Value {
     json!({ NAME: reason })
 }

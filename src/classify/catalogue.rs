@@ -14,7 +14,7 @@ use crate::sections::Table;
 pub struct Setting {
     /// Kebab case; never changes once released.
     pub id: String,
-    /// What a person calls it.
+    /// Its name for people.
     pub title: String,
     /// One sentence for the alert: what a weaker value makes possible.
     pub why: String,
@@ -88,10 +88,10 @@ struct File {
     settings: Vec<Setting>,
 }
 
-/// The settings of one provider, in the order they are tried.
+/// The settings of one source of sections, in the order they are tried.
 #[derive(Debug, Clone)]
 pub struct Catalogue {
-    provider: Provider,
+    table: &'static Table,
     settings: Vec<Setting>,
 }
 
@@ -115,7 +115,7 @@ impl Catalogue {
             None => Vec::new(),
         };
         settings.extend(parse(name, builtin)?);
-        Ok(Self { provider, settings })
+        Ok(Self { table: Table::of(provider), settings })
     }
 
     /// The first setting that has `path`.
@@ -124,9 +124,9 @@ impl Catalogue {
         self.settings.iter().find(has_path)
     }
 
-    /// What a field at `path` has to be taken for when it is absent, if this vendor is known to leave it out.
-    pub(super) fn default_at(&self, path: &Pointer) -> Option<&'static Value> {
-        Table::of(self.provider).default_at(path)
+    /// The sections that it speaks of.
+    pub fn table(&self) -> &'static Table {
+        self.table
     }
 
     /// Every setting, in the order they are tried.
@@ -203,7 +203,7 @@ mod tests {
             for setting in catalogue.settings() {
                 for pattern in &setting.paths {
                     let path = sample(pattern);
-                    let is_section = Table::of(provider).section(path.section()).is_some();
+                    let is_section = catalogue.table().section(path.section()).is_some();
                     assert!(is_section, "{}: {pattern} is of no section", setting.id);
                     let decides = catalogue.setting_at(&path).unwrap();
                     assert_eq!(decides.id, setting.id, "{provider:?}: {pattern} is shadowed");

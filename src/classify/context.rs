@@ -95,7 +95,7 @@ impl ChangeContext {
     }
 }
 
-/// No longer than anybody reads.
+/// A length that people read.
 fn cut(name: &str) -> &str {
     name.char_indices().nth(LONGEST_NAME).map_or(name, |(end, _)| name.get(..end).unwrap_or(name))
 }

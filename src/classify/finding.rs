@@ -102,7 +102,7 @@ pub(super) fn classify_in(catalogue: &Catalogue, change_context: &ChangeContext,
 /// `change` with the default in the place of a side that is absent, where the vendor is known to leave the default out.
 fn stated(catalogue: &Catalogue, change: &Change) -> Change {
     let mut stated = change.clone();
-    if let Some(default) = catalogue.default_at(&change.path).filter(|_| !change.is_member) {
+    if let Some(default) = catalogue.table().default_at(&change.path).filter(|_| !change.is_member) {
         match change.kind {
             ChangeKind::Added => stated.before = default.clone(),
             ChangeKind::Removed => stated.after = default.clone(),

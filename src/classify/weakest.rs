@@ -5,14 +5,12 @@ use serde_json::Value;
 use super::{Catalogue, ChangeContext, Finding, Setting, Weaker, WeakerRule, Zero, finding::classify_in};
 use crate::diff::{Change, ChangeKind};
 use crate::model::{Direction, Pointer, Severity};
-use crate::sections::Table;
 
 /// Every setting among `values` that is at its weakest, the most severe first, as if it had just become so.
 ///
 /// A rule without an end (a number that can always grow, a set that can always get one more member) has no weakest value.
 pub fn weakest<'a, I: Iterator<Item = (&'a str, &'a Value)>>(
     catalogue: &Catalogue,
-    table: &Table,
     values: impl Fn() -> I,
 ) -> Vec<Finding> {
     let mut changes = Vec::new();
@@ -20,7 +18,7 @@ pub fn weakest<'a, I: Iterator<Item = (&'a str, &'a Value)>>(
         collect(catalogue, &Pointer::of_section(section), value, &mut changes);
     }
     let plain: Vec<Change> = changes.iter().map(|(_, change)| change.clone()).collect();
-    let context = ChangeContext::new(table, [], values(), &plain, []);
+    let context = ChangeContext::new(catalogue.table(), [], values(), &plain, []);
     let mut drifts: Vec<Finding> = changes
         .into_iter()
         .map(|(severity, change)| {
@@ -116,7 +114,7 @@ mod tests {
         let catalogue = Catalogue::of(Provider::Auth0, None).unwrap();
         let (policies, factors) = (json!([]), json!({ "otp": { "enabled": false }, "sms": { "enabled": false } }));
         let values = [("guardian.policies", &policies), ("guardian.factors", &factors)];
-        let found = weakest(&catalogue, Table::of(Provider::Auth0), || values.into_iter());
+        let found = weakest(&catalogue, || values.into_iter());
         assert_eq!(found[0].change.path.to_string(), "/guardian.policies");
         assert!(
             found.iter().any(|drift| drift.change.path.to_string() == "/guardian.factors/otp/enabled"),
@@ -124,6 +122,6 @@ mod tests {
         );
         let strong = json!(["all-applications"]);
         let values = [("guardian.policies", &strong)];
-        assert!(weakest(&catalogue, Table::of(Provider::Auth0), || values.into_iter()).is_empty());
+        assert!(weakest(&catalogue, || values.into_iter()).is_empty());
     }
 }

@@ -11,8 +11,8 @@ use textwrap::WordSplitter;
 use textwrap::core::display_width;
 
 use super::CliError;
-use crate::model::Verdict;
-use crate::model::{Severity, json_safe};
+pub use crate::model::counted as count;
+use crate::model::{Severity, Verdict, json_safe};
 
 /// Writes a value as JSON that a terminal can show, and a line break.
 pub fn write_json(out: &mut dyn Write, value: &impl Serialize) -> Result<(), CliError> {
@@ -157,11 +157,6 @@ pub fn time(at: DateTime<Utc>, now: DateTime<Utc>) -> String {
     } else {
         format!("{} {}", day(at, now), at.format("%H:%M"))
     }
-}
-
-/// `1 drift`, `2 drifts`.
-pub fn count(number: usize, noun: &str) -> String {
-    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
 }
 
 #[cfg(test)]

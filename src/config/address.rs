@@ -6,7 +6,7 @@ use url::{Host, Url};
 
 use super::Mailbox;
 
-/// What a URL is for.
+/// The use of a URL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum UrlUse {
     /// Paths are appended to it: a slash at the end is dropped.
@@ -74,7 +74,7 @@ pub(super) fn url(text: &str, used_as: UrlUse) -> Result<Url, BadUrl> {
 /// Reads the address of a chat's webhook, which may have a query.
 ///
 /// # Security
-/// As [`url`]: what is sent there tells how somebody's sign-in is protected.
+/// As [`url`]: the messages sent there tell how a sign-in is protected.
 pub(super) fn secret_url(text: &str) -> Result<Url, BadUrl> {
     if text.contains(char::is_whitespace) {
         return Err(BadUrl::NotAUrl);

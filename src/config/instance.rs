@@ -5,10 +5,9 @@ use std::ops::Range;
 use url::Url;
 
 use super::address::{self, UrlUse};
-use super::problem::{Problem, line_number};
 use super::sources::Sources;
 use super::times::ScheduleKeys;
-use super::toml_reader::{At, TomlReader};
+use super::toml_reader::{At, Problem, TomlReader, closest, line_number};
 use super::{
     Auth0Credential, Auth0Source, ClerkPlatform, ClerkSource, Instance, Proxy, PublishableKey, Source, selection,
 };
@@ -181,7 +180,7 @@ fn environment(table: &mut TomlReader<'_>, key: Option<&PublishableKey>) -> Stri
     let is_good = matches!(text.value.as_str(), "production" | "development") || is_vendor_id(&text.value, "ins_");
     if !is_good {
         let message = format!("'{}' is not 'production', 'development' or 'ins_…'", display_safe(&text.value));
-        let meant = super::suggest::closest(&text.value, ["production", "development"].into_iter());
+        let meant = closest(&text.value, ["production", "development"].into_iter());
         table.report(Problem::at(text.span, message).did_you_mean(meant));
     }
     text.value

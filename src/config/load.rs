@@ -2,9 +2,8 @@
 
 use toml::de::DeTable;
 
-use super::problem::{Problem, ProblemList, Problems};
 use super::sources::Sources;
-use super::toml_reader::TomlReader;
+use super::toml_reader::{Problem, ProblemList, Problems, TomlReader};
 use super::{Config, validate};
 
 /// Reads and checks a configuration.

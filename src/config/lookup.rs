@@ -1,6 +1,6 @@
 //! Finds an instance by the name on the command line: `clerk:prod`, or `prod` when only one vendor has it.
 
-use super::suggest::closest;
+use super::toml_reader::closest;
 use super::{Config, Instance};
 use crate::model::{InstanceId, display_safe};
 
@@ -10,7 +10,7 @@ pub enum NoInstance {
     /// No instance has the name.
     #[error("no instance is called '{name}'{}", did_you_mean(meant.as_ref()))]
     Unknown {
-        /// What was typed, safe to show.
+        /// The typed name, safe to show.
         name: String,
         /// The most similar one.
         meant: Option<InstanceId>,
@@ -18,7 +18,7 @@ pub enum NoInstance {
     /// Both vendors have an instance with the name.
     #[error("'{name}' can be 'clerk:{name}' or 'auth0:{name}'; write the one you mean")]
     Ambiguous {
-        /// What was typed, safe to show.
+        /// The typed name, safe to show.
         name: String,
     },
 }

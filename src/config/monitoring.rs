@@ -4,11 +4,10 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use super::Listen;
-use super::problem::Problem;
-use super::toml_reader::TomlReader;
+use super::toml_reader::{Problem, TomlReader};
 use crate::model::display_safe;
 
-/// What stands before the path of a socket.
+/// The prefix of the path of a socket.
 const UNIX: &str = "unix:";
 
 /// The longest path a Unix socket can have on Linux: 108 bytes with the zero at the end.
@@ -19,7 +18,7 @@ const LONGEST_PATH: usize = 107;
 enum BadListen {
     #[error("is neither an IP address with a port, such as '127.0.0.1:9464', nor 'unix:' and a path")]
     NotAnAddress,
-    #[error("has to be an address of this machine: '{0}' can be reached by others, and nobody is asked for a password")]
+    #[error("has to be an address of this machine: '{0}' can be reached by others, and no password is asked for")]
     NotLoopback(String),
     #[error("needs a port from 1 to 65535")]
     NoPort,

@@ -4,8 +4,7 @@ use url::Url;
 
 use super::SecretRef;
 use super::address::host;
-use super::problem::Problem;
-use super::toml_reader::TomlReader;
+use super::toml_reader::{Problem, TomlReader};
 use crate::model::display_safe;
 
 /// Through which proxy requests go.

@@ -5,10 +5,9 @@ use url::Url;
 use super::address::{self, UrlUse};
 use super::instance::TakenNames;
 use super::lookup::{self, NoInstance};
-use super::problem::Problem;
 use super::sources::Sources;
 use super::times::ScheduleKeys;
-use super::toml_reader::{At, TomlReader};
+use super::toml_reader::{At, Problem, TomlReader};
 use super::{
     Email, Filter, HookUrl, Mailbox, PagerDuty, Proxy, Receiver, ReceiverKind, SecretRef, SecretUrl, Tls, Webhook,
 };

@@ -22,7 +22,7 @@ impl Config {
         let mut untaken = Vec::new();
         for category in Category::ALL {
             let takes = |filter: &&&Filter| filter.categories.as_ref().is_none_or(|some| some.contains(&category));
-            // What is less than medium is for those who ask for it.
+            // A severity below medium is optional.
             match filters.iter().filter(takes).map(|filter| filter.min_severity).min() {
                 None => untaken.push(category.to_string()),
                 Some(least) if least > Severity::Medium => untaken.push(format!("{category} below {least}")),

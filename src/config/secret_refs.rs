@@ -25,7 +25,7 @@ impl std::fmt::Display for SecretRef {
 }
 
 impl Instance {
-    /// What it is read with.
+    /// The credentials it is read with.
     pub fn secrets(&self) -> Vec<SecretUse<'_>> {
         let kept = |key, place| SecretUse { key, place };
         match &self.source {
@@ -44,7 +44,7 @@ impl Instance {
 }
 
 impl Receiver {
-    /// What is sent to it with.
+    /// The secrets that messages to it are sent with.
     pub fn secrets(&self) -> Vec<SecretUse<'_>> {
         let kept = |key, place| SecretUse { key, place };
         match &self.kind {
@@ -69,7 +69,7 @@ impl Receiver {
 }
 
 impl Config {
-    /// All of them, each with the name of whom it is for.
+    /// All of them, each with the name of its instance or receiver.
     pub fn secrets(&self) -> Vec<(String, SecretUse<'_>)> {
         let mut all = Vec::new();
         for instance in &self.instances {

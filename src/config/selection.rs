@@ -2,9 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::toml_reader::TomlReader;
+use super::toml_reader::{Problem, TomlReader};
 use super::{Rate, Selection};
-use crate::config::problem::Problem;
 use crate::model::Provider;
 use crate::sections::{Depth, Table};
 

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
 
-/// What a configuration is made from. No file is opened and no environment is read here: the caller brings both.
+/// The sources of a configuration. No file is opened and no environment is read here: the caller brings both.
 pub struct Sources<'a> {
     /// The name of the file: for messages, and its directory is where relative paths begin.
     pub file: &'a str,

@@ -9,7 +9,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 
 use super::load::parse_into;
-use super::problem::ProblemList;
+use super::toml_reader::ProblemList;
 use super::*;
 
 const EXAMPLE: &str = include_str!("../../config.example.toml");
@@ -190,8 +190,8 @@ fn only_this_machine_can_ask_how_the_daemon_is_doing() {
     }
     let others = |address: &str| {
         format!(
-            "6:10 'listen' has to be an address of this machine: '{address}' can be reached by others, and nobody is asked \
-             for a password"
+            "6:10 'listen' has to be an address of this machine: '{address}' can be reached by others, and no password is \
+             asked for"
         )
     };
     let no_address =

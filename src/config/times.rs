@@ -3,14 +3,11 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use chrono_tz::{TZ_VARIANTS, Tz};
 
 use super::Schedule;
-use super::problem::Problem;
-use super::suggest::closest;
-use super::toml_reader::{At, TomlReader};
+use super::toml_reader::{At, Problem, TomlReader, closest};
 use crate::model::{display_safe, display_safe_sentence};
-use crate::schedule::{BadCron, Cron};
+use crate::schedule::{BadCron, Cron, Zone};
 
 /// How often an instance is read unless the configuration says otherwise.
 const CRON: &str = "*/5 * * * *";
@@ -25,7 +22,7 @@ const LONGEST_CONFIRM_AFTER: Duration = Duration::from_secs(60 * 60);
 #[derive(Clone, Default)]
 pub(super) struct ScheduleKeys {
     cron: Option<At<String>>,
-    zone: Option<At<Tz>>,
+    zone: Option<At<Zone>>,
     confirm_after: Option<Duration>,
 }
 
@@ -53,13 +50,13 @@ impl ScheduleKeys {
     }
 
     /// The time zone, or UTC.
-    pub(super) fn zone(&self) -> Tz {
-        self.zone.as_ref().map_or(Tz::UTC, |zone| zone.value)
+    pub(super) fn zone(&self) -> Zone {
+        self.zone.as_ref().map_or_else(Zone::utc, |zone| zone.value.clone())
     }
 
     /// Fills what is missing from `defaults` and checks pattern and time zone together.
     pub(super) fn resolve(&self, defaults: &Self, reader: &TomlReader<'_>, now: DateTime<Utc>) -> Option<Schedule> {
-        let zone = self.zone.as_ref().or(defaults.zone.as_ref()).map_or(Tz::UTC, |zone| zone.value);
+        let zone = self.zone.as_ref().or(defaults.zone.as_ref()).map_or_else(Zone::utc, |zone| zone.value.clone());
         let pattern = self.cron.as_ref().or(defaults.cron.as_ref()).map_or(CRON, |cron| cron.value.as_str());
         let confirm_after = self.confirm_after.or(defaults.confirm_after).unwrap_or(CONFIRM_AFTER);
         match Cron::parse(pattern, zone, now) {
@@ -81,14 +78,14 @@ impl ScheduleKeys {
     }
 }
 
-fn zone(reader: &mut TomlReader<'_>) -> Option<At<Tz>> {
+fn zone(reader: &mut TomlReader<'_>) -> Option<At<Zone>> {
     let text = reader.string("timezone")?;
     match text.value.parse() {
         Ok(zone) => Some(At { value: zone, span: text.span }),
         Err(_) => {
             let message = format!("'{}' is not the name of a time zone", display_safe(&text.value));
             let problem = Problem::at(text.span, message);
-            reader.report(match closest(&text.value, TZ_VARIANTS.iter().map(|zone| zone.name())) {
+            reader.report(match closest(&text.value, Zone::names()) {
                 Some(meant) => problem.did_you_mean(Some(meant)),
                 None => problem.help("use a name of the IANA database, like 'UTC' or 'Europe/Zurich'"),
             });

@@ -4,6 +4,10 @@
 //! a reader that got what it needed and recorded nothing has a good table. [`TomlReader::finish`] refuses the keys that
 //! no getter asked for. This is not serde, because serde stops at the first problem and loses places.
 
+mod problem;
+mod secret;
+mod suggest;
+
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -12,10 +16,14 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 use url::Url;
 
+pub use problem::{Problem, Problems};
+pub(super) use problem::{ProblemList, line_number};
+pub use suggest::closest;
+
+use problem::looks_like_secret;
+
 use super::address::{self, UrlUse};
-use super::problem::{Problem, ProblemList};
-use super::suggest::closest;
-use crate::model::display_safe;
+use crate::model::{counted, display_safe};
 
 /// A value with its place.
 #[derive(Debug, Clone)]
@@ -299,7 +307,7 @@ impl<'a> TomlReader<'a> {
             }
             let of = if self.name.is_empty() { String::new() } else { format!(" in {}", self.name) };
             // The value of an unknown key could be a secret, and so could the key itself.
-            let (message, hides) = if super::problem::looks_like_secret(key.get_ref()) {
+            let (message, hides) = if looks_like_secret(key.get_ref()) {
                 (format!("unknown key{of}"), true)
             } else {
                 (format!("unknown key '{}'{of}", display_safe(key.get_ref())), false)
@@ -322,8 +330,7 @@ pub(super) fn span(time: Duration) -> String {
     let seconds = time.as_secs();
     let units = [("day", 86_400), ("hour", 3_600), ("minute", 60), ("second", 1)];
     let (unit, size) = units.into_iter().find(|(_, size)| seconds.is_multiple_of(*size)).unwrap_or(("second", 1));
-    let count = seconds / size;
-    format!("{count} {unit}{}", if count == 1 { "" } else { "s" })
+    counted(usize::try_from(seconds / size).unwrap_or(usize::MAX), unit)
 }
 
 fn with_article(value: &DeValue<'_>) -> &'static str {

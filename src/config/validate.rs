@@ -3,10 +3,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::problem::Problem;
 use super::sources::Sources;
 use super::times::ScheduleKeys;
-use super::toml_reader::{TomlReader, span};
+use super::toml_reader::{Problem, TomlReader, span};
 use super::{ApprovalConfig, Config, SecretUrl, instance, monitoring, network, receiver};
 use crate::model::Severity;
 use crate::trust::Rules;

@@ -14,7 +14,7 @@ use crate::classify::Catalogue;
 use crate::config::Config;
 use crate::history::Event;
 use crate::history::data::{RefusedConfig, ReloadedConfig};
-use crate::model::{Digest, Provider, display_safe};
+use crate::model::{Digest, Provider, counted, display_safe};
 use crate::telemetry::Recorded;
 
 /// Where another configuration comes from.
@@ -133,7 +133,6 @@ impl Daemon {
 }
 
 fn size_in_words(config: &Config) -> String {
-    let counted = |count: usize, noun: &str| format!("{count} {noun}{}", if count == 1 { "" } else { "s" });
     format!("{}, {}", counted(config.instances.len(), "instance"), counted(config.receivers.len(), "receiver"))
 }
 

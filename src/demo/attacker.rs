@@ -1,4 +1,4 @@
-//! Somebody with write access to the database, who does not go through our code.
+//! An attacker with write access to the database, who does not use our code.
 
 use std::path::Path;
 

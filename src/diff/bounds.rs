@@ -17,7 +17,7 @@ const LARGEST: usize = 64 << 10;
 /// The largest member of a set: it is what tells one change of the set from another.
 const LARGEST_MEMBER: usize = 4 << 10;
 
-/// What the values of all changes may take in memory together.
+/// The memory of the values of all changes together, in bytes.
 const MOST_TOGETHER: usize = 6 << 20;
 
 /// Values that are so small always stay.

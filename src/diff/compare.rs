@@ -30,7 +30,7 @@ pub enum Side<'a> {
 }
 
 impl<'a> Side<'a> {
-    /// What a snapshot says about a section.
+    /// The side of a snapshot.
     pub fn of_reading(reading: Option<&'a Reading>) -> Self {
         match reading {
             Some(Reading::Value(document)) => Self::Document(document),
@@ -39,7 +39,7 @@ impl<'a> Side<'a> {
         }
     }
 
-    /// What is compared: the value, or the state in its place.
+    /// The compared value: that of the section, or the state in its place.
     pub fn as_json(self) -> Option<Value> {
         match self {
             Self::Without(state) => Some(json!({ "state": state })),
@@ -55,7 +55,7 @@ impl<'a> Side<'a> {
         }
     }
 
-    /// What stands for its value where that is too large.
+    /// The replacement of a value that is too large.
     fn stand_in(self) -> Value {
         match self {
             Self::Document(document) => large_placeholder(document.digest(), document.bytes().len()),
@@ -212,7 +212,7 @@ fn compare_member(
         (_, Some(is)) if unknown(is).is_some() => {}
         (Some(_), None) if may_be_there => {}
         (Some(was), Some(is)) => compare_values(table, place, was, is, changes),
-        // Vendors add and retire providers that nobody has switched on.
+        // Vendors add and retire providers that are not switched on.
         (Some(one), None) | (None, Some(one)) if table.is_inert(place, one) => {}
         // Stated or not, it is what the vendor does anyway.
         (Some(one), None) | (None, Some(one)) if table.default_at(place) == Some(one) => {}

@@ -33,7 +33,7 @@ impl Journal {
         let socket = UnixDatagram::unbound()?;
         socket.set_write_timeout(Some(PATIENCE))?;
         let journal = Self { socket, path: path.to_owned() };
-        // An empty datagram is no entry, and shows whether anybody listens.
+        // An empty datagram is no entry; it fails if the socket has no listener.
         journal.socket.send_to(&[], &journal.path)?;
         Ok(journal)
     }

@@ -17,7 +17,7 @@ const LONGEST: usize = 2_000;
 pub(super) struct LogLine {
     at: DateTime<Utc>,
     level: Level,
-    /// What it is called, if it has a name.
+    /// The name of the event, if it has one.
     pub(super) event: Option<String>,
     message: String,
     /// In the order in which they were given.

@@ -1,7 +1,7 @@
 //! One row for each kind of item of an alert, with everything that all items of the kind have in common.
 
-use super::words::{counted, is_are, label_of};
-use crate::model::{Severity, display_safe};
+use super::words::{is_are, label_of};
+use crate::model::{Severity, counted, display_safe};
 
 /// Everything that all items of one kind have in common.
 #[derive(Debug)]

@@ -2,9 +2,9 @@
 
 use super::row::{ItemRow, Phase, TRUSTED_AGAIN, UNTRUSTED};
 use super::summary::label;
-use super::words::{counted, people};
+use super::words::people;
 use super::{Alert, Entry, EntryStatus, Item, SectionStatus};
-use crate::model::{Direction, display_safe};
+use crate::model::{Direction, counted, display_safe};
 
 /// Characters of a subject; phones show the first forty, so the worst comes first.
 const LONGEST: usize = 120;

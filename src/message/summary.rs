@@ -3,9 +3,9 @@
 use chrono::{DateTime, Utc};
 
 use super::row::{ItemRow, Phase, TRUSTED_AGAIN, UNTRUSTED};
-use super::words::{Fact, NextStep, counted, happened, label_of, moment, people, span, was_open};
+use super::words::{Fact, NextStep, happened, label_of, moment, people, span, was_open};
 use super::{Alert, Entry, EntryStatus, Item, NoticeKind, SectionStatus, Window};
-use crate::model::{Direction, Provider, Severity, display_safe, display_safe_sentence};
+use crate::model::{Direction, Provider, Severity, counted, display_safe, display_safe_sentence};
 
 /// What a message says besides its items.
 pub(super) struct Summary {

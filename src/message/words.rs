@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 
 use super::{Entry, Window};
-use crate::model::{Severity, display_safe};
+use crate::model::{Severity, display_safe, plural};
 
 /// Names listed before the rest is counted.
 const MOST_NAMES: usize = 5;
@@ -85,19 +85,6 @@ pub fn listed(names: &[String], noun: &str) -> String {
 /// A point in time to the minute; windows are as wide as the schedule, seconds would only pretend.
 pub(super) fn moment(at: DateTime<Utc>) -> String {
     at.format("%-d %b %Y %H:%M UTC").to_string()
-}
-
-/// `1 setting`, `2 settings`.
-pub(super) fn counted(count: usize, noun: &str) -> String {
-    format!("{count} {}", plural(count, noun))
-}
-
-fn plural(count: usize, noun: &str) -> String {
-    match (count, noun) {
-        (1, _) => noun.to_owned(),
-        (_, "person") => "people".to_owned(),
-        _ => format!("{noun}s"),
-    }
 }
 
 pub(super) fn is_are(count: usize) -> &'static str {

@@ -5,15 +5,15 @@ use super::word::word;
 word!(
     /// How much a change of this setting matters, from least to most.
     Severity {
-        /// Worth recording, nobody has to act.
+        /// Worth recording; no action is needed.
         Info = "info",
-        /// Look at it when there is time.
+        /// To look at when there is time.
         Low = "low",
-        /// Somebody should look this week. Also what nobody has classified yet.
+        /// To look at this week. Also the severity of unclassified settings.
         Medium = "medium",
-        /// Somebody should look today.
+        /// To look at today.
         High = "high",
-        /// Somebody should look now.
+        /// To look at now.
         Critical = "critical",
     }
 );
@@ -27,7 +27,7 @@ word!(
         Stronger = "stronger",
         /// Neither.
         Neutral = "neutral",
-        /// Nobody can tell from the values alone.
+        /// The values alone do not tell.
         Unknown = "unknown",
     }
 );
@@ -54,7 +54,7 @@ word!(
         Mfa = "mfa",
         /// Which sites and apps may take part: origins, callbacks, redirect and logout URLs, domains.
         Origins = "origins",
-        /// What is inside issued tokens.
+        /// The content of issued tokens.
         JwtTemplates = "jwt-templates",
         /// Password rules.
         Passwords = "passwords",

@@ -14,7 +14,7 @@ use super::word::as_text;
 pub struct Pointer(Vec<String>);
 
 impl Pointer {
-    /// What is at this path, in the value of its section.
+    /// The value at this path, in the value of its section.
     pub fn find_in_section<'a>(&self, section: &'a Value) -> Option<&'a Value> {
         self.0.get(1..).unwrap_or_default().iter().try_fold(section, |place, token| place.get(token.as_str()))
     }

@@ -18,7 +18,7 @@ word!(
         NotPermitted = "not_permitted",
         /// It could not be read this time, or the answer could not be used.
         Unreachable = "unreachable",
-        /// It was read twice, and what was read looks more like a reader's fault than like somebody's doing.
+        /// It was read twice, and the value looks more like a fault of the reader than like a change of the setting.
         Suspect = "suspect",
     }
 );

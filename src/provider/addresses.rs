@@ -20,7 +20,7 @@ const LONGEST_ID: usize = 1 << 10;
 /// What came of a section that others depend on.
 pub(super) type ParentOutcome = Arc<Result<Value, SectionRefusal>>;
 
-/// What stands in for the names in braces.
+/// The values for the names in braces.
 type Substitutions<'a> = Vec<(&'a str, String)>;
 
 /// One address of a section.
@@ -104,7 +104,7 @@ fn is_segment(id: &str) -> bool {
     !matches!(plain.as_str(), "" | "." | "..") && id.len() <= LONGEST_ID && !id.chars().any(char::is_control)
 }
 
-/// What stands in for one name in braces.
+/// The values for one name in braces.
 struct Values {
     /// Keys and values.
     values: Vec<(String, String)>,

@@ -31,7 +31,7 @@ pub(super) struct Auth0Reader {
 struct Token {
     text: SecretString,
     renew_at: DateTime<Utc>,
-    /// What it may, as the tenant said when it gave it, or as the token itself says.
+    /// Its scopes, as the tenant said when it issued the token, or as the token itself says.
     granted: Option<BTreeSet<String>>,
 }
 
@@ -83,7 +83,7 @@ impl Auth0Session {
         &self.source.api_url
     }
 
-    /// What the token says that it may.
+    /// The scopes of the token.
     pub(super) async fn granted(&self) -> Option<BTreeSet<String>> {
         self.token.lock().await.as_ref().and_then(|token| token.granted.clone())
     }
@@ -202,7 +202,7 @@ fn read_token(status: u16, body: &[u8], sent: &SecretString, now: DateTime<Utc>)
     Ok(Token { text: SecretString::from(token), renew_at: now + TimeDelta::seconds(life * 4 / 5), granted })
 }
 
-/// A token somebody made by hand: it cannot be renewed, so its end is looked at before it is used.
+/// A token that was made by hand: it cannot be renewed, so its expiry is checked before it is used.
 fn given(text: SecretString, now: DateTime<Utc>) -> Result<Result<Token, SectionRefusal>, ReadError> {
     let expires = expiry(text.expose_secret());
     if expires.is_some_and(|expires| expires <= now) {
@@ -224,7 +224,7 @@ fn claimed(token: &str) -> Option<BTreeSet<String>> {
     claims(token)?.get("scope")?.as_str().map(scopes)
 }
 
-/// What a JWT says, not verified: only the tenant can do that.
+/// The claims of a JWT, not verified: only the tenant can do that.
 fn claims(token: &str) -> Option<Value> {
     use base64::Engine as _;
     let claims = token.split('.').nth(1)?;

@@ -2,9 +2,8 @@
 //! an open file, and each reading keeps its documents in memory until its end.
 //!
 //! A vendor that takes connections and never answers holds each of them until the time-out. So places are kept apart by
-//! what the last request of an instance met, and whoever is answered never waits for whoever is not.
+//! the outcome of the last request of an instance: an instance whose vendor answers never waits for one whose vendor does not.
 
-use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -33,11 +32,11 @@ impl SharedSlots {
     }
 }
 
-/// What the last request of an instance met.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
+/// The outcome of the last request of an instance.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 enum LastOutcome {
-    /// None was sent, or the reading before this one ended in silence.
+    /// None was sent, or the reading before this one ended without an answer.
+    #[default]
     Unknown,
     /// An answer, whatever it was.
     Answered,
@@ -48,13 +47,19 @@ enum LastOutcome {
 /// The slots of one instance.
 pub(super) struct InstanceSlots {
     shared: &'static SharedSlots,
-    last_outcome: AtomicU8,
+    /// Held by the probe request while the others queue behind it.
     turn: tokio::sync::Mutex<()>,
-    reading: Mutex<Option<SemaphorePermit<'static>>>,
-    waited: Mutex<WaitTime>,
+    state: Mutex<SlotState>,
 }
 
-/// For how long a reading waited for others, that is while any of its requests did.
+#[derive(Default)]
+struct SlotState {
+    last_outcome: LastOutcome,
+    reading: Option<SemaphorePermit<'static>>,
+    waited: WaitTime,
+}
+
+/// The time in which any request of a reading waited for others.
 #[derive(Default)]
 struct WaitTime {
     over: Duration,
@@ -76,32 +81,31 @@ pub(super) struct RequestPermit<'a> {
 
 impl InstanceSlots {
     pub(super) fn of(shared: &'static SharedSlots) -> Self {
-        Self {
-            shared,
-            last_outcome: AtomicU8::new(LastOutcome::Unknown as u8),
-            turn: tokio::sync::Mutex::default(),
-            reading: Mutex::default(),
-            waited: Mutex::default(),
-        }
+        Self { shared, turn: tokio::sync::Mutex::default(), state: Mutex::default() }
     }
 
-    /// Begins a reading. That the one before ended without an answer says nothing of this one.
+    fn state(&self) -> std::sync::MutexGuard<'_, SlotState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Begins a reading. Its vendor may answer although the one before ended without an answer.
     pub(super) fn begin(&self) -> ReadingPermit<'_> {
-        if self.last_outcome() == LastOutcome::Unanswered {
-            self.last_outcome.store(LastOutcome::Unknown as u8, Ordering::Relaxed);
+        let mut state = self.state();
+        if state.last_outcome == LastOutcome::Unanswered {
+            state.last_outcome = LastOutcome::Unknown;
         }
-        *self.waited.lock().unwrap_or_else(PoisonError::into_inner) = WaitTime::default();
+        state.waited = WaitTime::default();
         ReadingPermit(self)
     }
 
-    /// For how long this reading waited for others, a wait that is not over included.
+    /// How long this reading has waited for others, including a wait that goes on.
     pub(super) fn waited(&self) -> Duration {
-        let waited = self.waited.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = &self.state().waited;
         waited.over + waited.since.map_or(Duration::ZERO, |since| since.elapsed())
     }
 
     fn wait(&self) -> WaitGuard<'_> {
-        let mut waited = self.waited.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = &mut self.state().waited;
         waited.requests += 1;
         waited.since.get_or_insert_with(Instant::now);
         WaitGuard(self)
@@ -112,7 +116,8 @@ impl InstanceSlots {
     pub(super) async fn acquire(&self) -> RequestPermit<'_> {
         let turn = self.turn.lock().await;
         // The semaphores are never closed.
-        match self.last_outcome() {
+        let last_outcome = self.state().last_outcome;
+        match last_outcome {
             LastOutcome::Unknown => {
                 let _waiting = self.wait();
                 RequestPermit { _slot: self.shared.unknown.acquire().await.ok(), _turn: Some(turn) }
@@ -130,8 +135,8 @@ impl InstanceSlots {
 
     /// Waits for the slot of a whole reading. A reading holds little memory until then.
     async fn acquire_reading(&self) {
-        let is_in = self.reading.lock().unwrap_or_else(PoisonError::into_inner).is_some();
-        if !is_in {
+        let has_slot = self.state().reading.is_some();
+        if !has_slot {
             let place = match self.shared.readings.try_acquire() {
                 Ok(place) => Some(place),
                 Err(_) => {
@@ -139,36 +144,28 @@ impl InstanceSlots {
                     self.shared.readings.acquire().await.ok()
                 }
             };
-            *self.reading.lock().unwrap_or_else(PoisonError::into_inner) = place;
+            self.state().reading = place;
         }
     }
 
     /// Releases the slot to another reading until this one has something to send again.
     pub(super) fn release_reading(&self) {
-        *self.reading.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        self.state().reading = None;
     }
 
     /// Records whether the request was answered.
     pub(super) fn record_outcome(&self, is_answered: bool) {
-        let last_outcome = if is_answered { LastOutcome::Answered } else { LastOutcome::Unanswered };
-        self.last_outcome.store(last_outcome as u8, Ordering::Relaxed);
+        let mut state = self.state();
+        state.last_outcome = if is_answered { LastOutcome::Answered } else { LastOutcome::Unanswered };
         if !is_answered {
-            self.release_reading();
-        }
-    }
-
-    fn last_outcome(&self) -> LastOutcome {
-        match self.last_outcome.load(Ordering::Relaxed) {
-            last_outcome if last_outcome == LastOutcome::Answered as u8 => LastOutcome::Answered,
-            last_outcome if last_outcome == LastOutcome::Unanswered as u8 => LastOutcome::Unanswered,
-            _ => LastOutcome::Unknown,
+            state.reading = None;
         }
     }
 }
 
 impl Drop for WaitGuard<'_> {
     fn drop(&mut self) {
-        let mut waited = self.0.waited.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = &mut self.0.state().waited;
         waited.requests -= 1;
         if waited.requests == 0 {
             let since = waited.since.take();

@@ -29,7 +29,7 @@ const LARGEST_REFUSAL: usize = 1 << 20;
 /// What Auth0 says when its allowance for everything is spent.
 const GLOBAL: &[u8] = b"Global limit has been reached";
 
-/// What the vendor answered.
+/// The response of a vendor.
 #[derive(Debug)]
 pub(super) struct VendorResponse {
     pub(super) status: u16,

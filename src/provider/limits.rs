@@ -23,9 +23,9 @@ pub struct Limits {
     pub body: usize,
     /// Bytes of all bodies of a reading, after decompression.
     pub bodies: usize,
-    /// What the values of a reading may take in memory.
+    /// The memory of the values of one reading, in bytes.
     pub memory: usize,
-    /// What the objects of one list may take of that, all pages together.
+    /// The part of it that the objects of one list may take, all pages together.
     pub list: usize,
     /// What one object, or one answer that is no list of objects, may take of that.
     pub object: usize,

@@ -32,7 +32,7 @@ const ENOUGH_REFUSALS: usize = 10;
 /// Scopes that a refusal may name.
 const MOST_SCOPES: usize = 20;
 
-/// What all that is read of an instance may take.
+/// The memory that a reading of an instance may take.
 pub(super) struct ReadBudget {
     bodies: Arc<MemoryBudget>,
     memory: Arc<MemoryBudget>,
@@ -44,7 +44,7 @@ impl ReadBudget {
     }
 }
 
-/// What the answer at one address may take.
+/// The time and memory that the answer at one address may take.
 struct Allowance {
     stopwatch: Stopwatch,
     bodies: MemoryBudget,
@@ -64,7 +64,7 @@ pub(super) struct SectionReader {
 enum PageError {
     /// The answer cannot be used: nothing is said about other answers of the section.
     Refused(SectionRefusal),
-    /// There is no answer, or the vendor answers nothing to anybody now.
+    /// There is no response, or the vendor is out of service.
     Failed(SectionRefusal),
     /// The pages do not fit together.
     Moved(String),
@@ -145,7 +145,7 @@ impl SectionReader {
                 Err(AddressError { refusal, .. }) => return Err(of_object(&keys, refusal)),
             }
         }
-        // What is said of every object is said of the section.
+        // A refusal of every object is a refusal of the section.
         if answered == 0
             && let Some((keys, refusal)) = refused.pop_first()
         {
@@ -156,7 +156,7 @@ impl SectionReader {
             insert(&mut objects, &keys, canonical::unusable(&refusal.reason, Map::new()));
         }
         match off {
-            // What is off for every object is off.
+            // A section that is off for every object is off.
             Some(refusal) if answered == 0 => Err(refusal),
             _ => {
                 for (keys, reason) in unusable {
@@ -352,7 +352,7 @@ impl SectionReader {
         value.map(|value| numbered.kept(value)).map_err(|error| SectionRefusal::unreachable(error.to_string()))
     }
 
-    /// What an answer other than 200 says about the section, and about the credential.
+    /// The meaning of a response other than 200 for the section and for the credential.
     fn refusal(&self, path: &str, answer: &VendorResponse) -> SectionRefusal {
         let (status, sent) = (answer.status, answer.sent.as_ref());
         let body = canonical::parse(&answer.body).unwrap_or_default();

@@ -47,7 +47,7 @@ pub(super) fn page_query(
 }
 
 pub(super) fn with_query(url: &Url, section: &Section, page: &[(&'static str, String)]) -> Url {
-    // What the row fixes is fixed: some lists have a smaller page than the others.
+    // The row decides: some lists have a smaller page than the others.
     let paging = page.iter().filter(|(name, _)| !section.query.contains_key(*name));
     let paging = paging.map(|(name, value)| (*name, value.as_str()));
     let fixed = section.query.iter().map(|(name, value)| (name.as_str(), value.as_str()));
@@ -64,7 +64,7 @@ pub(super) fn unwrap(section: &Section, answer: Value) -> Result<ListPage, Secti
     let mut envelope = match answer {
         // A bare list says neither how many there are nor where the next page is.
         Value::Array(_) if matches!(section.paging, Paging::Checkpoint | Paging::Page) => {
-            return Err(unexpected(section, "it is a bare list, of which nobody knows whether it is complete"));
+            return Err(unexpected(section, "it is a bare list, which may be incomplete"));
         }
         Value::Array(items) => return Ok(ListPage { items, total: None, next: None }),
         Value::Object(envelope) => envelope,

@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use reqwest::StatusCode;
-use reqwest::header::{HeaderMap, RETRY_AFTER};
+use reqwest::header::HeaderMap;
+
+use crate::backoff::{http_date, retry_after};
 
 /// How many requests are left of how many, and in what time more are added, if the answer says so. After a refusal none
 /// is left until the time is over that the vendor asked for.
@@ -12,7 +15,7 @@ pub(super) fn quota(
     headers: &HeaderMap,
     asked_pause: Option<Duration>,
 ) -> Option<(u64, u64, Duration)> {
-    let number = |name: &str| headers.get(name)?.to_str().ok()?.trim().parse::<u64>().ok();
+    let number = |name: &str| text(headers, name)?.trim().parse::<u64>().ok();
     let limit = number("x-ratelimit-limit");
     match asked_pause {
         Some(pause) if status == StatusCode::TOO_MANY_REQUESTS => Some((limit.unwrap_or(1), 0, pause)),
@@ -23,10 +26,8 @@ pub(super) fn quota(
 /// The time to Auth0's `x-ratelimit-reset` (Unix seconds), read against the answer's own `Date` so that this machine's
 /// clock does not matter.
 fn until_reset(headers: &HeaderMap) -> Option<Duration> {
-    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    let date = text("date").and_then(|text| httpdate::parse_http_date(text).ok())?;
-    let reset: u64 = text("x-ratelimit-reset")?.trim().parse().ok()?;
-    let now = date.duration_since(std::time::UNIX_EPOCH).ok()?.as_secs();
+    let reset: u64 = text(headers, "x-ratelimit-reset")?.trim().parse().ok()?;
+    let now = u64::try_from(date(headers)?.timestamp()).ok()?;
     // Both are whole seconds: one more makes sure that the reset has come.
     Some(Duration::from_secs(reset.saturating_sub(now).saturating_add(1)))
 }
@@ -36,15 +37,19 @@ pub(super) fn asked_pause(status: StatusCode, headers: &HeaderMap) -> Option<Dur
     if status != StatusCode::TOO_MANY_REQUESTS && status != StatusCode::SERVICE_UNAVAILABLE {
         return None;
     }
-    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    let Some(retry_after) = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()) else {
-        return until_reset(headers);
-    };
-    if let Ok(seconds) = retry_after.trim().parse() {
-        return Some(Duration::from_secs(seconds));
+    match text(headers, "retry-after") {
+        Some(value) => retry_after(value, date(headers)),
+        None => until_reset(headers),
     }
-    let until = httpdate::parse_http_date(retry_after).ok()?;
-    until.duration_since(httpdate::parse_http_date(text("date")?).ok()?).ok()
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok()
+}
+
+/// The time of the vendor.
+fn date(headers: &HeaderMap) -> Option<DateTime<Utc>> {
+    http_date(text(headers, "date")?)
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ const LONGEST_RESET: Duration = Duration::from_secs(24 * 3_600);
 /// Requested waits from this length on count as pauses.
 const PAUSE: Duration = Duration::from_secs(10);
 
-/// What comes of asking for a turn.
+/// Whether a request may be sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Turn {
     /// The request may go.
@@ -27,7 +27,7 @@ pub(super) enum Turn {
     TooLong(Duration),
 }
 
-/// What the vendor said about one family of endpoints, and what was sent since.
+/// The quota that the vendor reported for one family of endpoints, less the requests sent since.
 #[derive(Debug, Clone, Copy)]
 struct Quota {
     limit: u64,
@@ -37,7 +37,7 @@ struct Quota {
 }
 
 impl Quota {
-    /// What is never spent: a quarter, and at least two where that leaves anything.
+    /// The part that is never used: a quarter, and at least two where that leaves anything.
     fn reserve(&self) -> u64 {
         (self.limit / 4).max(2).min(self.limit.saturating_sub(1))
     }

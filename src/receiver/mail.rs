@@ -35,7 +35,7 @@ const TIMEOUT: Duration = Duration::from_secs(20);
 /// No conversation begins later in a try than this: with the longest one after it, a try takes less than a message belongs
 /// to this process.
 const LAST_BEGINNING: Duration = Duration::from_secs(25);
-/// What a relay gets to say goodbye.
+/// The time for the end of a conversation.
 const PARTING: Duration = Duration::from_secs(2);
 
 /// Sends mail for one receiver.

@@ -12,7 +12,7 @@ use super::Attempt;
 use super::post::Post;
 use crate::config::{PagerDuty, Proxy};
 use crate::message::{Body, Message};
-use crate::model::MessageId;
+use crate::model::{MessageId, counted};
 use crate::secrets;
 
 /// What one try may take: less than a message belongs to this process. The next try goes on where it ended.
@@ -42,7 +42,7 @@ impl Pager {
             return Attempt::Permanent("the events that were kept cannot be read".to_owned());
         };
         if events.is_empty() {
-            return Attempt::Delivered("nothing that anybody has to be called for".to_owned());
+            return Attempt::Delivered("nothing to page for".to_owned());
         }
         let began = Instant::now();
         let (all, done) = (events.len(), self.done(&message.id));
@@ -67,7 +67,7 @@ impl Pager {
                 },
             }
         }
-        Attempt::Delivered(format!("202 Accepted, {all} {}", if all == 1 { "event" } else { "events" }))
+        Attempt::Delivered(format!("202 Accepted, {}", counted(all, "event")))
     }
 
     fn done(&self, id: &MessageId) -> usize {

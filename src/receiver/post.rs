@@ -13,6 +13,7 @@ use reqwest::{Client, ClientBuilder, Response, StatusCode, redirect};
 use url::{Url, form_urlencoded};
 
 use super::Attempt;
+use crate::backoff;
 use crate::config::{self, allowed, refused};
 use crate::connect::{ActiveProxy, innermost_cause};
 use crate::model::display_safe;
@@ -58,7 +59,7 @@ impl Post {
         Ok(Self { may_be_private, configured: configured.clone(), client })
     }
 
-    /// What there is now: a proxy whose address is a secret may have another one by now.
+    /// The client of this moment: a proxy whose address is a secret may have got another one.
     fn client(&self) -> Result<PostClient, String> {
         let proxy = ActiveProxy::find(&self.configured).map_err(|error| error.to_string())?;
         let mut client = self.client.lock().unwrap_or_else(PoisonError::into_inner);
@@ -166,7 +167,7 @@ impl ReceiverResponse {
         format!("{}: {}", self.words, display_safe(body))
     }
 
-    /// What the answer means where the receiver has no rules of its own.
+    /// The meaning of the answer for receivers without rules of their own.
     pub(super) fn attempt(self) -> Attempt {
         let words = self.words;
         match self.status {
@@ -223,11 +224,7 @@ fn words(status: StatusCode) -> String {
 }
 
 fn retry_after(response: &Response, now: DateTime<Utc>) -> Option<Duration> {
-    let value = response.headers().get(reqwest::header::RETRY_AFTER)?.to_str().ok()?.trim();
-    match value.parse() {
-        Ok(seconds) => Some(Duration::from_secs(seconds)),
-        Err(_) => (DateTime::<Utc>::from(httpdate::parse_http_date(value).ok()?) - now).to_std().ok(),
-    }
+    backoff::retry_after(response.headers().get(reqwest::header::RETRY_AFTER)?.to_str().ok()?, Some(now))
 }
 
 /// The innermost cause: the outer ones repeat the address.

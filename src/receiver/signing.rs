@@ -18,7 +18,7 @@ const KEY_SIZES: std::ops::RangeInclusive<usize> = 24..=64;
 )]
 pub struct BadWebhookSecret;
 
-/// What a secret can sign with.
+/// The kind of signature that a secret makes.
 enum Key {
     Shared(Vec<u8>),
     Pair(Ed25519KeyPair),
@@ -52,7 +52,7 @@ pub fn signature(secret: &SecretString, id: &str, timestamp: i64, body: &[u8]) -
     })
 }
 
-/// What a receiver of `v1a` signatures verifies with, `whpk_…`; nothing when the secret is a shared one.
+/// The key with which a receiver verifies `v1a` signatures, `whpk_…`; none when the secret is a shared one.
 pub fn public_key(secret: &SecretString) -> Result<Option<String>, BadWebhookSecret> {
     Ok(match key(secret)? {
         Key::Shared(_) => None,

@@ -235,7 +235,7 @@ fn api(request: &Request, documents: &Documents, tenant: &mut Tenant) -> Answer 
     }
 }
 
-/// What the vendor says where nothing was ever configured: an empty object, or a 404 that names what is missing.
+/// The answer of the vendor where nothing was ever configured: an empty object, or a 404 that names the missing object.
 fn never_set(path: &str) -> Answer {
     let place: Vec<&str> = path.trim_start_matches(API).split('/').collect();
     let (code, message) = match place.as_slice() {

@@ -1,10 +1,10 @@
-//! What can go wrong with an answer, as a script.
+//! Faults of answers, as a script.
 
 use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-/// One way in which an answer is not what the vendor would give on a good day.
+/// One fault of an answer.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Fault {
     /// Another answer: any status, a JSON body, extra headers.
@@ -131,7 +131,7 @@ impl Faults {
         *self = Self::default();
     }
 
-    /// What a request for `path` gets: the exact path first, then the longest prefix, then the fault of all paths.
+    /// The fault of a request for `path`: that of the exact path first, then of the longest prefix, then of all paths.
     /// A script that has ended counts no more.
     pub(super) fn next(&mut self, path: &str) -> Option<Fault> {
         self.by_path.retain(|_, fault| !fault.is_over());

@@ -219,7 +219,7 @@ async fn accept(listener: TcpListener, core: Arc<SmtpState>) {
                 tokio::spawn(async move {
                     tokio::select! {
                         () = core.stop.cancelled() => {}
-                        // A broken connection ends the conversation; there is nobody to tell.
+                        // A broken connection ends the conversation, and cannot be reported to the client.
                         _ = Conversation::new(stream, &core).run() => {}
                     }
                 });

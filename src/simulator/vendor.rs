@@ -1,6 +1,6 @@
 //! The server that all HTTP simulators share: documents by path, a log of requests, faults, latency.
 //!
-//! What an answer looks like is the business of a function given at the start; this module only knows HTTP. The
+//! A function that is given at the start makes the answers; this module only knows HTTP. The
 //! listener is bound before [`Vendor::start`] returns, so the address can be used at once.
 
 use std::collections::BTreeMap;
@@ -124,7 +124,7 @@ impl From<Answer> for Response {
     }
 }
 
-/// What the simulated vendor would answer on a good day.
+/// Makes the answer of the simulated vendor while there is no fault.
 type Handler = dyn Fn(&Request, &mut Documents) -> Answer + Send + Sync;
 
 struct VendorState {
@@ -365,14 +365,14 @@ fn truncated(mut answer: Answer) -> Response {
     let half = std::mem::take(&mut answer.body);
     let (mut writer, reader) = tokio::io::duplex(length);
     tokio::spawn(async move {
-        // The reader is gone when the client is; then there is nobody to cut off.
+        // The reader is gone when the client is; then there is no connection to cut off.
         _ = writer.write_all(&half).await;
         tokio::time::sleep(Duration::from_millis(10)).await;
     });
     answer.with_header(CONTENT_LENGTH.as_str(), length).response_with(Body::from_stream(ReaderStream::new(reader)))
 }
 
-/// A space every now and then, until nobody listens any more.
+/// Writes a space every now and then, until the connection ends.
 fn drip() -> Body {
     let (mut writer, reader) = tokio::io::duplex(1);
     tokio::spawn(async move {

@@ -21,7 +21,7 @@ use crate::clock::{Clock, SystemClock};
 /// How far the timestamp of an attempt may be from the receiver's clock, in seconds.
 const TOLERANCE: i64 = 300;
 
-/// What the receiver thinks of a signature.
+/// The judgement of the receiver on a signature.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Signature {
     /// One of the `v1` signatures is right and the timestamp is recent.
@@ -39,7 +39,7 @@ pub enum Signature {
 pub struct ReceivedDelivery {
     /// The request: headers, body, time.
     pub request: Request,
-    /// What the receiver thinks of its signature, at the time of arrival.
+    /// Its signature, judged at the time of arrival.
     pub signature: Signature,
 }
 

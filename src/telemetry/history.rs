@@ -1,4 +1,4 @@
-//! What the history holds, as a line of the log: written when the transaction that recorded it is.
+//! Events of the history as lines of the log, written after the transaction that recorded them.
 
 use serde_json::Value;
 

@@ -17,7 +17,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Metric as Encodable, Registry, Unit};
 
-/// What stands before every name.
+/// The prefix of every name.
 const PREFIX: &str = "authdrift";
 
 /// The media type of [`text`].
@@ -45,7 +45,7 @@ pub struct Metric {
     pub kind: Kind,
     /// `seconds` or `bytes`; none for what is counted.
     pub unit: Option<&'static str>,
-    /// What its series differ in.
+    /// The names of its labels.
     pub labels: &'static [&'static str],
     /// What it means.
     pub help: &'static str,

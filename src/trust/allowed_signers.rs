@@ -180,7 +180,7 @@ impl SignerEntry {
 pub struct BadSigners {
     /// Counted from 1.
     pub line: usize,
-    /// What is wrong and what to write instead.
+    /// The problem, and the text to write instead.
     pub reason: String,
 }
 

@@ -1,4 +1,4 @@
-//! What it takes to approve: the signers, and how many of them for what.
+//! The rules of approval: the signers, and how many of them a change needs.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,14 +7,14 @@ use super::revoked::RevokedKeys;
 use super::statement::Subject;
 use crate::model::Severity;
 
-/// What the configuration asks of an approval.
+/// The configured rules of approval.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Rules {
     /// How many different people it takes at least; 0 counts as 1.
     pub threshold: usize,
     /// How many it takes for a change of that severity and of every higher one.
     pub by_severity: BTreeMap<Severity, usize>,
-    /// Only signatures of security keys that somebody touched count.
+    /// Only signatures of security keys that were touched count.
     pub require_touch: bool,
 }
 

@@ -75,7 +75,7 @@ impl RevokedKeys {
     /// # Security
     /// Sections about certificates are passed over, because no certificate signs a baseline. What is not known refuses
     /// the file, unless it says of itself that it may be passed over. A signature of the KRL is not asked for and not
-    /// believed: who may write the file may revoke.
+    /// checked: write access to the file is enough to revoke.
     fn parse_krl(bytes: &[u8]) -> Result<Self, &'static str> {
         const CUT: &str = "it is cut off";
         let mut rest = bytes;

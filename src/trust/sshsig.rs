@@ -54,7 +54,7 @@ impl PublicKey {
         ssh_key::PublicKey::from(KeyData::clone(&self.0)).to_bytes().unwrap_or_default()
     }
 
-    /// Whether a signature says if somebody touched the key: it is on a security key.
+    /// Whether signatures of the key say if it was touched: it is on a security key.
     pub fn proves_touch(&self) -> bool {
         matches!(*self.0, KeyData::SkEd25519(_) | KeyData::SkEcdsaSha2NistP256(_))
     }
@@ -143,11 +143,11 @@ pub enum BadSignature {
 pub struct Signed {
     /// The key that signed.
     pub key: PublicKey,
-    /// A security key says that somebody touched it for this signature. Never true of another key, which cannot know.
+    /// A security key says that it was touched for this signature. Never true of another key, which cannot know.
     pub is_touched: bool,
 }
 
-/// The bit of a security key's flags that says that somebody touched it (`PROTOCOL.u2f`).
+/// The bit of a security key's flags that says that it was touched (`PROTOCOL.u2f`).
 const TOUCHED: u8 = 0x01;
 
 /// Verifies that `armoured` is a signature over `message` for `namespace`, and says which key made it.
@@ -193,7 +193,7 @@ pub fn verify(armoured: &str, namespace: &str, message: &[u8]) -> Result<Signed,
     Ok(Signed { key, is_touched })
 }
 
-/// What an unverified signature claims: for one that was verified before.
+/// The claims of an unverified signature: for one that was verified before.
 pub(super) fn claimed(armoured: &str) -> Option<Signed> {
     let blob = unarmour(armoured)?;
     let fields = SignatureBlob::read(&blob)?;
@@ -216,7 +216,7 @@ pub fn rewrap(armoured: &str) -> Result<String, BadSignature> {
     unarmour(armoured).map(|blob| armour(&blob)).ok_or(BadSignature::NotASignature)
 }
 
-/// What a signature says of itself.
+/// The claims of a signature.
 ///
 /// NOTE: `ssh_key` 0.6 does not hold the lengths inside a signature against their content and includes the reserved
 /// field in what is signed. `ssh-keygen` refuses the one and leaves out the other, so both are settled here.
@@ -227,7 +227,7 @@ struct SignatureBlob<'a> {
     hash: &'a str,
     signature_type: &'a str,
     signature: &'a [u8],
-    /// What a security key adds: its flags (1 byte) and its counter (4 bytes).
+    /// The data that a security key adds: its flags (1 byte) and its counter (4 bytes).
     trailer: &'a [u8],
 }
 

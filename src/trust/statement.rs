@@ -1,4 +1,4 @@
-//! What an approver signs: a subject, and who approves it, when and why.
+//! The statement that an approver signs: a subject, and who approves it, when and why.
 //!
 //! The signed bytes are the RFC 8785 form of a [`Statement`], without a final line break. They are stored as they
 //! are; [`Statement::parse`] takes nothing but the one canonical spelling, so that what was checked, what is shown
@@ -70,7 +70,7 @@ pub struct Subject {
     pub sequence: u64,
     /// The digest of the snapshot; see [`digest_of`].
     pub snapshot: Digest,
-    /// What is approved for a time only, by its path: from the end on, what the baseline before says of it counts again.
+    /// Values that are approved for a time only, by path: from the end on, the value of the baseline before counts again.
     /// Left out if there is nothing.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub until: BTreeMap<Pointer, Expiry>,
@@ -204,7 +204,7 @@ pub enum BadStatement {
     /// Not the JSON of a statement.
     #[error("it is malformed: {}", display_safe_sentence(.reason))]
     Malformed {
-        /// What is wrong.
+        /// The rule that it breaks.
         reason: String,
     },
     /// A statement of another kind or version.

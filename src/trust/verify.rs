@@ -1,10 +1,10 @@
 //! The chain of baselines: from stored statements to the one baseline that may be compared with.
 //!
-//! Everything is checked at every load, and nothing in the store is believed because it is there: who can write to the store
-//! can write whatever "was verified before". The signatures of the newest baseline are verified natively each time; those
-//! below it again only if the history that it signs does not name them as verified, see `vouched.rs`. [`chain`] verifies
-//! all of them natively: `verify`, `approve` and `import` do. Statements may come in any order. One thing that is wrong makes the whole chain
-//! [`Untrusted`]; the caller compares nothing, raises a critical alert and leaves the data as it is.
+//! Everything is checked at every load. Nothing in the store is trusted because it is there: an attacker with write access
+//! to the store can also write that a baseline was verified. The signatures of the newest baseline are verified natively
+//! each time; those below it again only if the history that it signs does not name them as verified, see `vouched.rs`.
+//! [`chain`] verifies all of them natively: `verify`, `approve` and `import` do. Statements may come in any order. One fault
+//! makes the whole chain [`Untrusted`]; the caller compares nothing, raises a critical alert and leaves the data as it is.
 //!
 //! # Security
 //! [`Verified`] has no constructor outside this file, so code that takes a `Verified<Baseline>` cannot be given a
@@ -13,15 +13,15 @@
 //! How many people it takes is asked of the newest baseline, by the rules of today. Those below it may have fewer, or
 //! rules could never be made stricter, and one key that is revoked would end the chain for ever. They only have to be
 //! signed by their signers and to fit: the newest one names the one before by its digest, which names the one before
-//! that, so whoever signed the newest one signed them all. This gives nothing to somebody who can write to the store,
+//! that, so the signers of the newest one signed them all. An attacker who can write to the store gains nothing by this,
 //! even with one approver's key:
 //!
 //! * statements that are taken away make the newest baseline untrusted or change nothing;
 //! * a baseline with too few approvers that is put in is untrusted as the newest one. Below another one it is not what
 //!   that one is measured by: [`Impact`] are those of everything since the last baseline that enough people approved
 //!   (nothing, if there is none), so what was put in counts again, with its severity and its authors;
-//! * and whoever signs on top of it is not shown it as something that was approved: `authdrift sign` checks the
-//!   approvals of the baseline that it compares with, and shows everything if they are not enough.
+//! * and an approver who signs on top of it is not shown it as approved: `authdrift sign` checks the approvals
+//!   of the baseline that it compares with, and shows everything if they are not enough.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Deref;
@@ -58,7 +58,7 @@ pub struct SignedStatement {
 /// One link of the chain: a subject and who approved it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Approved {
-    /// What was approved.
+    /// The approved subject.
     pub subject: Subject,
     /// [`Subject::identity`].
     pub identity: Digest,
@@ -105,7 +105,7 @@ impl<T> Deref for Verified<T> {
     }
 }
 
-/// What is known about one instance, untrusted except for the resource, which the vendor just told.
+/// The stored data of one instance, untrusted except for the resource, which the vendor just told.
 #[derive(Clone, Copy)]
 pub struct Evidence<'a> {
     /// All stored statements of the instance, in any order.
@@ -120,7 +120,7 @@ pub struct Evidence<'a> {
     pub approved_sequence: u64,
     /// The identity that the vendor gives now.
     pub resource: &'a Resource,
-    /// What the baselines change.
+    /// The impact of the baselines.
     pub impact: &'a dyn Impact,
     /// Our time: what was approved for a time may be over.
     pub now: DateTime<Utc>,

@@ -63,7 +63,7 @@ impl ConfiguredCommand for DiffOptions {
             return Err(CliError::new(Exit::NoBaseline, message).with_help(help));
         };
         let drifts = pending.drifts();
-        let manifest = expected(instance.id.provider, &instance.selection, &baseline.approved.subject.sections);
+        let manifest = expected(instance.table(), &instance.selection, &baseline.approved.subject.sections);
         let unknown = unknown(baseline, &pending.snapshot);
         let kinds = section_kinds(&manifest, &pending.snapshot, &unknown, &BTreeSet::new());
         let is_blind = |(_, kind): &(&String, &SectionKind)| matches!(kind, SectionKind::Blind | SectionKind::Suspect);

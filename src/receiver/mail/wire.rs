@@ -57,7 +57,7 @@ impl Handshake {
         connector().map(Self)
     }
 
-    /// Shakes hands over `stream` with the one who is called `host`.
+    /// Does the TLS handshake over `stream` with `host`.
     pub(super) async fn shake(&self, host: &str, stream: Bounded) -> io::Result<Wire> {
         // The dot at the end is for the resolver; no certificate has it.
         let name = host.strip_suffix('.').unwrap_or(host).to_owned();
@@ -184,7 +184,7 @@ impl Replies {
         Self { ready: b"220 \r\n".iter().copied().collect(), ..Self::new(wire) }
     }
 
-    /// Who is at the other end.
+    /// The address of the peer.
     pub(super) fn address(&self) -> io::Result<SocketAddr> {
         self.wire.address()
     }
@@ -270,7 +270,7 @@ impl AsyncWrite for Bounded {
 }
 
 impl Wire {
-    /// Who is at the other end.
+    /// The address of the peer.
     pub(super) fn address(&self) -> io::Result<SocketAddr> {
         let bounded = match self {
             Self::Open(stream) => stream,

@@ -29,7 +29,7 @@ impl Default for Tokens {
     }
 }
 
-/// What a token is worth.
+/// Whether a token is valid.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum TokenValidity {
     Valid,

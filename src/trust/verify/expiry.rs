@@ -1,4 +1,4 @@
-//! What was approved for a time which is over: the value of the baseline before counts again.
+//! Approvals for a time that is over: the value of the baseline before counts again.
 //!
 //! A baseline takes the ends of the one before over for what it does not approve anew. So the value before may itself be
 //! one that is over, and it is looked for further back, until there is one that is not.

@@ -34,20 +34,20 @@ macro_rules! untrusted {
 }
 
 untrusted! {
-    /// The file that says who may approve is missing, unreadable or malformed: nobody's signature counts.
-    #[error("nobody's signature can be checked: {reason}")]
+    /// The file that says who may approve is missing, unreadable or malformed: no signature counts.
+    #[error("no signature can be checked: {reason}")]
     "no-policy" NoPolicy { reason: String },
     /// The history or the schema of the database is not what the program left: something was edited, cut or planted.
     #[error("the database was tampered with: {reason}")]
     "store-tampered" StoreTampered { reason: String },
-    /// The database is sound, and older than it was: somebody put back a copy.
+    /// The database is sound, and older than it was: a copy was restored.
     #[error("the database was rolled back: {reason}; a new approval acknowledges that it is so")]
     "rolled-back" RolledBack { reason: String },
     /// The signature is none, was made with a key type that may not sign, or does not match the bytes: the
     /// statement was edited, or the signature belongs to another one.
     #[error("the signature of {claim} is refused: {reason}")]
     "bad-signature" BadSignature {
-        /// What the statement claims to be, not verified.
+        /// The claim of the statement, not verified.
         claim: String,
         reason: BadSignature,
     },
@@ -57,11 +57,11 @@ untrusted! {
         display_safe(.found)
     )]
     "wrong-namespace" WrongNamespace {
-        /// What the statement claims to be, not verified.
+        /// The claim of the statement, not verified.
         claim: String,
         found: String,
     },
-    /// The key is not the approver's: somebody signed who may not, or in another's name.
+    /// The key is not the approver's: the signer may not approve, or signed in another's name.
     #[error("{key} is not a key of '{}' in the allowed signers", display_safe(.approver))]
     "unknown-signer" UnknownSigner { approver: String, key: PublicKey },
     /// The key is the approver's, but for other purposes.
@@ -76,7 +76,7 @@ untrusted! {
         display_safe(.approver), written(*.at)
     )]
     "key-not-valid" KeyNotValid { approver: String, key: PublicKey, at: DateTime<Utc>, why: WhyNot },
-    /// The key was valid when the statement says it was signed, but is not now: whoever found it could date back.
+    /// The key was valid when the statement says it was signed, but is not now: a thief of the key could date back.
     #[error(
         "the key {key} of '{}' may not approve any more: {why}; sign with a key that is valid now",
         display_safe(.approver)
@@ -144,9 +144,9 @@ untrusted! {
     /// Not enough different people approved. One person with two keys or two names is one.
     #[error("baseline {sequence} has {have} of {need} approvers")]
     "too-few-approvers" TooFewApprovers { sequence: u64, have: usize, need: usize },
-    /// Somebody approves their own change.
+    /// An approver approves their own change.
     #[error(
-        "'{}' made one of the changes that baseline {sequence} approves, as the vendor's log says; somebody else has to \
+        "'{}' made one of the changes that baseline {sequence} approves, as the vendor's log says; another person has to \
          approve it",
         display_safe(.approver)
     )]
@@ -157,9 +157,9 @@ untrusted! {
         display_safe(.approver)
     )]
     "no-security-key" NoSecurityKey { approver: String, key: PublicKey },
-    /// Touch is required, and nobody touched the key: whoever reaches the machine it is plugged into could have signed.
+    /// Touch is required, and the key was not touched: a program on the machine that it is plugged into could have signed.
     #[error(
-        "nobody touched the security key {key} of '{}' for this signature; sign again, with a key that was made without \
+        "the security key {key} of '{}' was not touched for this signature; sign again, with a key that was made without \
          'no-touch-required'",
         display_safe(.approver)
     )]

@@ -22,7 +22,7 @@ use crate::trust::policy::Policy;
 use crate::trust::sshsig::{self, PublicKey};
 use crate::trust::statement::{Approval, NAMESPACE, Statement, Subject};
 
-/// What is needed of an older statement; a function of its bytes.
+/// The parts of an older statement that are needed; a function of its bytes.
 #[derive(Debug)]
 struct Older {
     approval: Approval,

@@ -15,7 +15,7 @@ use crate::connect::{ActiveProxy, AllowedPeers, Endpoint};
 use crate::exit::Exit;
 use crate::model::{Provider, State};
 use crate::provider::{Fetched, Limits, ReadError, Reader, Wanted};
-use crate::sections::{Section, Table};
+use crate::sections::Section;
 
 /// Clocks may differ by that without a word.
 const CLOCK_WARNING: TimeDelta = TimeDelta::seconds(60);
@@ -164,7 +164,7 @@ fn unreadable(error: &ReadError) -> CheckResult {
 fn not_read(instance: &Instance) -> Vec<CheckResult> {
     let mut missing: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     let mut chosen: Vec<&str> = Vec::new();
-    for section in Table::of(instance.id.provider).sections() {
+    for section in instance.table().sections() {
         match instance.reads(section) {
             Err(NotRead::NoCredential(key)) => missing.entry(key).or_default().push(&section.name),
             Err(NotRead::LeftOut) => chosen.push(&section.name),
@@ -211,7 +211,7 @@ fn credentials(instance: &Instance, fetched: &Fetched) -> Vec<CheckResult> {
 
 /// What can be read, and what not, and why.
 fn sections(instance: &Instance, fetched: &Fetched) -> Vec<CheckResult> {
-    let table = Table::of(instance.id.provider);
+    let table = instance.table();
     let mut details = Vec::new();
     let (mut read, mut without) = (0, 0);
     let mut forbidden: BTreeMap<&str, (Vec<&str>, &str)> = BTreeMap::new();
@@ -286,7 +286,7 @@ fn grant(instance: &Instance, scope: &str) -> String {
 
 /// What the credential may beyond what it takes, and what it may not although nothing asked for it yet.
 fn rights(instance: &Instance, fetched: &Fetched) -> Vec<CheckResult> {
-    let table = Table::of(instance.id.provider);
+    let table = instance.table();
     if instance.id.provider == Provider::Clerk {
         let Source::Clerk(clerk) = &instance.source else { return Vec::new() };
         if clerk.secret_key.is_none() && clerk.platform.is_none() {

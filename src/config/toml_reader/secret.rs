@@ -3,9 +3,9 @@
 use toml::Spanned;
 use toml::de::DeValue;
 
-use super::SecretRef;
-use super::problem::{Problem, looks_like_secret};
-use super::toml_reader::{At, TomlReader};
+use super::problem::looks_like_secret;
+use super::{At, Problem, TomlReader};
+use crate::config::SecretRef;
 
 const ONE_OF: &str = "{ credential = \"NAME\" }, { file = \"PATH\" } or { env = \"NAME\" }";
 
@@ -18,13 +18,13 @@ impl<'a> TomlReader<'a> {
     /// # Security
     /// A secret written inline is refused, so that configuration files can be shown, copied and backed up freely;
     /// the message does not show the line it is in.
-    pub(super) fn secret(&mut self, key: &'static str) -> Option<At<SecretRef>> {
+    pub(crate) fn secret(&mut self, key: &'static str) -> Option<At<SecretRef>> {
         let value = self.value(key)?;
         Some(At { value: self.secret_of(key, value)?, span: value.span() })
     }
 
     /// One reference to a secret or a list of some, while a new one replaces an old one.
-    pub(super) fn secrets(&mut self, key: &'static str) -> Option<Vec<SecretRef>> {
+    pub(crate) fn secrets(&mut self, key: &'static str) -> Option<Vec<SecretRef>> {
         let value = self.value(key)?;
         let Some(array) = value.get_ref().as_array() else {
             return Some(vec![self.secret_of(key, value)?]);
@@ -38,7 +38,7 @@ impl<'a> TomlReader<'a> {
     }
 
     /// A table of references to secrets under names of the user's own. What is wrong with one is recorded.
-    pub(super) fn named_secrets(&mut self, key: &'static str) -> Vec<(At<String>, Option<SecretRef>)> {
+    pub(crate) fn named_secrets(&mut self, key: &'static str) -> Vec<(At<String>, Option<SecretRef>)> {
         let Some(value) = self.value(key) else { return Vec::new() };
         let Some(table) = value.get_ref().as_table() else {
             let problem = Problem::at(value.span(), format!("'{key}' has to be a table of names and secrets"));
@@ -80,7 +80,7 @@ impl<'a> TomlReader<'a> {
         self.path("file").map(|path| SecretRef::File(path.value))
     }
 
-    /// Whether somebody wrote the secret where its place belongs; then it is refused.
+    /// Whether the secret itself was written in the place of a reference; then it is refused.
     fn is_secret_itself(&self, key: &str, text: &At<String>) -> bool {
         // The address of a chat's webhook is a secret too, and no path.
         let is_secret = (looks_like_secret(&text.value) && !text.value.starts_with('/')) || text.value.contains("://");

@@ -1,4 +1,4 @@
-//! What is wrong with a configuration, all of it, each with its place.
+//! Problems of a configuration: all of them, each with its place.
 //!
 //! A problem keeps only the one source line it shows, cut where a secret could follow, so that neither `Display` nor
 //! `Debug` of [`Problems`] can repeat a secret that was written inline by mistake.
@@ -10,6 +10,7 @@ use std::ops::Range;
 use annotate_snippets::{AnnotationKind, Level, Origin, Renderer, Snippet};
 
 use super::suggest::closest;
+use crate::model::counted;
 
 /// Everything that is wrong with one configuration, in the order of the file; never empty.
 #[derive(Debug)]
@@ -27,7 +28,7 @@ pub struct Problem {
     pub line: usize,
     /// The character in the line, from 1.
     pub column: usize,
-    /// What is wrong. Never contains a secret.
+    /// The message. Never contains a secret.
     pub message: String,
     /// What to do about it.
     pub help: Option<String>,
@@ -57,7 +58,7 @@ struct Excerpt {
 
 impl Problem {
     /// A problem at a place. The message must not repeat a value that could be a secret.
-    pub(super) fn at(span: Range<usize>, message: impl Into<String>) -> Self {
+    pub(crate) fn at(span: Range<usize>, message: impl Into<String>) -> Self {
         Self {
             span,
             line: 0,
@@ -71,13 +72,13 @@ impl Problem {
     }
 
     /// Says what to do.
-    pub(super) fn help(mut self, help: impl Into<String>) -> Self {
+    pub(crate) fn help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
         self
     }
 
     /// Says "did you mean" if there is something similar.
-    pub(super) fn did_you_mean(self, meant: Option<&str>) -> Self {
+    pub(crate) fn did_you_mean(self, meant: Option<&str>) -> Self {
         match meant {
             Some(meant) => self.help(format!("did you mean '{meant}'?")),
             None => self,
@@ -85,25 +86,25 @@ impl Problem {
     }
 
     /// Shows the source line up to the end of the place only.
-    pub(super) fn up_to_place(mut self) -> Self {
+    pub(crate) fn up_to_place(mut self) -> Self {
         self.show = Show::UpToPlace;
         self
     }
 
     /// Shows no source line, because there is or could be a secret in it.
-    pub(super) fn without_source(mut self) -> Self {
+    pub(crate) fn without_source(mut self) -> Self {
         self.show = Show::Nothing;
         self
     }
 
     /// Marks the problem as text the parser could not read.
-    pub(super) fn unreadable(mut self) -> Self {
+    pub(crate) fn unreadable(mut self) -> Self {
         self.show = Show::UnreadableLine;
         self
     }
 
     /// Marks the problem as something that is not there: it may only seem so while other text cannot be read.
-    pub(super) fn absence(mut self) -> Self {
+    pub(crate) fn absence(mut self) -> Self {
         self.is_absence = true;
         self
     }
@@ -172,23 +173,22 @@ impl fmt::Display for Problems {
         for problem in &self.list {
             writeln!(f, "{}\n", problem.render(&self.file))?;
         }
-        let noun = if self.list.len() == 1 { "problem" } else { "problems" };
-        write!(f, "{} {noun} in {}", self.list.len(), self.file)
+        write!(f, "{} in {}", counted(self.list.len(), "problem"), self.file)
     }
 }
 
 impl std::error::Error for Problems {}
 
 /// The problems that were found while a file is read.
-pub(super) struct ProblemList {
+pub(crate) struct ProblemList {
     problems: RefCell<Vec<Problem>>,
     /// Keys that were asked for, and whether one was there: what the example file is compared with.
     #[cfg(test)]
-    pub(super) asked: std::rc::Rc<RefCell<std::collections::BTreeMap<(String, String), bool>>>,
+    pub(crate) asked: std::rc::Rc<RefCell<std::collections::BTreeMap<(String, String), bool>>>,
 }
 
 impl ProblemList {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             problems: RefCell::new(Vec::new()),
             #[cfg(test)]
@@ -196,17 +196,17 @@ impl ProblemList {
         }
     }
 
-    pub(super) fn add(&self, problem: Problem) {
+    pub(crate) fn add(&self, problem: Problem) {
         self.problems.borrow_mut().push(problem);
     }
 
     /// Whether something is wrong so far.
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.problems.borrow().is_empty()
     }
 
     /// Sorts and locates what was found. Where text could not be read, what follows only from that is left out.
-    pub(super) fn into_problems(self, file: &str, text: &str) -> Problems {
+    pub(crate) fn into_problems(self, file: &str, text: &str) -> Problems {
         let mut list = self.problems.into_inner();
         for problem in &mut list {
             problem.locate(text);
@@ -233,7 +233,7 @@ impl ProblemList {
 }
 
 /// The number of the line, from 1, that holds the byte at `offset`.
-pub(super) fn line_number(text: &str, offset: usize) -> usize {
+pub(crate) fn line_number(text: &str, offset: usize) -> usize {
     text.bytes().take(offset).filter(|byte| *byte == b'\n').count() + 1
 }
 
@@ -244,7 +244,7 @@ const SECRET_MARKS: &[&str] = &["sk_", "ak_", "whsec_", "-----BEGIN"];
 const SECRET_KEYS: &[&str] = &["secret", "secret_key", "client_secret", "password", "token", "private_key"];
 
 /// Whether a value is, by its beginning, a secret and not the place of one.
-pub(super) fn looks_like_secret(value: &str) -> bool {
+pub(crate) fn looks_like_secret(value: &str) -> bool {
     SECRET_MARKS.iter().any(|mark| value.trim_start().starts_with(mark))
 }
 
