@@ -21,6 +21,7 @@ use std::time::Duration;
 
 use checks::DatabaseChecks;
 use chrono::{DateTime, TimeDelta, Utc};
+use database_failure::StoreFault;
 pub use database_failure::tell_failed_start;
 use lock::Lock;
 use pipeline::{Pipeline, Resources, unusable};
@@ -276,11 +277,7 @@ impl Daemon {
                 self.on_store_error(error).await?;
             }
             match self.resources.store.free_space().ok().flatten().map(Space::of) {
-                Some(Space::Full) => {
-                    if let Some(message) = self.pipeline.database_alert.full(&self.resources.store, String::new()) {
-                        self.tracker.spawn(message);
-                    }
-                }
+                Some(Space::Full) => self.notify_fault(StoreFault::Full, ""),
                 Some(Space::Low | Space::Ample) => {
                     if let Err(error) = self.pipeline.database_alert.has_room(&self.resources.store) {
                         self.on_store_error(error).await?;

@@ -4,6 +4,7 @@
 //! on, and ends when the value equals the baseline again or a new baseline holds it. What could not be read changes
 //! nothing.
 
+mod lifecycle;
 mod notification;
 mod sections;
 pub mod silence;
@@ -11,7 +12,8 @@ pub mod silence;
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
-pub use notification::{DriftEvent, Notification, NotificationLog, decide, is_reminder_due};
+pub use lifecycle::{Incident, IncidentStep, IncidentSubject, Incidents, Repeat};
+pub use notification::{DriftEvent, Notification, NotificationLog, decide};
 pub use sections::{SectionIncident, SectionKind, SectionStep, advance_sections, section_kind, section_kinds};
 use serde::{Deserialize, Serialize};
 use serde_json::json;

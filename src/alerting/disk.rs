@@ -6,6 +6,7 @@ use super::tell;
 use crate::config::Config;
 use crate::history::data::FreeSpace;
 use crate::history::{Event, Record};
+use crate::incident::IncidentSubject;
 use crate::message::{Notice, NoticeKind};
 use crate::store::space::Space;
 use crate::store::{StoreError, Transaction, events};
@@ -37,23 +38,20 @@ pub fn has_room(
 
 /// Records in the history that the free space became too little or enough; answers the notice that is due.
 fn record_step(tx: &Transaction<'_>, at: DateTime<Utc>, free: u64) -> Result<Option<NoticeKind>, StoreError> {
-    let known = newest_of_space(tx)?.map(|record| record.event);
-    let kind = match (known, Space::of(free)) {
-        (Some(Event::StorageFull(_)), Space::Full)
-        | (Some(Event::StorageLow(_)), Space::Low)
-        | (Some(Event::StorageRecovered(_)) | None, Space::Ample) => return Ok(None),
-        (_, Space::Full) => NoticeKind::StorageFull,
-        (_, Space::Low) => NoticeKind::StorageLow,
-        (_, Space::Ample) if free >= ENOUGH => NoticeKind::StorageRecovered,
-        (Some(Event::StorageLow(_)), Space::Ample) => return Ok(None),
-        (_, Space::Ample) => NoticeKind::StorageLow,
-    };
+    let walk = tx.history()?;
     let space = FreeSpace { free: Some(free), told: None };
-    let event = match kind {
-        NoticeKind::StorageFull => Event::StorageFull(space),
-        NoticeKind::StorageRecovered => Event::StorageRecovered(space),
-        _ => Event::StorageLow(space),
+    let low = || (NoticeKind::StorageLow, Event::StorageLow(space.clone()));
+    let problem = match Space::of(free) {
+        Space::Full => Some((NoticeKind::StorageFull, Event::StorageFull(space.clone()))),
+        Space::Low => Some(low()),
+        // It is over when there is enough space, and does not begin before there is too little.
+        Space::Ample => (free < ENOUGH && walk.state.incidents.get(&IncidentSubject::Disk).is_some()).then(low),
     };
+    let state = problem.as_ref().map(|(_, event)| event.kind());
+    if walk.state.incidents.step(&IncidentSubject::Disk, state, at).is_none() {
+        return Ok(None);
+    }
+    let (kind, event) = problem.unwrap_or((NoticeKind::StorageRecovered, Event::StorageRecovered(space)));
     events::append(tx, at, None, &event)?;
     Ok(Some(kind))
 }

@@ -7,6 +7,7 @@ use crate::clock::written;
 use crate::config::Config;
 use crate::history::Event;
 use crate::history::data::{ApprovalEnd, TrustDigests, UnusableStorage};
+use crate::incident::IncidentSubject;
 use crate::message::{Notice, NoticeKind};
 use crate::model::{Digest, InstanceId};
 use crate::store::belief::{self, Jump};
@@ -78,9 +79,9 @@ pub fn of_damage(
     reason: &str,
     at: DateTime<Utc>,
 ) -> Result<Option<Notice>, StoreError> {
+    let subject = IncidentSubject::Storage(instance.clone(), reason.to_owned());
     let event = Event::StorageUnusable(UnusableStorage { reason: reason.to_owned() });
-    let last = tx.history()?.state.newest(Some(instance), |told| *told == event).map(|record| record.at.0);
-    if last.is_some_and(|last| last <= at && at - last < TimeDelta::days(1)) {
+    if tx.history()?.state.incidents.step(&subject, Some(event.kind()), at).is_none() {
         return Ok(None);
     }
     events::append(tx, at, Some(instance), &event)?;
@@ -106,10 +107,12 @@ pub fn of_approval_ends(
         if at < notice_from || at >= end.0 {
             continue;
         }
-        let event = Event::ApprovalEnding(ApprovalEnd { path: path.clone(), until: end.0.into() });
-        if tx.history()?.state.newest(Some(instance), |told| *told == event).is_none() {
+        let subject = IncidentSubject::Approval(instance.clone(), path.to_string());
+        let until = written(end.0);
+        if tx.history()?.state.incidents.step(&subject, Some(&until), at).is_some() {
+            let event = Event::ApprovalEnding(ApprovalEnd { path: path.clone(), until: end.0.into() });
             events::append(tx, at, Some(instance), &event)?;
-            let text = format!("{path} is approved until {}", written(end.0));
+            let text = format!("{path} is approved until {until}");
             notices.push(Notice { kind: NoticeKind::ApprovalEnding, subject: String::new(), text });
         }
     }

@@ -8,9 +8,9 @@ use chrono::{DateTime, Utc};
 use crate::clock::written;
 use crate::history::Event;
 use crate::history::data::BlindReminder;
-use crate::incident::{SectionKind, is_reminder_due};
+use crate::incident::SectionKind;
 use crate::message::{Notice, NoticeKind, listed};
-use crate::model::{InstanceId, Severity, display_safe};
+use crate::model::{InstanceId, display_safe};
 use crate::store::instances::InstanceRow;
 use crate::store::{StoreError, Transaction, events, news};
 
@@ -32,13 +32,17 @@ pub fn reminder(
         .filter(|(_, incident)| incident.is_told && incident.kind != SectionKind::Unbaselined)
         .map(|(name, incident)| (name, incident.since))
         .collect();
-    let severity = match (untrusted, told.is_empty()) {
-        (Some(_), _) => Severity::Critical,
-        (None, false) => Severity::High,
-        (None, true) => return Ok(None),
-    };
-    let Some((last, reminders)) = last_told(tx, id, untrusted.is_some())? else { return Ok(None) };
-    if !is_reminder_due(severity, reminders, last, at) {
+    if untrusted.is_none() && told.is_empty() {
+        return Ok(None);
+    }
+    // What comes and goes meanwhile cannot put a reminder off.
+    let is_due = tx
+        .history()?
+        .state
+        .incidents
+        .oldest_unseen(id)
+        .is_some_and(|(subject, first)| first.is_due(subject.repeat(), at));
+    if !is_due {
         return Ok(None);
     }
     let mut clauses = Vec::new();
@@ -52,26 +56,4 @@ pub fn reminder(
     let reminder = BlindReminder { sections: told.len(), untrusted: untrusted.is_some() };
     events::append(tx, at, Some(id), &Event::InstanceStillUnseen(reminder))?;
     Ok(Some(Notice { kind: NoticeKind::StillUnseen, subject: String::new(), text: clauses.join("; ") }))
-}
-
-/// When people last heard of what has been unseen for longest, and how many reminders of it that makes. What comes and goes
-/// meanwhile cannot put them off.
-fn last_told(
-    tx: &Transaction<'_>,
-    id: &InstanceId,
-    is_untrusted: bool,
-) -> Result<Option<(DateTime<Utc>, usize)>, StoreError> {
-    let replay = tx.history()?;
-    let state = &replay.state;
-    let untrusted = match is_untrusted {
-        true => state.newest(Some(id), |event| matches!(event, Event::BaselineUntrusted(_))),
-        false => None,
-    };
-    let Some(first) = state.unread_sections(id).chain(untrusted).min_by_key(|record| record.seq) else {
-        return Ok(None);
-    };
-    let reminders = state.reminders.get(id).into_iter().flatten();
-    let reminders: Vec<_> = reminders.filter(|(seq, _)| *seq > first.seq).collect();
-    let last = reminders.last().map_or(first.at, |(_, at)| *at);
-    Ok(Some((last.0, reminders.len())))
 }

@@ -137,22 +137,14 @@ fn clerk(table: &mut TomlReader<'_>) -> Option<ClerkSource> {
 
 fn publishable_key(table: &mut TomlReader<'_>) -> Option<PublishableKey> {
     let text = table.string("publishable_key")?;
-    match PublishableKey::decode(&text.value) {
-        Ok(key) => Some(key),
-        Err(error) => {
-            let problem = Problem::at(text.span, format!("'publishable_key' {error}"));
-            table.report(if error.may_be_secret {
-                problem
-                    .help(
-                        "copy the key that begins with 'pk_'; a secret key goes into a file and 'secret_key' names it",
-                    )
-                    .without_source()
-            } else {
-                problem.help("copy the whole key from the API keys page of the Clerk dashboard")
-            });
-            None
+    table.accept(PublishableKey::decode(&text.value).map_err(|error| {
+        let problem = Problem::at(text.span, format!("'publishable_key' {error}"));
+        if !error.may_be_secret {
+            return problem.help("copy the whole key from the API keys page of the Clerk dashboard");
         }
-    }
+        let help = "copy the key that begins with 'pk_'; a secret key goes into a file and 'secret_key' names it";
+        problem.help(help).without_source()
+    }))
 }
 
 /// An id that the vendor gave: a prefix and letters and digits.

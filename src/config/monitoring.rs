@@ -35,14 +35,10 @@ pub(super) fn listen(file: &mut TomlReader<'_>) -> Option<Listen> {
     let text = section.string("listen");
     section.finish();
     let text = text?;
-    match parse(&text.value) {
-        Ok(listen) => Some(listen),
-        Err(bad) => {
-            let problem = Problem::at(text.span, format!("'listen' {bad}"));
-            file.report(problem.help("use 127.0.0.1:PORT, [::1]:PORT or unix:/run/authdrift/monitoring.sock"));
-            None
-        }
-    }
+    file.accept(parse(&text.value).map_err(|bad| {
+        let problem = Problem::at(text.span, format!("'listen' {bad}"));
+        problem.help("use 127.0.0.1:PORT, [::1]:PORT or unix:/run/authdrift/monitoring.sock")
+    }))
 }
 
 fn parse(text: &str) -> Result<Listen, BadListen> {

@@ -106,20 +106,17 @@ fn written(section: &mut TomlReader<'_>) -> Option<Option<ProxyAddress>> {
         true => Ok(url),
         false => Err(BadProxyUrl::Login),
     });
-    match url {
-        Ok(url) => Some(Some(ProxyAddress::Written(url))),
-        Err(bad) => {
-            let help = match bad {
-                BadProxyUrl::Login => {
-                    "put the whole address in a file and write { file = \"…\" } or { credential = \"…\" }"
-                }
-                _ => "write http://HOST:PORT, a secret that holds it, or \"none\"",
-            };
-            // It may hold a password, wherever that stands in it.
-            section.report(Problem::at(text.span, format!("'proxy' {bad}")).help(help).without_source());
-            None
-        }
-    }
+    let url = section.accept(url.map_err(|bad| {
+        let help = match bad {
+            BadProxyUrl::Login => {
+                "put the whole address in a file and write { file = \"…\" } or { credential = \"…\" }"
+            }
+            _ => "write http://HOST:PORT, a secret that holds it, or \"none\"",
+        };
+        // It may hold a password, wherever that stands in it.
+        Problem::at(text.span, format!("'proxy' {bad}")).help(help).without_source()
+    }))?;
+    Some(Some(ProxyAddress::Written(url)))
 }
 
 fn secret(section: &mut TomlReader<'_>) -> Option<Option<ProxyAddress>> {

@@ -145,12 +145,10 @@ fn email(table: &mut TomlReader<'_>) -> Option<Email> {
 }
 
 fn host(table: &TomlReader<'_>, text: At<String>) -> Option<String> {
-    if let Some(host) = address::host(&text.value) {
-        return Some(host);
-    }
-    let problem = Problem::at(text.span, "'host' is not a host name such as 'smtp.example.com'");
-    table.report(problem.help("a port goes into 'port', and there is no 'smtp://'"));
-    None
+    table.accept(address::host(&text.value).ok_or_else(|| {
+        let problem = Problem::at(text.span, "'host' is not a host name such as 'smtp.example.com'");
+        problem.help("a port goes into 'port', and there is no 'smtp://'")
+    }))
 }
 
 fn helo(table: &TomlReader<'_>, text: At<String>) -> Option<String> {
@@ -191,14 +189,11 @@ fn login(table: &mut TomlReader<'_>) -> Option<(String, SecretRef)> {
 }
 
 fn mailbox(table: &TomlReader<'_>, key: &str, text: &At<String>) -> Option<Mailbox> {
-    match address::mailbox(&text.value) {
-        Ok(mailbox) => Some(mailbox),
-        Err(error) => {
-            let message = format!("'{}' in '{key}' {error}", display_safe(&text.value));
-            table.report(Problem::at(text.span.clone(), message));
-            None
-        }
-    }
+    table.accept(
+        address::mailbox(&text.value).map_err(|error| {
+            Problem::at(text.span.clone(), format!("'{}' in '{key}' {error}", display_safe(&text.value)))
+        }),
+    )
 }
 
 fn webhook(table: &mut TomlReader<'_>) -> Option<Webhook> {

@@ -80,16 +80,13 @@ impl ScheduleKeys {
 
 fn zone(reader: &mut TomlReader<'_>) -> Option<At<Zone>> {
     let text = reader.string("timezone")?;
-    match text.value.parse() {
-        Ok(zone) => Some(At { value: zone, span: text.span }),
-        Err(_) => {
-            let message = format!("'{}' is not the name of a time zone", display_safe(&text.value));
-            let problem = Problem::at(text.span, message);
-            reader.report(match closest(&text.value, Zone::names()) {
-                Some(meant) => problem.did_you_mean(Some(meant)),
-                None => problem.help("use a name of the IANA database, like 'UTC' or 'Europe/Zurich'"),
-            });
-            None
+    let zone = text.value.parse().map_err(|_| {
+        let message = format!("'{}' is not the name of a time zone", display_safe(&text.value));
+        let problem = Problem::at(text.span.clone(), message);
+        match closest(&text.value, Zone::names()) {
+            Some(meant) => problem.did_you_mean(Some(meant)),
+            None => problem.help("use a name of the IANA database, like 'UTC' or 'Europe/Zurich'"),
         }
-    }
+    });
+    Some(At { value: reader.accept(zone)?, span: text.span })
 }

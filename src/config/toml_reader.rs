@@ -89,6 +89,11 @@ impl<'a> TomlReader<'a> {
         self.findings.add(problem);
     }
 
+    /// The value, or none with its problem recorded.
+    pub(super) fn accept<T>(&self, checked: Result<T, Problem>) -> Option<T> {
+        checked.map_err(|problem| self.report(problem)).ok()
+    }
+
     /// Whether the key is there, right or wrong.
     pub(super) fn has(&self, key: &str) -> bool {
         self.table.contains_key(key)
@@ -216,15 +221,12 @@ impl<'a> TomlReader<'a> {
     /// A URL that is safe to send credentials to.
     pub(super) fn url(&mut self, key: &'static str, used_as: UrlUse) -> Option<At<Url>> {
         let text = self.string(key)?;
-        match address::url(&text.value, used_as) {
-            Ok(url) => Some(At { value: url, span: text.span }),
-            Err(bad) => {
-                let problem = Problem::at(text.span, format!("'{key}' {bad}"));
-                let problem = bad.help(used_as).into_iter().fold(problem, |problem, help| problem.help(help));
-                self.report(if bad.may_show_secret() { problem.without_source() } else { problem });
-                None
-            }
-        }
+        let url = address::url(&text.value, used_as).map_err(|bad| {
+            let problem = Problem::at(text.span.clone(), format!("'{key}' {bad}"));
+            let problem = bad.help(used_as).into_iter().fold(problem, |problem, help| problem.help(help));
+            if bad.may_show_secret() { problem.without_source() } else { problem }
+        });
+        Some(At { value: self.accept(url)?, span: text.span })
     }
 
     /// A list of texts with at least one.

@@ -1,6 +1,7 @@
 //! What the daemon does when its database cannot be written, or not be trusted to hold what is written.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -23,13 +24,12 @@ const EVERY: TimeDelta = TimeDelta::hours(1);
 pub(super) struct DatabaseAlert {
     notifier: Arc<DirectNotifier>,
     clock: Arc<dyn Clock>,
-    told: Mutex<Option<DateTime<Utc>>>,
-    told_untrusted: Mutex<Option<DateTime<Utc>>>,
-    told_damaged: Mutex<Option<DateTime<Utc>>>,
+    /// The last notification of each fault.
+    notified: Mutex<BTreeMap<StoreFault, DateTime<Utc>>>,
 }
 
 /// What an error of the store means for the daemon.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum StoreFault {
     /// It may go away by itself.
     Passing,
@@ -48,22 +48,17 @@ impl DatabaseAlert {
         Ok(Self {
             notifier: Arc::new(DirectNotifier::new(&config.receivers)?),
             clock: Arc::clone(clock),
-            told: Mutex::default(),
-            told_untrusted: Mutex::default(),
-            told_damaged: Mutex::default(),
+            notified: Mutex::default(),
         })
     }
 
     /// Takes over when the last notifications were sent.
     pub(super) fn inherit(&mut self, before: &Self) {
-        for (own, before) in [
-            (&self.told, &before.told),
-            (&self.told_untrusted, &before.told_untrusted),
-            (&self.told_damaged, &before.told_damaged),
-        ] {
-            let told = *before.lock().unwrap_or_else(PoisonError::into_inner);
-            *own.lock().unwrap_or_else(PoisonError::into_inner) = told;
-        }
+        *self.notified() = before.notified().clone();
+    }
+
+    fn notified(&self) -> MutexGuard<'_, BTreeMap<StoreFault, DateTime<Utc>>> {
+        self.notified.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What `error` means. A disk without room also answers with errors that are not about room.
@@ -79,52 +74,35 @@ impl DatabaseAlert {
         }
     }
 
-    /// The message that the disk is full, if an hour has passed since the last.
-    pub(super) fn full(&self, store: &Store, reason: String) -> Option<impl Future<Output = ()> + Send + 'static> {
+    /// The message about a `fault` that the daemon survives, if an hour has passed since the last.
+    fn repeated(&self, store: &Store, fault: StoreFault, reason: &str) -> Option<DirectMessage> {
         let now = self.clock.now();
-        if !is_time(&self.told, now) {
-            return None;
-        }
-        let free = store.free_space().ok().flatten();
+        let is_recent = |last: &DateTime<Utc>| now - *last < EVERY && *last <= now;
         let path = store.path().display().to_string();
-        DiskFull { path: &path, free, reason: &reason }.observe();
-        let news = Notice::of_storage(NoticeKind::StorageFull, &path, free, &reason);
-        let telling = Arc::clone(&self.notifier).notify(DirectMessage::Notice(news), mark(Some(store)), now);
-        Some(async move {
-            telling.await;
-        })
+        let message = match fault {
+            StoreFault::Passing | StoreFault::Broken => return None,
+            _ if self.notified().get(&fault).is_some_and(is_recent) => return None,
+            StoreFault::Untrusted => DirectMessage::of_history(reason),
+            StoreFault::Full => {
+                let free = store.free_space().ok().flatten();
+                DiskFull { path: &path, free, reason }.observe();
+                DirectMessage::Notice(Notice::of_storage(NoticeKind::StorageFull, &path, free, reason))
+            }
+            StoreFault::Damaged => {
+                let reason = format!("{reason}; nothing was compared that needs it");
+                DirectMessage::Notice(Notice::of_storage(NoticeKind::StorageFailed, &path, None, &reason))
+            }
+        };
+        self.notified().insert(fault, now);
+        Some(message)
     }
 
-    /// The message that the history does not verify, if an hour has passed since the last.
-    fn untrusted(&self, store: &Store, reason: &str) -> Option<impl Future<Output = ()> + Send + 'static> {
-        let now = self.clock.now();
-        let telling = || Arc::clone(&self.notifier).notify(DirectMessage::of_history(reason), mark(Some(store)), now);
-        let telling = is_time(&self.told_untrusted, now).then(telling)?;
-        Some(async move {
-            telling.await;
-        })
-    }
-
-    /// The message that a row of the database cannot be used, if an hour has passed since the last.
-    fn damaged(&self, store: &Store, error: &StoreError) -> Option<impl Future<Output = ()> + Send + 'static> {
-        let now = self.clock.now();
-        if !is_time(&self.told_damaged, now) {
-            return None;
-        }
-        let reason = format!("{error}; nothing was compared that needs it");
-        let news = Notice::of_storage(NoticeKind::StorageFailed, &store.path().display().to_string(), None, &reason);
-        let telling = Arc::clone(&self.notifier).notify(DirectMessage::Notice(news), mark(Some(store)), now);
-        Some(async move {
-            telling.await;
-        })
-    }
-
-    /// Notes in the history, now that there is room in it, that people were told of a full disk.
+    /// Records in the history, now that there is room in it, that receivers were notified of a full disk.
     pub(super) fn has_room(&self, store: &Store) -> Result<(), StoreError> {
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(at) = *told {
-            store.write(|tx| alerting::record_full_disk(tx, at, self.clock.now()))?;
-            *told = None;
+        let mut notified = self.notified();
+        if let Some(at) = notified.get(&StoreFault::Full) {
+            store.write(|tx| alerting::record_full_disk(tx, *at, self.clock.now()))?;
+            notified.remove(&StoreFault::Full);
         }
         Ok(())
     }
@@ -141,28 +119,19 @@ impl Daemon {
     /// Handles an error of the store: goes on, notifies the receivers and goes on, or stops the daemon.
     pub(super) async fn on_store_error(&self, error: StoreError) -> Result<(), DaemonError> {
         let error = self.resources.store.explained(error);
-        match DatabaseAlert::fault(&self.resources.store, &error) {
-            StoreFault::Passing => Ok(()),
-            StoreFault::Full => {
-                if let Some(message) = self.pipeline.database_alert.full(&self.resources.store, error.to_string()) {
-                    self.tracker.spawn(message);
-                }
-                Ok(())
-            }
-            StoreFault::Untrusted => {
-                if let Some(message) = self.pipeline.database_alert.untrusted(&self.resources.store, &error.to_string())
-                {
-                    self.tracker.spawn(message);
-                }
-                Ok(())
-            }
-            StoreFault::Damaged => {
-                if let Some(message) = self.pipeline.database_alert.damaged(&self.resources.store, &error) {
-                    self.tracker.spawn(message);
-                }
-                Ok(())
-            }
-            StoreFault::Broken => Err(self.shut_down(error).await),
+        let fault = DatabaseAlert::fault(&self.resources.store, &error);
+        if fault == StoreFault::Broken {
+            return Err(self.shut_down(error).await);
+        }
+        self.notify_fault(fault, &error.to_string());
+        Ok(())
+    }
+
+    /// Notifies the receivers of a `fault` that the daemon survives, at most once an hour.
+    pub(super) fn notify_fault(&self, fault: StoreFault, reason: &str) {
+        let (alert, store) = (&self.pipeline.database_alert, &self.resources.store);
+        if let Some(message) = alert.repeated(store, fault, reason) {
+            self.tracker.spawn(Arc::clone(&alert.notifier).notify(message, mark(Some(store)), alert.clock.now()));
         }
     }
 
@@ -182,8 +151,8 @@ impl Daemon {
         let Err(error) = outcome else { return Ok(()) };
         ChoreFailed { chore: Chore::End, error: &error }.observe();
         match DatabaseAlert::fault(&self.resources.store, &error) {
-            StoreFault::Passing | StoreFault::Full | StoreFault::Untrusted | StoreFault::Damaged => Ok(()),
             StoreFault::Broken => Err(self.shut_down(error).await),
+            _ => Ok(()),
         }
     }
 }
@@ -199,16 +168,6 @@ pub async fn tell_failed_start(config: &Config, clock: &Arc<dyn Clock>, error: &
         Ok(alarm) => alarm.failed(config.store.display().to_string(), error.to_string(), None).await,
         Err(error) => NobodyTold { error: &error }.observe(),
     }
-}
-
-/// Whether it is time to tell people again; then that is noted.
-fn is_time(told: &Mutex<Option<DateTime<Utc>>>, now: DateTime<Utc>) -> bool {
-    let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
-    if told.is_some_and(|told| now - told < EVERY && told <= now) {
-        return false;
-    }
-    *told = Some(now);
-    true
 }
 
 /// Where the history stands, as far as it can still be read.

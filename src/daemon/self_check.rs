@@ -14,14 +14,13 @@ use crate::clock::{Clock, written};
 use crate::config::{Config, Instance};
 use crate::history::Event;
 use crate::history::data::{HealthChange, MissedMessages};
-use crate::incident::{SectionIncident, SectionKind};
+use crate::incident::{IncidentStep, IncidentSubject, SectionIncident, SectionKind};
 use crate::message::{Notice, NoticeKind};
-use crate::model::{InstanceId, MessageId};
+use crate::model::InstanceId;
 use crate::receiver::BadReceiver;
 use crate::receiver::heartbeat::{Heartbeat, HeartbeatSignal};
 use crate::status::Statuses;
-use crate::store::events;
-use crate::store::{self, Store, StoreError, Transaction, backlog, cycles, instances, outbox};
+use crate::store::{self, Store, StoreError, Transaction, backlog, cycles, events, instances, outbox};
 use crate::telemetry::{ConfigurationDoubt, HeartbeatFailed, HeartbeatTaken, Observable};
 
 /// Time between two looks, and so between two signs of life.
@@ -107,16 +106,18 @@ impl SelfCheck {
     }
 
     fn check_now(&self, now: DateTime<Utc>) -> Result<(HeartbeatSignal, Option<DateTime<Utc>>), StoreError> {
-        let (troubles, newest) = self.store.read(|tx| -> Result<_, StoreError> {
-            Ok((troubles(tx, &self.config, &self.began, now)?, newest_cycle(tx, &self.config, now)?))
+        let (troubles, newest, is_news) = self.store.read(|tx| -> Result<_, StoreError> {
+            let troubles = troubles(tx, &self.config, &self.began, now)?;
+            let is_news = !notices(tx, &self.config, &troubles, now)?.is_empty();
+            Ok((troubles, newest_cycle(tx, &self.config, now)?, is_news))
         })?;
-        let is_news =
-            self.store.read(|tx| -> Result<_, StoreError> { Ok(!notices(tx, &self.config, &troubles)?.is_empty()) })?;
+        // A write takes the lock of the database, so it is done only for news. Another process may have recorded them since, so
+        // they are looked up again in it.
         if is_news {
             self.store.write(|tx| notify(tx, &self.config, &troubles, now))?;
         }
         let reasons: Vec<String> =
-            troubles.iter().map(|trouble| format!("{}: {}", trouble.of(), trouble.text)).collect();
+            troubles.iter().map(|trouble| format!("{}: {}", name_of(&trouble.subject), trouble.text)).collect();
         Ok((if reasons.is_empty() { HeartbeatSignal::Success } else { HeartbeatSignal::Failure(reasons) }, newest))
     }
 }
@@ -138,54 +139,17 @@ async fn send(heartbeat: Arc<Heartbeat>, beat: HeartbeatSignal, status: String, 
 
 /// A reason why monitoring does not work.
 struct HealthProblem {
-    subject: CheckSubject,
+    subject: IncidentSubject,
     text: String,
     /// People know it already, by another name.
     is_known: bool,
 }
 
-#[derive(PartialEq)]
-enum CheckSubject {
-    Instance(InstanceId),
-    Receiver(String),
-}
-
-impl HealthProblem {
-    fn of(&self) -> String {
-        self.subject.name()
-    }
-}
-
-impl CheckSubject {
-    fn name(&self) -> String {
-        match self {
-            Self::Instance(id) => id.to_string(),
-            Self::Receiver(name) => format!("receiver {name}"),
-        }
-    }
-
-    fn kinds(&self) -> [NoticeKind; 2] {
-        match self {
-            Self::Instance(_) => [NoticeKind::Unread, NoticeKind::ReadAgain],
-            Self::Receiver(_) => [NoticeKind::ReceiverFailed, NoticeKind::ReceiverRecovered],
-        }
-    }
-
-    /// Whether people were told last that it is in trouble.
-    fn was_notified(&self, tx: &Transaction<'_>) -> Result<bool, StoreError> {
-        let (instance, receiver) = match self {
-            Self::Instance(id) => (Some(id), None),
-            Self::Receiver(name) => (None, Some(name)),
-        };
-        let replay = tx.history()?;
-        let newest = replay.state.newest(instance, |event| match event {
-            Event::InstanceUnread(health)
-            | Event::InstanceReadAgain(health)
-            | Event::ReceiverFailed(health)
-            | Event::ReceiverRecovered(health) => health.receiver.as_ref() == receiver,
-            _ => false,
-        });
-        Ok(newest.is_some_and(|record| matches!(record.event, Event::InstanceUnread(_) | Event::ReceiverFailed(_))))
+fn name_of(subject: &IncidentSubject) -> String {
+    match subject {
+        IncidentSubject::Receiver(name) => format!("receiver {name}"),
+        IncidentSubject::Instance(id) => id.to_string(),
+        _ => String::new(),
     }
 }
 
@@ -201,7 +165,7 @@ fn troubles(
         let is_known = known.is_some();
         let began = began.get(&instance.id).copied().unwrap_or(now);
         if let Some(text) = unread(tx, instance, began, now)?.or(known) {
-            troubles.push(HealthProblem { subject: CheckSubject::Instance(instance.id.clone()), text, is_known });
+            troubles.push(HealthProblem { subject: IncidentSubject::Instance(instance.id.clone()), text, is_known });
         }
     }
     for receiver in &config.receivers {
@@ -212,7 +176,7 @@ fn troubles(
                 count => format!("{} given up, the last because of: {}", were(count), failing.reason),
             };
             troubles.push(HealthProblem {
-                subject: CheckSubject::Receiver(receiver.name.clone()),
+                subject: IncidentSubject::Receiver(receiver.name.clone()),
                 text,
                 is_known: false,
             });
@@ -267,38 +231,65 @@ fn newest_cycle(
     Ok(newest)
 }
 
-/// The notices about one instance or receiver, and the messages that it never got.
-struct HealthNotice {
-    subject: CheckSubject,
-    notices: Vec<(NoticeKind, String)>,
-    missed: Vec<MessageId>,
+/// What there is to record and notify of one instance or receiver: each event with its notice.
+struct HealthNotices<'a> {
+    instance: Option<&'a InstanceId>,
+    receiver: Option<&'a str>,
+    notices: Vec<(Event, Notice)>,
 }
 
-/// What began, with what is to be said of it, what is over, and what a receiver never got that takes messages.
-fn notices(tx: &Transaction<'_>, config: &Config, troubles: &[HealthProblem]) -> Result<Vec<HealthNotice>, StoreError> {
-    let instances = config.instances.iter().map(|instance| CheckSubject::Instance(instance.id.clone()));
-    let receivers = config.receivers.iter().map(|receiver| CheckSubject::Receiver(receiver.name.clone()));
+/// A notice and its event.
+type HealthKind = (NoticeKind, fn(HealthChange) -> Event);
+
+/// The notices of what began, of what is over, and of what a receiver never got that takes messages.
+fn notices<'a>(
+    tx: &Transaction<'_>,
+    config: &'a Config,
+    troubles: &[HealthProblem],
+    now: DateTime<Utc>,
+) -> Result<Vec<HealthNotices<'a>>, StoreError> {
+    let instances = config.instances.iter().map(|instance| (Some(&instance.id), None));
+    let receivers = config.receivers.iter().map(|receiver| (None, Some(receiver.name.as_str())));
     let mut found = Vec::new();
-    for subject in instances.chain(receivers) {
+    for (instance, receiver) in instances.chain(receivers) {
+        let subject = match (instance, receiver) {
+            (Some(id), _) => IncidentSubject::Instance(id.clone()),
+            (None, name) => IncidentSubject::Receiver(name.unwrap_or_default().to_owned()),
+        };
+        let [(begin, began), (end, ended)]: [HealthKind; 2] = match receiver {
+            None => [(NoticeKind::Unread, Event::InstanceUnread), (NoticeKind::ReadAgain, Event::InstanceReadAgain)],
+            Some(_) => [
+                (NoticeKind::ReceiverFailed, Event::ReceiverFailed),
+                (NoticeKind::ReceiverRecovered, Event::ReceiverRecovered),
+            ],
+        };
+        let change = |reason: &str| HealthChange { receiver: receiver.map(str::to_owned), reason: reason.to_owned() };
+        let notice =
+            |kind, text: &str| Notice { kind, subject: receiver.unwrap_or_default().to_owned(), text: text.to_owned() };
         let trouble = troubles.iter().find(|trouble| trouble.subject == subject);
-        let [begin, end] = subject.kinds();
         let mut notices = Vec::new();
-        match (trouble, subject.was_notified(tx)?) {
-            (Some(trouble), false) if !trouble.is_known => notices.push((begin, trouble.text.clone())),
-            (None, true) => notices.push((end, "everything is as it should be again".to_owned())),
+        match (tx.history()?.state.incidents.step(&subject, trouble.map(|_| begin.event_type()), now), trouble) {
+            (Some(IncidentStep::Begin), Some(HealthProblem { text, is_known: false, .. })) => {
+                notices.push((began(change(text)), notice(begin, text)));
+            }
+            (Some(IncidentStep::End), _) => {
+                let text = "everything is as it should be again";
+                notices.push((ended(change(text)), notice(end, text)));
+            }
             _ => {}
         }
-        let missed = match (&subject, trouble) {
-            (CheckSubject::Receiver(name), None) => backlog::missed(tx, name)?,
-            _ => Vec::new(),
-        };
-        if let Some(last) = missed.last() {
-            let text = format!("{} given up, the last because of: {}", were(missed.len() as u64), last.reason);
-            notices.push((NoticeKind::Missed, text));
+        if let (Some(name), None) = (receiver, trouble) {
+            let missed = backlog::missed(tx, name)?;
+            if let Some(last) = missed.last() {
+                let reason = format!("{} given up, the last because of: {}", were(missed.len() as u64), last.reason);
+                let notice = notice(NoticeKind::Missed, &reason);
+                let messages = missed.into_iter().map(|missed| missed.id).collect();
+                let receiver = Some(name.to_owned());
+                notices.push((Event::ReceiverMissed(MissedMessages { receiver, reason, messages }), notice));
+            }
         }
         if !notices.is_empty() {
-            let missed = missed.into_iter().map(|missed| missed.id).collect();
-            found.push(HealthNotice { subject, notices, missed });
+            found.push(HealthNotices { instance, receiver, notices });
         }
     }
     Ok(found)
@@ -314,27 +305,11 @@ fn notify(
     troubles: &[HealthProblem],
     now: DateTime<Utc>,
 ) -> Result<(), StoreError> {
-    for HealthNotice { subject, notices, missed } in notices(tx, config, troubles)? {
-        let (instance, receiver) = match &subject {
-            CheckSubject::Instance(id) => (Some(id), None),
-            CheckSubject::Receiver(name) => (None, Some(name.as_str())),
-        };
+    for HealthNotices { instance, receiver, notices } in notices(tx, config, troubles, now)? {
         let mut told = Vec::new();
-        for (kind, text) in notices {
-            let change = HealthChange { receiver: receiver.map(str::to_owned), reason: text.clone() };
-            let event = match kind {
-                NoticeKind::Unread => Event::InstanceUnread(change),
-                NoticeKind::ReadAgain => Event::InstanceReadAgain(change),
-                NoticeKind::ReceiverFailed => Event::ReceiverFailed(change),
-                NoticeKind::ReceiverRecovered => Event::ReceiverRecovered(change),
-                _ => Event::ReceiverMissed(MissedMessages {
-                    receiver: change.receiver,
-                    reason: change.reason,
-                    messages: missed.clone(),
-                }),
-            };
+        for (event, notice) in notices {
             events::append(tx, now, instance, &event)?;
-            told.push(Notice { kind, subject: receiver.unwrap_or_default().to_owned(), text });
+            told.push(notice);
         }
         // A receiver is not notified of its own failure or recovery, only of the messages that it never got.
         tell(tx, config, instance, &told, receiver, now)?;

@@ -14,7 +14,7 @@ use super::outgoing::Outgoing;
 use super::silences::Silences;
 use super::{Event, Record};
 use crate::clock::Timestamp;
-use crate::incident::{NotificationLog, Status};
+use crate::incident::{IncidentSubject, Incidents, NotificationLog, Status};
 use crate::model::{Digest, InstanceId};
 
 /// Hours of which the times of events are kept one by one. Of older ones the times of each day are.
@@ -33,8 +33,8 @@ pub struct HistoryState {
     pub drifts: BTreeMap<InstanceId, BTreeMap<String, RecordedDrift>>,
     /// The notifications about each drift, by instance and id.
     pub notification_logs: BTreeMap<InstanceId, BTreeMap<String, NotificationLog>>,
-    /// The event that reported each section or credential that is still not read or not in the baseline, by instance and name.
-    pub sections: BTreeMap<InstanceId, BTreeMap<String, Record>>,
+    /// Incidents that were notified and are not over.
+    pub incidents: Incidents,
     /// Messages and receivers.
     pub outgoing: Outgoing,
     /// Silences and change windows that are not over, or whose end is not reported yet.
@@ -43,8 +43,6 @@ pub struct HistoryState {
     pub pruned: BTreeSet<String>,
     /// The first version of the program worked on this database.
     pub is_of_first_version: bool,
-    /// Number and time of the reminders of what is still not read, by instance.
-    pub reminders: BTreeMap<InstanceId, Vec<(u64, Timestamp)>>,
     /// The newest record of some kinds, by instance and subject.
     #[serde(serialize_with = "serialize_records", deserialize_with = "deserialize_by_topic")]
     newest: BTreeMap<RecordTopic, Record>,
@@ -85,16 +83,11 @@ fn deserialize_by_topic<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BT
 /// The key of a record that is kept as the newest of its kind; nothing for a kind that is not kept.
 fn topic_of(record: &Record) -> Option<RecordTopic> {
     let subject = match &record.event {
-        Event::ApprovalEnding(end) => end.path.to_string(),
         Event::DigestSent(digest) => digest.receiver.clone(),
-        Event::ReceiverFailed(health) | Event::ReceiverRecovered(health) => health.receiver.clone().unwrap_or_default(),
         Event::ReceiverMissed(missed) => missed.receiver.clone().unwrap_or_default(),
-        Event::StorageUnusable(storage) => storage.reason.clone(),
         Event::BaselineApproved(_)
         | Event::BaselineTrusted(_)
         | Event::BaselineUntrusted(_)
-        | Event::InstanceReadAgain(_)
-        | Event::InstanceUnread(_)
         | Event::StorageFull(_)
         | Event::StorageLow(_)
         | Event::StorageRecovered(_)
@@ -135,6 +128,7 @@ impl HistoryState {
         {
             widen(&mut self.days, hour.div_euclid(24), span);
         }
+        self.apply_to_incidents(record);
         self.outgoing.apply(record);
         self.silences.apply(record);
         self.silences.forget_ended(record);
@@ -152,6 +146,15 @@ impl HistoryState {
         }
     }
 
+    fn apply_to_incidents(&mut self, record: &Record) {
+        let kind = record.event.kind();
+        // Most events are about drifts and messages: those are no such incidents.
+        if !["alert.", "delivery.", "drift."].iter().any(|group| kind.starts_with(group)) {
+            let data = record.event.data().unwrap_or_default();
+            self.incidents.take(record.seq, record.at.0, kind, record.instance.as_ref(), &data);
+        }
+    }
+
     fn apply_to(&mut self, instance: &InstanceId, record: &Record) {
         match &record.event {
             Event::BaselineApproved(approval) => {
@@ -161,21 +164,6 @@ impl HistoryState {
                 for digest in &approval.statements {
                     vouched.entry(digest.clone()).or_insert(record.seq);
                 }
-            }
-            Event::InstanceStillUnseen(_) => {
-                self.reminders.entry(instance.clone()).or_default().push((record.seq, record.at));
-            }
-            Event::SectionBlind(begin) | Event::SectionSuspect(begin) | Event::SectionUnbaselined(begin) => {
-                self.sections.entry(instance.clone()).or_default().insert(begin.section.clone(), record.clone());
-            }
-            Event::CredentialRefused(refused) => {
-                self.sections.entry(instance.clone()).or_default().insert(refused.credential.clone(), record.clone());
-            }
-            Event::SectionSeeingAgain(end) | Event::SectionLeftOut(end) => {
-                self.sections.entry(instance.clone()).or_default().remove(&end.section);
-            }
-            Event::CredentialAccepted(end) | Event::CredentialRemoved(end) => {
-                self.sections.entry(instance.clone()).or_default().remove(&end.credential);
             }
             Event::DriftOpened(change) => self.step(instance, record, change, Status::Open, true),
             Event::DriftReopened(change) => {
@@ -229,24 +217,20 @@ impl HistoryState {
         self.newest(Some(instance), |event| matches!(event, Event::BaselineUntrusted(_) | Event::BaselineTrusted(_)))
     }
 
-    /// The code of the reason why the baseline of `instance` cannot be trusted, if that is the newest event about it.
+    /// The code of the reason why the baseline of `instance` cannot be trusted, if that was notified last.
     pub fn untrusted(&self, instance: &InstanceId) -> Option<&str> {
-        match &self.trust(instance)?.event {
-            Event::BaselineUntrusted(untrusted) => Some(&untrusted.code),
-            _ => None,
-        }
+        Some(&self.incidents.get(&IncidentSubject::Baseline(instance.clone()))?.state)
     }
 
-    /// Whether the baseline of any instance cannot be trusted, by the newest event about it.
+    /// Whether the baseline of any instance cannot be trusted, as far as that was notified.
     pub fn is_any_untrusted(&self) -> bool {
-        let mut instances = self.newest.keys().filter_map(|(instance, ..)| instance.as_ref());
-        instances.any(|instance| self.untrusted(instance).is_some())
+        self.incidents.iter().any(|(subject, _)| matches!(subject, IncidentSubject::Baseline(_)))
     }
 
-    /// The records that reported the sections and credentials of `instance` that are still not read.
-    pub fn unread_sections(&self, instance: &InstanceId) -> impl Iterator<Item = &Record> {
-        let sections = self.sections.get(instance).into_iter().flat_map(BTreeMap::values);
-        sections.filter(|record| !matches!(record.event, Event::SectionUnbaselined(_)))
+    /// The instances that ever had a baseline.
+    pub fn with_baseline(&self) -> impl Iterator<Item = &InstanceId> {
+        let baselines = self.newest.keys().filter(|(_, kind, _)| kind.starts_with("baseline."));
+        baselines.filter_map(|(instance, ..)| instance.as_ref())
     }
 
     /// When the last event was recorded that is not younger than `until`, to the hour; of long ago, to the day.

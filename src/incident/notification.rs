@@ -210,12 +210,17 @@ pub fn decide(
 }
 
 /// Whether the next reminder is due, `reminders` reminders and the last notification, at `told_at`, having been sent.
-pub fn is_reminder_due(severity: Severity, reminders: usize, told_at: DateTime<Utc>, now: DateTime<Utc>) -> bool {
+pub(super) fn is_reminder_due(
+    severity: Severity,
+    reminders: usize,
+    told_at: DateTime<Utc>,
+    now: DateTime<Utc>,
+) -> bool {
     is_over(told_at, pause(severity, reminders), now)
 }
 
 /// Whether `pause` after `since` is over, or never began by the clock that counts now.
-fn is_over(since: DateTime<Utc>, pause: TimeDelta, now: DateTime<Utc>) -> bool {
+pub(super) fn is_over(since: DateTime<Utc>, pause: TimeDelta, now: DateTime<Utc>) -> bool {
     since + pause <= now || since > now + AHEAD
 }
 

@@ -108,17 +108,17 @@ impl Auth0 {
 
     /// Sets the `expires_in` of tokens given from now on; they end when the simulator's clock says so.
     pub fn set_token_lifetime(&self, lifetime: Duration) {
-        locked(&self.tenant).tokens.set_lifetime(lifetime);
+        locked(&self.tenant).tokens.lifetime = lifetime.as_secs().try_into().unwrap_or(i64::MAX);
     }
 
     /// Says with every token from now on that it may this, as real tenants do. What it is answered does not depend on it.
     pub fn set_scopes(&self, scopes: &str) {
-        locked(&self.tenant).tokens.set_scopes(scopes);
+        locked(&self.tenant).tokens.scopes = Some(scopes.to_owned());
     }
 
     /// Replaces the client secret: the old one is `access_denied` from now on.
     pub fn rotate_client_secret(&self, client_secret: &str) {
-        locked(&self.tenant).tokens.set_client_secret(client_secret);
+        client_secret.clone_into(&mut locked(&self.tenant).tokens.client_secret);
     }
 
     /// Serves no page longer than this, whatever was asked for.

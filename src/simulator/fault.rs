@@ -106,31 +106,13 @@ impl Fault {
 /// The faults of a server: by path, by prefix (`/v1/*`), or for all paths.
 #[derive(Debug, Default)]
 pub(super) struct Faults {
-    by_path: BTreeMap<String, Fault>,
-    everywhere: Option<Fault>,
+    /// By path; a trailing `*` stands for any rest.
+    pub(super) by_path: BTreeMap<String, Fault>,
+    /// Of all paths without their own.
+    pub(super) everywhere: Option<Fault>,
 }
 
 impl Faults {
-    /// Sets the fault of a path; a trailing `*` stands for any rest.
-    pub(super) fn set(&mut self, path: &str, fault: Fault) {
-        self.by_path.insert(path.to_owned(), fault);
-    }
-
-    /// Sets the fault of all paths without their own.
-    pub(super) fn set_everywhere(&mut self, fault: Fault) {
-        self.everywhere = Some(fault);
-    }
-
-    /// Ends the fault of a path.
-    pub(super) fn clear(&mut self, path: &str) {
-        self.by_path.remove(path);
-    }
-
-    /// Ends all faults.
-    pub(super) fn clear_all(&mut self) {
-        *self = Self::default();
-    }
-
     /// The fault of a request for `path`: that of the exact path first, then of the longest prefix, then of all paths.
     /// A script that has ended counts no more.
     pub(super) fn next(&mut self, path: &str) -> Option<Fault> {
@@ -180,16 +162,13 @@ mod tests {
 
     #[test]
     fn the_most_exact_path_decides() {
-        let mut faults = Faults::default();
-        faults.set_everywhere(Fault::Hang);
-        faults.set("/v1/*", Fault::Html);
-        faults.set("/v1/instance*", Fault::NotJson);
-        faults.set("/v1/instance", Fault::Endless);
+        let by_path = [("/v1/*", Fault::Html), ("/v1/instance*", Fault::NotJson), ("/v1/instance", Fault::Endless)];
+        let by_path = by_path.map(|(path, fault)| (path.to_owned(), fault)).into();
+        let mut faults = Faults { by_path, everywhere: Some(Fault::Hang) };
         assert_eq!(faults.next("/v1/instance"), Some(Fault::Endless));
         assert_eq!(faults.next("/v1/instance/protect"), Some(Fault::NotJson));
         assert_eq!(faults.next("/v1/domains"), Some(Fault::Html));
         assert_eq!(faults.next("/other"), Some(Fault::Hang));
-        faults.clear_all();
-        assert_eq!(faults.next("/v1/instance"), None);
+        assert_eq!(Faults::default().next("/v1/instance"), None);
     }
 }

@@ -262,22 +262,22 @@ impl Vendor {
 
     /// Makes a path fail. A trailing `*` stands for any rest of the path; the most exact pattern decides.
     pub fn fail(&self, path: &str, fault: Fault) {
-        locked(&self.core.faults).set(path, fault);
+        locked(&self.core.faults).by_path.insert(path.to_owned(), fault);
     }
 
     /// Makes every path fail that has no fault of its own.
     pub fn fail_all(&self, fault: Fault) {
-        locked(&self.core.faults).set_everywhere(fault);
+        locked(&self.core.faults).everywhere = Some(fault);
     }
 
     /// Ends the fault of a path or pattern.
     pub fn heal(&self, path: &str) {
-        locked(&self.core.faults).clear(path);
+        locked(&self.core.faults).by_path.remove(path);
     }
 
     /// Ends all faults.
     pub fn heal_all(&self) {
-        locked(&self.core.faults).clear_all();
+        *locked(&self.core.faults) = Faults::default();
     }
 
     /// Waits this long before every answer.

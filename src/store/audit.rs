@@ -20,7 +20,7 @@ use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::history::data::DriftChange;
 use crate::history::outgoing::{CLAIM_BELIEVED, ToldMessage};
 use crate::history::{Event, HistoryState, event_place};
-use crate::incident::{Drift, SectionKind, Status, fingerprint};
+use crate::incident::{Drift, Incident, SectionKind, Status, fingerprint};
 use crate::model::{Digest, HistoryMark, InstanceId, display_safe};
 use crate::snapshot::{Manifest, digest_of};
 
@@ -354,7 +354,7 @@ fn missing(
     asked: impl Fn(&InstanceId) -> bool,
     wrong: &mut Findings,
 ) {
-    let spoken_of: BTreeSet<&InstanceId> = told.drifts.keys().chain(told.sections.keys()).collect();
+    let spoken_of: BTreeSet<&InstanceId> = told.drifts.keys().chain(told.with_baseline()).collect();
     for id in spoken_of.into_iter().filter(|id| asked(id) && !known.contains(*id)) {
         wrong.push(format!("the history speaks of {id}, and it is not there"));
     }
@@ -397,36 +397,30 @@ fn compare_sections(
     told: &HistoryState,
     wrong: &mut Findings,
 ) {
-    let none = BTreeMap::new();
-    let told = told.sections.get(id).unwrap_or(&none);
+    let told: BTreeMap<&str, &Incident> = told.incidents.sections_of(id).collect();
     for (section, incident) in known.iter().filter(|(_, incident)| incident.is_told) {
-        let record = told.get(section);
-        let kind = record.and_then(|record| record.event.kind().split_once('.')).map(|(_, kind)| kind);
+        let event = told.get(section.as_str());
+        let kind = event.and_then(|event| event.state.split_once('.')).map(|(_, kind)| kind);
         if kind != Some(incident.kind.as_str()) {
             wrong.push(format!("{} of {id} is remembered as told, and it was not", display_safe(section)));
         }
         // Earlier versions did not tell it.
-        let began = record.and_then(|record| Some((record, began(&record.event)?)));
-        if let Some((record, _)) = began.filter(|(_, began)| *began != incident.since.into()) {
-            let (section, place) = (display_safe(section), record.place());
-            wrong.push(format!("{section} of {id} has another beginning than the history, see {place}"));
+        let began = event.and_then(|event| Some((event, event.since.as_ref()?)));
+        if let Some((event, _)) = began.filter(|(_, began)| **began != Timestamp::from(incident.since).to_string()) {
+            let event = event_place(event.seq, event.at.into());
+            wrong
+                .push(format!("{} of {id} has another beginning than the history, see {event}", display_safe(section)));
         }
     }
     // Nobody is told when a section is no longer new to the baseline.
-    for (section, record) in told.iter().filter(|(_, told)| !matches!(told.event, Event::SectionUnbaselined(_))) {
-        if !known.get(section).is_some_and(|incident| incident.is_told && incident.kind != SectionKind::Unbaselined) {
-            let (section, place) = (display_safe(section), record.place());
-            wrong.push(format!("{section} of {id} was forgotten; it was told by {place}"));
+    for (section, event) in told.iter().filter(|(_, event)| event.state != "section.unbaselined") {
+        if !known.get(*section).is_some_and(|incident| incident.is_told && incident.kind != SectionKind::Unbaselined) {
+            wrong.push(format!(
+                "{} of {id} was forgotten; it was told by {}",
+                display_safe(section),
+                event_place(event.seq, event.at.into())
+            ));
         }
-    }
-}
-
-/// When a section or credential was read last, as the event about it says.
-fn began(event: &Event) -> Option<Timestamp> {
-    match event {
-        Event::SectionBlind(begin) | Event::SectionSuspect(begin) | Event::SectionUnbaselined(begin) => begin.since,
-        Event::CredentialRefused(refused) => refused.since,
-        _ => None,
     }
 }
 

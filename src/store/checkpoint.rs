@@ -15,7 +15,7 @@ use crate::model::HistoryMark;
 
 /// The shape of a walk, and how events make it. The number changes whenever either does: a checkpoint of another format is
 /// not used.
-const FORMAT: &str = concat!(env!("CARGO_PKG_VERSION"), " 4");
+const FORMAT: &str = concat!(env!("CARGO_PKG_VERSION"), " 5");
 
 /// What the code is for.
 const PURPOSE: &str = "history checkpoint";

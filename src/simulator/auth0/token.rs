@@ -3,7 +3,6 @@
 //! Tokens have the form of a JWT, since a reader may look at `exp`, but are known by their text: nothing is signed.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -17,9 +16,10 @@ const ASSERTION: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 /// The credentials of the one application, and the tokens given to it with their ends.
 #[derive(Debug)]
 pub(super) struct Tokens {
-    client_secret: String,
-    lifetime: i64,
-    scopes: Option<String>,
+    pub(super) client_secret: String,
+    /// In seconds.
+    pub(super) lifetime: i64,
+    pub(super) scopes: Option<String>,
     given: BTreeMap<String, i64>,
 }
 
@@ -62,18 +62,6 @@ impl Tokens {
 
     pub(super) fn expire(&mut self) {
         self.given.values_mut().for_each(|expires| *expires = i64::MIN);
-    }
-
-    pub(super) fn set_lifetime(&mut self, lifetime: Duration) {
-        self.lifetime = lifetime.as_secs().try_into().unwrap_or(i64::MAX);
-    }
-
-    pub(super) fn set_scopes(&mut self, scopes: &str) {
-        self.scopes = Some(scopes.to_owned());
-    }
-
-    pub(super) fn set_client_secret(&mut self, client_secret: &str) {
-        client_secret.clone_into(&mut self.client_secret);
     }
 }
 
