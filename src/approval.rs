@@ -29,152 +29,71 @@ use crate::trust_files::BadTrustFile;
 
 /// Why something cannot be approved.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the message of each variant says what it means")]
 pub enum ApprovalError {
-    /// The store.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The instance was never read.
     #[error("nothing was read from {0} yet: run `authdrift check {0}` first")]
     NoSnapshot(InstanceId),
-    /// The snapshot does not say which instance it is of.
     #[error("the vendor's identity of {0} is not known: the section that holds it could not be read")]
     NoResource(InstanceId),
-    /// Everything is as approved.
     #[error("there is nothing to approve: {instance} is as baseline {sequence} says")]
-    Nothing {
-        /// The instance.
-        instance: InstanceId,
-        /// Its baseline.
-        sequence: u64,
-    },
-    /// What is imported was imported before.
+    Nothing { instance: InstanceId, sequence: u64 },
     #[error("this is already approved as baseline {sequence} of {instance}")]
-    Already {
-        /// The instance.
-        instance: InstanceId,
-        /// The baseline.
-        sequence: u64,
-    },
-    /// Part of the differences was to be approved on top of a baseline that nothing may be compared with.
+    Already { instance: InstanceId, sequence: u64 },
     #[error(
         "nothing can be compared with baseline {sequence} ({reason}), so the next one is approved whole, as a first one is: \
          say --all and look at all of it"
     )]
-    Whole {
-        /// The baseline.
-        sequence: u64,
-        /// Why not.
-        reason: Untrusted,
-    },
-    /// The proposal compares with something that was not approved as it should be.
+    Whole { sequence: u64, reason: Untrusted },
     #[error("the proposal shows what changes since baseline {sequence}, but {reason}; propose again")]
-    BadBase {
-        /// The baseline that the changes are shown against.
-        sequence: u64,
-        /// What is wrong with its approvals.
-        reason: Untrusted,
-    },
-    /// What would change cannot be shown.
+    BadBase { sequence: u64, reason: Untrusted },
     #[error("what baseline {sequence} changes cannot be shown: {reason}")]
-    NoPrevious {
-        /// The baseline that is proposed.
-        sequence: u64,
-        /// What is wrong with the baseline before, as the file holds it.
-        reason: String,
-    },
-    /// A path that was asked for is no difference.
+    NoPrevious { sequence: u64, reason: String },
     #[error("'{0}' is not a difference that could be approved: `authdrift diff` lists paths, `authdrift check` drifts")]
     NoSuchPath(String),
-    /// An end was given for what can only be approved for good.
     #[error("{0} cannot be approved for a time: leave out --until, or choose other changes with --only")]
     NotForATime(String),
-    /// The existing baseline or the new statements cannot be trusted.
     #[error("{0}")]
     Untrusted(#[from] Untrusted),
-    /// The file that says who may sign.
     #[error(transparent)]
     TrustFile(#[from] BadTrustFile),
-    /// A file that is something else.
     #[error("'{path}' is not a proposal: {reason}; `authdrift propose INSTANCE -o FILE` writes one")]
-    NotAProposal {
-        /// The file.
-        path: PathBuf,
-        /// What it is not.
-        reason: String,
-    },
-    /// A proposal file that cannot be read or written.
+    NotAProposal { path: PathBuf, reason: String },
     #[error("cannot {action} '{path}': {reason}")]
-    File {
-        /// What was attempted.
-        action: &'static str,
-        /// On what.
-        path: PathBuf,
-        /// Why it failed.
-        reason: String,
-    },
-    /// Files of one import belong to different proposals.
-    #[error("the files do not propose the same thing: '{0}' differs from the first")]
+    File { action: &'static str, path: PathBuf, reason: String },
+    #[error("the files hold different proposals: '{0}' differs from the first")]
     Mixed(PathBuf),
-    /// A proposal would stop holding sections that the baseline holds.
     #[error(
-        "the proposal leaves out what the baseline holds ({0}): nobody would see it change any more; propose again"
+        "the proposal leaves out sections that the baseline holds ({0}), so their changes would not be seen; propose again"
     )]
     Loses(String),
-    /// A proposal that says something else beside its signatures.
-    #[error("the proposal is not what its signatures are of: it was changed after it was signed")]
+    #[error("the proposal was changed after it was signed")]
     Altered,
-    /// It goes back behind what was signed on this machine.
     #[error(
         "{instance}: {reason} ({}); ask who proposes it, and whether the database was put back. If it is meant, because an \
          earlier proposal was given up or a backup restored, say --replace-signed",
         .memory.display()
     )]
-    Behind {
-        /// The instance.
-        instance: InstanceId,
-        /// How.
-        reason: signed_log::Behind,
-        /// The file that remembers.
-        memory: PathBuf,
-    },
-    /// There is no folder to remember in.
-    #[error("nowhere to remember what was signed: neither XDG_STATE_HOME nor HOME names a folder")]
+    Behind { instance: InstanceId, reason: signed_log::Behind, memory: PathBuf },
+    #[error("no place for the log of signatures: neither XDG_STATE_HOME nor HOME names a folder")]
     NoMemory,
-    /// It has no signature.
     #[error("'{0}' holds no signature: run `authdrift sign {0} --key KEY` first")]
     Unsigned(PathBuf),
-    /// No key was given and none could be found.
     #[error("no key to sign with is in the list of allowed signers (looked at {}); name one with --key", .0.join(" and "))]
     NoKey(Vec<String>),
-    /// More than one key could sign.
     #[error("several keys could sign ({0}): name one with --key")]
     ManyKeys(String),
-    /// A key that cannot be read.
     #[error("cannot use the key '{path}': {reason}")]
-    Key {
-        /// The key.
-        path: PathBuf,
-        /// Why.
-        reason: String,
-    },
-    /// The key is of no allowed signer.
-    #[error("the key {0} is of nobody in the list of allowed signers")]
+    Key { path: PathBuf, reason: String },
+    #[error("the key {0} belongs to no allowed signer")]
     NoPrincipal(String),
-    /// The key is of several principals.
-    #[error("the key is of several principals ({0}): say which with --as")]
+    #[error("the key belongs to several principals ({0}): choose one with --as")]
     ManyPrincipals(String),
-    /// `--as` names another principal.
-    #[error("the key is not of '{}' but of {owners}", display_safe(.named))]
-    NotThatPrincipal {
-        /// The principal that was named.
-        named: String,
-        /// Whose it is.
-        owners: String,
-    },
-    /// `ssh-keygen` did not sign.
+    #[error("the key does not belong to '{}' but to {owners}", display_safe(.named))]
+    NotThatPrincipal { named: String, owners: String },
     #[error("ssh-keygen did not sign: {0}")]
     Sign(String),
-    /// A text that cannot be part of a statement.
     #[error("cannot make the statement: {0}")]
     Statement(String),
 }

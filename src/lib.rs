@@ -56,6 +56,8 @@ pub mod baseline;
 pub mod cycle;
 pub mod daemon;
 pub mod delivery;
+pub mod diagnosis;
+pub mod evidence;
 pub mod status;
 
 // Layer 4: what people touch.

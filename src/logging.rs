@@ -19,17 +19,19 @@ pub use journal::{Journal, SOCKET};
 use line::LogLine;
 
 use crate::clock::{Clock, SystemClock};
+use crate::model::word;
 
-/// What lines look like.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Format {
-    /// Fields for the journal if standard error is the journal, else text.
-    Auto,
-    /// Text.
-    Text,
-    /// One JSON object on each line.
-    Json,
-}
+word!(
+    /// What lines look like.
+    Format {
+        /// Fields for the journal if standard error is the journal, else text.
+        Auto = "auto",
+        /// Text.
+        Text = "text",
+        /// One JSON object on each line.
+        Json = "json",
+    }
+);
 
 /// Starts logging to standard error, or to the journal if that is where standard error leads. Commands are quiet unless asked
 /// (`verbose` 1 for what happens, 2 for everything); the daemon says what it does.

@@ -44,18 +44,13 @@ fn run(arguments: Arguments) -> Result<Exit, CliError> {
     Ok(exit)
 }
 
-/// Runs a command. Ctrl-C at a question ends the command in order and restores the terminal: the default handler would leave
-/// it without a cursor.
+/// Runs a command. Ctrl-C at or after a question ends it in order and restores the terminal: the default handler would leave it
+/// without a cursor.
 async fn run_command(arguments: Arguments, out: &mut dyn Write) -> Result<Exit, CliError> {
-    let command = cli::run(&arguments, out);
-    if !(arguments.asks() && prompt::is_terminal()) {
-        return command.await;
-    }
-    let ctrl_c = prompt::listen_for_ctrl_c()?;
     tokio::select! {
         biased;
-        outcome = Box::pin(command) => outcome,
-        _ = ctrl_c => Err(CliError::new(Exit::Interrupted, "stopped")),
+        outcome = Box::pin(cli::run(&arguments, out)) => outcome,
+        () = prompt::stopped() => Err(CliError::new(Exit::Interrupted, "stopped")),
     }
 }
 

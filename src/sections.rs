@@ -285,6 +285,14 @@ fn keys<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<(Patter
 }
 
 impl Section {
+    /// What reading the section takes: a scope, or a kind of key.
+    pub fn needs(&self) -> String {
+        match self.api {
+            Api::Platform => format!("Platform API key with {}", self.scope),
+            Api::Backend | Api::Frontend | Api::Management => self.scope.clone(),
+        }
+    }
+
     /// The fields that identify the items of the list at `tokens` (relative to the section), if it has any.
     pub fn key_at(&self, tokens: &[String]) -> Option<&[String]> {
         self.keys.iter().find(|(pattern, _)| pattern.matches(tokens)).map(|(_, fields)| fields.as_slice())

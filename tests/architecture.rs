@@ -37,7 +37,7 @@ const LAYERS: [&[&str]; 5] = [
         "trust",
     ],
     &["connect", "provider", "receiver", "secrets", "store", "telemetry", "trust_files", "whole_file"],
-    &["alerting", "approval", "baseline", "cycle", "daemon", "delivery", "status"],
+    &["alerting", "approval", "baseline", "cycle", "daemon", "delivery", "diagnosis", "evidence", "status"],
     &["cli", "demo", "logging", "monitoring", "simulator"],
 ];
 
@@ -85,6 +85,7 @@ const NEIGHBOURS: &[(&str, &str, &str)] = &[
     ("approval", "baseline", "a proposal is compared with the baseline before, and an import verifies what it wrote"),
     ("cycle", "alerting", "what a cycle found is told"),
     ("cycle", "baseline", "what was read is evaluated against the baseline"),
+    ("evidence", "baseline", "the newest baseline is verified as before every comparison"),
     ("daemon", "status", "systemd and the heartbeat hear how each instance stands"),
     ("daemon", "alerting", "digests, clock jumps and instances that are not read are told"),
     ("daemon", "cycle", "starts it"),

@@ -28,13 +28,13 @@ use crate::trust::{Approved, EventTimes, SignedStatement, accept, chain};
 /// A baseline that was accepted.
 #[derive(Debug)]
 pub struct Imported {
-    /// Of which instance.
+    /// The instance.
     pub instance: InstanceId,
     /// The baseline.
     pub baseline: BaselineSummary,
-    /// Drifts it ended.
+    /// The number of drifts that it ended.
     pub closed: usize,
-    /// Drifts that stay open.
+    /// The number of drifts that stay open.
     pub open: usize,
 }
 

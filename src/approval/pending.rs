@@ -37,7 +37,7 @@ pub struct Pending<'a> {
     /// Every difference. From [`Pending::load_to_approve`] also every object that cannot be used and that nobody approved as
     /// not watched, and everything that may be missing because of it.
     pub changes: Vec<Change>,
-    /// The drift of each difference, where one is open.
+    /// The open drift of each difference, if there is one.
     ids: Vec<Option<DriftId>>,
     /// Every statement of the instance.
     statements: Vec<SignedStatement>,
@@ -46,7 +46,7 @@ pub struct Pending<'a> {
 }
 
 impl<'a> Pending<'a> {
-    /// Reads both from the store and compares them.
+    /// Loads the newest snapshot and the newest baseline, and compares them.
     pub fn load(
         tx: &Transaction<'_>,
         instance: &InstanceId,

@@ -21,7 +21,7 @@ const TYPE: &str = "authdrift/proposal/v1";
 /// A proposal holds every document once, and all of an instance that is read have 20 MiB at most.
 const LARGEST: u64 = 32 << 20;
 
-/// What its values may take in memory.
+/// The memory that its values may take.
 const MEMORY: usize = 64 << 20;
 
 /// The largest proposal whose lines are broken for people.
@@ -33,7 +33,7 @@ const LARGEST_PRETTY: usize = 4 << 20;
 pub struct Proposal {
     #[serde(rename = "type")]
     kind: String,
-    /// What is signed.
+    /// The signed part.
     pub subject: Subject,
     /// What was signed before: the subject that `subject.previous` names. With its documents it shows what would change.
     /// Left out if there is none, or if not enough people approved it: then all of it is to be approved.
@@ -134,7 +134,7 @@ impl Proposal {
         FindingSet::new(catalogue, context, changes).into_vec()
     }
 
-    /// The value of every section that `subject` names one of.
+    /// The sections of `subject` that have a value, with the value.
     fn values<'a>(&'a self, subject: &'a Subject) -> impl Iterator<Item = (&'a str, &'a Value)> {
         subject.sections.iter().filter_map(|(section, mark)| {
             let value = self.documents.get(mark.digest.as_ref()?)?;

@@ -16,7 +16,7 @@ use crate::snapshot::{Manifest, Reading, digest_of};
 use crate::store::{StoreError, Transaction, events};
 use crate::trust::statement::{Expiry, Subject};
 
-/// What somebody asks to approve.
+/// A request to approve differences.
 #[derive(Debug)]
 pub struct ApprovalRequest {
     /// Which differences.

@@ -18,7 +18,7 @@ pub enum ApprovalScope {
     Chosen(BTreeSet<usize>, BTreeSet<String>),
 }
 
-/// What the command line names to approve it.
+/// A difference that the command line names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ChangeSelector {
     /// Every difference at or under the path; a whole section that the baseline does not hold.

@@ -14,19 +14,19 @@ use crate::model::display_safe;
 use crate::trust::statement::{Approval, NAMESPACE, Statement};
 use crate::trust::{AllowedSigners, PublicKey};
 
-/// A key, and whose it is.
+/// A key and its principal.
 #[derive(Debug, Clone)]
 pub struct SigningKey {
     /// Private key, or public key whose private half is in the agent.
     pub key: PathBuf,
-    /// In whose name.
+    /// The principal that it signs for.
     pub principal: String,
     /// The file that `key` names, if it was only made to name a key of the agent; removed on drop.
     lent: Option<Arc<tempfile::TempPath>>,
 }
 
 impl SigningKey {
-    /// Finds out in whose name a key signs. Without a list of signers `named` has to say it; with one, it has to be right.
+    /// Finds the principal of a key. Without a list of signers `named` has to say it; with one, it has to be right.
     pub fn of_key(key: &Path, signers: Option<&AllowedSigners>, named: Option<&str>) -> Result<Self, ApprovalError> {
         let public = public_key(key)?;
         let principal = match (signers, named) {
@@ -41,12 +41,9 @@ impl SigningKey {
     pub fn find(signers: &AllowedSigners, named: Option<&str>) -> Result<Self, ApprovalError> {
         let mut looked_at = Vec::new();
         let mut found: Vec<(PublicKey, Self)> = Vec::new();
-        let folder = std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".ssh"));
-        let mut files = 0;
-        let entries = folder.as_ref().and_then(|folder| fs::read_dir(folder).ok()).into_iter().flatten().flatten();
-        for path in entries.map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|end| end == "pub")) {
-            files += 1;
-            let (Ok(public), Ok(signer)) = (public_key(&path), Self::of_key(&path, Some(signers), named)) else {
+        let (folder, files) = public_key_files();
+        for path in &files {
+            let (Ok(public), Ok(signer)) = (public_key(path), Self::of_key(path, Some(signers), named)) else {
                 continue;
             };
             if !found.iter().any(|(known, _)| *known == public) {
@@ -55,8 +52,7 @@ impl SigningKey {
                 found.push((public, if private.exists() { Self { key: private, ..signer } } else { signer }));
             }
         }
-        let folder = folder.map_or_else(|| "~/.ssh".to_owned(), |folder| folder.display().to_string());
-        looked_at.push(format!("{files} public keys in {folder}"));
+        looked_at.push(format!("{} public keys in {folder}", files.len()));
         match keys_of_agent() {
             Ok(keys) => {
                 looked_at.push(format!("{} keys of the SSH agent", keys.len()));
@@ -94,6 +90,15 @@ impl SigningKey {
             None => self.key.display().to_string(),
         }
     }
+}
+
+/// The name of `~/.ssh`, and the files of public keys in it.
+pub fn public_key_files() -> (String, Vec<PathBuf>) {
+    let Some(home) = std::env::var_os("HOME") else { return ("~/.ssh".to_owned(), Vec::new()) };
+    let folder = PathBuf::from(home).join(".ssh");
+    let entries = fs::read_dir(&folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    let files = entries.filter(|path| path.extension().is_some_and(|end| end == "pub")).collect();
+    (folder.display().to_string(), files)
 }
 
 /// The public halves of the keys in the SSH agent, or why there is none to ask.

@@ -26,7 +26,7 @@ pub struct SignedLog {
     path: PathBuf,
 }
 
-/// What was signed last of one instance and resource.
+/// The newest signature for one instance and resource.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct LastSigned {
@@ -50,9 +50,9 @@ pub enum Behind {
     /// An older baseline.
     #[error("this machine has signed baseline {signed}, and this is baseline {found}")]
     Older {
-        /// The newest that was signed.
+        /// The newest signed sequence.
         signed: u64,
-        /// What is to be signed.
+        /// The sequence to sign.
         found: u64,
     },
     /// Another baseline in the same place.
@@ -61,14 +61,14 @@ pub enum Behind {
     /// A history that is shorter, or another one of the same length.
     #[error("what this machine has signed knew {signed} events of the history, and this knows {found} or others")]
     History {
-        /// Events that were known.
+        /// The length of the signed history.
         signed: u64,
-        /// Events that are known now.
+        /// The length of the history now.
         found: u64,
     },
 }
 
-/// What the file is about to say. It is forgotten unless it is kept.
+/// The new content of the log. It is removed unless it is committed.
 #[derive(Debug)]
 pub struct PreparedRecord {
     memory: SignedLog,
@@ -77,7 +77,7 @@ pub struct PreparedRecord {
 }
 
 impl PreparedRecord {
-    /// Remembers it, on the disk before this returns.
+    /// Replaces the log, on the disk before this returns.
     pub fn commit(self) -> Result<(), ApprovalError> {
         let Self { memory, file, _lock } = self;
         file.take_place().map_err(|error| memory.failed("write", error))

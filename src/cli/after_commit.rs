@@ -18,7 +18,7 @@ pub(super) struct AfterCommit {
 }
 
 impl AfterCommit {
-    /// Begins where `recorded`, a sentence without its end, is true.
+    /// Starts after the commit. `recorded` says what is committed, as a sentence without its end.
     pub(super) fn of(recorded: impl Into<String>) -> Self {
         Self { recorded: recorded.into(), failures: Vec::new() }
     }

@@ -29,18 +29,20 @@ const STYLES: Styles = Styles::styled()
 
 const EXAMPLES: &str = "\
 Examples:
-  authdrift demo                         the whole story, without an account
+  authdrift demo                         play a story, without an account
   authdrift init                         write a configuration
   authdrift doctor                       check the whole set-up
   authdrift check                        read everything now and compare
-  authdrift approve prod --reason CHG-7  make what was read the new baseline
+  authdrift approve prod --reason CHG-7  make the newest snapshot the baseline
   authdrift show drf_0198…               explain one drift
-  authdrift sections                     what can be read, and what is
+  authdrift sections                     list what can be read
   authdrift run                          watch on schedule, as the service does
 
 Exit codes: 0 in sync, 10 drift, 11 blind, 12 untrusted baseline, 13 no baseline yet, 2 usage, \
 69 nothing readable, 70 internal, 74 file, database or receiver, 75 already running, 77 credentials, \
 78 configuration, 130 stopped with Ctrl-C";
+
+const GLOBAL: &str = "Global options";
 
 /// Watches the security settings of Clerk and Auth0 and reports every drift from a signed baseline.
 #[derive(Debug, Parser)]
@@ -50,18 +52,19 @@ Exit codes: 0 in sync, 10 drift, 11 blind, 12 untrusted baseline, 13 no baseline
     styles = STYLES,
     help_template = help_template(),
     after_help = EXAMPLES,
-    max_term_width = 100
+    max_term_width = 80
 )]
 pub struct Arguments {
     /// The configuration file [default: $AUTHDRIFT_CONFIG; else the first of ./config.toml,
     /// $CONFIGURATION_DIRECTORY/config.toml, /etc/authdrift/config.toml, ~/.config/authdrift/config.toml]
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, value_name = "FILE", help_heading = GLOBAL)]
     pub(crate) config: Option<PathBuf>,
-    /// When to use colour
-    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    /// When to use colour: auto, always or never
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto", help_heading = GLOBAL)]
+    #[arg(hide_possible_values = true)]
     pub color: ColorWhen,
     /// Log more to standard error; twice for everything
-    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    #[arg(short, long, global = true, action = clap::ArgAction::Count, help_heading = GLOBAL)]
     pub verbose: u8,
     /// What to do
     #[command(subcommand)]
@@ -69,15 +72,10 @@ pub struct Arguments {
 }
 
 impl Arguments {
-    /// Whether the command may ask questions on a terminal.
-    pub fn asks(&self) -> bool {
-        self.command.asks()
-    }
-
-    /// How the daemon writes its log, if it is what runs.
+    /// The log format, if the command is the daemon.
     pub fn daemon_log(&self) -> Option<Format> {
         match &self.command {
-            Command::Service(ServiceCommand::Run(options)) => Some(options.log_format()),
+            Command::Service(ServiceCommand::Run(options)) => Some(options.log_format),
             _ => None,
         }
     }
@@ -200,12 +198,12 @@ mod tests {
             let shown = command.render_long_help().to_string();
             // clap never breaks the line that says how it is used.
             let mut lines = shown.lines().filter(|line| !line.starts_with("Usage: "));
-            assert_eq!(lines.find(|line| line.chars().count() > 100), None, "`{name} --help`");
+            assert_eq!(lines.find(|line| line.chars().count() > 80), None, "`{name} --help`");
             // clap breaks lines. A text with its own line breaks would be broken twice.
             let (mut is_text, mut is_torn) = (false, false);
             for line in after_help(&command).lines() {
                 let is_example = line.starts_with(' ');
-                assert!(!is_example || line.chars().count() <= 84, "an example of `{name}` is too long: {line}");
+                assert!(!is_example || line.chars().count() <= 80, "an example of `{name}` is too long: {line}");
                 is_torn |= is_text && !is_example && !line.is_empty();
                 is_text = !is_example && !line.is_empty();
             }

@@ -8,31 +8,17 @@ use crate::exit::Exit;
 
 /// A command with its options, or a group of commands.
 pub(crate) trait RunCommand {
-    /// Whether it may ask questions on a terminal.
-    fn asks(&self) -> bool {
-        false
-    }
-
     /// Runs it on the configuration in `config`, or on the first that is found, and writes the result to `out`.
     async fn run(&self, config: Option<&Path>, out: &mut dyn Write) -> Result<Exit, CliError>;
 }
 
 /// A command that needs a configuration.
 pub(crate) trait ConfiguredCommand {
-    /// Whether it may ask questions on a terminal.
-    fn asks(&self) -> bool {
-        false
-    }
-
     /// Runs it and writes the result to `out`.
     async fn run_with(&self, context: &Context, out: &mut dyn Write) -> Result<Exit, CliError>;
 }
 
 impl<T: ConfiguredCommand> RunCommand for T {
-    fn asks(&self) -> bool {
-        ConfiguredCommand::asks(self)
-    }
-
     async fn run(&self, config: Option<&Path>, out: &mut dyn Write) -> Result<Exit, CliError> {
         self.run_with(&Context::load(config)?, out).await
     }
@@ -48,12 +34,6 @@ macro_rules! command_group {
         }
 
         impl $crate::cli::command::RunCommand for $Group {
-            fn asks(&self) -> bool {
-                match self {
-                    $(Self::$Command(command) => $crate::cli::RunCommand::asks(command),)+
-                }
-            }
-
             async fn run(
                 &self,
                 config: Option<&std::path::Path>,

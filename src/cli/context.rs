@@ -61,13 +61,13 @@ impl Catalogues {
     }
 }
 
-/// What most commands begin with.
+/// The configuration and what else a command needs.
 pub struct Context {
     /// The configuration.
     pub config: Arc<Config>,
-    /// Where it came from.
+    /// The file of the configuration.
     pub file: PathBuf,
-    /// What settings mean.
+    /// The catalogues of both vendors.
     pub catalogues: Catalogues,
     /// The time.
     pub clock: Arc<dyn Clock>,
@@ -84,7 +84,7 @@ impl Context {
         Self::of_text(found, &text).map_err(|error| if is_found_here { error.with_help(FOUND_HERE) } else { error })
     }
 
-    /// Makes sense of `text`, which is in `file`.
+    /// Parses `text`, the content of `file`.
     pub fn of_text(file: PathBuf, text: &str) -> Result<Self, CliError> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let config = with_sources(&file, text, clock.now(), config::parse);
@@ -152,7 +152,14 @@ impl Context {
         names.iter().map(|name| Ok(self.config.instance(name)?)).collect()
     }
 
-    /// What can be approved of an instance.
+    /// The error of a command that needs a baseline: there is nothing to `do_what`.
+    pub(super) fn no_baseline(&self, id: &InstanceId, do_what: &str) -> CliError {
+        let message = format!("{id} has no baseline yet, so there is nothing to {do_what}");
+        let help = format!("`{}` makes it of the newest snapshot", self.config.approval.command_for_all(id));
+        CliError::new(Exit::NoBaseline, message).with_help(help)
+    }
+
+    /// Loads what can be approved of an instance.
     pub fn pending_to_approve<'a>(
         &'a self,
         tx: &Transaction<'_>,
@@ -162,7 +169,7 @@ impl Context {
         Pending::load_to_approve(tx, id, trust, self.catalogues.of(id.provider), self.clock.now())
     }
 
-    /// Prepares to watch `instance`.
+    /// The monitor of an instance.
     pub fn watch(&self, instance: &Instance, store: &Store) -> Result<Monitor, CliError> {
         let catalogue = Arc::clone(self.catalogues.of(instance.id.provider));
         let clock = Arc::clone(&self.clock);
@@ -171,7 +178,7 @@ impl Context {
     }
 }
 
-/// Makes sure that what the environment says of a proxy can be used, where it decides. A secret is read when it is needed.
+/// Checks the proxy of the environment, if it counts. A secret is read when it is needed.
 fn proxy_of_environment(config: &Config) -> Result<(), CliError> {
     if config.proxy != config::Proxy::Environment {
         return Ok(());
@@ -182,7 +189,7 @@ fn proxy_of_environment(config: &Config) -> Result<(), CliError> {
     })
 }
 
-/// Hands `read` the text of `file` with what else it is made from.
+/// Calls `read` with the sources of a configuration.
 fn with_sources<T>(file: &Path, text: &str, now: DateTime<Utc>, read: impl Fn(&Sources<'_>) -> T) -> T {
     let absolute = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
     read(&Sources {
@@ -245,14 +252,12 @@ fn own_file(path: &Path) -> Result<(), CliError> {
     Err(CliError::new(Exit::Configuration, message).with_help("if you trust it, name it: --config config.toml"))
 }
 
-/// Names the configuration file where `--config` does not.
 const VARIABLE: &str = "AUTHDRIFT_CONFIG";
 
-/// What to do where there is no configuration.
 const NEW_CONFIG: &str = "`authdrift init` writes one, --config FILE or AUTHDRIFT_CONFIG names another place, and \
                           `authdrift demo` needs none";
 
-/// What to do where the configuration of the current folder is wrong, and may be another program's.
+/// The hint if the file of the current folder is wrong: it may be another program's.
 const FOUND_HERE: &str = "this file was found in the current folder; --config FILE or AUTHDRIFT_CONFIG names another";
 
 /// The text of the configuration file.
@@ -273,7 +278,7 @@ fn unreadable(file: &Path, error: &io::Error) -> CliError {
     })
 }
 
-/// Where the configuration is looked for when none is named, in this order.
+/// The places where a configuration is searched, in this order.
 fn usual_places() -> Vec<PathBuf> {
     let folders = [configuration_directory(), Some(PathBuf::from(SYSTEM_FOLDER)), own_folder()];
     let others = folders.into_iter().flatten().map(|folder| folder.join("config.toml"));
@@ -291,14 +296,13 @@ fn current_place() -> Option<PathBuf> {
     Some(std::env::current_dir().ok()?.join("config.toml"))
 }
 
-/// Where the database is unless the configuration says otherwise: the one of a service before a user's own.
+/// The default places of the database: that of a service before a user's own.
 pub(super) fn usual_stores() -> Vec<PathBuf> {
     let service = first_of_list("STATE_DIRECTORY").map(|folder| folder.join("authdrift.db"));
     let own = xdg("XDG_STATE_HOME", ".local/state").map(|folder| folder.join("authdrift/authdrift.db"));
     service.into_iter().chain(own).collect()
 }
 
-/// Where a service has its configuration.
 pub(super) const SYSTEM_FOLDER: &str = "/etc/authdrift";
 
 /// The folder that systemd gives to a unit for its configuration.
@@ -306,12 +310,11 @@ pub(super) fn configuration_directory() -> Option<PathBuf> {
     first_of_list("CONFIGURATION_DIRECTORY")
 }
 
-/// Where a user has a configuration of their own.
 pub(super) fn own_folder() -> Option<PathBuf> {
     Some(xdg("XDG_CONFIG_HOME", ".config")?.join("authdrift"))
 }
 
-/// The first entry of a list systemd gives; a unit can have several directories of a kind.
+/// The first entry of a list from systemd: a unit can have several directories of a kind.
 fn first_of_list(variable: &str) -> Option<PathBuf> {
     let list = std::env::var(variable).ok()?;
     list.split(':').next().filter(|first| !first.is_empty()).map(PathBuf::from)

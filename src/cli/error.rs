@@ -4,9 +4,11 @@ use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 
 use super::did_you_mean;
+use super::output::whole_words;
 use crate::approval::ApprovalError;
 use crate::config::NoInstance;
 use crate::daemon::DaemonError;
+use crate::evidence::ExportError;
 use crate::exit::Exit;
 use crate::model::display_safe;
 use crate::monitoring::CannotListen;
@@ -18,7 +20,7 @@ use crate::trust_files::BadTrustFile;
 /// An error of a command: the text for people and the exit code.
 #[derive(Debug)]
 pub struct CliError {
-    /// The answer to the shell.
+    /// The exit code.
     pub exit: Exit,
     /// The stable name of the reason, with a heading in `docs/errors.md`.
     pub code: &'static str,
@@ -26,7 +28,7 @@ pub struct CliError {
     pub message: String,
     /// The next command to run or the key to change.
     pub help: Option<String>,
-    /// What the command was for is done and recorded; something after that failed.
+    /// The result is recorded, and something after that failed.
     pub is_warning: bool,
 }
 
@@ -93,12 +95,8 @@ fn wrapped(text: &str, start: &str) -> String {
     if text.contains('\n') || !io::stderr().is_terminal() {
         return text.to_owned();
     }
-    // Paths and commands stay whole.
-    let options = textwrap::Options::new(textwrap::termwidth())
-        .initial_indent(start)
-        .break_words(false)
-        .word_splitter(textwrap::WordSplitter::NoHyphenation)
-        .word_separator(textwrap::WordSeparator::AsciiSpace);
+    let options =
+        whole_words(textwrap::termwidth()).initial_indent(start).word_separator(textwrap::WordSeparator::AsciiSpace);
     let lines = textwrap::fill(text, options);
     lines.strip_prefix(start).unwrap_or(&lines).to_owned()
 }
@@ -156,7 +154,7 @@ impl From<io::Error> for CliError {
 
 impl From<serde_json::Error> for CliError {
     fn from(error: serde_json::Error) -> Self {
-        Self::new(Exit::Internal, format!("cannot write the result as JSON: {error}"))
+        Self::new(Exit::Internal, format!("cannot read or write JSON: {error}"))
     }
 }
 
@@ -181,6 +179,15 @@ impl From<BadTrustFile> for CliError {
     }
 }
 
+impl From<ExportError> for CliError {
+    fn from(error: ExportError) -> Self {
+        match error {
+            ExportError::Write { .. } => Self::new(Exit::Io, error).with_help("name a folder that does not exist yet"),
+            ExportError::TrustFile { .. } => Self::new(Exit::Configuration, error),
+        }
+    }
+}
+
 impl From<BadReceiver> for CliError {
     fn from(error: BadReceiver) -> Self {
         Self::new(Exit::Configuration, error).with_code("bad-receiver")
@@ -190,24 +197,13 @@ impl From<BadReceiver> for CliError {
 impl From<ApprovalError> for CliError {
     fn from(error: ApprovalError) -> Self {
         let exit = match &error {
-            ApprovalError::Store(_)
-            | ApprovalError::File { .. }
-            | ApprovalError::NotAProposal { .. }
-            | ApprovalError::NoMemory => Exit::Io,
+            ApprovalError::File { .. } | ApprovalError::NotAProposal { .. } | ApprovalError::NoMemory => Exit::Io,
             ApprovalError::Untrusted(_)
             | ApprovalError::BadBase { .. }
             | ApprovalError::NoPrevious { .. }
             | ApprovalError::Loses(_)
             | ApprovalError::Behind { .. }
             | ApprovalError::Altered => Exit::Untrusted,
-            ApprovalError::TrustFile(_) => Exit::Configuration,
-            ApprovalError::Nothing { .. }
-            | ApprovalError::Already { .. }
-            | ApprovalError::Whole { .. }
-            | ApprovalError::NoSuchPath(_)
-            | ApprovalError::NotForATime(_)
-            | ApprovalError::Unsigned(_)
-            | ApprovalError::Mixed(_) => Exit::Usage,
             ApprovalError::NoSnapshot(_) | ApprovalError::NoResource(_) => Exit::Unavailable,
             ApprovalError::NoKey(_)
             | ApprovalError::ManyKeys(_)
@@ -216,21 +212,17 @@ impl From<ApprovalError> for CliError {
             | ApprovalError::ManyPrincipals(_)
             | ApprovalError::NotThatPrincipal { .. }
             | ApprovalError::Sign(_) => Exit::Credentials,
-            ApprovalError::Statement(_) => Exit::Usage,
+            _ => Exit::Usage,
         };
         let code = error.code();
-        let help = match &error {
-            ApprovalError::Store(error) => help_with(error),
-            ApprovalError::NoPrevious { .. } => Some(
+        match error {
+            ApprovalError::Store(error) => error.into(),
+            ApprovalError::TrustFile(error) => error.into(),
+            error @ ApprovalError::NoPrevious { .. } => Self::new(exit, error).with_code(code).with_help(
                 "propose again. If the baseline before cannot be compared with today (too few approvers, another \
                  instance), --without-previous shows everything instead",
             ),
-            _ => None,
-        };
-        let error = Self::new(exit, error).with_code(code);
-        match help {
-            Some(help) => error.with_help(help),
-            None => error,
+            error => Self::new(exit, error).with_code(code),
         }
     }
 }
@@ -239,24 +231,17 @@ impl From<DaemonError> for CliError {
     fn from(error: DaemonError) -> Self {
         let exit = match &error {
             DaemonError::AlreadyRunning(_) => Exit::AlreadyRunning,
-            DaemonError::Receiver(_) => Exit::Configuration,
-            DaemonError::Store(StoreError::Newer { .. }) => Exit::Configuration,
             DaemonError::Read(_) | DaemonError::Scheduler(_) => Exit::Internal,
-            DaemonError::Store(_) | DaemonError::Io { .. } => Exit::Io,
+            DaemonError::Receiver(_) | DaemonError::Store(_) | DaemonError::Io { .. } => Exit::Io,
         };
-        let code = match &error {
-            DaemonError::Store(error) => error.code(),
-            DaemonError::Receiver(_) => "bad-receiver",
-            _ => exit.code(),
-        };
-        let help = match &error {
-            DaemonError::Store(error) => help_with(error).map(str::to_owned),
-            DaemonError::Io { source, .. } if source.kind() == io::ErrorKind::ReadOnlyFilesystem => {
-                Some(READ_ONLY.to_owned())
+        match error {
+            DaemonError::Store(error) => error.into(),
+            DaemonError::Receiver(error) => error.into(),
+            DaemonError::Io { ref source, .. } if source.kind() == io::ErrorKind::ReadOnlyFilesystem => {
+                Self::new(exit, error).with_help(READ_ONLY)
             }
-            _ => None,
-        };
-        Self { help, ..Self::new(exit, error).with_code(code) }
+            error => Self::new(exit, error),
+        }
     }
 }
 

@@ -2,15 +2,15 @@
 
 use chrono::{DateTime, Duration, NaiveDate, NaiveTime, SubsecRound, Utc};
 use clap::Args;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 
 use super::{CliError, current_user};
 use crate::exit::Exit;
 use crate::model::display_safe;
 
-/// The name that the history records.
 #[derive(Debug, Args)]
 pub(crate) struct Actor {
-    /// In whose name [default: the user and the machine]
+    /// Who does this, for the history [default: USER@HOST]
     #[arg(long = "as", value_name = "NAME")]
     name: Option<String>,
 }
@@ -25,7 +25,7 @@ impl Actor {
 pub(super) fn reason<'a>(text: &'a str, what: &str) -> Result<&'a str, CliError> {
     let reason = text.trim();
     if reason.is_empty() {
-        return Err(CliError::new(Exit::Usage, format!("{what} needs a reason: say why with --reason")));
+        return Err(CliError::new(Exit::Usage, format!("{what} needs a reason: give it with --reason")));
     }
     Ok(reason)
 }
@@ -48,6 +48,16 @@ pub(super) fn until(text: Option<&str>, now: DateTime<Utc>) -> Result<Option<Dat
         return Err(bad("is more than 400 days away"));
     }
     Ok(Some(end))
+}
+
+/// A parser for one of the words that `name_of` gives to `values`.
+pub(super) fn word<T>(values: &'static [T], name_of: fn(T) -> &'static str) -> impl TypedValueParser<Value = T>
+where
+    T: Copy + Send + Sync + 'static,
+{
+    PossibleValuesParser::new(values.iter().map(|value| name_of(*value))).try_map(move |word| {
+        values.iter().copied().find(|value| name_of(*value) == word).ok_or("is not a word that is known here")
+    })
 }
 
 #[cfg(test)]

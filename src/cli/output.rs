@@ -7,21 +7,29 @@ use anstyle::{AnsiColor, Style};
 use chrono::{DateTime, Utc};
 use comfy_table::{ContentArrangement, Table, presets};
 use serde::Serialize;
+use serde_json::Value;
 use textwrap::WordSplitter;
 use textwrap::core::display_width;
 
-use super::CliError;
-pub use crate::model::counted as count;
+use crate::classify::Finding;
+use crate::message::values;
 use crate::model::{Severity, Verdict, json_safe};
 
 /// Writes a value as JSON that a terminal can show, and a line break.
-pub fn write_json(out: &mut dyn Write, value: &impl Serialize) -> Result<(), CliError> {
-    writeln!(out, "{}", json_safe(&serde_json::to_string_pretty(value)?))?;
-    Ok(())
+pub(crate) fn write_json(out: &mut dyn Write, value: &impl Serialize) -> io::Result<()> {
+    writeln!(out, "{}", json_safe(&serde_json::to_string_pretty(value)?))
+}
+
+/// The object `value` with the fields of the object `more`.
+pub(crate) fn merged(mut value: Value, more: Value) -> Value {
+    if let (Value::Object(fields), Value::Object(more)) = (&mut value, more) {
+        fields.extend(more);
+    }
+    value
 }
 
 /// Rows in aligned columns, each row in one style.
-pub struct Columns {
+pub(crate) struct Columns {
     rows: Vec<(Style, Vec<String>)>,
     indent: usize,
     width: Option<usize>,
@@ -29,28 +37,26 @@ pub struct Columns {
 
 impl Columns {
     /// No rows yet, each line to begin with `indent` spaces.
-    pub fn new(indent: usize) -> Self {
+    pub(crate) fn new(indent: usize) -> Self {
         Self { rows: Vec::new(), indent, width: None }
     }
 
     /// The same, with what is last in a row wrapped so that lines have at most `width` characters.
-    pub fn within(mut self, width: Option<usize>) -> Self {
+    pub(crate) fn within(mut self, width: Option<usize>) -> Self {
         self.width = width;
         self
     }
 
     /// Adds a row; its first cell is shown in `style`. A cell can have several lines.
-    pub fn row(&mut self, style: Style, cells: impl IntoIterator<Item = impl Into<String>>) {
+    pub(crate) fn row(&mut self, style: Style, cells: impl IntoIterator<Item = impl Into<String>>) {
         self.rows.push((style, cells.into_iter().map(Into::into).collect()));
     }
 
-    /// Whether there is no row.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.rows.is_empty()
     }
 
-    /// Writes the rows.
-    pub fn write(&self, out: &mut dyn Write) -> io::Result<()> {
+    pub(crate) fn write(&self, out: &mut dyn Write) -> io::Result<()> {
         let rows = self.wrapped();
         let mut table = Table::new();
         table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
@@ -74,7 +80,6 @@ impl Columns {
         Ok(())
     }
 
-    /// The cells as they are printed.
     fn wrapped(&self) -> Vec<Vec<String>> {
         let mut rows: Vec<Vec<String>> = self.rows.iter().map(|(_, cells)| cells.clone()).collect();
         let Some(width) = self.width else { return rows };
@@ -84,35 +89,33 @@ impl Columns {
             cells.map(|cell| display_width(cell)).max().unwrap_or_default() + usize::from(GAP)
         };
         let left = width.saturating_sub(self.indent + (0..last).map(width_of).sum::<usize>()).max(NARROWEST);
-        // A path that is broken cannot be copied.
-        let options = textwrap::Options::new(left).break_words(false).word_splitter(WordSplitter::NoHyphenation);
         for cell in rows.iter_mut().filter_map(|cells| cells.get_mut(last)) {
-            *cell = textwrap::fill(cell, &options);
+            *cell = textwrap::fill(cell, whole_words(left));
         }
         rows
     }
 }
 
-/// Spaces between columns.
 const GAP: u16 = 2;
 
-/// Characters a column keeps, however narrow the terminal is.
+/// The smallest width of the last column.
 const NARROWEST: usize = 30;
 
 /// How many characters fit on a line of the terminal. None when a program reads: it gets whole lines.
-pub fn terminal_width() -> Option<usize> {
+pub(crate) fn terminal_width() -> Option<usize> {
     io::stdout().is_terminal().then(textwrap::termwidth)
 }
 
-/// No colour.
-pub const PLAIN: Style = Style::new();
-/// For what is of less interest.
-pub const DIM: Style = Style::new().dimmed();
-/// For headings.
-pub const BOLD: Style = Style::new().bold();
+/// Wraps between words only: a path that is broken cannot be copied.
+pub(crate) fn whole_words<'a>(width: usize) -> textwrap::Options<'a> {
+    textwrap::Options::new(width).break_words(false).word_splitter(WordSplitter::NoHyphenation)
+}
 
-/// The style of a verdict.
-pub fn verdict_style(verdict: Verdict) -> Style {
+pub(crate) const PLAIN: Style = Style::new();
+pub(crate) const DIM: Style = Style::new().dimmed();
+pub(crate) const BOLD: Style = Style::new().bold();
+
+pub(crate) fn verdict_style(verdict: Verdict) -> Style {
     let color = match verdict {
         Verdict::InSync => AnsiColor::Green,
         Verdict::Drift | Verdict::Untrusted => AnsiColor::Red,
@@ -121,8 +124,7 @@ pub fn verdict_style(verdict: Verdict) -> Style {
     Style::new().bold().fg_color(Some(color.into()))
 }
 
-/// A verdict for people.
-pub fn verdict_words(verdict: Verdict) -> &'static str {
+pub(crate) fn verdict_words(verdict: Verdict) -> &'static str {
     match verdict {
         Verdict::InSync => "in sync",
         Verdict::Drift => "DRIFT",
@@ -133,8 +135,7 @@ pub fn verdict_words(verdict: Verdict) -> &'static str {
     }
 }
 
-/// The style of a severity.
-pub fn severity_style(severity: Severity) -> Style {
+pub(crate) fn severity_style(severity: Severity) -> Style {
     let style = Style::new();
     match severity {
         Severity::Critical => style.bold().fg_color(Some(AnsiColor::Red.into())),
@@ -145,18 +146,24 @@ pub fn severity_style(severity: Severity) -> Style {
 }
 
 /// A day, for people: `4 May`, with the year when it is not this one.
-pub fn day(at: DateTime<Utc>, now: DateTime<Utc>) -> String {
+pub(crate) fn day(at: DateTime<Utc>, now: DateTime<Utc>) -> String {
     let pattern = if at.format("%Y").to_string() == now.format("%Y").to_string() { "%-d %b" } else { "%-d %b %Y" };
     at.format(pattern).to_string()
 }
 
 /// A time, for people: only the clock when it is today.
-pub fn time(at: DateTime<Utc>, now: DateTime<Utc>) -> String {
+pub(crate) fn time(at: DateTime<Utc>, now: DateTime<Utc>) -> String {
     if at.date_naive() == now.date_naive() {
         at.format("%H:%M:%S").to_string()
     } else {
         format!("{} {}", day(at, now), at.format("%H:%M"))
     }
+}
+
+/// The values before and after, as people read them.
+pub(crate) fn change_words(finding: &Finding) -> String {
+    let change = &finding.change;
+    values::change(change.kind, &change.before, &change.after, finding.meaning.unit)
 }
 
 #[cfg(test)]

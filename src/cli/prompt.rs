@@ -6,12 +6,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use dialoguer::console::{Term, truncate_str};
 use dialoguer::{Confirm, Input, MultiSelect, Select};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::task::JoinHandle;
+use tokio::sync::Notify;
 
 use super::CliError;
 use crate::exit::Exit;
 
-/// The prefix of the reason why an answer is refused.
 const ERROR: &str = "error: ";
 
 /// Whether questions can be asked.
@@ -21,20 +20,33 @@ pub fn is_terminal() -> bool {
 
 /// Whether Ctrl-C was pressed. A question blocks the thread that would handle the signal, so it reads this flag.
 static IS_STOPPED: AtomicBool = AtomicBool::new(false);
+static STOPPED: Notify = Notify::const_new();
 
-/// Handles Ctrl-C from now on. The returned task ends when it was pressed.
-pub fn listen_for_ctrl_c() -> Result<JoinHandle<()>, CliError> {
+/// Returns when Ctrl-C was pressed at the first question or later.
+pub async fn stopped() {
+    STOPPED.notified().await;
+}
+
+/// Handles Ctrl-C from the first question on.
+fn listen_for_ctrl_c() -> Result<(), CliError> {
+    static IS_LISTENING: AtomicBool = AtomicBool::new(false);
+    if IS_LISTENING.swap(true, Ordering::SeqCst) {
+        return Ok(());
+    }
     let listening = signal(SignalKind::interrupt());
     let mut listening =
         listening.map_err(|error| CliError::new(Exit::Internal, format!("cannot listen for Ctrl-C: {error}")))?;
-    Ok(tokio::spawn(async move {
+    tokio::spawn(async move {
         listening.recv().await;
         IS_STOPPED.store(true, Ordering::SeqCst);
-    }))
+        STOPPED.notify_one();
+    });
+    Ok(())
 }
 
 /// Asks, unless Ctrl-C was pressed, and refuses the answer if it was pressed meanwhile.
 fn ask<T>(question: impl FnOnce() -> dialoguer::Result<T>) -> Result<T, CliError> {
+    listen_for_ctrl_c()?;
     let is_stopped = || IS_STOPPED.load(Ordering::SeqCst);
     if is_stopped() {
         return Err(given_up());
@@ -105,8 +117,7 @@ fn shortened(items: &[String], mark: usize) -> Vec<String> {
     items.iter().map(|item| truncate_str(item, width, "…").into_owned()).collect()
 }
 
-/// What Ctrl-C ends with.
-pub fn given_up() -> CliError {
+fn given_up() -> CliError {
     CliError::new(Exit::Interrupted, "stopped; nothing was signed or written")
 }
 

@@ -6,18 +6,19 @@ use serde_json::json;
 use super::{Alert, Entry, EntryChange, EntryStatus, Item, SectionEntry, SectionStatus, Window};
 use crate::classify::ChangeMeaning;
 use crate::diff::{Change, ChangeKind};
-use crate::model::{Category, Direction, DriftId, Pointer, Severity, State, Unit};
+use crate::model::{Category, Direction, DriftId, Pointer, Severity, State, Unit, word};
 
-/// The kind of sample.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SampleKind {
-    /// Two settings drifted.
-    Drift,
-    /// They are back.
-    Reverted,
-    /// A section cannot be read.
-    Blind,
-}
+word!(
+    /// The kind of sample.
+    SampleKind {
+        /// Two settings drifted.
+        Drift = "drift",
+        /// They are back.
+        Reverted = "reverted",
+        /// A section cannot be read.
+        Blind = "blind",
+    }
+);
 
 /// Fills `frame`, which says about what, when and from where, with a sample.
 pub fn sample(frame: Alert, kind: SampleKind) -> Alert {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use authdrift::cli::service::doctor::Check;
+use authdrift::diagnosis::Check;
 use regex::Regex;
 
 use super::{path, read};

@@ -170,7 +170,7 @@ async fn files_that_others_write_or_read_are_named_with_the_command_that_mends_t
     let ran = doctor(&sandbox, 74).await;
     let failures = found(&ran, "file", "failure");
     let [signers, key] = failures.as_slice() else { panic!("{failures:?}") };
-    says(signers, "why", "whoever writes it decides who approves");
+    says(signers, "why", "a user who can write it decides who approves");
     assert_eq!(signers["help"], format!("chmod go-w {}", sandbox.path("allowed_signers").display()));
     assert_eq!(key["help"], format!("chmod 600 {}", sandbox.path("authdrift.key").display()));
     says(&one(&ran, "secret", "warning"), "why", "mode 0644");

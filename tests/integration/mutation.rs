@@ -7,10 +7,10 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use authdrift::cli::approval::verify::{Examination, examine};
 use authdrift::cli::context::Context;
 use authdrift::clock::{Clock, SystemClock};
 use authdrift::delivery::coalesce;
+use authdrift::evidence::{Examination, examine};
 use authdrift::simulator::fault::Fault;
 use authdrift::simulator::webhook::Webhook;
 use authdrift::store::{Store, StoreError, Transaction};
@@ -112,8 +112,9 @@ impl Subject {
     }
 
     fn examine(&self, tx: &Transaction<'_>) -> Result<Examination<'_>, StoreError> {
-        let instances: Vec<_> = self.context.config.instances.iter().collect();
-        examine(tx, &self.context, &self.store, &instances, &self.trust)
+        let Context { config, catalogues, .. } = &self.context;
+        let instances = config.instances.iter().map(|instance| (instance, &**catalogues.of(instance.id.provider)));
+        examine(tx, &self.store, &instances.collect::<Vec<_>>(), &self.trust, SystemClock.now())
     }
 
     /// Makes a mutation, looks at everything, and takes it back.

@@ -26,7 +26,7 @@ impl Sandbox {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_is_looked_at_tried_again_and_given_up_and_the_history_agrees() {
     let sandbox = Sandbox::clerk_approved().await;
-    assert!(sandbox.run(&["outbox", "list"]).await.expect(0).out.contains("Nothing waits"));
+    assert!(sandbox.run(&["outbox", "list"]).await.expect(0).out.contains("No message waits"));
     sandbox.webhook.script(&[503, 503, 400]);
     sandbox.set_lifetime(3600);
     sandbox.check_one("prod", 10).await;

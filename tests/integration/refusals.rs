@@ -115,14 +115,11 @@ async fn who_may_not_approve_cannot() {
         arguments.extend(more);
         sandbox.run(&arguments).await
     };
-    approve(&["--key", &key("mallory")])
-        .await
-        .expect(77)
-        .saying(&["of nobody in the list of allowed signers", "SHA256:"]);
+    approve(&["--key", &key("mallory")]).await.expect(77).saying(&["belongs to no allowed signer", "SHA256:"]);
     approve(&["--key", &key("alice"), "--as", "bob@example.test"])
         .await
         .expect(77)
-        .saying(&["not of 'bob@example.test' but of alice@example.test"]);
+        .saying(&["does not belong to 'bob@example.test' but to alice@example.test"]);
     approve(&["--key", &key("none")]).await.expect(77).saying(&["cannot use the key", "none"]);
     approve(&[]).await.expect(77).saying(&["no key to sign with", "--key"]);
     assert_eq!(sandbox.count("SELECT count(*) FROM statements"), 0);

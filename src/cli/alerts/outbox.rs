@@ -9,13 +9,13 @@ use serde_json::{Value, json};
 use crate::cli::alerts::receivers;
 use crate::cli::command::command_group;
 use crate::cli::options::{Actor, reason};
-use crate::cli::output::{BOLD, Columns, PLAIN, count, time, write_json};
+use crate::cli::output::{BOLD, Columns, PLAIN, merged, time, write_json};
 use crate::cli::{AfterCommit, CliError, ConfiguredCommand, Context};
 use crate::clock::written;
 use crate::delivery::Delivery;
 use crate::exit::Exit;
 use crate::message::text;
-use crate::model::display_safe;
+use crate::model::{counted, display_safe};
 use crate::store::backlog::{self, QueuedMessage};
 use crate::store::{StoreError, Transaction};
 
@@ -23,9 +23,8 @@ command_group! {
     /// Show, retry or drop messages that wait or were given up
     #[command(after_help = "\
 A message waits until its receiver accepts it. It is given up when the receiver refuses it for good, \
-or after about three days. After an outage, more than three messages about one instance that were \
-never tried are sent as one message. Delivered messages are kept for 30 days, those given up for 90. \
-The history records who retried or dropped a message.
+or after about three days. Delivered messages are kept for 30 days, those given up for 90. The history \
+records who retried or dropped a message.
 
 Examples:
   authdrift outbox list
@@ -39,7 +38,7 @@ Examples:
         Show(OutboxShowOptions),
         /// Try messages again now, with all tries left
         Retry(OutboxRetryOptions),
-        /// Give a message up; it can still be shown
+        /// Give a message up; `show` still shows it
         Drop(OutboxDropOptions),
     }
 }
@@ -47,10 +46,10 @@ Examples:
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  authdrift outbox list
-  authdrift outbox list --all --json")]
+  authdrift outbox list              messages that wait or were given up
+  authdrift outbox list --all --json every message, for a program")]
 pub(crate) struct OutboxListOptions {
-    /// Also messages that were delivered, or folded into another one
+    /// Include messages that were delivered, or folded into another one
     #[arg(long)]
     all: bool,
     /// Print JSON
@@ -63,7 +62,7 @@ pub(crate) struct OutboxListOptions {
 Example:
   authdrift outbox show msg_0198…")]
 pub(crate) struct OutboxShowOptions {
-    /// The message, msg_…, of which a unique beginning is enough
+    /// The message: msg_…, or a unique beginning
     #[arg(value_name = "ID")]
     id: String,
     /// Print JSON
@@ -88,7 +87,7 @@ pub(crate) struct OutboxRetryOptions {
     /// All messages to this receiver that wait or were given up
     #[arg(long, value_name = "NAME")]
     receiver: Option<String>,
-    /// Only messages that were given up; of all receivers, unless one is named
+    /// Only messages that were given up, of all receivers or of --receiver
     #[arg(long)]
     dead: bool,
     #[command(flatten)]
@@ -100,7 +99,7 @@ pub(crate) struct OutboxRetryOptions {
 Example:
   authdrift outbox drop msg_0198… --reason \"the ticket is closed\"")]
 pub(crate) struct OutboxDropOptions {
-    /// The message, msg_…, of which a unique beginning is enough
+    /// The message: msg_…, or a unique beginning
     #[arg(value_name = "ID")]
     id: String,
     /// Why
@@ -120,7 +119,7 @@ impl ConfiguredCommand for OutboxListOptions {
             return Ok(Exit::Ok);
         }
         if messages.is_empty() {
-            writeln!(out, "Nothing waits, and nothing was given up.")?;
+            writeln!(out, "No message waits or was given up.")?;
             return Ok(Exit::Ok);
         }
         let mut columns = Columns::new(0);
@@ -143,13 +142,13 @@ impl ConfiguredCommand for OutboxListOptions {
         columns.write(out)?;
         let unreadable = messages.iter().filter(|kept| kept.alert.is_err()).count();
         if unreadable > 0 {
-            writeln!(out, "\nThis version of the program cannot read {}: {NEWER}.", count(unreadable, "message"))?;
+            writeln!(out, "\nThis version of the program cannot read {}: {NEWER}.", counted(unreadable, "message"))?;
         }
         Ok(Exit::Ok)
     }
 }
 
-/// What becomes of a message that cannot be read.
+/// The way out for a message that cannot be read.
 const NEWER: &str = "it is sent by the version that wrote it, or given up with `authdrift outbox drop`";
 
 fn state_words(state: &str) -> &'static str {
@@ -175,11 +174,7 @@ impl ConfiguredCommand for OutboxShowOptions {
     async fn run_with(&self, context: &Context, out: &mut dyn Write) -> Result<Exit, CliError> {
         let kept = context.store_to_read()?.read(|tx| one(tx, &self.id))?;
         if self.json {
-            let mut value = as_json(&kept);
-            if let Some(fields) = value.as_object_mut() {
-                fields.insert("alert".to_owned(), serde_json::to_value(kept.alert.as_ref().ok())?);
-            }
-            write_json(out, &value)?;
+            write_json(out, &merged(as_json(&kept), json!({ "alert": kept.alert.as_ref().ok() })))?;
             return Ok(Exit::Ok);
         }
         let now = context.clock.now();
@@ -270,13 +265,13 @@ impl ConfiguredCommand for OutboxRetryOptions {
             Ok((retried, gone))
         })?;
         for reason in &gone {
-            writeln!(out, "Left alone: {reason}")?;
+            writeln!(out, "Skipped: {reason}")?;
         }
         if retried == 0 {
             writeln!(out, "Nothing to try again.")?;
             return Ok(Exit::Ok);
         }
-        let retried = count(retried, "message");
+        let retried = counted(retried, "message");
         let mut after = AfterCommit::of(format!("{retried} will be tried again"));
         after.print(out, format_args!("{retried} will be tried again now."));
         after.deliver(&delivery, &store).await;
@@ -297,13 +292,13 @@ impl ConfiguredCommand for OutboxDropOptions {
             Ok(kept.id)
         })?;
         let mut after = AfterCommit::of(format!("{id} is given up"));
-        after.print(out, format_args!("{id} is given up. It stays to be looked at: authdrift outbox show {id}"));
+        after.print(out, format_args!("{id} is given up. To see it: authdrift outbox show {id}"));
         after.then(store.finished());
         after.end(Exit::Ok)
     }
 }
 
-/// Whether anything can be done about a message.
+/// Refuses a message that is done or being sent.
 fn check_open(kept: &QueuedMessage, now: DateTime<Utc>) -> Result<(), CliError> {
     let id = display_safe(kept.id.as_str());
     if !matches!(kept.state.as_str(), "waiting" | "dead") {
@@ -329,7 +324,7 @@ fn check_receiver(context: &Context, kept: &QueuedMessage) -> Result<(), CliErro
         .with_help(format!("give the receiver its name back, or `authdrift outbox drop {id}`")))
 }
 
-/// The message of that id, of which a unique beginning is enough.
+/// The message with this id or unique beginning.
 fn one(tx: &Transaction<'_>, id: &str) -> Result<QueuedMessage, CliError> {
     let found: Result<Vec<QueuedMessage>, StoreError> = backlog::find(tx, id);
     let mut found = found?.into_iter();

@@ -3,11 +3,12 @@
 use std::io::Write;
 
 use chrono::{DateTime, Utc};
-use clap::{Args, ValueEnum};
+use clap::Args;
 use serde_json::{Value, json};
 
 use crate::cli::command::command_group;
-use crate::cli::output::{BOLD, Columns, PLAIN, time, write_json};
+use crate::cli::options::word;
+use crate::cli::output::{BOLD, Columns, PLAIN, merged, time, write_json};
 use crate::cli::{AfterCommit, CliError, ConfiguredCommand, Context};
 use crate::clock::written;
 use crate::config::{Filter, Receiver, ReceiverKind};
@@ -44,7 +45,7 @@ Examples:
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  authdrift receivers list         with the public keys of those that have one
+  authdrift receivers list         also the public keys of webhooks
   authdrift receivers list --json  for a program")]
 pub(crate) struct ReceiversListOptions {
     /// Print JSON
@@ -55,58 +56,50 @@ pub(crate) struct ReceiversListOptions {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  authdrift receivers test security                 two settings that drifted
-  authdrift receivers test on-call --kind reverted  ends what the first began
-  authdrift receivers test siem --kind blind
+  authdrift receivers test security                 a drift of two settings
+  authdrift receivers test on-call --kind reverted  the end of that drift
+  authdrift receivers test siem --kind blind        a blind section
 
-The sample is marked as one, sent once and not recorded. Filters do not apply to it. Exit codes: 0 accepted, 74 not.")]
+The message is marked as a sample, sent once and not recorded. Filters do not apply to it.
+
+Exit codes: 0 accepted, 74 not")]
 pub(crate) struct ReceiversTestOptions {
-    /// The receiver's name in the configuration
+    /// The name of the receiver in the configuration
     #[arg(value_name = "NAME")]
     name: String,
-    /// The event that the sample reports
-    #[arg(long, value_name = "KIND", default_value = "drift")]
-    kind: Sample,
-}
-
-/// What a sample tells.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Sample {
-    /// Two settings drifted.
-    Drift,
-    /// They are back at the approved values.
-    Reverted,
-    /// A section cannot be read.
-    Blind,
-}
-
-impl From<Sample> for SampleKind {
-    fn from(sample: Sample) -> Self {
-        match sample {
-            Sample::Drift => Self::Drift,
-            Sample::Reverted => Self::Reverted,
-            Sample::Blind => Self::Blind,
-        }
-    }
+    /// The event that the sample reports: a drift, its end, or a section that cannot be read
+    #[arg(long, value_name = "KIND", default_value = "drift", value_parser = word(&SampleKind::ALL, SampleKind::as_str))]
+    kind: SampleKind,
 }
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Example:
-  authdrift receivers enable siem  what waits for it is sent at once")]
+  authdrift receivers enable siem  its waiting messages are sent at once")]
 pub(crate) struct ReceiversEnableOptions {
-    /// The receiver's name in the configuration
+    /// The name of the receiver in the configuration
     #[arg(value_name = "NAME")]
     name: String,
 }
 
-/// How one receiver stands.
 struct ReceiverLine<'a> {
     receiver: &'a Receiver,
     state: ReceiverState,
     health: ReceiverHealth,
     /// `whpk_…`, or why a secret cannot be read here.
     keys: Vec<Result<String, String>>,
+}
+
+impl ReceiverLine<'_> {
+    fn as_json(&self, now: DateTime<Utc>) -> Value {
+        let filter = &self.receiver.filter;
+        let keys: Vec<&String> = self.keys.iter().filter_map(|key| key.as_ref().ok()).collect();
+        let configured = json!({
+            "kind": self.receiver.kind.as_str(), "min_severity": filter.min_severity, "instances": filter.instances,
+            "categories": filter.categories, "public_keys": keys,
+        });
+        merged(as_json(self.receiver, &self.state, &self.health, now), configured)
+    }
 }
 
 impl ConfiguredCommand for ReceiversListOptions {
@@ -128,12 +121,12 @@ impl ConfiguredCommand for ReceiversListOptions {
         }
         let now = context.clock.now();
         if self.json {
-            let rows: Vec<Value> = lines.iter().map(|line| as_json(line, now)).collect();
+            let rows: Vec<Value> = lines.iter().map(|line| line.as_json(now)).collect();
             write_json(out, &json!({ "receivers": rows }))?;
             return Ok(Exit::Ok);
         }
         if lines.is_empty() {
-            writeln!(out, "No receiver is configured: nobody is told. config.example.toml shows every kind.")?;
+            writeln!(out, "No receiver is configured, so no alert is sent. config.example.toml shows every kind.")?;
             return Ok(Exit::Ok);
         }
         let mut columns = Columns::new(0);
@@ -165,7 +158,7 @@ impl ConfiguredCommand for ReceiversListOptions {
             if let Some((_, reason)) = &line.health.disabled {
                 writeln!(
                     out,
-                    "{name} said '{}' and gets nothing until its configuration changes or `authdrift receivers enable {name}`",
+                    "{name} answered '{}' and gets nothing until its configuration changes or `authdrift receivers enable {name}`",
                     display_safe(reason)
                 )?;
             } else if let Some(trouble) = &line.state.trouble {
@@ -183,7 +176,7 @@ impl ConfiguredCommand for ReceiversTestOptions {
             let text = format!("receiver '{}' did not take the sample: {reason}", receiver.name);
             Err(CliError::new(Exit::Io, text).with_help(help))
         };
-        let (id, attempt) = send_sample(context, receiver, self.kind.into()).await?;
+        let (id, attempt) = send_sample(context, receiver, self.kind).await?;
         match attempt {
             Attempt::Delivered(answer) => {
                 writeln!(out, "'{}' took the sample {id}: {answer}", receiver.name)?;
@@ -207,7 +200,7 @@ impl ConfiguredCommand for ReceiversTestOptions {
     }
 }
 
-/// Sends one sample to `receiver`, and answers what it was called and what came of it. Nothing is kept.
+/// Sends a sample to `receiver` and returns its id and the outcome. Nothing is recorded.
 pub(in crate::cli) async fn send_sample(
     context: &Context,
     receiver: &Receiver,
@@ -255,7 +248,7 @@ pub(in crate::cli) fn find<'a>(context: &'a Context, name: &str) -> Result<&'a R
     Err(error.with_help("`authdrift receivers list` lists them"))
 }
 
-/// What a sample says of itself: about the first instance that the receiver wants to hear of.
+/// The frame of a sample, for the first instance that the filter of the receiver has.
 fn frame(context: &Context, receiver: &Receiver, now: DateTime<Utc>) -> Result<Alert, CliError> {
     let wanted: Option<InstanceId> = match &receiver.filter.instances {
         Some(instances) => instances.first().cloned(),
@@ -286,7 +279,6 @@ fn wants(filter: &Filter) -> String {
     words.join("; ")
 }
 
-/// The health of a receiver in few words.
 pub(in crate::cli) fn state_words(health: &ReceiverHealth, now: DateTime<Utc>) -> String {
     if let Some((since, _)) = &health.disabled {
         return format!("disabled {}", time(*since, now));
@@ -300,7 +292,7 @@ pub(in crate::cli) fn state_words(health: &ReceiverHealth, now: DateTime<Utc>) -
     }
 }
 
-/// What the other side verifies with, for every key pair among the secrets.
+/// The public half of every key pair among the secrets.
 fn public_keys(kind: &ReceiverKind) -> Vec<Result<String, String>> {
     let ReceiverKind::Webhook(hook) = kind else { return Vec::new() };
     let key = |reference| {
@@ -310,41 +302,23 @@ fn public_keys(kind: &ReceiverKind) -> Vec<Result<String, String>> {
     hook.secrets.iter().filter_map(|reference| key(reference).transpose()).collect()
 }
 
-fn as_json(line: &ReceiverLine<'_>, now: DateTime<Utc>) -> Value {
-    let filter = &line.receiver.filter;
-    let keys: Vec<&String> = line.keys.iter().filter_map(|key| key.as_ref().ok()).collect();
-    let mut value = json!({
-        "receiver": line.receiver.name,
-        "kind": line.receiver.kind.as_str(),
-        "min_severity": filter.min_severity,
-        "instances": filter.instances,
-        "categories": filter.categories,
-        "waiting": line.state.waiting,
-        "failed": line.state.dead,
-        "last_delivery": line.state.last_delivery.as_ref().map(|(at, answer)| json!({
-            "at": written(*at), "answer": answer,
-        })),
-        "trouble": line.state.trouble,
-        "public_keys": keys,
-    });
-    if let Some(fields) = value.as_object_mut() {
-        fields.extend(health_json(&line.health, now));
-    }
-    value
-}
-
-/// The health of a receiver as JSON.
-pub(in crate::cli) fn health_json(health: &ReceiverHealth, now: DateTime<Utc>) -> serde_json::Map<String, Value> {
+/// The state of a receiver as JSON, as `receivers list` and `status` print it.
+pub(in crate::cli) fn as_json(
+    receiver: &Receiver,
+    state: &ReceiverState,
+    health: &ReceiverHealth,
+    now: DateTime<Utc>,
+) -> Value {
+    let last = state.last_delivery.as_ref().map(|(at, answer)| json!({ "at": written(*at), "answer": answer }));
     let disabled = health.disabled.as_ref();
-    let mut fields = serde_json::Map::new();
-    fields.insert("failures_in_a_row".to_owned(), json!(health.breaker.failures));
-    fields.insert("resting_until".to_owned(), json!(health.resting_until(now).map(written)));
-    let disabled = disabled.map(|(since, reason)| json!({ "since": written(*since), "reason": reason }));
-    fields.insert("disabled".to_owned(), json!(disabled));
-    fields
+    json!({
+        "receiver": receiver.name, "waiting": state.waiting, "failed": state.dead, "last_delivery": last,
+        "trouble": state.trouble, "failures_in_a_row": health.breaker.failures,
+        "resting_until": health.resting_until(now).map(written),
+        "disabled": disabled.map(|(since, reason)| json!({ "since": written(*since), "reason": reason })),
+    })
 }
 
-/// The health of `receiver` in `store`.
 pub(in crate::cli) fn health_of(store: &Store, receiver: &Receiver) -> Result<ReceiverHealth, StoreError> {
     match store.read(|tx| receivers::health(tx, &receiver.name, &target(receiver))) {
         // That the history does not verify stands beside every instance.

@@ -24,17 +24,17 @@ use crate::store::{Store, StoreError, silences};
 command_group! {
     /// Mute drifts for a time, or announce a change window
     #[command(after_help = "\
-A silence mutes notifications and nothing else: drifts are recorded, and `status` and `check` show them. Blind sections, \
-untrusted baselines and alerts about the watch itself are never muted. Receivers are told when a silence begins, by whom and \
-why, and at its end which drifts it muted; those that are still open are then sent.
+A silence mutes notifications only: drifts are recorded, and `status` and `check` show them. Blind sections, untrusted \
+baselines and alerts about authdrift itself are never muted. Receivers are notified when a silence begins, by whom and \
+why. At its end they are notified which drifts it muted, and drifts that are still open are sent.
 
-A change window is a silence of one instance, with --window, that also raises what nobody announced: while it is open, a \
-drift of the instance that no --match fits is sent at once, marked as not announced, and is at least high. At the end one \
-message lists the announced changes, the others, and those that are still different, with the command that approves them.
+A change window (--window) is a silence of one instance. While it is open, a drift of the instance that fits no --match is \
+at least high, and its alert says that it was not announced. At the end one message lists the announced and the other \
+changes, and what is still different, with the command that approves it.
 
 Examples:
   authdrift silence add --match '/jwt_templates/*' --until 2h --reason CHG-7
-  authdrift silence add --window prod --match '/roles/**' --until 2h --reason CHG-8
+  authdrift silence add --window prod --match /roles --until 2h --reason CHG-8
   authdrift silence list
   authdrift silence expire sil_0198…")]
     SilenceCommand {
@@ -51,7 +51,7 @@ command_group! {
     /// The older names of the commands for change windows
     #[command(after_help = "\
 Examples:
-  authdrift window open prod --match '/jwt_templates/**' --until 2h --reason CHG-7
+  authdrift window open prod --match /jwt_templates --until 2h --reason CHG-7
   authdrift window list
   authdrift window close sil_0198…")]
     WindowCommand {
@@ -68,19 +68,19 @@ Examples:
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Each --match is a path ('*' is one step, '**' any number of steps; everything below the path is included), the id of a \
-setting, or an instance. A drift is muted if it fits one of each kind that is given.
+Each --match is a path, the id of a setting, or an instance. In a path '*' is one step and '**' any number of steps; \
+everything below the path is included. A drift is muted if it fits one --match of each kind that is given.
 
 Examples:
   authdrift silence add --match '/jwt_templates/*' --until 2h --reason CHG-7
   authdrift silence add --match clerk:test --until 3d --reason \"load test\"
-  authdrift silence add --match prod --match session-lifetime --until 1d --reason x
-  authdrift silence add --window prod --match '/roles/**' --until 2h --reason CHG-8")]
+  authdrift silence add --match prod --match session-lifetime --until 1d \\
+    --reason x
+  authdrift silence add --window prod --match /roles --until 2h --reason CHG-8")]
 pub(crate) struct SilenceAddOptions {
-    /// Announce changes of this instance: drifts of it that fit no --match are sent at once, as high or above
+    /// Open a change window: other drifts of this instance are at least high
     #[arg(long, value_name = "INSTANCE")]
     window: Option<String>,
-    /// What it is about
     #[command(flatten)]
     silence: SilenceOptions,
 }
@@ -88,12 +88,11 @@ pub(crate) struct SilenceAddOptions {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Example:
-  authdrift window open prod --match '/jwt_templates/**' --until 2h --reason CHG-7")]
+  authdrift window open prod --match /jwt_templates --until 2h --reason CHG-7")]
 pub(crate) struct WindowOpenOptions {
     /// The instance
     #[arg(value_name = "INSTANCE")]
     instance: String,
-    /// What was announced
     #[command(flatten)]
     silence: SilenceOptions,
 }
@@ -101,13 +100,13 @@ pub(crate) struct WindowOpenOptions {
 /// Which drifts are muted, until when and why.
 #[derive(Debug, Args)]
 struct SilenceOptions {
-    /// A path, a setting or an instance; may be given several times
+    /// A path, a setting or an instance; can be repeated
     #[arg(long = "match", value_name = "PATH|SETTING|INSTANCE", required = true)]
     matchers: Vec<String>,
-    /// A date, a time (2027-01-31T12:00:00Z) or a duration (2h), at most 7 days
+    /// The end, at most 7 days away: a date, a time (2027-01-31T12:00:00Z) or a duration (2h)
     #[arg(long, value_name = "DATE")]
     until: String,
-    /// Why; receivers are told
+    /// Why; it is in the message to the receivers
     #[arg(long, value_name = "TEXT")]
     reason: String,
     #[command(flatten)]
@@ -118,12 +117,12 @@ struct SilenceOptions {
 #[command(after_help = "\
 Examples:
   authdrift silence list                 silences in force
-  authdrift silence list --window --all  every change window there ever was")]
+  authdrift silence list --window --all  every change window, also old ones")]
 pub(crate) struct SilenceListOptions {
     /// List change windows instead
     #[arg(long)]
     window: bool,
-    /// Also those that are over
+    /// Include those that ended
     #[arg(long)]
     all: bool,
     /// Print JSON
@@ -142,7 +141,7 @@ pub(crate) struct WindowListOptions {
 Example:
   authdrift silence expire sil_0198…")]
 pub(crate) struct SilenceExpireOptions {
-    /// Its id, sil_…, of which a unique beginning is enough
+    /// The silence or change window: sil_…, or a unique beginning
     #[arg(value_name = "ID")]
     id: String,
     #[command(flatten)]
@@ -193,7 +192,7 @@ impl SilenceOptions {
         after.print(
             out,
             format_args!(
-                "{what}: {} until {} ({id}).\nEverybody is told. To end it: authdrift silence expire {id}",
+                "{what}: {} until {} ({id}).\nEvery receiver is notified. To end it: authdrift silence expire {id}",
                 silence.words(),
                 written(until),
             ),
@@ -203,7 +202,7 @@ impl SilenceOptions {
     }
 }
 
-/// Parses one `--match`. A name that fits nothing is refused: the silence would mute nothing without anybody noticing.
+/// Parses one `--match`. An unknown name is refused: such a silence would mute nothing.
 fn matcher(context: &Context, text: &str) -> Result<Matcher, CliError> {
     let nothing = |what: &str, help: &str| {
         let message = format!("--match '{}' {what}", display_safe(text));
@@ -280,7 +279,7 @@ impl SilenceListOptions {
             return Ok(Exit::Ok);
         }
         if listed.is_empty() {
-            writeln!(out, "{}", if is_window { "No changes are announced." } else { "Nothing is kept quiet." })?;
+            writeln!(out, "{}", if is_window { "No change window is open." } else { "No silence is in force." })?;
             return Ok(Exit::Ok);
         }
         let mut columns = Columns::new(0);
@@ -318,7 +317,7 @@ impl ConfiguredCommand for SilenceExpireOptions {
     }
 }
 
-/// The silence or change window of that id. A beginning is enough that is unique, at least among those in force.
+/// The silence or change window with this id, or with a beginning that is unique, at least among those in force.
 fn find(store: &Store, id: &str, now: DateTime<Utc>) -> Result<Silence, CliError> {
     let all = store.read(|tx| -> Result<_, StoreError> { silences::all(tx) })?;
     let fitting: Vec<&Silence> = all.iter().filter(|silence| silence.id.as_str().starts_with(id)).collect();

@@ -12,10 +12,10 @@ use super::selection::{What, warn_of_rollback};
 use super::shown::ShownProposal;
 use crate::approval::{self, ApprovalError, SigningKey};
 use crate::cli::options::{reason, until};
-use crate::cli::output::count;
 use crate::cli::{CliError, ConfiguredCommand, Context, prompt};
 use crate::delivery::Delivery;
 use crate::exit::Exit;
+use crate::model::counted;
 use crate::trust::Untrusted;
 use crate::trust_files::TrustFiles;
 
@@ -29,18 +29,19 @@ Examples:
   authdrift approve clerk:prod --reason CHG-8 --all --accept-weaker
   authdrift approve clerk:prod --reason CHG-9 --only drf_0198… --until 14d
 
-On a terminal it asks, change by change. It approves the newest snapshot, the one `authdrift diff` shows.")]
+It approves the newest snapshot, which `authdrift diff` shows. On a terminal it asks which changes. With several approvers, \
+use `propose`, `sign` and `import`.")]
 pub(crate) struct ApproveOptions {
     /// The instance
     #[arg(value_name = "INSTANCE")]
     instance: String,
-    /// Why; it is signed and shown in every alert
+    /// Why; it is signed, and every alert shows it
     #[arg(long, value_name = "TEXT")]
     reason: String,
-    /// The SSH key [default: the one in ~/.ssh that is allowed to sign]
+    /// The SSH key [default: the only allowed one in ~/.ssh or the SSH agent]
     #[arg(long, value_name = "KEY")]
     key: Option<PathBuf>,
-    /// In whose name, when the key alone does not say
+    /// The approver, if the key belongs to several
     #[arg(long = "as", value_name = "PRINCIPAL")]
     principal: Option<String>,
     /// What to approve
@@ -52,10 +53,6 @@ pub(crate) struct ApproveOptions {
 }
 
 impl ConfiguredCommand for ApproveOptions {
-    fn asks(&self) -> bool {
-        true
-    }
-
     async fn run_with(&self, context: &Context, out: &mut dyn Write) -> Result<Exit, CliError> {
         let instance = context.config.instance(&self.instance)?;
         reason(&self.reason, "an approval")?;
@@ -97,7 +94,7 @@ impl ConfiguredCommand for ApproveOptions {
         if is_listed {
             // Its number is about to be asked for.
             let subject = &proposal.subject;
-            let changes = count(shown.drifts.len(), "change");
+            let changes = counted(shown.drifts.len(), "change");
             writeln!(out, "This will be baseline {} of {}, with {changes}.", subject.sequence, subject.instance)?;
         }
         out.flush()?;

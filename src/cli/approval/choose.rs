@@ -7,10 +7,10 @@ use std::io::Write;
 use crate::approval::{ApprovalScope, Pending};
 use crate::classify::{Catalogue, Finding, with_their_other_paths};
 use crate::cli::approval::shown::{choice_at, list_unwatched};
-use crate::cli::output::{count, terminal_width};
+use crate::cli::output::terminal_width;
 use crate::cli::{CliError, prompt};
 use crate::exit::Exit;
-use crate::model::{Severity, display_safe};
+use crate::model::{Severity, counted, display_safe};
 
 /// Asks which settings to approve. None is ticked: enter alone approves nothing.
 pub(super) fn ask(pending: &Pending<'_>, out: &mut dyn Write) -> Result<Option<ApprovalScope>, CliError> {
@@ -28,14 +28,14 @@ pub(super) fn ask(pending: &Pending<'_>, out: &mut dyn Write) -> Result<Option<A
         list_unwatched(unread.collect(), out)?;
         out.flush()?;
         let seen = pending.snapshot.seen();
-        let question = format!("Approve all {} of the newest snapshot?", count(seen, "section"));
+        let question = format!("Approve all {} of the newest snapshot?", counted(seen, "section"));
         return Ok(prompt::confirm(&question)?.then_some(ApprovalScope::All));
     }
     let entries = entries(pending.catalogue, &drifts);
     if !is_terminal {
         let choices = entries.len() + unbaselined.len() + unread.len();
-        let message = format!("{} to choose from, and no terminal to ask on", count(choices, "difference"));
-        return Err(CliError::new(Exit::Usage, message).with_help("say --all, or --only PATH or drift"));
+        let message = format!("{} to choose from, and no terminal to ask on", counted(choices, "difference"));
+        return Err(CliError::new(Exit::Usage, message).with_help("use --all, or --only with paths or drifts"));
     }
     explain(&entries, &drifts, out)?;
     out.flush()?;
@@ -55,7 +55,7 @@ pub(super) fn ask(pending: &Pending<'_>, out: &mut dyn Write) -> Result<Option<A
     }))
 }
 
-/// The settings that differ, the worst first: for each the places of its differences in `drifts`, at all its paths.
+/// The settings that differ, the most severe first: for each the indexes of its differences in `drifts`.
 fn entries(catalogue: &Catalogue, drifts: &[Finding]) -> Vec<BTreeSet<usize>> {
     let mut entries: Vec<BTreeSet<usize>> = Vec::new();
     for place in 0..drifts.len() {

@@ -12,25 +12,24 @@ use crate::exit::Exit;
 use crate::model::{Direction, Severity, display_safe, display_safe_whole};
 use crate::trust::Subject;
 
-/// Confirmations that are given as options.
 #[derive(Debug, Args)]
 pub(crate) struct ConsentOptions {
-    /// Also what makes sign-in weaker, with severity high or critical; on a terminal it asks
+    /// Approve changes that weaken sign-in with severity high or critical, without asking
     #[arg(long)]
     pub(crate) accept_weaker: bool,
-    /// Also what goes back behind what was signed on this machine: a proposal was given up, or a backup restored
+    /// Sign although this machine signed something newer: after a restore or a dropped proposal
     #[arg(long)]
     pub(crate) replace_signed: bool,
-    /// Show every value to its end, also of what matters little
+    /// Show every value in full
     #[arg(long)]
     pub(crate) full: bool,
-    /// Remember what is signed in this file; for what is not to be remembered with the rest
+    /// The log of signatures, instead of the one in the state folder
     #[arg(long, value_name = "FILE", hide = true)]
     pub(crate) memory: Option<PathBuf>,
 }
 
 impl ConsentOptions {
-    /// The log of signatures, which does not say that signing `subject` goes back.
+    /// Opens the log of signatures, and refuses to sign what is older than its newest entry.
     pub(super) fn signed_log(&self, subject: &Subject) -> Result<SignedLog, CliError> {
         let memory = SignedLog::open(self.memory.as_deref())?;
         if !self.replace_signed {
@@ -72,7 +71,7 @@ pub(super) fn to_weaker(shown: &ShownProposal<'_>, accepted: bool) -> Result<boo
     let list = if weaker.is_empty() { "  none that has one".to_owned() } else { weaker.join("\n") };
     if !prompt::is_terminal() {
         let message = format!("nothing is signed: {what}\n{list}");
-        return Err(CliError::new(Exit::Usage, message).with_help("if it is meant, say --accept-weaker"));
+        return Err(CliError::new(Exit::Usage, message).with_help("to sign it all the same, use --accept-weaker"));
     }
     let what = format!("{}{}", what.get(..1).unwrap_or_default().to_uppercase(), what.get(1..).unwrap_or_default());
     prompt::confirm(&format!("{what}:\n{list}\nSign it all the same?"))

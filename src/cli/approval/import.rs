@@ -7,11 +7,10 @@ use clap::Args;
 
 use crate::approval::signed_log::PreparedRecord;
 use crate::approval::{self, ApprovalError, Imported, Proposal};
-use crate::cli::output::count;
 use crate::cli::{AfterCommit, CliError, ConfiguredCommand, Context};
 use crate::delivery::Delivery;
 use crate::exit::Exit;
-use crate::model::display_safe;
+use crate::model::{counted, display_safe};
 use crate::store::Store;
 use crate::trust_files::TrustFiles;
 
@@ -19,10 +18,10 @@ use crate::trust_files::TrustFiles;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  authdrift import prod.json            signed by everybody, one after the other
-  authdrift import alice.json bob.json  the same one, signed by each alone")]
+  authdrift import prod.json            one file with every signature
+  authdrift import alice.json bob.json  one proposal, signed in separate files")]
 pub(crate) struct ImportOptions {
-    /// Signed proposals of the same thing
+    /// Signed copies of one proposal
     #[arg(value_name = "FILE", required = true)]
     files: Vec<PathBuf>,
 }
@@ -74,11 +73,11 @@ fn print_accepted(imported: &Imported, out: &mut dyn Write) -> io::Result<()> {
     let who: Vec<_> = baseline.approvers.iter().map(|who| display_safe(who)).collect();
     writeln!(out, "Baseline {} of {} is approved by {}.", baseline.sequence, imported.instance, who.join(", "))?;
     if imported.closed > 0 {
-        writeln!(out, "{} ended.", count(imported.closed, "drift"))?;
+        writeln!(out, "{} ended.", counted(imported.closed, "drift"))?;
     }
     if imported.open > 0 {
         let verb = if imported.open == 1 { "stays" } else { "stay" };
-        writeln!(out, "{} {verb} open.", count(imported.open, "difference"))?;
+        writeln!(out, "{} {verb} open.", counted(imported.open, "difference"))?;
     }
     out.flush()
 }

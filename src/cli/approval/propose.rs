@@ -8,9 +8,9 @@ use clap::Args;
 use super::selection::{What, warn_of_rollback};
 use crate::approval::{ApprovalScope, Proposal};
 use crate::cli::options::until;
-use crate::cli::output::count;
 use crate::cli::{AfterCommit, CliError, ConfiguredCommand, Context};
 use crate::exit::Exit;
+use crate::model::counted;
 use crate::trust_files::TrustFiles;
 
 /// Write a proposal for a new baseline, to be signed elsewhere
@@ -28,7 +28,7 @@ pub(crate) struct ProposeOptions {
     /// Where to write the proposal
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
-    /// Why, as a suggestion for the approvers
+    /// The reason that is suggested to the approvers
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
     /// What to propose [default: every difference]
@@ -54,7 +54,7 @@ impl ConfiguredCommand for ProposeOptions {
         }
         proposal.write(&self.output)?;
         let file = self.output.display();
-        let (sequence, changes) = (proposal.subject.sequence, count(proposal.changes.len(), "change"));
+        let (sequence, changes) = (proposal.subject.sequence, counted(proposal.changes.len(), "change"));
         let mut after = AfterCommit::of(format!("the proposal is in '{file}'"));
         after.print(out, format_args!("Baseline {sequence} of {} with {changes} is proposed in {file}.", instance.id));
         after.print(out, format_args!("Next: authdrift sign {file} --key KEY"));

@@ -11,16 +11,15 @@ use crate::cli::{CliError, current_user};
 use crate::model::{Verdict, display_safe};
 use crate::store::Store;
 
-/// The differences to approve.
 #[derive(Debug, Args)]
 pub(crate) struct What {
     /// Approve every difference
     #[arg(long, conflicts_with = "only")]
     pub(crate) all: bool,
-    /// Approve only these drifts (drf_…), or what is at or under these paths; the rest stays open
+    /// Approve only these drifts (drf_…), or differences at or below these paths
     #[arg(long, value_name = "PATH|DRIFT", num_args = 1..)]
     pub(crate) only: Vec<String>,
-    /// For a time only, at most 400 days: a date, a time (2027-01-31T12:00:00Z) or how long (30d). Then it is drift again
+    /// Approve until then, at most 400 days: a date, a time (2027-01-31T12:00:00Z) or a duration (30d)
     #[arg(long, value_name = "DATE")]
     pub(crate) until: Option<String>,
 }
@@ -48,7 +47,7 @@ impl What {
         out: &mut dyn Write,
     ) -> Result<Result<Proposal, ApprovalError>, CliError> {
         for path in pending.come_along(&scope)? {
-            writeln!(out, "With it goes another path of the same setting: {}", display_safe(&path.to_string()))?;
+            writeln!(out, "Another path of the same setting is included: {}", display_safe(&path.to_string()))?;
         }
         let until = until(self.until.as_deref(), pending.now)?;
         let request = ApprovalRequest { scope, proposer: current_user(), reason, until };

@@ -8,12 +8,12 @@ use serde_json::Value;
 use crate::approval::Proposal;
 use crate::classify::{Catalogue, Finding};
 use crate::cli::CliError;
-use crate::cli::output::{Columns, DIM, count, severity_style};
+use crate::cli::output::{Columns, DIM, change_words, severity_style};
 use crate::diff::ChangeKind;
 use crate::message::values;
-use crate::model::{Pointer, Severity, State, display_safe, display_safe_to, display_safe_whole};
+use crate::model::{Pointer, Severity, State, counted, display_safe, display_safe_to, display_safe_whole};
 
-/// Characters of one value that are shown without `--full`.
+/// The characters of a value that are shown without `--full`.
 const LONGEST: usize = 2_000;
 /// Characters of a value that still fit on the line of its change.
 const SHORT: usize = 120;
@@ -28,7 +28,6 @@ pub(super) struct ShownProposal<'a> {
     pub(super) drifts: Vec<Finding>,
     /// The settings at their weakest value.
     pub(super) weakest: Vec<Finding>,
-    /// Every value is shown to its end.
     pub(super) is_full: bool,
 }
 
@@ -38,14 +37,14 @@ impl<'a> ShownProposal<'a> {
         Self { proposal, catalogue, drifts, weakest, is_full }
     }
 
-    /// Prints the differences: each on a line, and below it what does not fit there.
+    /// Prints each difference on a line, with long values below it.
     pub(super) fn changes(&self, out: &mut dyn Write) -> Result<(), CliError> {
         let mut columns = Columns::new(2);
         let mut left_out = 0;
         for drift in &self.drifts {
             let (lines, left) = self.details(drift);
             left_out += left;
-            let text = [vec![words(drift)], lines].concat().join("\n");
+            let text = [vec![change_words(drift)], lines].concat().join("\n");
             columns.row(
                 severity_style(drift.meaning.severity),
                 [drift.meaning.severity.as_str(), drift.meaning.direction.as_str(), &drift.meaning.title, &text],
@@ -53,7 +52,11 @@ impl<'a> ShownProposal<'a> {
         }
         columns.write(out)?;
         if left_out > 0 {
-            writeln!(out, "  {DIM}{} not shown, or not to the end: --full shows all{DIM:#}", count(left_out, "value"))?;
+            writeln!(
+                out,
+                "  {DIM}{} not shown, or not to the end: --full shows all{DIM:#}",
+                counted(left_out, "value")
+            )?;
         }
         Ok(())
     }
@@ -86,7 +89,7 @@ impl<'a> ShownProposal<'a> {
         }
         let unusable = self.proposal.unusable();
         if !unusable.is_empty() {
-            let places = count(unusable.len(), "place");
+            let places = counted(unusable.len(), "place");
             writeln!(out, "{places} with objects that cannot be used. Approving accepts that they are not watched:")?;
         }
         for (place, reason) in unusable {
@@ -104,7 +107,7 @@ impl<'a> ShownProposal<'a> {
 
     fn list_weakest(&self, out: &mut dyn Write) -> Result<(), CliError> {
         let weakest = &self.weakest;
-        writeln!(out, "{} at the weakest value:", count(weakest.len(), "setting"))?;
+        writeln!(out, "{} at the weakest value:", counted(weakest.len(), "setting"))?;
         let grave = weakest.iter().filter(|drift| drift.meaning.severity >= Severity::High).count();
         let shown = if self.is_full { weakest.len() } else { grave.min(MOST_WEAKEST) };
         for drift in weakest.iter().take(shown) {
@@ -163,7 +166,7 @@ impl<'a> ShownProposal<'a> {
 /// Prints which sections are not watched, because they cannot be read: name, state and reason.
 pub(super) fn list_unwatched(sections: Vec<(&str, State, &str)>, out: &mut dyn Write) -> Result<(), CliError> {
     if !sections.is_empty() {
-        let number = count(sections.len(), "section");
+        let number = counted(sections.len(), "section");
         writeln!(out, "{number} cannot be read. Approving says in the statement that they are not watched:")?;
     }
     for (section, state, reason) in sections {
@@ -173,7 +176,6 @@ pub(super) fn list_unwatched(sections: Vec<(&str, State, &str)>, out: &mut dyn W
     Ok(())
 }
 
-/// The part of `path` below `object`, as text.
 fn below(object: &Pointer, path: &Pointer) -> String {
     let tokens = path.tokens().get(object.tokens().len()..).unwrap_or_default();
     let rest = tokens.iter().fold(Pointer::default(), |place, token| place.child(token));
@@ -190,11 +192,6 @@ fn leaves<'a>(path: &Pointer, value: &'a Value) -> Vec<(Pointer, &'a Value)> {
     }
 }
 
-fn words(drift: &Finding) -> String {
-    let change = &drift.change;
-    values::change(change.kind, &change.before, &change.after, drift.meaning.unit)
-}
-
 /// One drift in one line.
 pub(super) fn choice(drift: &Finding) -> String {
     choice_at(drift, 1)
@@ -203,7 +200,13 @@ pub(super) fn choice(drift: &Finding) -> String {
 /// One drift in one line, with the number of its paths before the values: the end of a long line is cut off.
 pub(super) fn choice_at(drift: &Finding, paths: usize) -> String {
     let paths = if paths > 1 { format!(" ({paths} paths)") } else { String::new() };
-    format!("{} {}: {}{paths}  {}", drift.meaning.severity, drift.meaning.direction, drift.meaning.title, words(drift))
+    format!(
+        "{} {}: {}{paths}  {}",
+        drift.meaning.severity,
+        drift.meaning.direction,
+        drift.meaning.title,
+        change_words(drift)
+    )
 }
 
 /// One setting at its weakest value, in one line.

@@ -10,30 +10,29 @@ use crate::classify::Finding;
 use crate::cli::approval::confirm::{self, ConsentOptions};
 use crate::cli::approval::shown::ShownProposal;
 use crate::cli::context::{Catalogues, find_config};
-use crate::cli::output::count;
 use crate::cli::{AfterCommit, CliError, Context, RunCommand};
 use crate::clock::{Clock, SystemClock};
 use crate::exit::Exit;
-use crate::model::{Severity, display_safe, display_safe_whole};
+use crate::model::{Severity, counted, display_safe, display_safe_whole};
 use crate::trust::{self, SignedStatement};
 use crate::trust_files::TrustFiles;
 
 /// Sign a proposal with an SSH key
 #[derive(Debug, Args)]
 #[command(after_help = "\
-The key may be a private key file, or a public key whose private half is in the SSH agent or on a security key. \
-Without a configuration on this machine, say with --as in whose name you sign.
+The key is a private key file, or a public key whose private half is in the SSH agent or on a security key. Without a \
+configuration on this machine, --as names the approver.
 
-What was signed last is remembered in $XDG_STATE_HOME/authdrift/signed.json [default: ~/.local/state], and what goes back \
-behind it is refused. On a terminal the number of the baseline is to be typed, after looking at what changes. Without one, \
-nobody is asked: --sequence makes sure of the number, and what weakens sign-in needs --accept-weaker.
+On a terminal it shows the changes and asks for the number of the baseline. Without one, --sequence gives the number, and \
+changes that weaken sign-in need --accept-weaker.
 
-A proposal that does not hold the baseline it follows is refused. Where that one cannot be compared with (too few approvers \
-today, another instance), --without-previous shows every setting, and those at their weakest value need a yes.
+The last signature is logged in $XDG_STATE_HOME/authdrift/signed.json [default: ~/.local/state], and an older proposal is \
+refused. A proposal without the baseline that it follows is refused too. If that baseline cannot be compared with (too few \
+approvers today, another instance), --without-previous shows every setting instead of changes.
 
 Examples:
   authdrift sign prod.json --key ~/.ssh/id_ed25519.pub
-  authdrift sign prod.json --key ~/.ssh/id_ed25519 --as a@example.com --sequence 4")]
+  authdrift sign prod.json --key ~/.ssh/id_ed25519 --as a@example.com")]
 pub(crate) struct SignOptions {
     /// The proposal; the signature is added to it
     #[arg(value_name = "FILE")]
@@ -41,16 +40,16 @@ pub(crate) struct SignOptions {
     /// The SSH key
     #[arg(long, value_name = "KEY")]
     key: PathBuf,
-    /// In whose name, when the key alone does not say
+    /// The approver, if the key belongs to several or there is no configuration
     #[arg(long = "as", value_name = "PRINCIPAL")]
     principal: Option<String>,
-    /// Why you approve [default: the proposer's reason; on a terminal you are asked]
+    /// Why you approve [default: the proposer's reason; on a terminal it asks]
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
-    /// Show every setting and no changes: for a baseline whose predecessor cannot be compared with
+    /// Show every setting instead of changes: if the baseline before cannot be compared with
     #[arg(long)]
     without_previous: bool,
-    /// The number of the baseline, instead of typing it when asked
+    /// The number of the baseline; it does not ask then
     #[arg(long, value_name = "NUMBER")]
     sequence: Option<u64>,
     /// What to say yes to
@@ -59,10 +58,6 @@ pub(crate) struct SignOptions {
 }
 
 impl RunCommand for SignOptions {
-    fn asks(&self) -> bool {
-        true
-    }
-
     /// Works without a configuration, as on an approver's own machine.
     ///
     /// # Security
@@ -77,7 +72,7 @@ impl RunCommand for SignOptions {
                 (Some(TrustFiles::read(&context.config.approval)), context.catalogues)
             }
             Err(_) if self.principal.is_some() => (None, Catalogues::load(None)?),
-            Err(error) => return Err(error.with_help("without a configuration, say in whose name you sign with --as")),
+            Err(error) => return Err(error.with_help("without a configuration, name the approver with --as")),
         };
         let signers = trust.as_ref().map(TrustFiles::signers).transpose()?;
         let signer = SigningKey::of_key(&self.key, signers, self.principal.as_deref())?;
@@ -100,7 +95,7 @@ impl RunCommand for SignOptions {
             display_safe(&subject.proposer)
         )?;
         writeln!(out, "Snapshot {}", subject.snapshot)?;
-        let sections = count(subject.sections.len(), "section");
+        let sections = counted(subject.sections.len(), "section");
         match (&proposal.previous, &subject.previous) {
             (Some(previous), _) => {
                 let approvers = match &trust {

@@ -6,26 +6,24 @@ use std::io::Write;
 use std::path::Path;
 
 use clap::Args;
-use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::classify::{Catalogue, Setting, UNCLASSIFIED, Weaker, classify};
+use crate::classify::{Catalogue, ChangeMeaning, Setting, UNCLASSIFIED, classify};
 use crate::cli::context::Catalogues;
-use crate::cli::knowledge::sections::needs;
 use crate::cli::knowledge::settings::{catalogues, settings_of};
-use crate::cli::output::{BOLD, Columns, PLAIN, count, severity_style, terminal_width, write_json};
+use crate::cli::output::{BOLD, Columns, PLAIN, severity_style, terminal_width, write_json};
 use crate::cli::{CliError, RunCommand};
 use crate::config::closest;
 use crate::diff::{Change, ChangeKind};
 use crate::exit::Exit;
-use crate::model::{Category, Pattern, Pointer, Provider, Severity, Unit, display_safe, display_safe_sentence};
+use crate::model::{Pattern, Pointer, Provider, counted, display_safe, display_safe_sentence};
 use crate::sections::{Section, Table};
 
 /// Explain a path or a setting
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  authdrift explain /tenants.settings/session_lifetime  as alerts print it
+  authdrift explain /tenants.settings/session_lifetime  a path from an alert
   authdrift explain /jwt_templates/supabase/lifetime
   authdrift explain session-lifetime                    the id of a setting")]
 pub(crate) struct ExplainOptions {
@@ -38,39 +36,21 @@ pub(crate) struct ExplainOptions {
 }
 
 /// The explanation of a path or a setting of one vendor.
-#[derive(Debug, Serialize)]
 struct Explanation {
     provider: Provider,
     path: Option<Pointer>,
-    setting: String,
-    title: String,
-    why: String,
-    category: Category,
-    severity: Severity,
-    weaker: Option<Weaker>,
-    /// The rule in words.
+    /// The setting; for a path without a catalogue entry, what an alert says of it.
+    setting: Setting,
+    /// The rule in words, if the catalogue has one.
     strength: Option<String>,
-    unit: Option<Unit>,
-    /// Every name of the setting.
-    paths: Vec<Pattern>,
-    sections: Vec<SettingSource>,
+    /// Where the setting is read.
+    sections: Vec<&'static Section>,
     /// How the value at the path is changed before it is compared.
     kept: Vec<String>,
-    dashboard: Option<String>,
-    event: Option<String>,
-    criteria: Vec<String>,
     /// For a path without a catalogue entry: how many settings lie below it.
     below: usize,
     /// For a path without a catalogue entry: the most similar known path.
     did_you_mean: Option<Pattern>,
-}
-
-/// Where a setting comes from.
-#[derive(Debug, Serialize)]
-struct SettingSource {
-    section: String,
-    endpoint: String,
-    needs: String,
 }
 
 impl RunCommand for ExplainOptions {
@@ -81,7 +61,7 @@ impl RunCommand for ExplainOptions {
             _ => of_id(&self.what, &catalogues)?,
         };
         if self.json {
-            write_json(out, &json!({ "explanations": found }))?;
+            write_json(out, &json!({ "explanations": found.iter().map(Explanation::as_json).collect::<Vec<_>>() }))?;
             return Ok(Exit::Ok);
         }
         for (place, explanation) in found.iter().enumerate() {
@@ -155,61 +135,55 @@ impl Explanation {
         Self {
             provider,
             path: None,
-            setting: setting.id.clone(),
-            title: setting.title.clone(),
-            why: setting.why.clone(),
-            category: setting.category,
-            severity: setting.severity,
-            weaker: setting.weaker.clone(),
+            setting: setting.clone(),
             strength: Some(words::strength(setting)),
-            unit: setting.unit,
-            paths: setting.paths.clone(),
-            sections: sections.filter(has_path).map(SettingSource::of).collect(),
+            sections: sections.filter(has_path).collect(),
             kept: Vec::new(),
-            dashboard: setting.dashboard.clone(),
-            event: setting.event.clone(),
-            criteria: setting.criteria.clone(),
             below: 0,
             did_you_mean: None,
         }
     }
 
-    fn of_path(provider: Provider, section: &Section, catalogue: &Catalogue, path: &Pointer) -> Self {
+    fn of_path(provider: Provider, section: &'static Section, catalogue: &Catalogue, path: &Pointer) -> Self {
         let kept = words::kept(Table::of(provider), section, path);
         // The words an alert would have.
-        let drift = classify(catalogue, some_change(catalogue, path));
-        if let Some(setting) = catalogue.setting_at(path) {
-            let path = Some(path.clone());
-            return Self { path, kept, title: drift.meaning.title, ..Self::of_setting(provider, setting) };
+        let ChangeMeaning { setting, title, why, category, severity, .. } =
+            classify(catalogue, some_change(catalogue, path)).meaning;
+        if let Some(known) = catalogue.setting_at(path) {
+            let known = Setting { title, ..known.clone() };
+            return Self { path: Some(path.clone()), kept, ..Self::of_setting(provider, &known) };
         }
-        let below = below(provider, catalogue, path);
-        let did_you_mean = if below == 0 { closest_path(provider, catalogue, path) } else { None };
-        Self {
-            provider,
-            path: Some(path.clone()),
-            setting: drift.meaning.setting,
-            title: drift.meaning.title,
-            why: drift.meaning.why,
-            category: drift.meaning.category,
-            severity: drift.meaning.severity,
-            weaker: None,
-            strength: None,
-            unit: None,
+        let setting = Setting {
+            id: setting,
+            title,
+            why,
+            category,
+            severity,
             paths: Vec::new(),
-            sections: vec![SettingSource::of(section)],
-            kept,
+            weaker: None,
+            zero: None,
+            unit: None,
+            criteria: Vec::new(),
             dashboard: None,
             event: None,
-            criteria: Vec::new(),
-            below,
-            did_you_mean,
-        }
+        };
+        let below = below(provider, catalogue, path);
+        let did_you_mean = if below == 0 { closest_path(provider, catalogue, path) } else { None };
+        let (path, sections) = (Some(path.clone()), vec![section]);
+        Self { provider, path, setting, strength: None, sections, kept, below, did_you_mean }
     }
-}
 
-impl SettingSource {
-    fn of(section: &Section) -> Self {
-        Self { section: section.name.clone(), endpoint: section.path.clone(), needs: needs(section) }
+    fn as_json(&self) -> Value {
+        let Self { provider, path, setting, strength, sections, kept, below, did_you_mean } = self;
+        let source =
+            |section: &&Section| json!({ "section": section.name, "endpoint": section.path, "needs": section.needs() });
+        json!({
+            "provider": provider, "path": path, "setting": setting.id, "title": setting.title, "why": setting.why,
+            "category": setting.category, "severity": setting.severity, "weaker": setting.weaker, "strength": strength,
+            "unit": setting.unit, "paths": setting.paths, "sections": sections.iter().map(source).collect::<Vec<_>>(),
+            "kept": kept, "dashboard": setting.dashboard, "event": setting.event, "criteria": setting.criteria,
+            "below": below, "did_you_mean": did_you_mean,
+        })
     }
 }
 
@@ -246,13 +220,14 @@ fn closest_path(provider: Provider, catalogue: &Catalogue, path: &Pointer) -> Op
 }
 
 fn print(explanation: &Explanation, out: &mut dyn Write) -> Result<(), CliError> {
-    let style = severity_style(explanation.severity);
-    let title = display_safe(&explanation.title);
+    let setting = &explanation.setting;
+    let style = severity_style(setting.severity);
+    let title = display_safe(&setting.title);
     writeln!(out, "{BOLD}{title}{BOLD:#}")?;
-    writeln!(out, "{style}{}{style:#}, {}, {}", explanation.severity, explanation.category, explanation.provider)?;
+    writeln!(out, "{style}{}{style:#}, {}, {}", setting.severity, setting.category, explanation.provider)?;
     writeln!(out)?;
     let mut why = Columns::new(2).within(terminal_width());
-    why.row(PLAIN, [display_safe_sentence(&explanation.why)]);
+    why.row(PLAIN, [display_safe_sentence(&setting.why)]);
     why.write(out)?;
     writeln!(out)?;
 
@@ -262,21 +237,20 @@ fn print(explanation: &Explanation, out: &mut dyn Write) -> Result<(), CliError>
             columns.row(PLAIN, [name.to_owned(), lines.join("\n")]);
         }
     };
+    let one = |text: &Option<String>| text.iter().map(|text| display_safe(text)).collect::<Vec<_>>();
     let typed: Vec<String> = explanation.path.iter().map(|path| display_safe(&path.to_string())).collect();
     row("Path", typed.clone());
-    row("Setting", vec![display_safe(&explanation.setting)]);
+    row("Setting", vec![display_safe(&setting.id)]);
     row("Strength", explanation.strength.iter().cloned().collect());
-    row("Unit", explanation.unit.iter().map(|unit| unit.to_string()).collect());
-    let names: Vec<String> = explanation.paths.iter().map(|pattern| display_safe(&pattern.to_string())).collect();
+    row("Unit", setting.unit.iter().map(|unit| unit.to_string()).collect());
+    let names: Vec<String> = setting.paths.iter().map(|pattern| display_safe(&pattern.to_string())).collect();
     row("Names", if names == typed { Vec::new() } else { names });
-    row(
-        "Read at",
-        explanation.sections.iter().map(|source| format!("{}, {}", source.endpoint, source.needs)).collect(),
-    );
+    let source = |section: &&Section| format!("{}, {}", section.path, section.needs());
+    row("Read at", explanation.sections.iter().map(source).collect());
     row("Kept", explanation.kept.clone());
-    row("Where", explanation.dashboard.iter().map(|place| display_safe(place)).collect());
-    row("Log event", explanation.event.iter().map(|event| display_safe(event)).collect());
-    row("SOC 2", Some(explanation.criteria.join(", ")).filter(|text| !text.is_empty()).into_iter().collect());
+    row("Where", one(&setting.dashboard));
+    row("Log event", one(&setting.event));
+    row("SOC 2", Some(setting.criteria.join(", ")).filter(|text| !text.is_empty()).into_iter().collect());
     columns.write(out)?;
 
     let Some(path) = &explanation.path else { return Ok(()) };
@@ -284,10 +258,10 @@ fn print(explanation: &Explanation, out: &mut dyn Write) -> Result<(), CliError>
         writeln!(out, "\nDid you mean {}?", display_safe(&meant.to_string()))?;
     }
     if explanation.below > 0 {
-        let (settings, path) = (count(explanation.below, "known setting"), display_safe(&path.to_string()));
+        let (settings, path) = (counted(explanation.below, "known setting"), display_safe(&path.to_string()));
         writeln!(out, "\n{settings} below it: `authdrift settings {path}/`.")?;
         writeln!(out, "When it comes or goes whole, what matters most in it decides how severe that is.")?;
-    } else if explanation.setting == UNCLASSIFIED {
+    } else if setting.id == UNCLASSIFIED {
         writeln!(out, "\n{}", words::how_to_describe(path))?;
     }
     Ok(())

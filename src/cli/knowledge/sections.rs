@@ -7,22 +7,22 @@ use std::path::Path;
 use clap::Args;
 use serde_json::{Value, json};
 
-use crate::cli::output::{BOLD, Columns, DIM, PLAIN, count, terminal_width, write_json};
+use crate::cli::output::{BOLD, Columns, DIM, PLAIN, terminal_width, write_json};
 use crate::cli::{CliError, Context, RunCommand};
 use crate::config::{Instance, NoInstance, NotRead, closest};
 use crate::exit::Exit;
-use crate::model::{Provider, display_safe};
-use crate::sections::{Api, Depth, Section, Table};
+use crate::model::{Provider, counted, display_safe};
+use crate::sections::{Depth, Section, Table};
 
 /// Show which sections each vendor has, and which are read
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   authdrift sections             both vendors
-  authdrift sections auth0       one
-  authdrift sections clerk:prod  as far as one instance is concerned
+  authdrift sections auth0       one vendor
+  authdrift sections clerk:prod  the vendor of one instance
 
-It needs no configuration; with one it says what each instance reads, and why not the rest.")]
+It needs no configuration. With one it shows which sections each instance reads, and why it does not read the others.")]
 pub(crate) struct SectionsOptions {
     /// A vendor, clerk or auth0, or an instance [default: all]
     #[arg(value_name = "PROVIDER|INSTANCE")]
@@ -53,7 +53,7 @@ impl RunCommand for SectionsOptions {
     }
 }
 
-/// The vendors and the instances that were asked for.
+/// The vendors and instances that `name` selects.
 fn chosen<'a>(
     context: Option<&'a Context>,
     name: Option<&str>,
@@ -83,7 +83,7 @@ fn print(provider: Provider, instances: &[&Instance], out: &mut dyn Write) -> Re
     let table = Table::of(provider);
     let instances: Vec<&Instance> =
         instances.iter().copied().filter(|instance| instance.id.provider == provider).collect();
-    writeln!(out, "{BOLD}{provider}: {}{BOLD:#}", count(table.sections().len(), "section"))?;
+    writeln!(out, "{BOLD}{provider}: {}{BOLD:#}", counted(table.sections().len(), "section"))?;
     let mut columns = Columns::new(0).within(terminal_width());
     match instances.is_empty() {
         true => columns.row(BOLD, ["SECTION", "WHAT"]),
@@ -108,7 +108,7 @@ fn print(provider: Provider, instances: &[&Instance], out: &mut dyn Write) -> Re
     Ok(())
 }
 
-/// Why `section` is not read, each reason with the instances it is true of.
+/// The reasons why `section` is not read, each with its instances.
 fn refusals(instances: &[&Instance], section: &Section) -> BTreeMap<String, Vec<String>> {
     let mut reasons: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for instance in instances {
@@ -119,22 +119,14 @@ fn refusals(instances: &[&Instance], section: &Section) -> BTreeMap<String, Vec<
     reasons
 }
 
-/// Where a section is read, with what, and how often if not always.
+/// The endpoint of a section, its scope, and its interval if it has one.
 fn source(section: &Section) -> String {
-    let mut parts = vec![section.path.clone(), needs(section)];
+    let mut parts = vec![section.path.clone(), section.needs()];
     if section.depth > Depth::default() {
         parts.push(format!("only with depth = \"{}\"", section.depth.as_str()));
     }
     parts.extend(section.every.map(|every| format!("every {}", humantime::format_duration(every))));
     parts.join(", ")
-}
-
-/// What a credential has to be or may.
-pub(in crate::cli) fn needs(section: &Section) -> String {
-    match section.api {
-        Api::Platform => format!("Platform API key with {}", section.scope),
-        Api::Backend | Api::Frontend | Api::Management => section.scope.clone(),
-    }
 }
 
 fn as_json(provider: Provider, instances: &[&Instance]) -> Vec<Value> {
@@ -152,7 +144,7 @@ fn as_json(provider: Provider, instances: &[&Instance]) -> Vec<Value> {
             "provider": provider,
             "section": section.name,
             "endpoint": section.path,
-            "needs": needs(section),
+            "needs": section.needs(),
             "holds": section.holds,
             "depth": section.depth.as_str(),
             "every_seconds": section.every.map(|every| every.as_secs()),

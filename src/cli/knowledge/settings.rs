@@ -4,32 +4,32 @@ use std::io::Write;
 use std::path::Path;
 
 use clap::Args;
-use clap::builder::{PossibleValuesParser, TypedValueParser};
 use serde::Serialize;
 use serde_json::json;
 
 use crate::classify::{Catalogue, Setting};
 use crate::cli::context::Catalogues;
-use crate::cli::output::{BOLD, Columns, count, severity_style, terminal_width, write_json};
+use crate::cli::options::word;
+use crate::cli::output::{BOLD, Columns, severity_style, terminal_width, write_json};
 use crate::cli::{CliError, Context, RunCommand};
 use crate::config::closest;
 use crate::exit::Exit;
-use crate::model::{Category, Provider, Severity, display_safe};
+use crate::model::{Category, Provider, Severity, counted, display_safe};
 use crate::sections::Table;
 
 /// Search the catalogue of settings
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  authdrift settings mfa sign-up              what has both words
-  authdrift settings --severity critical      what matters most
-  authdrift settings /tenants.settings/flags  what lies under a path
+  authdrift settings mfa sign-up              settings with both words
+  authdrift settings --severity critical      the most severe
+  authdrift settings /tenants.settings/flags  settings below a path
   authdrift settings --provider clerk --category mfa
 
-Words are looked for in the id, the title, the reason why it matters and the paths. Entries of your own catalogue are \
-included when the configuration names one.")]
+The words are searched in the id, the title, the explanation and the paths. If the configuration names a catalogue of \
+your own, its entries are included.")]
 pub(crate) struct SettingsOptions {
-    /// Words a setting has to have, every one of them [default: all settings]
+    /// Words that a setting must all have [default: all settings]
     #[arg(value_name = "WORD")]
     words: Vec<String>,
     /// Only of this vendor
@@ -44,16 +44,6 @@ pub(crate) struct SettingsOptions {
     /// Print JSON
     #[arg(long)]
     json: bool,
-}
-
-/// Takes one of the words that `name_of` gives to `values`.
-fn word<T>(values: &'static [T], name_of: fn(T) -> &'static str) -> impl TypedValueParser<Value = T>
-where
-    T: Copy + Send + Sync + 'static,
-{
-    PossibleValuesParser::new(values.iter().map(|value| name_of(*value))).try_map(move |word| {
-        values.iter().copied().find(|value| name_of(*value) == word).ok_or("is not a word that is known here")
-    })
 }
 
 /// A setting of one vendor.
@@ -124,7 +114,7 @@ fn print(found: &[MatchingSetting<'_>], words: &[String], out: &mut dyn Write) -
         if settings.is_empty() {
             continue;
         }
-        writeln!(out, "{BOLD}{provider}: {}{BOLD:#}", count(settings.len(), "setting"))?;
+        writeln!(out, "{BOLD}{provider}: {}{BOLD:#}", counted(settings.len(), "setting"))?;
         let mut columns = Columns::new(0).within(terminal_width());
         columns.row(BOLD, ["SEVERITY", "SETTING", "CATEGORY", "WHAT"]);
         for setting in settings {
@@ -141,22 +131,22 @@ fn print(found: &[MatchingSetting<'_>], words: &[String], out: &mut dyn Write) -
         columns.write(out)?;
         writeln!(out)?;
     }
-    writeln!(out, "`authdrift explain SETTING` says all about one.")?;
+    writeln!(out, "`authdrift explain SETTING` shows one in full.")?;
     Ok(())
 }
 
-/// One path, if possible one that was searched for, and how many more there are.
+/// One path, if possible one that has a searched word, and the number of the others.
 fn path_words(setting: &Setting, words: &[String]) -> String {
     let paths: Vec<String> = setting.paths.iter().map(|path| display_safe(&path.to_string())).collect();
     let is_wanted = |path: &&String| words.iter().any(|word| path.to_lowercase().contains(word));
     let shown = paths.iter().find(is_wanted).or(paths.first()).cloned().unwrap_or_default();
     match paths.len() {
         0 | 1 => shown,
-        several => format!("{shown} (+{})", count(several - 1, "path")),
+        several => format!("{shown} (+{})", counted(several - 1, "path")),
     }
 }
 
-/// A word of an id that is most like one that no setting has.
+/// The most similar id, or word of an id, for a word that no setting has.
 fn did_you_mean(words: &[String], catalogues: &Catalogues) -> String {
     let unknown = words.iter().find(|word| !all(catalogues).any(|found| has_words(found.setting, &[(*word).clone()])));
     let Some(unknown) = unknown else { return String::new() };

@@ -3,22 +3,21 @@
 use std::io::Write;
 
 use clap::Args;
-use indicatif::{MultiProgress, ProgressBar};
+use indicatif::ProgressBar;
 use serde_json::json;
-use textwrap::WordSplitter;
-use tokio::task::JoinSet;
 
 use crate::cli::output::{
-    Columns, DIM, PLAIN, count, day, severity_style, terminal_width, time, verdict_style, verdict_words, write_json,
+    Columns, DIM, PLAIN, change_words, day, severity_style, terminal_width, time, verdict_style, verdict_words,
+    whole_words, write_json,
 };
+use crate::cli::progress::SideBySide;
 use crate::cli::{AfterCommit, CliError, ConfiguredCommand, Context};
 use crate::cycle::report::{DriftReport, exit_of};
 use crate::cycle::{CycleStep, Report, RunMode};
 use crate::delivery::Delivery;
 use crate::exit::Exit;
-use crate::message::values;
-use crate::model::Verdict;
 use crate::model::{InstanceId, State, display_safe};
+use crate::model::{Verdict, counted};
 use crate::store::space::{self, Space};
 use crate::store::{Store, StoreError};
 
@@ -26,9 +25,12 @@ use crate::store::{Store, StoreError};
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  authdrift check              all instances
-  authdrift check prod --json  one, for a program
-  authdrift check --no-store   without recording or notifying")]
+  authdrift check              every instance
+  authdrift check prod --json  one instance, for a program
+  authdrift check --no-store   compare only: nothing is recorded or sent
+
+Exit codes: 0 in sync, 10 drift, 11 blind, 12 untrusted baseline, 13 no baseline, 69 nothing readable. The worst instance \
+decides.")]
 pub(crate) struct CheckOptions {
     /// Instances to read [default: all]; the prefix may be left out when the name is unique
     #[arg(value_name = "INSTANCE")]
@@ -36,7 +38,7 @@ pub(crate) struct CheckOptions {
     /// Print JSON
     #[arg(long)]
     json: bool,
-    /// Record nothing and notify nobody
+    /// Record nothing and send nothing
     #[arg(long)]
     no_store: bool,
 }
@@ -52,28 +54,23 @@ impl ConfiguredCommand for CheckOptions {
             },
         };
         let delivery = Delivery::new(&store, &context.clock, &context.config.receivers)?;
-        let mut cycles = JoinSet::new();
-        // Drawn on a terminal only, and gone when there is something to print.
-        let progress = MultiProgress::new();
-        for (place, instance) in instances.iter().enumerate() {
-            let line = progress.add(ProgressBar::new_spinner());
-            let watch = context.watch(instance, &store)?.on_step(move |instance, step| show(&line, instance, step));
-            cycles.spawn(async move { (place, watch.cycle(keep).await) });
+        let mut cycles = SideBySide::new();
+        for instance in instances {
+            let monitor = context.watch(instance, &store)?;
+            cycles.start(|line| {
+                let monitor = monitor.on_step(move |instance, step| show(&line, instance, step));
+                async move { monitor.cycle(keep).await }
+            });
         }
-        let mut reports = Vec::new();
-        let mut failed = None;
-        while let Some(finished) = cycles.join_next().await {
-            match finished {
-                Ok((place, Ok(report))) => reports.push((place, report)),
+        let (finished, mut failed) = cycles.finish().await;
+        let mut reports: Vec<Report> = Vec::new();
+        for cycle in finished {
+            match cycle {
+                Ok(report) => reports.push(report),
                 // The others still have something to say.
-                Ok((_, Err(error))) => failed = Some(CliError::from(error)),
-                Err(error) => failed = Some(CliError::new(Exit::Internal, format!("a cycle died: {error}"))),
+                Err(error) => failed = Some(CliError::from(error)),
             }
         }
-        // The terminal may be gone; then there is nothing left on it.
-        let _ = progress.clear();
-        reports.sort_by_key(|(place, _)| *place);
-        let reports: Vec<Report> = reports.into_iter().map(|(_, report)| report).collect();
 
         let mut after = AfterCommit::of("what was read is recorded");
         let printed = match self.json {
@@ -99,7 +96,7 @@ fn print_json(reports: &[Report], out: &mut dyn Write) -> Result<(), CliError> {
     Ok(out.flush()?)
 }
 
-/// Fails when there was no room to keep what was read.
+/// Fails if the disk was too full to store the snapshot.
 fn room(store: &Store) -> Result<(), CliError> {
     let Some(free) = store.free_space()?.filter(|free| Space::of(*free) == Space::Full) else { return Ok(()) };
     let (path, free, needed) = (store.path().display(), free >> 20, space::FULL >> 20);
@@ -107,17 +104,17 @@ fn room(store: &Store) -> Result<(), CliError> {
     Err(CliError::new(Exit::Io, message).with_help("free some space there and run it again"))
 }
 
-/// Shows the progress: a program that prints nothing for half a minute seems to hang.
+/// Shows the progress of a reading, which can take half a minute.
 fn show(line: &ProgressBar, instance: &InstanceId, step: CycleStep) {
     line.set_message(match step {
         CycleStep::Reading(progress) => {
             let requests = usize::try_from(progress.requests).unwrap_or(usize::MAX);
-            let sections = count(progress.sections, "section");
-            format!("{instance}: {} of {sections} read, {}", progress.done, count(requests, "request"))
+            let sections = counted(progress.sections, "section");
+            format!("{instance}: {} of {sections} read, {}", progress.done, counted(requests, "request"))
         }
         CycleStep::Waiting { sections, wait } => {
             let wait = humantime::format_duration(wait);
-            format!("{instance}: new differences in {}, reading again in {wait}", count(sections, "section"))
+            format!("{instance}: new differences in {}, reading again in {wait}", counted(sections, "section"))
         }
     });
     line.tick();
@@ -132,7 +129,7 @@ fn print(reports: &[Report], context: &Context, out: &mut dyn Write) -> Result<(
     if let Some(first) = drifted.first() {
         let drifts: usize = drifted.iter().map(|report| report.drifts.len()).sum();
         writeln!(out)?;
-        writeln!(out, "{} in {} of {}.", count(drifts, "drift"), drifted.len(), count(reports.len(), "instance"))?;
+        writeln!(out, "{} in {} of {}.", counted(drifts, "drift"), drifted.len(), counted(reports.len(), "instance"))?;
         if let Some(id) = first.drifts.iter().find_map(|drift| drift.id.as_ref()) {
             writeln!(out, "`authdrift show {id}` explains the first,")?;
         }
@@ -166,7 +163,7 @@ fn print(reports: &[Report], context: &Context, out: &mut dyn Write) -> Result<(
     Ok(out.flush()?)
 }
 
-/// One instance: a line that says it all, then what it is about.
+/// Prints one instance: a summary, then its drifts and sections.
 pub(in crate::cli) fn print_report(
     report: &Report,
     width: usize,
@@ -183,25 +180,25 @@ pub(in crate::cli) fn print_report(
     )?;
     if let Some(reason) = &report.reason {
         let width = terminal_width().map_or(usize::MAX, |width| width.saturating_sub(2));
-        let options = textwrap::Options::new(width).break_words(false).word_splitter(WordSplitter::NoHyphenation);
-        for line in textwrap::wrap(&reason.message, options) {
+        for line in textwrap::wrap(&reason.message, whole_words(width)) {
             writeln!(out, "  {style}{line}{style:#}")?;
         }
     }
     let mut columns = Columns::new(2).within(terminal_width());
     let mut last_title = "";
     for (drift, more) in grouped(&report.drifts) {
-        let meaning = &drift.drift;
-        let change = &meaning.change;
-        let words = values::change(change.kind, &change.before, &change.after, meaning.meaning.unit);
-        let words = if drift.unseen { format!("{words}  (last seen; unreadable now)") } else { words };
-        let more = if more > 0 { format!("{words}  (+{})", count(more, "path")) } else { words };
-        let title = if meaning.meaning.title == last_title { "" } else { meaning.meaning.title.as_str() };
-        last_title = &meaning.meaning.title;
-        columns.row(
-            severity_style(meaning.meaning.severity),
-            [meaning.meaning.severity.as_str(), meaning.meaning.direction.as_str(), title, &more],
-        );
+        let meaning = &drift.drift.meaning;
+        let mut words = change_words(&drift.drift);
+        if drift.unseen {
+            words.push_str("  (last seen; unreadable now)");
+        }
+        if more > 0 {
+            words.push_str(&format!("  (+{})", counted(more, "path")));
+        }
+        let title = if meaning.title == last_title { "" } else { meaning.title.as_str() };
+        last_title = &meaning.title;
+        let style = severity_style(meaning.severity);
+        columns.row(style, [meaning.severity.as_str(), meaning.direction.as_str(), title, &words]);
     }
     for ((word, story), names) in unseen(report) {
         let style = match word {
@@ -215,7 +212,7 @@ pub(in crate::cli) fn print_report(
     Ok(())
 }
 
-/// The sections that were not compared, those together of which the same is to be said: an outage is one line.
+/// The sections that were not compared, grouped by the reason: an outage is one line.
 fn unseen(report: &Report) -> Vec<((&'static str, String), Vec<&str>)> {
     let mut lines: Vec<((&'static str, String), Vec<&str>)> = Vec::new();
     for section in &report.sections {
@@ -239,7 +236,6 @@ fn unseen(report: &Report) -> Vec<((&'static str, String), Vec<&str>)> {
     lines
 }
 
-/// Names, the first few of them.
 fn listed(names: &[&str]) -> String {
     match names {
         [first, second, rest @ ..] if rest.len() > 1 => format!("{first}, {second} and {} more", rest.len()),
@@ -247,16 +243,16 @@ fn listed(names: &[&str]) -> String {
     }
 }
 
-/// Drifts that are one line to a person: the same setting with the same values under several paths.
+/// Groups drifts of one setting that have the same values under several paths.
 fn grouped(drifts: &[DriftReport]) -> Vec<(&DriftReport, usize)> {
     let mut lines: Vec<(&DriftReport, usize)> = Vec::new();
     for drift in drifts {
-        let (meaning, change) = (&drift.drift, &drift.drift.change);
         let is_same = |(line, _): &&mut (&DriftReport, usize)| {
-            let (other, seen) = (&line.drift, &line.drift.change);
+            let (other, one) = (&line.drift, &drift.drift);
             (&other.meaning.setting, &other.meaning.title, other.meaning.direction)
-                == (&meaning.meaning.setting, &meaning.meaning.title, meaning.meaning.direction)
-                && (seen.kind, &seen.before, &seen.after) == (change.kind, &change.before, &change.after)
+                == (&one.meaning.setting, &one.meaning.title, one.meaning.direction)
+                && (other.change.kind, &other.change.before, &other.change.after)
+                    == (one.change.kind, &one.change.before, &one.change.after)
         };
         match lines.iter_mut().find(is_same) {
             Some((_, more)) => *more += 1,
@@ -270,9 +266,9 @@ fn summary(report: &Report, context: &Context) -> String {
     let seen = report.sections.iter().filter(|section| section.state.is_comparable()).count();
     let mut parts = Vec::new();
     if !report.drifts.is_empty() {
-        parts.push(count(report.drifts.len(), "drift"));
+        parts.push(counted(report.drifts.len(), "drift"));
     }
-    parts.push(format!("{seen} of {} read", count(report.sections.len(), "section")));
+    parts.push(format!("{seen} of {} read", counted(report.sections.len(), "section")));
     if let Some(baseline) = &report.baseline {
         let who: Vec<_> = baseline.approvers.iter().map(|approver| display_safe(approver)).collect();
         let when = day(baseline.approved_at, context.clock.now());

@@ -8,25 +8,23 @@ use serde_json::json;
 
 use crate::approval::Pending;
 use crate::baseline::{approved_side, expected, unknown};
-use crate::cli::output::{count, severity_style, write_json};
+use crate::cli::output::{change_words, severity_style, write_json};
 use crate::cli::{CliError, ConfiguredCommand, Context};
 use crate::diff::patch;
 use crate::exit::Exit;
 use crate::incident::{SectionKind, section_kinds};
-use crate::message::values;
-use crate::model::{Pointer, display_safe};
+use crate::model::{Pointer, counted, display_safe};
 use crate::trust_files::TrustFiles;
 
-/// How a difference is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum DiffFormat {
-    /// For people.
+    /// For people
     Text,
-    /// RFC 6902, from the baseline to the snapshot.
+    /// JSON Patch (RFC 6902) from the baseline to the snapshot
     JsonPatch,
-    /// RFC 6902, from the snapshot back to the baseline; secrets are left out, because only their fingerprints are known.
+    /// JSON Patch back to the baseline, without secrets: only their fingerprints are known
     Revert,
-    /// RFC 6902, from the snapshot back to the baseline, exactly; a secret is its fingerprint.
+    /// JSON Patch back to the baseline, with a fingerprint for each secret
     RevertPatch,
 }
 
@@ -34,14 +32,16 @@ pub(crate) enum DiffFormat {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  authdrift diff clerk:prod                  what differs, in words
-  authdrift diff clerk:prod --format revert  the way back, without secrets
-  authdrift diff clerk:prod --json           every difference with its meaning")]
+  authdrift diff clerk:prod                  the differences in words
+  authdrift diff clerk:prod --format revert  a patch back to the baseline
+  authdrift diff clerk:prod --json           each difference with its meaning
+
+Exit codes: 0 no difference, 10 differences, 11 a section cannot be read, 13 no baseline")]
 pub(crate) struct DiffOptions {
     /// The instance
     #[arg(value_name = "INSTANCE")]
     instance: String,
-    /// How to print it
+    /// The output format
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     format: DiffFormat,
     /// Print JSON
@@ -57,10 +57,7 @@ impl ConfiguredCommand for DiffOptions {
         let catalogue = context.catalogues.of(instance.id.provider);
         let pending = store.read(|tx| Pending::load(tx, &instance.id, &trust, catalogue, context.clock.now()))?;
         let Some(baseline) = &pending.baseline else {
-            let message = format!("{} has no baseline yet, so there is nothing to compare with", instance.id);
-            let help =
-                format!("`{}` makes it of the newest snapshot", context.config.approval.command_for_all(&instance.id));
-            return Err(CliError::new(Exit::NoBaseline, message).with_help(help));
+            return Err(context.no_baseline(&instance.id, "compare with"));
         };
         let drifts = pending.drifts();
         let manifest = expected(instance.table(), &instance.selection, &baseline.approved.subject.sections);
@@ -102,28 +99,20 @@ impl ConfiguredCommand for DiffOptions {
             return Ok(exit);
         }
         for drift in &drifts {
-            let style = severity_style(drift.meaning.severity);
-            let change = &drift.change;
-            writeln!(
-                out,
-                "{style}{} {}{style:#}  {}",
-                drift.meaning.severity, drift.meaning.direction, drift.meaning.title
-            )?;
-            writeln!(out, "  {}", values::change(change.kind, &change.before, &change.after, drift.meaning.unit))?;
-            writeln!(out, "  {}", display_safe(&change.path.to_string()))?;
+            let meaning = &drift.meaning;
+            let style = severity_style(meaning.severity);
+            writeln!(out, "{style}{} {}{style:#}  {}", meaning.severity, meaning.direction, meaning.title)?;
+            writeln!(out, "  {}", change_words(drift))?;
+            writeln!(out, "  {}", display_safe(&drift.change.path.to_string()))?;
         }
         writeln!(out)?;
-        writeln!(
-            out,
-            "{} against baseline {}.",
-            count(drifts.len(), "difference"),
-            baseline.approved.subject.sequence
-        )?;
+        let sequence = baseline.approved.subject.sequence;
+        writeln!(out, "{} against baseline {sequence}.", counted(drifts.len(), "difference"))?;
         Ok(exit)
     }
 }
 
-/// Says on standard error which secrets the way back lacks.
+/// Lists on standard error the secrets that the patch leaves out.
 fn note_secrets(secrets: &[Pointer]) -> Result<(), CliError> {
     let mut err = anstream::stderr();
     for path in secrets {

@@ -18,8 +18,8 @@ use crate::store::events;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  authdrift history clerk:prod         oldest first
-  authdrift history clerk:prod --json  with the digests that chain the events")]
+  authdrift history clerk:prod         every event, oldest first
+  authdrift history clerk:prod --json  with the digest of each event")]
 pub(crate) struct HistoryOptions {
     /// The instance
     #[arg(value_name = "INSTANCE")]
@@ -42,7 +42,7 @@ impl ConfiguredCommand for HistoryOptions {
         }
         let events = store.read(|tx| events::all::<Record>(tx, Some(&instance.id)))?;
         if events.is_empty() {
-            writeln!(out, "Nothing happened to {} yet.", instance.id)?;
+            writeln!(out, "No event of {} is recorded yet.", instance.id)?;
             return Ok(Exit::Ok);
         }
         let mut columns = Columns::new(0);

@@ -6,14 +6,13 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use crate::classify::{Finding, classify, elsewhere};
-use crate::cli::output::{BOLD, Columns, PLAIN, severity_style, write_json};
+use crate::cli::output::{BOLD, Columns, PLAIN, change_words, merged, severity_style, write_json};
 use crate::cli::{CliError, ConfiguredCommand, Context};
 use crate::clock::written;
 use crate::config::ApprovalConfig;
 use crate::exit::Exit;
 use crate::history::Event;
 use crate::incident::{Drift, Status};
-use crate::message::values;
 use crate::model::{Digest, DriftId, InstanceId, Pointer, display_safe};
 use crate::status::InstanceStatus;
 use crate::store::{Store, StoreError, Transaction, cycles, drifts, instances};
@@ -23,10 +22,10 @@ use crate::trust_files::TrustFiles;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  authdrift show drf_0198…     what drifted, since when, and what to do
-  authdrift show sha256:9f86…  with which requests a snapshot was read")]
+  authdrift show drf_0198…     a drift: values, times, and what to do
+  authdrift show sha256:9f86…  a snapshot: the requests that read it")]
 pub(crate) struct ShowOptions {
-    /// The drift, drf_…, of which a unique beginning is enough; or the digest of a snapshot, sha256:…
+    /// A drift (drf_…, or a unique beginning), or the digest of a snapshot (sha256:…)
     #[arg(value_name = "DRIFT|SNAPSHOT")]
     drift: String,
     /// Print JSON
@@ -60,16 +59,14 @@ impl ConfiguredCommand for ShowOptions {
         };
         let drift = classified(context, &store, &instance, &known)?;
         if self.json {
-            let mut value = json!({
+            let value = json!({
                 "id": known.id, "instance": instance, "section": known.change.section(), "drift": drift,
                 "status": known.status.as_str(), "first_seen": written(known.first_seen),
                 "last_good": known.last_good.map(written), "closed_at": known.closed_at.map(written),
                 "closed_by": known.closed_by, "reopened": known.reopened,
             });
-            if let (Some(value), Some(until)) = (value.as_object_mut(), &until) {
-                value.insert("approved_until".to_owned(), json!(until));
-            }
-            write_json(out, &value)?;
+            let until = until.map_or_else(|| json!({}), |until| json!({ "approved_until": until }));
+            write_json(out, &merged(value, until))?;
         } else {
             let places = elsewhere(context.catalogues.of(instance.provider), &known.change);
             let others = store.read(|tx| -> Result<_, StoreError> {
@@ -85,7 +82,7 @@ impl ConfiguredCommand for ShowOptions {
     }
 }
 
-/// The drift as every other output classifies it: among everything else that differs in its instance.
+/// Classifies the drift as every other output does: among all differences of its instance.
 fn classified(context: &Context, store: &Store, id: &InstanceId, known: &Drift) -> Result<Finding, StoreError> {
     let catalogue = context.catalogues.of(id.provider);
     let Some(instance) = context.config.instances.iter().find(|instance| instance.id == *id) else {
@@ -96,7 +93,7 @@ fn classified(context: &Context, store: &Store, id: &InstanceId, known: &Drift) 
     loaded.map(|(_, findings)| findings.of(&known.change).into_owned())
 }
 
-/// When the newest approval of what is at `path` ends, if it was given for a time.
+/// The end of the newest approval of `path`, if it has one.
 fn approved_until(tx: &Transaction<'_>, instance: &InstanceId, path: &Pointer) -> Result<Option<String>, StoreError> {
     let replay = tx.history()?;
     let newest = replay.state.newest(Some(instance), |event| matches!(event, Event::BaselineApproved(_)));
@@ -106,7 +103,7 @@ fn approved_until(tx: &Transaction<'_>, instance: &InstanceId, path: &Pointer) -
     })
 }
 
-/// Every request with which a snapshot was read for the first time: evidence of where its values come from.
+/// Prints the requests that read a snapshot for the first time.
 fn collection(store: &Store, options: &ShowOptions, out: &mut dyn Write) -> Result<Exit, CliError> {
     let typed = display_safe(&options.drift);
     let digest: Digest =
@@ -149,11 +146,10 @@ fn explain(
     out: &mut dyn Write,
 ) -> Result<(), CliError> {
     let style = severity_style(drift.meaning.severity);
-    let change = &drift.change;
     writeln!(out, "{BOLD}{}{BOLD:#}", drift.meaning.title)?;
     writeln!(out, "{style}{}{style:#}, {}, {instance}", drift.meaning.severity, drift.meaning.direction)?;
     writeln!(out)?;
-    writeln!(out, "  {}", values::change(change.kind, &change.before, &change.after, drift.meaning.unit))?;
+    writeln!(out, "  {}", change_words(drift))?;
     writeln!(out, "  {}", drift.meaning.why)?;
     writeln!(out)?;
     let window = match known.last_good {
@@ -161,7 +157,7 @@ fn explain(
         None => format!("first seen {}", written(known.first_seen)),
     };
     let mut rows =
-        vec![("Status", status.to_owned()), ("When", window), ("Path", display_safe(&change.path.to_string()))];
+        vec![("Status", status.to_owned()), ("When", window), ("Path", display_safe(&drift.change.path.to_string()))];
     rows.extend(others.iter().map(|path| ("Also at", display_safe(&path.to_string()))));
     rows.extend(drift.meaning.dashboard.clone().map(|place| ("Where", place)));
     rows.extend(

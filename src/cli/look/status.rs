@@ -25,19 +25,20 @@ use crate::store::overview;
 use crate::store::{Store, StoreError, Transaction, events, instances, space};
 use crate::trust_files::TrustFiles;
 
-/// Show the state of every instance and receiver; nothing is read
+/// Show the state of every instance and receiver, from the database
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   authdrift status         one screen
-  authdrift status --json  for a program")]
+  authdrift status --json  for a program
+
+It reads no vendor: `check` does.")]
 pub(crate) struct StatusOptions {
     /// Print JSON
     #[arg(long)]
     json: bool,
 }
 
-/// How everything stands.
 struct StatusReport<'a> {
     now: DateTime<Utc>,
     approval: &'a ApprovalConfig,
@@ -46,22 +47,19 @@ struct StatusReport<'a> {
     database: Database<'a>,
     lines: Vec<(&'a Instance, InstanceLine)>,
     receivers: Vec<(&'a Receiver, ReceiverState, ReceiverHealth)>,
-    /// Those in force.
     silences: Vec<Silence>,
-    /// By receiver, also such as are not configured any more.
+    /// By receiver, with those that are not configured any more.
     outbox: BTreeMap<String, Waiting>,
     history: Option<HistoryMark>,
 }
 
-/// The file, and the room it has.
 struct Database<'a> {
     path: &'a Path,
-    /// Bytes, its log included.
+    /// In bytes, with the log.
     size: u64,
     free: Option<u64>,
 }
 
-/// One instance.
 struct InstanceLine {
     status: InstanceStatus,
     next: Option<DateTime<Utc>>,

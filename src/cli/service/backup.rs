@@ -11,8 +11,8 @@ use crate::exit::Exit;
 /// Copy the database and its key while the daemon runs
 #[derive(Debug, Args)]
 #[command(after_help = "\
-The fingerprint key is copied beside it: backup.db comes with backup.key. To restore, stop the daemon and put both in the \
-place of the originals, without the files that end in -wal and -shm.
+The fingerprint key is copied too: backup.db comes with backup.key. To restore, stop the daemon, replace the database and \
+its key with the copies, and remove the files that end in -wal and -shm.
 
 Example:
   authdrift backup /var/backups/authdrift-$(date +%F).db")]

@@ -22,15 +22,14 @@ Examples:
   systemctl reload authdrift      the service
   authdrift --config FILE reload  a daemon that was started with the same FILE
 
-The daemon checks the file and the files and secrets that it names, and takes all of it or nothing; this command waits for \
-its answer. A cycle that runs goes on with the configuration it began with. A new store.path, and credentials from systemd, \
-need a restart. The daemon is the process in $MAINPID, which systemd sets, or the one in the lock file beside \
-the database.
+The daemon checks the file with all files and secrets that it names, and takes all of it or nothing. This command waits for \
+its answer. A running cycle keeps its configuration. A new store.path and new credentials from systemd need a restart. The \
+daemon is the process in $MAINPID, which systemd sets, or in the lock file beside the database.
 
-Exit codes: 0 reloaded, 78 refused and the old one stays, 69 no daemon is running, 74 its answer cannot be read")]
+Exit codes: 0 reloaded, 78 refused: the old configuration stays, 69 no daemon is running, 74 its answer cannot be read")]
 pub(crate) struct ReloadOptions;
 
-/// How long the daemon may take. systemd ends the command after 90 seconds.
+/// The limit for the answer. systemd ends the command after 90 seconds.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How long the daemon may take from the answer to another `reload` to the answer to this one. Without a second answer, the
@@ -71,7 +70,7 @@ impl RunCommand for ReloadOptions {
     }
 }
 
-/// What systemd says the daemon is.
+/// The main process of the unit, as systemd gives it.
 fn main_pid(text: &str) -> Result<u32, CliError> {
     // 0 and -1 would be everything that this user may send a signal to, and 1 is the whole machine.
     text.parse().ok().filter(|pid| (2..=i32::MAX.unsigned_abs()).contains(pid)).ok_or_else(|| {
@@ -87,7 +86,7 @@ fn store_named_in(file: &Path) -> Option<PathBuf> {
     Some(std::path::absolute(file).ok()?.parent()?.join(path))
 }
 
-/// The daemon of one of the databases, if there is one that is `main`, and what it says.
+/// The daemon of one of the databases, with the content of its lock file; with `main`, only that process.
 fn find_daemon(stores: &[PathBuf], main: Option<u32>) -> Result<Option<(PathBuf, DaemonState)>, CliError> {
     for store in stores {
         let found = holder(store).map_err(|error| {
@@ -133,7 +132,7 @@ fn ask(pid: u32, store: Option<&Path>) -> Result<(), CliError> {
     })
 }
 
-/// Waits until the daemon says what came of the file with that digest.
+/// Waits for the daemon's answer about the file with that digest.
 async fn answer(
     store: &Path,
     before: &DaemonState,

@@ -4,10 +4,11 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::context::{find_config, read_config};
+use crate::cli::options::word;
 use crate::cli::{CliError, Context, RunCommand};
 use crate::daemon::reload::{ConfigSource, Fresh, Loaded};
 use crate::daemon::{Daemon, tell_failed_start};
@@ -16,44 +17,16 @@ use crate::logging::Format;
 use crate::model::{Digest, Provider};
 use crate::monitoring::{MonitoringState, Server};
 
-/// What lines of the log look like.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum LogFormat {
-    /// Fields for the systemd journal where standard error is the journal, else text.
-    Auto,
-    /// Text.
-    Text,
-    /// One JSON object on each line.
-    Json,
-}
-
-impl From<LogFormat> for Format {
-    fn from(format: LogFormat) -> Self {
-        match format {
-            LogFormat::Auto => Self::Auto,
-            LogFormat::Text => Self::Text,
-            LogFormat::Json => Self::Json,
-        }
-    }
-}
-
 /// Watch on schedule until stopped
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   authdrift run                    until SIGTERM or Ctrl-C
-  authdrift run --log-format json  for a program that collects lines")]
+  authdrift run --log-format json  for a log collector")]
 pub(crate) struct RunOptions {
-    /// What lines of the log look like
-    #[arg(long, value_name = "FORMAT", default_value = "auto")]
-    log_format: LogFormat,
-}
-
-impl RunOptions {
-    /// What lines of the log look like.
-    pub(crate) fn log_format(&self) -> Format {
-        self.log_format.into()
-    }
+    /// The form of the log; auto is the fields of the systemd journal where there is one, else text
+    #[arg(long, value_name = "FORMAT", default_value = "auto", value_parser = word(&Format::ALL, Format::as_str))]
+    pub(crate) log_format: Format,
 }
 
 impl RunCommand for RunOptions {

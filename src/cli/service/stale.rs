@@ -8,7 +8,6 @@ use std::sync::Arc;
 use chrono::{DateTime, TimeDelta, Utc};
 use clap::Args;
 
-use crate::cli::output::count;
 use crate::cli::{CliError, ConfiguredCommand, Context};
 use crate::clock::written;
 use crate::config::Instance;
@@ -16,21 +15,21 @@ use crate::daemon::lock::{LockHolder, holder};
 use crate::delivery::direct::{DirectMessage, DirectNotifier, mark_or_none};
 use crate::exit::Exit;
 use crate::message::{Notice, NoticeKind};
-use crate::model::InstanceId;
+use crate::model::{InstanceId, counted};
 use crate::store::{Store, StoreError, cycles, events, instances};
 
 /// Check that the daemon still works, and alert people if not
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  authdrift stale              for a person
-  authdrift stale --tell       what authdrift-watch.timer runs
-  authdrift stale --after 20m  whatever the schedule
+  authdrift stale              show which instances are late
+  authdrift stale --tell       also notify the receivers, as the timer does
+  authdrift stale --after 20m  with a limit that is not from the schedule
 
-An instance is late when its last cycle, successful or not, is too long ago. An instance without any cycle, while others have \
-some, waits for `authdrift reload` and is not reported. With --tell all receivers are notified directly, without the outbox: \
-when it begins, once a day while it lasts, and when it is over. The time of the last notification is in a file beside the \
-database that ends in .stale.
+An instance is late when its last cycle, successful or not, is too long ago. An instance without any cycle, while others \
+have some, waits for `authdrift reload` and is not late. --tell notifies every receiver directly, without the outbox: at the \
+beginning, once a day, and at the end. The time of the last notification is in a file beside the database that ends in \
+.stale.
 
 Exit codes: 0 every instance is in time, 69 one is late, 74 no receiver could be notified")]
 pub(crate) struct StaleOptions {
@@ -40,12 +39,12 @@ pub(crate) struct StaleOptions {
     /// Notify the receivers
     #[arg(long)]
     tell: bool,
-    /// Check again after this time before notifying: a machine that just woke up has not run its cycles yet
+    /// Check again after this time before notifying: a machine that just woke up is still late
     #[arg(long, value_name = "TIME", default_value = "1m")]
     again_after: humantime::Duration,
 }
 
-/// How often people are told of the same.
+/// The interval of reminders.
 const REMIND: TimeDelta = TimeDelta::hours(24);
 
 impl ConfiguredCommand for StaleOptions {
@@ -86,7 +85,7 @@ impl ConfiguredCommand for StaleOptions {
 struct StaleInstances {
     /// The problem in words, if there is one.
     trouble: Option<String>,
-    /// Never read while others are: the daemon does not know them yet.
+    /// Never read while others are: they wait for a reload.
     new: Vec<InstanceId>,
 }
 
@@ -134,8 +133,8 @@ fn inspect(context: &Context, options: &StaleOptions) -> StaleInstances {
     let is_all = late.len() == all;
     let begin = match late.len() {
         number if number == all => "Nothing is watched".to_owned(),
-        1 => format!("1 of {} is not looked at", count(all, "instance")),
-        number => format!("{number} of {} are not looked at", count(all, "instance")),
+        1 => format!("1 of {} is not looked at", counted(all, "instance")),
+        number => format!("{number} of {} are not looked at", counted(all, "instance")),
     };
     let works = if is_all { " and does not work" } else { "" };
     let daemon = match holder(&config.store) {
@@ -159,7 +158,7 @@ fn is_late(instance: &Instance, last: DateTime<Utc>, options: &StaleOptions, now
     }
 }
 
-/// Tells every receiver, past the daemon and past its outbox.
+/// Notifies every receiver, without the daemon and its outbox.
 async fn notify(context: &Context, news: Notice, out: &mut dyn Write) -> Result<(), CliError> {
     let all = context.config.receivers.len();
     if all == 0 {
@@ -168,13 +167,15 @@ async fn notify(context: &Context, news: Notice, out: &mut dyn Write) -> Result<
     let notifier = Arc::new(DirectNotifier::new(&context.config.receivers)?);
     let mark = context.store_to_read().ok().and_then(|store| store.read(events::mark).ok().flatten());
     match notifier.notify(DirectMessage::Notice(news), mark_or_none(mark), context.clock.now()).await {
-        0 => Err(CliError::new(Exit::Io, format!("nobody could be told: none of {} took it", count(all, "receiver")))
-            .with_help("it is tried again at the next run; `authdrift receivers test NAME` shows what is wrong")),
-        told => Ok(writeln!(out, "Told {told} of {}.", count(all, "receiver"))?),
+        0 => {
+            Err(CliError::new(Exit::Io, format!("nobody could be told: none of {} took it", counted(all, "receiver")))
+                .with_help("it is tried again at the next run; `authdrift receivers test NAME` shows what is wrong"))
+        }
+        told => Ok(writeln!(out, "Told {told} of {}.", counted(all, "receiver"))?),
     }
 }
 
-/// When people were told, in a file beside the database, which may be what is broken.
+/// The time of the last notification, in a file beside the database, because the database may be broken.
 struct Note(PathBuf);
 
 impl Note {

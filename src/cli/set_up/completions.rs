@@ -8,7 +8,8 @@ use clap::Args;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  authdrift completions bash > ~/.local/share/bash-completion/completions/authdrift
+  authdrift completions bash \\
+    > ~/.local/share/bash-completion/completions/authdrift
   authdrift completions zsh > ~/.zfunc/_authdrift
   authdrift completions fish > ~/.config/fish/completions/authdrift.fish")]
 pub(crate) struct CompletionsOptions {

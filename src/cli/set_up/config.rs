@@ -1,21 +1,25 @@
 //! `authdrift config check`.
 
 use std::io::Write;
+use std::iter;
 
+use chrono::{DateTime, Utc};
 use clap::Subcommand;
 
-use crate::cli::output::{Columns, PLAIN, count};
+use crate::cli::output::{Columns, PLAIN};
 use crate::cli::{CliError, ConfiguredCommand, Context};
+use crate::clock::written;
 use crate::config::{Auth0Credential, Config, HookUrl, Proxy, ProxyAddress, ReceiverKind, SecretUse, Source, Webhook};
 use crate::connect;
 use crate::exit::Exit;
+use crate::model::counted;
 use crate::secrets::{SecretError, SecretFile, inspect};
 use crate::trust::Rules;
 
 const HELP: &str = "\
 Examples:
-  authdrift config check
-  authdrift --config FILE config check";
+  authdrift config check                the file that every command reads
+  authdrift --config FILE config check  another file";
 
 /// Check the configuration
 #[derive(Debug, Subcommand)]
@@ -29,23 +33,14 @@ pub(crate) enum ConfigCommand {
 impl ConfiguredCommand for ConfigCommand {
     async fn run_with(&self, context: &Context, out: &mut dyn Write) -> Result<Exit, CliError> {
         let config = &context.config;
-        writeln!(
-            out,
-            "{} is good: {}, {}.",
-            context.file.display(),
-            count(config.instances.len(), "instance"),
-            count(config.receivers.len(), "receiver")
-        )?;
-        writeln!(
-            out,
-            "Database {}, approvals by {} of {}.",
-            config.store.display(),
-            approvers(&config.approval.rules),
-            config.approval.allowed_signers.display()
-        )?;
+        let instances = counted(config.instances.len(), "instance");
+        let receivers = counted(config.receivers.len(), "receiver");
+        writeln!(out, "{} is good: {instances}, {receivers}.", context.file.display())?;
+        let (database, signers) = (config.store.display(), config.approval.allowed_signers.display());
+        writeln!(out, "Database {database}, approvals by {} of {signers}.", approvers(&config.approval.rules))?;
         match &config.heartbeat {
-            Some(_) => writeln!(out, "A service elsewhere misses it when it falls silent.")?,
-            None => writeln!(out, "Nobody notices when this machine dies: no [heartbeat] is configured.")?,
+            Some(_) => writeln!(out, "A service elsewhere alerts when its heartbeat stops.")?,
+            None => writeln!(out, "No [heartbeat] is configured: when this machine dies, no alert is sent.")?,
         }
         if let Some(proxy) = proxy(config) {
             writeln!(out, "Requests go through the proxy {proxy}; mail does not.")?;
@@ -55,25 +50,15 @@ impl ConfiguredCommand for ConfigCommand {
         }
         writeln!(out)?;
         let mut columns = Columns::new(0);
+        let now = context.clock.now();
         for instance in &config.instances {
-            columns.row(
-                PLAIN,
-                [
-                    instance.id.to_string(),
-                    credentials(&instance.source),
-                    instance.schedule.cron.describe(context.clock.now()),
-                ],
-            );
+            let schedule = instance.schedule.cron.describe(now);
+            columns.row(PLAIN, [instance.id.to_string(), credentials(&instance.source), schedule]);
         }
         columns.write(out)?;
         for instance in &config.instances {
-            let mut next = context.clock.now();
-            let mut times = Vec::new();
-            for _ in 0..3 {
-                let Some(after) = instance.schedule.cron.next_after(next) else { break };
-                times.push(crate::clock::written(after));
-                next = after;
-            }
+            let next = |at: &DateTime<Utc>| instance.schedule.cron.next_after(*at);
+            let times: Vec<String> = iter::successors(next(&now), next).take(3).map(written).collect();
             writeln!(out, "{} next: {}", instance.id, times.join(", "))?;
         }
         writeln!(out)?;
@@ -95,7 +80,7 @@ impl ConfiguredCommand for ConfigCommand {
                 filter.push_str(", and what nobody takes");
             }
             if let Some(digest) = &receiver.digest {
-                filter.push_str(&format!(", digest {}", digest.describe(context.clock.now())));
+                filter.push_str(&format!(", digest {}", digest.describe(now)));
             }
             columns.row(PLAIN, [receiver.name.clone(), receiver.kind.as_str().to_owned(), place, filter]);
         }
@@ -143,7 +128,7 @@ fn proxy(config: &Config) -> Option<String> {
     }
 }
 
-/// How many people it takes: `1, from critical on 2, with touch`.
+/// The number of approvers: `1, from critical on 2, with touch`.
 fn approvers(rules: &Rules) -> String {
     let mut words = rules.threshold.to_string();
     let mut most = rules.threshold;

@@ -11,9 +11,9 @@ Examples:
   authdrift demo
   authdrift demo ~/authdrift-demo
 
-The folder stays, with configuration, database, mails and webhooks to look at.")]
+The folder stays: it has the configuration, the database, the mails and the webhooks.")]
 pub(crate) struct DemoOptions {
-    /// Where to leave everything [default: a new folder in the temporary directory]
+    /// The folder to write into [default: a new one in the temporary directory]
     #[arg(value_name = "DIR")]
     pub(crate) folder: Option<PathBuf>,
 }

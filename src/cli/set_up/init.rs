@@ -30,25 +30,25 @@ use folder::{Folder, FolderKind, Staged};
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  authdrift init  on a terminal it asks
+  authdrift init  ask for everything
   authdrift init --clerk prod --publishable-key pk_test_… --new-key
   authdrift init ~/watch --auth0 acme --domain acme.eu.auth0.com --client-id ID
   sudo authdrift init /etc/authdrift --clerk prod --key alice.pub
 
-It writes config.toml and allowed_signers, and overwrites nothing. Secrets are neither asked for \
-nor written: the configuration names the files or systemd credentials that hold them. --new-key \
-also writes trial_key and trial_key.pub, without a passphrase, for trying out on this machine.")]
+It writes config.toml and allowed_signers, and overwrites no file. It neither asks for secrets nor writes \
+them: the configuration names the files or systemd credentials that hold them. --new-key also writes \
+trial_key and trial_key.pub, without a passphrase, for a trial on this machine.")]
 pub(crate) struct InitOptions {
     /// Where to write [default: $CONFIGURATION_DIRECTORY; else /etc/authdrift for root, ~/.config/authdrift for others]
     #[arg(value_name = "DIR")]
     folder: Option<PathBuf>,
-    /// Watch a Clerk instance, and call it that
+    /// Watch a Clerk instance under this name
     #[arg(long, value_name = "NAME")]
     clerk: Option<String>,
-    /// Its publishable key, pk_…; it is not a secret, and enough to begin with
+    /// Its publishable key, pk_…: no secret, and enough to begin with
     #[arg(long, value_name = "KEY", requires = "clerk")]
     publishable_key: Option<String>,
-    /// Watch an Auth0 tenant, and call it that
+    /// Watch an Auth0 tenant under this name
     #[arg(long, value_name = "NAME")]
     auth0: Option<String>,
     /// The tenant's own domain
@@ -60,7 +60,7 @@ pub(crate) struct InitOptions {
     /// The SSH public key of the approver
     #[arg(long, value_name = "FILE", conflicts_with = "new_key")]
     key: Option<PathBuf>,
-    /// Make a key for trying out on this machine
+    /// Make a key for a trial on this machine
     #[arg(long)]
     new_key: bool,
     /// The name of the approver in alerts [default: the key's comment, if it is a mail address]
@@ -69,10 +69,6 @@ pub(crate) struct InitOptions {
 }
 
 impl RunCommand for InitOptions {
-    fn asks(&self) -> bool {
-        true
-    }
-
     async fn run(&self, config: Option<&Path>, out: &mut dyn Write) -> Result<Exit, CliError> {
         if config.is_some() {
             return Err(CliError::new(Exit::Usage, "--config names a file to read, and init writes one")
@@ -120,7 +116,7 @@ impl RunCommand for InitOptions {
     }
 }
 
-/// Reads what is about to be written as every command will.
+/// Reads the drafts as every command will read the files.
 fn check(
     folder: &Folder,
     config: &str,

@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use clap::Args;
 
 use crate::cli::CliError;
-use crate::cli::output::count;
 use crate::exit::Exit;
+use crate::model::counted;
 
 /// Write the manual pages
 #[derive(Debug, Args)]
@@ -32,7 +32,7 @@ impl ManOptions {
         fs::create_dir_all(folder).map_err(failed)?;
         clap_mangen::generate_to(command_line, folder).map_err(failed)?;
         let pages = fs::read_dir(folder).map_err(failed)?.count();
-        writeln!(out, "Wrote {} into {}.", count(pages, "page"), folder.display())?;
+        writeln!(out, "Wrote {} into {}.", counted(pages, "page"), folder.display())?;
         Ok(())
     }
 }

@@ -37,7 +37,7 @@ pub(super) fn strength(setting: &Setting) -> String {
     }
 }
 
-/// What becomes of the value at `path` before it is compared, as far as the table names the path.
+/// How the table changes the value at `path` before it is compared.
 pub(super) fn kept(table: &Table, section: &Section, path: &Pointer) -> Vec<String> {
     let place = path.tokens().get(1..).unwrap_or_default();
     // What is said of an object is said of everything in it.
@@ -70,7 +70,7 @@ pub(super) fn kept(table: &Table, section: &Section, path: &Pointer) -> Vec<Stri
     words
 }
 
-/// How to give a meaning to a path that has none.
+/// The catalogue entry that would describe `path`.
 pub(super) fn how_to_describe(path: &Pointer) -> String {
     let name = path.last().to_lowercase().replace(|letter: char| !letter.is_ascii_alphanumeric(), "-");
     let quoted = display_safe(&toml::Value::from(path.to_string()).to_string());

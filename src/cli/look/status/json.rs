@@ -3,12 +3,12 @@
 use serde_json::{Map, Value, json};
 
 use super::{InstanceLine, StatusReport};
-use crate::cli::alerts::receivers::health_json;
+use crate::cli::alerts::receivers::as_json;
+use crate::cli::output::merged;
 use crate::clock::written;
-use crate::config::{Instance, Receiver};
-use crate::history::outgoing::{ReceiverHealth, Waiting};
+use crate::config::Instance;
+use crate::history::outgoing::Waiting;
 use crate::model::Severity;
-use crate::store::outbox::ReceiverState;
 
 pub(super) fn of(report: &StatusReport<'_>) -> Value {
     let StatusReport { now, approval: _, is_running, database, lines, receivers, silences, outbox, history } = report;
@@ -18,21 +18,15 @@ pub(super) fn of(report: &StatusReport<'_>) -> Value {
             json!({ "id": silence.id, "window": silence.is_window, "until": written(silence.until), "by": silence.by })
         })
         .collect();
-    let mut receiver_rows = Vec::new();
-    for (receiver, state, health) in receivers {
-        receiver_rows.push(of_receiver(receiver, state, health, report));
-    }
+    let receivers = receivers.iter().map(|(receiver, state, health)| as_json(receiver, state, health, *now));
     let by_receiver: Map<String, Value> = outbox.iter().map(|(name, one)| (name.clone(), of_waiting(one))).collect();
-    let mut outbox = of_waiting(&Waiting::sum(outbox.values()));
-    if let Some(outbox) = outbox.as_object_mut() {
-        outbox.insert("receivers".to_owned(), Value::Object(by_receiver));
-    }
+    let outbox = merged(of_waiting(&Waiting::sum(outbox.values())), json!({ "receivers": by_receiver }));
     json!({
         "at": written(*now),
         "daemon": { "running": is_running },
         "database": { "path": database.path.display().to_string(), "size": database.size, "free": database.free },
         "instances": lines.iter().map(|(instance, line)| of_instance(instance, line)).collect::<Vec<_>>(),
-        "receivers": receiver_rows,
+        "receivers": receivers.collect::<Vec<_>>(),
         "outbox": outbox,
         "silences": silences,
         "history": history,
@@ -71,24 +65,4 @@ fn of_instance(instance: &Instance, line: &InstanceLine) -> Value {
         })),
         "next_cycle": line.next.map(written),
     })
-}
-
-fn of_receiver(
-    receiver: &Receiver,
-    state: &ReceiverState,
-    health: &ReceiverHealth,
-    report: &StatusReport<'_>,
-) -> Value {
-    let last = state.last_delivery.as_ref();
-    let mut fields = json!({
-        "receiver": receiver.name,
-        "waiting": state.waiting,
-        "failed": state.dead,
-        "last_delivery": last.map(|(at, answer)| json!({ "at": written(*at), "answer": answer })),
-        "trouble": state.trouble,
-    });
-    if let Some(fields) = fields.as_object_mut() {
-        fields.extend(health_json(health, report.now));
-    }
-    fields
 }

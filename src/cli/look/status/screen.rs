@@ -10,11 +10,11 @@ use crate::classify::Finding;
 use crate::cli::CliError;
 use crate::cli::alerts::receivers::state_words;
 use crate::cli::output::{
-    BOLD, Columns, DIM, PLAIN, count, day, severity_style, terminal_width, time, verdict_style, verdict_words,
+    BOLD, Columns, DIM, PLAIN, day, severity_style, terminal_width, time, verdict_style, verdict_words,
 };
 use crate::history::outgoing::{ReceiverHealth, Waiting};
 use crate::message::listed;
-use crate::model::{Severity, Verdict, display_safe, display_safe_sentence};
+use crate::model::{Severity, Verdict, counted, display_safe, display_safe_sentence};
 use crate::status::SectionStates;
 use crate::store::space::Space;
 use crate::trust::Untrusted;
@@ -41,7 +41,6 @@ pub(super) fn draw(report: &StatusReport<'_>, out: &mut dyn Write) -> Result<(),
     storage(report, out)
 }
 
-/// Whether a daemon runs, and what that means.
 fn daemon(report: &StatusReport<'_>, out: &mut dyn Write) -> Result<(), CliError> {
     let (style, words) = match report.is_running {
         Some(true) => (verdict_style(Verdict::InSync), "running"),
@@ -58,7 +57,7 @@ fn daemon(report: &StatusReport<'_>, out: &mut dyn Write) -> Result<(), CliError
             counts.push(format!("{number} {style}{}{style:#}", verdict_words(verdict)));
         }
     }
-    let all = count(report.lines.len(), "instance");
+    let all = counted(report.lines.len(), "instance");
     writeln!(out, "Daemon {style}{words}{style:#}. {all}: {}.", counts.join(", "))?;
     Ok(())
 }
@@ -96,7 +95,7 @@ fn instances(report: &StatusReport<'_>, out: &mut dyn Write) -> Result<(), CliEr
     what_now(report, out)
 }
 
-/// Why an instance is not as it should be, and the command that goes on from there.
+/// Explains each instance that is not in sync, with the next command.
 fn what_now(report: &StatusReport<'_>, out: &mut dyn Write) -> Result<(), CliError> {
     let mut columns = Columns::new(2).within(terminal_width());
     let unwell = report.lines.iter().filter(|(_, line)| line.status.verdict != Verdict::InSync);
@@ -117,7 +116,7 @@ fn what_now(report: &StatusReport<'_>, out: &mut dyn Write) -> Result<(), CliErr
         columns.write(out)?;
     }
     if all > MOST_EXPLAINED {
-        writeln!(out, "  and {} more: `authdrift status --json`", count(all - MOST_EXPLAINED, "instance"))?;
+        writeln!(out, "  and {} more: `authdrift status --json`", counted(all - MOST_EXPLAINED, "instance"))?;
     }
     Ok(())
 }
@@ -127,7 +126,7 @@ fn advice(id: &str, line: &InstanceLine, now: DateTime<Utc>) -> (String, String)
     match (line.status.verdict, &line.status.sections) {
         (Verdict::InSync, _) => (String::new(), String::new()),
         (Verdict::Drift, _) => {
-            (format!("{} open", count(line.status.open.len(), "drift")), format!("authdrift diff {id}"))
+            (format!("{} open", counted(line.status.open.len(), "drift")), format!("authdrift diff {id}"))
         }
         (Verdict::Untrusted, _) => {
             let again = format!("it could not be trusted at {last}; it can now, and nothing was compared since");
@@ -202,7 +201,7 @@ fn next(next: Option<DateTime<Utc>>, report: &StatusReport<'_>) -> String {
 fn receivers(report: &StatusReport<'_>, out: &mut dyn Write) -> Result<(), CliError> {
     writeln!(out)?;
     if report.receivers.is_empty() {
-        writeln!(out, "No receiver is configured: nobody is told.")?;
+        writeln!(out, "No receiver is configured, so no alert is sent.")?;
         return Ok(());
     }
     let now = report.now;
@@ -234,7 +233,7 @@ fn receiver_style(health: &ReceiverHealth, now: DateTime<Utc>) -> anstyle::Style
     }
 }
 
-/// What waits, and where everything is kept.
+/// Outbox, database and history.
 fn storage(report: &StatusReport<'_>, out: &mut dyn Write) -> Result<(), CliError> {
     let mib = |bytes: u64| format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20));
     let in_words = |waiting: &Waiting| {

@@ -5,16 +5,16 @@ use std::fs::{self, Metadata};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use super::finding::{Check, CheckResult};
 use crate::cli::Context;
+use crate::cli::set_up::init::quoted;
+use crate::cli::user::user_name;
+use crate::diagnosis::{Check, CheckResult};
 use crate::exit::Exit;
 
-/// Bits of a mode.
 const OTHERS_WRITE: u32 = 0o022;
 const OTHERS: u32 = 0o077;
 const MODE: u32 = 0o7777;
 
-/// The files of the configuration and of the approvers.
 pub(super) fn check(context: &Context) -> Vec<CheckResult> {
     let approval = &context.config.approval;
     let mut paths = vec![context.file.clone(), approval.allowed_signers.clone()];
@@ -27,7 +27,6 @@ pub(super) fn check(context: &Context) -> Vec<CheckResult> {
     findings
 }
 
-/// A configuration that could not be read further.
 pub(super) fn of_configuration(path: &Path) -> Vec<CheckResult> {
     of_policy(path, &mut BTreeSet::new())
 }
@@ -41,7 +40,7 @@ fn of_policy(path: &Path, seen: &mut BTreeSet<PathBuf>) -> Vec<CheckResult> {
         // The check that reads the file reports it.
         Ok(_) | Err(_) => return Vec::new(),
     };
-    let mut findings = vec![writers(path, &found, "whoever writes it decides who approves")];
+    let mut findings = vec![writers(path, &found, "a user who can write it decides who approves")];
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     if let Ok(found) = fs::metadata(folder)
         && is_written_by_others(&found)
@@ -49,7 +48,7 @@ fn of_policy(path: &Path, seen: &mut BTreeSet<PathBuf>) -> Vec<CheckResult> {
         && found.mode() & 0o1000 == 0
         && seen.insert(absolute(folder))
     {
-        findings.push(writers(folder, &found, "whoever writes the folder can put another file there"));
+        findings.push(writers(folder, &found, "a user who can write the folder can replace the file"));
     }
     findings
 }
@@ -58,9 +57,9 @@ fn writers(path: &Path, found: &Metadata, what: &str) -> CheckResult {
     let (name, mode) = (path.display(), found.mode() & MODE);
     if is_written_by_others(found) {
         let why = format!("mode {mode:04o} lets others than its owner write it: {what}");
-        return CheckResult::failure(Check::File, name, why, format!("chmod go-w {}", quoted(path)), Exit::Io);
+        return Check::File.failure(name, why, format!("chmod go-w {}", quoted(path)), Exit::Io);
     }
-    CheckResult::ok(Check::File, name, format!("mode {mode:04o}, only {} writes it", user(found.uid())))
+    Check::File.ok(name, format!("mode {mode:04o}, only {} writes it", user(found.uid())))
 }
 
 fn is_written_by_others(found: &Metadata) -> bool {
@@ -84,7 +83,7 @@ fn of_service(store: &Path, paths: &[PathBuf]) -> Option<CheckResult> {
     }
     let why = format!("belongs to {}, the user that watches: it could change who approves", user(service));
     let help = "where that matters, as for a service: chown root, and let the service's group read";
-    Some(CheckResult::warning(Check::File, owned.join(", "), why, help))
+    Some(Check::File.warning(owned.join(", "), why, help))
 }
 
 /// The database and its key must not be readable by other users.
@@ -97,19 +96,13 @@ fn of_database(store: &Path, seen: &mut BTreeSet<PathBuf>) -> Vec<CheckResult> {
         let is_same = *owner.get_or_insert(found.uid()) == found.uid();
         if mode & OTHERS != 0 {
             let why = format!("mode {mode:04o} lets others read or write it");
-            findings.push(CheckResult::failure(
-                Check::File,
-                name,
-                why,
-                format!("chmod 600 {}", quoted(&path)),
-                Exit::Io,
-            ));
+            findings.push(Check::File.failure(name, why, format!("chmod 600 {}", quoted(&path)), Exit::Io));
         } else if !is_same {
             let why = format!("belongs to {}, and the database to somebody else", user(found.uid()));
             let help = format!("chown --reference={} {}", quoted(store), quoted(&path));
-            findings.push(CheckResult::failure(Check::File, name, why, help, Exit::Io));
+            findings.push(Check::File.failure(name, why, help, Exit::Io));
         } else {
-            findings.push(CheckResult::ok(Check::File, name, format!("mode {mode:04o}, of {}", user(found.uid()))));
+            findings.push(Check::File.ok(name, format!("mode {mode:04o}, of {}", user(found.uid()))));
         }
     }
     if let Some((folder, found)) = store.parent().and_then(|folder| Some((folder, fs::metadata(folder).ok()?)))
@@ -117,7 +110,7 @@ fn of_database(store: &Path, seen: &mut BTreeSet<PathBuf>) -> Vec<CheckResult> {
         && found.mode() & 0o1000 == 0
         && seen.insert(absolute(folder))
     {
-        findings.push(writers(folder, &found, "whoever writes the folder can put another database there"));
+        findings.push(writers(folder, &found, "a user who can write the folder can replace the database"));
     }
     findings
 }
@@ -126,18 +119,6 @@ fn absolute(path: &Path) -> PathBuf {
     fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
 }
 
-/// The name of a user, or the number.
-pub(super) fn user(id: u32) -> String {
-    let users = fs::read_to_string("/etc/passwd").unwrap_or_default();
-    let name_of = |line: &str| {
-        let mut fields = line.split(':');
-        let (name, _, found) = (fields.next()?, fields.next()?, fields.next()?);
-        (found.parse() == Ok(id)).then(|| name.to_owned())
-    };
-    users.lines().find_map(name_of).unwrap_or_else(|| format!("user {id}"))
-}
-
-/// A path as a shell takes it.
-pub(super) fn quoted(path: &Path) -> String {
-    crate::cli::set_up::init::quoted(path)
+fn user(uid: u32) -> String {
+    user_name(uid).unwrap_or_else(|| format!("user {uid}"))
 }

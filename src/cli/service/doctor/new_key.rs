@@ -9,7 +9,7 @@ use crate::daemon::lock::Lock;
 use crate::exit::Exit;
 use crate::store::{Store, StoreError};
 
-/// Makes a new key where the old one is lost, and says what follows.
+/// Replaces a lost key, and prints the next steps.
 pub(super) fn replace(context: &Context, out: &mut dyn Write) -> Result<Exit, CliError> {
     let path = &context.config.store;
     if !path.exists() {
@@ -32,7 +32,6 @@ pub(super) fn replace(context: &Context, out: &mut dyn Write) -> Result<Exit, Cl
     after.end(Exit::Ok)
 }
 
-/// What was done, and what follows.
 fn print(context: &Context, path: &Path, kept: Option<PathBuf>, out: &mut dyn Write) -> io::Result<()> {
     let key = path.with_extension("key");
     writeln!(out, "Made a new fingerprint key, {}.", key.display())?;

@@ -1,18 +1,18 @@
 //! Receivers: can each be reached, and would it accept a message?
 
-use super::finding::{Check, CheckResult};
-use super::{secret, vendor};
+use super::secret;
 use crate::cli::Context;
 use crate::cli::alerts::receivers::send_sample;
 use crate::config::{HookUrl, Receiver, ReceiverKind, SecretRef, SecretUse, Tls, secret_url};
 use crate::connect::{AllowedPeers, Endpoint};
+use crate::diagnosis::{self, Check, CheckResult};
 use crate::exit::Exit;
 use crate::message::sample::SampleKind;
 use crate::receiver::heartbeat::{Heartbeat, HeartbeatSignal};
 use crate::receiver::{Attempt, Sender, signature};
 use crate::secrets;
 
-/// Looks at one receiver. With `send` it gets a sample.
+/// Checks one receiver. With `send` it gets a sample.
 pub(super) async fn check(context: &Context, receiver: &Receiver, send: bool) -> Vec<CheckResult> {
     let secret::Secrets { mut findings, are_there } = secret::check(&receiver.secrets(), context);
     let host = match host(receiver).await {
@@ -26,14 +26,14 @@ pub(super) async fn check(context: &Context, receiver: &Receiver, send: bool) ->
     findings.extend(host);
     if !are_there || !is_reached {
         let why = if are_there { "not tried, because it cannot be reached" } else { "not tried without its secret" };
-        findings.push(CheckResult::skipped(Check::Receiver, &receiver.name, why));
+        findings.push(Check::Receiver.skipped(&receiver.name, why));
         return findings;
     }
     let sender = match Sender::new(receiver) {
         Ok(sender) => sender,
         Err(error) => {
             let help = "see `from` and `to` in the configuration, and the CA certificates of this system";
-            findings.push(CheckResult::failure(Check::Receiver, &receiver.name, error, help, Exit::Configuration));
+            findings.push(Check::Receiver.failure(&receiver.name, error, help, Exit::Configuration));
             return findings;
         }
     };
@@ -49,15 +49,15 @@ pub(super) async fn check(context: &Context, receiver: &Receiver, send: bool) ->
                         (Tls::Implicit, Some(_)) => "greeted over TLS, and signed in",
                         (Tls::Starttls, Some(_)) => "greeted, STARTTLS done, and signed in",
                     };
-                    CheckResult::ok(Check::Mail, on, format!("{how}; nothing was sent"))
+                    Check::Mail.ok(on, format!("{how}; nothing was sent"))
                 }
                 Err(refused) if refused.is_login => {
                     let help = "check `username` and `password`; many relays want an application password";
-                    CheckResult::failure(Check::Mail, on, refused.reason, help, Exit::Credentials)
+                    Check::Mail.failure(on, refused.reason, help, Exit::Credentials)
                 }
                 Err(refused) => {
                     let help = "check `host`, `port` and `tls`: 465 goes with implicit, 587 with starttls";
-                    CheckResult::failure(Check::Mail, on, refused.reason, help, Exit::Io)
+                    Check::Mail.failure(on, refused.reason, help, Exit::Io)
                 }
             });
         }
@@ -70,18 +70,18 @@ pub(super) async fn check(context: &Context, receiver: &Receiver, send: bool) ->
         findings.push(sample(context, receiver).await);
     } else {
         let why = "not sent without --send: whether messages are taken is not known";
-        findings.push(CheckResult::skipped(Check::Sample, &receiver.name, why));
+        findings.push(Check::Sample.skipped(&receiver.name, why));
     }
     findings
 }
 
-/// Whether its host can be reached; or what is wrong with a secret address.
+/// Checks the host; an error is about a secret address.
 async fn host(receiver: &Receiver) -> Result<Option<CheckResult>, CheckResult> {
     let (url, who) = match &receiver.kind {
         ReceiverKind::Email(email) => {
             let (host, is_tls) = (email.host.clone(), email.tls == Tls::Implicit);
             let endpoint = Endpoint { host, port: email.port, is_tls, who: AllowedPeers::Anybody };
-            return Ok(Some(vendor::endpoint(&endpoint, Exit::Io).await));
+            return Ok(Some(diagnosis::endpoint(&endpoint, Exit::Io).await));
         }
         ReceiverKind::Webhook(hook) => {
             let url = match &hook.url {
@@ -95,65 +95,57 @@ async fn host(receiver: &Receiver) -> Result<Option<CheckResult>, CheckResult> {
             (of_secret(&chat.url, &receiver.name)?, who(chat.may_be_private))
         }
     };
-    Ok(vendor::host(&url, who, &receiver.proxy, Exit::Io).await)
+    Ok(diagnosis::host(&url, who, &receiver.proxy, Exit::Io).await)
 }
 
 fn who(may_be_private: bool) -> AllowedPeers {
     if may_be_private { AllowedPeers::Private } else { AllowedPeers::Public }
 }
 
-/// The address that is kept at `place`; what is wrong with it never repeats it.
+/// The secret address at `place`. An error does not repeat it.
 fn of_secret(place: &SecretRef, name: &str) -> Result<url::Url, CheckResult> {
     use secrecy::ExposeSecret;
     let text = secrets::read(place).map_err(|error| error.to_string());
     text.and_then(|text| secret_url(text.expose_secret().trim())).map_err(|reason| {
         let help = "write the whole address there, as it is shown where it was made";
-        CheckResult::failure(Check::Receiver, name, reason, help, Exit::Configuration)
+        Check::Receiver.failure(name, reason, help, Exit::Configuration)
     })
 }
 
-/// A secret that cannot sign is only noticed when something is to be sent.
+/// Reports a secret that cannot sign. Otherwise the first message would fail.
 fn can_sign(name: &str, place: &SecretRef) -> Option<CheckResult> {
     let secret = secrets::read(place).map_err(|error| error.to_string());
     let signed = secret.and_then(|secret| signature(&secret, "msg", 0, b"").map_err(|error| error.to_string()));
     let help = "docs/receivers.md says what a webhook's secret looks like";
-    signed.err().map(|reason| CheckResult::failure(Check::Receiver, name, reason, help, Exit::Configuration))
+    signed.err().map(|reason| Check::Receiver.failure(name, reason, help, Exit::Configuration))
 }
 
 async fn sample(context: &Context, receiver: &Receiver) -> CheckResult {
     let name = &receiver.name;
     let help = |why: &str| format!("{why}; `authdrift receivers test {name}` tries it again");
     match send_sample(context, receiver, SampleKind::Drift).await {
-        Ok((id, Attempt::Delivered(answer))) => CheckResult::ok(Check::Sample, name, format!("took {id}: {answer}")),
+        Ok((id, Attempt::Delivered(answer))) => Check::Sample.ok(name, format!("took {id}: {answer}")),
         Ok((
             _,
             Attempt::Transient(reason, _) | Attempt::RateLimited(reason, _) | Attempt::PartiallyDelivered(reason, _),
-        )) => CheckResult::failure(
-            Check::Sample,
-            name,
-            reason,
-            help("an alert would be tried again for three days"),
-            Exit::Io,
-        ),
+        )) => Check::Sample.failure(name, reason, help("an alert would be tried again for three days"), Exit::Io),
         Ok((_, Attempt::Permanent(reason))) => {
-            CheckResult::failure(Check::Sample, name, reason, help("an alert would be given up"), Exit::Io)
+            Check::Sample.failure(name, reason, help("an alert would be given up"), Exit::Io)
         }
         Ok((_, Attempt::Disabled(reason))) => {
             let help = help("nothing would be sent any more: make a new address there");
-            CheckResult::failure(Check::Sample, name, reason, help, Exit::Io)
+            Check::Sample.failure(name, reason, help, Exit::Io)
         }
-        Err(error) => {
-            CheckResult::failure(Check::Sample, name, error.message, error.help.unwrap_or_default(), error.exit)
-        }
+        Err(error) => Check::Sample.failure(name, error.message, error.help.unwrap_or_default(), error.exit),
     }
 }
 
 /// Whether a heartbeat service is configured and can be reached.
 pub(super) async fn heartbeat(context: &Context, send: bool) -> Vec<CheckResult> {
     let Some(place) = &context.config.heartbeat else {
-        let why = "none is configured: if this machine dies, nobody is told";
+        let why = "none is configured: if this machine dies, no alert is sent";
         let help = "add [heartbeat] with the address of a service that misses signs of life; docs/alerts.md";
-        return vec![CheckResult::warning(Check::Heartbeat, "heartbeat", why, help)];
+        return vec![Check::Heartbeat.warning("heartbeat", why, help)];
     };
     let secret::Secrets { mut findings, are_there } =
         secret::check(&[SecretUse { key: "url", place: &place.url }], context);
@@ -170,7 +162,7 @@ pub(super) async fn heartbeat(context: &Context, send: bool) -> Vec<CheckResult>
     let host = Endpoint::of(&url, AllowedPeers::Public).map_or_else(String::new, |endpoint| endpoint.host);
     if !send {
         let why = format!("{host} is configured, and not asked without --send: asking is a sign of life");
-        findings.push(CheckResult::skipped(Check::Heartbeat, "heartbeat", why));
+        findings.push(Check::Heartbeat.skipped("heartbeat", why));
         return findings;
     }
     let sent = match Heartbeat::new(place, &context.config.proxy) {
@@ -180,10 +172,10 @@ pub(super) async fn heartbeat(context: &Context, send: bool) -> Vec<CheckResult>
         Err(error) => Err(error.to_string()),
     };
     findings.push(match sent {
-        Ok(()) => CheckResult::ok(Check::Heartbeat, "heartbeat", format!("{host} took a sign of life")),
+        Ok(()) => Check::Heartbeat.ok("heartbeat", format!("{host} took a sign of life")),
         Err(reason) => {
             let help = "check the address there, and that this machine may connect to it";
-            CheckResult::failure(Check::Heartbeat, host, reason, help, Exit::Io)
+            Check::Heartbeat.failure(host, reason, help, Exit::Io)
         }
     });
     findings

@@ -2,21 +2,20 @@
 
 use std::path::Path;
 
-use super::finding::{Check, CheckResult};
 use crate::cli::Context;
 use crate::cli::context::SYSTEM_FOLDER;
+use crate::cli::set_up::init::quoted;
 use crate::config::{Config, SecretRef, SecretUse};
+use crate::diagnosis::{Check, CheckResult};
 use crate::exit::Exit;
 use crate::secrets::{self, SecretError, SecretFile};
 
-/// What was found of some secrets.
 pub(super) struct Secrets {
     pub(super) findings: Vec<CheckResult>,
     /// All of them are there.
     pub(super) are_there: bool,
 }
 
-/// Looks at the places of `kept`.
 pub(super) fn check(kept: &[SecretUse<'_>], context: &Context) -> Secrets {
     let mut findings = Vec::new();
     let mut are_there = true;
@@ -25,38 +24,33 @@ pub(super) fn check(kept: &[SecretUse<'_>], context: &Context) -> Secrets {
         let on = format!("{key} in {place}");
         let found = secrets::inspect(place).and_then(|found| secrets::read_use(kept).map(|_| found));
         findings.push(match found {
-            Ok(SecretFile::Private) => CheckResult::ok(Check::Secret, on, "is there, and private"),
+            Ok(SecretFile::Private) => Check::Secret.ok(on, "is there, and private"),
             Ok(SecretFile::Open { mode }) => {
                 let help = match place {
-                    SecretRef::File(path) => format!("chmod 600 {}", super::files::quoted(path)),
+                    SecretRef::File(path) => format!("chmod 600 {}", quoted(path)),
                     SecretRef::Credential(_) | SecretRef::Env(_) => "make it private".to_owned(),
                 };
-                CheckResult::warning(
-                    Check::Secret,
-                    on,
-                    format!("mode {mode:04o} lets others than its owner use it"),
-                    help,
-                )
+                Check::Secret.warning(on, format!("mode {mode:04o} lets others than its owner use it"), help)
             }
             // A shell has no credentials: that says nothing about the service.
             Err(SecretError::NoCredentials { .. }) => {
                 are_there = false;
                 let why = "systemd gives credentials to the service only, and this is not the service";
-                CheckResult::skipped(Check::Secret, on, why).with_help(as_the_service(&context.file, &context.config))
+                Check::Secret.skipped(on, why).with_help(as_the_service(&context.file, &context.config))
             }
             Err(error) => {
                 are_there = false;
                 let source = std::error::Error::source(&error).map(|source| format!(": {source}"));
                 let why = format!("{error}{}", source.unwrap_or_default());
                 let help = format!("`{key}` in the configuration says where it is looked for");
-                CheckResult::failure(Check::Secret, on, why, help, Exit::Configuration)
+                Check::Secret.failure(on, why, help, Exit::Configuration)
             }
         });
     }
     Secrets { findings, are_there }
 }
 
-/// How to look as the service does, with all credentials.
+/// The command that runs `doctor` as the service, with all credentials.
 fn as_the_service(file: &Path, config: &Config) -> String {
     let mut names: Vec<&str> = config
         .secrets()
@@ -73,7 +67,7 @@ fn as_the_service(file: &Path, config: &Config) -> String {
     let file = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
     let program = match file == Path::new(SYSTEM_FOLDER).join("config.toml") {
         true => "authdrift".to_owned(),
-        false => format!("authdrift --config {}", super::files::quoted(&file)),
+        false => format!("authdrift --config {}", quoted(&file)),
     };
     let load = load.join(" ");
     format!("sudo systemd-run --pipe --wait -q -p User=authdrift -p StateDirectory=authdrift {load} {program} doctor")

@@ -4,19 +4,18 @@ use std::collections::BTreeSet;
 
 use chrono::TimeDelta;
 
-use super::finding::{Check, CheckResult};
 use crate::cli::Context;
-use crate::cli::output::{count, day};
+use crate::cli::output::day;
 use crate::cli::set_up::init::TRIAL;
+use crate::diagnosis::{Check, CheckResult};
 use crate::exit::Exit;
-use crate::model::display_safe;
+use crate::model::{counted, display_safe};
 use crate::trust::allowed_signers::Signer;
 use crate::trust_files::TrustFiles;
 
-/// How long before its end a key is talked about.
+/// The time before the end of a key from which on it is a warning.
 const SOON: TimeDelta = TimeDelta::days(30);
 
-/// Reads the files as every comparison does.
 pub(super) fn check(context: &Context) -> Vec<CheckResult> {
     let (now, approval) = (context.clock.now(), &context.config.approval);
     let name = approval.allowed_signers.display();
@@ -25,7 +24,7 @@ pub(super) fn check(context: &Context) -> Vec<CheckResult> {
         Ok(policy) => policy,
         Err(error) => {
             let help = "nobody's signature counts until it can be read; docs/keys.md has the form";
-            return vec![CheckResult::failure(Check::Signers, name, error, help, Exit::Configuration)];
+            return vec![Check::Signers.failure(name, error, help, Exit::Configuration)];
         }
     };
     let mut findings = Vec::new();
@@ -44,7 +43,7 @@ pub(super) fn check(context: &Context) -> Vec<CheckResult> {
             valid_before.filter(|end| *end < now).map(|end| format!("ended {}", day(end, now)))
         };
         if let Some(no) = no {
-            findings.push(CheckResult::ok(Check::Signers, on, format!("may not approve now: it {no}")));
+            findings.push(Check::Signers.ok(on, format!("may not approve now: it {no}")));
             continue;
         }
         let person = principals.first().map_or("", |first| policy.signers.person_of(first));
@@ -53,11 +52,11 @@ pub(super) fn check(context: &Context) -> Vec<CheckResult> {
         if principals.iter().any(|name| name == TRIAL) {
             let why = "may approve, and is a key for trying out, without a passphrase";
             let help = format!("put the line of your own key in its place in {name} before this counts; docs/keys.md");
-            findings.push(CheckResult::warning(Check::Signers, on, why, help));
+            findings.push(Check::Signers.warning(on, why, help));
             continue;
         }
         let until = valid_before.map_or("without an end".to_owned(), |end| format!("until {}", day(end, now)));
-        findings.push(CheckResult::ok(Check::Signers, on, format!("may approve, {until}")));
+        findings.push(Check::Signers.ok(on, format!("may approve, {until}")));
     }
     // A person with another key that goes on has nothing to do.
     for person in &people {
@@ -65,7 +64,7 @@ pub(super) fn check(context: &Context) -> Vec<CheckResult> {
         if end < now + SOON {
             let why = format!("can approve for {} more, until {}", days(end - now), day(end, now));
             let help = format!("add a line with a later valid-before to {name}; docs/keys.md, Rotation");
-            findings.push(CheckResult::warning(Check::SignerExpiry, display_safe(person), why, help));
+            findings.push(Check::SignerExpiry.warning(display_safe(person), why, help));
         }
     }
     findings.push(threshold(people.len(), policy.rules.least(), policy.rules.most(), &name.to_string()));
@@ -82,17 +81,17 @@ fn threshold(people: usize, least: usize, most: usize, name: &str) -> CheckResul
         let needed = if people < least { "every approval takes" } else { "what is most severe takes" };
         let why = format!("{can}, and {needed} {most}");
         let help = format!("add more people to {name}, or ask for fewer in [approval]; docs/keys.md");
-        return CheckResult::failure(Check::Threshold, "approvers", why, help, Exit::Configuration);
+        return Check::Threshold.failure("approvers", why, help, Exit::Configuration);
     }
     let why =
         if least == most { format!("{can}, it takes {most}") } else { format!("{can}, it takes {least} to {most}") };
     if people == 1 {
         let help = "have a second key for each person, or a second person: a lost key then stops nothing";
-        return CheckResult::warning(Check::Threshold, "approvers", why, help);
+        return Check::Threshold.warning("approvers", why, help);
     }
-    CheckResult::ok(Check::Threshold, "approvers", why)
+    Check::Threshold.ok("approvers", why)
 }
 
 fn days(left: TimeDelta) -> String {
-    count(usize::try_from(left.num_days()).unwrap_or_default(), "day")
+    counted(usize::try_from(left.num_days()).unwrap_or_default(), "day")
 }

@@ -16,7 +16,6 @@ use crate::model::instance::is_valid_name;
 /// How long a key may approve before its entry must be renewed.
 const VALIDITY: Days = Days::new(365);
 
-/// Everything that only a person can say.
 #[derive(Debug)]
 pub(super) struct Answers {
     pub(super) clerk: Option<ClerkAnswers>,
@@ -50,7 +49,7 @@ pub(super) struct Approver {
 pub(in crate::cli) const TRIAL: &str = "trial@localhost";
 
 impl Answers {
-    /// Takes what the flags say and asks for the rest.
+    /// Takes the options and asks for the rest.
     pub(super) fn ask(options: &InitOptions, now: DateTime<Utc>) -> Result<Self, CliError> {
         let is_asked = options.clerk.is_none() && options.auth0.is_none();
         let watch_clerk = if !is_asked {
@@ -184,7 +183,7 @@ fn choose_key() -> Result<(Option<PathBuf>, Option<PublicLine>), CliError> {
     Ok((Some(path), Some(line)))
 }
 
-/// `~/` as a shell has it: what is typed at a question no shell has seen.
+/// Expands `~/`, because no shell has seen the answer.
 fn expanded(path: &str) -> PathBuf {
     match (path.strip_prefix("~/"), std::env::var_os("HOME")) {
         (Some(rest), Some(home)) => PathBuf::from(home).join(rest),
@@ -192,7 +191,7 @@ fn expanded(path: &str) -> PathBuf {
     }
 }
 
-/// The value of a flag, or what the person says.
+/// The value of an option, or the answer to a question.
 fn given_or_asked(
     given: Option<&String>,
     flag: &str,

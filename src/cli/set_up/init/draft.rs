@@ -18,7 +18,6 @@ pub(super) fn secret_name(provider: Provider, name: &str) -> String {
     format!("{provider}-{name}")
 }
 
-/// What the files are written from.
 pub(super) struct Draft<'a> {
     pub(super) folder: &'a Folder,
     pub(super) answers: &'a Answers,
@@ -26,16 +25,10 @@ pub(super) struct Draft<'a> {
     pub(super) today: NaiveDate,
 }
 
-/// Whether a key counts, or waits as a comment to be switched on.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Is {
-    On,
-    Off,
-}
-use Is::{Off, On};
+/// A key and its value. One that does not count is written as a comment.
+type Key = (&'static str, String, bool);
 
 impl Draft<'_> {
-    /// `allowed_signers`
     pub(super) fn allowed_signers(&self) -> String {
         let mut text = String::from(
             "# Who may approve: a file of OpenSSH's allowed_signers format, one line for each key. Whoever can write it\n\
@@ -61,7 +54,6 @@ impl Draft<'_> {
         text
     }
 
-    /// `config.toml`
     pub(super) fn config(&self) -> String {
         let mut text = String::from(
             "# The configuration of authdrift, written by `authdrift init`. What begins with '#' and a key, like '#threshold',\n\
@@ -74,74 +66,71 @@ impl Draft<'_> {
                 "#\n# FOR TRYING OUT, ON THIS MACHINE ONLY: {TRIAL_KEY} has no passphrase. See {SIGNERS}."
             );
         }
-        self.general(&mut text);
-        self.clerk(&mut text);
-        self.auth0(&mut text);
-        self.receivers(&mut text);
+        for (table, keys) in self.tables() {
+            // A table counts if one of its keys does, or if its defaults are enough.
+            let is_on = keys.iter().any(|(.., is_on)| *is_on) || table == "[store]";
+            let _ = write!(text, "\n{}{}{table}\n", words(table, ""), sign(is_on));
+            for (name, value, is_on) in keys {
+                let _ = writeln!(text, "{}{}{name} = {value}", words(table, name), sign(is_on));
+            }
+        }
         text
     }
 
-    fn general(&self, text: &mut String) {
+    fn tables(&self) -> Vec<(&'static str, Vec<Key>)> {
         let system = self.folder.kind == FolderKind::System;
-        let (is_on, database) = match self.folder.kind {
-            FolderKind::System => (On, "/var/lib/authdrift/authdrift.db"),
-            FolderKind::Own => (Off, "authdrift.db"),
-            FolderKind::Whole => (On, "authdrift.db"),
-        };
+        let database = if system { "/var/lib/authdrift/authdrift.db" } else { "authdrift.db" };
         let beside = |name: &str| if system { self.folder.file(name).display().to_string() } else { name.to_owned() };
-        table(text, "[store]", On);
-        key(text, "[store]", "path", &string(database), is_on);
-        table(text, "[approval]", On);
-        key(text, "[approval]", "allowed_signers", &string(&beside(SIGNERS)), On);
-        key(text, "[approval]", "revoked_keys", &string(&beside("revoked_keys")), Off);
-        key(text, "[approval]", "threshold", "2", Off);
-        key(text, "[approval]", "require_touch", "true", Off);
-        table(text, "[schedule]", On);
-        key(text, "[schedule]", "cron", &string("*/5 * * * *"), On);
-    }
-
-    fn clerk(&self, text: &mut String) {
-        let Some(clerk) = &self.answers.clerk else { return };
-        let name = secret_name(Provider::Clerk, &clerk.name);
-        table(text, "[[clerk]]", On);
-        key(text, "[[clerk]]", "name", &string(&clerk.name), On);
-        key(text, "[[clerk]]", "publishable_key", &string(&clerk.publishable_key), On);
-        key(text, "[[clerk]]", "secret_key", &self.secret(&name), Off);
-        key(text, "[[clerk]]", "platform_token", &self.secret(&format!("{name}-platform")), Off);
-        key(text, "[[clerk]]", "application_id", &string("app_…"), Off);
-    }
-
-    fn auth0(&self, text: &mut String) {
-        let Some(auth0) = &self.answers.auth0 else { return };
-        table(text, "[[auth0]]", On);
-        key(text, "[[auth0]]", "name", &string(&auth0.name), On);
-        key(text, "[[auth0]]", "domain", &string(&auth0.domain), On);
-        key(text, "[[auth0]]", "client_id", &string(&auth0.client_id), On);
-        key(text, "[[auth0]]", "client_secret", &self.secret(&secret_name(Provider::Auth0, &auth0.name)), On);
-        key(text, "[[auth0]]", "rate", &string("free"), Off);
-    }
-
-    fn receivers(&self, text: &mut String) {
-        let email = [
-            ("name", string("security")),
-            ("host", string("smtp.example.com")),
-            ("username", string("authdrift@example.com")),
-            ("password", self.secret("smtp")),
-            ("from", string("authdrift <authdrift@example.com>")),
-            ("to", "[\"security@example.com\"]".to_owned()),
-            ("min_severity", string("medium")),
+        let mut tables = vec![
+            ("[store]", vec![("path", string(database), self.folder.kind != FolderKind::Own)]),
+            (
+                "[approval]",
+                vec![
+                    ("allowed_signers", string(&beside(SIGNERS)), true),
+                    ("revoked_keys", string(&beside("revoked_keys")), false),
+                    ("threshold", "2".to_owned(), false),
+                    ("require_touch", "true".to_owned(), false),
+                ],
+            ),
+            ("[schedule]", vec![("cron", string("*/5 * * * *"), true)]),
         ];
-        let webhook = [
-            ("name", string("siem")),
-            ("url", string("https://siem.example.com/hooks/authdrift")),
-            ("secret", self.secret("siem")),
+        tables.extend(self.answers.clerk.as_ref().map(|clerk| {
+            let name = secret_name(Provider::Clerk, &clerk.name);
+            let keys = vec![
+                ("name", string(&clerk.name), true),
+                ("publishable_key", string(&clerk.publishable_key), true),
+                ("secret_key", self.secret(&name), false),
+                ("platform_token", self.secret(&format!("{name}-platform")), false),
+                ("application_id", string("app_…"), false),
+            ];
+            ("[[clerk]]", keys)
+        }));
+        tables.extend(self.answers.auth0.as_ref().map(|auth0| {
+            let keys = vec![
+                ("name", string(&auth0.name), true),
+                ("domain", string(&auth0.domain), true),
+                ("client_id", string(&auth0.client_id), true),
+                ("client_secret", self.secret(&secret_name(Provider::Auth0, &auth0.name)), true),
+                ("rate", string("free"), false),
+            ];
+            ("[[auth0]]", keys)
+        }));
+        let email = vec![
+            ("name", string("security"), false),
+            ("host", string("smtp.example.com"), false),
+            ("username", string("authdrift@example.com"), false),
+            ("password", self.secret("smtp"), false),
+            ("from", string("authdrift <authdrift@example.com>"), false),
+            ("to", "[\"security@example.com\"]".to_owned(), false),
+            ("min_severity", string("medium"), false),
         ];
-        for (of, keys) in [("[[email]]", &email[..]), ("[[webhook]]", &webhook)] {
-            table(text, of, Off);
-            for (name, value) in keys {
-                key(text, of, name, value, Off);
-            }
-        }
+        let webhook = vec![
+            ("name", string("siem"), false),
+            ("url", string("https://siem.example.com/hooks/authdrift"), false),
+            ("secret", self.secret("siem"), false),
+        ];
+        tables.extend([("[[email]]", email), ("[[webhook]]", webhook)]);
+        tables
     }
 
     fn secret(&self, name: &str) -> String {
@@ -150,19 +139,12 @@ impl Draft<'_> {
     }
 }
 
-/// A text as TOML writes it.
 fn string(text: &str) -> String {
     toml::Value::from(text).to_string()
 }
 
-fn table(text: &mut String, name: &str, is: Is) {
-    let sign = if is == On { "" } else { "#" };
-    let _ = write!(text, "\n{}{sign}{name}\n", words(name, ""));
-}
-
-fn key(text: &mut String, table: &str, name: &str, value: &str, is: Is) {
-    let sign = if is == On { "" } else { "#" };
-    let _ = writeln!(text, "{}{sign}{name} = {value}", words(table, name));
+fn sign(is_on: bool) -> &'static str {
+    if is_on { "" } else { "#" }
 }
 
 /// The general part of the example's head.

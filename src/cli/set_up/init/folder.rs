@@ -25,7 +25,6 @@ pub(super) enum FolderKind {
     Whole,
 }
 
-/// The folder to write into.
 #[derive(Debug)]
 pub(super) struct Folder {
     pub(super) path: PathBuf,
@@ -33,7 +32,7 @@ pub(super) struct Folder {
 }
 
 impl Folder {
-    /// The one that was named, or the one where the configuration is looked for.
+    /// The named folder, or the usual one for this user.
     pub(super) fn choose(named: Option<&Path>) -> Result<Self, CliError> {
         // Root's files of /proc are its own.
         let is_root = fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0);
@@ -60,7 +59,7 @@ impl Folder {
         std::path::absolute(file).is_ok_and(|file| file == self.file(CONFIG))
     }
 
-    /// Makes sure that nothing is in the way, before anything is asked.
+    /// Refuses a folder that has one of the files.
     pub(super) fn refuse_what_is_there(&self) -> Result<(), CliError> {
         let names = [CONFIG, SIGNERS, TRIAL_KEY, TRIAL_PUBLIC];
         // Also a link that leads nowhere is something.
@@ -101,7 +100,6 @@ impl<'a> Staged<'a> {
         self.place.join(name)
     }
 
-    /// Adds a file.
     pub(super) fn add(&mut self, name: &'static str, content: &str, mode: u32) -> Result<(), CliError> {
         let path = self.path(name);
         let write = || {
@@ -157,7 +155,7 @@ fn failed(path: &Path, error: &io::Error) -> CliError {
     CliError::new(Exit::Io, message).with_help("name a folder that you may write to: authdrift init DIR")
 }
 
-/// A path as a shell takes it.
+/// Quotes a path for a shell.
 pub(in crate::cli) fn quoted(path: &Path) -> String {
     let text = path.display().to_string();
     let is_plain = text.chars().all(|sign| sign.is_alphanumeric() || "/._-+@:,".contains(sign));

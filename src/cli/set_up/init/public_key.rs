@@ -5,26 +5,25 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use crate::approval::sign::public_key_files;
 use crate::cli::CliError;
 use crate::exit::Exit;
 use crate::model::display_safe;
 use crate::trust::PublicKey;
 use crate::trust::sshsig::{BadKey, KEY_TYPES};
 
-/// Says in every copy of the public key what it is.
+/// The comment of a trial key, in every copy of its public half.
 pub(super) const TRIAL_COMMENT: &str = "authdrift trial key, for this machine only";
 
 /// More than the largest key that counts.
 const LONGEST: u64 = 64 * 1024;
 
-/// One public key as a file has it.
+/// The line of a public key file.
 #[derive(Debug, Clone)]
 pub(super) struct PublicLine {
-    /// The key.
     pub(super) key: PublicKey,
     /// `KEYTYPE BASE64`, to be written on.
     pub(super) text: String,
-    /// What the person called it.
     pub(super) comment: String,
 }
 
@@ -59,7 +58,6 @@ impl PublicLine {
         Ok(Self { key, text, comment: comment.to_owned() })
     }
 
-    /// Reads the file of `--key`.
     pub(super) fn read_file(path: &Path) -> Result<Self, CliError> {
         let shown = display_safe(&path.display().to_string());
         let bad = |reason: String| CliError::new(Exit::Usage, format!("cannot use the key '{shown}': {reason}"));
@@ -90,16 +88,14 @@ fn is_key_type(name: &str) -> bool {
 
 /// The public keys in `~/.ssh` that may approve, those on security keys first.
 pub(super) fn of_this_user() -> Vec<(PathBuf, PublicLine)> {
-    let folder = std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".ssh"));
-    let entries = folder.and_then(|folder| fs::read_dir(folder).ok()).into_iter().flatten().flatten();
-    let public = entries.map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|end| end == "pub"));
+    let (_, files) = public_key_files();
     let mut found: Vec<_> =
-        public.filter_map(|path| Some((path.clone(), PublicLine::read_file(&path).ok()?))).collect();
+        files.into_iter().filter_map(|path| Some((path.clone(), PublicLine::read_file(&path).ok()?))).collect();
     found.sort_by_key(|(path, line)| (!line.key.proves_touch(), path.clone()));
     found
 }
 
-/// Makes a key without a passphrase, and answers its public half.
+/// Makes a key without a passphrase and returns its public half.
 pub fn make(path: &Path, comment: &str) -> Result<String, CliError> {
     let failed = |reason: String| {
         CliError::new(Exit::Unavailable, format!("cannot make a key: {}", display_safe(&reason)))
