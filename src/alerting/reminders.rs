@@ -36,12 +36,11 @@ pub fn reminder(
         return Ok(None);
     }
     // What comes and goes meanwhile cannot put a reminder off.
-    let is_due = tx
-        .history()?
-        .state
-        .incidents
-        .oldest_unseen(id)
-        .is_some_and(|(subject, first)| first.is_due(subject.repeat(), at));
+    let is_due = {
+        let replay = tx.history()?;
+        let first = replay.state.incidents.oldest_unseen(id, untrusted.is_some());
+        first.is_some_and(|(subject, first)| first.is_due(subject.repeat(), at))
+    };
     if !is_due {
         return Ok(None);
     }
