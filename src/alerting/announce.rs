@@ -71,7 +71,7 @@ pub fn announce(unit: &mut UnitOfWork, origin: &Origin<'_>, told: Notifications)
         Err(StoreError::Damaged(_)) => true,
         Err(error) => return Err(error),
     };
-    if open == 0 && !is_blind && unit.history()?.untrusted(origin.instance).is_none() {
+    if open == 0 && !is_blind && unit.history()?.state.untrusted(origin.instance).is_none() {
         unit.end_threads();
     }
     Ok(())
@@ -216,7 +216,7 @@ fn count_still_open(unit: &UnitOfWork, origin: &Origin<'_>, entries: &mut [Entry
     if !entries.iter().any(|entry| entry.news.is_over()) {
         return Ok(());
     }
-    let notification_logs = unit.history()?.notification_logs(origin.instance);
+    let notification_logs = unit.history()?.state.notification_logs_of(origin.instance);
     let mut topics: BTreeMap<String, usize> = BTreeMap::new();
     for drift in unit.open_drifts()? {
         // A muted drift was never reported, so it does not count as open.

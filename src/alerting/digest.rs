@@ -4,19 +4,17 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use serde_json::Value;
 
 use super::tell_one;
 use crate::clock::written;
 use crate::config::{Config, Receiver};
-use crate::history::Event;
 use crate::history::data::SentDigest;
+use crate::history::{Event, Record, Replay};
 use crate::message::{Notice, NoticeKind};
-use crate::model::{InstanceId, Severity, display_safe};
+use crate::model::{InstanceId, Severity};
 use crate::schedule::is_time_again;
 use crate::status::InstanceStatus;
-use crate::store::events::Record;
-use crate::store::{StoreError, UnitOfWork, history::History};
+use crate::store::{StoreError, UnitOfWork};
 
 /// The receivers whose digest is due.
 ///
@@ -29,15 +27,15 @@ pub fn due_digests<'c>(
 ) -> Result<Vec<&'c Receiver>, StoreError> {
     let history = unit.history()?;
     let is_due = |receiver: &&Receiver| {
-        let last = last_digest(history, receiver).and_then(|last| last.at.parse().ok());
+        let last = last_digest(history, receiver).map(|last| last.at.0);
         receiver.digest.as_ref().is_some_and(|cron| is_time_again(cron, last, now))
     };
     Ok(config.receivers.iter().filter(is_due).collect())
 }
 
-fn last_digest<'h>(history: &'h History, receiver: &Receiver) -> Option<&'h Record> {
-    let is_to_it = |event: &Record| event.data.get("receiver").and_then(Value::as_str) == Some(&receiver.name);
-    history.newest(None, "digest.sent", is_to_it)
+fn last_digest<'h>(history: &'h Replay, receiver: &Receiver) -> Option<&'h Record> {
+    let is_to_it = |event: &Event| matches!(event, Event::DigestSent(sent) if sent.receiver == receiver.name);
+    history.state.newest(None, is_to_it)
 }
 
 /// Puts one digest about `statuses` into the outbox. Digests are numbered without gaps, so that a missing one shows.
@@ -51,7 +49,10 @@ pub fn send_digest(
     now: DateTime<Utc>,
 ) -> Result<(), StoreError> {
     let last = last_digest(unit.history()?, receiver);
-    let before = last.and_then(|last| last.data.get("number")?.as_u64()).unwrap_or_default();
+    let before = match last.map(|last| &last.event) {
+        Some(Event::DigestSent(sent)) => sent.number,
+        _ => 0,
+    };
     let number = before + 1;
     let is_of_it = |id: &InstanceId| receiver.filter.instances.as_ref().is_none_or(|some| some.contains(id));
     let mut verdicts: BTreeMap<String, usize> = BTreeMap::new();
@@ -62,7 +63,7 @@ pub fn send_digest(
     }
     let verdicts: Vec<String> = verdicts.iter().map(|(verdict, count)| format!("{count} {verdict}")).collect();
     let before = match last {
-        Some(last) => format!("The one before was number {before} of {}.", display_safe(&last.at)),
+        Some(last) => format!("The one before was number {before} of {}.", last.at),
         None => "It is the first one.".to_owned(),
     };
     let next = receiver.digest.as_ref().and_then(|cron| cron.next_after(now));

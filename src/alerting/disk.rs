@@ -4,11 +4,10 @@ use chrono::{DateTime, Utc};
 
 use super::tell;
 use crate::config::Config;
-use crate::history::Event;
 use crate::history::data::FreeSpace;
+use crate::history::{Event, Record};
 use crate::incident::IncidentSubject;
 use crate::message::{Notice, NoticeKind};
-use crate::store::events::Record;
 use crate::store::space::Space;
 use crate::store::{StoreError, UnitOfWork};
 
@@ -46,10 +45,10 @@ fn record_step(unit: &mut UnitOfWork, at: DateTime<Utc>, free: u64) -> Result<Op
         Space::Full => Some((NoticeKind::StorageFull, Event::StorageFull(space.clone()))),
         Space::Low => Some(low()),
         // It is over when there is enough space, and does not begin before there is too little.
-        Space::Ample => (free < ENOUGH && walk.incidents().get(&IncidentSubject::Disk).is_some()).then(low),
+        Space::Ample => (free < ENOUGH && walk.state.incidents.get(&IncidentSubject::Disk).is_some()).then(low),
     };
     let state = problem.as_ref().map(|(_, event)| event.kind());
-    if walk.incidents().step(&IncidentSubject::Disk, state, at).is_none() {
+    if walk.state.incidents.step(&IncidentSubject::Disk, state, at).is_none() {
         return Ok(None);
     }
     let (kind, event) = problem.unwrap_or((NoticeKind::StorageRecovered, Event::StorageRecovered(space)));
@@ -63,17 +62,17 @@ fn record_step(unit: &mut UnitOfWork, at: DateTime<Utc>, free: u64) -> Result<Op
 /// # Errors
 /// The database cannot be written.
 pub fn record_full_disk(unit: &mut UnitOfWork, told: DateTime<Utc>, at: DateTime<Utc>) -> Result<(), StoreError> {
-    let newest = unit.history()?.newest(None, "storage.", |_| true);
-    let is_over = |event: &Record| {
-        event.kind == "storage.recovered" && event.at.parse::<DateTime<Utc>>().is_ok_and(|over| over < told)
-    };
-    if newest.is_none_or(is_over) {
+    let is_of_space =
+        |event: &Event| matches!(event, Event::StorageFull(_) | Event::StorageLow(_) | Event::StorageRecovered(_));
+    let is_over = |record: &Record| matches!(record.event, Event::StorageRecovered(_)) && record.at.0 < told;
+    if unit.history()?.state.newest(None, is_of_space).is_none_or(is_over) {
         let space = FreeSpace { free: None, told: Some(told.into()) };
         unit.append(at, None, &Event::StorageFull(space))?;
     }
     Ok(())
 }
 
+/// The newest record about the free space.
 #[cfg(test)]
 mod tests {
     use super::*;

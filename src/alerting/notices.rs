@@ -1,7 +1,6 @@
 //! Notices about the watch itself.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use serde_json::{Value, json};
 
 use super::announce::tell;
 use crate::clock::written;
@@ -22,15 +21,20 @@ const ENDING: TimeDelta = TimeDelta::hours(24);
 /// Notes in the history which files say who may approve; if they are not the ones of before, everybody is to hear it.
 pub fn of_trust(unit: &mut UnitOfWork, trust: &TrustFiles, at: DateTime<Utc>) -> Result<Option<Notice>, StoreError> {
     let now = TrustDigests { allowed_signers: trust.allowed_signers.clone(), revoked_keys: trust.revoked_keys.clone() };
-    let data = json!(now);
-    let Some(before) = unit.history()?.newest(None, "trust.", |_| true) else {
+    let is_of_trust = |event: &Event| matches!(event, Event::TrustKnown(_) | Event::TrustChanged(_));
+    let newest = unit.history()?.state.newest(None, is_of_trust).map(|record| record.event.clone());
+    let Some(Event::TrustKnown(before) | Event::TrustChanged(before)) = newest else {
         unit.append(at, None, &Event::TrustKnown(now))?;
         return Ok(None);
     };
-    let changed: Vec<String> = ["allowed_signers", "revoked_keys"]
-        .into_iter()
-        .filter(|file| before.data.get(*file) != data.get(*file))
-        .map(|file| format!("{file} was {} and is {}", short(before.data.get(file)), short(data.get(file))))
+    let files = [
+        ("allowed_signers", before.allowed_signers, &now.allowed_signers),
+        ("revoked_keys", before.revoked_keys, &now.revoked_keys),
+    ];
+    let changed: Vec<String> = files
+        .iter()
+        .filter(|(_, before, now)| before != *now)
+        .map(|(file, before, now)| format!("{file} was {} and is {}", short(before.as_ref()), short(now.as_ref())))
         .collect();
     if changed.is_empty() {
         return Ok(None);
@@ -77,7 +81,7 @@ pub fn of_damage(
 ) -> Result<Option<Notice>, StoreError> {
     let subject = IncidentSubject::Storage(instance.clone(), reason.to_owned());
     let event = Event::StorageUnusable(UnusableStorage { reason: reason.to_owned() });
-    if unit.history()?.incidents().step(&subject, Some(event.kind()), at).is_none() {
+    if unit.history()?.state.incidents.step(&subject, Some(event.kind()), at).is_none() {
         return Ok(None);
     }
     unit.append(at, Some(instance), &event)?;
@@ -85,9 +89,8 @@ pub fn of_damage(
     Ok(Some(Notice { kind: NoticeKind::StorageFailed, subject: String::new(), text }))
 }
 
-fn short(digest: Option<&Value>) -> String {
-    let digest = digest.and_then(Value::as_str).and_then(|text| text.parse::<Digest>().ok());
-    digest.map_or("not readable".to_owned(), |digest| digest.short().to_owned())
+fn short(digest: Option<&Digest>) -> String {
+    digest.map_or("not readable".to_owned(), Digest::short)
 }
 
 /// A notice for each approval that ends soon, once.
@@ -106,7 +109,7 @@ pub fn of_approval_ends(
         }
         let subject = IncidentSubject::Approval(instance.clone(), path.to_string());
         let until = written(end.0);
-        if unit.history()?.incidents().step(&subject, Some(&until), at).is_some() {
+        if unit.history()?.state.incidents.step(&subject, Some(&until), at).is_some() {
             let event = Event::ApprovalEnding(ApprovalEnd { path: path.clone(), until: end.0.into() });
             unit.append(at, Some(instance), &event)?;
             let text = format!("{path} is approved until {until}");

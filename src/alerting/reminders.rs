@@ -34,9 +34,12 @@ pub fn reminder(
         return Ok(None);
     }
     // What comes and goes meanwhile cannot put a reminder off.
-    let walk = unit.history()?;
-    let first = walk.incidents().oldest_unseen(id, untrusted.is_some());
-    if !first.is_some_and(|(subject, first)| first.is_due(subject.repeat(), at)) {
+    let is_due = {
+        let replay = unit.history()?;
+        let first = replay.state.incidents.oldest_unseen(id, untrusted.is_some());
+        first.is_some_and(|(subject, first)| first.is_due(subject.repeat(), at))
+    };
+    if !is_due {
         return Ok(None);
     }
     let mut clauses = Vec::new();

@@ -7,10 +7,10 @@ use crate::clock::written;
 use crate::config::{ApprovalConfig, Config};
 use crate::history::Event;
 use crate::history::data::{AddedSilence, EndedSilence, ExpiredSilence};
+use crate::history::silences::RecordedSilence;
 use crate::incident::{Silence, Status};
 use crate::message::{Notice, NoticeKind, listed};
 use crate::model::{InstanceId, Severity, display_safe};
-use crate::store::silences::ToldSilence;
 use crate::store::{StoreError, UnitOfWork};
 
 /// Drifts named in one sentence before the rest is counted.
@@ -81,16 +81,20 @@ fn only_instance(silence: &Silence) -> Option<&InstanceId> {
 ///
 /// # Errors
 /// The database cannot be read or written.
-pub fn of_ends(unit: &mut UnitOfWork, origin: &Origin<'_>, asked: &[ToldSilence]) -> Result<Vec<Notice>, StoreError> {
+pub fn of_ends(
+    unit: &mut UnitOfWork,
+    origin: &Origin<'_>,
+    asked: &[RecordedSilence],
+) -> Result<Vec<Notice>, StoreError> {
     let (instance, at) = (origin.instance, origin.at);
     let mut notices = Vec::new();
-    let is_ending = |told: &&ToldSilence| {
+    let is_ending = |told: &&RecordedSilence| {
         told.silence.is_over(at) && told.silence.is_about(instance) && !told.ended.contains(instance)
     };
     for told in asked.iter().filter(is_ending) {
         let silence = &told.silence;
         // This cycle may have kept something quiet, or found it to be unannounced.
-        let happened = unit.history()?.happened(&silence.id, instance);
+        let happened = unit.history()?.state.silences.happened(&silence.id, instance);
         let mut end = End::default();
         for drift in unit.drifts()?.values() {
             let Some(was_quiet) = happened.get(drift.id.as_str()) else { continue };

@@ -159,7 +159,7 @@ fn record(
     }
     // The signature of the next baseline covers this event, so only the newest baseline has to be verified every time.
     let known = tx.history()?;
-    let known = known.vouched.get(&subject.instance);
+    let known = known.state.vouched.get(&subject.instance);
     let verified: Vec<Digest> = baselines::statements(tx, row)?.iter().map(SignedStatement::digest).collect();
     let is_new = |digest: &Digest| !known.is_some_and(|known| known.contains_key(digest));
     let approval = BaselineApproval {
@@ -200,7 +200,7 @@ fn end_drifts(
     let findings = FindingSet::new(catalogue, context, changes);
     let ending = Ending::Approved(summary.approvers.clone());
     let mut steps = advance(instance, &known, &findings, &sections, &ending, *now);
-    let notification_logs = unit.history()?.notification_logs(instance);
+    let notification_logs = unit.history()?.state.notification_logs_of(instance);
     for step in &mut steps {
         if let Some(log) = notification_logs.get(step.drift.id.as_str()) {
             step.worst = worst_of(&findings, log, &step.drift.change);

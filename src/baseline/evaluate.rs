@@ -215,7 +215,7 @@ fn verify<T>(
             Err(StoreError::History(reason)) => return Ok(Err(Untrusted::StoreTampered { reason })),
             Err(error) => return Err(error),
         };
-        let approved_sequence = walk.approved.get(instance).copied().unwrap_or_default();
+        let approved_sequence = walk.state.approved.get(instance).copied().unwrap_or_default();
         if statements.is_empty() && approved_sequence == 0 {
             return Ok(Ok(None));
         }
@@ -228,19 +228,19 @@ fn verify<T>(
             statements: &statements,
             documents: &|digest: &Digest| documents::bytes(tx, digest).ok().flatten(),
             history: &|size| events::head_at(tx, size).ok().flatten(),
-            vouched: &|digest| walk.vouched.get(instance)?.get(digest).copied(),
+            vouched: &|digest| walk.state.vouched.get(instance)?.get(digest).copied(),
             approved_sequence,
             resource: &snapshot.identifiers,
             impact: &DocumentImpact { catalogue, document: &|digest| documents::load(tx, digest).ok() },
             // An approval that ended stays ended when the clock is set back.
-            now: walk.latest_at().map_or(now, |latest| latest.max(now)),
+            now: walk.state.latest_at().map_or(now, |latest| latest.max(now)),
         };
         let verified = verifier(instance, &evidence, &policy);
         // A planted trigger or table is a reason by itself, but a failed verification says more.
         match (verified, check_schema(tx)) {
             (Ok(_), Err(StoreError::Schema(reason))) => Ok(Err(Untrusted::StoreTampered { reason })),
             (Ok(_), Err(error)) => Err(error),
-            (Ok(verified), Ok(())) => Ok(match contradiction(tx, instance, &walk)? {
+            (Ok(verified), Ok(())) => Ok(match contradiction(tx, instance, &walk.state)? {
                 Some(reason) => Err(Untrusted::StoreTampered { reason }),
                 None => Ok(verified),
             }),

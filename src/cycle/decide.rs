@@ -68,10 +68,10 @@ pub(super) fn decide(
         baseline: evaluation.baseline().map(|baseline| BaselineSummary::of(baseline)),
     };
     let mut told = Notifications::default();
-    let was_untrusted = unit.history()?.untrusted(id);
+    let was_untrusted = unit.history()?.state.untrusted(id).map(str::to_owned);
     if let Evaluation::Compared(compared) = evaluation {
         told.notices = alerting::of_approval_ends(unit, id, &compared.baseline.approved, at)?;
-        let asked = unit.history()?.silences_of(id, at);
+        let asked = unit.history()?.state.silences.of(id, at);
         let silences: Vec<Silence> = asked.iter().map(|told| told.silence.clone()).collect();
         told.transitions = decide_drifts(unit, input, compared, &silences)?;
         told.notices.extend(alerting::of_silence_ends(unit, &origin, &asked)?);
@@ -119,7 +119,8 @@ fn decide_drifts(
     let (id, at) = (&input.instance.id, input.cycle.at);
     let (known, findings) = (&compared.known, &compared.findings);
     let mut steps = advance(id, known, findings, &compared.sections, &Ending::Reverted, at);
-    let notification_logs = if known.is_empty() { BTreeMap::new() } else { unit.history()?.notification_logs(id) };
+    let notification_logs =
+        if known.is_empty() { BTreeMap::new() } else { unit.history()?.state.notification_logs_of(id) };
     // Report the end of a flapping drift only after it has been closed for a while.
     let is_quiet = |drift: &Drift| notification_logs.get(drift.id.as_str()).is_some_and(NotificationLog::is_flapping);
     let moved: BTreeSet<Digest> = steps.iter().map(|step| step.fingerprint.clone()).collect();

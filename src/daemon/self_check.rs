@@ -20,9 +20,7 @@ use crate::model::InstanceId;
 use crate::receiver::BadReceiver;
 use crate::receiver::heartbeat::{Heartbeat, HeartbeatSignal};
 use crate::status::Statuses;
-use crate::store::{
-    self, Store, StoreError, Transaction, UnitOfWork, backlog, cycles, events, history, instances, outbox,
-};
+use crate::store::{self, Store, StoreError, Transaction, UnitOfWork, backlog, cycles, events, instances, outbox};
 use crate::telemetry::{ConfigurationDoubt, HeartbeatFailed, HeartbeatTaken, Observable};
 
 /// Time between two looks, and so between two signs of life.
@@ -206,7 +204,7 @@ fn unread(
 /// What people were told already that keeps the instance from being compared whole.
 fn known_trouble(tx: &Transaction<'_>, id: &InstanceId) -> Result<Option<String>, StoreError> {
     let Some(row) = instances::find(tx, id)? else { return Ok(None) };
-    if let Some(code) = history::untrusted(tx, id)? {
+    if let Some(code) = tx.history()?.state.untrusted(id) {
         return Ok(Some(format!("the baseline cannot be trusted ({code})")));
     }
     let sections = store::news::known(tx, row)?;
@@ -267,7 +265,7 @@ fn notices<'a>(
             |kind, text: &str| Notice { kind, subject: receiver.unwrap_or_default().to_owned(), text: text.to_owned() };
         let trouble = troubles.iter().find(|trouble| trouble.subject == subject);
         let mut notices = Vec::new();
-        match (tx.history()?.incidents().step(&subject, trouble.map(|_| begin.event_type()), now), trouble) {
+        match (tx.history()?.state.incidents.step(&subject, trouble.map(|_| begin.event_type()), now), trouble) {
             (Some(IncidentStep::Begin), Some(HealthProblem { text, is_known: false, .. })) => {
                 notices.push((began(change(text)), notice(begin, text)));
             }

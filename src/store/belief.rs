@@ -49,7 +49,7 @@ pub fn jump_event(jump: Jump, before: DateTime<Utc>, now: DateTime<Utc>) -> Even
 /// As [`super::Transaction::history`].
 pub fn is_believable(tx: &Transaction<'_>, now: DateTime<Utc>) -> Stored<bool> {
     // A time that is still to come was recorded by a clock that was ahead.
-    let last = tx.history()?.recorded_until(now - PROBATION);
+    let last = tx.history()?.state.recorded_until(now - PROBATION);
     Ok(last.is_some_and(|last| last >= now - LONG_AGO))
 }
 

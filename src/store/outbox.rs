@@ -7,17 +7,15 @@ use chrono::{DateTime, TimeDelta, Utc};
 use rusqlite::{OptionalExtension, Row};
 
 use super::instances::InstanceRow;
-use super::outgoing::{LONGEST_WAIT, ToldMessage};
 use super::{StoreError, Stored, Transaction, events, from_millis, read_json, to_millis, write_json};
 use crate::history::Event;
 use crate::history::data::{
     DeliveryTry, DoneDelivery, FailedDelivery, FoldedDelivery, GivenUpDelivery, QueuedAlert, RefusedDelivery,
 };
+use crate::history::outgoing::{Failing, LONGEST_WAIT, ToldMessage};
 use crate::message::{Alert, Body, Entry, Format, Item, Message};
 use crate::model::{Digest, InstanceId, MessageId, Severity, display_safe};
 use crate::telemetry::{DeliveryGivenUp, Observable};
-
-pub use super::outgoing::Failing;
 
 /// How one try ended.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -104,10 +104,10 @@ impl Holders {
         let mut holders = before.unwrap_or_default();
         // A snapshot that is whole again was not counted.
         let since = events::after(tx, holders.event)?;
-        if since.iter().any(|event| event.kind == events::KEPT_AGAIN) {
+        if since.iter().any(|record| matches!(record.event, Event::StoreKeptAgain(_))) {
             holders = Self::default();
         }
-        holders.event = walk.mark.as_ref().map_or(0, |mark| mark.size);
+        holders.event = walk.size();
         let mut query =
             tx.sql.prepare_cached("SELECT id, digest, sections FROM snapshots WHERE id > ?1 ORDER BY id")?;
         let mut rows = query.query([holders.snapshot])?;

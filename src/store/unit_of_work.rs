@@ -11,13 +11,12 @@ use chrono::{DateTime, Utc};
 
 use super::cycles::Cycle;
 use super::events::NewRecord;
-use super::history::History;
 use super::outbox::{NewMessage, Thread};
 use super::{
     Store, StoreError, Stored, Transaction, baselines, cycles, drifts, events, instances, news, outbox, schema,
 };
-use crate::history::Event;
 use crate::history::data::RestoredSnapshot;
+use crate::history::{Event, Replay};
 use crate::incident::{Drift, SectionIncident, Status, Transition};
 use crate::message::Message;
 use crate::model::{Digest, HistoryMark, InstanceId};
@@ -32,7 +31,7 @@ const OPTIMISTIC: usize = 3;
 pub struct UnitOfWork {
     version: Version,
     /// Or why it does not verify: then nothing is added to it.
-    history: Result<Arc<History>, String>,
+    history: Result<Arc<Replay>, String>,
     rows: InstanceRows,
     writes: Vec<Write>,
 }
@@ -134,7 +133,7 @@ impl UnitOfWork {
     ///
     /// # Errors
     /// [`StoreError::History`]: it does not verify.
-    pub fn history(&self) -> Stored<&History> {
+    pub fn history(&self) -> Stored<&Replay> {
         self.history.as_deref().map_err(|reason| StoreError::History(reason.clone()))
     }
 
@@ -145,7 +144,9 @@ impl UnitOfWork {
     pub fn append(&mut self, at: DateTime<Utc>, instance: Option<&InstanceId>, event: &Event) -> Stored<()> {
         let record = NewRecord::after(self.history()?.mark.as_ref(), at, instance, event)?;
         if let Ok(history) = &mut self.history {
-            Arc::make_mut(history).take(&record.record, record.digest.clone());
+            let sequence = i64::try_from(record.seq).unwrap_or(i64::MAX);
+            let pushed = Arc::make_mut(history).push(sequence, &record.body, record.digest.as_str());
+            pushed.map_err(|error| StoreError::History(error.to_string()))?;
         }
         self.writes.push(Write::Event(record));
         Ok(())
@@ -257,7 +258,8 @@ impl UnitOfWork {
     /// # Errors
     /// As [`Self::append`].
     pub fn put_cycle(&mut self, snapshot: Option<&Snapshot>, cycle: Cycle) -> Stored<()> {
-        let is_pruned = |digest: &Digest| self.history().is_ok_and(|history| history.is_pruned(digest));
+        let is_pruned =
+            |digest: &Digest| self.history().is_ok_and(|history| history.state.pruned.contains(digest.as_str()));
         let restored = snapshot.zip(self.rows.stored.clone().filter(is_pruned));
         let restored = restored.filter(|(snapshot, digest)| snapshot.digest() == *digest);
         let is_restored = restored.is_some();
@@ -278,7 +280,10 @@ impl UnitOfWork {
     #[cfg(test)]
     pub fn outline(&self) -> Vec<String> {
         let line = |write: &Write| match write {
-            Write::Event(new) => format!("event {} {}", new.record.seq, new.record.kind),
+            Write::Event(new) => {
+                let record: crate::history::Record = serde_json::from_slice(&new.body).unwrap();
+                format!("event {} {}", record.seq, record.event.kind())
+            }
             Write::Message(new) => format!("message {:?}", new.instance()),
             Write::Drift(fingerprint, drift) => format!("drift {fingerprint} {:?}", drift.status),
             Write::Section(name, incident) => format!("section {name} {incident:?}"),
@@ -385,7 +390,7 @@ impl Store {
     }
 }
 
-fn sound_history(tx: &Transaction<'_>) -> Stored<Result<Arc<History>, String>> {
+fn sound_history(tx: &Transaction<'_>) -> Stored<Result<Arc<Replay>, String>> {
     match tx.history() {
         Err(StoreError::History(reason)) => Ok(Err(reason)),
         history => history.map(Ok),

@@ -117,7 +117,7 @@ impl World {
     }
 
     fn assert_history_agrees(&self) {
-        let wrong = self.store.read(|tx| contradiction(tx, &self.instance().id, &*tx.history()?)).unwrap();
+        let wrong = self.store.read(|tx| contradiction(tx, &self.instance().id, &tx.history()?.state)).unwrap();
         assert_eq!(wrong, None);
     }
 }

@@ -63,11 +63,11 @@ fn an_approval_between_view_and_apply_is_seen() {
             approve(&other, 1);
         }
         unit.append(SystemClock.now(), Some(&instance()), &event())?;
-        Ok::<_, StoreError>((statements, unit.history()?.approved.get(&instance()).copied()))
+        Ok::<_, StoreError>((statements, unit.history()?.state.approved.get(&instance()).copied()))
     });
     assert_eq!((seen.unwrap(), decisions.get()), ((1, Some(1)), 2));
-    let recorded = one.read(|tx| events::all(tx, None)).unwrap();
-    let kinds: Vec<&str> = recorded.iter().map(|event| event.kind.as_str()).collect();
+    let recorded = one.read(|tx| events::all::<crate::history::Record>(tx, None)).unwrap();
+    let kinds: Vec<&str> = recorded.iter().map(|event| event.event.kind()).collect();
     assert_eq!(kinds, ["baseline.approved", "store.kept_again"], "and what was decided before it is not recorded");
 }
 
