@@ -59,7 +59,7 @@ pub struct Alert {
     pub baseline: Option<ApprovedBaseline>,
     /// The last reading of the instance without the new differences, and the first with them.
     pub window: Option<Window>,
-    /// The news: trust in the baseline, settings with the most severe first, sections, notices.
+    /// In this order: trust in the baseline, settings with the most severe first, sections, notices.
     #[serde(flatten, with = "item")]
     pub items: Vec<Item>,
     /// Drifts open after this cycle.
@@ -182,7 +182,7 @@ impl Alert {
         self.items.iter().filter_map(|item| if let Item::Notice(notice) = item { Some(notice) } else { None })
     }
 
-    /// Why the baseline cannot be trusted, when that is the news.
+    /// Why the baseline cannot be trusted, if an item says so.
     pub fn untrusted(&self) -> Option<&str> {
         self.items.iter().find_map(|item| if let Item::Untrusted(reason) = item { Some(reason.as_str()) } else { None })
     }

@@ -15,20 +15,18 @@ pub mod documents;
 pub mod drifts;
 pub mod events;
 pub mod high_water;
-pub mod history;
-mod history_state;
 pub mod instances;
 mod memory;
 pub mod news;
 mod open;
 pub mod outbox;
-mod outgoing;
 pub mod overview;
 pub mod receivers;
 pub mod retention;
 mod schema;
 pub mod silences;
 pub mod space;
+mod unit_of_work;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -38,14 +36,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 pub use audit::contradiction;
 pub use backup::FullCheck;
 use chrono::{DateTime, Utc};
-use events::Record;
 use memory::Memory;
 pub use open::make_folder;
 use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 pub use schema::check_schema;
 use tokio::runtime::{Handle, RuntimeFlavor};
+pub use unit_of_work::UnitOfWork;
 
 use crate::canonical::FingerprintKey;
+use crate::history::{BrokenChain, Record};
 use crate::model::InstanceId;
 use crate::telemetry::{HighWaterBehind, Observable, Recorded};
 
@@ -128,6 +127,12 @@ pub enum StoreError {
         /// The section that it comes from, where that is known.
         section: Option<String>,
     },
+}
+
+impl From<BrokenChain> for StoreError {
+    fn from(broken: BrokenChain) -> Self {
+        Self::History(broken.to_string())
+    }
 }
 
 impl StoreError {
@@ -425,8 +430,8 @@ impl Store {
         high_water::expect_from_now_on(&transaction.sql)?;
         transaction.commit()?;
         // Said when it is certain, and not before.
-        for Record { seq, kind, instance, data, .. } in &recorded {
-            Recorded { seq: *seq, kind, instance: instance.as_ref(), data }.observe();
+        for Record { seq, instance, event, .. } in &recorded {
+            Recorded { seq: *seq, instance: instance.as_ref(), event }.observe();
         }
         let raised = high_water::raise(connection);
         if let Err(error) = &raised {

@@ -48,7 +48,26 @@ pub struct Comparison<'a> {
     pub expected: Manifest,
 }
 
-impl Comparison<'_> {
+impl<'a> Comparison<'a> {
+    /// Compares `snapshot` with `baseline` and classifies the differences; `known` are the recorded drifts of the instance.
+    pub fn new(
+        baseline: Verified<Baseline>,
+        selection: &Selection,
+        snapshot: &Snapshot,
+        known: BTreeMap<Digest, Drift>,
+        catalogue: &'a Catalogue,
+    ) -> Self {
+        let table = catalogue.table();
+        let changes = compare(table, |section| approved_side(&baseline, section), snapshot);
+        let expected = expected(table, selection, &baseline.approved.subject.sections);
+        let sections = compare::comparable(&expected, snapshot);
+        let unknown = unknown(&baseline, snapshot);
+        let context = change_context(table, &baseline, snapshot, &changes, known.values().map(|drift| &drift.change));
+        let known = concluded(&unknown, &snapshot.instance, &changes, known);
+        let findings = FindingSet::new(catalogue, context, changes);
+        Self { baseline, findings, known, sections, unknown, expected }
+    }
+
     /// Whether `path` was compared.
     pub fn sees(&self, path: &Pointer) -> bool {
         self.sections.contains(path.section()) && !is_unknown(&self.unknown, path)
@@ -115,17 +134,9 @@ pub fn evaluate<'a>(
         Ok(baseline) => baseline,
     };
     let Some(baseline) = baseline else { return Ok(Evaluation::NoBaseline) };
-    let table = catalogue.table();
-    let changes = compare(table, |section| approved_side(&baseline, section), snapshot);
-    let expected = expected(table, selection, &baseline.approved.subject.sections);
-    let sections = compare::comparable(&expected, snapshot);
-    let unknown = unknown(&baseline, snapshot);
     let row = instances::find(tx, &snapshot.instance)?;
     let known = row.map(|row| drifts::known(tx, row)).transpose()?.unwrap_or_default();
-    let context = change_context(table, &baseline, snapshot, &changes, known.values().map(|drift| &drift.change));
-    let known = concluded(&unknown, &snapshot.instance, &changes, known);
-    let findings = FindingSet::new(catalogue, context, changes);
-    Ok(Evaluation::Compared(Comparison { baseline, findings, known, sections, unknown, expected }))
+    Ok(Evaluation::Compared(Comparison::new(baseline, selection, snapshot, known, catalogue)))
 }
 
 /// What the baseline holds of the sections that the configuration selects. A section that the configuration leaves out is
@@ -204,7 +215,7 @@ fn verify<T>(
             Err(StoreError::History(reason)) => return Ok(Err(Untrusted::StoreTampered { reason })),
             Err(error) => return Err(error),
         };
-        let approved_sequence = walk.approved.get(instance).copied().unwrap_or_default();
+        let approved_sequence = walk.state.approved.get(instance).copied().unwrap_or_default();
         if statements.is_empty() && approved_sequence == 0 {
             return Ok(Ok(None));
         }
@@ -217,19 +228,19 @@ fn verify<T>(
             statements: &statements,
             documents: &|digest: &Digest| documents::bytes(tx, digest).ok().flatten(),
             history: &|size| events::head_at(tx, size).ok().flatten(),
-            vouched: &|digest| walk.vouched.get(instance)?.get(digest).copied(),
+            vouched: &|digest| walk.state.vouched.get(instance)?.get(digest).copied(),
             approved_sequence,
             resource: &snapshot.identifiers,
             impact: &DocumentImpact { catalogue, document: &|digest| documents::load(tx, digest).ok() },
             // An approval that ended stays ended when the clock is set back.
-            now: walk.latest_at().map_or(now, |latest| latest.max(now)),
+            now: walk.state.latest_at().map_or(now, |latest| latest.max(now)),
         };
         let verified = verifier(instance, &evidence, &policy);
         // A planted trigger or table is a reason by itself, but a failed verification says more.
         match (verified, check_schema(tx)) {
             (Ok(_), Err(StoreError::Schema(reason))) => Ok(Err(Untrusted::StoreTampered { reason })),
             (Ok(_), Err(error)) => Err(error),
-            (Ok(verified), Ok(())) => Ok(match contradiction(tx, instance, &walk)? {
+            (Ok(verified), Ok(())) => Ok(match contradiction(tx, instance, &walk.state)? {
                 Some(reason) => Err(Untrusted::StoreTampered { reason }),
                 None => Ok(verified),
             }),

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 
 use super::{Daemon, DaemonError};
-use crate::alerting::tell_of_jump;
+use crate::alerting::record_jump;
 use crate::store::{StoreError, belief, events};
 
 impl Daemon {
@@ -18,10 +18,8 @@ impl Daemon {
         let now = self.resources.clock.now();
         let Some(before) = last_seen.replace(now) else { return Ok(()) };
         let Some(jump) = belief::jump(before, now) else { return Ok(()) };
-        let recorded = self.resources.store.write(|tx| {
-            belief::note_jump(tx, jump, before, now)?;
-            tell_of_jump(tx, &self.pipeline.config, jump, before, now)
-        });
+        let store = &self.resources.store;
+        let recorded = store.decide(|unit| record_jump(unit, &self.pipeline.config, jump, before, now));
         match recorded {
             Err(error) => self.on_store_error(error).await,
             Ok(()) => Ok(()),

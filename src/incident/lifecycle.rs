@@ -194,9 +194,11 @@ impl Incidents {
         })
     }
 
-    /// The first incident that keeps something of `instance` from being seen or compared, and still does.
-    pub fn oldest_unseen(&self, instance: &InstanceId) -> Option<(&IncidentSubject, &Incident)> {
+    /// The first incident that keeps something of `instance` from being read, or from being compared if its baseline
+    /// `is_untrusted`.
+    pub fn oldest_unseen(&self, instance: &InstanceId, is_untrusted: bool) -> Option<(&IncidentSubject, &Incident)> {
         let unseen = self.0.iter().filter(|(subject, _)| subject.unseen_of() == Some(instance));
+        let unseen = unseen.filter(|(subject, _)| is_untrusted || !matches!(subject, IncidentSubject::Baseline(_)));
         unseen.filter(|(_, incident)| incident.state != "section.unbaselined").min_by_key(|(_, incident)| incident.seq)
     }
 }
@@ -304,7 +306,7 @@ mod tests {
         ];
         let is_due = |events: &[(i64, &str, Value)], hour| {
             let incidents = folded(events);
-            let (subject, incident) = incidents.oldest_unseen(&instance()).unwrap();
+            let (subject, incident) = incidents.oldest_unseen(&instance(), false).unwrap();
             incident.is_due(subject.repeat(), at(hour))
         };
         assert_eq!((is_due(&events, 28), is_due(&events, 29)), (false, true), "the second comes a day after the first");
@@ -315,7 +317,10 @@ mod tests {
             "and of the other the first after 4 hours"
         );
         events.push((8, "section.left_out", section("b")));
-        assert!(folded(&events).oldest_unseen(&instance()).is_none());
+        assert!(folded(&events).oldest_unseen(&instance(), false).is_none());
+        events.push((9, "baseline.untrusted", json!({ "code": "a" })));
+        let is_found = |is_untrusted| folded(&events).oldest_unseen(&instance(), is_untrusted).is_some();
+        assert_eq!((is_found(false), is_found(true)), (false, true));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The short form of an alert that chats show: a headline, one item for each piece of news, what to do.
+//! The short form of an alert that chats show: the headline, the items, and the next steps.
 //!
 //! Every text is one line that is safe to show, and still foreign: each chat keeps it from its own markup.
 
@@ -30,7 +30,7 @@ pub(super) struct Card {
     pub(super) headline: String,
     pub(super) facts: Vec<(&'static str, String)>,
     pub(super) items: Vec<CardItem>,
-    /// News without an item.
+    /// Settings and notices without an item.
     pub(super) more: usize,
     pub(super) who: Option<String>,
     pub(super) steps: Vec<NextStep>,
@@ -46,7 +46,7 @@ pub(super) enum Tone {
     Plain,
 }
 
-/// One piece of news.
+/// One item of a card: a setting, sections with one status, or a notice.
 pub(super) struct CardItem {
     /// How bad it is or how it ended, and which way it went: our own words.
     pub(super) label: String,
@@ -85,7 +85,7 @@ impl Card {
         }
     }
 
-    /// Lays out items one after the other until `fits` refuses one, and answers how many pieces of news are left out.
+    /// Lays out items one after the other until `fits` refuses one, and returns how many are left out.
     pub(super) fn whole_items(&self, mut fits: impl FnMut(&CardItem) -> bool) -> usize {
         let shown = self.items.iter().take_while(|item| fits(item)).count();
         self.items.len() - shown + self.more

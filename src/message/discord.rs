@@ -58,7 +58,7 @@ pub(super) fn message(alert: &Alert) -> Value {
             "color": colour,
             "footer": { "text": cut(&card.footer, FOOTER) },
         }],
-        // Whatever a text says, nobody is called.
+        // No text mentions anybody.
         "allowed_mentions": { "parse": [] },
     })
 }

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use super::row::{ItemRow, Phase, TRUSTED_AGAIN, UNTRUSTED};
 use super::{Alert, EntryStatus, Item, NoticeKind, SectionStatus};
 
-/// Every event and what it says, the most important first: an alert with several kinds of news carries the first of them.
+/// Every event and what it says, the most important first: an alert with several events carries the first of them.
 pub static EVENT_TYPES: LazyLock<Vec<(&str, &str)>> = LazyLock::new(|| {
     let row = |row: &ItemRow| (row.event_type, row.meaning);
     let section = |status: SectionStatus| row(status.row());

@@ -6,7 +6,7 @@ use super::{Alert, Entry, EntryStatus, Item, Notice, NoticeKind, SectionEntry, W
 use crate::classify::ChangeMeaning;
 use crate::model::DriftId;
 
-/// One entry per setting and kind of news, most severe first. Each of `entries` may be about a part of a setting.
+/// One entry per setting and status, most severe first. Each of `entries` may be about a part of a setting.
 pub fn grouped(entries: impl IntoIterator<Item = Entry>) -> Vec<Entry> {
     let mut groups: Vec<Entry> = Vec::new();
     for entry in entries {

@@ -6,7 +6,7 @@ use super::row::{ItemRow, Phase, TRUSTED_AGAIN, UNTRUSTED};
 use super::{Entry, EntryStatus, Notice, SectionEntry};
 use crate::model::Severity;
 
-/// One piece of news in an alert.
+/// One item of an alert.
 #[derive(Debug, Clone, PartialEq)]
 #[expect(clippy::large_enum_variant, reason = "an alert holds few items, most of them settings")]
 pub enum Item {

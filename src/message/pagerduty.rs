@@ -71,7 +71,7 @@ pub(super) fn events(alert: &Alert) -> Value {
     let going_on: BTreeSet<String> = triggers.iter().filter_map(key_of).collect();
     // An alert that another part of this message triggers is not resolved.
     let over = resolves.iter().filter(|key| !going_on.contains(*key)).map(|key| resolve(key));
-    // Of several pieces of news about one thing, the worst is sent.
+    // Of several events with one key, the worst is sent.
     let mut seen = BTreeSet::new();
     let events = over.chain(triggers).filter(|event| seen.insert(key_of(event)));
     Value::from(events.collect::<Vec<_>>())

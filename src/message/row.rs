@@ -16,9 +16,9 @@ pub(super) struct ItemRow {
     /// a topic is not sent.
     pub(super) pager_topic: Option<&'static str>,
     pub(super) title: &'static str,
-    /// The news in the middle of a sentence, with the placeholders of [`filled`].
+    /// The items in the middle of a sentence, with the placeholders of [`filled`].
     pub(super) clause: &'static str,
-    /// The news in the subject of a mail, where that is another text.
+    /// The items in the subject of a mail, where that is another text.
     pub(super) subject: Option<&'static str>,
     /// Its meaning, or the next step.
     pub(super) advice: &'static str,

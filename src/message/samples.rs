@@ -287,7 +287,7 @@ pub(super) fn still_blind() -> Alert {
     Alert { at: at("2026-11-22T07:50:36Z"), ..blind().of([Item::Notice(notice)]) }
 }
 
-/// What somebody wanted quiet, and what came of it.
+/// A change window that begins, and a silence that ended.
 pub(super) fn quiet() -> Alert {
     let notice =
         |kind, text: &str| Item::Notice(Notice { kind, subject: "sil_01990a5c".to_owned(), text: text.to_owned() });

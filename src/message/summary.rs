@@ -127,7 +127,7 @@ const CLAUSES: [(&[EntryStatus], &str, &str); 6] = [
     (&[EntryStatus::Approved], "1 change was approved", "{n} changes were approved"),
 ];
 
-/// Everything that is news, in one sentence.
+/// All items in one sentence.
 fn headline(alert: &Alert) -> String {
     let of_row = |row: &ItemRow| {
         let items = alert.items.iter().filter(|item| item.event_type() == row.event_type);

@@ -7,10 +7,11 @@ use chrono::{DateTime, Utc};
 
 use crate::config::Instance;
 use crate::daemon::LiveConfig;
+use crate::history::outgoing::Waiting;
 use crate::model::{InstanceId, Severity, State, Verdict};
 use crate::status::{InstanceStatus, Statuses};
-use crate::store::overview::{self, Waiting};
-use crate::store::{Store, StoreError, Transaction, events, history, instances};
+use crate::store::overview;
+use crate::store::{Store, StoreError, Transaction, events, instances};
 use crate::telemetry::metrics::{self, Gauges};
 use crate::trust_files::TrustFiles;
 
@@ -104,7 +105,7 @@ impl InstanceGauges {
             missed: 0,
             next: None,
             accepted: None,
-            is_told_untrusted: matches!(history::untrusted(tx, &instance.id), Ok(Some(_))),
+            is_told_untrusted: tx.history().is_ok_and(|replay| replay.state.untrusted(&instance.id).is_some()),
         };
         if let Some(row) = instances::find(tx, &instance.id)? {
             gauges.success = overview::last_success(tx, row, now)?;

@@ -102,7 +102,7 @@ impl Basis {
             None => None,
         };
         let approved = match tx.history() {
-            Ok(walk) => Some(walk.approved.get(id).copied().unwrap_or_default()),
+            Ok(walk) => Some(walk.state.approved.get(id).copied().unwrap_or_default()),
             Err(StoreError::History(_)) => None,
             Err(error) => return Err(error),
         };

@@ -7,13 +7,12 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, Utc};
 use rusqlite::Row;
 
-use super::events::{self, Record};
-use super::history;
+use super::events;
 use super::outbox::{mirror, row_of};
-use super::outgoing::{MessageState, ToldMessage};
 use super::{Stored, Transaction, from_millis};
 use crate::history::Event;
 use crate::history::data::{DroppedDelivery, PrunedMessages, RetriedDelivery};
+use crate::history::outgoing::{MessageState, ToldMessage};
 use crate::message::{Alert, NoticeKind};
 use crate::model::{InstanceId, MessageId};
 
@@ -113,9 +112,10 @@ pub struct Missed {
 /// # Errors
 /// The database cannot be read, or as [`super::Transaction::history`].
 pub fn missed(tx: &Transaction<'_>, receiver: &str) -> Stored<Vec<Missed>> {
-    let is_to_it = |event: &Record| event.data.get("receiver").is_some_and(|name| name == receiver);
-    let told = history::newest(tx, NoticeKind::Missed.event_type(), is_to_it)?.map_or(0, |event| event.seq);
+    let is_to_it =
+        |event: &Event| matches!(event, Event::ReceiverMissed(told) if told.receiver.as_deref() == Some(receiver));
     let walk = tx.history()?;
+    let told = walk.state.newest(None, is_to_it).map_or(0, |record| record.seq);
     let outgoing = &walk.state.outgoing;
     let mut missed = Vec::new();
     for id in outgoing.given_up_since(receiver, told) {

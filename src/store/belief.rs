@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::{Stored, Transaction, events};
+use super::{Stored, Transaction};
 use crate::history::Event;
 use crate::history::data::ClockJump;
 
@@ -33,17 +33,13 @@ pub fn jump(before: DateTime<Utc>, now: DateTime<Utc>) -> Option<Jump> {
     }
 }
 
-/// Notes in the history that the clock jumped.
-///
-/// # Errors
-/// The database cannot be written.
-pub fn note_jump(tx: &Transaction<'_>, jump: Jump, before: DateTime<Utc>, now: DateTime<Utc>) -> Stored<()> {
+/// The event that says that the clock jumped.
+pub fn jump_event(jump: Jump, before: DateTime<Utc>, now: DateTime<Utc>) -> Event {
     let times = ClockJump { was: before.into(), is: now.into() };
-    let event = match jump {
+    match jump {
         Jump::Back => Event::ClockSetBack(times),
         Jump::Forward => Event::ClockSetForward(times),
-    };
-    events::append(tx, now, None, &event).map(drop)
+    }
 }
 
 /// Whether something was recorded a day ago, give or take a few: then this clock has been going on since, and the one before
@@ -53,12 +49,13 @@ pub fn note_jump(tx: &Transaction<'_>, jump: Jump, before: DateTime<Utc>, now: D
 /// As [`super::Transaction::history`].
 pub fn is_believable(tx: &Transaction<'_>, now: DateTime<Utc>) -> Stored<bool> {
     // A time that is still to come was recorded by a clock that was ahead.
-    let last = tx.history()?.recorded_until(now - PROBATION);
+    let last = tx.history()?.state.recorded_until(now - PROBATION);
     Ok(last.is_some_and(|last| last >= now - LONG_AGO))
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::events;
     use super::*;
     use crate::store::Store;
 

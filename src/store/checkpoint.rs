@@ -8,14 +8,14 @@ use chrono::{DateTime, TimeDelta, Utc};
 use rusqlite::{ErrorCode, OptionalExtension, Transaction};
 
 use super::events;
-use super::history::History;
 use super::{StoreError, Stored, documents};
 use crate::canonical::FingerprintKey;
+use crate::history::Replay;
 use crate::model::HistoryMark;
 
 /// The shape of a walk, and how events make it. The number changes whenever either does: a checkpoint of another format is
 /// not used.
-const FORMAT: &str = concat!(env!("CARGO_PKG_VERSION"), " 4");
+const FORMAT: &str = concat!(env!("CARGO_PKG_VERSION"), " 5");
 
 /// What the code is for.
 const PURPOSE: &str = "history checkpoint";
@@ -32,7 +32,7 @@ const WHOLE_AGAIN: TimeDelta = TimeDelta::days(1);
 
 /// A checkpoint that only a program with the fingerprint key can have made.
 pub(super) struct Checkpoint {
-    pub(super) walk: History,
+    pub(super) walk: Replay,
     pub(super) about: CheckpointMark,
 }
 
@@ -107,9 +107,8 @@ pub(super) fn find(tx: &Transaction<'_>, key: &FingerprintKey) -> Stored<Found> 
     }
     let bytes = u64::try_from(state.len()).unwrap_or(u64::MAX);
     let state =
-        documents::unpack(&state).and_then(|state| serde_json::from_slice::<(DateTime<Utc>, History)>(&state).ok());
-    let stands =
-        |walk: &History| walk.mark.as_ref().is_some_and(|mark| mark.size == size && mark.head.as_str() == head);
+        documents::unpack(&state).and_then(|state| serde_json::from_slice::<(DateTime<Utc>, Replay)>(&state).ok());
+    let stands = |walk: &Replay| walk.mark.as_ref().is_some_and(|mark| mark.size == size && mark.head.as_str() == head);
     Ok(match state.filter(|(_, walk)| stands(walk)) {
         Some((whole_at, walk)) => {
             Found::Sound(Box::new(Checkpoint { walk, about: CheckpointMark { size, bytes, whole_at } }))
@@ -123,7 +122,7 @@ pub(super) fn find(tx: &Transaction<'_>, key: &FingerprintKey) -> Stored<Found> 
 pub(super) fn keep(
     tx: &Transaction<'_>,
     key: &FingerprintKey,
-    walk: &History,
+    walk: &Replay,
     whole_at: DateTime<Utc>,
 ) -> Stored<CheckpointMark> {
     let Some(HistoryMark { size, head }) = &walk.mark else { return Ok(CheckpointMark::default()) };

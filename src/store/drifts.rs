@@ -7,7 +7,7 @@ use rusqlite::Row;
 use super::instances::InstanceRow;
 use super::{StoreError, Stored, Transaction, from_millis, read_json, to_millis, write_json};
 use crate::diff::{Change, ChangeKind};
-use crate::incident::{Drift, Status, Transition};
+use crate::incident::{Drift, Status};
 use crate::model::{Digest, DriftId, InstanceId};
 
 const COLUMNS: &str = "fingerprint, id, path, kind, before, after, is_member, status, first_seen, last_good, closed_at, \
@@ -84,12 +84,8 @@ pub fn ids(tx: &Transaction<'_>) -> Stored<Vec<DriftId>> {
     Ok(ids.collect::<Result<_, _>>()?)
 }
 
-/// Remembers a drift as a transition left it.
-///
-/// # Errors
-/// The database cannot be written.
-pub fn keep(tx: &Transaction<'_>, instance: InstanceRow, transition: &Transition) -> Stored<()> {
-    let Transition { fingerprint, drift, .. } = transition;
+/// Inserts or updates a drift.
+pub(super) fn keep(tx: &Transaction<'_>, instance: InstanceRow, fingerprint: &Digest, drift: &Drift) -> Stored<()> {
     tx.sql.prepare_cached(
         "INSERT INTO drifts (id, instance_id, fingerprint, path, kind, before, after, is_member, status, first_seen,
                              last_good, closed_at, closed_by, reopened)

@@ -7,10 +7,10 @@ use rusqlite::{Connection, TransactionBehavior};
 
 use super::checkpoint::{self, CheckpointMark, Found};
 use super::events;
-use super::history::{self, History};
 use super::{StoreError, Stored, Transaction};
 use crate::canonical::FingerprintKey;
 use crate::clock::{Clock, SystemClock};
+use crate::history::Replay;
 use crate::telemetry::{CheckpointRefused, Observable};
 
 /// Where the next walk begins.
@@ -30,7 +30,7 @@ enum Beginning {
 pub(super) struct Memory {
     /// SQLite's number for what other connections did.
     version: i64,
-    walk: Arc<History>,
+    walk: Arc<Replay>,
     /// The newest checkpoint that can be used.
     kept: Option<CheckpointMark>,
     /// When the walk began at the first event, or the one did that the checkpoint comes from.
@@ -51,7 +51,7 @@ impl Memory {
     /// It begins anew whenever another connection or program wrote to the database since, and when the last event that was
     /// seen is not there any more: a transaction was rolled back. An event before the checkpoint that was edited decides
     /// nothing; it is found by the next walk from the first event (T4).
-    fn walk(&mut self, tx: &rusqlite::Transaction<'_>, key: &FingerprintKey) -> Stored<Arc<History>> {
+    fn walk(&mut self, tx: &rusqlite::Transaction<'_>, key: &FingerprintKey) -> Stored<Arc<Replay>> {
         let version: i64 = tx.query_row("PRAGMA data_version", [], |row| row.get(0))?;
         let is_there = match &self.walk.mark {
             Some(mark) => events::head_of(tx, mark.size)?.as_ref() == Some(&mark.head),
@@ -61,7 +61,7 @@ impl Memory {
             *self = Self { version, next: self.next, ..Self::default() };
         }
         let walked = if self.walk.mark.is_some() {
-            history::walk_on(tx, Arc::make_mut(&mut self.walk), u64::MAX)
+            events::replay(tx, Arc::make_mut(&mut self.walk), u64::MAX)
         } else {
             self.begin(tx, key)
         };
@@ -92,7 +92,7 @@ impl Memory {
         let now = SystemClock.now();
         self.kept = kept.as_ref().map(|kept| kept.about);
         (self.is_whole, self.whole_at) = (true, now);
-        let mut walk = History::default();
+        let mut walk = Replay::default();
         match kept {
             Some(kept) if self.next == Beginning::Checkpoint && !kept.about.is_stale(now) => {
                 (self.is_whole, self.whole_at) = (false, kept.about.whole_at);
@@ -100,7 +100,7 @@ impl Memory {
             }
             Some(kept) => {
                 let size = kept.about.size;
-                history::walk_on(tx, &mut walk, size)?;
+                events::replay(tx, &mut walk, size)?;
                 if walk != kept.walk {
                     return Err(StoreError::History(format!(
                         "the checkpoint of the history is not what its first {size} events say: somebody made it who has \
@@ -110,7 +110,7 @@ impl Memory {
             }
             None => {}
         }
-        history::walk_on(tx, &mut walk, u64::MAX)?;
+        events::replay(tx, &mut walk, u64::MAX)?;
         self.walk = Arc::new(walk);
         Ok(())
     }
@@ -140,7 +140,7 @@ impl Memory {
     /// Whether much is new since the last checkpoint, or a walk from the first event that the next program need not repeat.
     fn is_due(&self) -> bool {
         let kept = self.kept.unwrap_or_default();
-        let size = self.walk.mark.as_ref().map_or(0, |mark| mark.size);
+        let size = self.walk.size();
         kept.is_outgrown(size) || self.kept.is_some_and(|kept| kept.is_stale(self.whole_at))
     }
 
@@ -165,7 +165,7 @@ impl Transaction<'_> {
     ///
     /// # Errors
     /// [`StoreError::History`]: an event was edited, removed, reordered or is not where it belongs; the text says which.
-    pub fn history(&self) -> Stored<Arc<History>> {
+    pub fn history(&self) -> Stored<Arc<Replay>> {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner).walk(&self.sql, self.key)
     }
 
@@ -173,7 +173,7 @@ impl Transaction<'_> {
     ///
     /// # Errors
     /// As [`Self::history`]; or the checkpoint is not what the events say.
-    pub fn whole_history(&self) -> Stored<Arc<History>> {
+    pub fn whole_history(&self) -> Stored<Arc<Replay>> {
         let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
         if !memory.is_whole {
             *memory = Memory::default();

@@ -1,22 +1,21 @@
 //! Messages that are committed and not yet delivered.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use rusqlite::{OptionalExtension, Row};
 
 use super::instances::InstanceRow;
-use super::outgoing::{LONGEST_WAIT, ToldMessage};
 use super::{StoreError, Stored, Transaction, events, from_millis, read_json, to_millis, write_json};
 use crate::history::Event;
 use crate::history::data::{
     DeliveryTry, DoneDelivery, FailedDelivery, FoldedDelivery, GivenUpDelivery, QueuedAlert, RefusedDelivery,
 };
+use crate::history::outgoing::{Failing, LONGEST_WAIT, ToldMessage};
 use crate::message::{Alert, Body, Entry, Format, Item, Message};
 use crate::model::{Digest, InstanceId, MessageId, Severity, display_safe};
 use crate::telemetry::{DeliveryGivenUp, Observable};
-
-pub use super::outgoing::Failing;
 
 /// How one try ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,6 +45,46 @@ pub struct ReceiverState {
     pub trouble: Option<String>,
 }
 
+/// A message that is not in the outbox yet, with its alert as it is stored.
+#[derive(Debug, Clone)]
+pub(super) struct NewMessage {
+    message: Message,
+    alert: String,
+}
+
+impl NewMessage {
+    pub(super) fn new(message: Message) -> Stored<Self> {
+        let alert = written(&message.alert)?;
+        Ok(Self { message, alert })
+    }
+
+    pub(super) fn created_at(&self) -> DateTime<Utc> {
+        self.message.created_at
+    }
+
+    pub(super) fn instance(&self) -> Option<&InstanceId> {
+        self.message.alert.instance.as_ref()
+    }
+
+    /// The event that queues it. The message is compared with the digest in it before it is sent.
+    pub(super) fn event(&self) -> Stored<Event> {
+        let Self { message, alert } = self;
+        let instance = message.alert.instance.as_ref().map(ToString::to_string).unwrap_or_default();
+        let thread = message.thread.as_ref().map_or("", MessageId::as_str);
+        let at = to_millis(message.created_at).to_string();
+        let mut parts = vec![message.id.as_str(), &message.receiver, &instance, alert, thread, &message.subject, &at];
+        if let Some(body) = &message.body {
+            parts.extend([body.format.as_str(), &body.text]);
+        }
+        Ok(Event::AlertQueued(QueuedAlert {
+            message: message.id.clone(),
+            receiver: message.receiver.clone(),
+            content: Some(Digest::of(write_json(&parts)?.as_bytes())),
+            urgent: message.alert.untrusted().is_some(),
+        }))
+    }
+}
+
 /// Keeps a new message, and says so in the history.
 ///
 /// # Errors
@@ -53,31 +92,30 @@ pub struct ReceiverState {
 pub fn keep(tx: &Transaction<'_>, message: &Message) -> Stored<()> {
     // Something planted could mark it as sent: then it is told past the database, see the daemon.
     super::schema::check_nothing_planted(tx)?;
-    let alert = written(&message.alert)?;
-    tx.sql.prepare_cached(
-        "INSERT INTO outbox (id, receiver, instance, alert, thread, subject, created_at, state, next_at, format, body)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 'waiting', ?7, ?8, ?9)",
-    )?
-    .execute((
-        message.id.as_str(),
-        &message.receiver,
-        message.alert.instance.as_ref().map(ToString::to_string).unwrap_or_default(),
-        alert,
-        message.thread.as_ref().map(MessageId::as_str),
-        &message.subject,
-        to_millis(message.created_at),
-        message.body.as_ref().map(|body| body.format.as_str()),
-        message.body.as_ref().map(|body| &body.text),
-    ))?;
-    // The message is held against this digest before it is sent.
-    let content = content(tx, tx.sql.last_insert_rowid())?;
-    let queued = QueuedAlert {
-        message: message.id.clone(),
-        receiver: message.receiver.clone(),
-        content,
-        urgent: message.alert.untrusted().is_some(),
-    };
-    events::append(tx, message.created_at, message.alert.instance.as_ref(), &Event::AlertQueued(queued))?;
+    let new = NewMessage::new(message.clone())?;
+    insert(tx, &new)?;
+    events::append(tx, message.created_at, message.alert.instance.as_ref(), &new.event()?).map(drop)
+}
+
+/// Adds the row of `new`.
+pub(super) fn insert(tx: &Transaction<'_>, new: &NewMessage) -> Stored<()> {
+    let NewMessage { message, alert } = new;
+    tx.sql
+        .prepare_cached(
+            "INSERT INTO outbox (id, receiver, instance, alert, thread, subject, created_at, state, next_at, format, body)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 'waiting', ?7, ?8, ?9)",
+        )?
+        .execute((
+            message.id.as_str(),
+            &message.receiver,
+            message.alert.instance.as_ref().map(ToString::to_string).unwrap_or_default(),
+            alert,
+            message.thread.as_ref().map(MessageId::as_str),
+            &message.subject,
+            to_millis(message.created_at),
+            message.body.as_ref().map(|body| body.format.as_str()),
+            message.body.as_ref().map(|body| &body.text),
+        ))?;
     Ok(())
 }
 
@@ -483,6 +521,21 @@ pub struct Thread {
     pub severity: Severity,
 }
 
+impl Thread {
+    /// The thread that `message` begins.
+    pub(super) fn of(message: &Message) -> Self {
+        Self { root: message.id.clone(), subject: message.subject.clone(), severity: message.alert.severity() }
+    }
+}
+
+/// The thread of the instance at each receiver, if a story is going on there.
+pub(super) fn threads(tx: &Transaction<'_>, instance: InstanceRow) -> Stored<BTreeMap<String, Option<Thread>>> {
+    let mut query = tx.sql.prepare_cached("SELECT receiver FROM threads WHERE instance_id = ?1")?;
+    let receivers: Vec<String> = query.query_map([instance.0], |row| row.get(0))?.collect::<Result<_, _>>()?;
+    let thread = |receiver: String| thread(tx, instance, &receiver).map(|thread| (receiver, thread));
+    receivers.into_iter().map(thread).collect()
+}
+
 /// The thread of the instance at `receiver`, if a story is going on.
 ///
 /// # Errors
@@ -491,7 +544,7 @@ pub struct Thread {
 /// # Security
 /// What follows stands under the subject of the first message, so that has to be one that was queued for this receiver about
 /// this instance, and the rest is taken from it (T4).
-pub fn thread(tx: &Transaction<'_>, instance: InstanceRow, receiver: &str) -> Stored<Option<Thread>> {
+pub(super) fn thread(tx: &Transaction<'_>, instance: InstanceRow, receiver: &str) -> Stored<Option<Thread>> {
     let kept: Option<(String, String)> = tx
         .sql
         .prepare_cached(
@@ -511,18 +564,14 @@ pub fn thread(tx: &Transaction<'_>, instance: InstanceRow, receiver: &str) -> St
         .prepare_cached(&format!("SELECT {MESSAGE} FROM outbox NOT INDEXED WHERE rowid = ?1"))?
         .query_row([row], |row| Ok(message_of(row, 0)))?;
     // One that a newer version wrote may not be readable; then another story begins.
-    Ok(message.ok().map(|message| Thread {
-        severity: message.alert.severity(),
-        root: message.id,
-        subject: message.subject,
-    }))
+    Ok(message.ok().map(|message| Thread::of(&message)))
 }
 
 /// Begins a thread.
 ///
 /// # Errors
 /// The database cannot be written.
-pub fn begin_thread(tx: &Transaction<'_>, instance: InstanceRow, message: &Message) -> Stored<()> {
+pub(super) fn begin_thread(tx: &Transaction<'_>, instance: InstanceRow, message: &Message) -> Stored<()> {
     tx.sql.execute(
         "INSERT OR REPLACE INTO threads (instance_id, receiver, root, subject, severity) VALUES (?1, ?2, ?3, ?4, ?5)",
         (instance.0, &message.receiver, message.id.as_str(), &message.subject, message.alert.severity().as_str()),
@@ -534,7 +583,7 @@ pub fn begin_thread(tx: &Transaction<'_>, instance: InstanceRow, message: &Messa
 ///
 /// # Errors
 /// The database cannot be written.
-pub fn end_threads(tx: &Transaction<'_>, instance: InstanceRow) -> Stored<()> {
+pub(super) fn end_threads(tx: &Transaction<'_>, instance: InstanceRow) -> Stored<()> {
     tx.sql.execute("DELETE FROM threads WHERE instance_id = ?1", [instance.0])?;
     Ok(())
 }

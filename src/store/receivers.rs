@@ -4,10 +4,10 @@
 use chrono::{DateTime, Utc};
 
 use super::outbox::mirror;
-pub use super::outgoing::ReceiverHealth;
 use super::{Stored, Transaction, events};
 use crate::history::Event;
 use crate::history::data::{DisabledReceiver, EnabledReceiver};
+use crate::history::outgoing::ReceiverHealth;
 use crate::model::Digest;
 
 /// The health of `name` while it is configured as `target`; what happened under another configuration is over.

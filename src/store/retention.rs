@@ -104,10 +104,10 @@ impl Holders {
         let mut holders = before.unwrap_or_default();
         // A snapshot that is whole again was not counted.
         let since = events::after(tx, holders.event)?;
-        if since.iter().any(|event| event.kind == events::KEPT_AGAIN) {
+        if since.iter().any(|record| matches!(record.event, Event::StoreKeptAgain(_))) {
             holders = Self::default();
         }
-        holders.event = walk.mark.as_ref().map_or(0, |mark| mark.size);
+        holders.event = walk.size();
         let mut query =
             tx.sql.prepare_cached("SELECT id, digest, sections FROM snapshots WHERE id > ?1 ORDER BY id")?;
         let mut rows = query.query([holders.snapshot])?;
@@ -411,6 +411,7 @@ impl Store {
 mod tests {
     use std::time::Duration;
 
+    use super::super::UnitOfWork;
     use super::super::cycles::{self, Cycle};
     use super::super::instances;
     use super::*;
@@ -469,7 +470,9 @@ mod tests {
             let snapshot = Snapshot { instance: id.clone(), resource, identifiers, sections: sections.into() };
             let (duration, verdict, collection) = (Duration::ZERO, "drift".to_owned(), "[]".to_owned());
             let cycle = Cycle { at, duration, requests: 1, verdict, collection };
-            cycles::keep(tx, instances::row(tx, &id)?, Some(&snapshot), &cycle)
+            let mut unit = UnitOfWork::of_instance(tx, &id, Some(&snapshot.digest()), &[])?;
+            unit.put_cycle(Some(&snapshot), cycle)?;
+            unit.record(tx)
         };
         let (days, every) = (34, 20);
         let cycles = days * 24 * 60 / every;
