@@ -38,17 +38,17 @@ pub fn has_room(
 
 /// Records in the history that the free space became too little or enough; answers the notice that is due.
 fn record_step(unit: &mut UnitOfWork, at: DateTime<Utc>, free: u64) -> Result<Option<NoticeKind>, StoreError> {
-    let walk = unit.history()?;
+    let replay = unit.history()?;
     let space = FreeSpace { free: Some(free), told: None };
     let low = || (NoticeKind::StorageLow, Event::StorageLow(space.clone()));
     let problem = match Space::of(free) {
         Space::Full => Some((NoticeKind::StorageFull, Event::StorageFull(space.clone()))),
         Space::Low => Some(low()),
         // It is over when there is enough space, and does not begin before there is too little.
-        Space::Ample => (free < ENOUGH && walk.state.incidents.get(&IncidentSubject::Disk).is_some()).then(low),
+        Space::Ample => (free < ENOUGH && replay.state.incidents.get(&IncidentSubject::Disk).is_some()).then(low),
     };
     let state = problem.as_ref().map(|(_, event)| event.kind());
-    if walk.state.incidents.step(&IncidentSubject::Disk, state, at).is_none() {
+    if replay.state.incidents.step(&IncidentSubject::Disk, state, at).is_none() {
         return Ok(None);
     }
     let (kind, event) = problem.unwrap_or((NoticeKind::StorageRecovered, Event::StorageRecovered(space)));

@@ -10,7 +10,7 @@ use crate::history::data::{ApprovalEnd, TrustDigests, UnusableStorage};
 use crate::incident::IncidentSubject;
 use crate::message::{Notice, NoticeKind};
 use crate::model::{Digest, InstanceId};
-use crate::store::belief::{self, Jump};
+use crate::store::clock_check::{self, Jump};
 use crate::store::{StoreError, UnitOfWork};
 use crate::trust::Approved;
 use crate::trust_files::TrustFiles;
@@ -47,7 +47,7 @@ pub fn of_trust(unit: &mut UnitOfWork, trust: &TrustFiles, at: DateTime<Utc>) ->
 /// against the clock, and so is what is old. A command that runs beside no daemon is the first to notice.
 pub fn of_clock(unit: &mut UnitOfWork, config: &Config, now: DateTime<Utc>) -> Result<(), StoreError> {
     let newest = unit.history()?.last_at();
-    let Some((before, jump)) = newest.and_then(|before| Some((before, belief::jump(before, now)?))) else {
+    let Some((before, jump)) = newest.and_then(|before| Some((before, clock_check::jump(before, now)?))) else {
         return Ok(());
     };
     record_jump(unit, config, jump, before, now)
@@ -64,7 +64,7 @@ pub fn record_jump(
     before: DateTime<Utc>,
     now: DateTime<Utc>,
 ) -> Result<(), StoreError> {
-    unit.append(now, None, &belief::jump_event(jump, before, now))?;
+    unit.append(now, None, &clock_check::jump_event(jump, before, now))?;
     if jump == Jump::Forward {
         return Ok(());
     }

@@ -152,10 +152,10 @@ fn record(
     let AcceptedProposal { approved, statements, documents } = accepted;
     let subject = &approved.subject;
     for document in subject.sections.values().filter_map(|mark| documents.get(mark.digest.as_ref()?)) {
-        documents::keep(tx, document)?;
+        documents::insert(tx, document)?;
     }
     for statement in statements {
-        baselines::keep(tx, row, subject.sequence, statement, now)?;
+        baselines::insert(tx, row, subject.sequence, statement, now)?;
     }
     // The signature of the next baseline covers this event, so only the newest baseline has to be verified every time.
     let known = tx.history()?;

@@ -207,7 +207,7 @@ fn known_trouble(tx: &Transaction<'_>, id: &InstanceId) -> Result<Option<String>
     if let Some(code) = tx.history()?.state.untrusted(id) {
         return Ok(Some(format!("the baseline cannot be trusted ({code})")));
     }
-    let sections = store::news::known(tx, row)?;
+    let sections = store::section_incidents::load(tx, row)?;
     let is_blind = |section: &&SectionIncident| section.is_told && section.kind != SectionKind::Unbaselined;
     let blind = sections.values().filter(is_blind).count();
     Ok((blind > 0).then(|| format!("{blind} sections or credentials cannot be read")))

@@ -14,7 +14,9 @@ use super::checkpoint::{self, Found};
 use super::cycles::Cycle;
 use super::events;
 use super::instances::InstanceRow;
-use super::{Store, Stored, Transaction, cycles, documents, drifts, from_millis, instances, news, outbox, to_millis};
+use super::{
+    Store, Stored, Transaction, cycles, documents, drifts, from_millis, instances, outbox, section_incidents, to_millis,
+};
 use crate::canonical::{Document, FingerprintKey};
 use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::history::data::DriftChange;
@@ -47,8 +49,8 @@ impl Store {
         let looked = references(tx, &mut wrong);
         noted("the references between tables", looked, &mut wrong)?;
         // A history that cannot be read is told by whoever verifies it, and nothing can be held against it.
-        let walk = tx.whole_history().ok();
-        let looked = statements(tx, walk.as_ref().map(|walk| &walk.state), &mut wrong);
+        let replay = tx.whole_history().ok();
+        let looked = statements(tx, replay.as_ref().map(|replay| &replay.state), &mut wrong);
         noted("statements", looked, &mut wrong)?;
         let looked = checkpoint(tx, self.fingerprint_key(), &mut wrong);
         noted("the checkpoint of the history", looked, &mut wrong)?;
@@ -56,13 +58,13 @@ impl Store {
         let Some(documents) = noted("documents", looked, &mut wrong)? else { return Ok(wrong) };
         let none = BTreeSet::new();
         let (pruned, is_first) =
-            walk.as_ref().map_or((&none, false), |walk| (&walk.state.pruned, walk.state.is_of_first_version));
+            replay.as_ref().map_or((&none, false), |replay| (&replay.state.pruned, replay.state.is_of_first_version));
         let looked = snapshots(tx, &documents, pruned, is_first, &mut wrong);
         noted("snapshots", looked, &mut wrong)?;
-        if let Some(walk) = walk {
-            let looked = each_instance(tx, &walk.state, &mut wrong);
+        if let Some(replay) = replay {
+            let looked = each_instance(tx, &replay.state, &mut wrong);
             noted("instances", looked, &mut wrong)?;
-            let looked = messages(tx, &walk.state, true);
+            let looked = messages(tx, &replay.state, true);
             let found = noted("the outbox", looked, &mut wrong)?.unwrap_or_default();
             wrong.extend(found.into_iter().map(|(_, sentence)| sentence));
             let looked = threads(tx, &mut wrong);
@@ -123,7 +125,7 @@ fn meta(tx: &Transaction<'_>, key: &str, wrong: &mut Findings) -> Stored<()> {
         let (name, value): (String, String) = (row.get(0)?, row.get(1)?);
         match name.as_str() {
             "fingerprint-key" if value == key => is_named = true,
-            super::high_water::META if value == "written" => {}
+            super::high_water_mark::META if value == "written" => {}
             // What it says is held against the history.
             _ => wrong.push(format!("meta holds '{}', which is not what this program writes", display_safe(&name))),
         }
@@ -287,8 +289,8 @@ fn told_of(
     told: &HistoryState,
     wrong: &mut Findings,
 ) -> Stored<()> {
-    compare_drifts(id, &drifts::known(tx, row)?, told, wrong);
-    compare_sections(id, &news::known(tx, row)?, told, wrong);
+    compare_drifts(id, &drifts::load(tx, row)?, told, wrong);
+    compare_sections(id, &section_incidents::load(tx, row)?, told, wrong);
     Ok(())
 }
 
@@ -304,7 +306,7 @@ fn cycles_of(
         None => wrong.push(format!("every cycle of {id} is gone")),
         Some(latest) => wrong.extend(contradicts(tx, id, row, told, &latest)?),
     }
-    for (section, incident) in news::known(tx, row)?.iter().filter(|(_, incident)| !incident.is_told) {
+    for (section, incident) in section_incidents::load(tx, row)?.iter().filter(|(_, incident)| !incident.is_told) {
         // The history does not tell of it yet; it began with a cycle.
         let began = "SELECT 1 FROM cycles WHERE instance_id = ?1 AND at = ?2";
         if !tx.sql.prepare_cached(began)?.exists((row.0, to_millis(incident.since)))? {

@@ -114,9 +114,9 @@ pub struct Missed {
 pub fn missed(tx: &Transaction<'_>, receiver: &str) -> Stored<Vec<Missed>> {
     let is_to_it =
         |event: &Event| matches!(event, Event::ReceiverMissed(told) if told.receiver.as_deref() == Some(receiver));
-    let walk = tx.history()?;
-    let told = walk.state.newest(None, is_to_it).map_or(0, |record| record.seq);
-    let outgoing = &walk.state.outgoing;
+    let replay = tx.history()?;
+    let told = replay.state.newest(None, is_to_it).map_or(0, |record| record.seq);
+    let outgoing = &replay.state.outgoing;
     let mut missed = Vec::new();
     for id in outgoing.given_up_since(receiver, told) {
         let Some(message) = outgoing.messages.get(id) else { continue };
@@ -177,8 +177,8 @@ pub fn abandon(
     now: DateTime<Utc>,
 ) -> Stored<()> {
     let abandoned: Vec<(String, String, Option<InstanceId>)> = {
-        let walk = tx.history()?;
-        let outgoing = &walk.state.outgoing;
+        let replay = tx.history()?;
+        let outgoing = &replay.state.outgoing;
         let gone = outgoing.receivers_waited_for().filter(|receiver| !configured.contains(receiver));
         let waiting = gone.flat_map(|receiver| outgoing.waiting_for(receiver));
         let old = waiting.filter(|(_, message)| message.queued_at < queued_before);
@@ -206,12 +206,12 @@ pub fn prune(
     let mut roots = tx.sql.prepare_cached("SELECT root FROM threads")?;
     let roots: BTreeSet<String> = roots.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
     let ids: Vec<String> = {
-        let walk = tx.history()?;
+        let replay = tx.history()?;
         let is_old = |message: &ToldMessage| {
             let before = if message.state == MessageState::Dead { dead_before } else { delivered_before };
             !message.is_waiting() && message.done_at.is_some_and(|done| done < before)
         };
-        let messages = walk.state.outgoing.messages.iter();
+        let messages = replay.state.outgoing.messages.iter();
         let old = messages.filter(|(id, message)| is_old(message) && !roots.contains(*id));
         let mut old: Vec<_> = old.map(|(id, message)| (message.done_at, id)).collect();
         old.sort();

@@ -32,7 +32,7 @@ pub(super) fn count(tx: &Transaction<'_>, instance: InstanceRow) -> Stored<u64> 
 ///
 /// # Errors
 /// The database cannot be written.
-pub fn keep(
+pub fn insert(
     tx: &Transaction<'_>,
     instance: InstanceRow,
     sequence: u64,

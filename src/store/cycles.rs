@@ -35,7 +35,7 @@ pub struct Cycle {
 ///
 /// # Errors
 /// The database cannot be written.
-pub fn keep(
+pub fn insert(
     tx: &Transaction<'_>,
     instance: InstanceRow,
     snapshot: Option<&Snapshot>,
@@ -100,7 +100,7 @@ fn keep_documents(tx: &Transaction<'_>, snapshot: &Snapshot) -> Stored<()> {
     let documents = snapshot.sections.iter().filter_map(|(name, reading)| Some((name, reading.document()?)));
     documents
         .into_iter()
-        .try_for_each(|(name, document)| documents::keep(tx, document).map_err(|error| error.of_section(name)))
+        .try_for_each(|(name, document)| documents::insert(tx, document).map_err(|error| error.of_section(name)))
 }
 
 fn keep_collection(tx: &Transaction<'_>, snapshot: i64, cycle: &Cycle) -> Stored<()> {

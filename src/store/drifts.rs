@@ -17,7 +17,7 @@ const COLUMNS: &str = "fingerprint, id, path, kind, before, after, is_member, st
 ///
 /// # Errors
 /// The database cannot be read, or a row is damaged.
-pub fn known(tx: &Transaction<'_>, instance: InstanceRow) -> Stored<BTreeMap<Digest, Drift>> {
+pub fn load(tx: &Transaction<'_>, instance: InstanceRow) -> Stored<BTreeMap<Digest, Drift>> {
     let mut query = tx.sql.prepare_cached(&format!("SELECT {COLUMNS} FROM drifts WHERE instance_id = ?1"))?;
     let mut rows = query.query([instance.0])?;
     let mut known = BTreeMap::new();
@@ -85,7 +85,7 @@ pub fn ids(tx: &Transaction<'_>) -> Stored<Vec<DriftId>> {
 }
 
 /// Inserts or updates a drift.
-pub(super) fn keep(tx: &Transaction<'_>, instance: InstanceRow, fingerprint: &Digest, drift: &Drift) -> Stored<()> {
+pub(super) fn save(tx: &Transaction<'_>, instance: InstanceRow, fingerprint: &Digest, drift: &Drift) -> Stored<()> {
     tx.sql.prepare_cached(
         "INSERT INTO drifts (id, instance_id, fingerprint, path, kind, before, after, is_member, status, first_seen,
                              last_good, closed_at, closed_by, reopened)

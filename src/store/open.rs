@@ -52,7 +52,7 @@ pub(super) fn create_or_open(path: &Path) -> Stored<Store> {
     configure(&connection, path)?;
     migrate(&mut connection, path)?;
     let key = fingerprint_key(&mut connection, path, is_new)?;
-    if let Err(error) = super::high_water::begin(&connection) {
+    if let Err(error) = super::high_water_mark::begin(&connection) {
         HighWaterBehind { error: &error }.observe();
     }
     Ok(store(connection, path, key))
@@ -61,7 +61,7 @@ pub(super) fn create_or_open(path: &Path) -> Stored<Store> {
 fn store(connection: Connection, path: &Path, key: FingerprintKey) -> Store {
     Store {
         connection: Arc::new(Mutex::new(connection)),
-        memory: Arc::default(),
+        cache: Arc::default(),
         path: Arc::from(path),
         place: super::space::place_of(path).ok(),
         key,
@@ -204,9 +204,9 @@ pub(super) fn replace_key(path: &Path, by: &str) -> Stored<(Option<PathBuf>, Sto
     events::append_to(&transaction, SystemClock.now(), None, &Event::StoreKeyReplaced(replaced))?;
     // Its code was made with the old key.
     super::checkpoint::remove(&transaction)?;
-    super::high_water::expect_from_now_on(&transaction)?;
+    super::high_water_mark::expect_from_now_on(&transaction)?;
     transaction.commit()?;
-    Ok((kept, super::high_water::raise(&connection)))
+    Ok((kept, super::high_water_mark::advance(&connection)))
 }
 
 /// Gives the file at `path` a name that nothing has yet.

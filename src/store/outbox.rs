@@ -85,11 +85,11 @@ impl NewMessage {
     }
 }
 
-/// Keeps a new message, and says so in the history.
+/// Inserts a new message, and records that in the history.
 ///
 /// # Errors
 /// The database cannot be written.
-pub fn keep(tx: &Transaction<'_>, message: &Message) -> Stored<()> {
+pub fn enqueue(tx: &Transaction<'_>, message: &Message) -> Stored<()> {
     // Something planted could mark it as sent: then it is told past the database, see the daemon.
     super::schema::check_nothing_planted(tx)?;
     let new = NewMessage::new(message.clone())?;
@@ -203,8 +203,8 @@ pub fn claim(
     hold: Duration,
 ) -> Stored<Claimed> {
     let hold = TimeDelta::from_std(hold).unwrap_or(LONGEST_WAIT);
-    let walk = tx.history()?;
-    let outgoing = &walk.state.outgoing;
+    let replay = tx.history()?;
+    let outgoing = &replay.state.outgoing;
     for id in outgoing.due(receiver, target, now) {
         let Some(told) = outgoing.messages.get(id) else { continue };
         let Some(row) = row_of(tx, id, &told.content)? else { return refuse(tx, id, told, now) };
@@ -233,7 +233,7 @@ pub fn claim(
                 let given_up = GivenUpDelivery { this, attempts: told.attempts, reason: reason.clone(), failed: None };
                 events::append(tx, now, told.instance.as_ref(), &Event::DeliveryGivenUp(given_up))?;
                 let id = id.to_owned();
-                drop(walk);
+                drop(replay);
                 mirror(tx, &id, Some(&reason))?;
                 return claim(tx, receiver, target, now, Duration::from_millis(hold.num_milliseconds().unsigned_abs()));
             }
@@ -304,8 +304,8 @@ pub struct WaitingMessage {
 /// # Errors
 /// As [`Transaction::history`].
 pub fn waiting_for(tx: &Transaction<'_>, receiver: &str) -> Stored<Vec<WaitingMessage>> {
-    let walk = tx.history()?;
-    let waiting = walk.state.outgoing.waiting_for(receiver).map(|(id, message)| WaitingMessage {
+    let replay = tx.history()?;
+    let waiting = replay.state.outgoing.waiting_for(receiver).map(|(id, message)| WaitingMessage {
         id: MessageId::from_text(id),
         instance: message.instance.clone(),
         queued_at: message.queued_at,
@@ -320,10 +320,10 @@ pub fn waiting_for(tx: &Transaction<'_>, receiver: &str) -> Stored<Vec<WaitingMe
 /// # Errors
 /// The database cannot be read, or as [`Transaction::history`].
 pub fn unclaimed(tx: &Transaction<'_>, ids: &[MessageId]) -> Stored<Vec<Message>> {
-    let walk = tx.history()?;
+    let replay = tx.history()?;
     let mut unclaimed = Vec::new();
     for id in ids {
-        let queued = walk.state.outgoing.messages.get(id.as_str()).map_or("", |message| &message.content);
+        let queued = replay.state.outgoing.messages.get(id.as_str()).map_or("", |message| &message.content);
         let Some(row) = row_of(tx, id.as_str(), queued)? else { continue };
         let mut query = tx
             .sql
@@ -339,7 +339,7 @@ pub fn unclaimed(tx: &Transaction<'_>, ids: &[MessageId]) -> Stored<Vec<Message>
 /// # Errors
 /// The database cannot be written, or as [`Transaction::history`].
 pub fn replace(tx: &Transaction<'_>, messages: &[Message], one: &Message, now: DateTime<Utc>) -> Stored<()> {
-    keep(tx, one)?;
+    enqueue(tx, one)?;
     for message in messages {
         let folded =
             FoldedDelivery { message: message.id.clone(), receiver: one.receiver.clone(), into: one.id.clone() };
@@ -379,12 +379,12 @@ pub fn record(
     tried: &Tried<'_>,
     now: DateTime<Utc>,
 ) -> Stored<bool> {
-    let walk = tx.history()?;
-    let told = walk.state.outgoing.messages.get(id.as_str()).filter(|told| told.is_waiting());
+    let replay = tx.history()?;
+    let told = replay.state.outgoing.messages.get(id.as_str()).filter(|told| told.is_waiting());
     let Some(told) = told.cloned() else { return Ok(false) };
-    let is_back = tried.has_taken && walk.state.outgoing.is_back(id.as_str(), &told.receiver);
+    let is_back = tried.has_taken && replay.state.outgoing.is_back(id.as_str(), &told.receiver);
     // It must not be held while the history grows, or the whole of it would be copied.
-    drop(walk);
+    drop(replay);
     let this = DeliveryTry {
         message: id.clone(),
         receiver: told.receiver.clone(),
@@ -415,8 +415,8 @@ pub fn record(
     mirror(tx, id.as_str(), Some(words))?;
     if tried.has_taken {
         let tried: Vec<String> = {
-            let walk = tx.history()?;
-            let waiting = walk.state.outgoing.waiting_for(&told.receiver);
+            let replay = tx.history()?;
+            let waiting = replay.state.outgoing.waiting_for(&told.receiver);
             waiting.filter(|(_, other)| other.first_at.is_some()).map(|(id, _)| id.to_owned()).collect()
         };
         tried.iter().try_for_each(|id| mirror(tx, id, None))?;
@@ -430,8 +430,8 @@ pub fn record(
 /// # Errors
 /// The database cannot be written, or as [`super::Transaction::history`].
 pub(super) fn mirror(tx: &Transaction<'_>, id: &str, words: Option<&str>) -> Stored<()> {
-    let walk = tx.history()?;
-    let Some(told) = walk.state.outgoing.messages.get(id) else { return Ok(()) };
+    let replay = tx.history()?;
+    let Some(told) = replay.state.outgoing.messages.get(id) else { return Ok(()) };
     let Some(row) = row_of(tx, id, &told.content)? else { return Ok(()) };
     tx.sql
         .prepare_cached(
@@ -467,8 +467,8 @@ pub struct Trials {
 /// # Errors
 /// As [`super::Transaction::history`].
 pub fn trials(tx: &Transaction<'_>, id: &MessageId) -> Stored<Trials> {
-    let walk = tx.history()?;
-    let told = walk.state.outgoing.messages.get(id.as_str());
+    let replay = tx.history()?;
+    let told = replay.state.outgoing.messages.get(id.as_str());
     Ok(told.map(|told| Trials { since: told.first_at, is_passed: told.is_passed }).unwrap_or_default())
 }
 
@@ -554,8 +554,8 @@ pub(super) fn thread(tx: &Transaction<'_>, instance: InstanceRow, receiver: &str
         .query_row((instance.0, receiver), |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?;
     let Some((root, name)) = kept else { return Ok(None) };
-    let walk = tx.history()?;
-    let told = walk.state.outgoing.messages.get(&root).filter(|told| told.receiver == receiver);
+    let replay = tx.history()?;
+    let told = replay.state.outgoing.messages.get(&root).filter(|told| told.receiver == receiver);
     let told = told.filter(|told| told.instance.as_ref().is_some_and(|about| about.to_string() == name));
     let row = told.map(|told| row_of(tx, &root, &told.content)).transpose()?.flatten();
     let Some(row) = row else { return Ok(None) };

@@ -13,7 +13,8 @@ use super::cycles::Cycle;
 use super::events::NewRecord;
 use super::outbox::{NewMessage, Thread};
 use super::{
-    Store, StoreError, Stored, Transaction, baselines, cycles, drifts, events, instances, news, outbox, schema,
+    Store, StoreError, Stored, Transaction, baselines, cycles, drifts, events, instances, outbox, schema,
+    section_incidents,
 };
 use crate::history::data::RestoredSnapshot;
 use crate::history::{Event, Replay};
@@ -112,9 +113,9 @@ impl UnitOfWork {
         unit.version = Version::of(tx, Some(instance))?;
         let Some(row) = instances::find(tx, instance)? else { return Ok(unit) };
         let rows = &mut unit.rows;
-        rows.drifts = readable(drifts::known(tx, row))?;
+        rows.drifts = readable(drifts::load(tx, row))?;
         rows.open = drifts::count_open(tx, row)?;
-        rows.sections = readable(news::known(tx, row))?;
+        rows.sections = readable(section_incidents::load(tx, row))?;
         if unit.history.is_ok() {
             rows.threads = readable(outbox::threads(tx, row))?;
         }
@@ -313,13 +314,13 @@ impl UnitOfWork {
             match write {
                 Write::Event(record) => events::insert(&tx.sql, &record)?,
                 Write::Message(message) => outbox::insert(tx, &message)?,
-                Write::Drift(fingerprint, drift) => drifts::keep(tx, row()?, &fingerprint, &drift)?,
-                Write::Section(section, incident) => news::keep(tx, row()?, &section, &incident)?,
-                Write::SectionOver(section) => news::forget(tx, row()?, &section)?,
+                Write::Drift(fingerprint, drift) => drifts::save(tx, row()?, &fingerprint, &drift)?,
+                Write::Section(section, incident) => section_incidents::save(tx, row()?, &section, &incident)?,
+                Write::SectionOver(section) => section_incidents::delete(tx, row()?, &section)?,
                 Write::Thread(message) => outbox::begin_thread(tx, row()?, &message)?,
                 Write::ThreadsOver => outbox::end_threads(tx, row()?)?,
                 Write::Cycle { snapshot, cycle, is_restored } => {
-                    cycles::keep(tx, row()?, snapshot.as_deref(), &cycle, is_restored)?;
+                    cycles::insert(tx, row()?, snapshot.as_deref(), &cycle, is_restored)?;
                 }
                 Write::NextDue(at) => instances::set_next_due(tx, row()?, at)?,
             }

@@ -227,7 +227,7 @@ impl Line {
             created_at: now,
             attempts: 0,
         };
-        self.store.write(|tx| outbox::keep(tx, &message)).unwrap();
+        self.store.write(|tx| outbox::enqueue(tx, &message)).unwrap();
     }
 
     pub fn state(&self, receiver: &str) -> outbox::ReceiverState {

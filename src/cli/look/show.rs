@@ -71,7 +71,7 @@ impl ConfiguredCommand for ShowOptions {
             let places = elsewhere(context.catalogues.of(instance.provider), &known.change);
             let others = store.read(|tx| -> Result<_, StoreError> {
                 let Some(row) = instances::find(tx, &instance)? else { return Ok(Vec::new()) };
-                let others = drifts::known(tx, row)?.into_values();
+                let others = drifts::load(tx, row)?.into_values();
                 let is_other = |other: &Drift| other.status == Status::Open && places.contains(&other.change.path);
                 Ok(others.filter(is_other).map(|other| other.change.path).collect())
             })?;

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use rusqlite::Connection;
 use serde_json::{Value, json};
 
-use super::super::high_water::{self, RolledBack};
+use super::super::high_water_mark::{self, RolledBack};
 use super::super::{Store, open};
 use super::*;
 use crate::clock::{Clock, SystemClock};
@@ -51,7 +51,7 @@ fn appended(store: &Store, count: u32) {
 fn database(path: &Path, count: u32) -> Store {
     let store = Store::open(path).unwrap();
     appended(&store, count);
-    store.keep_checkpoint().unwrap();
+    store.save_checkpoint().unwrap();
     assert_eq!(kept(&store), u64::from(count));
     store
 }
@@ -61,10 +61,10 @@ fn history(store: &Store) -> Stored<Arc<Replay>> {
 }
 
 /// What the events say, whatever a checkpoint says.
-fn walked(store: &Store) -> Replay {
-    let mut walk = Replay::default();
-    store.read(|tx| events::replay(&tx.sql, &mut walk, u64::MAX)).unwrap();
-    walk
+fn replayed(store: &Store) -> Replay {
+    let mut replay = Replay::default();
+    store.read(|tx| events::replay(&tx.sql, &mut replay, u64::MAX)).unwrap();
+    replay
 }
 
 /// How many events the checkpoint covers that is used.
@@ -109,8 +109,8 @@ fn a_program_goes_on_from_the_checkpoint_and_finds_what_the_events_say() {
     drop(database(&path, 10));
     let store = Store::open(&path).unwrap();
     appended(&store, 5);
-    assert_eq!(*history(&store).unwrap(), walked(&store));
-    assert_eq!(kept(&store), 10, "so little is walked each time");
+    assert_eq!(*history(&store).unwrap(), replayed(&store));
+    assert_eq!(kept(&store), 10, "so little is replayed each time");
     assert_eq!(wrong(&store), Vec::<String>::new());
 }
 
@@ -128,7 +128,7 @@ fn a_writer_keeps_a_checkpoint_when_much_is_new() {
     assert_eq!(kept(&store), 0, "a reader writes nothing");
     store.write(|tx| Ok::<_, StoreError>(tx.sql.execute("INSERT INTO meta VALUES ('x', 'y')", []).map(drop)?)).unwrap();
     assert_eq!(kept(&store), EVENTS + 1);
-    // At once, where so much is written at once that nobody walked it yet.
+    // At once, where so much is written at once that nobody replayed it yet.
     appended(&store, few + 1);
     assert_eq!(kept(&store), EVENTS * 2 + 1);
 }
@@ -158,9 +158,9 @@ fn what_was_not_walked_whole_for_a_day_is() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.db");
     let store = database(&path, 10);
-    let walk = walked(&store);
+    let replay = replayed(&store);
     let a_day_ago = SystemClock.now() - WHOLE_AGAIN;
-    store.write(|tx| keep(&tx.sql, store.fingerprint_key(), &walk, a_day_ago)).unwrap();
+    store.write(|tx| save(&tx.sql, store.fingerprint_key(), &replay, a_day_ago)).unwrap();
     attack(&path, EDIT_AN_EVENT);
     let error = history(&Store::open(&path).unwrap()).unwrap_err().to_string();
     assert!(error.contains("event 4: it was edited"), "{error}");
@@ -171,9 +171,9 @@ fn a_walk_from_the_first_event_is_kept_for_the_next_program() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.db");
     let store = database(&path, 10);
-    let walk = walked(&store);
+    let replay = replayed(&store);
     let a_day_ago = SystemClock.now() - WHOLE_AGAIN;
-    store.write(|tx| keep(&tx.sql, store.fingerprint_key(), &walk, a_day_ago)).unwrap();
+    store.write(|tx| save(&tx.sql, store.fingerprint_key(), &replay, a_day_ago)).unwrap();
     let other = Store::open(&path).unwrap();
     history(&other).unwrap();
     appended(&other, 2);
@@ -199,7 +199,7 @@ fn t4_an_edited_checkpoint_is_not_used_and_is_named() {
         drop(database(&path, 10));
         attack(&path, &format!("UPDATE history_checkpoint SET {edit}"));
         let store = Store::open(&path).unwrap();
-        assert_eq!(*history(&store).unwrap(), walked(&store), "{edit}");
+        assert_eq!(*history(&store).unwrap(), replayed(&store), "{edit}");
         assert_eq!(kept(&store), 0, "{edit}");
         // It stays for those who ask later, until somebody signs for what is there.
         appended(&store, u32::try_from(EVENTS).unwrap());
@@ -208,7 +208,7 @@ fn t4_an_edited_checkpoint_is_not_used_and_is_named() {
             found.len() == 1 && found[0].contains("edited, or made with another fingerprint key"),
             "{edit}: {found:?}"
         );
-        store.acknowledge(&instance()).unwrap();
+        store.accept_rollback(&instance()).unwrap();
         assert_eq!((kept(&store), wrong(&store)), (0, Vec::new()), "{edit}");
         appended(&store, 2);
         assert_eq!(kept(&store), EVENTS + 12, "{edit}");
@@ -229,7 +229,7 @@ fn t4_the_checkpoint_of_another_database_is_not_used_and_is_named() {
         ),
     );
     let store = Store::open(&path).unwrap();
-    assert_eq!(*history(&store).unwrap(), walked(&store));
+    assert_eq!(*history(&store).unwrap(), replayed(&store));
     assert_eq!((kept(&store), wrong(&store).len()), (0, 1));
 }
 
@@ -240,13 +240,13 @@ fn t5_an_older_checkpoint_of_the_same_history_only_makes_the_walk_longer() {
     let store = database(&path, 10);
     attack(&path, "CREATE TABLE older AS SELECT * FROM history_checkpoint");
     appended(&store, 10);
-    store.keep_checkpoint().unwrap();
+    store.save_checkpoint().unwrap();
     assert_eq!(kept(&store), 20);
     let put_back =
         "DELETE FROM history_checkpoint; INSERT INTO history_checkpoint SELECT * FROM older; DROP TABLE older";
     attack(&path, put_back);
     let store = Store::open(&path).unwrap();
-    assert_eq!((kept(&store), &*history(&store).unwrap()), (10, &walked(&store)));
+    assert_eq!((kept(&store), &*history(&store).unwrap()), (10, &replayed(&store)));
 }
 
 #[test]
@@ -259,8 +259,8 @@ fn t5_events_that_were_removed_are_missed_whether_the_checkpoint_covers_them_or_
         drop(store);
         attack(&path, &format!("DELETE FROM events WHERE {removed}"));
         let store = Store::open(&path).unwrap();
-        assert_eq!(*history(&store).unwrap(), walked(&store), "{removed}");
-        let stands = store.read(|tx| high_water::compare(tx, &instance())).unwrap();
+        assert_eq!(*history(&store).unwrap(), replayed(&store), "{removed}");
+        let stands = store.read(|tx| high_water_mark::compare(tx, &instance())).unwrap();
         assert_eq!(stands, Err(RolledBack::History { reached: 12 }), "{removed}");
         let named = wrong(&store).iter().any(|sentence| sentence.contains("of another one with 10 events"));
         assert_eq!(named, is_named, "{removed}");
@@ -295,9 +295,9 @@ fn t4_a_checkpoint_made_with_the_key_that_says_something_else_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.db");
     let store = database(&path, 10);
-    let mut walk = walked(&store);
-    walk.state.approved.insert(instance(), 7);
-    store.write(|tx| keep(&tx.sql, store.fingerprint_key(), &walk, SystemClock.now())).unwrap();
+    let mut replay = replayed(&store);
+    replay.state.approved.insert(instance(), 7);
+    store.write(|tx| save(&tx.sql, store.fingerprint_key(), &replay, SystemClock.now())).unwrap();
     let store = Store::open(&path).unwrap();
     let error = store.read(|tx| tx.whole_history()).unwrap_err().to_string();
     assert!(error.contains("is not what its first 10 events say"), "{error}");
@@ -316,7 +316,7 @@ fn t3_without_its_key_a_database_is_walked_from_the_first_event() {
         other.iter().for_each(|other| std::fs::write(&key, other).unwrap());
         let (store, is_there) = open::open_to_look(&path).unwrap();
         assert!(matches!(is_there, Err(StoreError::Key(_))));
-        assert_eq!((kept(&store), &*history(&store).unwrap()), (0, &walked(&store)));
+        assert_eq!((kept(&store), &*history(&store).unwrap()), (0, &replayed(&store)));
         assert!(store.read(|tx| tx.whole_history()).is_ok());
         std::fs::write(&key, []).unwrap();
     }
@@ -379,8 +379,8 @@ fn lived(store: &Store, parts: &[Part]) {
         .unwrap();
 }
 
-fn walked_to(store: &Store, walk: &mut Replay, until: u64) {
-    store.read(|tx| events::replay(&tx.sql, walk, until)).unwrap();
+fn replay_to(store: &Store, replay: &mut Replay, until: u64) {
+    store.read(|tx| events::replay(&tx.sql, replay, until)).unwrap();
 }
 
 proptest! {
@@ -393,14 +393,14 @@ proptest! {
     ) {
         let store = Store::temporary().unwrap();
         lived(&store, &parts);
-        let mut walk = Replay::default();
-        walked_to(&store, &mut walk, place.index(parts.len()) as u64 + 1);
-        let written = serde_json::to_vec(&walk).unwrap();
+        let mut replay = Replay::default();
+        replay_to(&store, &mut replay, place.index(parts.len()) as u64 + 1);
+        let written = serde_json::to_vec(&replay).unwrap();
         let mut read: Replay = serde_json::from_slice(&written).unwrap();
-        prop_assert_eq!(&read, &walk);
+        prop_assert_eq!(&read, &replay);
         prop_assert_eq!(serde_json::to_vec(&read).unwrap(), written);
-        walked_to(&store, &mut read, u64::MAX);
-        prop_assert_eq!(read, walked(&store));
+        replay_to(&store, &mut read, u64::MAX);
+        prop_assert_eq!(read, replayed(&store));
     }
 }
 
@@ -410,11 +410,11 @@ fn another_shape_of_a_walk_is_another_format() {
     let parts: Vec<Part> =
         (0..164).map(|n: u8| (n.into(), (n / 41).into(), n.wrapping_mul(37), n.is_multiple_of(3), 90)).collect();
     lived(&store, &parts);
-    let state = serde_json::to_vec(&walked(&store)).unwrap();
+    let state = serde_json::to_vec(&replayed(&store)).unwrap();
     let shape = Digest::of(&state);
     assert_eq!(
         (FORMAT.rsplit(' ').next().unwrap(), &*shape.short()),
         ("5", "sha256:fff65772bd02"),
-        "the walk over one history is written in another way: give FORMAT another number, and put both here"
+        "the replay over one history is written in another way: give FORMAT another number, and put both here"
     );
 }

@@ -28,7 +28,7 @@ fn approve(store: &Store, sequence: u64) {
     let write = |tx: &Transaction<'_>| {
         let row = instances::row(tx, &instance())?;
         let signed = SignedStatement { statement: sequence.to_string().into_bytes(), signature: "x".to_owned() };
-        baselines::keep(tx, row, sequence, &signed, now)?;
+        baselines::insert(tx, row, sequence, &signed, now)?;
         let approved = BaselineApproval {
             sequence,
             statements: Vec::new(),

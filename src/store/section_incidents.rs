@@ -11,7 +11,7 @@ use crate::model::{Digest, State, display_safe};
 ///
 /// # Errors
 /// The database cannot be read.
-pub fn known(tx: &Transaction<'_>, instance: InstanceRow) -> Stored<BTreeMap<String, SectionIncident>> {
+pub fn load(tx: &Transaction<'_>, instance: InstanceRow) -> Stored<BTreeMap<String, SectionIncident>> {
     let mut query = tx.sql.prepare_cached(
         "SELECT section, news, since, cycles, is_told, suspected, cause FROM section_news WHERE instance_id = ?1",
     )?;
@@ -37,7 +37,7 @@ pub fn known(tx: &Transaction<'_>, instance: InstanceRow) -> Stored<BTreeMap<Str
 ///
 /// # Errors
 /// The database cannot be written.
-pub(super) fn keep(
+pub(super) fn save(
     tx: &Transaction<'_>,
     instance: InstanceRow,
     section: &str,
@@ -66,7 +66,7 @@ pub(super) fn keep(
 ///
 /// # Errors
 /// The database cannot be written.
-pub(super) fn forget(tx: &Transaction<'_>, instance: InstanceRow, section: &str) -> Stored<()> {
+pub(super) fn delete(tx: &Transaction<'_>, instance: InstanceRow, section: &str) -> Stored<()> {
     tx.sql.execute("DELETE FROM section_news WHERE instance_id = ?1 AND section = ?2", (instance.0, section))?;
     Ok(())
 }

@@ -113,7 +113,7 @@ pub fn baseline(tx: &Transaction<'_>, instance: InstanceRow) -> Stored<Option<(u
 /// The database cannot be read.
 pub fn outbox(tx: &Transaction<'_>) -> Stored<BTreeMap<String, Waiting>> {
     match tx.history() {
-        Ok(walk) => Ok(walk.state.outgoing.overview()),
+        Ok(replay) => Ok(replay.state.outgoing.overview()),
         // That the history does not verify is told by itself.
         Err(StoreError::History(_)) => Ok(BTreeMap::new()),
         Err(error) => Err(error),
