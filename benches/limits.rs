@@ -197,7 +197,7 @@ async fn year() -> Outcome<Vec<Line>> {
                         verdict: "drift".to_owned(),
                         collection: String::new(),
                     };
-                    cycles::keep(tx, row, Some(&snapshot), &cycle)?;
+                    cycles::insert(tx, row, Some(&snapshot), &cycle, false)?;
                 }
                 Ok(())
             })?;

@@ -10,12 +10,12 @@ mod reminders;
 mod silences;
 
 pub use announce::{Origin, announce, tell, tell_one};
-pub use digest::send_due_digests;
+pub use digest::{due_digests, send_digest};
 pub use disk::{has_room, record_full_disk};
-pub use notices::{of_approval_ends, of_clock, of_damage, of_trust, tell_of_jump};
+pub use notices::{of_approval_ends, of_clock, of_damage, of_trust, record_jump};
 pub use record::{record_transitions, worst_of};
 pub use reminders::reminder;
-pub use silences::{begin as begin_silence, of_ends as of_silence_ends};
+pub use silences::{begin as begin_silence, expire as expire_silence, of_ends as of_silence_ends};
 
 use crate::incident::Transition;
 use crate::message::{Notice, SectionEntry};

@@ -1,6 +1,6 @@
 //! One pass for one instance, from the first request to the last commit. Reads top to bottom like the data flows.
 
-mod commit;
+mod decide;
 mod failure;
 pub mod report;
 mod reread;
@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 
+use decide::decide;
 pub use failure::ReadFailure;
 pub use report::Report;
 
@@ -24,7 +25,8 @@ use crate::model::{Digest, InstanceId, Resource, State};
 use crate::provider::{Fetched, LeftOut, Limits, Progress, ReadError, Reader, RequestRecord, Wanted};
 use crate::sections::Api;
 use crate::snapshot::{Reading, Snapshot};
-use crate::store::{self, Store, StoreError};
+use crate::store::cycles::Cycle;
+use crate::store::{Store, StoreError, Transaction, UnitOfWork};
 use crate::telemetry::{Observable, Reread};
 use crate::trust::Untrusted;
 use crate::trust_files::TrustFiles;
@@ -86,6 +88,17 @@ struct ReadResult {
     unusable: Option<String>,
     /// A row that everything needs and that cannot be read: nothing is compared.
     damage: Option<String>,
+}
+
+/// What a cycle knows beside the database.
+struct Input<'a> {
+    config: &'a Config,
+    instance: &'a Instance,
+    catalogue: &'a Catalogue,
+    read: &'a ReadResult,
+    cycle: &'a Cycle,
+    /// Bytes that are free for the database; none for one in memory.
+    free: Option<u64>,
 }
 
 impl ReadResult {
@@ -159,46 +172,11 @@ impl Monitor {
     pub async fn cycle(&self, mode: RunMode) -> Result<Report, StoreError> {
         let timer = Instant::now();
         let free = self.store.free_space()?;
-        let mut read = self.read_vendor(Wanted { cached: Some(&self.cached()), ..Wanted::default() }).await;
-        let trust = TrustFiles::read_now(&self.config.approval)?;
-        if let Some(mismatch) = read.mismatch.take()
-            && !self.is_approved_instance(&read.snapshot, &trust)?
-        {
-            read = ReadResult { snapshot: self.empty_snapshot(), failure: Some(mismatch), ..read };
-        }
-        let reread = self.reread_implausible(&mut read, &trust).await;
-        read.or_unusable(reread)?;
-
-        // A drift that begins or ends is read again before it is reported: vendors' reads are eventually consistent, and a
-        // change that is half applied should be reported once and whole.
-        let new = self.store.read(|tx| Ok(moving_sections(&self.instance, &self.evaluation(tx, &read, &trust)?)));
-        let new = read.or_unusable(new)?;
-        let confirm_after = self.instance.schedule.confirm_after;
-        if !new.is_empty() && confirm_after > Duration::ZERO {
-            Reread { instance: &self.instance.id, sections: &new, is_doubtful: false }.observe();
-            (self.on_step)(&self.instance.id, CycleStep::Waiting { sections: new.len(), wait: confirm_after });
-            tokio::time::sleep(confirm_after).await;
-            let mut again = self.read_vendor(Wanted { only: Some(&new), ..Wanted::default() }).await;
-            read.requests += again.requests;
-            read.collection.append(&mut again.collection);
-            let unread =
-                again.failure.map_or("it could not be read a second time".to_owned(), |failure| failure.reason);
-            for section in new {
-                // What could not be read a second time is not confirmed: nothing is known about it.
-                let reading = again.snapshot.sections.remove(&section);
-                let reading = reading.unwrap_or_else(|| Reading::without(State::Unreachable, &unread));
-                read.replace_left_out(&section, &mut again.left_out);
-                read.snapshot.sections.insert(section, reading);
-            }
-            // What is read the second time has to be believed like the first.
-            let reread = self.reread_implausible(&mut read, &trust).await;
-            read.or_unusable(reread)?;
-        }
+        let (mut read, trust) = self.read_all().await?;
+        self.confirm_moving_sections(&mut read, &trust).await?;
         self.cache(&read.snapshot);
-
-        let now = self.clock.now();
-        let cycle = store::cycles::Cycle {
-            at: now,
+        let cycle = Cycle {
+            at: self.clock.now(),
             duration: timer.elapsed(),
             requests: read.requests,
             verdict: String::new(),
@@ -206,8 +184,7 @@ impl Monitor {
                 .unwrap_or_else(|error| unreachable!("internal: a record of requests has no JSON form: {error}")),
         };
         loop {
-            let outcome = self.recorded(mode, &read, &cycle, free);
-            match outcome {
+            match self.record(mode, &read, &cycle, free) {
                 // Of all that was read, only that section is not kept.
                 Err(StoreError::Unreadable { what, section: Some(section) })
                     if read.snapshot.sections.get(&section).is_some_and(|reading| reading.document().is_some()) =>
@@ -225,39 +202,91 @@ impl Monitor {
         }
     }
 
+    /// Reads every section, and what is implausible a second time. Answers who may approve, too, as it was then.
+    async fn read_all(&self) -> Result<(ReadResult, TrustFiles), StoreError> {
+        let mut read = self.read_vendor(Wanted { cached: Some(&self.cached()), ..Wanted::default() }).await;
+        let trust = TrustFiles::read_now(&self.config.approval)?;
+        if let Some(mismatch) = read.mismatch.take()
+            && !self.is_approved_instance(&read.snapshot, &trust)?
+        {
+            read = ReadResult { snapshot: self.empty_snapshot(), failure: Some(mismatch), ..read };
+        }
+        let reread = self.reread_implausible(&mut read, &trust).await;
+        read.or_unusable(reread)?;
+        Ok((read, trust))
+    }
+
+    /// Reads the sections again in which a drift would begin, change or end: vendors' reads are eventually consistent, and a
+    /// change that is half applied should be reported once and whole.
+    async fn confirm_moving_sections(&self, read: &mut ReadResult, trust: &TrustFiles) -> Result<(), StoreError> {
+        let confirm_after = self.instance.schedule.confirm_after;
+        let now = self.clock.now();
+        let moving = self.store.read(|tx| Ok(moving_sections(&self.instance, &self.evaluate(tx, read, trust, now)?)));
+        let moving = read.or_unusable(moving)?;
+        if moving.is_empty() || confirm_after.is_zero() {
+            return Ok(());
+        }
+        Reread { instance: &self.instance.id, sections: &moving, is_doubtful: false }.observe();
+        (self.on_step)(&self.instance.id, CycleStep::Waiting { sections: moving.len(), wait: confirm_after });
+        tokio::time::sleep(confirm_after).await;
+        let mut again = self.read_vendor(Wanted { only: Some(&moving), ..Wanted::default() }).await;
+        read.requests += again.requests;
+        read.collection.append(&mut again.collection);
+        let unread = again.failure.map_or("it could not be read a second time".to_owned(), |failure| failure.reason);
+        for section in moving {
+            // What could not be read a second time is not confirmed: nothing is known about it.
+            let reading = again.snapshot.sections.remove(&section);
+            let reading = reading.unwrap_or_else(|| Reading::without(State::Unreachable, &unread));
+            read.replace_left_out(&section, &mut again.left_out);
+            read.snapshot.sections.insert(section, reading);
+        }
+        // What is read the second time has to be believed like the first.
+        let reread = self.reread_implausible(read, trust).await;
+        read.or_unusable(reread)
+    }
+
     /// Records what a cycle found, or says what would be recorded.
-    fn recorded(
-        &self,
-        mode: RunMode,
-        read: &ReadResult,
-        cycle: &store::cycles::Cycle,
-        free: Option<u64>,
-    ) -> Result<Report, StoreError> {
+    fn record(&self, mode: RunMode, read: &ReadResult, cycle: &Cycle, free: Option<u64>) -> Result<Report, StoreError> {
+        let (config, instance, catalogue) = (&*self.config, &self.instance, &*self.catalogue);
+        let input = Input { config, instance, catalogue, read, cycle, free };
+        let view = |tx: &Transaction<'_>| self.view(tx, &input);
         match mode {
-            // A signer may have been added, and may have approved, while the cycle read and waited.
-            RunMode::Commit => self.store.write(|tx| {
-                let trust = TrustFiles::read_now(&self.config.approval)?;
-                commit::commit(tx, self, read, &trust, cycle.clone(), free)
-            }),
-            RunMode::DryRun => self.store.read(|tx| {
-                let trust = TrustFiles::read_now(&self.config.approval)?;
-                let evaluation = match &read.damage {
-                    Some(reason) => Evaluation::Untrusted(Untrusted::StoreTampered { reason: reason.clone() }),
-                    None => self.evaluation(tx, read, &trust)?,
-                };
-                report::build(tx, self, read, &evaluation, cycle)
-            }),
+            RunMode::Commit => {
+                self.store.view_and_decide(view, |unit, (trust, evaluation)| decide(unit, &input, &evaluation, &trust))
+            }
+            RunMode::DryRun => {
+                let (unit, (_, evaluation)) = self.store.read(view)?;
+                report::build(&unit, &input, &evaluation)
+            }
         }
     }
 
-    /// What was taken means this, as things stand now.
-    fn evaluation(
+    /// What the database and the files that say who may approve hold now: a signer may have been added, and may have approved,
+    /// while the cycle read and waited.
+    fn view(
         &self,
-        tx: &store::Transaction<'_>,
+        tx: &Transaction<'_>,
+        input: &Input<'_>,
+    ) -> Result<(UnitOfWork, (TrustFiles, Evaluation<'_>)), StoreError> {
+        let trust = TrustFiles::read_now(&self.config.approval)?;
+        let evaluation = match &input.read.damage {
+            Some(reason) => Evaluation::Untrusted(Untrusted::StoreTampered { reason: reason.clone() }),
+            None => self.evaluate(tx, input.read, &trust, input.cycle.at)?,
+        };
+        let moving = moving_sections(&self.instance, &evaluation);
+        let digest = input.read.snapshot.digest();
+        Ok((UnitOfWork::of_instance(tx, &self.instance.id, Some(&digest), &moving)?, (trust, evaluation)))
+    }
+
+    /// What was read means this, as things stand now.
+    fn evaluate(
+        &self,
+        tx: &Transaction<'_>,
         read: &ReadResult,
         trust: &TrustFiles,
+        now: DateTime<Utc>,
     ) -> Result<Evaluation<'_>, StoreError> {
-        evaluate(tx, &self.instance.selection, &read.snapshot, trust, &self.catalogue, self.clock.now())
+        evaluate(tx, &self.instance.selection, &read.snapshot, trust, &self.catalogue, now)
     }
 
     /// Whether the vendor's id of the instance is the one that was approved: then its keys are right, and hosts that do not

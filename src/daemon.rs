@@ -34,7 +34,7 @@ use tokio_cron_scheduler::{Job, JobScheduler};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::alerting::send_due_digests;
+use crate::alerting::{due_digests, send_digest};
 use crate::classify::Catalogue;
 use crate::clock::Clock;
 use crate::config::Config;
@@ -48,7 +48,7 @@ use crate::schedule::{is_due, spread};
 use crate::status::Statuses;
 use crate::store::retention::Retention;
 use crate::store::space::Space;
-use crate::store::{Store, StoreError, events, instances, make_folder};
+use crate::store::{Store, StoreError, Transaction, UnitOfWork, events, instances, make_folder};
 use crate::telemetry::{Chore, ChoreFailed, ConfigurationDoubt, Observable, Stopping, record_tick};
 
 /// How long a stop waits for what is under way: longer than any delivery or sign of life takes.
@@ -359,12 +359,29 @@ impl Daemon {
             return Ok(());
         }
         *last = Some(now);
-        self.resources.store.write(|tx| -> Result<(), StoreError> {
-            send_due_digests(tx, &self.pipeline.config, &self.pipeline.statuses, now)?;
-            delivery::upkeep(tx, &self.pipeline.config, now)
-        })?;
+        self.send_digests(now)?;
+        self.resources.store.write(|tx| delivery::upkeep(tx, &self.pipeline.config, now))?;
         let keep = TimeDelta::from_std(self.pipeline.config.keep).unwrap_or(TimeDelta::MAX);
         retention.step(&self.resources.store, keep, now)
+    }
+
+    fn send_digests(&self, now: DateTime<Utc>) -> Result<(), StoreError> {
+        let (config, statuses) = (&self.pipeline.config, &self.pipeline.statuses);
+        let view = |tx: &Transaction<'_>| {
+            let unit = UnitOfWork::of_program(tx)?;
+            let due = due_digests(&unit, config, now)?;
+            let mut found = Vec::new();
+            if !due.is_empty() {
+                let trust = statuses.trust()?;
+                for instance in statuses.instances() {
+                    found.push((instance.id.clone(), statuses.of(tx, instance, &trust, now)?));
+                }
+            }
+            Ok::<_, StoreError>((unit, (due, found)))
+        };
+        self.resources.store.view_and_decide(view, |unit, (due, found)| {
+            due.into_iter().try_for_each(|receiver| send_digest(unit, receiver, &found, now))
+        })
     }
 
     fn record(&self, event: &Event) -> Result<(), StoreError> {

@@ -20,7 +20,7 @@ use crate::message::Message;
 use crate::model::{Digest, InstanceId};
 use crate::receiver::{Attempt, BadReceiver, Sender};
 use crate::store::outbox::{self, Claimed, Outcome, Trials, Tried};
-use crate::store::{Store, StoreError, Transaction, events, history, receivers};
+use crate::store::{Store, StoreError, Transaction, events, receivers};
 use crate::telemetry::{Delivered, DeliveryFailed, DeliveryGivenUp, Observable};
 
 /// How long a claimed message belongs to one process: longer than any try takes. A process that dies in between leaves
@@ -143,11 +143,14 @@ impl Worker {
 
     /// Notifies every receiver that a message failed its check and was not sent, unless the instance is already reported as untrusted.
     async fn report_tampering(&self, instance: Option<InstanceId>, reason: String) -> Result<(), StoreError> {
-        let is_known = |tx: &Transaction<'_>| match &instance {
-            Some(instance) => history::untrusted(tx, instance).map(|code| code.is_some()),
-            None => history::is_any_untrusted(tx),
-        };
-        let (is_known, mark) = self.store.read(|tx| Ok::<_, StoreError>((is_known(tx)?, events::mark(tx)?)))?;
+        let (is_known, mark) = self.store.read(|tx| -> Result<_, StoreError> {
+            let state = &tx.history()?.state;
+            let is_known = match &instance {
+                Some(instance) => state.untrusted(instance).is_some(),
+                None => state.is_any_untrusted(),
+            };
+            Ok((is_known, events::mark(tx)?))
+        })?;
         if let (false, Some(mark)) = (is_known, mark) {
             let reason = format!("the database was tampered with: {reason}; it is not sent");
             Arc::clone(&self.notifier).notify(DirectMessage::Untrusted(instance, reason), mark, self.clock.now()).await;

@@ -13,10 +13,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 pub use lifecycle::{Incident, IncidentStep, IncidentSubject, Incidents, Repeat};
-pub use notification::{Notification, NotificationLog, decide};
+pub use notification::{DriftEvent, Notification, NotificationLog, decide};
 pub use sections::{SectionIncident, SectionKind, SectionStep, advance_sections, section_kind, section_kinds};
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::json;
 pub use silence::{Matcher, Muting, Silence};
 
 use crate::canonical;
@@ -187,16 +187,6 @@ fn covers(larger: &Change, smaller: &Change) -> bool {
     is_under || is_member
 }
 
-/// The values of a change as one JSON object, for the history.
-pub fn as_json(change: &Change) -> Value {
-    let mut values =
-        json!({ "path": change.path, "kind": change.kind, "before": change.before, "after": change.after });
-    if let Some(values) = values.as_object_mut().filter(|_| change.is_member) {
-        values.insert("member".to_owned(), Value::Bool(true));
-    }
-    values
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::LazyLock;
@@ -205,6 +195,7 @@ mod tests {
     use crate::classify::{Catalogue, ChangeContext};
     use crate::model::Provider;
     use proptest::prelude::*;
+    use serde_json::Value;
 
     static CATALOGUE: LazyLock<Catalogue> = LazyLock::new(|| Catalogue::of(Provider::Clerk, None).unwrap());
 

@@ -16,8 +16,8 @@ use crate::config::Instance;
 use crate::incident::{SectionKind, Status, section_kinds};
 use crate::model::{InstanceId, State, Verdict};
 use crate::snapshot::{Reading, Snapshot};
-use crate::store::overview::{self, LastCycle};
-use crate::store::{StoreError, Transaction, cycles, drifts, high_water, instances};
+use crate::store::latest::{self, LastCycle};
+use crate::store::{StoreError, Transaction, cycles, drifts, high_water_mark, instances};
 use crate::trust::Untrusted;
 use crate::trust_files::TrustFiles;
 
@@ -89,7 +89,7 @@ impl InstanceStatus {
         let id = &instance.id;
         let alone = |status| (status, FindingSet::none(catalogue));
         let Some(row) = instances::find(tx, id)? else { return Self::never_read(tx, id, None).map(alone) };
-        let cycle = overview::last_cycle(tx, row, now)?;
+        let cycle = latest::last_cycle(tx, row, now)?;
         let (snapshot, read_at) = match cycles::latest_snapshot(tx, row, id) {
             Ok(Some(newest)) => newest,
             Ok(None) => return Self::never_read(tx, id, cycle).map(alone),
@@ -99,7 +99,7 @@ impl InstanceStatus {
             Err(error) => return Err(error),
         };
         let evaluation = evaluate(tx, &instance.selection, &snapshot, trust, catalogue, now)?;
-        let known = match (&evaluation, drifts::known(tx, row)) {
+        let known = match (&evaluation, drifts::load(tx, row)) {
             // Rows that cannot be read are a reason for that.
             (Evaluation::Untrusted(_), Err(_)) => BTreeMap::new(),
             (_, known) => known?,
@@ -107,7 +107,7 @@ impl InstanceStatus {
         let findings = evaluation.findings(catalogue).into_owned();
         let open = known.values().filter(|drift| drift.status == Status::Open);
         let open: Vec<Finding> = open.map(|drift| findings.of(&drift.change).into_owned()).collect();
-        let accepted = overview::baseline(tx, row)?.map(|(_, accepted)| accepted);
+        let accepted = latest::baseline(tx, row)?.map(|(_, accepted)| accepted);
         // What the newest cycle could not read may have been accepted since.
         let last = cycle.as_ref().map(|cycle| match cycle.verdict {
             Verdict::Blind if accepted > Some(cycle.at) => Verdict::InSync,
@@ -125,14 +125,14 @@ impl InstanceStatus {
 
     /// The newest cycle's word alone, with nothing verified.
     fn recorded(tx: &Transaction<'_>, id: &InstanceId, now: DateTime<Utc>) -> Result<Self, StoreError> {
-        let cycle = instances::find(tx, id)?.map_or(Ok(None), |row| overview::last_cycle(tx, row, now))?;
+        let cycle = instances::find(tx, id)?.map_or(Ok(None), |row| latest::last_cycle(tx, row, now))?;
         let verdict = cycle.as_ref().map_or(Verdict::NoBaseline, |cycle| cycle.verdict);
         Ok(Self { verdict, cycle, open: Vec::new(), sections: None, baseline: Ok(None) })
     }
 
     /// An instance of which no snapshot is kept. An older copy of the database shows even then.
     fn never_read(tx: &Transaction<'_>, id: &InstanceId, cycle: Option<LastCycle>) -> Result<Self, StoreError> {
-        if let Err(reason) = high_water::compare(tx, id)? {
+        if let Err(reason) = high_water_mark::compare(tx, id)? {
             return Ok(Self::untrusted(Untrusted::RolledBack { reason: reason.to_string() }, cycle));
         }
         let verdict = match cycle.as_ref().map(|cycle| cycle.verdict) {

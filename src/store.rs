@@ -8,27 +8,25 @@ mod audit;
 pub mod backlog;
 mod backup;
 pub mod baselines;
-pub mod belief;
 mod checkpoint;
+pub mod clock_check;
 pub mod cycles;
 pub mod documents;
 pub mod drifts;
 pub mod events;
-pub mod high_water;
-pub mod history;
-mod history_state;
+pub mod high_water_mark;
 pub mod instances;
-mod memory;
-pub mod news;
+pub mod latest;
 mod open;
 pub mod outbox;
-mod outgoing;
-pub mod overview;
 pub mod receivers;
 pub mod retention;
 mod schema;
+pub mod section_incidents;
 pub mod silences;
 pub mod space;
+mod state_cache;
+mod unit_of_work;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -38,14 +36,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 pub use audit::contradiction;
 pub use backup::FullCheck;
 use chrono::{DateTime, Utc};
-use events::Record;
-use memory::Memory;
 pub use open::make_folder;
 use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 pub use schema::check_schema;
+use state_cache::StateCache;
 use tokio::runtime::{Handle, RuntimeFlavor};
+pub use unit_of_work::UnitOfWork;
 
 use crate::canonical::FingerprintKey;
+use crate::history::{BrokenChain, Record};
 use crate::model::InstanceId;
 use crate::telemetry::{HighWaterBehind, Observable, Recorded};
 
@@ -128,6 +127,12 @@ pub enum StoreError {
         /// The section that it comes from, where that is known.
         section: Option<String>,
     },
+}
+
+impl From<BrokenChain> for StoreError {
+    fn from(broken: BrokenChain) -> Self {
+        Self::History(broken.to_string())
+    }
 }
 
 impl StoreError {
@@ -232,7 +237,7 @@ impl From<rusqlite::Error> for StoreError {
 #[derive(Clone)]
 pub struct Store {
     connection: Arc<Mutex<Connection>>,
-    memory: Arc<Mutex<Memory>>,
+    cache: Arc<Mutex<StateCache>>,
     path: Arc<Path>,
     /// Which file that was when it was opened; nothing for one in memory.
     place: Option<(u64, u64)>,
@@ -246,7 +251,7 @@ pub struct Store {
 /// One state of the database, seen or changed as a whole.
 pub struct Transaction<'c> {
     sql: rusqlite::Transaction<'c>,
-    memory: &'c Mutex<Memory>,
+    cache: &'c Mutex<StateCache>,
     key: &'c FingerprintKey,
 }
 
@@ -400,13 +405,13 @@ impl Store {
             }
             if is_changed && let Ok((_, recorded)) = &written {
                 let is_much = *recorded >= checkpoint::EVENTS;
-                // What was written is written. Without a checkpoint the next program walks further.
-                let _ = self.memory().keep(&mut connection, &self.key, is_much);
+                // What was written is written. Without a checkpoint the next program replays further.
+                let _ = self.cache().save_checkpoint(&mut connection, &self.key, is_much);
             }
             return written.map(|(outcome, _)| outcome);
         }
         let sql = connection.transaction_with_behavior(behavior).map_err(StoreError::from)?;
-        let transaction = Transaction { sql, memory: &self.memory, key: &self.key };
+        let transaction = Transaction { sql, cache: &self.cache, key: &self.key };
         // Nothing was changed, and whatever is wrong with the file was answered by what read it.
         work(&transaction)
     }
@@ -418,17 +423,17 @@ impl Store {
         work: impl FnOnce(&Transaction<'_>) -> Result<T, E>,
     ) -> Result<(T, u64), E> {
         let sql = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(StoreError::from)?;
-        let transaction = Transaction { sql, memory: &self.memory, key: &self.key };
+        let transaction = Transaction { sql, cache: &self.cache, key: &self.key };
         let before = events::mark(&transaction)?.map_or(0, |mark| mark.size);
         let outcome = work(&transaction)?;
         let recorded = events::after(&transaction, before)?;
-        high_water::expect_from_now_on(&transaction.sql)?;
+        high_water_mark::expect_from_now_on(&transaction.sql)?;
         transaction.commit()?;
         // Said when it is certain, and not before.
-        for Record { seq, kind, instance, data, .. } in &recorded {
-            Recorded { seq: *seq, kind, instance: instance.as_ref(), data }.observe();
+        for Record { seq, instance, event, .. } in &recorded {
+            Recorded { seq: *seq, instance: instance.as_ref(), event }.observe();
         }
-        let raised = high_water::raise(connection);
+        let raised = high_water_mark::advance(connection);
         if let Err(error) = &raised {
             HighWaterBehind { error }.observe();
         }
@@ -449,14 +454,14 @@ impl Store {
     ///
     /// # Errors
     /// The database cannot be read, or the file beside it cannot be written.
-    pub fn acknowledge(&self, instance: &InstanceId) -> Stored<()> {
+    pub fn accept_rollback(&self, instance: &InstanceId) -> Stored<()> {
         self.with_connection(|connection| {
             let tx = connection.unchecked_transaction()?;
-            checkpoint::acknowledge(&tx, &self.key)?;
+            checkpoint::remove_unusable(&tx, &self.key)?;
             tx.commit()?;
-            high_water::acknowledge(connection, instance)
+            high_water_mark::accept_rollback(connection, instance)
         })?;
-        *self.memory() = Memory::default();
+        *self.cache() = StateCache::default();
         Ok(())
     }
 
@@ -470,13 +475,13 @@ impl Store {
     ///
     /// # Errors
     /// The database cannot be written, or as [`Transaction::history`].
-    pub fn keep_checkpoint(&self) -> Stored<()> {
+    pub fn save_checkpoint(&self) -> Stored<()> {
         let mut connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
-        self.memory().keep(&mut connection, &self.key, true)
+        self.cache().save_checkpoint(&mut connection, &self.key, true)
     }
 
-    fn memory(&self) -> MutexGuard<'_, Memory> {
-        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    fn cache(&self) -> MutexGuard<'_, StateCache> {
+        self.cache.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Writes the log back into the file, as the last thing before the program ends.

@@ -56,7 +56,10 @@ const NEIGHBOURS: &[(&str, &str, &str)] = &[
     ("incident", "diff", "a drift remembers its change"),
     ("incident", "classify", "follows findings over time"),
     ("incident", "snapshot", "follows sections over time"),
+    ("history", "backoff", "how a receiver is doing follows from the tries"),
+    ("history", "canonical", "an event is digested in the canonical form"),
     ("history", "diff", "an event of a drift says what changed"),
+    ("history", "incident", "the events of drifts and silences become their state"),
     ("plausibility", "canonical", "the objects of a document are read one by one"),
     ("plausibility", "sections", "the table says what the objects of a section are"),
     (

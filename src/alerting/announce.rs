@@ -17,9 +17,7 @@ use crate::message::{
 };
 use crate::model::{Digest, HistoryMark, InstanceId, Severity};
 use crate::receiver;
-use crate::store::instances::InstanceRow;
-use crate::store::outbox;
-use crate::store::{StoreError, Transaction, drifts, events, history, news};
+use crate::store::{StoreError, UnitOfWork};
 
 /// The common part of every message of one commit.
 pub struct Origin<'a> {
@@ -41,15 +39,10 @@ pub struct Origin<'a> {
 ///
 /// # Errors
 /// The database cannot be written.
-pub fn announce(
-    tx: &Transaction<'_>,
-    row: InstanceRow,
-    origin: &Origin<'_>,
-    told: Notifications,
-) -> Result<(), StoreError> {
-    let open = drifts::count_open(tx, row)?;
+pub fn announce(unit: &mut UnitOfWork, origin: &Origin<'_>, told: Notifications) -> Result<(), StoreError> {
+    let open = unit.count_open();
     let mut entries = entries(origin, &told.transitions);
-    count_still_open(tx, row, origin, &mut entries)?;
+    count_still_open(unit, origin, &mut entries)?;
     let untrusted = told.untrusted.into_iter().map(Item::Untrusted);
     let trust = untrusted.chain(told.trusted_again.then_some(Item::TrustedAgain));
     let items = trust.chain(entries.into_iter().map(Item::Setting));
@@ -62,24 +55,24 @@ pub fn announce(
         window: window(&told.transitions),
         items: items.collect(),
         open,
-        ..about_nothing(tx, origin.at)?
+        ..about_nothing(unit, origin.at)?
     };
     if !alert.items.is_empty() {
-        alert.approvers_needed = approvers_needed(tx, row, origin, &alert.items)?;
+        alert.approvers_needed = approvers_needed(unit, origin, &alert.items)?;
         for receiver in &origin.config.receivers {
             if let Some(alert) = share(&alert, receiver, &origin.config.receivers) {
-                post(tx, row, receiver, alert, origin.at)?;
+                post(unit, receiver, alert, origin.at)?;
             }
         }
     }
     // Threads go on while anything is open, blind or untrusted.
-    let is_blind = match news::known(tx, row) {
+    let is_blind = match unit.sections() {
         Ok(known) => known.values().any(|section| section.kind != SectionKind::Unbaselined && section.is_told),
         Err(StoreError::Damaged(_)) => true,
         Err(error) => return Err(error),
     };
-    if open == 0 && !is_blind && history::untrusted(tx, origin.instance)?.is_none() {
-        outbox::end_threads(tx, row)?;
+    if open == 0 && !is_blind && unit.history()?.state.untrusted(origin.instance).is_none() {
+        unit.end_threads();
     }
     Ok(())
 }
@@ -89,7 +82,7 @@ pub fn announce(
 /// # Errors
 /// The database cannot be written.
 pub fn tell(
-    tx: &Transaction<'_>,
+    unit: &mut UnitOfWork,
     config: &Config,
     instance: Option<&InstanceId>,
     notices: &[Notice],
@@ -99,11 +92,11 @@ pub fn tell(
     let alert = Alert {
         instance: instance.cloned(),
         items: notices.iter().cloned().map(Item::Notice).collect(),
-        ..about_nothing(tx, at)?
+        ..about_nothing(unit, at)?
     };
     for receiver in config.receivers.iter().filter(|receiver| except != Some(receiver.name.as_str())) {
         if let Some(alert) = share(&alert, receiver, &config.receivers) {
-            keep(tx, receiver, alert, at)?;
+            keep(unit, receiver, alert, at)?;
         }
     }
     Ok(())
@@ -114,34 +107,29 @@ pub fn tell(
 /// # Errors
 /// The database cannot be written.
 pub fn tell_one(
-    tx: &Transaction<'_>,
+    unit: &mut UnitOfWork,
     receiver: &Receiver,
     notices: Vec<Notice>,
     at: DateTime<Utc>,
 ) -> Result<(), StoreError> {
     let items = notices.into_iter().map(Item::Notice).collect();
-    keep(tx, receiver, Alert { items, ..about_nothing(tx, at)? }, at)
+    keep(unit, receiver, Alert { items, ..about_nothing(unit, at)? }, at)
 }
 
 /// The number of approvers that everything open needs. A section that is new to the baseline may hold anything.
-fn approvers_needed(
-    tx: &Transaction<'_>,
-    row: InstanceRow,
-    origin: &Origin<'_>,
-    items: &[Item],
-) -> Result<usize, StoreError> {
+fn approvers_needed(unit: &UnitOfWork, origin: &Origin<'_>, items: &[Item]) -> Result<usize, StoreError> {
     let rules = &origin.config.approval.rules;
     if rules.least() == rules.most() || items.iter().any(is_unbaselined) {
         return Ok(rules.most());
     }
-    let severity = |drift: Drift| origin.findings.of(&drift.change).meaning.severity;
-    let worst = drifts::open(tx, row)?.into_iter().map(severity).max();
+    let severity = |drift: &Drift| origin.findings.of(&drift.change).meaning.severity;
+    let worst = unit.open_drifts()?.map(severity).max();
     Ok(rules.need(worst.unwrap_or(Severity::Info)))
 }
 
 /// Keeps a message that follows up no other.
-fn keep(tx: &Transaction<'_>, receiver: &Receiver, alert: Alert, at: DateTime<Utc>) -> Result<(), StoreError> {
-    outbox::keep(tx, &with_body(receiver, Message::new(&receiver.name, alert, at)))
+fn keep(unit: &mut UnitOfWork, receiver: &Receiver, alert: Alert, at: DateTime<Utc>) -> Result<(), StoreError> {
+    unit.queue(with_body(receiver, Message::new(&receiver.name, alert, at)))
 }
 
 /// The message with its body, so that every try sends the same bytes.
@@ -150,22 +138,17 @@ fn with_body(receiver: &Receiver, message: Message) -> Message {
 }
 
 /// An alert that says nothing yet, with where the history stands.
-fn about_nothing(tx: &Transaction<'_>, at: DateTime<Utc>) -> Result<Alert, StoreError> {
-    let event = events::mark(tx)?.unwrap_or_else(|| HistoryMark { size: 0, head: Digest::of(b"") });
+fn about_nothing(unit: &UnitOfWork, at: DateTime<Utc>) -> Result<Alert, StoreError> {
+    let mark = unit.history()?.mark.clone();
+    let event = mark.unwrap_or_else(|| HistoryMark { size: 0, head: Digest::of(b"") });
     Ok(Alert::of_watch(Vec::new(), at, event, hostname()))
 }
 
 /// Keeps one message, in the thread of its instance at this receiver.
-fn post(
-    tx: &Transaction<'_>,
-    row: InstanceRow,
-    receiver: &Receiver,
-    alert: Alert,
-    at: DateTime<Utc>,
-) -> Result<(), StoreError> {
+fn post(unit: &mut UnitOfWork, receiver: &Receiver, alert: Alert, at: DateTime<Utc>) -> Result<(), StoreError> {
     // A new incident, or one that is more severe than the thread, begins a thread of its own: a change is not to be found
     // under the subject of another one.
-    let thread = outbox::thread(tx, row, &receiver.name)?;
+    let thread = unit.thread(&receiver.name)?.cloned();
     let thread =
         thread.filter(|thread| !alert.is_beginning() && (alert.is_all_clear() || alert.severity() <= thread.severity));
     let mut message = Message::new(&receiver.name, alert, at);
@@ -174,9 +157,9 @@ fn post(
         message.thread = Some(thread.root);
     }
     let message = with_body(receiver, message);
-    outbox::keep(tx, &message)?;
+    unit.queue(message.clone())?;
     if message.thread.is_none() {
-        outbox::begin_thread(tx, row, &message)?;
+        unit.begin_thread(message);
     }
     Ok(())
 }
@@ -229,20 +212,13 @@ fn entries(origin: &Origin<'_>, transitions: &[Transition]) -> Vec<Entry> {
 }
 
 /// Fills in how many reported differences of the same setting are still open after each end.
-fn count_still_open(
-    tx: &Transaction<'_>,
-    row: InstanceRow,
-    origin: &Origin<'_>,
-    entries: &mut [Entry],
-) -> Result<(), StoreError> {
+fn count_still_open(unit: &UnitOfWork, origin: &Origin<'_>, entries: &mut [Entry]) -> Result<(), StoreError> {
     if !entries.iter().any(|entry| entry.news.is_over()) {
         return Ok(());
     }
-    let open = drifts::open(tx, row)?;
-    let notification_logs =
-        if open.is_empty() { BTreeMap::new() } else { history::notification_logs(tx, origin.instance)? };
+    let notification_logs = unit.history()?.state.notification_logs_of(origin.instance);
     let mut topics: BTreeMap<String, usize> = BTreeMap::new();
-    for drift in open {
+    for drift in unit.open_drifts()? {
         // A muted drift was never reported, so it does not count as open.
         if !notification_logs.get(drift.id.as_str()).is_some_and(NotificationLog::is_untold) {
             *topics.entry(origin.findings.of(&drift.change).topic.clone()).or_default() += 1;

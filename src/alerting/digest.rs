@@ -1,67 +1,69 @@
 //! Digests: one scheduled message about every instance of a receiver.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use serde_json::Value;
 
 use super::tell_one;
 use crate::clock::written;
-use crate::config::{Config, Instance, Receiver};
-use crate::history::Event;
+use crate::config::{Config, Receiver};
 use crate::history::data::SentDigest;
+use crate::history::{Event, Record, Replay};
 use crate::message::{Notice, NoticeKind};
-use crate::model::{Severity, display_safe};
+use crate::model::{InstanceId, Severity};
 use crate::schedule::is_time_again;
-use crate::status::{InstanceStatus, Statuses};
-use crate::store::events::{self, Record};
-use crate::store::{StoreError, Transaction, history};
+use crate::status::InstanceStatus;
+use crate::store::{StoreError, UnitOfWork};
 
-/// Puts the digests that are due into the outbox.
+/// The receivers whose digest is due.
 ///
 /// # Errors
-/// The database cannot be read or written.
-pub fn send_due_digests(
-    tx: &Transaction<'_>,
-    config: &Config,
-    statuses: &Statuses,
+/// As [`UnitOfWork::history`].
+pub fn due_digests<'c>(
+    unit: &UnitOfWork,
+    config: &'c Config,
     now: DateTime<Utc>,
-) -> Result<(), StoreError> {
-    for receiver in &config.receivers {
-        let Some(cron) = &receiver.digest else { continue };
-        let is_to_it = |event: &Record| event.data.get("receiver").and_then(Value::as_str) == Some(&receiver.name);
-        let last = history::newest(tx, "digest.sent", is_to_it)?;
-        if is_time_again(cron, last.as_ref().and_then(|last| last.at.parse().ok()), now) {
-            send_digest(tx, receiver, statuses, last.as_ref(), now)?;
-        }
-    }
-    Ok(())
+) -> Result<Vec<&'c Receiver>, StoreError> {
+    let history = unit.history()?;
+    let is_due = |receiver: &&Receiver| {
+        let last = last_digest(history, receiver).map(|last| last.at.0);
+        receiver.digest.as_ref().is_some_and(|cron| is_time_again(cron, last, now))
+    };
+    Ok(config.receivers.iter().filter(is_due).collect())
 }
 
-/// Puts one digest into the outbox. Digests are numbered without gaps, so that a missing one shows.
-fn send_digest(
-    tx: &Transaction<'_>,
+fn last_digest<'h>(history: &'h Replay, receiver: &Receiver) -> Option<&'h Record> {
+    let is_to_it = |event: &Event| matches!(event, Event::DigestSent(sent) if sent.receiver == receiver.name);
+    history.state.newest(None, is_to_it)
+}
+
+/// Puts one digest about `statuses` into the outbox. Digests are numbered without gaps, so that a missing one shows.
+///
+/// # Errors
+/// As [`UnitOfWork::queue`].
+pub fn send_digest(
+    unit: &mut UnitOfWork,
     receiver: &Receiver,
-    statuses: &Statuses,
-    last: Option<&Record>,
+    statuses: &[(InstanceId, Arc<InstanceStatus>)],
     now: DateTime<Utc>,
 ) -> Result<(), StoreError> {
-    let before = last.and_then(|last| last.data.get("number")?.as_u64()).unwrap_or_default();
+    let last = last_digest(unit.history()?, receiver);
+    let before = match last.map(|last| &last.event) {
+        Some(Event::DigestSent(sent)) => sent.number,
+        _ => 0,
+    };
     let number = before + 1;
-    let is_of_it =
-        |instance: &&Instance| receiver.filter.instances.as_ref().is_none_or(|some| some.contains(&instance.id));
-    let trust = statuses.trust()?;
+    let is_of_it = |id: &InstanceId| receiver.filter.instances.as_ref().is_none_or(|some| some.contains(id));
     let mut verdicts: BTreeMap<String, usize> = BTreeMap::new();
     let mut notices = Vec::new();
-    for instance in statuses.instances().iter().filter(is_of_it) {
-        let status = statuses.of(tx, instance, &trust, now)?;
+    for (id, status) in statuses.iter().filter(|(id, _)| is_of_it(id)) {
         *verdicts.entry(status.words()).or_default() += 1;
-        let text = in_words(&status, now);
-        notices.push(Notice { kind: NoticeKind::Digest, subject: instance.id.to_string(), text });
+        notices.push(Notice { kind: NoticeKind::Digest, subject: id.to_string(), text: in_words(status, now) });
     }
     let verdicts: Vec<String> = verdicts.iter().map(|(verdict, count)| format!("{count} {verdict}")).collect();
     let before = match last {
-        Some(last) => format!("The one before was number {before} of {}.", display_safe(&last.at)),
+        Some(last) => format!("The one before was number {before} of {}.", last.at),
         None => "It is the first one.".to_owned(),
     };
     let next = receiver.digest.as_ref().and_then(|cron| cron.next_after(now));
@@ -73,8 +75,8 @@ fn send_digest(
     };
     notices.insert(0, summary);
     let sent = SentDigest { receiver: receiver.name.clone(), number };
-    events::append(tx, now, None, &Event::DigestSent(sent))?;
-    tell_one(tx, receiver, notices, now)
+    unit.append(now, None, &Event::DigestSent(sent))?;
+    tell_one(unit, receiver, notices, now)
 }
 
 /// How an instance stands, in one line.

@@ -4,13 +4,12 @@ use chrono::{DateTime, Utc};
 
 use super::tell;
 use crate::config::Config;
-use crate::history::Event;
 use crate::history::data::FreeSpace;
+use crate::history::{Event, Record};
 use crate::incident::IncidentSubject;
 use crate::message::{Notice, NoticeKind};
-use crate::store::events::{self, Record};
 use crate::store::space::Space;
-use crate::store::{StoreError, Transaction, history};
+use crate::store::{StoreError, UnitOfWork};
 
 /// Bytes from which on there is enough space again: more than [`crate::store::space::LOW`], or every file that comes and goes
 /// would cause a notice.
@@ -24,36 +23,36 @@ const ENOUGH: u64 = 288 << 20;
 /// # Errors
 /// The database cannot be written.
 pub fn has_room(
-    tx: &Transaction<'_>,
+    unit: &mut UnitOfWork,
     config: &Config,
     at: DateTime<Utc>,
     free: Option<u64>,
 ) -> Result<bool, StoreError> {
     let Some(free) = free else { return Ok(true) };
-    if let Some(kind @ (NoticeKind::StorageLow | NoticeKind::StorageRecovered)) = record_step(tx, at, free)? {
+    if let Some(kind @ (NoticeKind::StorageLow | NoticeKind::StorageRecovered)) = record_step(unit, at, free)? {
         let path = config.store.display().to_string();
-        tell(tx, config, None, &[Notice::of_storage(kind, &path, Some(free), "")], None, at)?;
+        tell(unit, config, None, &[Notice::of_storage(kind, &path, Some(free), "")], None, at)?;
     }
     Ok(Space::of(free) != Space::Full)
 }
 
 /// Records in the history that the free space became too little or enough; answers the notice that is due.
-fn record_step(tx: &Transaction<'_>, at: DateTime<Utc>, free: u64) -> Result<Option<NoticeKind>, StoreError> {
-    let walk = tx.history()?;
+fn record_step(unit: &mut UnitOfWork, at: DateTime<Utc>, free: u64) -> Result<Option<NoticeKind>, StoreError> {
+    let replay = unit.history()?;
     let space = FreeSpace { free: Some(free), told: None };
     let low = || (NoticeKind::StorageLow, Event::StorageLow(space.clone()));
     let problem = match Space::of(free) {
         Space::Full => Some((NoticeKind::StorageFull, Event::StorageFull(space.clone()))),
         Space::Low => Some(low()),
         // It is over when there is enough space, and does not begin before there is too little.
-        Space::Ample => (free < ENOUGH && walk.incidents().get(&IncidentSubject::Disk).is_some()).then(low),
+        Space::Ample => (free < ENOUGH && replay.state.incidents.get(&IncidentSubject::Disk).is_some()).then(low),
     };
     let state = problem.as_ref().map(|(_, event)| event.kind());
-    if walk.incidents().step(&IncidentSubject::Disk, state, at).is_none() {
+    if replay.state.incidents.step(&IncidentSubject::Disk, state, at).is_none() {
         return Ok(None);
     }
     let (kind, event) = problem.unwrap_or((NoticeKind::StorageRecovered, Event::StorageRecovered(space)));
-    events::append(tx, at, None, &event)?;
+    unit.append(at, None, &event)?;
     Ok(Some(kind))
 }
 
@@ -62,18 +61,18 @@ fn record_step(tx: &Transaction<'_>, at: DateTime<Utc>, free: u64) -> Result<Opt
 ///
 /// # Errors
 /// The database cannot be written.
-pub fn record_full_disk(tx: &Transaction<'_>, told: DateTime<Utc>, at: DateTime<Utc>) -> Result<(), StoreError> {
-    let newest = history::newest(tx, "storage.", |_| true)?;
-    let is_over = |event: &Record| {
-        event.kind == "storage.recovered" && event.at.parse::<DateTime<Utc>>().is_ok_and(|over| over < told)
-    };
-    if newest.as_ref().is_none_or(is_over) {
+pub fn record_full_disk(unit: &mut UnitOfWork, told: DateTime<Utc>, at: DateTime<Utc>) -> Result<(), StoreError> {
+    let is_of_space =
+        |event: &Event| matches!(event, Event::StorageFull(_) | Event::StorageLow(_) | Event::StorageRecovered(_));
+    let is_over = |record: &Record| matches!(record.event, Event::StorageRecovered(_)) && record.at.0 < told;
+    if unit.history()?.state.newest(None, is_of_space).is_none_or(is_over) {
         let space = FreeSpace { free: None, told: Some(told.into()) };
-        events::append(tx, at, None, &Event::StorageFull(space))?;
+        unit.append(at, None, &Event::StorageFull(space))?;
     }
     Ok(())
 }
 
+/// The newest record about the free space.
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -83,7 +82,7 @@ mod tests {
     fn each_step_is_news_once_and_the_edge_is_wide() {
         let store = Store::temporary().unwrap();
         let mib = |mib: u64| mib << 20;
-        let note = |free| store.write(|tx| record_step(tx, DateTime::default(), mib(free))).unwrap();
+        let note = |free| store.decide(|unit| record_step(unit, DateTime::default(), mib(free))).unwrap();
         let steps = [
             (300, None),
             (255, Some(NoticeKind::StorageLow)),

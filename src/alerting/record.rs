@@ -9,8 +9,7 @@ use crate::history::Event;
 use crate::history::data::{DriftChange, DriftNotice, SilencedDrift};
 use crate::incident::{self, Drift, DriftStep, Muting, Notification, NotificationLog, Status, Transition};
 use crate::model::{InstanceId, Severity, SilenceId};
-use crate::store::instances::InstanceRow;
-use crate::store::{StoreError, Transaction, drifts, events};
+use crate::store::{StoreError, UnitOfWork};
 
 /// The worst reported severity of the drift of `change` since it opened.
 pub fn worst_of(findings: &FindingSet<'_>, log: &NotificationLog, change: &Change) -> Severity {
@@ -25,8 +24,7 @@ pub fn worst_of(findings: &FindingSet<'_>, log: &NotificationLog, change: &Chang
 /// # Errors
 /// The database cannot be written.
 pub fn record_transitions(
-    tx: &Transaction<'_>,
-    row: InstanceRow,
+    unit: &mut UnitOfWork,
     id: &InstanceId,
     at: DateTime<Utc>,
     steps: Vec<Transition>,
@@ -35,8 +33,8 @@ pub fn record_transitions(
     for transition in steps {
         let drift = &transition.drift;
         if let Some(event) = step_event(transition.step, drift) {
-            drifts::keep(tx, row, &transition)?;
-            events::append(tx, at, Some(id), &event).map_err(|error| error.of_section(drift.change.section()))?;
+            unit.put_drift(&transition);
+            unit.append(at, Some(id), &event).map_err(|error| error.of_section(drift.change.section()))?;
             let is_new = transition.step != DriftStep::Ended;
             let silenced = |silence: &SilenceId| SilencedDrift { drift: drift.id.clone(), silence: silence.clone() };
             let muted = match &transition.muting {
@@ -44,7 +42,7 @@ pub fn record_transitions(
                 Muting::Escalated { window, .. } if is_new => Some(Event::DriftUnexpected(silenced(window))),
                 _ => None,
             };
-            muted.map_or(Ok(()), |event| events::append(tx, at, Some(id), &event).map(drop))?;
+            muted.map_or(Ok(()), |event| unit.append(at, Some(id), &event).map(drop))?;
         }
         let notice = DriftNotice { drift: drift.id.clone() };
         let notified = match transition.notification {
@@ -54,7 +52,7 @@ pub fn record_transitions(
             Notification::Deferred(_) => Some(Event::DriftTold(notice)),
             Notification::Step | Notification::Nothing => None,
         };
-        notified.map_or(Ok(()), |event| events::append(tx, at, Some(id), &event).map(drop))?;
+        notified.map_or(Ok(()), |event| unit.append(at, Some(id), &event).map(drop))?;
         if transition.notification != Notification::Nothing {
             news.push(transition);
         }

@@ -11,22 +11,20 @@ use crate::history::data::BlindReminder;
 use crate::incident::SectionKind;
 use crate::message::{Notice, NoticeKind, listed};
 use crate::model::{InstanceId, display_safe};
-use crate::store::instances::InstanceRow;
-use crate::store::{StoreError, Transaction, events, news};
+use crate::store::{StoreError, UnitOfWork};
 
 /// The reminder that is due at `at`, if one is; `untrusted` says why the baseline cannot be trusted, if it cannot.
 ///
 /// # Errors
 /// The database cannot be read or written.
 pub fn reminder(
-    tx: &Transaction<'_>,
-    row: InstanceRow,
+    unit: &mut UnitOfWork,
     id: &InstanceId,
     untrusted: Option<&str>,
     at: DateTime<Utc>,
 ) -> Result<Option<Notice>, StoreError> {
     // Without a baseline nobody looks at sections, so what was known of them is old.
-    let known = if untrusted.is_none() { news::known(tx, row)? } else { BTreeMap::new() };
+    let known = if untrusted.is_none() { unit.sections()?.clone() } else { BTreeMap::new() };
     let told: Vec<(String, DateTime<Utc>)> = known
         .into_iter()
         .filter(|(_, incident)| incident.is_told && incident.kind != SectionKind::Unbaselined)
@@ -36,9 +34,12 @@ pub fn reminder(
         return Ok(None);
     }
     // What comes and goes meanwhile cannot put a reminder off.
-    let walk = tx.history()?;
-    let first = walk.incidents().oldest_unseen(id, untrusted.is_some());
-    if !first.is_some_and(|(subject, first)| first.is_due(subject.repeat(), at)) {
+    let is_due = {
+        let replay = unit.history()?;
+        let first = replay.state.incidents.oldest_unseen(id, untrusted.is_some());
+        first.is_some_and(|(subject, first)| first.is_due(subject.repeat(), at))
+    };
+    if !is_due {
         return Ok(None);
     }
     let mut clauses = Vec::new();
@@ -50,6 +51,6 @@ pub fn reminder(
         clauses.push(format!("not read since {}: {}", written(since), listed(&names, "section")));
     }
     let reminder = BlindReminder { sections: told.len(), untrusted: untrusted.is_some() };
-    events::append(tx, at, Some(id), &Event::InstanceStillUnseen(reminder))?;
+    unit.append(at, Some(id), &Event::InstanceStillUnseen(reminder))?;
     Ok(Some(Notice { kind: NoticeKind::StillUnseen, subject: String::new(), text: clauses.join("; ") }))
 }

@@ -1,14 +1,17 @@
 //! The beginning and the end of silences and change windows, with their notices.
 
+use chrono::{DateTime, Utc};
+
 use super::{Origin, tell};
 use crate::clock::written;
 use crate::config::{ApprovalConfig, Config};
+use crate::history::Event;
+use crate::history::data::{AddedSilence, EndedSilence, ExpiredSilence};
+use crate::history::silences::RecordedSilence;
 use crate::incident::{Silence, Status};
 use crate::message::{Notice, NoticeKind, listed};
 use crate::model::{InstanceId, Severity, display_safe};
-use crate::store::instances::InstanceRow;
-use crate::store::silences::{self, ToldSilence};
-use crate::store::{StoreError, Transaction, drifts};
+use crate::store::{StoreError, UnitOfWork};
 
 /// Drifts named in one sentence before the rest is counted.
 const MOST_NAMED: usize = 10;
@@ -17,8 +20,8 @@ const MOST_NAMED: usize = 10;
 ///
 /// # Errors
 /// The database cannot be written.
-pub fn begin(tx: &Transaction<'_>, config: &Config, silence: &Silence) -> Result<(), StoreError> {
-    silences::begin(tx, silence)?;
+pub fn begin(unit: &mut UnitOfWork, config: &Config, silence: &Silence) -> Result<(), StoreError> {
+    record_begin(unit, silence)?;
     let kind = if silence.is_window { NoticeKind::WindowOpened } else { NoticeKind::Silenced };
     let text = format!(
         "{} until {}, by {}: \"{}\" ({})",
@@ -28,7 +31,50 @@ pub fn begin(tx: &Transaction<'_>, config: &Config, silence: &Silence) -> Result
         display_safe(&silence.reason),
         silence.id
     );
-    tell(tx, config, None, &[Notice { kind, subject: String::new(), text }], None, silence.from)
+    tell(unit, config, None, &[Notice { kind, subject: String::new(), text }], None, silence.from)
+}
+
+fn record_begin(unit: &mut UnitOfWork, silence: &Silence) -> Result<(), StoreError> {
+    let added = AddedSilence {
+        silence: silence.id.clone(),
+        matchers: silence.matchers.iter().map(ToString::to_string).collect(),
+        until: silence.until.into(),
+        by: silence.by.clone(),
+        reason: silence.reason.clone(),
+        window: silence.is_window,
+    };
+    unit.append(silence.from, only_instance(silence), &Event::SilenceAdded(added))
+}
+
+/// Records that somebody ended `silence` before its time.
+///
+/// # Errors
+/// The database cannot be written.
+pub fn expire(unit: &mut UnitOfWork, silence: &Silence, by: &str, at: DateTime<Utc>) -> Result<(), StoreError> {
+    let expired = ExpiredSilence { silence: silence.id.clone(), by: by.to_owned() };
+    unit.append(at, only_instance(silence), &Event::SilenceExpired(expired))
+}
+
+/// Records that `silence` is over for `instance`, and that people are told what it kept quiet there.
+fn record_end(
+    unit: &mut UnitOfWork,
+    silence: &Silence,
+    instance: &InstanceId,
+    at: DateTime<Utc>,
+) -> Result<(), StoreError> {
+    let by = silence.expired.as_ref().map_or(&silence.by, |(_, by)| by);
+    let ended = EndedSilence {
+        silence: silence.id.clone(),
+        by: by.clone(),
+        reason: silence.reason.clone(),
+        window: silence.is_window,
+    };
+    unit.append(at, Some(instance), &Event::SilenceEnded(ended))
+}
+
+fn only_instance(silence: &Silence) -> Option<&InstanceId> {
+    let mut instances = silence.instances();
+    instances.next().filter(|_| instances.next().is_none())
 }
 
 /// A notice for every silence that is over and was not reported as over yet for this instance.
@@ -36,22 +82,21 @@ pub fn begin(tx: &Transaction<'_>, config: &Config, silence: &Silence) -> Result
 /// # Errors
 /// The database cannot be read or written.
 pub fn of_ends(
-    tx: &Transaction<'_>,
-    row: InstanceRow,
+    unit: &mut UnitOfWork,
     origin: &Origin<'_>,
-    asked: &[ToldSilence],
+    asked: &[RecordedSilence],
 ) -> Result<Vec<Notice>, StoreError> {
     let (instance, at) = (origin.instance, origin.at);
     let mut notices = Vec::new();
-    let is_ending = |told: &&ToldSilence| {
+    let is_ending = |told: &&RecordedSilence| {
         told.silence.is_over(at) && told.silence.is_about(instance) && !told.ended.contains(instance)
     };
     for told in asked.iter().filter(is_ending) {
         let silence = &told.silence;
         // This cycle may have kept something quiet, or found it to be unannounced.
-        let happened = tx.history()?.happened(&silence.id, instance);
+        let happened = unit.history()?.state.silences.happened(&silence.id, instance);
         let mut end = End::default();
-        for drift in drifts::known(tx, row)?.into_values() {
+        for drift in unit.drifts()?.values() {
             let Some(was_quiet) = happened.get(drift.id.as_str()) else { continue };
             let finding = origin.findings.of(&drift.change);
             let (name, severity) = (finding.meaning.title.clone(), finding.meaning.severity);
@@ -66,7 +111,7 @@ pub fn of_ends(
                 end.worst = end.worst.max(Some(severity));
             }
         }
-        silences::end(tx, silence, instance, at)?;
+        record_end(unit, silence, instance, at)?;
         // One that names no instance is said to be over once, and otherwise where it mattered.
         let is_named = silence.instances().next().is_some();
         if is_named || told.ended.is_empty() || !happened.is_empty() {

@@ -20,7 +20,7 @@ use crate::incident::{DriftStep, Ending, advance};
 use crate::message::{Notice, NoticeKind, listed};
 use crate::model::{Digest, InstanceId, Pointer, State, display_safe, display_safe_sentence};
 use crate::store::instances::InstanceRow;
-use crate::store::{StoreError, Transaction, baselines, documents, drifts, events, history, instances};
+use crate::store::{StoreError, Transaction, UnitOfWork, baselines, documents, events, instances};
 use crate::trust::sshsig::rewrap;
 use crate::trust::statement::{Expiry, Subject};
 use crate::trust::{Approved, EventTimes, SignedStatement, accept, chain};
@@ -81,7 +81,7 @@ pub fn import(
     let row = instances::row(tx, &proposal.subject.instance)?;
     let accepted = check(tx, row, pending, proposal)?;
     record(tx, row, pending.now, &accepted)?;
-    end_drifts(tx, row, config, pending, &accepted)
+    end_drifts(tx, config, pending, &accepted)
 }
 
 /// A proposal that passed every check.
@@ -152,14 +152,14 @@ fn record(
     let AcceptedProposal { approved, statements, documents } = accepted;
     let subject = &approved.subject;
     for document in subject.sections.values().filter_map(|mark| documents.get(mark.digest.as_ref()?)) {
-        documents::keep(tx, document)?;
+        documents::insert(tx, document)?;
     }
     for statement in statements {
-        baselines::keep(tx, row, subject.sequence, statement, now)?;
+        baselines::insert(tx, row, subject.sequence, statement, now)?;
     }
     // The signature of the next baseline covers this event, so only the newest baseline has to be verified every time.
     let known = tx.history()?;
-    let known = known.vouched.get(&subject.instance);
+    let known = known.state.vouched.get(&subject.instance);
     let verified: Vec<Digest> = baselines::statements(tx, row)?.iter().map(SignedStatement::digest).collect();
     let is_new = |digest: &Digest| !known.is_some_and(|known| known.contains_key(digest));
     let approval = BaselineApproval {
@@ -179,7 +179,6 @@ fn record(
 /// Ends the drifts that the new baseline holds, and notifies the receivers.
 fn end_drifts(
     tx: &Transaction<'_>,
-    row: InstanceRow,
     config: &Config,
     pending: &Pending<'_>,
     accepted: &AcceptedProposal,
@@ -191,22 +190,23 @@ fn end_drifts(
     let baseline = verified_ignoring_rollback(tx, snapshot, trust, catalogue, *now)??
         .ok_or_else(|| StoreError::Damaged("the baseline that was just written is not there".to_owned()))?;
     let summary = BaselineSummary::of(&baseline);
+    let mut unit = UnitOfWork::of_instance(tx, instance, None, &[])?;
     let table = catalogue.table();
     let changes = compare(table, |section| approved_side(&baseline, section), snapshot);
     let sections = comparable(&baseline.approved.subject.sections, snapshot);
-    let known = concluded(&unknown(&baseline, snapshot), instance, &changes, drifts::known(tx, row)?);
+    let known = concluded(&unknown(&baseline, snapshot), instance, &changes, unit.drifts()?.clone());
     let remembered = known.values().map(|drift| &drift.change);
     let context = change_context(table, &baseline, snapshot, &pending.changes, remembered);
     let findings = FindingSet::new(catalogue, context, changes);
     let ending = Ending::Approved(summary.approvers.clone());
     let mut steps = advance(instance, &known, &findings, &sections, &ending, *now);
-    let notification_logs = history::notification_logs(tx, instance)?;
+    let notification_logs = unit.history()?.state.notification_logs_of(instance);
     for step in &mut steps {
         if let Some(log) = notification_logs.get(step.drift.id.as_str()) {
             step.worst = worst_of(&findings, log, &step.drift.change);
         }
     }
-    let transitions = record_transitions(tx, row, instance, *now, steps)?;
+    let transitions = record_transitions(&mut unit, instance, *now, steps)?;
     let closed = transitions.iter().filter(|transition| transition.step == DriftStep::Ended).count();
     let origin = Origin {
         config,
@@ -218,7 +218,8 @@ fn end_drifts(
     };
     // Before the first one there was nothing to protect.
     let notices = if subject.sequence > 1 { vec![notice(pending, subject, &summary)] } else { Vec::new() };
-    announce(tx, row, &origin, Notifications { transitions, notices, ..Notifications::default() })?;
+    announce(&mut unit, &origin, Notifications { transitions, notices, ..Notifications::default() })?;
+    unit.record(tx)?;
     Ok(Imported { instance: instance.clone(), baseline: summary, closed, open: findings.all().len() })
 }
 

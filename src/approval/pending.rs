@@ -16,7 +16,7 @@ use crate::incident::fingerprint;
 use crate::model::{DriftId, InstanceId, Pointer, State, display_safe};
 use crate::sections::Table;
 use crate::snapshot::{Reading, Snapshot};
-use crate::store::high_water::{self, RolledBack};
+use crate::store::high_water_mark::{self, RolledBack};
 use crate::store::{Transaction, baselines, cycles, drifts, instances};
 use crate::trust::statement::{Statement, Subject};
 use crate::trust::{Baseline, SignedStatement, Untrusted};
@@ -55,7 +55,7 @@ impl<'a> Pending<'a> {
         now: DateTime<Utc>,
     ) -> Result<Self, ApprovalError> {
         // Where an older copy was put in its place, or none at all, it does not matter what is in it.
-        if let Err(reason) = high_water::compare(tx, instance)? {
+        if let Err(reason) = high_water_mark::compare(tx, instance)? {
             return Err(Untrusted::RolledBack { reason: reason.to_string() }.into());
         }
         let mut pending = Self::load_to_approve(tx, instance, trust, catalogue, now)?;
@@ -91,7 +91,7 @@ impl<'a> Pending<'a> {
         };
         let ids = Self::ids(tx, instance, &changes)?;
         let statements = baselines::statements(tx, row)?;
-        let rolled_back = high_water::compare(tx, instance)?.err();
+        let rolled_back = high_water_mark::compare(tx, instance)?.err();
         Ok(Self { trust, catalogue, now, snapshot, baseline, changes, ids, statements, rolled_back })
     }
 
@@ -100,7 +100,7 @@ impl<'a> Pending<'a> {
         instance: &InstanceId,
         changes: &[Change],
     ) -> Result<Vec<Option<DriftId>>, ApprovalError> {
-        let known = instances::find(tx, instance)?.map(|row| drifts::known(tx, row)).transpose()?.unwrap_or_default();
+        let known = instances::find(tx, instance)?.map(|row| drifts::load(tx, row)).transpose()?.unwrap_or_default();
         let id = |change: &Change| known.get(&fingerprint(instance, change)).map(|drift| drift.id.clone());
         Ok(changes.iter().map(id).collect())
     }

@@ -14,7 +14,8 @@ use crate::model::{Digest, InstanceId, Pointer, State};
 use crate::sections::Table;
 use crate::snapshot::{Manifest, Snapshot};
 use crate::store::{
-    StoreError, Transaction, baselines, check_schema, contradiction, documents, drifts, events, high_water, instances,
+    StoreError, Transaction, baselines, check_schema, contradiction, documents, drifts, events, high_water_mark,
+    instances,
 };
 use crate::trust::{self, Baseline, Evidence, Policy, Untrusted, Verified};
 use crate::trust_files::TrustFiles;
@@ -48,7 +49,26 @@ pub struct Comparison<'a> {
     pub expected: Manifest,
 }
 
-impl Comparison<'_> {
+impl<'a> Comparison<'a> {
+    /// Compares `snapshot` with `baseline` and classifies the differences; `known` are the recorded drifts of the instance.
+    pub fn new(
+        baseline: Verified<Baseline>,
+        selection: &Selection,
+        snapshot: &Snapshot,
+        known: BTreeMap<Digest, Drift>,
+        catalogue: &'a Catalogue,
+    ) -> Self {
+        let table = catalogue.table();
+        let changes = compare(table, |section| approved_side(&baseline, section), snapshot);
+        let expected = expected(table, selection, &baseline.approved.subject.sections);
+        let sections = compare::comparable(&expected, snapshot);
+        let unknown = unknown(&baseline, snapshot);
+        let context = change_context(table, &baseline, snapshot, &changes, known.values().map(|drift| &drift.change));
+        let known = concluded(&unknown, &snapshot.instance, &changes, known);
+        let findings = FindingSet::new(catalogue, context, changes);
+        Self { baseline, findings, known, sections, unknown, expected }
+    }
+
     /// Whether `path` was compared.
     pub fn sees(&self, path: &Pointer) -> bool {
         self.sections.contains(path.section()) && !is_unknown(&self.unknown, path)
@@ -115,17 +135,9 @@ pub fn evaluate<'a>(
         Ok(baseline) => baseline,
     };
     let Some(baseline) = baseline else { return Ok(Evaluation::NoBaseline) };
-    let table = catalogue.table();
-    let changes = compare(table, |section| approved_side(&baseline, section), snapshot);
-    let expected = expected(table, selection, &baseline.approved.subject.sections);
-    let sections = compare::comparable(&expected, snapshot);
-    let unknown = unknown(&baseline, snapshot);
     let row = instances::find(tx, &snapshot.instance)?;
-    let known = row.map(|row| drifts::known(tx, row)).transpose()?.unwrap_or_default();
-    let context = change_context(table, &baseline, snapshot, &changes, known.values().map(|drift| &drift.change));
-    let known = concluded(&unknown, &snapshot.instance, &changes, known);
-    let findings = FindingSet::new(catalogue, context, changes);
-    Ok(Evaluation::Compared(Comparison { baseline, findings, known, sections, unknown, expected }))
+    let known = row.map(|row| drifts::load(tx, row)).transpose()?.unwrap_or_default();
+    Ok(Evaluation::Compared(Comparison::new(baseline, selection, snapshot, known, catalogue)))
 }
 
 /// What the baseline holds of the sections that the configuration selects. A section that the configuration leaves out is
@@ -147,7 +159,7 @@ pub fn verified_baseline(
     now: DateTime<Utc>,
 ) -> Result<Result<Option<Verified<Baseline>>, Untrusted>, StoreError> {
     // A restored old copy verifies on its own, so compare it with the high-water mark first.
-    match high_water::compare(tx, &snapshot.instance)? {
+    match high_water_mark::compare(tx, &snapshot.instance)? {
         Err(rolled_back) => Ok(Err(Untrusted::RolledBack { reason: rolled_back.to_string() })),
         Ok(()) => verified_ignoring_rollback(tx, snapshot, trust, catalogue, now),
     }
@@ -199,12 +211,12 @@ fn verify<T>(
             None => Vec::new(),
         };
         // An edited history could hide an approval, so all of it is verified every time.
-        let walk = match tx.history() {
-            Ok(walk) => walk,
+        let replay = match tx.history() {
+            Ok(replay) => replay,
             Err(StoreError::History(reason)) => return Ok(Err(Untrusted::StoreTampered { reason })),
             Err(error) => return Err(error),
         };
-        let approved_sequence = walk.approved.get(instance).copied().unwrap_or_default();
+        let approved_sequence = replay.state.approved.get(instance).copied().unwrap_or_default();
         if statements.is_empty() && approved_sequence == 0 {
             return Ok(Ok(None));
         }
@@ -217,19 +229,19 @@ fn verify<T>(
             statements: &statements,
             documents: &|digest: &Digest| documents::bytes(tx, digest).ok().flatten(),
             history: &|size| events::head_at(tx, size).ok().flatten(),
-            vouched: &|digest| walk.vouched.get(instance)?.get(digest).copied(),
+            vouched: &|digest| replay.state.vouched.get(instance)?.get(digest).copied(),
             approved_sequence,
             resource: &snapshot.identifiers,
             impact: &DocumentImpact { catalogue, document: &|digest| documents::load(tx, digest).ok() },
             // An approval that ended stays ended when the clock is set back.
-            now: walk.latest_at().map_or(now, |latest| latest.max(now)),
+            now: replay.state.latest_at().map_or(now, |latest| latest.max(now)),
         };
         let verified = verifier(instance, &evidence, &policy);
         // A planted trigger or table is a reason by itself, but a failed verification says more.
         match (verified, check_schema(tx)) {
             (Ok(_), Err(StoreError::Schema(reason))) => Ok(Err(Untrusted::StoreTampered { reason })),
             (Ok(_), Err(error)) => Err(error),
-            (Ok(verified), Ok(())) => Ok(match contradiction(tx, instance, &walk)? {
+            (Ok(verified), Ok(())) => Ok(match contradiction(tx, instance, &replay.state)? {
                 Some(reason) => Err(Untrusted::StoreTampered { reason }),
                 None => Ok(verified),
             }),

@@ -1,12 +1,12 @@
 //! The report of a cycle: the one source of terminal output, JSON and exit code.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use serde::{Serialize, Serializer};
 
-use super::{Monitor, ReadFailure, ReadResult};
+use super::{Input, ReadFailure};
 use crate::baseline::{BaselineSummary, Evaluation};
 use crate::classify::Finding;
 use crate::clock::{serialize_written, written};
@@ -14,8 +14,7 @@ use crate::exit::Exit;
 use crate::incident::{self, SectionKind, Status, section_kind};
 use crate::model::{Digest, DriftId, InstanceId, Severity, State, Verdict};
 use crate::snapshot::Reading;
-use crate::store::cycles::Cycle;
-use crate::store::{StoreError, Transaction, drifts, instances, news};
+use crate::store::{StoreError, UnitOfWork};
 
 /// The report of one cycle of one instance.
 #[derive(Debug, Serialize)]
@@ -149,21 +148,17 @@ pub fn exit_of(reports: &[Report]) -> Exit {
 }
 
 /// The report of a cycle, with the names and times that the store knows.
-pub(super) fn build(
-    tx: &Transaction<'_>,
-    monitor: &Monitor,
-    read: &ReadResult,
-    evaluation: &Evaluation<'_>,
-    cycle: &Cycle,
-) -> Result<Report, StoreError> {
+pub(super) fn build(unit: &UnitOfWork, input: &Input<'_>, evaluation: &Evaluation<'_>) -> Result<Report, StoreError> {
+    let Input { read, cycle, .. } = input;
     let snapshot = &read.snapshot;
-    let row = instances::find(tx, &snapshot.instance)?;
     // Where rows cannot be read nothing was compared either.
-    let row = row.filter(|_| !matches!(evaluation, Evaluation::Untrusted(_)));
-    let known = row.map(|row| drifts::known(tx, row)).transpose()?.unwrap_or_default();
-    let known_sections = row.map(|row| news::known(tx, row)).transpose()?.unwrap_or_default();
+    let (no_drifts, no_sections) = (BTreeMap::new(), BTreeMap::new());
+    let (known, known_sections) = match evaluation {
+        Evaluation::Untrusted(_) => (&no_drifts, &no_sections),
+        _ => (unit.drifts()?, unit.sections()?),
+    };
 
-    let findings = evaluation.findings(&monitor.catalogue);
+    let findings = evaluation.findings(input.catalogue);
     let mut reported: Vec<DriftReport> = Vec::new();
     for finding in findings.all() {
         let change = &finding.change;

@@ -8,7 +8,7 @@ use crate::model::{Digest, State};
 use crate::plausibility;
 use crate::provider::Wanted;
 use crate::snapshot::Reading;
-use crate::store::{self, StoreError, cycles, documents, instances, news};
+use crate::store::{self, StoreError, cycles, documents, instances, section_incidents};
 use crate::telemetry::{Observable, Reread};
 use crate::trust_files::TrustFiles;
 
@@ -64,7 +64,7 @@ impl Monitor {
         self.store.read(|tx| {
             let (mut implausible, mut of_implausible) = (Implausible::new(), Implausible::new());
             let Some(row) = instances::find(tx, &self.instance.id)? else { return Ok(implausible) };
-            let known = news::known(tx, row)?;
+            let known = section_incidents::load(tx, row)?;
             let latest = cycles::latest_manifest(tx, row)?.unwrap_or_default();
             for (name, reading) in &snapshot.sections {
                 let (Some(section), Some(document)) = (table.section(name), reading.document()) else { continue };

@@ -3,8 +3,8 @@
 use chrono::{DateTime, Utc};
 
 use super::{Daemon, DaemonError};
-use crate::alerting::tell_of_jump;
-use crate::store::{StoreError, belief, events};
+use crate::alerting::record_jump;
+use crate::store::{StoreError, clock_check, events};
 
 impl Daemon {
     /// When the newest event was recorded.
@@ -17,11 +17,9 @@ impl Daemon {
     pub(super) async fn check_clock(&self, last_seen: &mut Option<DateTime<Utc>>) -> Result<(), DaemonError> {
         let now = self.resources.clock.now();
         let Some(before) = last_seen.replace(now) else { return Ok(()) };
-        let Some(jump) = belief::jump(before, now) else { return Ok(()) };
-        let recorded = self.resources.store.write(|tx| {
-            belief::note_jump(tx, jump, before, now)?;
-            tell_of_jump(tx, &self.pipeline.config, jump, before, now)
-        });
+        let Some(jump) = clock_check::jump(before, now) else { return Ok(()) };
+        let store = &self.resources.store;
+        let recorded = store.decide(|unit| record_jump(unit, &self.pipeline.config, jump, before, now));
         match recorded {
             Err(error) => self.on_store_error(error).await,
             Ok(()) => Ok(()),

@@ -101,7 +101,7 @@ impl DatabaseAlert {
     pub(super) fn has_room(&self, store: &Store) -> Result<(), StoreError> {
         let mut notified = self.notified();
         if let Some(at) = notified.get(&StoreFault::Full) {
-            store.write(|tx| alerting::record_full_disk(tx, *at, self.clock.now()))?;
+            store.decide(|unit| alerting::record_full_disk(unit, *at, self.clock.now()))?;
             notified.remove(&StoreFault::Full);
         }
         Ok(())

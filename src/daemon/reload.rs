@@ -94,8 +94,7 @@ impl Daemon {
             let recorded = self.record(&event);
             if recorded.is_err() {
                 // The line of the log does not wait for a database that works again.
-                Recorded { seq: 0, kind: event.kind(), instance: None, data: &event.data().unwrap_or_default() }
-                    .observe();
+                Recorded { seq: 0, instance: None, event: &event }.observe();
             }
             recorded
         };

@@ -20,7 +20,7 @@ use crate::model::InstanceId;
 use crate::receiver::BadReceiver;
 use crate::receiver::heartbeat::{Heartbeat, HeartbeatSignal};
 use crate::status::Statuses;
-use crate::store::{self, Store, StoreError, Transaction, backlog, cycles, events, history, instances, outbox};
+use crate::store::{self, Store, StoreError, Transaction, UnitOfWork, backlog, cycles, events, instances, outbox};
 use crate::telemetry::{ConfigurationDoubt, HeartbeatFailed, HeartbeatTaken, Observable};
 
 /// Time between two looks, and so between two signs of life.
@@ -106,16 +106,13 @@ impl SelfCheck {
     }
 
     fn check_now(&self, now: DateTime<Utc>) -> Result<(HeartbeatSignal, Option<DateTime<Utc>>), StoreError> {
-        let (troubles, newest, is_news) = self.store.read(|tx| -> Result<_, StoreError> {
-            let troubles = troubles(tx, &self.config, &self.began, now)?;
-            let is_news = !notices(tx, &self.config, &troubles, now)?.is_empty();
-            Ok((troubles, newest_cycle(tx, &self.config, now)?, is_news))
+        let (troubles, newest) = self.store.read(|tx| -> Result<_, StoreError> {
+            Ok((troubles(tx, &self.config, &self.began, now)?, newest_cycle(tx, &self.config, now)?))
         })?;
-        // A write takes the lock of the database, so it is done only for news. Another process may have recorded them since, so
-        // they are looked up again in it.
-        if is_news {
-            self.store.write(|tx| notify(tx, &self.config, &troubles, now))?;
-        }
+        self.store.view_and_decide(
+            |tx| Ok::<_, StoreError>((UnitOfWork::of_program(tx)?, notices(tx, &self.config, &troubles, now)?)),
+            |unit, found| notify(unit, &self.config, found, now),
+        )?;
         let reasons: Vec<String> =
             troubles.iter().map(|trouble| format!("{}: {}", name_of(&trouble.subject), trouble.text)).collect();
         Ok((if reasons.is_empty() { HeartbeatSignal::Success } else { HeartbeatSignal::Failure(reasons) }, newest))
@@ -207,10 +204,10 @@ fn unread(
 /// What people were told already that keeps the instance from being compared whole.
 fn known_trouble(tx: &Transaction<'_>, id: &InstanceId) -> Result<Option<String>, StoreError> {
     let Some(row) = instances::find(tx, id)? else { return Ok(None) };
-    if let Some(code) = history::untrusted(tx, id)? {
+    if let Some(code) = tx.history()?.state.untrusted(id) {
         return Ok(Some(format!("the baseline cannot be trusted ({code})")));
     }
-    let sections = store::news::known(tx, row)?;
+    let sections = store::section_incidents::load(tx, row)?;
     let is_blind = |section: &&SectionIncident| section.is_told && section.kind != SectionKind::Unbaselined;
     let blind = sections.values().filter(is_blind).count();
     Ok((blind > 0).then(|| format!("{blind} sections or credentials cannot be read")))
@@ -268,7 +265,7 @@ fn notices<'a>(
             |kind, text: &str| Notice { kind, subject: receiver.unwrap_or_default().to_owned(), text: text.to_owned() };
         let trouble = troubles.iter().find(|trouble| trouble.subject == subject);
         let mut notices = Vec::new();
-        match (tx.history()?.incidents().step(&subject, trouble.map(|_| begin.event_type()), now), trouble) {
+        match (tx.history()?.state.incidents.step(&subject, trouble.map(|_| begin.event_type()), now), trouble) {
             (Some(IncidentStep::Begin), Some(HealthProblem { text, is_known: false, .. })) => {
                 notices.push((began(change(text)), notice(begin, text)));
             }
@@ -300,23 +297,23 @@ fn were(count: u64) -> String {
 }
 
 fn notify(
-    tx: &Transaction<'_>,
+    unit: &mut UnitOfWork,
     config: &Config,
-    troubles: &[HealthProblem],
+    found: Vec<HealthNotices<'_>>,
     now: DateTime<Utc>,
 ) -> Result<(), StoreError> {
-    for HealthNotices { instance, receiver, notices } in notices(tx, config, troubles, now)? {
+    for HealthNotices { instance, receiver, notices } in found {
         let mut told = Vec::new();
         for (event, notice) in notices {
-            events::append(tx, now, instance, &event)?;
+            unit.append(now, instance, &event)?;
             told.push(notice);
         }
         // A receiver is not notified of its own failure or recovery, only of the messages that it never got.
-        tell(tx, config, instance, &told, receiver, now)?;
+        tell(unit, config, instance, &told, receiver, now)?;
         told.retain(|notice| notice.kind == NoticeKind::Missed);
         let itself = config.receivers.iter().find(|one| receiver == Some(one.name.as_str()));
         if let Some(itself) = itself.filter(|_| !told.is_empty()) {
-            tell_one(tx, itself, told, now)?;
+            tell_one(unit, itself, told, now)?;
         }
     }
     Ok(())

@@ -37,7 +37,7 @@ pub(super) fn status_line(tx: &Transaction<'_>, statuses: &Statuses, now: DateTi
     }
     // That the history does not verify is told by itself.
     let waiting = match tx.history() {
-        Ok(walk) => walk.waiting(),
+        Ok(replay) => replay.state.outgoing.count_waiting(),
         Err(StoreError::History(_)) => 0,
         Err(error) => return Err(error),
     };

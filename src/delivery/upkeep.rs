@@ -4,7 +4,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::coalesce;
 use crate::config::Config;
-use crate::store::{StoreError, Transaction, backlog, belief};
+use crate::store::{StoreError, Transaction, backlog, clock_check};
 
 /// Messages that wait for one receiver. Beyond that, those that were never tried are coalesced.
 const MOST_WAITING: usize = 1_000;
@@ -23,7 +23,7 @@ pub fn upkeep(tx: &Transaction<'_>, config: &Config, now: DateTime<Utc>) -> Resu
     for receiver in &config.receivers {
         coalesce::bound(tx, &receiver.name, MOST_WAITING, now)?;
     }
-    if !belief::is_believable(tx, now)? {
+    if !clock_check::is_clock_plausible(tx, now)? {
         return Ok(());
     }
     let configured: Vec<&str> = config.receivers.iter().map(|receiver| receiver.name.as_str()).collect();

@@ -36,10 +36,10 @@ pub fn examine<'a>(
     trust: &TrustFiles,
     now: DateTime<Utc>,
 ) -> Result<Examination<'a>, StoreError> {
-    let history = match tx.whole_history().and_then(|walk| check_schema(tx).map(|()| walk.mark.clone())) {
+    let history = match tx.whole_history().and_then(|replay| check_schema(tx).map(|()| replay.mark.clone())) {
         // A disk that cannot be read says nothing of what is on it.
         Err(error) if !error.is_damage() => return Err(error),
-        walked => walked,
+        found => found,
     };
     // Without one of its tables every other query fails, and the schema says why.
     let is_damage = |error: &StoreError| error.is_damage() || matches!(history, Err(StoreError::Schema(_)));

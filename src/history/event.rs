@@ -4,7 +4,8 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use super::data;
-use crate::model::word;
+use crate::incident::DriftEvent;
+use crate::model::{DriftId, word};
 
 word!(
     /// How urgent the line of the log is that an event makes.
@@ -85,6 +86,26 @@ macro_rules! events {
             }
         }
     };
+}
+
+impl Event {
+    /// Of an event of a drift: its name, and the value it had.
+    pub fn of_drift(&self) -> Option<(&DriftId, DriftEvent, &Value)> {
+        Some(match self {
+            Self::DriftOpened(change) => (&change.drift, DriftEvent::Opened, &change.after),
+            Self::DriftReopened(change) => (&change.drift, DriftEvent::Reopened, &change.after),
+            Self::DriftChanged(change) => (&change.drift, DriftEvent::Changed, &change.after),
+            Self::DriftReverted(change) => (&change.drift, DriftEvent::Reverted, &change.after),
+            Self::DriftApproved(change) => (&change.drift, DriftEvent::Approved, &change.after),
+            Self::DriftSilenced(drift) => (&drift.drift, DriftEvent::Silenced, &Value::Null),
+            Self::DriftUnexpected(drift) => (&drift.drift, DriftEvent::Unexpected, &Value::Null),
+            Self::DriftTold(drift) => (&drift.drift, DriftEvent::Told, &Value::Null),
+            Self::DriftReminded(drift) => (&drift.drift, DriftEvent::Reminded, &Value::Null),
+            Self::DriftFlapping(drift) => (&drift.drift, DriftEvent::Flapping, &Value::Null),
+            Self::DriftSettled(drift) => (&drift.drift, DriftEvent::Settled, &Value::Null),
+            _ => return None,
+        })
+    }
 }
 
 const OWN_LINE: Option<LogLevel> = None;

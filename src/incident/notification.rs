@@ -46,6 +46,33 @@ pub struct NotificationLog {
     is_unexpected: bool,
 }
 
+/// What the history says of a drift: a step that it took, or a notification about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DriftEvent {
+    /// The first difference.
+    Opened,
+    /// A difference again after it had ended.
+    Reopened,
+    /// Another value.
+    Changed,
+    /// The approved value again.
+    Reverted,
+    /// The value was approved.
+    Approved,
+    /// A silence muted the step before.
+    Silenced,
+    /// The step before was not announced for the change window.
+    Unexpected,
+    /// The muted step was reported.
+    Told,
+    /// A reminder.
+    Reminded,
+    /// The report that it goes back and forth.
+    Flapping,
+    /// The report that it is stable again.
+    Settled,
+}
+
 /// What people are told of a drift now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Notification {
@@ -64,10 +91,13 @@ pub enum Notification {
 }
 
 impl NotificationLog {
-    /// Takes an event of the drift into account, oldest first; `after` is the value it is about. Others change nothing.
-    pub fn take(&mut self, kind: &str, after: &Value, at: DateTime<Utc>) {
-        match kind {
-            "drift.opened" | "drift.reopened" | "drift.changed" | "drift.reverted" => {
+    /// Applies the next event of the drift, `at` which it had the value `after`.
+    pub fn apply(&mut self, event: DriftEvent, after: &Value, at: DateTime<Utc>) {
+        use DriftEvent::{
+            Approved, Changed, Flapping, Opened, Reminded, Reopened, Reverted, Settled, Silenced, Told, Unexpected,
+        };
+        match event {
+            Opened | Reopened | Changed | Reverted => {
                 self.turns.push_back((at, after.clone()));
                 if self.turns.len() > FLAPPING_TURNS {
                     self.turns.pop_front();
@@ -75,38 +105,37 @@ impl NotificationLog {
                 if !self.is_flapping {
                     (self.told_at, self.reminders) = (Some(at), 0);
                 }
-                if matches!(kind, "drift.opened" | "drift.reopened") {
+                if matches!(event, Opened | Reopened) {
                     self.values.clear();
                     self.is_unexpected = false;
                 }
-                if kind != "drift.reverted" && self.values.len() < MOST_VALUES && !self.values.contains(after) {
+                if event != Reverted && self.values.len() < MOST_VALUES && !self.values.contains(after) {
                     self.values.push(after.clone());
                 }
-                self.last = match kind {
-                    "drift.opened" => Some(DriftStep::Opened),
-                    "drift.reopened" => Some(DriftStep::Reopened),
-                    "drift.changed" => Some(DriftStep::Changed),
+                self.last = match event {
+                    Opened => Some(DriftStep::Opened),
+                    Reopened => Some(DriftStep::Reopened),
+                    Changed => Some(DriftStep::Changed),
                     _ => None,
                 };
                 if self.last.is_none() {
                     self.untold = None;
                 }
             }
-            "drift.unexpected" => self.is_unexpected = true,
+            Unexpected => self.is_unexpected = true,
             // That it began is the news, wherever it moved to since.
-            "drift.silenced" => self.untold = self.untold.or(self.last),
-            "drift.told" => (self.told_at, self.reminders, self.untold) = (Some(at), 0, None),
-            "drift.approved" => *self = Self::default(),
-            "drift.reminded" => (self.told_at, self.reminders) = (Some(at), self.reminders + 1),
-            "drift.flapping" => {
+            Silenced => self.untold = self.untold.or(self.last),
+            Told => (self.told_at, self.reminders, self.untold) = (Some(at), 0, None),
+            Approved => *self = Self::default(),
+            Reminded => (self.told_at, self.reminders) = (Some(at), self.reminders + 1),
+            Flapping => {
                 self.reminders = if self.is_flapping { self.reminders + 1 } else { 0 };
                 (self.told_at, self.is_flapping) = (Some(at), true);
             }
-            "drift.settled" => {
+            Settled => {
                 let values = std::mem::take(&mut self.values);
                 *self = Self { told_at: Some(at), values, is_unexpected: self.is_unexpected, ..Self::default() };
             }
-            _ => {}
         }
     }
 
@@ -245,20 +274,20 @@ mod tests {
             let drift = drift(status, *value);
             let notification = decide(&log, step, &drift, severity, INTERVAL, at(*minute));
             let moved = match step {
-                DriftStep::Opened => Some("drift.opened"),
-                DriftStep::Reopened => Some("drift.reopened"),
-                DriftStep::Changed => Some("drift.changed"),
-                DriftStep::Ended => Some("drift.reverted"),
+                DriftStep::Opened => Some(DriftEvent::Opened),
+                DriftStep::Reopened => Some(DriftEvent::Reopened),
+                DriftStep::Changed => Some(DriftEvent::Changed),
+                DriftStep::Ended => Some(DriftEvent::Reverted),
                 DriftStep::Unchanged => None,
             };
             let said = match notification {
-                Notification::Reminder => Some("drift.reminded"),
-                Notification::Flapping => Some("drift.flapping"),
-                Notification::Stabilised => Some("drift.settled"),
+                Notification::Reminder => Some(DriftEvent::Reminded),
+                Notification::Flapping => Some(DriftEvent::Flapping),
+                Notification::Stabilised => Some(DriftEvent::Settled),
                 Notification::Step | Notification::Deferred(_) | Notification::Nothing => None,
             };
-            moved.into_iter().for_each(|kind| log.take(kind, &drift.change.after, at(*minute)));
-            said.into_iter().for_each(|kind| log.take(kind, &Value::Null, at(*minute)));
+            moved.into_iter().for_each(|event| log.apply(event, &drift.change.after, at(*minute)));
+            said.into_iter().for_each(|event| log.apply(event, &Value::Null, at(*minute)));
             told.push(notification);
         }
         told
@@ -354,11 +383,11 @@ mod tests {
     #[test]
     fn an_approval_is_told_although_it_went_back_and_forth() {
         let mut log = NotificationLog::default();
-        log.take("drift.flapping", &Value::Null, at(0));
+        log.apply(DriftEvent::Flapping, &Value::Null, at(0));
         assert!(log.is_flapping());
         let approved = drift(Status::Approved, 1);
         assert_eq!(decide(&log, &DriftStep::Ended, &approved, Severity::Low, INTERVAL, at(1)), Notification::Step);
-        log.take("drift.approved", &json!(1), at(1));
+        log.apply(DriftEvent::Approved, &json!(1), at(1));
         assert_eq!(log, NotificationLog::default());
     }
 

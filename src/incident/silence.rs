@@ -197,6 +197,7 @@ pub fn mute(notification: Notification, step: DriftStep, log: &NotificationLog, 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::incident::DriftEvent;
 
     fn at(minute: i64) -> DateTime<Utc> {
         DateTime::from_timestamp(minute * 60, 0).unwrap()
@@ -280,30 +281,31 @@ mod tests {
 
     #[test]
     fn what_was_kept_quiet_is_told_later_unless_it_is_over() {
-        let log = |kinds: &[&str]| {
+        use DriftEvent::{Changed, Opened, Reverted, Silenced, Told};
+        let log = |events: &[DriftEvent]| {
             let mut log = NotificationLog::default();
-            kinds.iter().for_each(|kind| log.take(kind, &serde_json::Value::Null, at(0)));
+            events.iter().for_each(|event| log.apply(*event, &serde_json::Value::Null, at(0)));
             log
         };
         let quiet = Muting::Silenced(SilenceId::from_text("sil_1"));
         let aloud = Muting::None;
         let (step, nothing) = (Notification::Step, Notification::Nothing);
         let (opened, moved) = (Notification::Deferred(DriftStep::Opened), Notification::Deferred(DriftStep::Changed));
-        let table: [(&[&str], DriftStep, Notification, &Muting, Notification); 14] = [
+        let table: [(&[DriftEvent], DriftStep, Notification, &Muting, Notification); 14] = [
             (&[], DriftStep::Opened, step, &aloud, step),
             (&[], DriftStep::Opened, step, &quiet, nothing),
-            (&["drift.opened"], DriftStep::Unchanged, Notification::Reminder, &quiet, nothing),
-            (&["drift.opened"], DriftStep::Unchanged, Notification::Reminder, &aloud, Notification::Reminder),
-            (&["drift.opened"], DriftStep::Ended, step, &quiet, step),
-            (&["drift.opened", "drift.silenced"], DriftStep::Unchanged, nothing, &quiet, nothing),
-            (&["drift.opened", "drift.silenced"], DriftStep::Unchanged, nothing, &aloud, opened),
-            (&["drift.opened", "drift.silenced"], DriftStep::Changed, step, &aloud, opened),
-            (&["drift.opened", "drift.silenced"], DriftStep::Ended, step, &quiet, nothing),
-            (&["drift.opened", "drift.silenced", "drift.told"], DriftStep::Unchanged, nothing, &aloud, nothing),
-            (&["drift.opened", "drift.silenced", "drift.changed"], DriftStep::Unchanged, nothing, &aloud, opened),
-            (&["drift.opened", "drift.changed", "drift.silenced"], DriftStep::Unchanged, nothing, &aloud, moved),
-            (&["drift.opened", "drift.changed", "drift.silenced"], DriftStep::Ended, step, &quiet, step),
-            (&["drift.opened", "drift.silenced", "drift.reverted"], DriftStep::Reopened, step, &aloud, step),
+            (&[Opened], DriftStep::Unchanged, Notification::Reminder, &quiet, nothing),
+            (&[Opened], DriftStep::Unchanged, Notification::Reminder, &aloud, Notification::Reminder),
+            (&[Opened], DriftStep::Ended, step, &quiet, step),
+            (&[Opened, Silenced], DriftStep::Unchanged, nothing, &quiet, nothing),
+            (&[Opened, Silenced], DriftStep::Unchanged, nothing, &aloud, opened),
+            (&[Opened, Silenced], DriftStep::Changed, step, &aloud, opened),
+            (&[Opened, Silenced], DriftStep::Ended, step, &quiet, nothing),
+            (&[Opened, Silenced, Told], DriftStep::Unchanged, nothing, &aloud, nothing),
+            (&[Opened, Silenced, Changed], DriftStep::Unchanged, nothing, &aloud, opened),
+            (&[Opened, Changed, Silenced], DriftStep::Unchanged, nothing, &aloud, moved),
+            (&[Opened, Changed, Silenced], DriftStep::Ended, step, &quiet, step),
+            (&[Opened, Silenced, Reverted], DriftStep::Reopened, step, &aloud, step),
         ];
         for (kinds, taken, notification, muting, expected) in table {
             assert_eq!(mute(notification, taken, &log(kinds), muting), expected, "{kinds:?} {taken:?} {muting:?}");

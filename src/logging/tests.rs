@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::history::EVENT_KINDS;
+use crate::history::{EVENT_KINDS, Event};
 use crate::telemetry::{CycleEnded, CycleHealth, Delivered, OBSERVABLES, Observable, Recorded, message_id};
 
 /// What a template's name, a vendor's answer or a receiver's can hold.
@@ -45,7 +45,8 @@ fn hostile() {
 fn opened() {
     let instance = "clerk:prod".parse().unwrap();
     let data = json!({ "drift": "drf_1", "path": "/jwt_templates/a\nb", "before": "CANARY", "after": "CANARY" });
-    Recorded { seq: 412, kind: "drift.opened", instance: Some(&instance), data: &data }.observe();
+    let event = Event::Unknown { kind: "drift.opened".to_owned(), data };
+    Recorded { seq: 412, instance: Some(&instance), event: &event }.observe();
 }
 
 #[test]
@@ -181,8 +182,8 @@ fn only_the_stream_that_systemd_named_is_the_journal() {
 #[test]
 fn every_kind_of_the_history_has_a_line_of_its_name() {
     for kind in EVENT_KINDS {
-        let text =
-            written(Style::Json, || Recorded { seq: 1, kind: kind.name, instance: None, data: &json!({}) }.observe());
+        let event = Event::Unknown { kind: kind.name.to_owned(), data: json!({}) };
+        let text = written(Style::Json, || Recorded { seq: 1, instance: None, event: &event }.observe());
         match kind.level {
             None => assert!(text.is_empty() && OBSERVABLES.iter().any(|(name, _)| *name == kind.name), "{}", kind.name),
             Some(level) => {

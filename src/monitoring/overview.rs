@@ -7,10 +7,11 @@ use chrono::{DateTime, Utc};
 
 use crate::config::Instance;
 use crate::daemon::LiveConfig;
+use crate::history::outgoing::Waiting;
 use crate::model::{InstanceId, Severity, State, Verdict};
 use crate::status::{InstanceStatus, Statuses};
-use crate::store::overview::{self, Waiting};
-use crate::store::{Store, StoreError, Transaction, events, history, instances};
+use crate::store::latest;
+use crate::store::{Store, StoreError, Transaction, events, instances};
 use crate::telemetry::metrics::{self, Gauges};
 use crate::trust_files::TrustFiles;
 
@@ -56,7 +57,7 @@ impl MonitoringOverview {
             instances.push(store.read(|tx| InstanceGauges::ask(tx, statuses, instance, &trust, began, now))?);
         }
         let (history, mut outbox) = store.read(|tx| -> Result<_, StoreError> {
-            Ok((events::mark(tx)?.map_or(0, |mark| mark.size), overview::outbox(tx)?))
+            Ok((events::mark(tx)?.map_or(0, |mark| mark.size), latest::outbox(tx)?))
         })?;
         // Only configured receivers: the database may hold any name.
         let mut known = BTreeMap::new();
@@ -104,12 +105,12 @@ impl InstanceGauges {
             missed: 0,
             next: None,
             accepted: None,
-            is_told_untrusted: matches!(history::untrusted(tx, &instance.id), Ok(Some(_))),
+            is_told_untrusted: tx.history().is_ok_and(|replay| replay.state.untrusted(&instance.id).is_some()),
         };
         if let Some(row) = instances::find(tx, &instance.id)? {
-            gauges.success = overview::last_success(tx, row, now)?;
+            gauges.success = latest::last_success(tx, row, now)?;
             gauges.next = instances::next_due(tx, row)?;
-            gauges.accepted = overview::baseline(tx, row)?;
+            gauges.accepted = latest::baseline(tx, row)?;
         }
         let due = |count: usize| instance.schedule.cron.nth_after(gauges.success.unwrap_or(began), count);
         gauges.missed = (1..=MOST_MISSED).take_while(|count| due(*count).is_some_and(|due| due <= now)).count();

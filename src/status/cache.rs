@@ -9,7 +9,7 @@ use super::InstanceStatus;
 use crate::classify::Catalogue;
 use crate::config::{Config, Instance};
 use crate::model::{Digest, InstanceId, Provider};
-use crate::store::{StoreError, Transaction, instances, overview};
+use crate::store::{StoreError, Transaction, instances, latest};
 use crate::trust_files::TrustFiles;
 
 /// Statuses that were loaded, with the basis of each. A configuration has its own.
@@ -98,11 +98,11 @@ impl Statuses {
 impl Basis {
     fn of(tx: &Transaction<'_>, id: &InstanceId, trust: &TrustFiles, now: DateTime<Utc>) -> Result<Self, StoreError> {
         let cycle = match instances::find(tx, id)? {
-            Some(row) => overview::last_cycle(tx, row, now)?.map(|cycle| cycle.id),
+            Some(row) => latest::last_cycle(tx, row, now)?.map(|cycle| cycle.id),
             None => None,
         };
         let approved = match tx.history() {
-            Ok(walk) => Some(walk.approved.get(id).copied().unwrap_or_default()),
+            Ok(replay) => Some(replay.state.approved.get(id).copied().unwrap_or_default()),
             Err(StoreError::History(_)) => None,
             Err(error) => return Err(error),
         };

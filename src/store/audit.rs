@@ -8,19 +8,20 @@ mod numbers;
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::checkpoint::{self, Found};
 use super::cycles::Cycle;
 use super::events;
-use super::events::since;
-use super::history::History;
-use super::history_state::{HistoryState, LastGood};
 use super::instances::InstanceRow;
-use super::outgoing::{CLAIM_BELIEVED, ToldMessage};
-use super::{Store, Stored, Transaction, cycles, documents, drifts, from_millis, instances, news, outbox, to_millis};
-use crate::canonical::{Document, FingerprintKey, to_bytes};
-use crate::clock::{Clock, SystemClock, written};
+use super::{
+    Store, Stored, Transaction, cycles, documents, drifts, from_millis, instances, outbox, section_incidents, to_millis,
+};
+use crate::canonical::{Document, FingerprintKey};
+use crate::clock::{Clock, SystemClock, Timestamp};
+use crate::history::data::DriftChange;
+use crate::history::outgoing::{CLAIM_BELIEVED, ToldMessage};
+use crate::history::{Event, HistoryState, event_place};
 use crate::incident::{Drift, Incident, SectionKind, Status, fingerprint};
 use crate::model::{Digest, HistoryMark, InstanceId, display_safe};
 use crate::snapshot::{Manifest, digest_of};
@@ -48,8 +49,8 @@ impl Store {
         let looked = references(tx, &mut wrong);
         noted("the references between tables", looked, &mut wrong)?;
         // A history that cannot be read is told by whoever verifies it, and nothing can be held against it.
-        let walk = tx.whole_history().ok();
-        let looked = statements(tx, walk.as_deref(), &mut wrong);
+        let replay = tx.whole_history().ok();
+        let looked = statements(tx, replay.as_ref().map(|replay| &replay.state), &mut wrong);
         noted("statements", looked, &mut wrong)?;
         let looked = checkpoint(tx, self.fingerprint_key(), &mut wrong);
         noted("the checkpoint of the history", looked, &mut wrong)?;
@@ -57,13 +58,13 @@ impl Store {
         let Some(documents) = noted("documents", looked, &mut wrong)? else { return Ok(wrong) };
         let none = BTreeSet::new();
         let (pruned, is_first) =
-            walk.as_ref().map_or((&none, false), |walk| (&walk.state.pruned, walk.state.is_of_first_version));
+            replay.as_ref().map_or((&none, false), |replay| (&replay.state.pruned, replay.state.is_of_first_version));
         let looked = snapshots(tx, &documents, pruned, is_first, &mut wrong);
         noted("snapshots", looked, &mut wrong)?;
-        if let Some(walk) = walk {
-            let looked = each_instance(tx, &walk.state, &mut wrong);
+        if let Some(replay) = replay {
+            let looked = each_instance(tx, &replay.state, &mut wrong);
             noted("instances", looked, &mut wrong)?;
-            let looked = messages(tx, &walk.state, true);
+            let looked = messages(tx, &replay.state, true);
             let found = noted("the outbox", looked, &mut wrong)?.unwrap_or_default();
             wrong.extend(found.into_iter().map(|(_, sentence)| sentence));
             let looked = threads(tx, &mut wrong);
@@ -78,14 +79,14 @@ impl Store {
 ///
 /// # Errors
 /// The database cannot be read.
-pub fn contradiction(tx: &Transaction<'_>, instance: &InstanceId, walk: &History) -> Stored<Option<String>> {
+pub fn contradiction(tx: &Transaction<'_>, instance: &InstanceId, state: &HistoryState) -> Stored<Option<String>> {
     let mut wrong = Findings::new();
     match instances::find(tx, instance)? {
-        Some(row) => told_of(tx, instance, row, &walk.state, &mut wrong)?,
-        None => missing(&walk.state, &BTreeSet::new(), |id| id == instance, &mut wrong),
+        Some(row) => told_of(tx, instance, row, state, &mut wrong)?,
+        None => missing(state, &BTreeSet::new(), |id| id == instance, &mut wrong),
     }
     // What is about the program itself, and what nobody queued, is a reason not to trust anything.
-    let messages = tx.wrong_in_outbox(|| messages(tx, &walk.state, false))?;
+    let messages = tx.wrong_in_outbox(|| messages(tx, state, false))?;
     let concerns = |about: &Option<InstanceId>| about.as_ref().is_none_or(|about| about == instance);
     wrong.extend(messages.into_iter().filter(|(about, _)| concerns(about)).map(|(_, sentence)| sentence));
     Ok(wrong.into_iter().next())
@@ -124,7 +125,7 @@ fn meta(tx: &Transaction<'_>, key: &str, wrong: &mut Findings) -> Stored<()> {
         let (name, value): (String, String) = (row.get(0)?, row.get(1)?);
         match name.as_str() {
             "fingerprint-key" if value == key => is_named = true,
-            super::high_water::META if value == "written" => {}
+            super::high_water_mark::META if value == "written" => {}
             // What it says is held against the history.
             _ => wrong.push(format!("meta holds '{}', which is not what this program writes", display_safe(&name))),
         }
@@ -160,7 +161,7 @@ fn checkpoint(tx: &Transaction<'_>, key: &FingerprintKey, wrong: &mut Findings) 
 }
 
 /// Statements are verified as they were signed; what is beside them orders them and dates them, and the high-water file trusts it.
-fn statements(tx: &Transaction<'_>, walk: Option<&History>, wrong: &mut Findings) -> Stored<()> {
+fn statements(tx: &Transaction<'_>, state: Option<&HistoryState>, wrong: &mut Findings) -> Stored<()> {
     let mut query = tx.sql.prepare(
         "SELECT s.sequence, s.statement, s.imported_at, i.name FROM statements s JOIN instances i ON i.id = s.instance_id
          ORDER BY s.rowid",
@@ -174,14 +175,15 @@ fn statements(tx: &Transaction<'_>, walk: Option<&History>, wrong: &mut Findings
             wrong.push(format!("a statement is kept as baseline {sequence}, which is not what was signed"));
         }
         let (at, name): (i64, String) = (row.get(2)?, row.get(3)?);
-        let vouched = name.parse().ok().and_then(|instance: InstanceId| walk?.vouched.get(&instance));
+        let vouched = name.parse().ok().and_then(|instance: InstanceId| state?.vouched.get(&instance));
         let Some(event) = vouched.and_then(|vouched| vouched.get(&Digest::of(&statement))) else { continue };
-        let Some(event) = events::at(tx, *event)? else { continue };
+        let Some(record) = events::at(tx, *event)? else { continue };
         // An earlier version did not name the statements: then a later approval names them.
-        let is_own = event.data.get("sequence").and_then(Value::as_i64) == Some(sequence);
-        if is_own && written(from_millis(at)) != event.at {
-            let since = since(event.seq, &event.at);
-            wrong.push(format!("a statement of baseline {sequence} has another time than the history, see {since}"));
+        let is_own = matches!(&record.event, Event::BaselineApproved(approval)
+            if i64::try_from(approval.sequence) == Ok(sequence));
+        if is_own && Timestamp::from(from_millis(at)) != record.at {
+            let place = record.place();
+            wrong.push(format!("a statement of baseline {sequence} has another time than the history, see {place}"));
         }
     }
     Ok(())
@@ -287,8 +289,8 @@ fn told_of(
     told: &HistoryState,
     wrong: &mut Findings,
 ) -> Stored<()> {
-    compare_drifts(id, &drifts::known(tx, row)?, told, wrong);
-    compare_sections(id, &news::known(tx, row)?, told, wrong);
+    compare_drifts(id, &drifts::load(tx, row)?, told, wrong);
+    compare_sections(id, &section_incidents::load(tx, row)?, told, wrong);
     Ok(())
 }
 
@@ -304,7 +306,7 @@ fn cycles_of(
         None => wrong.push(format!("every cycle of {id} is gone")),
         Some(latest) => wrong.extend(contradicts(tx, id, row, told, &latest)?),
     }
-    for (section, incident) in news::known(tx, row)?.iter().filter(|(_, incident)| !incident.is_told) {
+    for (section, incident) in section_incidents::load(tx, row)?.iter().filter(|(_, incident)| !incident.is_told) {
         // The history does not tell of it yet; it began with a cycle.
         let began = "SELECT 1 FROM cycles WHERE instance_id = ?1 AND at = ?2";
         if !tx.sql.prepare_cached(began)?.exists((row.0, to_millis(incident.since)))? {
@@ -323,13 +325,9 @@ fn contradicts(
     latest: &Cycle,
 ) -> Stored<Option<String>> {
     let verdict = display_safe(&latest.verdict);
-    let until = written(latest.at);
-    let trust = told.newest(Some(id), "baseline.", |event| {
-        matches!(event.kind.as_str(), "baseline.untrusted" | "baseline.trusted")
-    });
-    let is_untrusted = trust.is_some_and(|event| event.kind == "baseline.untrusted");
+    let is_untrusted = told.untrusted(id).is_some();
     // What was told after that cycle says nothing of it.
-    if trust.is_none_or(|event| event.at <= until) && is_untrusted != (latest.verdict == "untrusted") {
+    if told.trust(id).is_none_or(|record| record.at.0 <= latest.at) && is_untrusted != (latest.verdict == "untrusted") {
         let told = if is_untrusted { "untrusted" } else { "trusted" };
         return Ok(Some(format!("the last cycle of {id} is marked '{verdict}', and its baseline was {told} then")));
     }
@@ -341,7 +339,7 @@ fn contradicts(
     let is_read = |section: &str| manifest.get(section).is_some_and(|mark| mark.state.is_comparable());
     let open = drifts::open(tx, row)?.into_iter().find(|drift| {
         let told = told.drifts.get(id).and_then(|drifts| drifts.get(drift.id.as_str()));
-        told.is_some_and(|told| told.at <= until) && is_read(drift.change.path.section())
+        told.is_some_and(|told| told.at.0 <= latest.at) && is_read(drift.change.path.section())
     });
     Ok(open.map(|drift| {
         format!(
@@ -375,31 +373,22 @@ fn compare_drifts(id: &InstanceId, known: &BTreeMap<Digest, Drift>, told: &Histo
             continue;
         };
         seen.insert(drift.id.as_str());
-        let mut expected = crate::incident::as_json(&drift.change);
-        if let Some(fields) = expected.as_object_mut() {
-            fields.insert("drift".to_owned(), drift.id.as_str().into());
-            if !drift.closed_by.is_empty() {
-                fields.insert("by".to_owned(), drift.closed_by.clone().into());
-            }
-        }
-        let is_last_good = match &last.last_good {
-            LastGood::Untold => true,
-            LastGood::Told(told) => *told == json!(drift.last_good.map(written)),
-        };
+        let expected = DriftChange { by: drift.closed_by.clone(), ..DriftChange::new(&drift.id, &drift.change) };
+        let is_last_good = last.last_good.is_none_or(|told| told == drift.last_good.map(Timestamp::from));
         let is_as_told = drift.status == last.status
-            && Digest::of(&to_bytes(&expected)) == last.content
+            && expected.digest() == last.content
             && fingerprint(id, &drift.change) == *named
             && drift.reopened == last.reopened
-            && drift.closed_at.map(written) == (last.status != Status::Open).then(|| last.at.clone())
-            && written(drift.first_seen) == last.opened
+            && drift.closed_at.map(Timestamp::from) == (last.status != Status::Open).then_some(last.at)
+            && Timestamp::from(drift.first_seen) == last.opened
             && is_last_good;
         if !is_as_told {
-            let last = since(last.seq, &last.at);
+            let last = event_place(last.seq, last.at);
             wrong.push(format!("drift {name} of {id} is not as the history tells it, see {last}"));
         }
     }
     for (name, drift) in told.iter().filter(|(name, _)| !seen.contains(name.as_str())) {
-        let last = since(drift.seq, &drift.at);
+        let last = event_place(drift.seq, drift.at);
         wrong.push(format!("drift {} of {id} was removed; the last of it is {last}", display_safe(name)));
     }
 }
@@ -419,8 +408,8 @@ fn compare_sections(
         }
         // Earlier versions did not tell it.
         let began = event.and_then(|event| Some((event, event.since.as_ref()?)));
-        if let Some((event, _)) = began.filter(|(_, began)| **began != written(incident.since)) {
-            let event = since(event.seq, &written(event.at));
+        if let Some((event, _)) = began.filter(|(_, began)| **began != Timestamp::from(incident.since).to_string()) {
+            let event = event_place(event.seq, event.at.into());
             wrong
                 .push(format!("{} of {id} has another beginning than the history, see {event}", display_safe(section)));
         }
@@ -431,7 +420,7 @@ fn compare_sections(
             wrong.push(format!(
                 "{} of {id} was forgotten; it was told by {}",
                 display_safe(section),
-                since(event.seq, &written(event.at))
+                event_place(event.seq, event.at.into())
             ));
         }
     }

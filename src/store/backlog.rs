@@ -7,13 +7,12 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, Utc};
 use rusqlite::Row;
 
-use super::events::{self, Record};
-use super::history;
+use super::events;
 use super::outbox::{mirror, row_of};
-use super::outgoing::{MessageState, ToldMessage};
 use super::{Stored, Transaction, from_millis};
 use crate::history::Event;
 use crate::history::data::{DroppedDelivery, PrunedMessages, RetriedDelivery};
+use crate::history::outgoing::{MessageState, ToldMessage};
 use crate::message::{Alert, NoticeKind};
 use crate::model::{InstanceId, MessageId};
 
@@ -113,10 +112,11 @@ pub struct Missed {
 /// # Errors
 /// The database cannot be read, or as [`super::Transaction::history`].
 pub fn missed(tx: &Transaction<'_>, receiver: &str) -> Stored<Vec<Missed>> {
-    let is_to_it = |event: &Record| event.data.get("receiver").is_some_and(|name| name == receiver);
-    let told = history::newest(tx, NoticeKind::Missed.event_type(), is_to_it)?.map_or(0, |event| event.seq);
-    let walk = tx.history()?;
-    let outgoing = &walk.state.outgoing;
+    let is_to_it =
+        |event: &Event| matches!(event, Event::ReceiverMissed(told) if told.receiver.as_deref() == Some(receiver));
+    let replay = tx.history()?;
+    let told = replay.state.newest(None, is_to_it).map_or(0, |record| record.seq);
+    let outgoing = &replay.state.outgoing;
     let mut missed = Vec::new();
     for id in outgoing.given_up_since(receiver, told) {
         let Some(message) = outgoing.messages.get(id) else { continue };
@@ -177,8 +177,8 @@ pub fn abandon(
     now: DateTime<Utc>,
 ) -> Stored<()> {
     let abandoned: Vec<(String, String, Option<InstanceId>)> = {
-        let walk = tx.history()?;
-        let outgoing = &walk.state.outgoing;
+        let replay = tx.history()?;
+        let outgoing = &replay.state.outgoing;
         let gone = outgoing.receivers_waited_for().filter(|receiver| !configured.contains(receiver));
         let waiting = gone.flat_map(|receiver| outgoing.waiting_for(receiver));
         let old = waiting.filter(|(_, message)| message.queued_at < queued_before);
@@ -206,12 +206,12 @@ pub fn prune(
     let mut roots = tx.sql.prepare_cached("SELECT root FROM threads")?;
     let roots: BTreeSet<String> = roots.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
     let ids: Vec<String> = {
-        let walk = tx.history()?;
+        let replay = tx.history()?;
         let is_old = |message: &ToldMessage| {
             let before = if message.state == MessageState::Dead { dead_before } else { delivered_before };
             !message.is_waiting() && message.done_at.is_some_and(|done| done < before)
         };
-        let messages = walk.state.outgoing.messages.iter();
+        let messages = replay.state.outgoing.messages.iter();
         let old = messages.filter(|(id, message)| is_old(message) && !roots.contains(*id));
         let mut old: Vec<_> = old.map(|(id, message)| (message.done_at, id)).collect();
         old.sort();

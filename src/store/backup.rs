@@ -102,8 +102,8 @@ impl Store {
     /// # Errors
     /// The file cannot be opened once more.
     pub fn full_check(&self) -> Stored<FullCheck> {
-        // What was written past SQLite has no mark: the next comparison walks the history from the first event.
-        self.memory().start_over();
+        // What was written past SQLite has no mark: the next comparison replays the history from the first event.
+        self.cache().start_over();
         connect_to_look(&self.path).map(FullCheck)
     }
 }

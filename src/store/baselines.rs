@@ -19,11 +19,20 @@ pub fn statements(tx: &Transaction<'_>, instance: InstanceRow) -> Stored<Vec<Sig
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
+/// How many statements of the instance there are.
+pub(super) fn count(tx: &Transaction<'_>, instance: InstanceRow) -> Stored<u64> {
+    let count: i64 = tx
+        .sql
+        .prepare_cached("SELECT count(*) FROM statements WHERE instance_id = ?1")?
+        .query_row([instance.0], |row| row.get(0))?;
+    Ok(u64::try_from(count).unwrap_or_default())
+}
+
 /// Keeps a statement that was verified.
 ///
 /// # Errors
 /// The database cannot be written.
-pub fn keep(
+pub fn insert(
     tx: &Transaction<'_>,
     instance: InstanceRow,
     sequence: u64,

@@ -1,38 +1,38 @@
-//! The newest checkpoint of the history: what the walk over it found up to one event, so that a program need not begin at
+//! The newest checkpoint of the history: what the replay over it found up to one event, so that a program need not begin at
 //! the first.
 //!
 //! It is authenticated with a key that is made of the fingerprint key, so that only a program that works on this database
-//! can make one. Whatever is wrong with it, the walk begins at the first event.
+//! can make one. Whatever is wrong with it, the replay begins at the first event.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use rusqlite::{ErrorCode, OptionalExtension, Transaction};
 
 use super::events;
-use super::history::History;
 use super::{StoreError, Stored, documents};
 use crate::canonical::FingerprintKey;
+use crate::history::Replay;
 use crate::model::HistoryMark;
 
-/// The shape of a walk, and how events make it. The number changes whenever either does: a checkpoint of another format is
+/// The shape of a replay, and how events make it. The number changes whenever either does: a checkpoint of another format is
 /// not used.
-const FORMAT: &str = concat!(env!("CARGO_PKG_VERSION"), " 4");
+const FORMAT: &str = concat!(env!("CARGO_PKG_VERSION"), " 5");
 
 /// What the code is for.
 const PURPOSE: &str = "history checkpoint";
 
-/// Events after the newest checkpoint that are walked each time: less than a hundredth of a second.
+/// Events after the newest checkpoint that are replayed each time: less than a hundredth of a second.
 pub(super) const EVENTS: u64 = 500;
 
 /// Bytes of a checkpoint for each event since the last one, at most: less than an event takes itself. So a large one is
 /// written rarely.
 const BYTES_FOR_EVENT: u64 = 1_024;
 
-/// How long checkpoints are made of each other before the history is walked from the first event again.
+/// How long checkpoints are made of each other before the history is replayed from the first event again.
 const WHOLE_AGAIN: TimeDelta = TimeDelta::days(1);
 
 /// A checkpoint that only a program with the fingerprint key can have made.
 pub(super) struct Checkpoint {
-    pub(super) walk: History,
+    pub(super) replay: Replay,
     pub(super) about: CheckpointMark,
 }
 
@@ -43,18 +43,18 @@ pub(super) struct CheckpointMark {
     pub(super) size: u64,
     /// Bytes of its row.
     bytes: u64,
-    /// When the walk began at the first event that it comes from, or the one before it.
+    /// When the replay began at the first event that it comes from, or the one before it.
     pub(super) whole_at: DateTime<Utc>,
 }
 
 impl CheckpointMark {
-    /// Whether the history has to be walked from the first event again. A time that is still to come was set by a clock that
+    /// Whether the history has to be replayed from the first event again. A time that is still to come was set by a clock that
     /// was wrong.
     pub(super) fn is_stale(&self, now: DateTime<Utc>) -> bool {
         self.whole_at > now || self.whole_at + WHOLE_AGAIN <= now
     }
 
-    /// Whether a walk of `size` events is worth the room of another checkpoint.
+    /// Whether a replay of `size` events is worth the room of another checkpoint.
     pub(super) fn is_outgrown(&self, size: u64) -> bool {
         size.saturating_sub(self.size) >= EVENTS.max(self.bytes / BYTES_FOR_EVENT)
     }
@@ -107,27 +107,27 @@ pub(super) fn find(tx: &Transaction<'_>, key: &FingerprintKey) -> Stored<Found> 
     }
     let bytes = u64::try_from(state.len()).unwrap_or(u64::MAX);
     let state =
-        documents::unpack(&state).and_then(|state| serde_json::from_slice::<(DateTime<Utc>, History)>(&state).ok());
+        documents::unpack(&state).and_then(|state| serde_json::from_slice::<(DateTime<Utc>, Replay)>(&state).ok());
     let stands =
-        |walk: &History| walk.mark.as_ref().is_some_and(|mark| mark.size == size && mark.head.as_str() == head);
-    Ok(match state.filter(|(_, walk)| stands(walk)) {
-        Some((whole_at, walk)) => {
-            Found::Sound(Box::new(Checkpoint { walk, about: CheckpointMark { size, bytes, whole_at } }))
+        |replay: &Replay| replay.mark.as_ref().is_some_and(|mark| mark.size == size && mark.head.as_str() == head);
+    Ok(match state.filter(|(_, replay)| stands(replay)) {
+        Some((whole_at, replay)) => {
+            Found::Sound(Box::new(Checkpoint { replay, about: CheckpointMark { size, bytes, whole_at } }))
         }
-        // Whatever could be written and cannot be read: the walk from the first event finds the same.
+        // Whatever could be written and cannot be read: the replay from the first event finds the same.
         None => Found::OfAnotherFormat,
     })
 }
 
-/// Puts `walk` in the place of the checkpoint.
-pub(super) fn keep(
+/// Puts `replay` in the place of the checkpoint.
+pub(super) fn save(
     tx: &Transaction<'_>,
     key: &FingerprintKey,
-    walk: &History,
+    replay: &Replay,
     whole_at: DateTime<Utc>,
 ) -> Stored<CheckpointMark> {
-    let Some(HistoryMark { size, head }) = &walk.mark else { return Ok(CheckpointMark::default()) };
-    let json = serde_json::to_vec(&(whole_at, walk)).map_err(|error| StoreError::Damaged(error.to_string()))?;
+    let Some(HistoryMark { size, head }) = &replay.mark else { return Ok(CheckpointMark::default()) };
+    let json = serde_json::to_vec(&(whole_at, replay)).map_err(|error| StoreError::Damaged(error.to_string()))?;
     let state = documents::pack(&json)?;
     let about = CheckpointMark { size: *size, bytes: u64::try_from(state.len()).unwrap_or(u64::MAX), whole_at };
     let size = i64::try_from(*size).unwrap_or(i64::MAX);
@@ -140,14 +140,14 @@ pub(super) fn keep(
 }
 
 /// Takes a checkpoint away that cannot be used, because somebody signed for what is there now.
-pub(super) fn acknowledge(tx: &Transaction<'_>, key: &FingerprintKey) -> Stored<()> {
+pub(super) fn remove_unusable(tx: &Transaction<'_>, key: &FingerprintKey) -> Stored<()> {
     match find(tx, key)? {
         Found::Forged | Found::OfAnotherHistory(_) => remove(tx),
         Found::Nothing | Found::OfAnotherFormat | Found::Sound(_) => Ok(()),
     }
 }
 
-/// Takes the checkpoint away: the next walk begins at the first event.
+/// Takes the checkpoint away: the next replay begins at the first event.
 pub(super) fn remove(tx: &Transaction<'_>) -> Stored<()> {
     tx.execute("DELETE FROM history_checkpoint", [])?;
     Ok(())

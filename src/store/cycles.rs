@@ -11,9 +11,7 @@ use rusqlite::{OptionalExtension, Row};
 use serde_json::Value;
 
 use super::instances::InstanceRow;
-use super::{StoreError, Stored, Transaction, documents, events, from_millis, read_json, to_millis, write_json};
-use crate::history::Event;
-use crate::history::data::RestoredSnapshot;
+use super::{StoreError, Stored, Transaction, documents, from_millis, read_json, to_millis, write_json};
 use crate::model::{Digest, InstanceId, Resource};
 use crate::snapshot::{Manifest, Reading, SectionMark, Snapshot};
 
@@ -32,12 +30,19 @@ pub struct Cycle {
     pub collection: String,
 }
 
-/// Keeps the snapshot of a cycle and the cycle. Equal snapshots are kept once, equal documents too.
+/// Inserts a cycle with its snapshot. Equal snapshots are stored once, equal documents too. The documents of one that was
+/// pruned are stored again if it `is_restored`, because everything is again as it was then.
 ///
 /// # Errors
 /// The database cannot be written.
-pub fn keep(tx: &Transaction<'_>, instance: InstanceRow, snapshot: Option<&Snapshot>, cycle: &Cycle) -> Stored<()> {
-    let snapshot_id = snapshot.map(|snapshot| keep_snapshot(tx, instance, snapshot, cycle)).transpose()?;
+pub fn insert(
+    tx: &Transaction<'_>,
+    instance: InstanceRow,
+    snapshot: Option<&Snapshot>,
+    cycle: &Cycle,
+    is_restored: bool,
+) -> Stored<()> {
+    let snapshot_id = snapshot.map(|snapshot| keep_snapshot(tx, instance, snapshot, cycle, is_restored)).transpose()?;
     tx.sql.prepare_cached(
         "INSERT INTO cycles (instance_id, at, duration, requests, verdict, snapshot_id) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
     )?
@@ -52,15 +57,33 @@ pub fn keep(tx: &Transaction<'_>, instance: InstanceRow, snapshot: Option<&Snaps
     Ok(())
 }
 
-fn keep_snapshot(tx: &Transaction<'_>, instance: InstanceRow, snapshot: &Snapshot, cycle: &Cycle) -> Stored<i64> {
-    let digest = snapshot.digest();
-    let known: Option<i64> = tx
+/// The snapshot of that digest, if it is stored.
+pub(super) fn find_snapshot(tx: &Transaction<'_>, instance: InstanceRow, digest: &Digest) -> Stored<Option<i64>> {
+    Ok(tx
         .sql
         .prepare_cached("SELECT id FROM snapshots WHERE instance_id = ?1 AND digest = ?2")?
         .query_row((instance.0, digest.as_str()), |row| row.get(0))
-        .optional()?;
-    if let Some(known) = known {
-        keep_again(tx, known, snapshot, cycle)?;
+        .optional()?)
+}
+
+fn keep_snapshot(
+    tx: &Transaction<'_>,
+    instance: InstanceRow,
+    snapshot: &Snapshot,
+    cycle: &Cycle,
+    is_restored: bool,
+) -> Stored<i64> {
+    let digest = snapshot.digest();
+    if let Some(known) = find_snapshot(tx, instance, &digest)? {
+        if is_restored {
+            // What it held went with its documents.
+            tx.sql.execute(
+                "UPDATE snapshots SET sections = ?2 WHERE id = ?1 AND sections = ''",
+                (known, write_json(&snapshot.manifest())?),
+            )?;
+            keep_collection(tx, known, cycle)?;
+            keep_documents(tx, snapshot)?;
+        }
         return Ok(known);
     }
     keep_documents(tx, snapshot)?;
@@ -77,7 +100,7 @@ fn keep_documents(tx: &Transaction<'_>, snapshot: &Snapshot) -> Stored<()> {
     let documents = snapshot.sections.iter().filter_map(|(name, reading)| Some((name, reading.document()?)));
     documents
         .into_iter()
-        .try_for_each(|(name, document)| documents::keep(tx, document).map_err(|error| error.of_section(name)))
+        .try_for_each(|(name, document)| documents::insert(tx, document).map_err(|error| error.of_section(name)))
 }
 
 fn keep_collection(tx: &Transaction<'_>, snapshot: i64, cycle: &Cycle) -> Stored<()> {
@@ -86,28 +109,6 @@ fn keep_collection(tx: &Transaction<'_>, snapshot: i64, cycle: &Cycle) -> Stored
         (snapshot, to_millis(cycle.at), documents::pack(cycle.collection.as_bytes())?),
     )?;
     Ok(())
-}
-
-/// Keeps what a snapshot held that was pruned, because everything is again as it was then.
-fn keep_again(tx: &Transaction<'_>, id: i64, snapshot: &Snapshot, cycle: &Cycle) -> Stored<()> {
-    let digest = snapshot.digest();
-    match tx.history() {
-        Ok(walk) if !walk.state.pruned.contains(digest.as_str()) => return Ok(()),
-        Ok(_) => {
-            let restored = RestoredSnapshot { snapshot: digest };
-            events::append(tx, cycle.at, Some(&snapshot.instance), &Event::StoreKeptAgain(restored))?;
-            keep_collection(tx, id, cycle)?;
-        }
-        // Nobody knows what was pruned, and what is there already stays as it is.
-        Err(StoreError::History(_)) => {}
-        Err(error) => return Err(error),
-    }
-    // What it held went with its documents.
-    tx.sql.execute(
-        "UPDATE snapshots SET sections = ?2 WHERE id = ?1 AND sections = ''",
-        (id, write_json(&snapshot.manifest())?),
-    )?;
-    keep_documents(tx, snapshot)
 }
 
 /// When and how the snapshot of that digest was first read: one entry per request, as JSON.
@@ -193,6 +194,15 @@ pub fn latest(tx: &Transaction<'_>, instance: InstanceRow) -> Stored<Option<Cycl
         .query_row([instance.0], cycle)
         .optional()?;
     Ok(cycle)
+}
+
+/// The number of the last cycle of the instance.
+pub(super) fn newest_id(tx: &Transaction<'_>, instance: InstanceRow) -> Stored<Option<i64>> {
+    Ok(tx
+        .sql
+        .prepare_cached("SELECT id FROM cycles WHERE instance_id = ?1 ORDER BY id DESC LIMIT 1")?
+        .query_row([instance.0], |row| row.get(0))
+        .optional()?)
 }
 
 /// When the instance was last read with any success: the newest row, because a clock that was ahead leaves times that are

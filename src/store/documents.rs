@@ -18,7 +18,7 @@ const MOST_LEVELS: usize = 80;
 ///
 /// # Errors
 /// The database cannot be written.
-pub fn keep(tx: &Transaction<'_>, document: &Document) -> Stored<()> {
+pub fn insert(tx: &Transaction<'_>, document: &Document) -> Stored<()> {
     let is_there: Option<i64> = tx
         .sql
         .prepare_cached("SELECT 1 FROM documents WHERE digest = ?1")?

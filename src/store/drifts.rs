@@ -7,7 +7,7 @@ use rusqlite::Row;
 use super::instances::InstanceRow;
 use super::{StoreError, Stored, Transaction, from_millis, read_json, to_millis, write_json};
 use crate::diff::{Change, ChangeKind};
-use crate::incident::{Drift, Status, Transition};
+use crate::incident::{Drift, Status};
 use crate::model::{Digest, DriftId, InstanceId};
 
 const COLUMNS: &str = "fingerprint, id, path, kind, before, after, is_member, status, first_seen, last_good, closed_at, \
@@ -17,7 +17,7 @@ const COLUMNS: &str = "fingerprint, id, path, kind, before, after, is_member, st
 ///
 /// # Errors
 /// The database cannot be read, or a row is damaged.
-pub fn known(tx: &Transaction<'_>, instance: InstanceRow) -> Stored<BTreeMap<Digest, Drift>> {
+pub fn load(tx: &Transaction<'_>, instance: InstanceRow) -> Stored<BTreeMap<Digest, Drift>> {
     let mut query = tx.sql.prepare_cached(&format!("SELECT {COLUMNS} FROM drifts WHERE instance_id = ?1"))?;
     let mut rows = query.query([instance.0])?;
     let mut known = BTreeMap::new();
@@ -84,12 +84,8 @@ pub fn ids(tx: &Transaction<'_>) -> Stored<Vec<DriftId>> {
     Ok(ids.collect::<Result<_, _>>()?)
 }
 
-/// Remembers a drift as a transition left it.
-///
-/// # Errors
-/// The database cannot be written.
-pub fn keep(tx: &Transaction<'_>, instance: InstanceRow, transition: &Transition) -> Stored<()> {
-    let Transition { fingerprint, drift, .. } = transition;
+/// Inserts or updates a drift.
+pub(super) fn save(tx: &Transaction<'_>, instance: InstanceRow, fingerprint: &Digest, drift: &Drift) -> Stored<()> {
     tx.sql.prepare_cached(
         "INSERT INTO drifts (id, instance_id, fingerprint, path, kind, before, after, is_member, status, first_seen,
                              last_good, closed_at, closed_by, reopened)

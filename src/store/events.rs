@@ -2,50 +2,15 @@
 
 use chrono::{DateTime, Utc};
 use rusqlite::{Connection, OptionalExtension};
-use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde::de::DeserializeOwned;
 
 use super::{StoreError, Stored, Transaction};
-use crate::clock::written;
-use crate::model::{Digest, HistoryMark, InstanceId, display_safe};
-use crate::{canonical, history};
+use crate::history::{Event, Record, Replay};
+use crate::model::{Digest, HistoryMark, InstanceId};
 
 /// What an event is about, as the index has it.
 const INSTANCE: &str =
     "CASE WHEN json_valid(CAST(body AS TEXT)) THEN json_extract(CAST(body AS TEXT), '$.instance') END";
-
-/// The kind of event that says that a baseline was accepted.
-pub const APPROVED: &str = "baseline.approved";
-
-/// The kind of event that says that a message was put into the outbox.
-pub const QUEUED: &str = "alert.queued";
-
-/// The kinds of events that say that a receiver wants nothing any more, and that it is tried again.
-pub(super) const DISABLED: &str = "receiver.disabled";
-pub(super) const ENABLED: &str = "receiver.enabled";
-
-/// The kind of event that names snapshots whose documents went.
-pub(super) const PRUNED: &str = "store.pruned";
-
-/// The kind of event that says that the documents of such a snapshot are there again.
-pub(super) const KEPT_AGAIN: &str = "store.kept_again";
-
-/// One event, as it was written.
-#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
-pub struct Record {
-    /// 1, 2, 3, … without gaps.
-    pub seq: u64,
-    /// Digest of the event before; null for the first.
-    pub prev: Option<Digest>,
-    /// When.
-    pub at: String,
-    /// What, dotted: `drift.opened`.
-    pub kind: String,
-    /// About which instance, if about one.
-    pub instance: Option<InstanceId>,
-    /// The rest.
-    pub data: Value,
-}
 
 /// Appends an event and answers where the history stands now.
 ///
@@ -55,7 +20,7 @@ pub fn append(
     tx: &Transaction<'_>,
     at: DateTime<Utc>,
     instance: Option<&InstanceId>,
-    event: &history::Event,
+    event: &Event,
 ) -> Stored<HistoryMark> {
     append_to(&tx.sql, at, instance, event)
 }
@@ -65,28 +30,54 @@ pub(super) fn append_to(
     sql: &Connection,
     at: DateTime<Utc>,
     instance: Option<&InstanceId>,
-    event: &history::Event,
+    event: &Event,
 ) -> Stored<HistoryMark> {
-    let last = mark_of(sql)?;
-    let seq = last.as_ref().map_or(0, |mark| mark.size) + 1;
-    let kind = event.kind();
-    let unreadable = || StoreError::Unreadable { what: format!("event {kind}"), section: None };
-    let data = event.data().map_err(|_| unreadable())?;
-    let body = json!({
-        "seq": seq, "prev": last.map(|mark| mark.head), "at": written(at), "kind": kind, "instance": instance, "data": data,
-    });
-    let body = canonical::to_bytes(&body);
-    // One event that cannot be read makes every baseline untrusted.
-    if serde_json::from_slice::<Record>(&body).is_err() {
-        return Err(unreadable());
+    let new = NewRecord::after(mark_of(sql)?.as_ref(), at, instance, event)?;
+    insert(sql, &new)?;
+    Ok(HistoryMark { size: new.seq, head: new.digest })
+}
+
+/// An event that is not recorded yet.
+#[derive(Debug, Clone)]
+pub(super) struct NewRecord {
+    pub(super) seq: u64,
+    pub(super) body: Vec<u8>,
+    pub(super) digest: Digest,
+}
+
+impl NewRecord {
+    /// The event that follows the one at `last`.
+    pub(super) fn after(
+        last: Option<&HistoryMark>,
+        at: DateTime<Utc>,
+        instance: Option<&InstanceId>,
+        event: &Event,
+    ) -> Stored<Self> {
+        let seq = last.map_or(0, |mark| mark.size) + 1;
+        let record = Record {
+            seq,
+            prev: last.map(|mark| mark.head.clone()),
+            at: at.into(),
+            instance: instance.cloned(),
+            event: event.clone(),
+        };
+        // One event that cannot be read makes every baseline untrusted.
+        let body = record.to_bytes().ok().filter(|body| serde_json::from_slice::<Record>(body).is_ok());
+        let body =
+            body.ok_or_else(|| StoreError::Unreadable { what: format!("event {}", event.kind()), section: None })?;
+        let digest = Digest::of(&body);
+        Ok(Self { seq, body, digest })
     }
-    let digest = Digest::of(&body);
+}
+
+/// Adds `new` to the end of the history.
+pub(super) fn insert(sql: &Connection, new: &NewRecord) -> Stored<()> {
     sql.prepare_cached("INSERT INTO events (seq, body, digest) VALUES (?1, ?2, ?3)")?.execute((
-        i64::try_from(seq).unwrap_or(i64::MAX),
-        body,
-        digest.as_str(),
+        i64::try_from(new.seq).unwrap_or(i64::MAX),
+        &new.body,
+        new.digest.as_str(),
     ))?;
-    Ok(HistoryMark { size: seq, head: digest })
+    Ok(())
 }
 
 /// Where the history stands; nothing before the first event.
@@ -143,14 +134,15 @@ pub(super) fn at(tx: &Transaction<'_>, size: u64) -> Stored<Option<Record>> {
 /// # Errors
 /// The database cannot be read.
 pub fn recorded_at(tx: &Transaction<'_>, size: u64) -> Stored<Option<DateTime<Utc>>> {
-    Ok(at(tx, size)?.and_then(|event| event.at.parse().ok()))
+    Ok(at(tx, size)?.map(|record| record.at.0))
 }
 
-/// Every event, or those of one instance, oldest first. Of one instance the others are not read.
+/// Every event, or those of one instance, oldest first: as a [`Record`], or as the JSON that is recorded. Of one instance the
+/// others are not read.
 ///
 /// # Errors
 /// The database cannot be read, or a body is not an event.
-pub fn all(tx: &Transaction<'_>, instance: Option<&InstanceId>) -> Stored<Vec<Record>> {
+pub fn all<T: DeserializeOwned>(tx: &Transaction<'_>, instance: Option<&InstanceId>) -> Stored<Vec<T>> {
     let mut query = match instance {
         Some(_) => {
             tx.sql.prepare_cached(&format!("SELECT seq, body FROM events WHERE {INSTANCE} = ?1 ORDER BY seq"))?
@@ -162,7 +154,7 @@ pub fn all(tx: &Transaction<'_>, instance: Option<&InstanceId>) -> Stored<Vec<Re
     while let Some(row) = rows.next()? {
         let seq: i64 = row.get(0)?;
         let body: Vec<u8> = row.get(1)?;
-        let event: Record = serde_json::from_slice(&body)
+        let event = serde_json::from_slice(&body)
             .map_err(|error| StoreError::Damaged(format!("event {seq} cannot be read: {error}")))?;
         events.push(event);
     }
@@ -183,7 +175,19 @@ pub(super) fn after(tx: &Transaction<'_>, size: u64) -> Stored<Vec<Record>> {
     Ok(events)
 }
 
-/// Where in the history to look.
-pub(super) fn since(seq: u64, at: &str) -> String {
-    format!("event {seq} of {}", display_safe(at))
+/// Replays the events that follow, to the event `until` or the last one.
+pub(super) fn replay(sql: &Connection, replay: &mut Replay, until: u64) -> Stored<()> {
+    let mut query =
+        sql.prepare_cached("SELECT seq, body, digest FROM events WHERE seq > ?1 AND seq <= ?2 ORDER BY seq")?;
+    let number = |size: u64| i64::try_from(size).unwrap_or(i64::MAX);
+    let from = replay.mark.as_ref().map_or(i64::MIN, |mark| number(mark.size));
+    let mut rows = query.query([from, number(until)])?;
+    while let Some(row) = rows.next()? {
+        let seq: i64 = row.get(0)?;
+        let (Ok(body), Ok(digest)) = (row.get::<_, Vec<u8>>(1), row.get::<_, String>(2)) else {
+            return Err(replay.unreadable(seq).into());
+        };
+        replay.push(seq, &body, &digest)?;
+    }
+    Ok(())
 }

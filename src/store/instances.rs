@@ -51,7 +51,7 @@ pub fn next_due(tx: &Transaction<'_>, instance: InstanceRow) -> Stored<Option<Da
 ///
 /// # Errors
 /// The database cannot be written.
-pub fn set_next_due(tx: &Transaction<'_>, instance: InstanceRow, at: DateTime<Utc>) -> Stored<()> {
+pub(super) fn set_next_due(tx: &Transaction<'_>, instance: InstanceRow, at: DateTime<Utc>) -> Stored<()> {
     tx.sql.execute("UPDATE instances SET next_due_at = ?2 WHERE id = ?1", (instance.0, to_millis(at)))?;
     Ok(())
 }

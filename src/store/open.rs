@@ -52,7 +52,7 @@ pub(super) fn create_or_open(path: &Path) -> Stored<Store> {
     configure(&connection, path)?;
     migrate(&mut connection, path)?;
     let key = fingerprint_key(&mut connection, path, is_new)?;
-    if let Err(error) = super::high_water::begin(&connection) {
+    if let Err(error) = super::high_water_mark::begin(&connection) {
         HighWaterBehind { error: &error }.observe();
     }
     Ok(store(connection, path, key))
@@ -61,7 +61,7 @@ pub(super) fn create_or_open(path: &Path) -> Stored<Store> {
 fn store(connection: Connection, path: &Path, key: FingerprintKey) -> Store {
     Store {
         connection: Arc::new(Mutex::new(connection)),
-        memory: Arc::default(),
+        cache: Arc::default(),
         path: Arc::from(path),
         place: super::space::place_of(path).ok(),
         key,
@@ -204,9 +204,9 @@ pub(super) fn replace_key(path: &Path, by: &str) -> Stored<(Option<PathBuf>, Sto
     events::append_to(&transaction, SystemClock.now(), None, &Event::StoreKeyReplaced(replaced))?;
     // Its code was made with the old key.
     super::checkpoint::remove(&transaction)?;
-    super::high_water::expect_from_now_on(&transaction)?;
+    super::high_water_mark::expect_from_now_on(&transaction)?;
     transaction.commit()?;
-    Ok((kept, super::high_water::raise(&connection)))
+    Ok((kept, super::high_water_mark::advance(&connection)))
 }
 
 /// Gives the file at `path` a name that nothing has yet.
@@ -419,6 +419,7 @@ mod tests {
 
     use super::super::schema::check_schema;
     use super::*;
+    use crate::history::Record;
 
     #[test]
     fn a_new_database_is_private_and_opens_again() {
@@ -498,9 +499,10 @@ mod tests {
             assert_eq!((kept.file_name().unwrap().to_str().unwrap(), fs::read(&kept).unwrap()), (name, content));
         }
         let store = Store::open(&path).unwrap();
-        let events = store.read(|tx| events::all(tx, None)).unwrap();
-        assert!(events.iter().all(|event| event.kind == "store.key_replaced") && events.len() == 3);
-        assert_eq!(events[0].data, json!({ "was": first, "is": second, "by": "alice@host" }));
+        let events = store.read(|tx| events::all::<Record>(tx, None)).unwrap();
+        assert!(events.iter().all(|record| matches!(record.event, Event::StoreKeyReplaced(_))) && events.len() == 3);
+        let replaced = ReplacedKey { was: Some(first), is: second, by: "alice@host".to_owned() };
+        assert_eq!(events[0].event, Event::StoreKeyReplaced(replaced));
         assert_eq!(store.read(|tx| store.audit(tx)).unwrap(), Vec::<String>::new());
         assert_eq!(fs::metadata(&key).unwrap().permissions().mode() & 0o777, 0o600);
     }
@@ -516,13 +518,14 @@ mod tests {
         drop(old);
         for _ in 0..2 {
             let store = Store::open(&path).unwrap();
-            let events = store.read(|tx| events::all(tx, None)).unwrap();
-            assert_eq!(events.iter().map(|event| event.kind.as_str()).collect::<Vec<_>>(), ["store.migrated"]);
-            assert_eq!(events[0].data, json!({ "from": 1, "to": MIGRATIONS.len() }));
+            let events = store.read(|tx| events::all::<Record>(tx, None)).unwrap();
+            let to = i64::try_from(MIGRATIONS.len()).unwrap();
+            let events: Vec<Event> = events.into_iter().map(|record| record.event).collect();
+            assert_eq!(events, [Event::StoreMigrated(Migration { from: 1, to })]);
             store.read(|tx| tx.whole_history().map(drop)).unwrap();
         }
         let new = Store::open(&folder.path().join("new.db")).unwrap();
-        assert!(new.read(|tx| events::all(tx, None)).unwrap().is_empty());
+        assert!(new.read(|tx| events::all::<Record>(tx, None)).unwrap().is_empty());
     }
 
     /// A database of that version with a row in every table that was there then, as far as it does not depend on others.

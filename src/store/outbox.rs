@@ -1,22 +1,21 @@
 //! Messages that are committed and not yet delivered.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use rusqlite::{OptionalExtension, Row};
 
 use super::instances::InstanceRow;
-use super::outgoing::{LONGEST_WAIT, ToldMessage};
 use super::{StoreError, Stored, Transaction, events, from_millis, read_json, to_millis, write_json};
 use crate::history::Event;
 use crate::history::data::{
     DeliveryTry, DoneDelivery, FailedDelivery, FoldedDelivery, GivenUpDelivery, QueuedAlert, RefusedDelivery,
 };
+use crate::history::outgoing::{Failing, LONGEST_WAIT, ToldMessage};
 use crate::message::{Alert, Body, Entry, Format, Item, Message};
 use crate::model::{Digest, InstanceId, MessageId, Severity, display_safe};
 use crate::telemetry::{DeliveryGivenUp, Observable};
-
-pub use super::outgoing::Failing;
 
 /// How one try ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,38 +45,77 @@ pub struct ReceiverState {
     pub trouble: Option<String>,
 }
 
-/// Keeps a new message, and says so in the history.
+/// A message that is not in the outbox yet, with its alert as it is stored.
+#[derive(Debug, Clone)]
+pub(super) struct NewMessage {
+    message: Message,
+    alert: String,
+}
+
+impl NewMessage {
+    pub(super) fn new(message: Message) -> Stored<Self> {
+        let alert = written(&message.alert)?;
+        Ok(Self { message, alert })
+    }
+
+    pub(super) fn created_at(&self) -> DateTime<Utc> {
+        self.message.created_at
+    }
+
+    pub(super) fn instance(&self) -> Option<&InstanceId> {
+        self.message.alert.instance.as_ref()
+    }
+
+    /// The event that queues it. The message is compared with the digest in it before it is sent.
+    pub(super) fn event(&self) -> Stored<Event> {
+        let Self { message, alert } = self;
+        let instance = message.alert.instance.as_ref().map(ToString::to_string).unwrap_or_default();
+        let thread = message.thread.as_ref().map_or("", MessageId::as_str);
+        let at = to_millis(message.created_at).to_string();
+        let mut parts = vec![message.id.as_str(), &message.receiver, &instance, alert, thread, &message.subject, &at];
+        if let Some(body) = &message.body {
+            parts.extend([body.format.as_str(), &body.text]);
+        }
+        Ok(Event::AlertQueued(QueuedAlert {
+            message: message.id.clone(),
+            receiver: message.receiver.clone(),
+            content: Some(Digest::of(write_json(&parts)?.as_bytes())),
+            urgent: message.alert.untrusted().is_some(),
+        }))
+    }
+}
+
+/// Inserts a new message, and records that in the history.
 ///
 /// # Errors
 /// The database cannot be written.
-pub fn keep(tx: &Transaction<'_>, message: &Message) -> Stored<()> {
+pub fn enqueue(tx: &Transaction<'_>, message: &Message) -> Stored<()> {
     // Something planted could mark it as sent: then it is told past the database, see the daemon.
     super::schema::check_nothing_planted(tx)?;
-    let alert = written(&message.alert)?;
-    tx.sql.prepare_cached(
-        "INSERT INTO outbox (id, receiver, instance, alert, thread, subject, created_at, state, next_at, format, body)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 'waiting', ?7, ?8, ?9)",
-    )?
-    .execute((
-        message.id.as_str(),
-        &message.receiver,
-        message.alert.instance.as_ref().map(ToString::to_string).unwrap_or_default(),
-        alert,
-        message.thread.as_ref().map(MessageId::as_str),
-        &message.subject,
-        to_millis(message.created_at),
-        message.body.as_ref().map(|body| body.format.as_str()),
-        message.body.as_ref().map(|body| &body.text),
-    ))?;
-    // The message is held against this digest before it is sent.
-    let content = content(tx, tx.sql.last_insert_rowid())?;
-    let queued = QueuedAlert {
-        message: message.id.clone(),
-        receiver: message.receiver.clone(),
-        content,
-        urgent: message.alert.untrusted().is_some(),
-    };
-    events::append(tx, message.created_at, message.alert.instance.as_ref(), &Event::AlertQueued(queued))?;
+    let new = NewMessage::new(message.clone())?;
+    insert(tx, &new)?;
+    events::append(tx, message.created_at, message.alert.instance.as_ref(), &new.event()?).map(drop)
+}
+
+/// Adds the row of `new`.
+pub(super) fn insert(tx: &Transaction<'_>, new: &NewMessage) -> Stored<()> {
+    let NewMessage { message, alert } = new;
+    tx.sql
+        .prepare_cached(
+            "INSERT INTO outbox (id, receiver, instance, alert, thread, subject, created_at, state, next_at, format, body)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 'waiting', ?7, ?8, ?9)",
+        )?
+        .execute((
+            message.id.as_str(),
+            &message.receiver,
+            message.alert.instance.as_ref().map(ToString::to_string).unwrap_or_default(),
+            alert,
+            message.thread.as_ref().map(MessageId::as_str),
+            &message.subject,
+            to_millis(message.created_at),
+            message.body.as_ref().map(|body| body.format.as_str()),
+            message.body.as_ref().map(|body| &body.text),
+        ))?;
     Ok(())
 }
 
@@ -165,8 +203,8 @@ pub fn claim(
     hold: Duration,
 ) -> Stored<Claimed> {
     let hold = TimeDelta::from_std(hold).unwrap_or(LONGEST_WAIT);
-    let walk = tx.history()?;
-    let outgoing = &walk.state.outgoing;
+    let replay = tx.history()?;
+    let outgoing = &replay.state.outgoing;
     for id in outgoing.due(receiver, target, now) {
         let Some(told) = outgoing.messages.get(id) else { continue };
         let Some(row) = row_of(tx, id, &told.content)? else { return refuse(tx, id, told, now) };
@@ -195,7 +233,7 @@ pub fn claim(
                 let given_up = GivenUpDelivery { this, attempts: told.attempts, reason: reason.clone(), failed: None };
                 events::append(tx, now, told.instance.as_ref(), &Event::DeliveryGivenUp(given_up))?;
                 let id = id.to_owned();
-                drop(walk);
+                drop(replay);
                 mirror(tx, &id, Some(&reason))?;
                 return claim(tx, receiver, target, now, Duration::from_millis(hold.num_milliseconds().unsigned_abs()));
             }
@@ -266,8 +304,8 @@ pub struct WaitingMessage {
 /// # Errors
 /// As [`Transaction::history`].
 pub fn waiting_for(tx: &Transaction<'_>, receiver: &str) -> Stored<Vec<WaitingMessage>> {
-    let walk = tx.history()?;
-    let waiting = walk.state.outgoing.waiting_for(receiver).map(|(id, message)| WaitingMessage {
+    let replay = tx.history()?;
+    let waiting = replay.state.outgoing.waiting_for(receiver).map(|(id, message)| WaitingMessage {
         id: MessageId::from_text(id),
         instance: message.instance.clone(),
         queued_at: message.queued_at,
@@ -282,10 +320,10 @@ pub fn waiting_for(tx: &Transaction<'_>, receiver: &str) -> Stored<Vec<WaitingMe
 /// # Errors
 /// The database cannot be read, or as [`Transaction::history`].
 pub fn unclaimed(tx: &Transaction<'_>, ids: &[MessageId]) -> Stored<Vec<Message>> {
-    let walk = tx.history()?;
+    let replay = tx.history()?;
     let mut unclaimed = Vec::new();
     for id in ids {
-        let queued = walk.state.outgoing.messages.get(id.as_str()).map_or("", |message| &message.content);
+        let queued = replay.state.outgoing.messages.get(id.as_str()).map_or("", |message| &message.content);
         let Some(row) = row_of(tx, id.as_str(), queued)? else { continue };
         let mut query = tx
             .sql
@@ -301,7 +339,7 @@ pub fn unclaimed(tx: &Transaction<'_>, ids: &[MessageId]) -> Stored<Vec<Message>
 /// # Errors
 /// The database cannot be written, or as [`Transaction::history`].
 pub fn replace(tx: &Transaction<'_>, messages: &[Message], one: &Message, now: DateTime<Utc>) -> Stored<()> {
-    keep(tx, one)?;
+    enqueue(tx, one)?;
     for message in messages {
         let folded =
             FoldedDelivery { message: message.id.clone(), receiver: one.receiver.clone(), into: one.id.clone() };
@@ -341,12 +379,12 @@ pub fn record(
     tried: &Tried<'_>,
     now: DateTime<Utc>,
 ) -> Stored<bool> {
-    let walk = tx.history()?;
-    let told = walk.state.outgoing.messages.get(id.as_str()).filter(|told| told.is_waiting());
+    let replay = tx.history()?;
+    let told = replay.state.outgoing.messages.get(id.as_str()).filter(|told| told.is_waiting());
     let Some(told) = told.cloned() else { return Ok(false) };
-    let is_back = tried.has_taken && walk.state.outgoing.is_back(id.as_str(), &told.receiver);
+    let is_back = tried.has_taken && replay.state.outgoing.is_back(id.as_str(), &told.receiver);
     // It must not be held while the history grows, or the whole of it would be copied.
-    drop(walk);
+    drop(replay);
     let this = DeliveryTry {
         message: id.clone(),
         receiver: told.receiver.clone(),
@@ -377,8 +415,8 @@ pub fn record(
     mirror(tx, id.as_str(), Some(words))?;
     if tried.has_taken {
         let tried: Vec<String> = {
-            let walk = tx.history()?;
-            let waiting = walk.state.outgoing.waiting_for(&told.receiver);
+            let replay = tx.history()?;
+            let waiting = replay.state.outgoing.waiting_for(&told.receiver);
             waiting.filter(|(_, other)| other.first_at.is_some()).map(|(id, _)| id.to_owned()).collect()
         };
         tried.iter().try_for_each(|id| mirror(tx, id, None))?;
@@ -392,8 +430,8 @@ pub fn record(
 /// # Errors
 /// The database cannot be written, or as [`super::Transaction::history`].
 pub(super) fn mirror(tx: &Transaction<'_>, id: &str, words: Option<&str>) -> Stored<()> {
-    let walk = tx.history()?;
-    let Some(told) = walk.state.outgoing.messages.get(id) else { return Ok(()) };
+    let replay = tx.history()?;
+    let Some(told) = replay.state.outgoing.messages.get(id) else { return Ok(()) };
     let Some(row) = row_of(tx, id, &told.content)? else { return Ok(()) };
     tx.sql
         .prepare_cached(
@@ -429,8 +467,8 @@ pub struct Trials {
 /// # Errors
 /// As [`super::Transaction::history`].
 pub fn trials(tx: &Transaction<'_>, id: &MessageId) -> Stored<Trials> {
-    let walk = tx.history()?;
-    let told = walk.state.outgoing.messages.get(id.as_str());
+    let replay = tx.history()?;
+    let told = replay.state.outgoing.messages.get(id.as_str());
     Ok(told.map(|told| Trials { since: told.first_at, is_passed: told.is_passed }).unwrap_or_default())
 }
 
@@ -483,6 +521,21 @@ pub struct Thread {
     pub severity: Severity,
 }
 
+impl Thread {
+    /// The thread that `message` begins.
+    pub(super) fn of(message: &Message) -> Self {
+        Self { root: message.id.clone(), subject: message.subject.clone(), severity: message.alert.severity() }
+    }
+}
+
+/// The thread of the instance at each receiver, if a story is going on there.
+pub(super) fn threads(tx: &Transaction<'_>, instance: InstanceRow) -> Stored<BTreeMap<String, Option<Thread>>> {
+    let mut query = tx.sql.prepare_cached("SELECT receiver FROM threads WHERE instance_id = ?1")?;
+    let receivers: Vec<String> = query.query_map([instance.0], |row| row.get(0))?.collect::<Result<_, _>>()?;
+    let thread = |receiver: String| thread(tx, instance, &receiver).map(|thread| (receiver, thread));
+    receivers.into_iter().map(thread).collect()
+}
+
 /// The thread of the instance at `receiver`, if a story is going on.
 ///
 /// # Errors
@@ -491,7 +544,7 @@ pub struct Thread {
 /// # Security
 /// What follows stands under the subject of the first message, so that has to be one that was queued for this receiver about
 /// this instance, and the rest is taken from it (T4).
-pub fn thread(tx: &Transaction<'_>, instance: InstanceRow, receiver: &str) -> Stored<Option<Thread>> {
+pub(super) fn thread(tx: &Transaction<'_>, instance: InstanceRow, receiver: &str) -> Stored<Option<Thread>> {
     let kept: Option<(String, String)> = tx
         .sql
         .prepare_cached(
@@ -501,8 +554,8 @@ pub fn thread(tx: &Transaction<'_>, instance: InstanceRow, receiver: &str) -> St
         .query_row((instance.0, receiver), |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?;
     let Some((root, name)) = kept else { return Ok(None) };
-    let walk = tx.history()?;
-    let told = walk.state.outgoing.messages.get(&root).filter(|told| told.receiver == receiver);
+    let replay = tx.history()?;
+    let told = replay.state.outgoing.messages.get(&root).filter(|told| told.receiver == receiver);
     let told = told.filter(|told| told.instance.as_ref().is_some_and(|about| about.to_string() == name));
     let row = told.map(|told| row_of(tx, &root, &told.content)).transpose()?.flatten();
     let Some(row) = row else { return Ok(None) };
@@ -511,18 +564,14 @@ pub fn thread(tx: &Transaction<'_>, instance: InstanceRow, receiver: &str) -> St
         .prepare_cached(&format!("SELECT {MESSAGE} FROM outbox NOT INDEXED WHERE rowid = ?1"))?
         .query_row([row], |row| Ok(message_of(row, 0)))?;
     // One that a newer version wrote may not be readable; then another story begins.
-    Ok(message.ok().map(|message| Thread {
-        severity: message.alert.severity(),
-        root: message.id,
-        subject: message.subject,
-    }))
+    Ok(message.ok().map(|message| Thread::of(&message)))
 }
 
 /// Begins a thread.
 ///
 /// # Errors
 /// The database cannot be written.
-pub fn begin_thread(tx: &Transaction<'_>, instance: InstanceRow, message: &Message) -> Stored<()> {
+pub(super) fn begin_thread(tx: &Transaction<'_>, instance: InstanceRow, message: &Message) -> Stored<()> {
     tx.sql.execute(
         "INSERT OR REPLACE INTO threads (instance_id, receiver, root, subject, severity) VALUES (?1, ?2, ?3, ?4, ?5)",
         (instance.0, &message.receiver, message.id.as_str(), &message.subject, message.alert.severity().as_str()),
@@ -534,7 +583,7 @@ pub fn begin_thread(tx: &Transaction<'_>, instance: InstanceRow, message: &Messa
 ///
 /// # Errors
 /// The database cannot be written.
-pub fn end_threads(tx: &Transaction<'_>, instance: InstanceRow) -> Stored<()> {
+pub(super) fn end_threads(tx: &Transaction<'_>, instance: InstanceRow) -> Stored<()> {
     tx.sql.execute("DELETE FROM threads WHERE instance_id = ?1", [instance.0])?;
     Ok(())
 }

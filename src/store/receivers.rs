@@ -4,10 +4,10 @@
 use chrono::{DateTime, Utc};
 
 use super::outbox::mirror;
-pub use super::outgoing::ReceiverHealth;
 use super::{Stored, Transaction, events};
 use crate::history::Event;
 use crate::history::data::{DisabledReceiver, EnabledReceiver};
+use crate::history::outgoing::ReceiverHealth;
 use crate::model::Digest;
 
 /// The health of `name` while it is configured as `target`; what happened under another configuration is over.
@@ -35,8 +35,8 @@ pub fn disable(tx: &Transaction<'_>, name: &str, target: &Digest, reason: &str, 
 /// The database cannot be written, or as [`super::Transaction::history`].
 pub fn enable(tx: &Transaction<'_>, name: &str, now: DateTime<Utc>) -> Stored<bool> {
     let (is_unwell, waiting) = {
-        let walk = tx.history()?;
-        let outgoing = &walk.state.outgoing;
+        let replay = tx.history()?;
+        let outgoing = &replay.state.outgoing;
         let waiting = outgoing.waiting_for(name).filter(|(_, message)| message.due > now);
         (outgoing.is_unwell(name), waiting.map(|(id, _)| id.to_owned()).collect::<Vec<_>>())
     };
@@ -68,7 +68,7 @@ mod tests {
         let store = Store::temporary().unwrap();
         let alert = Alert::of_watch(Vec::new(), now, HistoryMark { size: 0, head: Digest::of(b"") }, "host".to_owned());
         let message = Message::new("siem", alert, now);
-        store.write(|tx| outbox::keep(tx, &message)).unwrap();
+        store.write(|tx| outbox::enqueue(tx, &message)).unwrap();
         (store, message.id)
     }
 

@@ -12,7 +12,7 @@ use std::mem;
 use chrono::{DateTime, TimeDelta, Utc};
 use rusqlite::OptionalExtension;
 
-use super::belief::is_believable;
+use super::clock_check::is_clock_plausible;
 use super::instances::InstanceRow;
 use super::space::Space;
 use super::{Store, Stored, Transaction, drifts, events, from_millis, read_json, to_millis};
@@ -100,20 +100,20 @@ struct Holders {
 impl Holders {
     /// Those that are there now: what was counted before, and what is new.
     fn now(before: Option<Self>, tx: &Transaction<'_>) -> Stored<Self> {
-        let walk = tx.history()?;
+        let replay = tx.history()?;
         let mut holders = before.unwrap_or_default();
         // A snapshot that is whole again was not counted.
         let since = events::after(tx, holders.event)?;
-        if since.iter().any(|event| event.kind == events::KEPT_AGAIN) {
+        if since.iter().any(|record| matches!(record.event, Event::StoreKeptAgain(_))) {
             holders = Self::default();
         }
-        holders.event = walk.mark.as_ref().map_or(0, |mark| mark.size);
+        holders.event = replay.size();
         let mut query =
             tx.sql.prepare_cached("SELECT id, digest, sections FROM snapshots WHERE id > ?1 ORDER BY id")?;
         let mut rows = query.query([holders.snapshot])?;
         while let Some(row) = rows.next()? {
             holders.snapshot = row.get(0)?;
-            if !walk.state.pruned.contains(row.get_ref(1)?.as_str().unwrap_or_default()) {
+            if !replay.state.pruned.contains(row.get_ref(1)?.as_str().unwrap_or_default()) {
                 holders.count(row.get_ref(2)?.as_str().unwrap_or_default());
             }
         }
@@ -155,7 +155,7 @@ impl Retention {
         let begin_of = |at: i64| at - at.rem_euclid(ROUND);
         let before = begin_of(to_millis(now - keep));
         if self.before != before {
-            if !store.read(|tx| is_believable(tx, now))? {
+            if !store.read(|tx| is_clock_plausible(tx, now))? {
                 return Ok(());
             }
             let cycles_before = begin_of(to_millis(now - keep.min(EVERY_CYCLE)));
@@ -245,7 +245,7 @@ impl Retention {
 
     /// Old snapshots of one instance that nobody needs, with their documents, oldest first.
     fn unneeded(&self, tx: &Transaction<'_>, instance: InstanceRow) -> Stored<Vec<Old>> {
-        let walk = tx.history()?;
+        let replay = tx.history()?;
         // In the order in which they were last read.
         let mut query = tx.sql.prepare_cached(
             "SELECT s.id, s.digest, (SELECT max(id) FROM cycles WHERE snapshot_id = s.id) AS last,
@@ -256,7 +256,7 @@ impl Retention {
         let mut kept: Vec<Kept> = Vec::new();
         while let Some(row) = rows.next()? {
             let (id, digest, at): (i64, String, Option<i64>) = (row.get(0)?, row.get(1)?, row.get(3)?);
-            if !walk.state.pruned.contains(&digest) {
+            if !replay.state.pruned.contains(&digest) {
                 kept.push(Kept { id, digest, at: at.unwrap_or(i64::MAX) });
             }
         }
@@ -352,7 +352,7 @@ fn sections(tx: &Transaction<'_>, snapshot: i64) -> Stored<String> {
 
 /// When drifts that are open began, and when their settings were as approved for the last time.
 fn times_of_open_drifts(tx: &Transaction<'_>, instance: InstanceRow) -> Stored<BTreeSet<i64>> {
-    let known = drifts::known(tx, instance)?;
+    let known = drifts::load(tx, instance)?;
     let open = known.values().filter(|drift| drift.status == Status::Open);
     Ok(open.flat_map(|drift| [Some(drift.first_seen), drift.last_good]).flatten().map(to_millis).collect())
 }
@@ -411,6 +411,7 @@ impl Store {
 mod tests {
     use std::time::Duration;
 
+    use super::super::UnitOfWork;
     use super::super::cycles::{self, Cycle};
     use super::super::instances;
     use super::*;
@@ -469,7 +470,9 @@ mod tests {
             let snapshot = Snapshot { instance: id.clone(), resource, identifiers, sections: sections.into() };
             let (duration, verdict, collection) = (Duration::ZERO, "drift".to_owned(), "[]".to_owned());
             let cycle = Cycle { at, duration, requests: 1, verdict, collection };
-            cycles::keep(tx, instances::row(tx, &id)?, Some(&snapshot), &cycle)
+            let mut unit = UnitOfWork::of_instance(tx, &id, Some(&snapshot.digest()), &[])?;
+            unit.put_cycle(Some(&snapshot), cycle)?;
+            unit.record(tx)
         };
         let (days, every) = (34, 20);
         let cycles = days * 24 * 60 / every;

@@ -255,7 +255,7 @@ observables! {
 
     "store.checkpoint_refused",
     "the checkpoint of the history was edited, made with another fingerprint key, or is of another history: it is not used, \
-     and the history is walked from its first event, until somebody approves a baseline; `authdrift verify` says which",
+     and the history is replayed from its first event, until somebody approves a baseline; `authdrift verify` says which",
     CheckpointRefused => |event| {
         tracing::warn!(
             event,

@@ -216,7 +216,7 @@ async fn a_line_without_end_is_cut_off_before_it_fills_the_memory() {
         let ran = run(&sandbox, "ca.pem", &["receivers", "test", "security"]).await.expect(74);
         assert!(ran.err.contains("more than 1 MiB"), "{harm:?}: {}", ran.err);
         assert!(began.elapsed() < PATIENCE, "{harm:?}: {:?}", began.elapsed());
-        let said = relay.said();
+        let said = relay.said().await;
         assert!(!said.is_empty() && said.iter().all(|count| *count < 4 << 20), "{harm:?}: {said:?} bytes");
     }
 }
@@ -239,7 +239,7 @@ async fn a_relay_that_says_only_codes_is_understood_after_starttls() {
         let relay = Relay::start(&sandbox, Harm::BareCodes(login));
         configure(&sandbox, relay.port, "starttls");
         run(&sandbox, "ca.pem", &["receivers", "test", "security"]).await.expect(0);
-        let said = relay.said();
+        let said = relay.said().await;
         assert!(said.len() == 2 && said.iter().all(|lines| *lines > 10), "a mail for each recipient: {login} {said:?}");
     }
 }

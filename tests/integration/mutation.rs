@@ -264,7 +264,7 @@ async fn in_use() -> Sandbox {
         sandbox.check().await.expect(10);
     }
     sandbox.store().write(|tx| coalesce::bound(tx, "siem", 1, SystemClock.now())).unwrap();
-    sandbox.store().keep_checkpoint().unwrap();
+    sandbox.store().save_checkpoint().unwrap();
     for (what, query) in [
         ("a message that was given up", "SELECT count(*) FROM outbox WHERE state = 'dead'"),
         ("a folded message", "SELECT count(*) FROM outbox WHERE state = 'folded'"),

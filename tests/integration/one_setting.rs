@@ -53,7 +53,7 @@ async fn one_path_or_drift_of_a_setting_approves_all_of_it() {
             let named = if by_id { id } else { path };
             let only = ["approve", "prod", "--reason", "x", "--accept-weaker", "--key", &key, "--only", named];
             let approved = sandbox.run(&only).await.expect(0);
-            let said = format!("another path of the same setting: {other}");
+            let said = format!("Another path of the same setting is included: {other}");
             assert!(approved.out.contains(&said), "{}", approved.out);
             let rest = sandbox.check_one("prod", 10).await;
             assert_eq!(paths(&rest), ["/instance/unheard_of"]);

@@ -47,7 +47,7 @@ impl Line {
         self.kept().into_iter().map(|kept| kept.state).collect()
     }
 
-    fn failing(&self) -> Option<outbox::Failing> {
+    fn failing(&self) -> Option<authdrift::history::outgoing::Failing> {
         self.store.read(|tx| outbox::failing(tx, "siem")).unwrap()
     }
 

@@ -127,7 +127,10 @@ async fn every_kind_of_receiver_hears_the_story_and_shows_no_secret() {
     let store = sandbox.store();
     let everything: Vec<String> = store
         .read(|tx| -> Result<_, StoreError> {
-            Ok(authdrift::store::events::all(tx, None)?.iter().map(|event| event.data.to_string()).collect())
+            Ok(authdrift::store::events::all::<Value>(tx, None)?
+                .iter()
+                .map(|event| event["data"].to_string())
+                .collect())
         })
         .unwrap();
     said.push_str(&everything.concat());
@@ -224,14 +227,14 @@ impl Line {
             created_at: now,
             attempts: 0,
         };
-        self.store.write(|tx| outbox::keep(tx, &message)).unwrap();
+        self.store.write(|tx| outbox::enqueue(tx, &message)).unwrap();
     }
 
     pub fn state(&self, receiver: &str) -> outbox::ReceiverState {
         self.store.read(|tx| outbox::receiver_state(tx, receiver)).unwrap()
     }
 
-    pub fn health(&self, index: usize) -> receivers::ReceiverHealth {
+    pub fn health(&self, index: usize) -> authdrift::history::outgoing::ReceiverHealth {
         let receiver = &self.config.receivers[index];
         self.store.read(|tx| receivers::health(tx, &receiver.name, &target(receiver))).unwrap()
     }

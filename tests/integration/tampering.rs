@@ -130,7 +130,7 @@ async fn t4_a_history_that_was_tampered_with_does_not_verify() {
     for ((statement, phrase), has_checkpoint) in table.into_iter().zip([false, true].into_iter().cycle()) {
         let sandbox = Sandbox::clerk_approved().await;
         if has_checkpoint {
-            sandbox.store().keep_checkpoint().unwrap();
+            sandbox.store().save_checkpoint().unwrap();
         }
         assert!(sandbox.sql().execute(statement, []).is_err(), "the database itself refuses: {statement}");
         rewrite_history(&sandbox, statement);

@@ -14,6 +14,7 @@ use crate::clock::written;
 use crate::config::{Filter, Receiver, ReceiverKind};
 use crate::delivery::{self, target};
 use crate::exit::Exit;
+use crate::history::outgoing::ReceiverHealth;
 use crate::host::hostname;
 use crate::message::sample::{SampleKind, sample};
 use crate::message::{Alert, Message};
@@ -21,7 +22,7 @@ use crate::model::{Digest, HistoryMark, InstanceId, MessageId, Severity, display
 use crate::receiver::{Attempt, Sender, public_key};
 use crate::secrets;
 use crate::store::outbox::{self, ReceiverState};
-use crate::store::receivers::{self, ReceiverHealth};
+use crate::store::receivers;
 use crate::store::{Store, StoreError, events};
 
 command_group! {

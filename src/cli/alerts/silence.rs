@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use clap::Args;
 use serde_json::json;
 
-use crate::alerting::begin_silence;
+use crate::alerting::{begin_silence, expire_silence};
 use crate::classify::{NEW_FIELD, SECTION_STATE, UNCLASSIFIED};
 use crate::cli::command::command_group;
 use crate::cli::options::{Actor, reason, until};
@@ -186,7 +186,7 @@ impl SilenceOptions {
         let silence = Silence { id, matchers, from: now, until, by, reason, is_window, expired: None };
         let store = context.existing_store()?;
         let delivery = Delivery::new(&store, &context.clock, &context.config.receivers)?;
-        store.write(|tx| begin_silence(tx, &context.config, &silence))?;
+        store.decide(|unit| begin_silence(unit, &context.config, &silence))?;
         let (id, what) = (&silence.id, if is_window { "Announced" } else { "Quiet" });
         let mut after = AfterCommit::of(format!("{id} is recorded"));
         after.print(
@@ -307,7 +307,7 @@ impl ConfiguredCommand for SilenceExpireOptions {
             writeln!(out, "Nothing to do: {} is over.", silence.id)?;
             return Ok(Exit::Ok);
         }
-        store.write(|tx| silences::expire(tx, &silence, &self.by.name(), now))?;
+        store.decide(|unit| expire_silence(unit, &silence, &self.by.name(), now))?;
         let what = if silence.is_window { "changed in the window" } else { "was kept quiet" };
         let id = &silence.id;
         let mut after = AfterCommit::of(format!("{id} is ended"));

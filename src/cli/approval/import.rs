@@ -61,7 +61,7 @@ pub(super) async fn finish(
     let (sequence, instance) = (imported.baseline.sequence, &imported.instance);
     let mut after = AfterCommit::of(format!("baseline {sequence} of {instance} is accepted"));
     // An approval on top of an older copy of the database acknowledges that copy.
-    after.then(store.acknowledge(instance));
+    after.then(store.accept_rollback(instance));
     after.then(signed.map_or(Ok(()), PreparedRecord::commit));
     after.then(print_accepted(imported, out));
     after.deliver(delivery, store).await;

@@ -11,10 +11,11 @@ use crate::cli::{CliError, ConfiguredCommand, Context};
 use crate::clock::written;
 use crate::config::ApprovalConfig;
 use crate::exit::Exit;
+use crate::history::Event;
 use crate::incident::{Drift, Status};
 use crate::model::{Digest, DriftId, InstanceId, Pointer, display_safe};
 use crate::status::InstanceStatus;
-use crate::store::{Store, StoreError, Transaction, cycles, drifts, events, history, instances};
+use crate::store::{Store, StoreError, Transaction, cycles, drifts, instances};
 use crate::trust_files::TrustFiles;
 
 /// Explain one drift, or show how a snapshot was read
@@ -70,7 +71,7 @@ impl ConfiguredCommand for ShowOptions {
             let places = elsewhere(context.catalogues.of(instance.provider), &known.change);
             let others = store.read(|tx| -> Result<_, StoreError> {
                 let Some(row) = instances::find(tx, &instance)? else { return Ok(Vec::new()) };
-                let others = drifts::known(tx, row)?.into_values();
+                let others = drifts::load(tx, row)?.into_values();
                 let is_other = |other: &Drift| other.status == Status::Open && places.contains(&other.change.path);
                 Ok(others.filter(is_other).map(|other| other.change.path).collect())
             })?;
@@ -94,9 +95,12 @@ fn classified(context: &Context, store: &Store, id: &InstanceId, known: &Drift) 
 
 /// The end of the newest approval of `path`, if it has one.
 fn approved_until(tx: &Transaction<'_>, instance: &InstanceId, path: &Pointer) -> Result<Option<String>, StoreError> {
-    let newest = history::newest_of(tx, instance, events::APPROVED, |_| true)?;
-    let end = newest.as_ref().and_then(|event| event.data.get("until")?.get(path.to_string())?.as_str());
-    Ok(end.map(display_safe))
+    let replay = tx.history()?;
+    let newest = replay.state.newest(Some(instance), |event| matches!(event, Event::BaselineApproved(_)));
+    Ok(match newest.map(|record| &record.event) {
+        Some(Event::BaselineApproved(approval)) => approval.until.get(path).map(ToString::to_string),
+        _ => None,
+    })
 }
 
 /// Prints the requests that read a snapshot for the first time.

@@ -16,12 +16,12 @@ use crate::cli::{CliError, ConfiguredCommand, Context};
 use crate::config::{ApprovalConfig, Instance, Receiver};
 use crate::daemon::lock::is_running;
 use crate::exit::Exit;
+use crate::history::outgoing::{ReceiverHealth, Waiting};
 use crate::incident::Silence;
 use crate::model::HistoryMark;
 use crate::status::InstanceStatus;
+use crate::store::latest;
 use crate::store::outbox::{self, ReceiverState};
-use crate::store::overview::{self, Waiting};
-use crate::store::receivers::ReceiverHealth;
 use crate::store::{Store, StoreError, Transaction, events, instances, space};
 use crate::trust_files::TrustFiles;
 
@@ -92,7 +92,7 @@ fn load<'a>(context: &'a Context, store: &Store) -> Result<StatusReport<'a>, Cli
     }
     // That the history does not verify stands beside every instance.
     let silences = match store.read(|tx| tx.history()) {
-        Ok(walk) => walk.active_silences(now),
+        Ok(replay) => replay.state.silences.active(now),
         Err(StoreError::History(_)) => Vec::new(),
         Err(error) => return Err(error.into()),
     };
@@ -105,7 +105,7 @@ fn load<'a>(context: &'a Context, store: &Store) -> Result<StatusReport<'a>, Cli
         lines,
         receivers,
         silences,
-        outbox: store.read(overview::outbox)?,
+        outbox: store.read(latest::outbox)?,
         history: store.read(events::mark)?,
     })
 }

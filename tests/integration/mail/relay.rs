@@ -1,6 +1,7 @@
 //! A relay that means harm.
 
 use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use rustls::pki_types::pem::PemObject;
@@ -11,6 +12,7 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
 use crate::common::Sandbox;
+use crate::common::daemon::eventually;
 
 /// What it does, and when.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +32,7 @@ pub(super) enum Harm {
 pub(super) struct Relay {
     pub(super) port: u16,
     said: Arc<Mutex<Vec<usize>>>,
+    begun: Arc<AtomicUsize>,
 }
 
 impl Relay {
@@ -51,9 +54,11 @@ impl Relay {
         let listener = socket.listen(16).unwrap();
         let port = listener.local_addr().unwrap().port();
         let said: Arc<Mutex<Vec<usize>>> = Arc::default();
-        let counts = Arc::clone(&said);
+        let begun: Arc<AtomicUsize> = Arc::default();
+        let (counts, starts) = (Arc::clone(&said), Arc::clone(&begun));
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
+                starts.fetch_add(1, Ordering::SeqCst);
                 let (acceptor, counts) = (acceptor.clone(), Arc::clone(&counts));
                 tokio::spawn(async move {
                     let mut count = 0;
@@ -63,11 +68,13 @@ impl Relay {
                 });
             }
         });
-        Self { port, said }
+        Self { port, said, begun }
     }
 
-    /// How many bytes it got rid of in each conversation.
-    pub(super) fn said(&self) -> Vec<usize> {
+    /// How many bytes it got rid of in each conversation, once all of them are over.
+    pub(super) async fn said(&self) -> Vec<usize> {
+        let count = || self.said.lock().unwrap().len();
+        eventually("every conversation is over", || count() > 0 && count() == self.begun.load(Ordering::SeqCst)).await;
         self.said.lock().unwrap().clone()
     }
 }

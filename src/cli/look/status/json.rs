@@ -7,8 +7,8 @@ use crate::cli::alerts::receivers::as_json;
 use crate::cli::output::merged;
 use crate::clock::written;
 use crate::config::Instance;
+use crate::history::outgoing::Waiting;
 use crate::model::Severity;
-use crate::store::overview::{Waiting, in_all};
 
 pub(super) fn of(report: &StatusReport<'_>) -> Value {
     let StatusReport { now, approval: _, is_running, database, lines, receivers, silences, outbox, history } = report;
@@ -20,7 +20,7 @@ pub(super) fn of(report: &StatusReport<'_>) -> Value {
         .collect();
     let receivers = receivers.iter().map(|(receiver, state, health)| as_json(receiver, state, health, *now));
     let by_receiver: Map<String, Value> = outbox.iter().map(|(name, one)| (name.clone(), of_waiting(one))).collect();
-    let outbox = merged(of_waiting(&in_all(outbox.values())), json!({ "receivers": by_receiver }));
+    let outbox = merged(of_waiting(&Waiting::sum(outbox.values())), json!({ "receivers": by_receiver }));
     json!({
         "at": written(*now),
         "daemon": { "running": is_running },

@@ -12,11 +12,10 @@ use crate::cli::alerts::receivers::state_words;
 use crate::cli::output::{
     BOLD, Columns, DIM, PLAIN, day, severity_style, terminal_width, time, verdict_style, verdict_words,
 };
+use crate::history::outgoing::{ReceiverHealth, Waiting};
 use crate::message::listed;
 use crate::model::{Severity, Verdict, counted, display_safe, display_safe_sentence};
 use crate::status::SectionStates;
-use crate::store::overview::{Waiting, in_all};
-use crate::store::receivers::ReceiverHealth;
 use crate::store::space::Space;
 use crate::trust::Untrusted;
 
@@ -257,7 +256,7 @@ fn storage(report: &StatusReport<'_>, out: &mut dyn Write) -> Result<(), CliErro
         Some(Space::Ample) | None => PLAIN,
     };
     let free = free.map(|free| format!(", {style}{} MiB free{style:#}", free >> 20)).unwrap_or_default();
-    writeln!(out, "Outbox    {}", in_words(&in_all(report.outbox.values())))?;
+    writeln!(out, "Outbox    {}", in_words(&Waiting::sum(report.outbox.values())))?;
     let is_configured = |name: &String| report.receivers.iter().any(|(receiver, ..)| receiver.name == *name);
     for (name, waiting) in report.outbox.iter().filter(|(name, _)| !is_configured(name)) {
         writeln!(

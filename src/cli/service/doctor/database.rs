@@ -53,8 +53,8 @@ pub(super) fn check(context: &Context, opened: Opened, statuses: &[InstanceResul
         }
     });
     findings.push(match store.read(|tx| tx.whole_history()) {
-        Ok(walk) => {
-            let size = walk.mark.as_ref().map_or(0, |mark| usize::try_from(mark.size).unwrap_or(usize::MAX));
+        Ok(replay) => {
+            let size = usize::try_from(replay.size()).unwrap_or(usize::MAX);
             Check::History.ok("history", format!("{} in one unbroken chain", counted(size, "event")))
         }
         Err(error) => {

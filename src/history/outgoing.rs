@@ -9,32 +9,30 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::serde::{ts_nanoseconds, ts_nanoseconds_option};
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
-use super::events::since;
-use super::events::{self, Record};
-use super::overview::Waiting;
+use super::data::{DeliveryTry, FailedDelivery, QueuedAlert};
+use super::{Event, Record, event_place};
 use crate::backoff::MAX_RETRY_AFTER;
 use crate::backoff::breaker::{Breaker, MOST_FAILURES};
-use crate::clock::written;
-use crate::model::{Digest, InstanceId};
+use crate::clock::Timestamp;
+use crate::model::{Digest, InstanceId, MessageId, word};
 
 /// Longer than any pause between two tries: the longest is a day, and a fifth of it for scatter.
-pub(super) const LONGEST_WAIT: TimeDelta = TimeDelta::hours(30);
+pub const LONGEST_WAIT: TimeDelta = TimeDelta::hours(30);
 
 /// Tries after which a message that is refused lets later ones about the same instance go first, if the receiver evidently
 /// answers: some five minutes. While a receiver is away nothing steps aside, so that what waits can be folded.
-pub(super) const STEPS_ASIDE: u32 = 3;
+pub const STEPS_ASIDE: u32 = 3;
 
 /// How long after the last sign of life on the way to a receiver another process may claim to be sending. A try takes less
 /// than a minute.
-pub(super) const CLAIM_BELIEVED: TimeDelta = TimeDelta::minutes(5);
+pub const CLAIM_BELIEVED: TimeDelta = TimeDelta::minutes(5);
 
 /// Messages and receivers as the events left them.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Outgoing {
+pub struct Outgoing {
     /// Messages by id, until they are pruned.
-    pub(super) messages: BTreeMap<String, ToldMessage>,
+    pub messages: BTreeMap<String, ToldMessage>,
     /// The ids of those that wait, by receiver and event.
     waiting: BTreeMap<String, BTreeMap<u64, String>>,
     receivers: BTreeMap<String, ToldReceiver>,
@@ -42,85 +40,80 @@ pub(super) struct Outgoing {
 
 /// A message that was queued. There are many: a checkpoint holds times as numbers, and nothing that is not so.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct ToldMessage {
+pub struct ToldMessage {
     /// The event that queued it.
-    pub(super) seq: u64,
+    pub seq: u64,
     /// To whom.
-    pub(super) receiver: String,
+    pub receiver: String,
     /// About which instance.
-    pub(super) instance: Option<InstanceId>,
+    pub instance: Option<InstanceId>,
     /// The digest of what it says.
-    pub(super) content: String,
+    pub content: String,
     /// It says that something cannot be trusted: its first try waits for nothing.
     #[serde(default, skip_serializing_if = "is_default")]
     is_urgent: bool,
     /// The state of its row in the outbox.
-    pub(super) state: MessageState,
+    pub state: MessageState,
     /// When it was queued.
     #[serde(with = "ts_nanoseconds")]
-    pub(super) queued_at: DateTime<Utc>,
+    pub queued_at: DateTime<Utc>,
     /// When it is tried next.
     #[serde(with = "ts_nanoseconds")]
-    pub(super) due: DateTime<Utc>,
+    pub due: DateTime<Utc>,
     /// Tries that failed.
     #[serde(default, skip_serializing_if = "is_default")]
-    pub(super) attempts: u32,
+    pub attempts: u32,
     /// The first try.
     #[serde(default, skip_serializing_if = "is_default", with = "ts_nanoseconds_option")]
-    pub(super) first_at: Option<DateTime<Utc>>,
+    pub first_at: Option<DateTime<Utc>>,
     /// The receiver took something else after it had refused this one.
     #[serde(default, skip_serializing_if = "is_default")]
-    pub(super) is_passed: bool,
+    pub is_passed: bool,
     /// Why the last try failed.
     #[serde(default, skip_serializing_if = "is_default")]
-    pub(super) reason: String,
+    pub reason: String,
     /// Its row is not the one that was queued, and people were told.
     #[serde(default, skip_serializing_if = "is_default")]
-    pub(super) is_refused: bool,
+    pub is_refused: bool,
     /// The event that gave it up last.
     #[serde(default, skip_serializing_if = "is_default")]
     given_up: Option<u64>,
     /// When it was delivered, given up or folded.
     #[serde(default, skip_serializing_if = "is_default", with = "ts_nanoseconds_option")]
-    pub(super) done_at: Option<DateTime<Utc>>,
+    pub done_at: Option<DateTime<Utc>>,
 }
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 
-/// How far a message is, as its row in the outbox has it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) enum MessageState {
-    Waiting,
-    Delivered,
-    Dead,
-    Folded,
-}
-
-impl MessageState {
-    pub(super) fn as_str(self) -> &'static str {
-        match self {
-            Self::Waiting => "waiting",
-            Self::Delivered => "delivered",
-            Self::Dead => "dead",
-            Self::Folded => "folded",
-        }
+word!(
+    /// How far a message is, as its row in the outbox has it.
+    MessageState {
+        /// It waits for a try.
+        Waiting = "waiting",
+        /// The receiver took it.
+        Delivered = "delivered",
+        /// It was given up.
+        Dead = "dead",
+        /// It is a part of another message.
+        Folded = "folded",
     }
-}
+);
 
 impl ToldMessage {
     /// Where in the history it was queued.
-    pub(super) fn since(&self) -> String {
-        since(self.seq, &written(self.queued_at))
+    pub fn since(&self) -> String {
+        event_place(self.seq, self.queued_at.into())
     }
 
-    pub(super) fn is_waiting(&self) -> bool {
+    /// Whether it waits for a try.
+    pub fn is_waiting(&self) -> bool {
         self.state == MessageState::Waiting
     }
 
     /// Whether nothing of it can have arrived: it was never tried.
-    pub(super) fn is_untried(&self) -> bool {
+    pub fn is_untried(&self) -> bool {
         self.is_waiting() && !self.is_refused && self.first_at.is_none() && self.attempts == 0
     }
 
@@ -181,74 +174,96 @@ pub struct Failing {
     pub reason: String,
 }
 
+/// What a receiver still has to get.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Waiting {
+    /// Messages that wait.
+    pub count: u64,
+    /// When the oldest of them was made.
+    pub oldest: Option<DateTime<Utc>>,
+    /// Messages that were given up.
+    pub given_up: u64,
+}
+
+impl Waiting {
+    /// What all receivers together still have to get.
+    pub fn sum<'a>(of: impl IntoIterator<Item = &'a Self>) -> Self {
+        of.into_iter().fold(Self::default(), |all, one| Self {
+            count: all.count + one.count,
+            oldest: all.oldest.into_iter().chain(one.oldest).min(),
+            given_up: all.given_up + one.given_up,
+        })
+    }
+}
+
 impl Outgoing {
-    /// Takes the next event into account.
-    pub(super) fn take(&mut self, event: &Record) {
-        let Ok(at) = event.at.parse::<DateTime<Utc>>() else { return };
-        let text = |name: &str| event.data.get(name).and_then(Value::as_str).unwrap_or_default();
-        let id = text("message");
-        match event.kind.as_str() {
-            events::QUEUED => self.queued(event, at),
-            "delivery.failed" => self.failed(event, at),
-            "delivery.done" => {
-                self.took(text("receiver"), self.is_back(id, text("receiver")), at);
-                self.answered(event, at);
-                self.count_try(id);
-                self.ended(id, MessageState::Delivered, at);
-                if let Some(receiver) = self.receivers.get_mut(text("receiver")) {
+    /// Applies the next event.
+    pub(super) fn apply(&mut self, record: &Record) {
+        let at = record.at.0;
+        match &record.event {
+            Event::AlertQueued(queued) => self.queue(record, queued),
+            Event::DeliveryFailed(failed) => self.fail(failed, at),
+            Event::DeliveryDone(done) => {
+                let DeliveryTry { message, receiver, .. } = &done.this;
+                self.took(receiver, self.is_back(message.as_str(), receiver), at);
+                self.answered(&done.this, at);
+                self.count_try(message);
+                self.end(message, MessageState::Delivered, at);
+                if let Some(receiver) = self.receivers.get_mut(receiver) {
                     receiver.given_up.clear();
                 }
             }
-            "delivery.given_up" => {
-                match event.data.get("failed").and_then(Value::as_bool) {
-                    Some(true) => self.fell_short(event, at),
-                    _ => self.answered(event, at),
+            Event::DeliveryGivenUp(given_up) => {
+                match given_up.failed {
+                    Some(true) => self.fell_short(&given_up.this, at),
+                    _ => self.answered(&given_up.this, at),
                 }
+                let id = &given_up.this.message;
                 self.count_try(id);
-                self.gave_up(event, at);
+                if let Some(message) = self.messages.get_mut(id.as_str()) {
+                    message.given_up = Some(record.seq);
+                    message.reason.clone_from(&given_up.reason);
+                    message.first_at = message.first_at.or(Some(at));
+                }
+                self.give_up(id, &given_up.reason, at);
             }
-            "delivery.dropped" => self.gave_up(event, at),
-            "delivery.folded" => self.ended(id, MessageState::Folded, at),
-            "delivery.refused" => {
-                if let Some(message) = self.messages.get_mut(id) {
+            Event::DeliveryDropped(dropped) => self.give_up(&dropped.message, &dropped.reason, at),
+            Event::DeliveryFolded(folded) => self.end(&folded.message, MessageState::Folded, at),
+            Event::DeliveryRefused(refused) => {
+                if let Some(message) = self.messages.get_mut(refused.message.as_str()) {
                     message.is_refused = true;
                 }
             }
-            "delivery.retried" => self.retried(id, at),
-            events::DISABLED => {
-                let receiver = self.receiver(text("receiver"), text("target"), at);
-                receiver.health =
-                    ReceiverHealth { disabled: Some((at, text("reason").to_owned())), ..ReceiverHealth::default() };
+            Event::DeliveryRetried(retried) => self.retry(&retried.message, at),
+            Event::ReceiverDisabled(disabled) => {
+                let receiver = self.receiver(&disabled.receiver, disabled.target.as_ref(), at);
+                let disabled = Some((at, disabled.reason.clone()));
+                receiver.health = ReceiverHealth { disabled, ..ReceiverHealth::default() };
             }
-            events::ENABLED => {
-                if let Some(receiver) = self.receivers.get_mut(text("receiver")) {
+            Event::ReceiverEnabled(enabled) => {
+                if let Some(receiver) = self.receivers.get_mut(&enabled.receiver) {
                     receiver.health = ReceiverHealth::default();
                 }
-                self.each_waiting_for(text("receiver"), |message| message.due = message.due.min(at));
+                self.each_waiting_for(&enabled.receiver, |message| message.due = message.due.min(at));
             }
-            "outbox.pruned" => {
-                let pruned = event.data.get("messages").and_then(Value::as_array).into_iter().flatten();
-                for id in pruned.filter_map(Value::as_str) {
-                    self.forget(id);
-                }
-            }
+            Event::OutboxPruned(pruned) => pruned.messages.iter().for_each(|id| self.forget(id.as_str())),
             _ => {}
         }
     }
 
     /// The health of `receiver` while it is configured as `target`; what happened under another configuration is over.
-    pub(super) fn health(&self, receiver: &str, target: &Digest) -> ReceiverHealth {
+    pub fn health(&self, receiver: &str, target: &Digest) -> ReceiverHealth {
         let known = self.receivers.get(receiver).filter(|known| known.target == target.as_str());
         known.map(|known| known.health.clone()).unwrap_or_default()
     }
 
-    /// Whether anything is known of `receiver` that [`events::ENABLED`] would end.
-    pub(super) fn is_unwell(&self, receiver: &str) -> bool {
+    /// Whether anything is known of `receiver` that [`Event::ReceiverEnabled`] would end.
+    pub fn is_unwell(&self, receiver: &str) -> bool {
         self.receivers.get(receiver).is_some_and(|known| known.health != ReceiverHealth::default())
     }
 
     /// The messages that wait for `receiver`, oldest first.
-    pub(super) fn waiting_for(&self, receiver: &str) -> impl Iterator<Item = (&str, &ToldMessage)> {
+    pub fn waiting_for(&self, receiver: &str) -> impl Iterator<Item = (&str, &ToldMessage)> {
         let ids = self.waiting.get(receiver).into_iter().flat_map(BTreeMap::values);
         ids.filter_map(|id| Some((id.as_str(), self.messages.get(id)?)))
     }
@@ -262,12 +277,12 @@ impl Outgoing {
     }
 
     /// How many messages wait in all.
-    pub(super) fn count_waiting(&self) -> usize {
+    pub fn count_waiting(&self) -> usize {
         self.waiting.values().map(BTreeMap::len).sum()
     }
 
     /// The receivers for which something waits.
-    pub(super) fn receivers_waited_for(&self) -> impl Iterator<Item = &str> {
+    pub fn receivers_waited_for(&self) -> impl Iterator<Item = &str> {
         self.waiting.iter().filter(|(_, ids)| !ids.is_empty()).map(|(name, _)| name.as_str())
     }
 
@@ -277,7 +292,7 @@ impl Outgoing {
     /// aside. Those about other instances do not wait for them; what was due first goes first, so that one which is held
     /// again and again comes after all others. The first try of what says that something cannot be trusted waits neither for
     /// others nor for a pause of the receiver.
-    pub(super) fn due(&self, receiver: &str, target: &Digest, now: DateTime<Utc>) -> Vec<&str> {
+    pub fn due(&self, receiver: &str, target: &Digest, now: DateTime<Utc>) -> Vec<&str> {
         let health = self.health(receiver, target);
         if health.disabled.is_some() {
             return Vec::new();
@@ -299,7 +314,7 @@ impl Outgoing {
     }
 
     /// Whether another process may be sending `message` now, which its row says is claimed until `claimed_to`.
-    pub(super) fn may_be_claimed(
+    pub fn may_be_claimed(
         &self,
         message: &ToldMessage,
         claimed_to: DateTime<Utc>,
@@ -312,7 +327,7 @@ impl Outgoing {
     }
 
     /// Whether `receiver` takes nothing: it refused, or failed to take, everything that was tried since the last delivery.
-    pub(super) fn failing(&self, receiver: &str) -> Option<Failing> {
+    pub fn failing(&self, receiver: &str) -> Option<Failing> {
         let known = self.receivers.get(receiver)?;
         let waiting = self.waiting_for(receiver).filter(|(_, message)| !message.is_passed);
         let waiting = waiting.filter_map(|(_, message)| message.first_at);
@@ -322,7 +337,7 @@ impl Outgoing {
     }
 
     /// What every receiver still has to get.
-    pub(super) fn overview(&self) -> BTreeMap<String, Waiting> {
+    pub fn overview(&self) -> BTreeMap<String, Waiting> {
         let mut found: BTreeMap<String, Waiting> = BTreeMap::new();
         for message in self.messages.values() {
             let waiting = found.entry(message.receiver.clone()).or_default();
@@ -339,7 +354,7 @@ impl Outgoing {
     }
 
     /// The messages for `receiver` that were given up after event `seq` and still are, oldest first.
-    pub(super) fn given_up_since(&self, receiver: &str, seq: u64) -> Vec<&str> {
+    pub fn given_up_since(&self, receiver: &str, seq: u64) -> Vec<&str> {
         let mut found: Vec<(u64, &str)> = Vec::new();
         for (id, message) in self.messages.iter().filter(|(_, message)| message.receiver == receiver) {
             let given_up = message.given_up.filter(|given_up| *given_up > seq && message.state == MessageState::Dead);
@@ -349,18 +364,17 @@ impl Outgoing {
         found.into_iter().map(|(_, id)| id).collect()
     }
 
-    fn queued(&mut self, event: &Record, at: DateTime<Utc>) {
-        let text = |name: &str| event.data.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
-        let (id, receiver) = (text("message"), text("receiver"));
+    fn queue(&mut self, record: &Record, queued: &QueuedAlert) {
+        let QueuedAlert { message: id, receiver, content, urgent } = queued;
         let message = ToldMessage {
-            seq: event.seq,
+            seq: record.seq,
             receiver: receiver.clone(),
-            instance: event.instance.clone(),
-            content: text("content"),
-            is_urgent: event.data.get("urgent").and_then(Value::as_bool).unwrap_or_default(),
+            instance: record.instance.clone(),
+            content: content.as_ref().map(ToString::to_string).unwrap_or_default(),
+            is_urgent: *urgent,
             state: MessageState::Waiting,
-            queued_at: at,
-            due: at,
+            queued_at: record.at.0,
+            due: record.at.0,
             attempts: 0,
             first_at: None,
             is_passed: false,
@@ -369,37 +383,34 @@ impl Outgoing {
             given_up: None,
             done_at: None,
         };
-        self.forget(&id);
-        self.waiting.entry(receiver).or_default().insert(event.seq, id.clone());
-        self.messages.insert(id, message);
+        self.forget(id.as_str());
+        self.waiting.entry(receiver.clone()).or_default().insert(record.seq, id.as_str().to_owned());
+        self.messages.insert(id.as_str().to_owned(), message);
     }
 
     /// A try failed, and there will be another.
-    fn failed(&mut self, event: &Record, at: DateTime<Utc>) {
-        let flag = |name: &str| event.data.get(name).and_then(Value::as_bool).unwrap_or_default();
-        let text = |name: &str| event.data.get(name).and_then(Value::as_str).unwrap_or_default();
-        let (id, receiver) = (text("message"), text("receiver"));
+    fn fail(&mut self, delivery: &FailedDelivery, at: DateTime<Utc>) {
+        let FailedDelivery { this, next, reason, failed, took, held, partly } = delivery;
+        let (id, receiver) = (this.message.as_str(), &this.receiver);
         let is_back = self.is_back(id, receiver);
-        if flag("failed") {
-            self.fell_short(event, at);
-        } else if flag("took") {
-            self.answered(event, at);
-        } else {
-            self.receiver(receiver, text("target"), at);
+        match (failed, took) {
+            (true, _) => self.fell_short(this, at),
+            (false, true) => self.answered(this, at),
+            (false, false) => drop(self.receiver(receiver, this.target.as_ref(), at)),
         }
         if let Some(known) = self.receivers.get_mut(receiver) {
-            known.reason = text("reason").to_owned();
+            known.reason.clone_from(reason);
         }
         let attempts_before = self.messages.get(id).map_or(0, |message| message.attempts);
         if let Some(message) = self.messages.get_mut(id).filter(|message| message.is_waiting()) {
-            message.due = text("next").parse().unwrap_or(at).min(at + LONGEST_WAIT);
-            message.attempts += u32::from(!flag("held"));
+            message.due = next.0.min(at + LONGEST_WAIT);
+            message.attempts += u32::from(!held);
             message.first_at = message.first_at.or(Some(at));
             // What some of those it is for took is refused for what it says, until it was tried often enough.
-            message.is_passed = flag("partly") || message.is_passed && attempts_before >= STEPS_ASIDE;
-            message.reason = text("reason").to_owned();
+            message.is_passed = *partly || message.is_passed && attempts_before >= STEPS_ASIDE;
+            message.reason.clone_from(reason);
         }
-        if flag("took") {
+        if *took {
             self.took(receiver, is_back, at);
         }
     }
@@ -418,52 +429,45 @@ impl Outgoing {
     }
 
     /// Whether it ends an outage that `receiver` takes the message `id`.
-    pub(super) fn is_back(&self, id: &str, receiver: &str) -> bool {
+    pub fn is_back(&self, id: &str, receiver: &str) -> bool {
         let known = self.receivers.get(receiver);
         self.messages.get(id).is_some_and(|message| message.attempts > 0)
             || known.is_some_and(|known| known.health.breaker.failures >= MOST_FAILURES)
     }
 
-    fn gave_up(&mut self, event: &Record, at: DateTime<Utc>) {
-        let text = |name: &str| event.data.get(name).and_then(Value::as_str).unwrap_or_default();
-        let id = text("message");
-        let Some(message) = self.messages.get_mut(id) else { return };
-        if event.kind == "delivery.given_up" {
-            message.given_up = Some(event.seq);
-            message.reason = text("reason").to_owned();
-            message.first_at = message.first_at.or(Some(at));
+    fn give_up(&mut self, id: &MessageId, reason: &str, at: DateTime<Utc>) {
+        let Some(message) = self.messages.get(id.as_str()) else { return };
+        let first_at = message.first_at;
+        if let (Some(receiver), Some(first_at)) = (self.receivers.get_mut(&message.receiver), first_at) {
+            receiver.given_up.insert(id.as_str().to_owned(), first_at);
+            reason.clone_into(&mut receiver.reason);
         }
-        let (name, first_at) = (message.receiver.clone(), message.first_at);
-        if let (Some(receiver), Some(first_at)) = (self.receivers.get_mut(&name), first_at) {
-            receiver.given_up.insert(id.to_owned(), first_at);
-            receiver.reason = text("reason").to_owned();
-        }
-        self.ended(id, MessageState::Dead, at);
+        self.end(id, MessageState::Dead, at);
     }
 
-    fn count_try(&mut self, id: &str) {
-        if let Some(message) = self.messages.get_mut(id) {
+    fn count_try(&mut self, id: &MessageId) {
+        if let Some(message) = self.messages.get_mut(id.as_str()) {
             message.attempts += 1;
         }
     }
 
-    fn ended(&mut self, id: &str, state: MessageState, at: DateTime<Utc>) {
-        let Some(message) = self.messages.get_mut(id) else { return };
+    fn end(&mut self, id: &MessageId, state: MessageState, at: DateTime<Utc>) {
+        let Some(message) = self.messages.get_mut(id.as_str()) else { return };
         (message.state, message.done_at) = (state, Some(at));
         if let Some(waiting) = self.waiting.get_mut(&message.receiver) {
             waiting.remove(&message.seq);
         }
     }
 
-    fn retried(&mut self, id: &str, at: DateTime<Utc>) {
-        let Some(message) = self.messages.get_mut(id) else { return };
+    fn retry(&mut self, id: &MessageId, at: DateTime<Utc>) {
+        let Some(message) = self.messages.get_mut(id.as_str()) else { return };
         (message.state, message.due, message.done_at) = (MessageState::Waiting, at, None);
         (message.attempts, message.first_at, message.is_passed) = (0, None, false);
         message.is_refused = false;
         message.reason.clear();
-        self.waiting.entry(message.receiver.clone()).or_default().insert(message.seq, id.to_owned());
+        self.waiting.entry(message.receiver.clone()).or_default().insert(message.seq, id.as_str().to_owned());
         if let Some(receiver) = self.receivers.get_mut(&message.receiver) {
-            receiver.given_up.remove(id);
+            receiver.given_up.remove(id.as_str());
         }
     }
 
@@ -478,34 +482,28 @@ impl Outgoing {
     }
 
     /// The receiver, as it is configured now.
-    fn receiver(&mut self, name: &str, target: &str, at: DateTime<Utc>) -> &mut ToldReceiver {
+    fn receiver(&mut self, name: &str, target: Option<&Digest>, at: DateTime<Utc>) -> &mut ToldReceiver {
         let receiver = self.receivers.entry(name.to_owned()).or_default();
         receiver.last_at = at;
         // Earlier versions did not write the target.
-        if !target.is_empty() && receiver.target != target {
-            (receiver.target, receiver.health) = (target.to_owned(), ReceiverHealth::default());
+        if let Some(target) = target.filter(|target| receiver.target != target.as_str()) {
+            (receiver.target, receiver.health) = (target.to_string(), ReceiverHealth::default());
         }
         receiver
     }
 
     /// The receiver answered, with whatever.
-    fn answered(&mut self, event: &Record, at: DateTime<Utc>) {
-        let receiver = self.receiver_of(event, at);
+    fn answered(&mut self, delivery: &DeliveryTry, at: DateTime<Utc>) {
+        let receiver = self.receiver(&delivery.receiver, delivery.target.as_ref(), at);
         receiver.health.breaker = receiver.health.breaker.answered();
     }
 
     /// The receiver could not take anything.
-    fn fell_short(&mut self, event: &Record, at: DateTime<Utc>) {
-        let until = event.data.get("until").and_then(Value::as_str).and_then(|until| until.parse().ok());
-        let receiver = self.receiver_of(event, at);
+    fn fell_short(&mut self, delivery: &DeliveryTry, at: DateTime<Utc>) {
+        let receiver = self.receiver(&delivery.receiver, delivery.target.as_ref(), at);
         receiver.health.breaker = receiver.health.breaker.failed(at);
-        if let Some(until) = until {
+        if let Some(Timestamp(until)) = delivery.until {
             receiver.health.paused_until = Some(DateTime::min(until, at + MAX_RETRY_AFTER));
         }
-    }
-
-    fn receiver_of(&mut self, event: &Record, at: DateTime<Utc>) -> &mut ToldReceiver {
-        let text = |name: &str| event.data.get(name).and_then(Value::as_str).unwrap_or_default();
-        self.receiver(text("receiver"), text("target"), at)
     }
 }

@@ -2,12 +2,12 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::{Stored, Transaction, events};
+use super::{Stored, Transaction};
 use crate::history::Event;
 use crate::history::data::ClockJump;
 
 /// How long nothing happens only where nothing runs, or where the clock went forward.
-const LONG_AGO: TimeDelta = TimeDelta::days(7);
+const CLOCK_JUMP: TimeDelta = TimeDelta::days(7);
 
 /// How long a clock that went forward has to go on before it is believed.
 const PROBATION: TimeDelta = TimeDelta::days(1);
@@ -28,22 +28,18 @@ pub enum Jump {
 pub fn jump(before: DateTime<Utc>, now: DateTime<Utc>) -> Option<Jump> {
     match now {
         now if now + SET_BACK < before => Some(Jump::Back),
-        now if before + LONG_AGO < now => Some(Jump::Forward),
+        now if before + CLOCK_JUMP < now => Some(Jump::Forward),
         _ => None,
     }
 }
 
-/// Notes in the history that the clock jumped.
-///
-/// # Errors
-/// The database cannot be written.
-pub fn note_jump(tx: &Transaction<'_>, jump: Jump, before: DateTime<Utc>, now: DateTime<Utc>) -> Stored<()> {
+/// The event that says that the clock jumped.
+pub fn jump_event(jump: Jump, before: DateTime<Utc>, now: DateTime<Utc>) -> Event {
     let times = ClockJump { was: before.into(), is: now.into() };
-    let event = match jump {
+    match jump {
         Jump::Back => Event::ClockSetBack(times),
         Jump::Forward => Event::ClockSetForward(times),
-    };
-    events::append(tx, now, None, &event).map(drop)
+    }
 }
 
 /// Whether something was recorded a day ago, give or take a few: then this clock has been going on since, and the one before
@@ -51,14 +47,15 @@ pub fn note_jump(tx: &Transaction<'_>, jump: Jump, before: DateTime<Utc>, now: D
 ///
 /// # Errors
 /// As [`super::Transaction::history`].
-pub fn is_believable(tx: &Transaction<'_>, now: DateTime<Utc>) -> Stored<bool> {
+pub fn is_clock_plausible(tx: &Transaction<'_>, now: DateTime<Utc>) -> Stored<bool> {
     // A time that is still to come was recorded by a clock that was ahead.
-    let last = tx.history()?.recorded_until(now - PROBATION);
-    Ok(last.is_some_and(|last| last >= now - LONG_AGO))
+    let last = tx.history()?.state.recorded_until(now - PROBATION);
+    Ok(last.is_some_and(|last| last >= now - CLOCK_JUMP))
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::events;
     use super::*;
     use crate::store::Store;
 
@@ -70,7 +67,7 @@ mod tests {
             let at = start + TimeDelta::hours(hours);
             store.write(|tx| events::append(tx, at, None, &Event::other("test.done"))).unwrap();
         };
-        let is_believed = |hours| store.read(|tx| is_believable(tx, start + TimeDelta::hours(hours))).unwrap();
+        let is_believed = |hours| store.read(|tx| is_clock_plausible(tx, start + TimeDelta::hours(hours))).unwrap();
         assert!(!is_believed(0), "nothing was recorded yet");
         record(0);
         assert!(!is_believed(23) && is_believed(24) && is_believed(24 * 7));

@@ -1,149 +1,126 @@
-//! One transaction: snapshot, drifts, history, messages. Written whole or not at all.
+//! What a cycle records and whom it notifies: a function of what was read and of one state of the database.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use chrono::{DateTime, Utc};
-
 use super::report::{self, Report};
-use super::{Monitor, ReadResult, next_due};
+use super::{Input, ReadResult, next_due};
 use crate::alerting::{self, Notifications, Origin, announce, record_transitions, tell, worst_of};
-use crate::baseline::{BaselineSummary, Comparison, Evaluation, evaluate};
+use crate::baseline::{BaselineSummary, Comparison, Evaluation};
 use crate::classify::elsewhere;
-use crate::config::NotRead;
+use crate::config::{Instance, NotRead};
 use crate::history::Event;
 use crate::history::data::{
     CredentialEnd, FirstReading, RefusedCredential, SectionBegin, SectionEnd, TrustedBaseline, UntrustedBaseline,
 };
 use crate::incident::{
     self, Drift, DriftStep, Ending, NotificationLog, SectionIncident, SectionKind, SectionStep, Silence, Status,
-    Transition, advance, advance_sections, decide, section_kinds,
+    Transition, advance, advance_sections, section_kinds,
 };
 use crate::message::{SectionEntry, SectionStatus};
 use crate::model::{Digest, Pointer, State};
 use crate::sections::Section;
 use crate::snapshot::Reading;
-use crate::store::cycles::{self, Cycle};
-use crate::store::instances::InstanceRow;
-use crate::store::{StoreError, Transaction, events, history, instances, news};
-use crate::trust::Untrusted;
+use crate::store::cycles::Cycle;
+use crate::store::{StoreError, UnitOfWork};
 use crate::trust_files::TrustFiles;
 
-/// Records a cycle and says what it found.
+/// Adds to `unit` what the cycle records, and returns what it found.
 ///
-/// The baseline is verified once more inside the transaction: one that was approved while the cycle was reading counts.
-pub(super) fn commit(
-    tx: &Transaction<'_>,
-    monitor: &Monitor,
-    read: &ReadResult,
+/// While the history does not verify, only the cycle is recorded: nothing is added to the history, and the outbox cannot be held
+/// against it. Receivers are notified without the outbox, see [`StoreError::History`].
+pub(super) fn decide(
+    unit: &mut UnitOfWork,
+    input: &Input<'_>,
+    evaluation: &Evaluation<'_>,
     trust: &TrustFiles,
-    cycle: Cycle,
-    free: Option<u64>,
 ) -> Result<Report, StoreError> {
-    let id = &monitor.instance.id;
-    let row = instances::row(tx, id)?;
-    if let Err(StoreError::History(_)) = tx.history() {
-        return commit_without_history(tx, monitor, read, trust, cycle);
+    let (id, at) = (&input.instance.id, input.cycle.at);
+    if unit.history().is_err() {
+        let report = report::build(unit, input, evaluation)?;
+        record_cycle(unit, input, &report, false)?;
+        return Ok(report);
     }
-    alerting::of_clock(tx, &monitor.config, cycle.at)?;
-    let was_untrusted = history::untrusted(tx, id)?;
-    let has_room = alerting::has_room(tx, &monitor.config, cycle.at, free)?;
-    let is_first = has_room && cycles::last_reading(tx, row)?.is_none();
-    let evaluation = match &read.damage {
-        Some(reason) => Evaluation::Untrusted(Untrusted::StoreTampered { reason: reason.clone() }),
-        None => evaluate(tx, &monitor.instance.selection, &read.snapshot, trust, &monitor.catalogue, cycle.at)?,
-    };
-    if is_first && read.snapshot.seen() > 0 {
-        let first = FirstReading { resource: read.snapshot.resource.clone(), snapshot: read.snapshot.digest() };
-        events::append(tx, cycle.at, Some(id), &Event::InstanceFirstRead(first))?;
+    alerting::of_clock(unit, input.config, at)?;
+    let has_room = alerting::has_room(unit, input.config, at, input.free)?;
+    if has_room && unit.last_reading().is_none() && input.read.snapshot.seen() > 0 {
+        let snapshot = &input.read.snapshot;
+        let first = FirstReading { resource: snapshot.resource.clone(), snapshot: snapshot.digest() };
+        unit.append(at, Some(id), &Event::InstanceFirstRead(first))?;
     }
-
-    if let Some(notice) = alerting::of_trust(tx, trust, cycle.at)? {
-        tell(tx, &monitor.config, None, &[notice], None, cycle.at)?;
+    if let Some(notice) = alerting::of_trust(unit, trust, at)? {
+        tell(unit, input.config, None, &[notice], None, at)?;
     }
-    if let Some(reason) = &read.unusable
-        && let Some(notice) = alerting::of_damage(tx, id, reason, cycle.at)?
+    if let Some(reason) = &input.read.unusable
+        && let Some(notice) = alerting::of_damage(unit, id, reason, at)?
     {
-        tell(tx, &monitor.config, Some(id), &[notice], None, cycle.at)?;
+        tell(unit, input.config, Some(id), &[notice], None, at)?;
     }
-    let mut told = Notifications::default();
-    let findings = evaluation.findings(&monitor.catalogue);
+    let findings = evaluation.findings(input.catalogue);
     let origin = Origin {
-        config: &monitor.config,
+        config: input.config,
         findings: &findings,
         instance: id,
         // Without an answer of the vendor the snapshot falls back to what the configuration calls it.
-        resource: evaluation.baseline().map_or(&read.snapshot.resource, |baseline| &baseline.approved.subject.resource),
-        at: cycle.at,
+        resource: evaluation
+            .baseline()
+            .map_or(&input.read.snapshot.resource, |baseline| &baseline.approved.subject.resource),
+        at,
         baseline: evaluation.baseline().map(|baseline| BaselineSummary::of(baseline)),
     };
-    if let Evaluation::Compared(compared) = &evaluation {
-        told.notices = alerting::of_approval_ends(tx, id, &compared.baseline.approved, cycle.at)?;
-        let asked = tx.history()?.silences_of(id, cycle.at);
+    let mut told = Notifications::default();
+    let was_untrusted = unit.history()?.state.untrusted(id).map(str::to_owned);
+    if let Evaluation::Compared(compared) = evaluation {
+        told.notices = alerting::of_approval_ends(unit, id, &compared.baseline.approved, at)?;
+        let asked = unit.history()?.state.silences.of(id, at);
         let silences: Vec<Silence> = asked.iter().map(|told| told.silence.clone()).collect();
-        told.transitions = record_drifts(tx, row, monitor, compared, &silences, cycle.at)?;
-        told.notices.extend(alerting::of_silence_ends(tx, row, &origin, &asked)?);
-        told.sections = record_sections(tx, row, monitor, read, compared, cycle.at)?;
+        told.transitions = decide_drifts(unit, input, compared, &silences)?;
+        told.notices.extend(alerting::of_silence_ends(unit, &origin, &asked)?);
+        told.sections = decide_sections(unit, input, compared)?;
     }
-    match &evaluation {
+    match evaluation {
         Evaluation::Untrusted(untrusted) if was_untrusted.as_deref() != Some(untrusted.code()) => {
             let reason = untrusted.to_string();
             let event = UntrustedBaseline { code: untrusted.code().to_owned(), reason: reason.clone() };
-            events::append(tx, cycle.at, Some(id), &Event::BaselineUntrusted(event))?;
+            unit.append(at, Some(id), &Event::BaselineUntrusted(event))?;
             told.untrusted = Some(reason);
         }
         Evaluation::Compared(_) if was_untrusted.is_some() => {
             let trusted = TrustedBaseline { was: was_untrusted };
-            events::append(tx, cycle.at, Some(id), &Event::BaselineTrusted(trusted))?;
+            unit.append(at, Some(id), &Event::BaselineTrusted(trusted))?;
             told.trusted_again = true;
         }
         Evaluation::Untrusted(untrusted) => {
-            told.notices.extend(alerting::reminder(tx, row, id, Some(&untrusted.to_string()), cycle.at)?);
+            told.notices.extend(alerting::reminder(unit, id, Some(&untrusted.to_string()), at)?);
         }
-        _ => told.notices.extend(alerting::reminder(tx, row, id, None, cycle.at)?),
+        _ => told.notices.extend(alerting::reminder(unit, id, None, at)?),
     }
-
-    let report = report::build(tx, monitor, read, &evaluation, &cycle)?;
-    let snapshot = (has_room && read.snapshot.seen() > 0).then_some(&read.snapshot);
-    cycles::keep(tx, row, snapshot, &Cycle { verdict: report.verdict.as_str().to_owned(), ..cycle.clone() })?;
-    if let Some(next) = next_due(&monitor.instance, cycle.at) {
-        instances::set_next_due(tx, row, next)?;
-    }
-    announce(tx, row, &origin, told)?;
+    let report = report::build(unit, input, evaluation)?;
+    record_cycle(unit, input, &report, has_room)?;
+    announce(unit, &origin, told)?;
     Ok(report)
 }
 
-/// Records that the instance was read, and nothing else: the history does not verify, so nothing is added to it, and the outbox
-/// cannot be held against it. Receivers are told without the outbox, see [`crate::store::StoreError::History`].
-fn commit_without_history(
-    tx: &Transaction<'_>,
-    monitor: &Monitor,
-    read: &ReadResult,
-    trust: &TrustFiles,
-    cycle: Cycle,
-) -> Result<Report, StoreError> {
-    let row = instances::row(tx, &monitor.instance.id)?;
-    let (selection, catalogue) = (&monitor.instance.selection, &monitor.catalogue);
-    let evaluation = evaluate(tx, selection, &read.snapshot, trust, catalogue, cycle.at)?;
-    let report = report::build(tx, monitor, read, &evaluation, &cycle)?;
-    cycles::keep(tx, row, None, &Cycle { verdict: report.verdict.as_str().to_owned(), ..cycle.clone() })?;
-    if let Some(next) = next_due(&monitor.instance, cycle.at) {
-        instances::set_next_due(tx, row, next)?;
+fn record_cycle(unit: &mut UnitOfWork, input: &Input<'_>, report: &Report, has_room: bool) -> Result<(), StoreError> {
+    let snapshot = (has_room && input.read.snapshot.seen() > 0).then_some(&input.read.snapshot);
+    let cycle = Cycle { verdict: report.verdict.as_str().to_owned(), ..input.cycle.clone() };
+    unit.put_cycle(snapshot, cycle)?;
+    if let Some(next) = next_due(input.instance, input.cycle.at) {
+        unit.set_next_due(next);
     }
-    Ok(report)
+    Ok(())
 }
 
-fn record_drifts(
-    tx: &Transaction<'_>,
-    row: InstanceRow,
-    monitor: &Monitor,
+fn decide_drifts(
+    unit: &mut UnitOfWork,
+    input: &Input<'_>,
     compared: &Comparison<'_>,
     silences: &[Silence],
-    at: DateTime<Utc>,
 ) -> Result<Vec<Transition>, StoreError> {
-    let id = &monitor.instance.id;
+    let (id, at) = (&input.instance.id, input.cycle.at);
     let (known, findings) = (&compared.known, &compared.findings);
     let mut steps = advance(id, known, findings, &compared.sections, &Ending::Reverted, at);
-    let notification_logs = if known.is_empty() { BTreeMap::new() } else { history::notification_logs(tx, id)? };
+    let notification_logs =
+        if known.is_empty() { BTreeMap::new() } else { unit.history()?.state.notification_logs_of(id) };
     // Report the end of a flapping drift only after it has been closed for a while.
     let is_quiet = |drift: &Drift| notification_logs.get(drift.id.as_str()).is_some_and(NotificationLog::is_flapping);
     let moved: BTreeSet<Digest> = steps.iter().map(|step| step.fingerprint.clone()).collect();
@@ -154,37 +131,34 @@ fn record_drifts(
         over.filter(|(_, drift)| is_read(drift) && is_quiet(drift))
             .map(|(named, drift)| Transition::new(DriftStep::Unchanged, named.clone(), drift.clone(), findings)),
     );
-    let (interval, none) = (monitor.instance.schedule.cron.interval(at), NotificationLog::default());
+    let (interval, none) = (input.instance.schedule.cron.interval(at), NotificationLog::default());
     for Transition { step, drift, finding, notification: told, muting, worst, .. } in &mut steps {
         if matches!(step, DriftStep::Opened | DriftStep::Reopened) {
             // This cycle is not recorded yet, so the newest reading is the last one without the difference.
-            drift.last_good = cycles::last_reading_of(tx, row, drift.change.section())?;
+            drift.last_good = unit.last_reading_of(drift.change.section());
         }
         let log = notification_logs.get(drift.id.as_str()).unwrap_or(&none);
         if !matches!(step, DriftStep::Opened | DriftStep::Reopened) {
             *worst = worst_of(findings, log, &drift.change);
         }
-        let others = if silences.is_empty() { BTreeSet::new() } else { elsewhere(&monitor.catalogue, &drift.change) };
+        let others = if silences.is_empty() { BTreeSet::new() } else { elsewhere(input.catalogue, &drift.change) };
         let paths: Vec<&Pointer> = [&drift.change.path].into_iter().chain(&others).collect();
         *muting = incident::silence::muting(silences, id, &paths, &finding.meaning.setting, *step, at);
-        *told = decide(log, step, drift, muting.severity(finding.meaning.severity).max(*worst), interval, at);
+        *told = incident::decide(log, step, drift, muting.severity(finding.meaning.severity).max(*worst), interval, at);
         *told = incident::silence::mute(*told, *step, log, muting);
     }
-    record_transitions(tx, row, id, at, steps)
+    record_transitions(unit, id, at, steps)
 }
 
-fn record_sections(
-    tx: &Transaction<'_>,
-    row: InstanceRow,
-    monitor: &Monitor,
-    read: &ReadResult,
+fn decide_sections(
+    unit: &mut UnitOfWork,
+    input: &Input<'_>,
     compared: &Comparison<'_>,
-    at: DateTime<Utc>,
 ) -> Result<Vec<SectionEntry>, StoreError> {
-    let id = &monitor.instance.id;
-    let known = news::known(tx, row)?;
+    let (id, read, at) = (&input.instance.id, input.read, input.cycle.at);
+    let known = unit.sections()?.clone();
     // A dead credential is one notification, not one for each section that is read with it.
-    let table = monitor.instance.table();
+    let table = input.instance.table();
     let is_excused = |section: &&Section| read.refused.contains_key(&section.api);
     let excused: BTreeSet<String> =
         table.sections().iter().filter(is_excused).map(|section| section.name.clone()).collect();
@@ -217,10 +191,10 @@ fn record_sections(
             still_unseen: 0,
         };
         match step {
-            SectionStep::Remember(incident) => news::keep(tx, row, &section, &suspecting(incident, &section, read))?,
+            SectionStep::Remember(incident) => unit.put_section(&section, suspecting(incident, &section, read)),
             SectionStep::Tell(mut incident) => {
                 incident.cause.get_or_insert(state);
-                news::keep(tx, row, &section, &suspecting(incident.clone(), &section, read))?;
+                unit.put_section(&section, suspecting(incident.clone(), &section, read));
                 let since = Some(incident.since.into());
                 let begin = SectionBegin { section: section.clone(), reason: reason.clone(), since };
                 let refused = RefusedCredential { credential: section.clone(), reason: reason.clone(), since };
@@ -230,13 +204,12 @@ fn record_sections(
                     SectionKind::Unbaselined => (Event::SectionUnbaselined(begin), SectionStatus::Unbaselined),
                     SectionKind::Refused => (Event::CredentialRefused(refused), SectionStatus::Refused),
                 };
-                events::append(tx, at, Some(id), &event)?;
+                unit.append(at, Some(id), &event)?;
                 told.push(news_of(change, &incident));
             }
             SectionStep::Over(incident) => {
-                news::forget(tx, row, &section)?;
-                let is_left_out =
-                    table.section(&section).is_some_and(|row| monitor.instance.selection.has(row).is_err());
+                unit.remove_section(&section);
+                let is_left_out = table.section(&section).is_some_and(|row| input.instance.selection.has(row).is_err());
                 // The section can be read again, or the configuration or a baseline leaves it out.
                 let is_seen = !is_left_out && reading.is_some_and(|reading| reading.state().is_comparable());
                 let end = SectionEnd { section: section.clone() };
@@ -250,7 +223,7 @@ fn record_sections(
                             if is_left_out { "the configuration leaves it out" } else { "a baseline leaves it out" };
                         (Event::SectionLeftOut(end), SectionStatus::LeftOut, who.to_owned())
                     }
-                    SectionKind::Refused if is_configured(monitor, &section) => {
+                    SectionKind::Refused if is_configured(input.instance, &section) => {
                         (Event::CredentialAccepted(credential), SectionStatus::Accepted, reason.clone())
                     }
                     SectionKind::Refused => {
@@ -259,13 +232,13 @@ fn record_sections(
                     SectionKind::Unbaselined => continue,
                 };
                 if incident.is_told {
-                    events::append(tx, at, Some(id), &event)?;
+                    unit.append(at, Some(id), &event)?;
                     told.push(SectionEntry { reason, ..news_of(change, &incident) });
                 }
             }
         }
     }
-    let left = news::known(tx, row)?;
+    let left = unit.sections()?;
     let is_unseen = |incident: &&SectionIncident| incident.is_told && incident.kind.is_section_unseen();
     let is_end_of_section = |news: SectionStatus| matches!(news, SectionStatus::SeeingAgain | SectionStatus::LeftOut);
     for news in told.iter_mut().filter(|news| is_end_of_section(news.news)) {
@@ -275,10 +248,10 @@ fn record_sections(
 }
 
 /// Whether the instance still has the credential that is called so.
-fn is_configured(monitor: &Monitor, credential: &str) -> bool {
-    let sections = monitor.instance.table().sections();
+fn is_configured(instance: &Instance, credential: &str) -> bool {
+    let sections = instance.table().sections();
     let mut of_it = sections.iter().filter(|section| section.api.credential() == credential);
-    of_it.any(|section| !matches!(monitor.instance.reads(section), Err(NotRead::NoCredential(_))))
+    of_it.any(|section| !matches!(instance.reads(section), Err(NotRead::NoCredential(_))))
 }
 
 /// `incident` with what was read of the section and not believed: the next cycle may read the same.
@@ -286,3 +259,6 @@ fn suspecting(incident: SectionIncident, section: &str, read: &ReadResult) -> Se
     let suspected = read.suspected.get(section).filter(|_| incident.kind == SectionKind::Suspect).cloned();
     SectionIncident { suspected, ..incident }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,4 +1,4 @@
-//! The history that was walked already, so that a comparison walks only what is new.
+//! The history that was replayed already, so that a comparison replays only what is new.
 
 use std::sync::{Arc, PoisonError};
 
@@ -7,13 +7,13 @@ use rusqlite::{Connection, TransactionBehavior};
 
 use super::checkpoint::{self, CheckpointMark, Found};
 use super::events;
-use super::history::{self, History};
 use super::{StoreError, Stored, Transaction};
 use crate::canonical::FingerprintKey;
 use crate::clock::{Clock, SystemClock};
+use crate::history::Replay;
 use crate::telemetry::{CheckpointRefused, Observable};
 
-/// Where the next walk begins.
+/// Where the next replay begins.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 enum Beginning {
     /// At the checkpoint, if there is one that can be used.
@@ -21,54 +21,54 @@ enum Beginning {
     Checkpoint,
     /// At the first event, because somebody asked for it.
     FirstEvent,
-    /// At the first event, because the last walk found that the history is not sound.
+    /// At the first event, because the last replay found that the history is not sound.
     Unsound,
 }
 
 /// What one connection has seen of the history.
 #[derive(Default)]
-pub(super) struct Memory {
+pub(super) struct StateCache {
     /// SQLite's number for what other connections did.
     version: i64,
-    walk: Arc<History>,
+    replay: Arc<Replay>,
     /// The newest checkpoint that can be used.
     kept: Option<CheckpointMark>,
-    /// When the walk began at the first event, or the one did that the checkpoint comes from.
+    /// When the replay began at the first event, or the one did that the checkpoint comes from.
     whole_at: DateTime<Utc>,
-    /// It was this walk, and what it found is what the checkpoint says.
+    /// It was this replay, and what it found is what the checkpoint says.
     is_whole: bool,
     next: Beginning,
     /// There is a checkpoint that cannot be used: it stays for `verify`, until somebody signs on top of it.
     is_refused: bool,
-    /// The outbox was held against the walk, and nobody else wrote since.
+    /// The outbox was held against the replay, and nobody else wrote since.
     is_outbox_sound: bool,
 }
 
-impl Memory {
-    /// The walk over the history: what a checkpoint has or was walked before, and what came since.
+impl StateCache {
+    /// The replay over the history: what a checkpoint has or was replayed before, and what came since.
     ///
     /// # Security
     /// It begins anew whenever another connection or program wrote to the database since, and when the last event that was
     /// seen is not there any more: a transaction was rolled back. An event before the checkpoint that was edited decides
-    /// nothing; it is found by the next walk from the first event (T4).
-    fn walk(&mut self, tx: &rusqlite::Transaction<'_>, key: &FingerprintKey) -> Stored<Arc<History>> {
+    /// nothing; it is found by the next replay from the first event (T4).
+    fn replayed(&mut self, tx: &rusqlite::Transaction<'_>, key: &FingerprintKey) -> Stored<Arc<Replay>> {
         let version: i64 = tx.query_row("PRAGMA data_version", [], |row| row.get(0))?;
-        let is_there = match &self.walk.mark {
+        let is_there = match &self.replay.mark {
             Some(mark) => events::head_of(tx, mark.size)?.as_ref() == Some(&mark.head),
             None => true,
         };
         if self.version != version || !is_there {
             *self = Self { version, next: self.next, ..Self::default() };
         }
-        let walked = if self.walk.mark.is_some() {
-            history::walk_on(tx, Arc::make_mut(&mut self.walk), u64::MAX)
+        let replayed = if self.replay.mark.is_some() {
+            events::replay(tx, Arc::make_mut(&mut self.replay), u64::MAX)
         } else {
             self.begin(tx, key)
         };
-        match walked {
+        match replayed {
             Ok(()) => {
                 self.next = Beginning::Checkpoint;
-                Ok(Arc::clone(&self.walk))
+                Ok(Arc::clone(&self.replay))
             }
             Err(error) => {
                 // The checkpoint may be sound, and must not make what was found be forgotten.
@@ -92,16 +92,16 @@ impl Memory {
         let now = SystemClock.now();
         self.kept = kept.as_ref().map(|kept| kept.about);
         (self.is_whole, self.whole_at) = (true, now);
-        let mut walk = History::default();
+        let mut replay = Replay::default();
         match kept {
             Some(kept) if self.next == Beginning::Checkpoint && !kept.about.is_stale(now) => {
                 (self.is_whole, self.whole_at) = (false, kept.about.whole_at);
-                walk = kept.walk;
+                replay = kept.replay;
             }
             Some(kept) => {
                 let size = kept.about.size;
-                history::walk_on(tx, &mut walk, size)?;
-                if walk != kept.walk {
+                events::replay(tx, &mut replay, size)?;
+                if replay != kept.replay {
                     return Err(StoreError::History(format!(
                         "the checkpoint of the history is not what its first {size} events say: somebody made it who has \
                          the fingerprint key"
@@ -110,15 +110,20 @@ impl Memory {
             }
             None => {}
         }
-        history::walk_on(tx, &mut walk, u64::MAX)?;
-        self.walk = Arc::new(walk);
+        events::replay(tx, &mut replay, u64::MAX)?;
+        self.replay = Arc::new(replay);
         Ok(())
     }
 
-    /// Writes a checkpoint if enough was walked since the last one, or if somebody `asked` for it. Takes it away if the history
-    /// is not sound: then every program walks from the first event until it is. It is a transaction of its own, so that
+    /// Writes a checkpoint if enough was replayed since the last one, or if somebody `asked` for it. Takes it away if the history
+    /// is not sound: then every program replays from the first event until it is. It is a transaction of its own, so that
     /// what was recorded does not depend on it; a crash leaves the old checkpoint or the new one.
-    pub(super) fn keep(&mut self, connection: &mut Connection, key: &FingerprintKey, asked: bool) -> Stored<()> {
+    pub(super) fn save_checkpoint(
+        &mut self,
+        connection: &mut Connection,
+        key: &FingerprintKey,
+        asked: bool,
+    ) -> Stored<()> {
         if self.is_refused || !asked && !self.is_due() && self.next != Beginning::Unsound {
             return Ok(());
         }
@@ -127,24 +132,24 @@ impl Memory {
             checkpoint::remove(&tx)?;
             return Ok(tx.commit()?);
         }
-        // Another program may have written a newer one since, or put another history in the place of the one that was walked.
-        let walk = self.walk(&tx, key)?;
+        // Another program may have written a newer one since, or put another history in the place of the one that was replayed.
+        let replay = self.replayed(&tx, key)?;
         if !self.is_refused && (asked || self.is_due()) {
-            let about = checkpoint::keep(&tx, key, &walk, self.whole_at)?;
+            let about = checkpoint::save(&tx, key, &replay, self.whole_at)?;
             tx.commit()?;
             self.kept = Some(about);
         }
         Ok(())
     }
 
-    /// Whether much is new since the last checkpoint, or a walk from the first event that the next program need not repeat.
+    /// Whether much is new since the last checkpoint, or a replay from the first event that the next program need not repeat.
     fn is_due(&self) -> bool {
         let kept = self.kept.unwrap_or_default();
-        let size = self.walk.mark.as_ref().map_or(0, |mark| mark.size);
+        let size = self.replay.size();
         kept.is_outgrown(size) || self.kept.is_some_and(|kept| kept.is_stale(self.whole_at))
     }
 
-    /// Forgets everything, and uses no checkpoint until a walk from the first event found nothing wrong.
+    /// Forgets everything, and uses no checkpoint until a replay from the first event found nothing wrong.
     pub(super) fn start_over(&mut self) {
         *self = Self { next: Beginning::FirstEvent, ..Self::default() };
     }
@@ -161,31 +166,31 @@ impl Transaction<'_> {
         Ok(self.sql.commit()?)
     }
 
-    /// What the history says; only what is new since the last time, or since the newest checkpoint, is walked.
+    /// What the history says; only what is new since the last time, or since the newest checkpoint, is replayed.
     ///
     /// # Errors
     /// [`StoreError::History`]: an event was edited, removed, reordered or is not where it belongs; the text says which.
-    pub fn history(&self) -> Stored<Arc<History>> {
-        self.memory.lock().unwrap_or_else(PoisonError::into_inner).walk(&self.sql, self.key)
+    pub fn history(&self) -> Stored<Arc<Replay>> {
+        self.cache.lock().unwrap_or_else(PoisonError::into_inner).replayed(&self.sql, self.key)
     }
 
     /// The same, of every event from the first on, whatever a checkpoint says: for those who look at everything.
     ///
     /// # Errors
     /// As [`Self::history`]; or the checkpoint is not what the events say.
-    pub fn whole_history(&self) -> Stored<Arc<History>> {
-        let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
-        if !memory.is_whole {
-            *memory = Memory::default();
+    pub fn whole_history(&self) -> Stored<Arc<Replay>> {
+        let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
+        if !cache.is_whole {
+            *cache = StateCache::default();
         }
-        memory.next = Beginning::FirstEvent;
-        memory.walk(&self.sql, self.key)
+        cache.next = Beginning::FirstEvent;
+        cache.replayed(&self.sql, self.key)
     }
 
     /// What `look` finds wrong in the outbox. When it found nothing, it looks again after another connection wrote, as the
-    /// history is walked again: what this program writes itself agrees with the history.
+    /// history is replayed again: what this program writes itself agrees with the history.
     pub(super) fn wrong_in_outbox<T>(&self, look: impl FnOnce() -> Stored<Vec<T>>) -> Stored<Vec<T>> {
-        let lock = || self.memory.lock().unwrap_or_else(PoisonError::into_inner);
+        let lock = || self.cache.lock().unwrap_or_else(PoisonError::into_inner);
         if lock().is_outbox_sound {
             return Ok(Vec::new());
         }

@@ -11,7 +11,7 @@ use crate::model::{Digest, State, display_safe};
 ///
 /// # Errors
 /// The database cannot be read.
-pub fn known(tx: &Transaction<'_>, instance: InstanceRow) -> Stored<BTreeMap<String, SectionIncident>> {
+pub fn load(tx: &Transaction<'_>, instance: InstanceRow) -> Stored<BTreeMap<String, SectionIncident>> {
     let mut query = tx.sql.prepare_cached(
         "SELECT section, news, since, cycles, is_told, suspected, cause FROM section_news WHERE instance_id = ?1",
     )?;
@@ -37,7 +37,12 @@ pub fn known(tx: &Transaction<'_>, instance: InstanceRow) -> Stored<BTreeMap<Str
 ///
 /// # Errors
 /// The database cannot be written.
-pub fn keep(tx: &Transaction<'_>, instance: InstanceRow, section: &str, incident: &SectionIncident) -> Stored<()> {
+pub(super) fn save(
+    tx: &Transaction<'_>,
+    instance: InstanceRow,
+    section: &str,
+    incident: &SectionIncident,
+) -> Stored<()> {
     let suspected = incident.suspected.as_ref().map(Digest::as_str);
     tx.sql
         .prepare_cached(
@@ -61,7 +66,7 @@ pub fn keep(tx: &Transaction<'_>, instance: InstanceRow, section: &str, incident
 ///
 /// # Errors
 /// The database cannot be written.
-pub fn forget(tx: &Transaction<'_>, instance: InstanceRow, section: &str) -> Stored<()> {
+pub(super) fn delete(tx: &Transaction<'_>, instance: InstanceRow, section: &str) -> Stored<()> {
     tx.sql.execute("DELETE FROM section_news WHERE instance_id = ?1 AND section = ?2", (instance.0, section))?;
     Ok(())
 }

@@ -10,6 +10,7 @@ use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ValueRef};
 
 use super::instances::InstanceRow;
 use super::{StoreError, Stored, Transaction, from_millis, read_json, to_millis};
+use crate::history::outgoing::Waiting;
 use crate::model::{Verdict, display_safe};
 use crate::snapshot::Manifest;
 
@@ -106,37 +107,17 @@ pub fn baseline(tx: &Transaction<'_>, instance: InstanceRow) -> Stored<Option<(u
     Ok(newest.map(|(sequence, at)| (u64::try_from(sequence).unwrap_or_default(), from_millis(at))))
 }
 
-/// What a receiver still has to get.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Waiting {
-    /// Messages that wait.
-    pub count: u64,
-    /// When the oldest of them was made.
-    pub oldest: Option<DateTime<Utc>>,
-    /// Messages that were given up.
-    pub given_up: u64,
-}
-
 /// What every receiver still has to get; those without anything are not in it.
 ///
 /// # Errors
 /// The database cannot be read.
 pub fn outbox(tx: &Transaction<'_>) -> Stored<BTreeMap<String, Waiting>> {
     match tx.history() {
-        Ok(walk) => Ok(walk.state.outgoing.overview()),
+        Ok(replay) => Ok(replay.state.outgoing.overview()),
         // That the history does not verify is told by itself.
         Err(StoreError::History(_)) => Ok(BTreeMap::new()),
         Err(error) => Err(error),
     }
-}
-
-/// What all receivers together still have to get.
-pub fn in_all<'a>(waiting: impl IntoIterator<Item = &'a Waiting>) -> Waiting {
-    waiting.into_iter().fold(Waiting::default(), |all, one| Waiting {
-        count: all.count + one.count,
-        oldest: all.oldest.into_iter().chain(one.oldest).min(),
-        given_up: all.given_up + one.given_up,
-    })
 }
 
 #[cfg(test)]

@@ -118,11 +118,11 @@ pub(super) fn expect_from_now_on(tx: &Transaction<'_>) -> Stored<()> {
 
 /// Writes the file if a crash came between the first event and it.
 pub(super) fn begin(connection: &Connection) -> Stored<()> {
-    if path_of(connection).is_some_and(|path| !path.exists()) { raise(connection) } else { Ok(()) }
+    if path_of(connection).is_some_and(|path| !path.exists()) { advance(connection) } else { Ok(()) }
 }
 
 /// Raises the file to where the database stands, or leaves it alone if the database fell back.
-pub(super) fn raise(connection: &Connection) -> Stored<()> {
+pub(super) fn advance(connection: &Connection) -> Stored<()> {
     let raised = |connection: &Connection| raised(&connection.unchecked_transaction()?);
     if raised(connection)?.is_none() {
         return Ok(());
@@ -133,7 +133,7 @@ pub(super) fn raise(connection: &Connection) -> Stored<()> {
 }
 
 /// Writes that somebody has acknowledged, with a signature for `instance`, that the database is what it is.
-pub(super) fn acknowledge(connection: &Connection, instance: &InstanceId) -> Stored<()> {
+pub(super) fn accept_rollback(connection: &Connection, instance: &InstanceId) -> Stored<()> {
     let _turn = turn(connection)?;
     let reached = acknowledged(&connection.unchecked_transaction()?, instance)?;
     reached.map_or(Ok(()), |reached| write(connection, &reached))
@@ -301,7 +301,7 @@ mod tests {
         drop(store);
         let store = Store::open(&path).unwrap();
         assert_eq!(stands(&store), Err(RolledBack::Lost));
-        store.acknowledge(&"clerk:prod".parse().unwrap()).unwrap();
+        store.accept_rollback(&"clerk:prod".parse().unwrap()).unwrap();
         assert_eq!(stands(&store), Ok(()));
     }
 
